@@ -1,0 +1,45 @@
+"""What every command shares: --json, --debug, and errors as one clear line."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from nestevo_hw.errors import ConfigError, NestEvoError
+
+Command = Callable[..., dict[str, Any] | None]
+
+
+def machine_readable(command: Command) -> Callable[..., None]:
+    """Add --json and --debug to a command body.
+
+    The body returns its machine-readable document and prints its human-readable one only when its
+    `as_json` argument is false. Expected failures become one line on stderr: exit code 2 for a
+    ConfigError, 1 for any other NestEvoError or OSError; --debug shows the traceback instead.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
+    @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+    @functools.wraps(command)
+    def run(*args: object, as_json: bool, debug: bool, **options: object) -> None:
+        try:
+            document = command(*args, as_json=as_json, **options)
+        except (NestEvoError, OSError) as error:
+            if debug:
+                raise
+            _report(error, as_json=as_json)
+            sys.exit(2 if isinstance(error, ConfigError) else 1)
+        if as_json and document is not None:
+            click.echo(json.dumps(document, indent=2))
+
+    return run
+
+
+def _report(error: Exception, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}), err=True)
+    else:
+        click.echo(f"Error: {error}", err=True)

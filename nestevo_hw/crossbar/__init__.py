@@ -1,0 +1,1 @@
+"""The analog crossbar: the only room that imports aihwkit."""

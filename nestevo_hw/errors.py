@@ -1,0 +1,21 @@
+"""Errors a user can act on: each message says what is wrong, where, and what to do."""
+
+
+class NestEvoError(Exception):
+    """A failure with one clear line for the user; the command line exits with 1."""
+
+
+class ConfigError(NestEvoError):
+    """A configuration value, option or name that cannot be used; the command line exits with 2."""
+
+
+class InputError(NestEvoError):
+    """A file or stream that is missing, corrupt or of the wrong shape."""
+
+
+class MappingError(NestEvoError):
+    """A model that cannot be placed on the crossbar as asked."""
+
+
+class TaskError(NestEvoError):
+    """A training or inference task that failed in its worker."""

@@ -1,0 +1,1 @@
+"""Detectors, their pruned variants, checkpoints and ONNX export."""

@@ -1,0 +1,124 @@
+"""The Faster R-CNN family, built from torchvision's own classes: from tiny (CPU) to ResNet-50 FPN (paper)."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torchvision.models.detection import (
+    FasterRCNN,
+    fasterrcnn_mobilenet_v3_large_320_fpn,
+    fasterrcnn_resnet50_fpn,
+)
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.rpn import AnchorGenerator
+from torchvision.models.resnet import BasicBlock, conv1x1
+from torchvision.ops import MultiScaleRoIAlign
+
+TINY_LEVELS = ("c2", "c3", "c4")
+TINY_ANCHORS_PX = ((10,), (20,), (40,), (80,))
+TINY_RATIOS = (0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TinyWidths:
+    """Channel counts of the tiny detector."""
+
+    stem: int = 24
+    stages: tuple[int, int, int] = (32, 64, 128)
+    fpn: int = 64
+    box_hidden: int = 128
+    """Width of the first layer of the box head; pruning may shrink it."""
+    box_feature: int = 128
+    """Width of the feature handed to the box predictor: the same in teacher, intermediates and terminals."""
+    roi_bins: int = 5
+
+
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    shortcut = nn.Sequential(conv1x1(inputs, outputs, stride=2), nn.BatchNorm2d(outputs))
+    first = BasicBlock(inputs, outputs, stride=2, downsample=shortcut)
+    return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(blocks - 1)))
+
+
+def fasterrcnn_tiny(
+    num_classes: int, *, min_size: int = 128, max_size: int = 160, widths: TinyWidths | None = None
+) -> FasterRCNN:
+    """Faster R-CNN of under one million parameters for frames of 128 to 320 px.
+
+    Args:
+        num_classes: object classes plus one for background.
+        min_size: shorter side of the network's input, pixels.
+        max_size: longer side of the network's input, pixels.
+        widths: channel counts.
+
+    Returns:
+        A torchvision FasterRCNN: list of (3, H, W) float images in 0..1 in, list of detections out.
+    """
+    widths = widths or TinyWidths()
+    c2, c3, c4 = widths.stages
+    body = nn.Sequential(
+        OrderedDict(
+            stem=nn.Sequential(
+                nn.Conv2d(3, widths.stem, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(widths.stem),
+                nn.ReLU(inplace=True),
+            ),
+            c2=_stage(widths.stem, c2, 1),
+            c3=_stage(c2, c3, 1),
+            c4=_stage(c3, c4, 2),
+        )
+    )
+    backbone = BackboneWithFPN(
+        body,
+        return_layers={name: name for name in TINY_LEVELS},
+        in_channels_list=list(widths.stages),
+        out_channels=widths.fpn,
+    )
+    anchors = AnchorGenerator(TINY_ANCHORS_PX, (TINY_RATIOS,) * len(TINY_ANCHORS_PX))
+    return FasterRCNN(
+        backbone,
+        min_size=min_size,
+        max_size=max_size,
+        rpn_anchor_generator=anchors,
+        rpn_pre_nms_top_n_train=400,
+        rpn_pre_nms_top_n_test=300,
+        rpn_post_nms_top_n_train=200,
+        rpn_post_nms_top_n_test=60,
+        rpn_batch_size_per_image=64,
+        box_batch_size_per_image=48,
+        box_detections_per_img=40,
+        box_roi_pool=MultiScaleRoIAlign(list(TINY_LEVELS), output_size=widths.roi_bins, sampling_ratio=2),
+        box_head=_box_head(widths),
+        box_predictor=FastRCNNPredictor(widths.box_feature, num_classes),
+    )
+
+
+def _box_head(widths: TinyWidths) -> TwoMLPHead:
+    head = TwoMLPHead(widths.fpn * widths.roi_bins**2, widths.box_hidden)
+    head.fc7 = nn.Linear(widths.box_hidden, widths.box_feature)
+    return head
+
+
+def resnet50_fpn(num_classes: int, *, min_size: int = 800, max_size: int = 1333) -> FasterRCNN:
+    """Faster R-CNN ResNet-50 FPN, the paper's teacher, with random weights."""
+    return fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=num_classes, min_size=min_size, max_size=max_size
+    )
+
+
+def mobilenet_v3(num_classes: int, *, min_size: int = 320, max_size: int = 640) -> FasterRCNN:
+    """Faster R-CNN MobileNetV3-Large 320 FPN, with random weights."""
+    return fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights=None, weights_backbone=None, num_classes=num_classes, min_size=min_size, max_size=max_size
+    )
+
+
+def box_feature_width(model: FasterRCNN) -> int:
+    """Width of the feature handed to the box predictor."""
+    width: int = model.roi_heads.box_predictor.cls_score.in_features
+    return width
+
+
+def as_list(images: Tensor) -> list[Tensor]:
+    """(N, 3, H, W) uint8 to the list of (3, H, W) float images in 0..1 that torchvision's detectors take."""
+    return list(images.float().div_(255).unbind(0))

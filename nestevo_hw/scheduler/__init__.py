@@ -1,0 +1,1 @@
+"""Which tasks run when, and the workers that run them."""

@@ -1,0 +1,35 @@
+"""Named random generators from one seed, independent of the order in which they are asked for."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+
+def derive_seed(seed: int, *names: str | int) -> int:
+    """A 63-bit seed for the stream called `names` under `seed`; equal inputs give equal seeds on any machine."""
+    text = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+
+def torch_generator(seed: int, *names: str | int) -> torch.Generator:
+    """A CPU generator for the stream called `names`."""
+    return torch.Generator().manual_seed(derive_seed(seed, *names))
+
+
+def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
+    """A NumPy generator for the stream called `names`."""
+    return np.random.default_rng(derive_seed(seed, *names))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, *names: str | int) -> Iterator[None]:
+    """Run a block with torch's global CPU generator seeded by `names`, and restore it afterwards.
+
+    For libraries that draw from the global generator (torchvision's samplers, aihwkit's noise models).
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, *names))
+        yield

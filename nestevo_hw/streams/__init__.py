@@ -1,0 +1,1 @@
+"""Frames over time, one stream a terminal."""

@@ -1,0 +1,80 @@
+"""Frames and their annotations, as every stream delivers them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nestevo_hw.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """Objects of one frame: ground truth or pseudo-labels."""
+
+    boxes: Tensor
+    """(N, 4) float32, x1 y1 x2 y2 in pixels."""
+    labels: Tensor
+    """(N,) int64, 1 to number of classes; 0 is background and never occurs."""
+    ignore: Tensor
+    """(N,) bool; a region that scores neither right nor wrong (COCO crowd)."""
+
+    def __post_init__(self) -> None:
+        n = self.boxes.shape[0]
+        if self.boxes.shape != (n, 4) or self.labels.shape != (n,) or self.ignore.shape != (n,):
+            raise InputError(
+                "expected boxes (N, 4), labels (N,) and ignore (N,) but got "
+                f"{tuple(self.boxes.shape)}, {tuple(self.labels.shape)} and {tuple(self.ignore.shape)}"
+            )
+
+    @classmethod
+    def of(cls, boxes: Tensor, labels: Tensor) -> "Annotation":
+        """Annotation without ignore regions."""
+        return cls(boxes=boxes, labels=labels, ignore=torch.zeros(len(labels), dtype=torch.bool))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameBatch:
+    """Consecutive or sampled frames of one stream."""
+
+    images: Tensor
+    """(N, 3, H, W) uint8, RGB."""
+    indices: tuple[int, ...]
+    """Position of each frame in its stream."""
+    truth: tuple[Annotation, ...] | None = None
+    """Ground truth of each frame, or None where the stream has none; only the evaluation reads it."""
+
+    def __post_init__(self) -> None:
+        n = len(self.indices)
+        if self.images.ndim != 4 or self.images.shape[:2] != (n, 3) or self.images.dtype != torch.uint8:
+            raise InputError(
+                f"expected images ({n}, 3, H, W) uint8 but got {tuple(self.images.shape)} {self.images.dtype}"
+            )
+        if self.truth is not None and len(self.truth) != n:
+            raise InputError(f"expected {n} annotations but got {len(self.truth)}")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def unlabelled(self) -> "FrameBatch":
+        """The same frames as a terminal uploads them: without truth."""
+        return replace(self, truth=None)
+
+
+class Stream(Protocol):
+    """Frames of one terminal over time, readable in any order and repeatable."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Class names; label k is classes[k - 1]."""
+    fps: float
+    size: tuple[int, int]
+    """(H, W) of every frame in pixels."""
+    length: int | None
+    """Number of frames, None for an endless stream."""
+
+    def read(self, indices: Sequence[int]) -> FrameBatch:
+        """Frames at `indices` (any order); InputError if one does not exist."""
+        ...

@@ -1,0 +1,1 @@
+"""What learning, labelling and scoring mean for a kind of model."""
