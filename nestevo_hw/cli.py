@@ -3,6 +3,12 @@
 import click
 
 from nestevo_hw import __version__
+from nestevo_hw.commands.bench_noise import bench_noise
+from nestevo_hw.commands.doctor import doctor
+from nestevo_hw.commands.evolve import evolve
+from nestevo_hw.commands.init import init
+from nestevo_hw.commands.map import map_command
+from nestevo_hw.commands.report import report
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,3 +22,7 @@ def main() -> None:
       nestevo-hw evolve              the whole loop on the embedded streams
       nestevo-hw map fasterrcnn-tiny place a model on crossbar tiles
     """
+
+
+for _command in (doctor, init, evolve, report, map_command, bench_noise):
+    main.add_command(_command)

@@ -1,0 +1,214 @@
+"""`nestevo-hw doctor`: is this machine ready?"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from nestevo_hw.commands.options import machine_readable
+
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+REINSTALL = "install the project again, best into a fresh environment: make clean evolve"
+MAX_WEIGHT_ERROR = 0.5
+"""A programmed PCM tile is off by about a tenth; beyond this the simulator is broken, not noisy."""
+SPARE_MEMORY_GB, LEAST_MEMORY_GB = 4.0, 1.5
+SPARE_DISK_GB, LEAST_DISK_GB = 2.0, 0.2
+MEMINFO, CGROUP_LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One finding about this machine."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    detail: str
+    advice: str = ""
+    """What to do; empty where nothing is to be done."""
+
+
+@click.command()
+@machine_readable
+def doctor(*, as_json: bool) -> dict[str, Any]:
+    """Check this machine: versions, a really programmed crossbar tile, cores, memory, disk.
+
+    Exit code 0 if a run would work, 1 if not; warnings do not count.
+
+    \b
+    Example:
+      nestevo-hw doctor
+      nestevo-hw doctor --json
+    """  # noqa: D301 - Click's \b is the character, not a backslash
+    from rich.console import Console
+
+    with Console(stderr=True).status("programming a tile ..."):
+        checks = run_checks()
+    ok = all(check.status != "fail" for check in checks)
+    document = {"checks": [asdict(check) for check in checks], "ok": ok}
+    if not as_json:
+        _show(checks, ok=ok)
+    if not ok:
+        if as_json:
+            click.echo(json.dumps(document, indent=2))
+        sys.exit(1)
+    return document
+
+
+def run_checks() -> list[Check]:
+    """All checks, in the order in which a failure explains the next."""
+    return [
+        check_python(),
+        *check_packages(),
+        _guarded("crossbar", check_crossbar),
+        _guarded("device", check_device),
+        check_cores(),
+        check_memory(available_memory_bytes()),
+        check_disk(Path.cwd()),
+    ]
+
+
+def check_python() -> Check:
+    """The interpreter against the version this distribution asks for."""
+    wanted = metadata.metadata("nestevo-hw")["Requires-Python"]
+    least = tuple(int(part) for part in re.findall(r"\d+", wanted)[:2])
+    detail = f"{sys.version.split()[0]} (needs {wanted})"
+    if sys.version_info[:2] < least:
+        advice = "install that Python, then: make evolve"
+        return Check(name="python", status="fail", detail=detail, advice=advice)
+    return Check(name="python", status="ok", detail=detail)
+
+
+def check_packages() -> Iterator[Check]:
+    """Exactly pinned packages one by one, and whether any other is missing."""
+    missing = []
+    for requirement in metadata.requires("nestevo-hw") or ():
+        if ";" in requirement:  # an extra
+            continue
+        name, pin = re.match(r"([\w.-]+)\s*(?:==\s*([\w.]+))?", requirement).groups()  # type: ignore[union-attr]
+        installed = _installed(name)
+        if pin:
+            yield _pinned(name, pin, installed)
+        elif installed is None:
+            missing.append(name)
+    if missing:
+        yield Check(name="packages", status="fail", detail=f"missing: {', '.join(missing)}", advice=REINSTALL)
+    else:
+        yield Check(name="packages", status="ok", detail="every other dependency is installed")
+
+
+def check_crossbar() -> Check:
+    """Program a real tile of the simulator and look at its weights."""
+    from nestevo_hw.crossbar.check import program_one_tile
+
+    error = program_one_tile()
+    detail = f"programmed one simulated PCM tile, relative weight error {error:.3f}"
+    if not 0.0 < error < MAX_WEIGHT_ERROR:
+        return Check(name="crossbar", status="fail", detail=f"{detail}: not plausible", advice=REINSTALL)
+    return Check(name="crossbar", status="ok", detail=detail)
+
+
+def check_device() -> Check:
+    """Where training can run, and with how many threads."""
+    import torch
+
+    threads = f"{torch.get_num_threads()} torch threads"
+    if torch.cuda.is_available():
+        return Check(name="device", status="ok", detail=f"{torch.cuda.get_device_name(0)}, {threads}")
+    return Check(name="device", status="ok", detail=f"no CUDA device, everything runs on the CPU; {threads}")
+
+
+def check_cores() -> Check:
+    """Cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores < 2:
+        return Check(name="cores", status="warn", detail=f"{cores}", advice="tasks run one after another here")
+    return Check(name="cores", status="ok", detail=f"{cores}")
+
+
+def check_memory(available: int | None) -> Check:
+    """Memory that a run may use.
+
+    Args:
+        available: bytes, None where the system does not say.
+    """
+    if available is None:
+        return Check(name="memory", status="warn", detail="unknown", advice="a run needs about 4 GB")
+    detail = f"{available / 1e9:.1f} GB available"
+    if available < LEAST_MEMORY_GB * 1e9:
+        advice = f"close other programs: even one worker needs {LEAST_MEMORY_GB} GB"
+        return Check(name="memory", status="fail", detail=detail, advice=advice)
+    if available < SPARE_MEMORY_GB * 1e9:
+        advice = "lower workers and memory_gb under [execution] in the configuration"
+        return Check(name="memory", status="warn", detail=detail, advice=advice)
+    return Check(name="memory", status="ok", detail=detail)
+
+
+def check_disk(folder: Path) -> Check:
+    """Free space where runs are written."""
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 1e9:.1f} GB free in {folder}"
+    if free < SPARE_DISK_GB * 1e9:
+        status: Literal["warn", "fail"] = "fail" if free < LEAST_DISK_GB * 1e9 else "warn"
+        advice = "a run writes up to some hundred MB: make room or run elsewhere"
+        return Check(name="disk", status=status, detail=detail, advice=advice)
+    return Check(name="disk", status="ok", detail=detail)
+
+
+def available_memory_bytes(proc: Path = MEMINFO, limit: Path = CGROUP_LIMIT) -> int | None:
+    """Memory free to use, within a container's limit; None where the system does not say."""
+    try:
+        found = int(re.findall(r"MemAvailable:\s*(\d+) kB", proc.read_text())[0]) * 1024
+    except (OSError, IndexError):
+        return None
+    try:
+        return min(found, int(limit.read_text()))
+    except (OSError, ValueError):  # no container, or a limit of "max"
+        return found
+
+
+def _pinned(name: str, pin: str, installed: str | None) -> Check:
+    if installed is None:
+        return Check(name=name, status="fail", detail=f"not installed (needs {pin})", advice=REINSTALL)
+    if installed.partition("+")[0] != pin:  # 2.14.1+cpu is 2.14.1
+        advice = f"torch, torchvision and aihwkit must match exactly; pip install {name}=={pin}"
+        return Check(name=name, status="fail", detail=f"{installed} (needs {pin})", advice=advice)
+    return Check(name=name, status="ok", detail=installed)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except Exception as error:  # binaries that do not fit raise anything; the finding is that they do
+        lines = str(error).strip().splitlines() or [""]
+        return Check(name=name, status="fail", detail=f"{type(error).__name__}: {lines[0]}", advice=REINSTALL)
+
+
+def _show(checks: list[Check], *, ok: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for check in checks:
+        table.add_row(f"[{COLOURS[check.status]}]{check.status}[/]", check.name, escape(check.detail))
+        if check.advice:
+            table.add_row("", "", f"[dim]{escape(check.advice)}[/]")
+    console = Console()
+    console.print(table)
+    verdict = "[green]This machine is ready: nestevo-hw evolve[/]" if ok else "[red]Not ready: see above.[/]"
+    console.print(verdict, highlight=False)

@@ -1,0 +1,77 @@
+"""`nestevo-hw evolve`: the whole loop."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nestevo_hw.commands.options import machine_readable
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--preset", default="quick", show_default=True, help="Configuration to use without CONFIG.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: runs/METHOD-SEED]"
+)
+@click.option("--resume", type=click.Path(path_type=Path, file_okay=False), help="Go on with the run in this folder.")
+@click.option("--method", type=click.Choice(["NestEvo", "A4", "A3"]), help="Override the method.")
+@click.option("--seed", type=int, help="Override the seed.")
+@click.option("--windows", type=click.IntRange(min=1), help="Override the number of evolution windows.")
+@click.option("--workers", type=click.IntRange(min=1), help="Override the number of worker processes.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
+@machine_readable
+def evolve(
+    config: Path | None,
+    *,
+    preset: str,
+    out: Path | None,
+    resume: Path | None,
+    method: str | None,
+    seed: int | None,
+    windows: int | None,
+    workers: int | None,
+    device: str | None,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Evolve the terminals of CONFIG, or of the embedded default, over several windows.
+
+    Writes a run folder with run.json, metrics.jsonl, checkpoints, ONNX files, plots and report.html.
+
+    \b
+    Examples:
+      nestevo-hw evolve
+      nestevo-hw evolve evolve.toml --out runs/night --seed 1
+      nestevo-hw evolve --method A4 --out runs/baseline
+      nestevo-hw evolve --resume runs/night
+    """
+    from nestevo_hw.commands.progress import progress_bar
+    from nestevo_hw.config import load_config, load_preset, override, parse_config
+    from nestevo_hw.errors import ConfigError
+    from nestevo_hw.evolution.run import evolve as run
+    from nestevo_hw.evolution.run import most_tasks, stored_config
+
+    changes = {"method": method, "seed": seed, "window.count": windows, "execution.workers": workers}
+    changes |= {"execution.device": device}
+    if resume is not None:
+        if config is not None or out is not None or any(v is not None for v in changes.values()):
+            raise ConfigError("--resume takes its configuration from the run folder; give no CONFIG, --out or override")
+        settings, folder = parse_config(stored_config(resume), source=str(resume)), resume
+    else:
+        settings = override(load_config(config) if config else load_preset(preset), changes)
+        folder = out or Path("runs") / f"{settings.method}-{settings.seed}"
+    with progress_bar(most_tasks(settings), "starting workers") as advance:
+        summary = run(settings, folder, resume=resume is not None, on_task=lambda task: advance(task.name))
+    if not as_json:
+        _show(summary, folder)
+    return summary
+
+
+def _show(summary: dict[str, Any], folder: Path) -> None:
+    from rich.console import Console
+
+    from nestevo_hw.report.tables import summary_table
+
+    console = Console()
+    console.print(summary_table(summary))
+    console.print(f"Report: {folder / 'report.html'}")

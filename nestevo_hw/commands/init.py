@@ -1,0 +1,36 @@
+"""`nestevo-hw init`: write a commented configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nestevo_hw.commands.options import machine_readable
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("evolve.toml"))
+@click.option(
+    "--preset", default="quick", show_default=True, help="quick (two CPU cores) or paper (a GPU, own videos)."
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@machine_readable
+def init(path: Path, *, preset: str, force: bool, as_json: bool) -> dict[str, Any]:
+    """Write a commented configuration for `evolve` to PATH (default evolve.toml).
+
+    \b
+    Example:
+      nestevo-hw init evolve.toml
+      nestevo-hw evolve evolve.toml
+    """
+    from nestevo_hw.errors import ConfigError
+    from nestevo_hw.files import write_text
+    from nestevo_hw.presets import preset_text
+
+    text = preset_text(preset)
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists; choose another name, or overwrite it with --force")
+    write_text(path, text)
+    if not as_json:
+        click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {path}")
+    return {"path": str(path), "preset": preset}

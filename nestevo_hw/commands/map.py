@@ -1,0 +1,110 @@
+"""`nestevo-hw map`: place a model on crossbar tiles."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nestevo_hw.commands.options import machine_readable
+
+if TYPE_CHECKING:
+    from nestevo_hw.crossbar.mapping import MappingReport
+
+
+@click.command("map")
+@click.argument("model")
+@click.option("--device", default="pcm", show_default=True, help="ideal, pcm, hermes, reram-cmo or reram-wan.")
+@click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
+@click.option("--seed", default=0, show_default=True, help="Of the programming noise.")
+@click.option("--keep-digital", multiple=True, metavar="LAYER",
+              help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
+@click.option("--weights", type=click.Path(path_type=Path), help="safetensors file with the model's weights.")
+@click.option("--no-program", is_flag=True, help="Only count tiles; skip the weight error of programming.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Write a picture of the tiles.")
+@machine_readable
+def map_command(
+    model: str,
+    device: str,
+    tile: str,
+    seed: int,
+    keep_digital: tuple[str, ...],
+    weights: Path | None,
+    no_program: bool,
+    plot: Path | None,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Place MODEL on crossbar tiles: which layers go there, which stay digital and why.
+
+    MODEL is a name such as fasterrcnn-tiny, fasterrcnn-resnet50-fpn, fasterrcnn-mobilenet-v3 or resnet18,
+    or your own as package.module:factory. Unless --no-program is given, every tile is programmed (simulated)
+    and the error of its weights measured.
+
+    \b
+    Examples:
+      nestevo-hw map fasterrcnn-tiny
+      nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
+      nestevo-hw map mypackage.nets:detector --weights mine.safetensors --keep-digital head --json
+    """  # noqa: D301 - click wants the backspace character itself
+    from rich.console import Console
+
+    from nestevo_hw.crossbar.devices import find_preset
+    from nestevo_hw.crossbar.mapping import map_model, parse_tile
+    from nestevo_hw.models.zoo import open_model
+
+    rows_columns = parse_tile(tile)
+    preset = find_preset(device, perfect_io=True)  # the weight error does not depend on the converters
+    chosen = open_model(model, weights=weights)
+    status = Console(stderr=True)
+    if no_program:
+        report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, device=device)
+    else:
+        from nestevo_hw.crossbar.teacher import AnalogTeacher
+
+        with status.status("Converting and programming the tiles ..."):
+            teacher = AnalogTeacher(
+                chosen.model, device=preset, tile=rows_columns, seed=seed, keep_digital=keep_digital
+            )
+            teacher.program()
+        report = teacher.report
+    if plot is not None:
+        from nestevo_hw.crossbar.plots import draw_mapping
+        from nestevo_hw.report.style import save_png
+
+        save_png(draw_mapping(report, model), plot)
+    if not as_json:
+        _show(report, model, chosen.origin, plot)
+    return {"model": model, "weights": chosen.origin, **report.document(), "chip": None}
+
+
+def _show(report: "MappingReport", model: str, origin: str, plot: Path | None) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{model} ({origin}) on {report.tile[0]} x {report.tile[1]} tiles, {report.device}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("layer", no_wrap=True)
+    table.add_column("weights", no_wrap=True)
+    for heading in ("tiles", "used", "error"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for layer in report.layers:
+        shape = "x".join(str(side) for side in layer.shape)
+        if layer.placement == "digital":
+            table.add_row(layer.name, shape, "digital", "", "", style="yellow")
+        else:
+            error = "" if layer.weight_error is None else f"{layer.weight_error:.1%}"
+            table.add_row(layer.name, shape, str(layer.tiles), f"{layer.utilisation:.0%}", error)
+    console = Console()
+    console.print(table)
+    for layer in report.layers:
+        if layer.placement == "digital":
+            console.print(f"[yellow]{layer.name}[/] stays digital: {layer.reason}", highlight=False)
+    totals = report.totals
+    error = "" if totals.weight_error is None else f", weight error {totals.weight_error:.2%} RMS (simulated)"
+    console.print(
+        f"{totals.tiles} tiles for {totals.analog_layers} layers, {totals.utilisation:.1%} of their cells used, "
+        f"{totals.analog_weight_share:.1%} of the weights on the crossbar{error}",
+        highlight=False,
+    )
+    if plot is not None:
+        console.print(f"picture: {plot}", highlight=False)

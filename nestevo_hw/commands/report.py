@@ -1,0 +1,36 @@
+"""`nestevo-hw report`: the page of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nestevo_hw.commands.options import machine_readable
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@machine_readable
+def report(run_dir: Path, *, as_json: bool) -> dict[str, Any]:
+    """Rebuild report.html, overview.png and plots/ of RUN_DIR.
+
+    Works on a finished run and on one that is still going or was stopped.
+
+    \b
+    Example:
+      nestevo-hw report runs/quick
+    """  # noqa: D301 - Click's \b is the character, not a backslash
+    from rich.console import Console
+
+    from nestevo_hw.report.events import read_run
+    from nestevo_hw.report.page import write_report
+    from nestevo_hw.report.summary import summarise
+    from nestevo_hw.report.tables import summary_table
+
+    page = write_report(run_dir)
+    run = read_run(run_dir)
+    if not as_json:
+        console = Console()
+        console.print(summary_table(summarise(run)))
+        console.print(f"Wrote {page}", soft_wrap=True)
+    return {"report": str(page), "overview": str(run_dir / "overview.png"), "status": run.header.status}

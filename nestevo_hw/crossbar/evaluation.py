@@ -1,0 +1,121 @@
+"""What the noise benchmark scores a model by: labelled embedded frames where they fit, else agreement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.models.detection import FasterRCNN
+
+from nestevo_hw.crossbar.bench import Evaluate
+from nestevo_hw.crossbar.fidelity import map50_vs_digital, normalise_statistics, top1_agreement
+from nestevo_hw.errors import InputError
+from nestevo_hw.models.faster_rcnn import as_list
+from nestevo_hw.models.zoo import Task, ZooModel, example_inputs
+from nestevo_hw.seeding import derive_seed
+from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
+from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from nestevo_hw.tasks.detection import predict
+from nestevo_hw.tasks.metrics import mean_average_precision
+
+CONDITIONS = {"day": None, "night": DriftSegment(start=0, kind="night", strength=0.6)}
+"""Variants of the embedded frames: the familiar condition and a drifted one."""
+SPACING = 20
+"""Frames of a stream between two that are scored, so that traffic has moved on."""
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchTask:
+    """How a model is scored."""
+
+    task: Task
+    metric: str
+    """map50, or map50_vs_digital and top1_agreement, which compare with the digital model only."""
+    evaluate: Evaluate
+    calibration: tuple[Any, ...]
+    """In-domain batches for the input ranges, other frames than the scored ones."""
+    note: str
+    """For people to read: what was scored on what."""
+
+
+def prepare_task(chosen: ZooModel, *, frames: int, seed: int) -> BenchTask:
+    """The metric that fits a model.
+
+    Args:
+        chosen: a trained detector of the embedded classes is scored by mAP@0.50 on rendered frames; any
+            other model by agreement with itself. BatchNorm of one with random weights is re-estimated.
+        frames: frames to score on, for each condition.
+        seed: of the frames.
+
+    Raises:
+        InputError: the model takes or returns something unexpected.
+    """
+    if chosen.trained and _detects_embedded_classes(chosen.model):
+        return _embedded_task(frames, seed)
+    batches = [
+        example_inputs(chosen.model, count=min(_BATCH, frames - start), seed=derive_seed(seed, "score", start))
+        for start in range(0, frames, _BATCH)
+    ]
+    calibration = (example_inputs(chosen.model, count=_BATCH, seed=derive_seed(seed, "calibrate")),)
+    try:
+        if not chosen.trained:
+            normalise_statistics(chosen.model, calibration)
+        return _agreement_task(chosen, batches, calibration, frames)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{chosen.name} does not run on made-up images of shape {_shape(batches[0])}: {error}"
+        ) from error
+
+
+def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple[Any, ...], frames: int) -> BenchTask:
+    detection = chosen.task == "detection"
+    return BenchTask(
+        task=chosen.task,
+        metric="map50_vs_digital" if detection else "top1_agreement",
+        evaluate=(map50_vs_digital if detection else top1_agreement)(chosen.model, batches),
+        calibration=calibration,
+        note=f"agreement with the digital model on {frames} made-up images; fidelity, not accuracy",
+    )
+
+
+def _detects_embedded_classes(model: nn.Module) -> bool:
+    return (
+        isinstance(model, FasterRCNN)
+        and model.roi_heads.box_predictor.cls_score.out_features == len(CLASSES) + 1
+        and model.transform.min_size[0] <= 160
+    )
+
+
+def _embedded_task(frames: int, seed: int) -> BenchTask:
+    scored = {name: _frames(seed, segment, 0, frames) for name, segment in CONDITIONS.items()}
+    familiar = _frames(seed, None, frames * SPACING, 4 * _BATCH)
+
+    def evaluate(candidate: nn.Module) -> dict[str, float]:
+        return {name: _map50(candidate, batch) for name, batch in scored.items()}
+
+    return BenchTask(
+        task="detection",
+        metric="map50",
+        evaluate=evaluate,
+        calibration=tuple(as_list(chunk) for chunk in torch.split(familiar.images, _BATCH)),
+        note=f"mAP@0.50 on {frames} rendered frames each by day and by night; input ranges from frames by day",
+    )
+
+
+def _frames(seed: int, segment: DriftSegment | None, start: int, count: int) -> FrameBatch:
+    script = DriftScript(segments=() if segment is None else (segment,))
+    stream = SyntheticStream(name="bench", place="bench", seed=derive_seed(seed, "bench", "stream"), drift=script)
+    return stream.read(range(start, start + count * SPACING, SPACING))
+
+
+def _map50(model: nn.Module, frames: FrameBatch) -> float:
+    if not isinstance(model, FasterRCNN) or frames.truth is None:
+        raise InputError("the embedded frames score Faster R-CNN detectors only")
+    return mean_average_precision(predict(model, frames.images), frames.truth, len(CLASSES)).map50
+
+
+def _shape(batch: Any) -> tuple[int, ...]:  # noqa: ANN401 - what the model takes
+    return tuple(batch.shape) if isinstance(batch, torch.Tensor) else tuple(batch[0].shape)

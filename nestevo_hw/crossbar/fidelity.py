@@ -1,0 +1,92 @@
+"""How closely a model on the crossbar follows the digital one, for models without labelled frames."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nestevo_hw.crossbar.bench import Evaluate
+from nestevo_hw.errors import InputError
+from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.metrics import mean_average_precision
+
+OBJECTS_PER_FRAME = 20
+"""At most so many detections of the digital model a frame, on average, count as objects."""
+
+
+@torch.no_grad()
+def normalise_statistics(model: nn.Module, batches: Sequence[Any]) -> None:
+    """Set every BatchNorm's statistics from the batches, in place.
+
+    A network with random weights and fresh statistics lets its activations grow from layer to layer; on
+    such outputs agreement means nothing.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    for batch in batches:
+        model(batch)
+    for norm in norms:
+        norm.momentum = 0.1
+        norm.eval()
+
+
+@torch.no_grad()
+def top1_agreement(model: nn.Module, batches: Sequence[Tensor]) -> Evaluate:
+    """Share of images for which a model's first class is that of the digital `model`.
+
+    Raises:
+        InputError: the model does not return one row of class scores an image.
+    """
+    expected = [_first_class(model(batch), batch) for batch in batches]
+
+    @torch.no_grad()
+    def evaluate(candidate: nn.Module) -> dict[str, float]:
+        got = [_first_class(candidate(batch), batch) for batch in batches]
+        return {"all": float((torch.cat(got) == torch.cat(expected)).float().mean())}
+
+    return evaluate
+
+
+@torch.no_grad()
+def map50_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Evaluate:
+    """mAP@0.50 of a model's detections against those of the digital `model` as truth.
+
+    Raises:
+        InputError: the digital model detects nothing in any frame.
+    """
+    digital = [detection for batch in batches for detection in model(batch)]
+    # One threshold for all frames: every object then scores above everything that is none.
+    scores = torch.cat([detection["scores"] for detection in digital]).sort(descending=True).values
+    accept = float(scores[: OBJECTS_PER_FRAME * len(digital)][-1]) if len(scores) else 1.0
+    truth = [_as_truth(detection, accept) for detection in digital]
+    if not any(len(annotation.labels) for annotation in truth):
+        raise InputError("the digital model detects nothing in these frames, so there is nothing to compare")
+    classes = int(max(annotation.labels.max() for annotation in truth if len(annotation.labels)))
+
+    @torch.no_grad()
+    def evaluate(candidate: nn.Module) -> dict[str, float]:
+        found = [_known_classes(d, classes) for batch in batches for d in candidate(batch)]
+        return {"all": mean_average_precision(found, truth, classes).map50}
+
+    return evaluate
+
+
+def _first_class(output: object, batch: Tensor) -> Tensor:
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise InputError(f"expected class scores ({len(batch)}, classes) from the model but got {got}")
+    return output.argmax(1)
+
+
+def _as_truth(detection: dict[str, Tensor], accept: float) -> Annotation:
+    best = detection["scores"] >= accept
+    return Annotation.of(detection["boxes"][best].cpu(), detection["labels"][best].cpu())
+
+
+def _known_classes(detection: dict[str, Tensor], classes: int) -> dict[str, Tensor]:
+    known = detection["labels"] <= classes
+    return {key: value[known].cpu() for key, value in detection.items()}

@@ -1,0 +1,157 @@
+"""The state of an analog teacher in one safetensors file, and checks of state dicts."""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
+from nestevo_hw.crossbar.mapping import Tile
+from nestevo_hw.errors import InputError, MappingError
+from nestevo_hw.files import replacing
+
+FORMAT = "nestevo-hw-analog-teacher-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """How a teacher was made; the JSON metadata of its file."""
+
+    preset: DevicePreset
+    tile: Tile
+    seed: int
+    generation: int
+    age_s: float
+    backend: Literal["fold", "fused", "reference"]
+    keep_digital: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Contents of a teacher's file."""
+
+    header: Header
+    tiles: dict[str, dict[str, Tensor]]
+    """Tensors of each analog layer's tiles."""
+    input_ranges: dict[str, float]
+    digital: dict[str, Tensor]
+    """State dict of the model without the analog weights."""
+
+
+def write(
+    path: Path,
+    *,
+    tiles: Mapping[str, Mapping[str, Tensor]],
+    input_ranges: Mapping[str, float],
+    digital: Mapping[str, Tensor],
+    header: Header,
+) -> None:
+    """Write a teacher's state, whole or not at all."""
+    tensors = {f"tiles/{name}/{key}": t for name, layer in tiles.items() for key, t in layer.items()}
+    tensors |= {f"input_range/{name}": torch.tensor(value, dtype=torch.float64) for name, value in input_ranges.items()}
+    tensors |= {f"digital/{key}": value for key, value in digital.items()}
+    metadata = {"format": FORMAT, "header": json.dumps(asdict(header))}
+    with replacing(path) as temporary:
+        # clone: safetensors refuses tensors that share memory, as aliased layers do
+        save_file({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()}, temporary, metadata)
+
+
+def read(path: Path) -> Stored:
+    """Read what `write` wrote.
+
+    Raises:
+        InputError: the file is missing, corrupt or of another program.
+    """
+    if not path.is_file():
+        raise InputError(f"no file {path}; check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        if metadata.get("format") != FORMAT:
+            raise InputError(f"{path} is a safetensors file but not an analog teacher; write it with save()")
+        header = _header(json.loads(metadata["header"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a readable analog teacher ({error}); write it again") from error
+    tiles: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in _under(tensors, "tiles/").items():
+        layer, _, entry = key.rpartition("/")
+        tiles.setdefault(layer, {})[entry] = tensor
+    ranges = {name: float(value) for name, value in _under(tensors, "input_range/").items()}
+    return Stored(header=header, tiles=tiles, input_ranges=ranges, digital=_under(tensors, "digital/"))
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _header(fields: dict[str, object]) -> Header:
+    preset = dict(fields["preset"])  # type: ignore[call-overload]
+    if preset["converters"] is not None:
+        preset["converters"] = ConverterModel(**preset["converters"])
+    if preset["times_s"] is not None:
+        preset["times_s"] = tuple(preset["times_s"])
+    lists: dict[str, tuple[object, ...]] = {key: tuple(fields[key]) for key in ("tile", "keep_digital")}  # type: ignore[arg-type]
+    return Header(**{**fields, **lists, "preset": DevicePreset(**preset)})  # type: ignore[arg-type]
+
+
+def with_targets(model: nn.Module, stored: Stored, path: Path) -> nn.Module:
+    """A copy of `model` that holds the stored targets and digital state.
+
+    Raises:
+        InputError: the file belongs to another architecture.
+    """
+    model = copy.deepcopy(model)
+    state = dict(stored.digital)
+    own = model.state_dict()
+    for name, layer in stored.tiles.items():
+        weight = f"{name}.weight" if name else "weight"
+        if weight not in own or own[weight].numel() != layer["target"].numel():
+            raise InputError(f"{path}: {weight} does not fit the model; the file is of another architecture")
+        state[weight] = layer["target"].reshape(own[weight].shape)
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise InputError(f"{path} is of another architecture ({error})") from error
+    # Another name of an analog layer is missing in the file but shares its tensor in the model.
+    pointers = {own[key].data_ptr() for key in state if key in own}
+    lost = [key for key in missing if own[key].data_ptr() not in pointers]
+    if lost or unexpected:
+        raise InputError(f"{path}: {(lost or unexpected)[0]} does not fit; the file is of another architecture")
+    return model
+
+
+def check_layers(stored: Stored, layers: set[str], path: Path) -> None:
+    """Refuse a file whose analog layers differ from the model's.
+
+    Raises:
+        InputError: they differ.
+    """
+    if set(stored.tiles) != layers:
+        first = sorted(set(stored.tiles) ^ layers)[0]
+        raise InputError(f"{path}: analog layer {first} does not fit; the file is of another architecture")
+
+
+def check_state(weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a state dict with other keys, other shapes or values that are not finite.
+
+    Raises:
+        MappingError: naming the first tensor that does not fit.
+    """
+    for key, shape in shapes.items():
+        if key not in weights:
+            raise MappingError(f"weights lack {key}; give the whole state dict of the digital model")
+        if tuple(weights[key].shape) != shape:
+            raise MappingError(f"{key} expected shape {shape} but got {tuple(weights[key].shape)}")
+        if weights[key].is_floating_point() and not bool(torch.isfinite(weights[key]).all()):
+            raise MappingError(f"{key} holds NaN or infinite values; train or load the model again")
+    left_over = sorted(set(weights) - set(shapes))
+    if left_over:
+        raise MappingError(f"weights hold {left_over[0]}, which the model does not have")

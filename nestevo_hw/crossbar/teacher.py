@@ -1,0 +1,275 @@
+"""AnalogTeacher: a digital model on simulated crossbar tiles, programmed, aged and repeatable."""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from nestevo_hw.crossbar import state as state_file
+from nestevo_hw.crossbar.calibration import observe_inputs
+from nestevo_hw.crossbar.devices import DevicePreset, find_preset
+from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, ReferenceLayer, plain_layer
+from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model, tile_size
+from nestevo_hw.crossbar.placement import check_weights
+from nestevo_hw.crossbar.tiles import LayerTiles
+from nestevo_hw.errors import ConfigError, MappingError
+from nestevo_hw.seeding import derive_seed
+
+Backend = Literal["auto", "fold", "fused", "reference"]
+
+
+class AnalogTeacher:
+    """Inference on an analog crossbar (paper eq. 16-17): weights as conductances, DAC in, ADC out.
+
+    Convolutions and linear layers go onto tiles; biases, BatchNorm and what cannot be mapped stay digital
+    and are listed with the reason in `report`. The order is calibrate, program, age, then `module(batch)`.
+
+    Backends: `fold` puts the erroneous weights into plain layers, exact when input and output are perfect;
+    `fused` adds the converters as native operations; `reference` runs aihwkit's torch tile. All three read
+    the same aihwkit tiles. The noise of a matrix-vector product starts again at every `program` and `age`.
+
+    Args:
+        model: any detector or classifier with float32 weights; it is copied, never changed.
+        device: name of a preset or a preset.
+        tile: rows and columns of a tile, or one number for both.
+        seed: of programming noise, drift, read noise and converter noise.
+        keep_digital: names of layers, or of parents whose whole subtree stays digital.
+        backend: auto takes fold for perfect input and output, else fused.
+
+    Raises:
+        ConfigError: unknown device, backend or layer name, or a backend that cannot simulate the device.
+        MappingError: weights that no conductance can hold.
+    """
+
+    module: nn.Module
+    """Eval-mode copy of the model that computes on the crossbar; not for training."""
+    report: MappingReport
+    """Placement of every layer; weight errors are those measured after the last programming."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        device: str | DevicePreset = "pcm",
+        tile: int | Tile = 256,
+        seed: int = 0,
+        keep_digital: Sequence[str] = (),
+        backend: Backend = "auto",
+    ) -> None:
+        self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
+        self.programmed = False
+        self.report = map_model(model, tile, keep_digital=keep_digital, device=self.preset.name)
+        self.report, self.backend = _choose_backend(self.report, self.preset, backend)
+        self._digital_layers: dict[str, Any] = {
+            entry.name: model.get_submodule(entry.name) for entry in self.report.analog
+        }
+        for name, layer in self._digital_layers.items():
+            check_weights(f"{name}.weight", layer.weight)
+        size = tile_size(tile)
+        self._tiles = {
+            name: LayerTiles(name, layer, self.preset, size, seed) for name, layer in self._digital_layers.items()
+        }
+        self._shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+        self._layers = {name: self._crossbar_layer(name) for name in self._tiles}
+        # deepcopy puts what its memo holds in place of each layer, at every place that refers to it.
+        memo: dict[int, Any] = {id(self._digital_layers[name]): self._layers[name] for name in self._layers}
+        self.module = copy.deepcopy(model, memo).eval().requires_grad_(requires_grad=False)
+        self._digital_layers = {name: plain_layer(layer, layer.weight) for name, layer in self._digital_layers.items()}
+
+    def calibrate(self, batches: Iterable[Any]) -> None:
+        """Set the full scale of every layer's DAC from frames like those to come.
+
+        Runs the digital model with the target weights, so it does not depend on what was programmed.
+
+        Args:
+            batches: each is what `module(batch)` takes: a tensor, or a list of images for a detector.
+
+        Raises:
+            MappingError: there was no batch.
+        """
+        if self.preset.converters is None:
+            return
+        twin, watched = self._twin()
+        for name, full_scale in observe_inputs(twin, dict(watched), batches).items():
+            self._set_input_range(name, full_scale)
+
+    def program(self, weights: Mapping[str, Tensor] | None = None, *, generation: int = 0) -> None:
+        """Write target weights into the cells; the old ones are gone.
+
+        Args:
+            weights: state dict of the digital model with biases and BatchNorm; None writes the present
+                targets again.
+            generation: number of this programming; another number draws other noise.
+
+        Raises:
+            MappingError: keys or shapes differ from the model's, or weights that no conductance can hold.
+                Nothing has changed then.
+        """
+        if weights is not None:
+            self._load(weights)
+        for tiles in self._tiles.values():
+            tiles.program(generation)
+        self.generation, self.age_s, self.programmed = generation, 0.0, True
+        self.report = self.report.with_errors(self.weight_errors())
+        self._refresh()
+
+    def age(self, seconds: float) -> None:
+        """Let the programmed cells drift, and compensate the mean drift if the device does.
+
+        Args:
+            seconds: time after programming; 0 is the state right after it. The result depends on this time
+                and the seed only, not on earlier calls.
+
+        Raises:
+            MappingError: nothing was programmed.
+            ConfigError: the device has no model for this time.
+        """
+        if not self.programmed:
+            raise MappingError("nothing is programmed yet, so nothing can age; call program() first")
+        self.preset.check_time(seconds)
+        for tiles in self._tiles.values():
+            tiles.age(seconds)
+        self.age_s = seconds
+        self._refresh()
+
+    def weight_errors(self) -> dict[str, float]:
+        """Present RMS weight error of each analog layer relative to the RMS of its target."""
+        return {name: tiles.weight_error() for name, tiles in self._tiles.items()}
+
+    def digital_twin(self) -> nn.Module:
+        """A digital copy in eval mode with the target weights and the present biases and BatchNorm."""
+        return self._twin()[0]
+
+    def save(self, path: Path) -> None:
+        """Write the state of every tile and of the digital part to one safetensors file.
+
+        Raises:
+            MappingError: nothing was programmed.
+        """
+        if not self.programmed:
+            raise MappingError("nothing is programmed yet, so there is no state to save; call program() first")
+        digital = {key: value for key, value in self.module.state_dict().items() if key not in self._targets()}
+        state_file.write(
+            path,
+            tiles={name: tiles.tensors() for name, tiles in self._tiles.items()},
+            input_ranges={
+                name: layer.input_range
+                for name, layer in self._layers.items()
+                if isinstance(layer, CrossbarLayer) and layer.input_range is not None
+            },
+            digital=digital,
+            header=state_file.Header(
+                preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,
+                age_s=self.age_s, backend=self.backend,
+                keep_digital=tuple(e.name for e in self.report.layers if e.reason.startswith("kept digital")),
+            ),
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path, model: nn.Module) -> "AnalogTeacher":
+        """A teacher in the state in which `save` found it.
+
+        Args:
+            path: file written by `save`.
+            model: of the same architecture; its weights do not matter.
+
+        Raises:
+            InputError: the file is missing, corrupt, of another program or of another architecture.
+        """
+        stored = state_file.read(path)
+        header = stored.header
+        teacher = cls(
+            state_file.with_targets(model, stored, path), device=header.preset, tile=header.tile,
+            seed=header.seed, keep_digital=header.keep_digital, backend=header.backend,
+        )  # fmt: skip
+        state_file.check_layers(stored, set(teacher._tiles), path)
+        for name, tiles in teacher._tiles.items():
+            tiles.load_tensors(stored.tiles[name], generation=header.generation, age_s=header.age_s)
+        for name, full_scale in stored.input_ranges.items():
+            teacher._set_input_range(name, full_scale)
+        teacher.generation, teacher.age_s, teacher.programmed = header.generation, header.age_s, True
+        teacher.report = teacher.report.with_errors(teacher.weight_errors())
+        teacher._refresh()
+        return teacher
+
+    def _crossbar_layer(self, name: str) -> nn.Module:
+        digital, tiles = self._digital_layers[name], self._tiles[name]
+        if self.backend == "reference":
+            return ReferenceLayer(tiles, digital)
+        if self.backend == "fused" and self.preset.converters is not None:
+            return FusedLayer(tiles, digital, self.preset.converters)
+        return plain_layer(digital, tiles.effective_weight())
+
+    def _refresh(self) -> None:
+        """Take the tiles' state over into the module and start the converters' noise again."""
+        for name, layer in self._layers.items():
+            tiles = self._tiles[name]
+            if isinstance(layer, FusedLayer):
+                layer.install(tiles)
+            elif not isinstance(layer, CrossbarLayer):
+                with torch.no_grad():
+                    weight: Tensor = layer.get_parameter("weight")
+                    weight.copy_(tiles.effective_weight().reshape(weight.shape))
+            if isinstance(layer, CrossbarLayer):
+                layer.restart_noise(derive_seed(self.seed, "io", name, self.generation, repr(self.age_s)))
+
+    def _set_input_range(self, name: str, full_scale: float) -> None:
+        layer = self._layers[name]
+        if isinstance(layer, CrossbarLayer):
+            layer.input_range = full_scale
+            self._tiles[name].set_input_range(full_scale)
+
+    def _twin(self) -> tuple[nn.Module, dict[str, nn.Module]]:
+        plain: dict[str, nn.Module] = {}
+        for name, layer in self._digital_layers.items():
+            plain[name] = plain_layer(layer, self._tiles[name].target)
+            bias = getattr(self._layers[name], "bias", None)
+            if bias is not None:
+                plain[name].get_parameter("bias").data.copy_(bias)
+        memo: dict[int, Any] = {id(self._layers[name]): plain[name] for name in plain}
+        return copy.deepcopy(self.module, memo), plain
+
+    def _targets(self) -> dict[str, str]:
+        """State-dict key of every analog weight, under all its names, to the name of its layer."""
+        names = ((entry.name, alias) for entry in self.report.analog for alias in (entry.name, *entry.aliases))
+        return {f"{alias}.weight" if alias else "weight": name for name, alias in names}
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
+        state_file.check_state(weights, self._shapes)
+        targets = self._targets()
+        for key, name in targets.items():
+            check_weights(key, weights[key])
+            first = f"{name}.weight" if name else "weight"
+            if key != first and not torch.equal(weights[key], weights[first]):
+                raise MappingError(f"{key} and {first} are one layer in the model but differ in the weights")
+        for key, name in targets.items():
+            self._tiles[name].set_target(weights[key])
+        # The analog weights are no part of it: they live in the tiles.
+        self.module.load_state_dict({k: v for k, v in weights.items() if k not in targets}, strict=False)
+
+
+def _choose_backend(
+    report: MappingReport, preset: DevicePreset, backend: Backend
+) -> tuple[MappingReport, Literal["fold", "fused", "reference"]]:
+
+    perfect = preset.converters is None
+    match backend:
+        case "auto":
+            chosen: Literal["fold", "fused", "reference"] = "fold" if perfect else "fused"
+            why = "perfect input and output" if perfect else "static input ranges, so native operations do"
+        case "fold" if not perfect:
+            raise ConfigError(
+                f"backend fold ignores converters, but device {preset.name} has them; "
+                "use fused, or ask for perfect input and output"
+            )
+        case "fused" if perfect:
+            raise ConfigError(f"backend fused needs converters, but device {preset.name} has none; use fold")
+        case "fold" | "fused" | "reference":
+            chosen, why = backend, "as asked"
+        case _:
+            raise ConfigError(f"unknown backend {backend!r}; choose from auto, fold, fused, reference")
+    return replace(report, backend=chosen, backend_reason=why), chosen

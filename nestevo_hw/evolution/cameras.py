@@ -1,0 +1,142 @@
+"""Which frames of which stream belong to which part of an evolution window."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nestevo_hw.config import RunConfig, TerminalConfig
+from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
+from nestevo_hw.seeding import derive_seed
+from nestevo_hw.streams.frame import FrameBatch, Stream
+from nestevo_hw.streams.storage import concatenate
+from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.video import VideoStream
+from nestevo_hw.streams.weather import DriftScript, DriftSegment
+
+SETTLE_FRAMES = 10
+"""Frames between the last uploaded and the first test frame."""
+REFERENCE_SPACING = 40
+"""Frames between two in-domain frames of an embedded stream."""
+
+
+def open_stream(config: RunConfig, terminal: TerminalConfig) -> Stream:
+    """The stream of one terminal, with its drift.
+
+    Raises:
+        InputError: a video or its labels cannot be read.
+    """
+    seed = derive_seed(config.seed, "stream", terminal.name)
+    if terminal.video is not None:
+        return _open_video(config, terminal, drifting=True)
+    return SyntheticStream(
+        name=terminal.name,
+        place=terminal.place or terminal.name,
+        seed=seed,
+        size=config.frame_size,
+        drift=_script(config, terminal, SyntheticStream.FPS),
+    )
+
+
+def _open_video(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) -> VideoStream:
+    path = Path(terminal.video or "")
+    labels = Path(terminal.labels) if terminal.labels else None
+    plain = VideoStream(
+        name=terminal.name,
+        path=path,
+        labels=labels,
+        class_map=dict(terminal.class_map),
+        classes=load_detector(resolve_checkpoint(config.teacher.model))[1].classes,
+        long_side=max(config.frame_size),
+    )
+    if not drifting:
+        return plain
+    return plain.with_drift(_script(config, terminal, plain.fps), seed=derive_seed(config.seed, "stream", terminal.name))
+
+
+def _script(config: RunConfig, terminal: TerminalConfig, fps: float) -> DriftScript:
+    return DriftScript(
+        segments=tuple(
+            DriftSegment(start=_window_start(config, terminal, fps, d.window), kind=d.kind, strength=d.strength)
+            for d in terminal.drift
+        )
+    )
+
+
+def _window_start(config: RunConfig, terminal: TerminalConfig, fps: float, window: int) -> int:
+    return terminal.start_frame + round(window * config.window.length_s * fps)
+
+
+def capture_window(config: RunConfig, name: str, window: int) -> tuple[FrameBatch, FrameBatch]:
+    """Frames a terminal uploads at the start of a window, and labelled later ones to evaluate on.
+
+    Raises:
+        InputError: the stream is too short for the window, or has too few labelled frames in it.
+    """
+    terminal = next(t for t in config.terminals if t.name == name)
+    stream = open_stream(config, terminal)
+    plan = config.window
+    first = _window_start(config, terminal, stream.fps, window)
+    last = _window_start(config, terminal, stream.fps, window + 1)
+    upload = [first + k * plan.upload_spacing for k in range(plan.upload_frames)]
+    tested = range(upload[-1] + SETTLE_FRAMES, last)
+    if len(tested) < plan.test_frames:
+        raise ConfigError(
+            f"window of {plan.length_s} s at {stream.fps} fps has {last - first} frames, too few for "
+            f"{plan.upload_frames} uploaded ones {plan.upload_spacing} apart and {plan.test_frames} test frames"
+        )
+    if stream.length is not None and last > stream.length:
+        raise InputError(
+            f"{terminal.video} has {stream.length} frames but window {window} needs {last}; "
+            "lower window.count, window.length_s or start_frame"
+        )
+    return stream.read(upload), stream.read(_spread(_labelled(stream, tested), plan.test_frames, terminal))
+
+
+def _labelled(stream: Stream, frames: range) -> Sequence[int]:
+    if isinstance(stream, VideoStream):
+        return [i for i in stream.labelled_indices if i in frames]
+    return frames
+
+
+def _spread(candidates: Sequence[int], count: int, terminal: TerminalConfig) -> list[int]:
+    if len(candidates) < count:
+        raise InputError(
+            f"terminal {terminal.name!r} has {len(candidates)} labelled frames to evaluate on but {count} are wanted; "
+            "lower window.test_frames"
+        )
+    return [candidates[i] for i in np.linspace(0, len(candidates) - 1, count).round().astype(int)]
+
+
+def reference_frames(config: RunConfig) -> tuple[FrameBatch, list[slice]]:
+    """Labelled in-domain frames, and the segments they consist of.
+
+    Embedded streams show the reference places by day; videos show what lies before each terminal's first frame.
+    """
+    plan = config.reference
+    batches = []
+    for terminal in config.terminals:
+        if terminal.video is not None:
+            stream = _open_video(config, terminal, drifting=False)
+            labelled = _labelled(stream, range(terminal.start_frame))
+            wanted = plan.segments_per_place * plan.frames_per_segment
+            rows = _spread(labelled, min(wanted, len(labelled)), terminal)
+            batches += [stream.read(part) for part in np.array_split(rows, plan.segments_per_place) if len(part)]
+    if any(t.place is not None for t in config.terminals):
+        batches += _embedded_reference(config)
+    ends = np.cumsum([len(b) for b in batches]).tolist()
+    return concatenate(batches), [slice(end - len(b), end) for end, b in zip(ends, batches, strict=True)]
+
+
+def _embedded_reference(config: RunConfig) -> list[FrameBatch]:
+    plan = config.reference
+    batches = []
+    for place in plan.places:
+        stream = SyntheticStream(
+            name=place, place=place, seed=derive_seed(config.seed, "reference", place), size=config.frame_size
+        )
+        for segment in range(plan.segments_per_place):
+            first = segment * plan.frames_per_segment * REFERENCE_SPACING
+            batches.append(stream.read([first + k * REFERENCE_SPACING for k in range(plan.frames_per_segment)]))
+    return batches

@@ -1,0 +1,128 @@
+"""How far a terminal's frames have moved away from the training data (paper eq. 11-13)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.files import replacing
+from nestevo_hw.models.checkpoint import read_tensors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureMoments:
+    """Count, mean and variance of the teacher's features for one class."""
+
+    count: int
+    mean: Tensor
+    """(D,)"""
+    variance: Tensor
+    """(D,), population variance."""
+
+    @classmethod
+    def of(cls, features: Tensor) -> "FeatureMoments":
+        """Moments of (N, D) features."""
+        return cls(count=len(features), mean=features.mean(0), variance=features.var(0, correction=0))
+
+    def union(self, other: "FeatureMoments") -> "FeatureMoments":
+        """Moments of both sets of features together."""
+        count = self.count + other.count
+        mean = (self.count * self.mean + other.count * other.mean) / count
+        squares = self.count * (self.variance + self.mean**2) + other.count * (other.variance + other.mean**2)
+        return FeatureMoments(count=count, mean=mean, variance=(squares / count - mean**2).clamp(min=0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftScore:
+    """Drift of one terminal."""
+
+    score: float
+    """delta_i of eq. 11; 0 where no class could be compared."""
+    left_out: tuple[int, ...]
+    """Classes with too few samples on either side to compare."""
+
+
+def moments_by_class(features: Tensor, labels: Tensor) -> dict[int, FeatureMoments]:
+    """Moments of (N, D) features for each class of (N,) labels that occurs."""
+    return {int(c): FeatureMoments.of(features[labels == c]) for c in labels.unique()}
+
+
+def drift_score(
+    training: Mapping[int, FeatureMoments],
+    live: Mapping[int, FeatureMoments],
+    classes: Sequence[int],
+    *,
+    min_samples: int,
+) -> DriftScore:
+    """delta_i: distance of class-wise mean features from the training data, in standard deviations (eq. 11).
+
+    Feature dimensions that never vary (a dead ReLU) carry no information and are left out, so that zero
+    variance never divides.
+
+    Args:
+        training: moments of each class in the teacher's training data.
+        live: moments of each class in the terminal's uploaded frames, by the teacher's labels.
+        classes: classes the terminal recognises.
+        min_samples: classes with fewer samples on either side are left out, and said so.
+    """
+    total, left_out = 0.0, []
+    for c in classes:
+        if min(_count(training, c), _count(live, c)) < min_samples:
+            left_out.append(c)
+            continue
+        deviation = training[c].union(live[c]).variance.sqrt()
+        varies = deviation > 1e-6
+        total += float(
+            torch.linalg.vector_norm(((training[c].mean - live[c].mean)[varies] / deviation[varies]))
+        )
+    return DriftScore(score=total, left_out=tuple(left_out))
+
+
+def _count(moments: Mapping[int, FeatureMoments], c: int) -> int:
+    return moments[c].count if c in moments else 0
+
+
+def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: float) -> float:
+    """Threshold gamma such that in-domain data exceeds it at most at the stated rate.
+
+    The (1 - rate) quantile of scores of held-out in-domain segments, by the conformal rule: the k-th smallest of
+    n scores with k = ceil((n + 1) (1 - rate)).
+
+    Raises:
+        ConfigError: too few segments to support the rate.
+    """
+    n = len(in_domain_scores)
+    k = math.ceil((n + 1) * (1 - false_alarm_rate))
+    if not 0.0 < false_alarm_rate < 1.0 or k > n:
+        raise ConfigError(
+            f"a false-alarm rate of {false_alarm_rate} needs at least "
+            f"{math.ceil(1 / max(false_alarm_rate, 1e-9)) - 1} in-domain segments, got {n}"
+        )
+    return sorted(in_domain_scores)[k - 1]
+
+
+def save_moments(moments: Mapping[int, FeatureMoments], path: Path) -> None:
+    """Write moments of each class to one safetensors file."""
+    tensors: dict[str, Tensor] = {}
+    for c, one in moments.items():
+        tensors[f"{c}.count"] = torch.tensor(one.count)
+        tensors[f"{c}.mean"] = one.mean.contiguous()
+        tensors[f"{c}.variance"] = one.variance.contiguous()
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load_moments(path: Path) -> dict[int, FeatureMoments]:
+    """Read what `save_moments` wrote."""
+    _, tensors = read_tensors(path)
+    return {
+        c: FeatureMoments(
+            count=int(tensors[f"{c}.count"]), mean=tensors[f"{c}.mean"], variance=tensors[f"{c}.variance"]
+        )
+        for c in sorted({int(name.split(".")[0]) for name in tensors})
+    }

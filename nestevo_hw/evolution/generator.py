@@ -1,0 +1,155 @@
+"""Generator of features for a class, learned from prediction modules and label counts (paper Algorithm 1).
+
+The idea is FedGen's (Zhu et al., ICML 2021): no frame leaves its terminal pair, yet every pair can train its box
+predictor on features that follow the label distribution of all terminals.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.files import replacing
+from nestevo_hw.models.checkpoint import read_tensors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorConfig:
+    """Size and training of the feature generator."""
+
+    enabled: bool = True
+    noise_width: int = 32
+    """Width of the random input z."""
+    hidden_width: int = 128
+    steps: int = 300
+    """Optimiser steps, once a window; each takes about a millisecond."""
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    diversity: float = 1.0
+    """Weight of the term that keeps features of one class apart."""
+    weight: float = 0.2
+    """Weight of the loss on generated features in mutual learning."""
+
+    def __post_init__(self) -> None:
+        if min(self.noise_width, self.hidden_width, self.steps, self.batch_size) < 1:
+            raise ConfigError("generator: widths, steps and batch_size must be at least 1")
+        if self.weight < 0 or self.diversity < 0 or self.learning_rate <= 0:
+            raise ConfigError("generator: weight and diversity must not be negative, learning_rate positive")
+
+
+class FeatureGenerator(nn.Module):
+    """G(y, z): (N,) labels and (N, Z) noise to (N, D) features, non-negative like those of a box head."""
+
+    def __init__(self, classes: int, feature_width: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.classes = classes
+        self.noise_width = config.noise_width
+        self.layers = nn.Sequential(
+            nn.Linear(classes + config.noise_width, config.hidden_width),
+            nn.ReLU(),
+            nn.Linear(config.hidden_width, feature_width),
+            nn.ReLU(),
+        )
+
+    def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
+        """Features of `labels` (1 to C) drawn by `noise`."""
+        return self.layers(torch.cat([F.one_hot(labels - 1, self.classes).to(noise.dtype), noise], 1))  # type: ignore[no-any-return]
+
+    def sample(self, distribution: Tensor, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`count` features and their labels (1 to C), labels drawn from `distribution` (C,)."""
+        labels = torch.multinomial(distribution, count, replacement=True, generator=random) + 1
+        noise = torch.randn(count, self.noise_width, generator=random)
+        device = next(self.parameters()).device
+        return self(labels.to(device), noise.to(device)), labels.to(device)
+
+
+def label_distribution(counts: Sequence[Mapping[int, int]], classes: int) -> Tensor:
+    """(C,) shares of each class over all terminals; uniform where nothing was labelled."""
+    totals = torch.tensor([float(sum(c.get(k, 0) for c in counts)) for k in range(1, classes + 1)])
+    return totals / totals.sum() if totals.sum() > 0 else torch.full((classes,), 1 / classes)
+
+
+def train_generator(
+    generator: FeatureGenerator,
+    predictors: Sequence[nn.Module],
+    counts: Sequence[Mapping[int, int]],
+    config: GeneratorConfig,
+    random: torch.Generator,
+) -> float:
+    """Learn features that the ensemble of prediction modules recognises, and that differ from one another.
+
+    Args:
+        generator: trained in place.
+        predictors: K modules from (N, D) features to (N, C + 1) logits; not changed.
+        counts: K label counts, class to number of objects; a module speaks for a class by its share of it.
+        config: training length and weights.
+        random: draws labels and noise.
+
+    Returns:
+        Mean label loss (cross-entropy, nats) of the last tenth of the steps.
+    """
+    classes = generator.classes
+    distribution = label_distribution(counts, classes)
+    held = torch.tensor([[c.get(k, 0) + 1e-3 for k in range(1, classes + 1)] for c in counts])
+    shares = held / held.sum(0)
+    optimiser = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
+    tail: list[float] = []
+    for step in range(config.steps):
+        labels = torch.multinomial(distribution, config.batch_size, replacement=True, generator=random) + 1
+        noise = torch.randn(config.batch_size, generator.noise_width, generator=random)
+        features = generator(labels, noise)
+        losses = torch.stack([F.cross_entropy(p(features), labels, reduction="none") for p in predictors])
+        label_loss = (losses * shares[:, labels - 1]).sum(0).mean()
+        loss = label_loss + config.diversity * _sameness(features, noise, labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        if step >= config.steps * 9 // 10:
+            tail.append(float(label_loss.detach()))
+    return sum(tail) / len(tail)
+
+
+def _sameness(features: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
+    """Near 1 where different noise gives equal features of one class, near 0 where it gives different ones."""
+    apart = torch.cdist(features, features, p=1) / features.shape[1]
+    drawn_apart = torch.cdist(noise, noise, p=2) / noise.shape[1] ** 0.5
+    pairs = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool)
+    return torch.exp(-(apart * drawn_apart)[pairs].mean()) if bool(pairs.any()) else features.sum() * 0.0
+
+
+def label_emd(counts: Sequence[Mapping[int, int]], classes: int, *, generated_share: float = 0.0) -> float:
+    """Mean earth mover's distance between the terminals' label distributions, 0 to 1.
+
+    Classes are equally far from one another, so the distance is half the L1 difference.
+
+    Args:
+        counts: label counts of each terminal.
+        classes: number of object classes.
+        generated_share: part of each terminal's training labels drawn from the overall distribution instead.
+    """
+    overall = label_distribution(counts, classes)
+    mixed = [
+        (1 - generated_share) * label_distribution([c], classes) + generated_share * overall for c in counts
+    ]
+    pairs = [(a, b) for i, a in enumerate(mixed) for b in mixed[i + 1 :]]
+    return sum(float((a - b).abs().sum()) / 2 for a, b in pairs) / len(pairs) if pairs else 0.0
+
+
+def save_generator(generator: FeatureGenerator, path: Path) -> None:
+    """Write a generator to a safetensors file."""
+    with replacing(path) as temporary:
+        save_file(dict(generator.state_dict()), temporary, {"classes": str(generator.classes)})
+
+
+def load_generator(path: Path, config: GeneratorConfig) -> FeatureGenerator:
+    """Read what `save_generator` wrote, in eval mode and frozen."""
+    header, tensors = read_tensors(path)
+    width = tensors["layers.2.bias"].shape[0]
+    generator = FeatureGenerator(int(header["classes"]), width, config)
+    generator.load_state_dict(tensors)
+    return generator.eval().requires_grad_(False)

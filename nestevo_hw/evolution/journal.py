@@ -1,0 +1,93 @@
+"""Memory of a run: which tasks have finished, and what happened, so that a killed run can go on."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from nestevo_hw.errors import InputError
+from nestevo_hw.evolution.layout import RunLayout
+from nestevo_hw.files import write_json
+from nestevo_hw.scheduler.executor import LocalExecutor
+from nestevo_hw.scheduler.task import Task, TaskResult
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """Runs tasks once: a task whose result lies in the run folder is not run again.
+
+    A result is written when its task has ended and its files are in place, under a temporary name and renamed, so a kill
+    at any moment leaves either a finished task or none. Events are told anew by every session, in the same order.
+    """
+
+    def __init__(self, layout: RunLayout, executor: LocalExecutor, on_task: Callable[[Task], None]) -> None:
+        self._layout = layout
+        self._executor = executor
+        self._on_task = on_task
+        self._offset_s = max((r.ended_s for r in self._stored()), default=0.0)
+        layout.metrics.unlink(missing_ok=True)
+
+    def run(self, tasks: Sequence[Task], *, window: int) -> dict[str, TaskResult]:
+        """Results of tasks by name, from the folder where they have finished, else by running them."""
+        done = {t.name: r for t in tasks if (r := self._finished(t.name)) is not None}
+        waiting = [t for t in tasks if t.name not in done]
+        for task in tasks:
+            if task.name in done:
+                self._on_task(task)
+        done |= self._executor.run(waiting, on_result=self._keep) if waiting else {}
+        for task in tasks:
+            self._tell_task(task, done[task.name], window)
+        return done
+
+    def event(self, event: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Append one event to metrics.jsonl."""
+        with self._layout.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": event, **fields}) + "\n")
+
+    def _keep(self, task: Task, result: TaskResult) -> None:
+        shifted = replace(
+            result,
+            submitted_s=result.submitted_s + self._offset_s,
+            started_s=result.started_s + self._offset_s,
+            ended_s=result.ended_s + self._offset_s,
+        )
+        write_json(self._path(task.name), asdict(shifted))
+        self._on_task(task)
+
+    def _tell_task(self, task: Task, result: TaskResult, window: int) -> None:
+        _, kind, *subject = task.name.split("/")
+        self.event(
+            "task",
+            window=window,
+            name=task.name,
+            kind=kind,
+            terminal=subject[0] if subject else None,
+            submitted_s=result.submitted_s,
+            started_s=result.started_s,
+            ended_s=result.ended_s,
+            worker=result.worker,
+            predicted_s=task.duration_s,
+            predicted_bytes=task.memory_bytes,
+            peak_bytes=result.peak_memory_bytes,
+        )
+
+    def _path(self, name: str) -> Path:
+        return self._layout.results / f"{name.replace('/', '.')}.json"
+
+    def _finished(self, name: str) -> TaskResult | None:
+        path = self._path(name)
+        return _read(path) if path.exists() else None
+
+    def _stored(self) -> list[TaskResult]:
+        return [_read(path) for path in sorted(self._layout.results.glob("*.json"))]
+
+
+def _read(path: Path) -> TaskResult:
+    try:
+        return TaskResult(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is not the result of a task ({error}); delete it and resume again"
+        ) from error

@@ -1,0 +1,160 @@
+"""Training tasks of a terminal: mutual learning with its intermediate model, and distillation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN
+
+from nestevo_hw.config import MutualConfig, RunConfig
+from nestevo_hw.crossbar.noise import weight_noise
+from nestevo_hw.evolution.generator import label_distribution, load_generator
+from nestevo_hw.evolution.training import Draw, draws, optimise
+from nestevo_hw.models.checkpoint import load_detector, save_detector
+from nestevo_hw.seeding import seeded, torch_generator
+from nestevo_hw.streams.augment import MILD, STRONG, mirrored
+from nestevo_hw.streams.frame import Annotation, FrameBatch
+from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.detection import mutual_losses
+from nestevo_hw.tasks.supervision import distillation_loss, load_supervision
+
+FEATURES_PER_STEP = 32
+"""Generated features each prediction module sees in a step of mutual learning."""
+
+
+def learn_mutually(
+    config: RunConfig,
+    *,
+    terminal: Path,
+    intermediate: Path,
+    frames: Path,
+    supervision: Path,
+    reference: Path,
+    generator: Path | None,
+    counts: Sequence[Mapping[int, int]],
+    terminal_out: Path,
+    intermediate_out: Path,
+    random_name: str,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Train one pair and write both models; returns their mean late loss."""
+    (local, local_spec), (mid, mid_spec) = load_detector(terminal), load_detector(intermediate)
+    local, mid = local.to(device), mid.to(device)
+    own = load_frames(frames)
+    annotations = [s.annotation for s in load_supervision(supervision)]
+    random = torch_generator(config.seed, random_name)
+    next_batch = _batches(config.mutual, own, annotations, load_frames(reference), random, device)
+    extra = _generated_loss(config, generator, counts, len(mid_spec.classes), (local, mid), random)
+
+    def step() -> Tensor:
+        images, labels = next_batch()
+        losses = mutual_losses(local, mid, images, labels, alpha=config.mutual.alpha, beta=config.mutual.beta)
+        return losses[0] + losses[1] + extra()
+
+    def noise() -> AbstractContextManager[None]:
+        mu = config.mutual.noise_mu
+        return weight_noise(mid, mu, random) if mu else nullcontext()
+
+    with seeded(config.seed, random_name):
+        loss = optimise([local, mid], config.mutual.plan, step, perturb=noise)
+    save_detector(local, local_spec, terminal_out)
+    save_detector(mid, mid_spec, intermediate_out)
+    return {"loss": loss, "steps": config.mutual.plan.steps}
+
+
+def _batches(
+    config: MutualConfig,
+    own: FrameBatch,
+    annotations: Sequence[Annotation],
+    reference: FrameBatch,
+    random: torch.Generator,
+    device: torch.device,
+) -> Callable[[], tuple[list[Tensor], list[Annotation]]]:
+    """Batches of a terminal's pseudo-labelled frames, strongly augmented, with a few labelled in-domain ones."""
+    plan = config.plan
+    replayed = min(config.replay_frames, plan.batch_size - 1)
+    fresh = draws(own.images, replace(plan, batch_size=plan.batch_size - replayed), STRONG, random, device)
+    known = draws(reference.images, replace(plan, batch_size=max(1, replayed)), MILD, random, device)
+
+    def following() -> tuple[list[Tensor], list[Annotation]]:
+        images, labels = labelled(next(fresh), annotations)
+        if replayed and reference.truth is not None:
+            old_images, old_labels = labelled(next(known), reference.truth)
+            images, labels = images + old_images, labels + old_labels
+        return images, labels
+
+    return following
+
+
+def labelled(draw: Draw, annotations: Sequence[Annotation]) -> tuple[list[Tensor], list[Annotation]]:
+    """Images of a draw with their annotations, mirrored where the image is."""
+    width = draw.images[0].shape[-1]
+    pairs = zip(draw.rows, draw.flips, strict=True)
+    return draw.images, [mirrored(annotations[r], width) if flip else annotations[r] for r, flip in pairs]
+
+
+def _generated_loss(
+    config: RunConfig,
+    path: Path | None,
+    counts: Sequence[Mapping[int, int]],
+    classes: int,
+    models: tuple[FasterRCNN, FasterRCNN],
+    random: torch.Generator,
+) -> Callable[[], Tensor]:
+    """Loss of both prediction modules on generated features with labels of the overall distribution."""
+    device = next(models[0].parameters()).device
+    if path is None:
+        return lambda: torch.zeros((), device=device)
+    generator = load_generator(path, config.generator).to(device)
+    distribution = label_distribution(counts, classes)
+
+    def loss() -> Tensor:
+        features, labels = generator.sample(distribution, FEATURES_PER_STEP, random)
+        heads = (model.roi_heads.box_predictor.cls_score for model in models)
+        return (
+            config.generator.weight * torch.stack([F.cross_entropy(h(features), labels) for h in heads]).sum()
+        )
+
+    return loss
+
+
+def distil_terminal(
+    config: RunConfig,
+    *,
+    terminal: Path,
+    frames: Path,
+    supervision: Path,
+    terminal_out: Path,
+    steps: int,
+    random_name: str,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Train a terminal on its original frames with the teacher's words and write it; returns its late loss."""
+    student, spec = load_detector(terminal)
+    student = student.to(device)
+    images, words = load_frames(frames).images, load_supervision(supervision)
+    plan = replace(config.distil.plan, steps=steps)
+    batches = draws(images, plan, MILD, torch_generator(config.seed, random_name), device)
+
+    def step() -> Tensor:
+        draw = next(batches)
+        width = images.shape[-1]
+        pairs = zip(draw.rows, draw.flips, strict=True)
+        chosen = [words[row].mirrored(width) if flip else words[row] for row, flip in pairs]
+        return distillation_loss(
+            student,
+            draw.images,
+            chosen,
+            temperature=config.distil.temperature,
+            soft_share=config.distil.soft_share,
+        )
+
+    with seeded(config.seed, random_name):
+        loss = optimise([student], plan, step)
+    save_detector(student, spec, terminal_out)
+    return {"loss": loss, "steps": steps}

@@ -1,0 +1,118 @@
+"""A run from its folder's point of view: start or resume, evolve, summarise, report."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nestevo_hw.config import RunConfig
+from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.evolution.costs import TaskCosts
+from nestevo_hw.evolution.journal import Journal
+from nestevo_hw.evolution.layout import RunLayout
+from nestevo_hw.evolution.loop import EvolutionLoop
+from nestevo_hw.files import write_json
+from nestevo_hw.report.events import read_run
+from nestevo_hw.report.page import write_report
+from nestevo_hw.report.summary import summarise
+from nestevo_hw.scheduler.executor import LocalExecutor
+from nestevo_hw.scheduler.policies import policy_named
+from nestevo_hw.scheduler.task import Task
+
+FORMAT = 1
+DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
+MOST_WORKERS = 4
+
+
+def evolve(
+    config: RunConfig, run_dir: Path, *, resume: bool = False, on_task: Callable[[Task], None] = lambda _: None
+) -> dict[str, Any]:
+    """Run all evolution windows and write the run folder.
+
+    Args:
+        config: of the run.
+        run_dir: folder to write; new or empty, unless a run is resumed in it.
+        resume: go on with a run that was interrupted; finished tasks are not run again.
+        on_task: called with each finished task.
+
+    Returns:
+        The summary, as in `evolve --json`.
+
+    Raises:
+        ConfigError: the folder holds another run, or the one to resume has another configuration.
+    """
+    layout, started = RunLayout(run_dir), time.monotonic()
+    document = _open_folder(config, layout, resume=resume)
+    workers = config.execution.workers or min(os.cpu_count() or 1, MOST_WORKERS)
+    policy = policy_named(config.execution.policy, seed=config.seed)
+    memory = round(config.execution.memory_gb * 1e9)
+    with LocalExecutor(policy=policy, memory_bytes=memory, workers=workers) as executor:
+        journal = Journal(layout, executor, on_task)
+        steps = {"mutual": config.mutual.plan.steps, "distil": config.distil.plan.steps}
+        loop = EvolutionLoop(config, layout, journal, TaskCosts(steps))
+        loop.run()
+    write_json(layout.run_json, document | {"classes": loop.classes})
+    summary = summarise(read_run(run_dir)) | {"method": config.method, "seed": config.seed}
+    summary["wall_s"] = time.monotonic() - started
+    write_json(layout.run_json, document | {"classes": loop.classes, "status": "complete", "summary": summary})
+    write_report(run_dir)
+    return summary
+
+
+def most_tasks(config: RunConfig) -> int:
+    """Tasks of a run in which the teacher evolves in every window."""
+    terminals = len(config.terminals)
+    return 1 + terminals + config.window.count * (8 * terminals + 2)
+
+
+def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[str, Any]:
+    """Check the folder and write run.json, or read the one of the run to resume."""
+    if resume:
+        document = _read_run(layout)
+        if document["config"] != config.document():
+            raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
+        return document
+    if layout.root.exists() and any(layout.root.iterdir()):
+        raise ConfigError(f"{layout.root} is not empty; choose another --out, or --resume the run in it")
+    document = {
+        "format": FORMAT,
+        "status": "running",
+        "method": config.method,
+        "config": config.document(),
+        "seed": config.seed,
+        "versions": {name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+        "machine": {
+            "platform": platform.platform(),
+            "cores": os.cpu_count(),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "device": config.execution.device,
+        },
+        "classes": [],
+        "summary": None,
+    }
+    write_json(layout.run_json, document)
+    return document
+
+
+def stored_config(run_dir: Path) -> dict[str, Any]:
+    """The configuration document of a run folder.
+
+    Raises:
+        InputError: the folder holds no run.
+    """
+    config: dict[str, Any] = _read_run(RunLayout(run_dir))["config"]
+    return config
+
+
+def _read_run(layout: RunLayout) -> dict[str, Any]:
+    if not layout.run_json.is_file():
+        raise InputError(f"{layout.root} holds no run (no run.json); start one without --resume")
+    try:
+        document: dict[str, Any] = json.loads(layout.run_json.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{layout.run_json} is damaged ({error}); start a new run") from error
+    return document

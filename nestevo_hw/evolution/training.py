@@ -1,0 +1,116 @@
+"""The one training loop: draw frames, augment, step."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nestevo_hw.errors import ConfigError, TaskError
+from nestevo_hw.streams.augment import Augmentation, augment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """Length and step size of one training task."""
+
+    steps: int = 40
+    """Optimiser steps."""
+    batch_size: int = 8
+    """Frames a step."""
+    learning_rate: float = 5e-4
+    """Peak step size of AdamW; warmed up over the first tenth, then cosine to zero."""
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1 or self.learning_rate <= 0:
+            raise ConfigError(
+                "need steps >= 1, batch_size >= 1 and learning_rate > 0, "
+                f"got {self.steps}, {self.batch_size} and {self.learning_rate}"
+            )
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate at a step."""
+        warm = min(1.0, (step + 1) / max(1, self.steps // 10))
+        return warm * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """One batch of a training task."""
+
+    images: list[Tensor]
+    """Augmented (3, H, W) float images in 0..1."""
+    rows: tuple[int, ...]
+    """Which frames they are."""
+    flips: tuple[bool, ...]
+    """Which of them are mirrored."""
+
+
+def draws(
+    images: Tensor, plan: TrainingPlan, how: Augmentation, generator: torch.Generator, device: torch.device
+) -> Iterator[Draw]:
+    """Endless batches over (N, 3, H, W) uint8 images: each pass sees every frame once, in a new order."""
+    order: list[int] = []
+    while True:
+        while len(order) < plan.batch_size:
+            order += torch.randperm(len(images), generator=generator).tolist()
+        rows, order = tuple(order[: plan.batch_size]), order[plan.batch_size :]
+        flips = tuple(bool(how.flip and torch.rand((), generator=generator) < 0.5) for _ in rows)
+        floats = [images[row].to(device).float() / 255 for row in rows]
+        pairs = zip(floats, flips, strict=True)
+        yield Draw(images=[augment(f, how, generator, flip=m) for f, m in pairs], rows=rows, flips=flips)
+
+
+def optimise(
+    models: Sequence[nn.Module],
+    plan: TrainingPlan,
+    step: Callable[[], Tensor],
+    *,
+    perturb: Callable[[], AbstractContextManager[None]] = nullcontext,
+    on_step: Callable[[int], None] | None = None,
+) -> float:
+    """Train models together on the loss that `step` returns.
+
+    Args:
+        models: put in training mode, and back to eval mode at the end.
+        plan: number and size of the steps.
+        step: computes the summed loss of the next batch, with gradient.
+        perturb: wraps each forward and backward pass, for example in weight noise.
+        on_step: called after each step with its number.
+
+    Returns:
+        Mean loss of the last quarter of the steps.
+
+    Raises:
+        TaskError: the loss is no longer finite.
+    """
+    parameters = [p for model in models for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, plan.rate)
+    for model in models:
+        model.train()
+    tail: list[float] = []
+    for number in range(plan.steps):
+        optimiser.zero_grad(set_to_none=True)
+        with perturb():
+            loss = step()
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TaskError(
+                    f"the training loss is {value} at step {number}; "
+                    f"lower the learning rate (now {plan.learning_rate})"
+                )
+            loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimiser.step()
+        schedule.step()
+        if number >= plan.steps * 3 // 4:
+            tail.append(value)
+        if on_step is not None:
+            on_step(number)
+    for model in models:
+        model.eval()
+    return sum(tail) / len(tail)

@@ -1,0 +1,190 @@
+"""Detectors in and out of safetensors files, pruned ones included."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+
+from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.files import replacing
+from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
+
+BUILDERS = {
+    "fasterrcnn-tiny": fasterrcnn_tiny,
+    "fasterrcnn-resnet50-fpn": resnet50_fpn,
+    "fasterrcnn-mobilenet-v3": mobilenet_v3,
+}
+PRETRAINED = ("fasterrcnn-tiny", "fasterrcnn-tiny-m1", "fasterrcnn-tiny-m2", "fasterrcnn-tiny-m3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSpec:
+    """What is needed to build a detector before its weights are loaded."""
+
+    architecture: str
+    """A name of `BUILDERS`."""
+    classes: tuple[str, ...]
+    """Object classes without background; label k is classes[k - 1]."""
+    min_size: int
+    """Shorter side of the network's input, pixels."""
+    max_size: int
+    """Longer side of the network's input, pixels."""
+
+    def build(self) -> FasterRCNN:
+        """A detector of this architecture with fresh weights.
+
+        Raises:
+            ConfigError: the architecture is unknown.
+        """
+        if self.architecture not in BUILDERS:
+            raise ConfigError(
+                f"unknown architecture {self.architecture!r}; choose from {', '.join(BUILDERS)}"
+            )
+        builder = BUILDERS[self.architecture]
+        return builder(len(self.classes) + 1, min_size=self.min_size, max_size=self.max_size)
+
+
+def save_detector(
+    model: nn.Module,
+    spec: DetectorSpec,
+    path: Path,
+    *,
+    notes: Mapping[str, str] | None = None,
+    half: bool = False,
+) -> None:
+    """Write weights and spec to one safetensors file.
+
+    Args:
+        model: a detector built from `spec`, possibly pruned.
+        spec: written into the header.
+        path: file to write, whole or not at all.
+        notes: further header entries, such as the seed of the training.
+        half: store weights as float16; BatchNorm statistics stay float32, where float16 would overflow.
+    """
+    state = {
+        name: tensor.half() if half and tensor.is_floating_point() and "running_" not in name else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    header = {"format": "nestevo-hw-detector", "spec": json.dumps(asdict(spec)), **(notes or {})}
+    with replacing(path) as temporary:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, temporary, header)
+
+
+def load_detector(path: Path) -> tuple[FasterRCNN, DetectorSpec]:
+    """Read a detector written by `save_detector`; pruned layers get the shapes found in the file.
+
+    Raises:
+        InputError: the file is missing, corrupt, of another program, or holds NaN.
+    """
+    header, state = read_tensors(path)
+    if header.get("format") != "nestevo-hw-detector":
+        raise InputError(
+            f"{path} is a safetensors file but not a nestevo-hw detector; make one with `nestevo-hw pretrain`"
+        )
+    fields = json.loads(header["spec"])
+    spec = DetectorSpec(**{**fields, "classes": tuple(fields["classes"])})
+    model = spec.build()
+    load_weights(
+        model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path)
+    )
+    return model.eval(), spec
+
+
+def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a safetensors file.
+
+    Raises:
+        InputError: the file is missing or corrupt.
+    """
+    if not path.is_file():
+        raise InputError(f"no file {path}; check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a readable safetensors file ({error}); write it again") from error
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Load `state` into `model`, shrinking its layers to the shapes of a pruned state first.
+
+    Raises:
+        InputError: a tensor is missing, left over, NaN, or of a shape that pruning cannot give.
+    """
+    own = model.state_dict()
+    for name, tensor in own.items():
+        if name not in state:
+            raise InputError(f"{source}: tensor {name} is missing; the file belongs to another architecture")
+        got = state[name]
+        if got.ndim != tensor.ndim or any(g > o for g, o in zip(got.shape, tensor.shape, strict=True)):
+            raise InputError(
+                f"{source}: {name} expected shape {tuple(tensor.shape)} or smaller but got {tuple(got.shape)}"
+            )
+        if got.is_floating_point() and not bool(torch.isfinite(got).all()):
+            raise InputError(f"{source}: {name} holds NaN or infinite values; train the model again")
+    left_over = sorted(set(state) - set(own))
+    if left_over:
+        raise InputError(
+            f"{source}: unexpected tensor {left_over[0]}; the file belongs to another architecture"
+        )
+    _shrink(model, state)
+    model.load_state_dict(dict(state))
+
+
+def _shrink(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    for name, module in model.named_modules():
+        for key, tensor in list(module.named_parameters(recurse=False)):
+            shape = state[f"{name}.{key}"].shape
+            if shape != tensor.shape:
+                setattr(
+                    module, key, nn.Parameter(tensor.new_empty(shape), requires_grad=tensor.requires_grad)
+                )
+        for key, tensor in list(module.named_buffers(recurse=False)):
+            full = f"{name}.{key}"
+            if full in state and state[full].shape != tensor.shape:
+                setattr(module, key, tensor.new_empty(state[full].shape))
+        if isinstance(module, nn.Conv2d):
+            module.out_channels, module.in_channels = (
+                module.weight.shape[0],
+                module.weight.shape[1] * module.groups,
+            )
+        elif isinstance(module, nn.Linear):
+            module.out_features, module.in_features = module.weight.shape
+        elif isinstance(module, nn.BatchNorm2d):
+            module.num_features = module.weight.shape[0]
+
+
+def pretrained_path(name: str) -> Path:
+    """The checkpoint of `name` that ships with the package.
+
+    Raises:
+        ConfigError: none ships under this name.
+    """
+    if name not in PRETRAINED:
+        raise ConfigError(f"no pre-trained checkpoint {name!r} ships; choose from {', '.join(PRETRAINED)}")
+    return Path(str(resources.files("nestevo_hw") / "data" / f"{name}.safetensors"))
+
+
+def resolve_checkpoint(name: str) -> Path:
+    """The file that a shipped name or a path stands for.
+
+    Raises:
+        ConfigError: neither a shipped name nor an existing file.
+    """
+    if name in PRETRAINED:
+        return pretrained_path(name)
+    if not Path(name).is_file():
+        raise ConfigError(f"no checkpoint {name!r}: not a file, and not one of {', '.join(PRETRAINED)}")
+    return Path(name)
+
+
+def load_pretrained(name: str) -> FasterRCNN:
+    """The detector that ships under `name`, in eval mode."""
+    return load_detector(pretrained_path(name))[0]

@@ -1,0 +1,68 @@
+"""Terminal models M1, M2, M3: the teacher structurally pruned by 30, 50 and 70 %."""
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from nestevo_hw.errors import ConfigError
+
+PRUNING_RATIOS = {"m1": 0.3, "m2": 0.5, "m3": 0.7}
+"""Share of channels removed from every prunable layer (paper section 7.1)."""
+
+
+class _Dense(nn.Module):
+    """The detector without proposals, pooling and NMS, which a dependency graph cannot trace."""
+
+    def __init__(self, detector: FasterRCNN) -> None:
+        super().__init__()
+        self.backbone = detector.backbone
+        self.rpn_head = detector.rpn.head
+        self.box_head = detector.roi_heads.box_head
+        self.box_predictor = detector.roi_heads.box_predictor
+
+    def forward(self, image: Tensor, pooled: Tensor) -> list[Tensor]:
+        """Dense outputs for one image (1, 3, H, W) and pooled regions (R, C, bins, bins)."""
+        objectness, deltas = self.rpn_head(list(self.backbone(image).values()))
+        return [*objectness, *deltas, *self.box_predictor(self.box_head(pooled))]
+
+
+def prune(model: FasterRCNN, ratio: float) -> FasterRCNN:
+    """Remove the channels of smallest group magnitude from a detector, in place.
+
+    The pyramid's width and the feature handed to the box predictor keep their size, so that terminals,
+    intermediates and teacher share regions and features.
+
+    Args:
+        model: detector; needs fine-tuning afterwards.
+        ratio: share of channels to remove from every prunable layer, above 0 and below 1.
+
+    Raises:
+        ConfigError: the ratio is out of range, or the model has frozen BatchNorm layers.
+    """
+    if not 0.0 < ratio < 1.0:
+        raise ConfigError(f"need 0 < pruning ratio < 1, got {ratio}")
+    if any(isinstance(m, FrozenBatchNorm2d) for m in model.modules()):
+        raise ConfigError("frozen BatchNorm cannot be pruned; build the model with trainable BatchNorm")
+    dense = _Dense(model).eval()
+    pool, head = model.roi_heads.box_roi_pool, model.roi_heads.box_head
+    last_layer = [m for m in head.modules() if isinstance(m, nn.Linear)][-1]
+    channels = model.backbone.out_channels
+    example = (torch.zeros(1, 3, 128, 160), torch.zeros(2, channels, *pool.output_size))
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    tp.BasePruner(
+        dense,
+        example,
+        importance=tp.importance.GroupMagnitudeImportance(p=2),
+        pruning_ratio=ratio,
+        ignored_layers=[
+            model.backbone.fpn,
+            model.rpn.head.cls_logits,
+            model.rpn.head.bbox_pred,
+            last_layer,
+            model.roi_heads.box_predictor,
+        ],
+    ).step()
+    return model

@@ -1,0 +1,66 @@
+"""One picture that tells what happened: recovery and sample frames of a run's first terminals."""
+
+from matplotlib.figure import Figure, SubFigure
+
+from nestevo_hw.report.events import Run
+from nestevo_hw.report.plots import (
+    accuracy_limits,
+    draw_accuracy_axis,
+    draw_conditions,
+    draw_evolutions,
+    draw_window_axis,
+)
+from nestevo_hw.report.samples import SamplePair, latest_pair, load_picture
+from nestevo_hw.report.style import FONT, Palette, dress, new_figure
+from nestevo_hw.report.summary import evolutions, pruning_of
+from nestevo_hw.report.wording import headline, lede
+
+_COLUMNS = 3
+"""Terminals shown: the first of the configuration, so that nobody picks the best."""
+
+
+def overview(run: Run, palette: Palette) -> Figure:
+    """Headline, accuracy over the windows, and one frame before and after, for up to three terminals."""
+    shown = run.terminals[:_COLUMNS]
+    pairs = {name: latest_pair(run, name) for name in shown}
+    figure = new_figure(12.8, 6.1 if any(pairs.values()) else 4.4, palette)
+    ratios = (1.0, 6.2 if any(pairs.values()) else 3.4)
+    title, body = figure.subfigures(2, 1, height_ratios=ratios, squeeze=False)[:, 0]
+    title.text(0.012, 0.68, headline(run), size=19, weight="bold", color=palette.ink, family=FONT, va="center")
+    title.text(0.012, 0.2, lede(run), size=10.5, color=palette.muted, family=FONT, va="center")
+    if not shown:
+        return figure
+    columns = body.subfigures(1, len(shown), squeeze=False)[0]
+    for column, name in zip(columns, shown, strict=True):
+        _draw_terminal(column, run, name, pairs[name], palette)
+    return figure
+
+
+def _draw_terminal(column: SubFigure, run: Run, name: str, pair: SamplePair | None, palette: Palette) -> None:
+    if pair is None:
+        chart = column.subplots()
+    else:
+        axes = column.subplot_mosaic([["chart", "chart"], ["before", "after"]], height_ratios=(1, 0.9))
+        chart = axes["chart"]
+        for stage, path, colour in (
+            ("before", pair.before, palette.before),
+            ("after", pair.after, palette.after),
+        ):
+            axes[stage].imshow(load_picture(path))
+            axes[stage].set_axis_off()
+            axes[stage].set_title(f"{stage} (window {pair.window})", size=9, color=colour, family=FONT, loc="left")
+    windows = max(run.windows, 1)
+    draw_conditions(chart, run, name, palette, windows)
+    draw_evolutions(chart, evolutions(run, name, scene=name), palette, palette.after)
+    draw_accuracy_axis(chart, accuracy_limits(run))
+    dress(chart, palette)
+    draw_window_axis(chart, windows)
+    pruning = pruning_of(run, name)
+    chart.set_title(
+        f"{name}  ·  {pruning}" if pruning else name,
+        size=11,
+        weight="bold",
+        color=palette.ink,
+        loc="left",
+        family=FONT,
+    )

@@ -1,0 +1,129 @@
+"""Accuracy and drift over the windows; each figure takes the run and a palette and changes neither."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from nestevo_hw.report.events import TEACHER, Drift, Run, terminal_configs
+from nestevo_hw.report.style import SMALL, Palette, dress, new_figure
+from nestevo_hw.report.summary import Evolution, evolutions
+
+BEFORE_X, AFTER_X = 0.22, 0.78
+"""Where in its window a model is scored, as drawn: conditions change, it fails, it evolves, it recovers."""
+PANEL_IN = (4.1, 2.9)
+"""Width and height of a panel, inches; the page shows three side by side."""
+_MANY_WINDOWS = 12
+"""From here on markers shrink and only some windows are labelled."""
+
+
+def draw_evolutions(axes: Axes, measured: Sequence[Evolution], palette: Palette, colour: str) -> None:
+    """One model's accuracy over the windows: solid where it evolves, dotted from one window to the next."""
+    size = 6.0 if len(measured) <= _MANY_WINDOWS else 3.5
+    for e in measured:
+        axes.plot((e.window + BEFORE_X, e.window + AFTER_X), (e.before, e.after), color=colour, lw=2.0, zorder=3)
+    for e, following in itertools.pairwise(measured):
+        x = (e.window + (AFTER_X if math.isfinite(e.after) else BEFORE_X), following.window + BEFORE_X)
+        y = (e.after if math.isfinite(e.after) else e.before, following.before)
+        axes.plot(x, y, color=palette.muted, lw=1.0, ls=(0, (1, 2)), zorder=2)
+    for stage, shift, face, edge in (
+        ("before", BEFORE_X, palette.before, palette.surface),
+        ("after", AFTER_X, colour, palette.surface),
+        ("onnx", AFTER_X, "none", palette.ink),
+    ):
+        axes.scatter(
+            [e.window + shift for e in measured],
+            [getattr(e, stage) for e in measured],
+            s=(size * (1.75 if stage == "onnx" else 1.0)) ** 2,
+            facecolor=face, edgecolor=edge, linewidth=1.0, zorder=4,
+        )  # fmt: skip
+
+
+def draw_conditions(axes: Axes, run: Run, terminal: str, palette: Palette, windows: int) -> None:
+    """Shade and name the stretches in which a terminal's drift script changes its conditions."""
+    script = next((t.get("drift") for t in terminal_configs(run.header.config) if t["name"] == terminal), None)
+    steps = [s for s in script or () if isinstance(s, dict) and s.get("window", windows) < windows]
+    steps.sort(key=lambda s: s["window"])
+    for step, until in zip(steps, [s["window"] for s in steps[1:]] + [windows], strict=True):
+        start, strength = max(step["window"], 0), step.get("strength")
+        if until <= start:
+            continue
+        axes.axvspan(start, until, color=palette.band, lw=0, zorder=0)
+        axes.axvline(start, color=palette.grid, lw=1.0, zorder=1)
+        if (until - start) / windows > 0.12:
+            name = f"{step.get('kind', '?')}" + (f" {strength:g}" if isinstance(strength, int | float) else "")
+            axes.text(
+                start + 0.02 * windows, 0.985, name, transform=axes.get_xaxis_transform(), va="top",
+                color=palette.muted, size=SMALL, style="italic",
+            )  # fmt: skip
+
+
+def terminal_panel(run: Run, terminal: str, palette: Palette) -> Figure:
+    """Accuracy of one terminal over the windows, and below it its drift score against the threshold."""
+    figure = new_figure(*PANEL_IN, palette)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.2))
+    windows = max(run.windows, 1)
+    draw_conditions(upper, run, terminal, palette, windows)
+    draw_evolutions(upper, evolutions(run, terminal, scene=terminal), palette, palette.after)
+    draw_accuracy_axis(upper, accuracy_limits(run))
+    dress(upper, palette)
+    _draw_drift(lower, [d for d in run.of(Drift) if d.terminal == terminal], palette)
+    dress(lower, palette)
+    draw_window_axis(lower, windows)
+    return figure
+
+
+def teacher_panel(run: Run, palette: Palette) -> Figure:
+    """Accuracy of the teacher: the mean over all terminals' frames, and each terminal's in the background."""
+    figure = new_figure(*PANEL_IN, palette)
+    axes = figure.subplots()
+    for scene in run.terminals:
+        for e in evolutions(run, TEACHER, scene=scene):
+            span = (e.window + BEFORE_X, e.window + AFTER_X)
+            axes.plot(span, (e.before, e.after), color=palette.teacher, alpha=0.28, lw=1.0)
+    draw_evolutions(axes, evolutions(run, TEACHER), palette, palette.teacher)
+    draw_accuracy_axis(axes, accuracy_limits(run))
+    dress(axes, palette)
+    draw_window_axis(axes, max(run.windows, 1))
+    return figure
+
+
+def accuracy_limits(run: Run) -> tuple[float, float]:
+    """Range of all accuracies of a run, so that its panels compare at a glance."""
+    shown = [e for name in (*run.terminals, TEACHER) for e in evolutions(run, name)]
+    values = [v for e in shown for v in (e.before, e.after, e.onnx) if math.isfinite(v)]
+    if not values:
+        return 0.0, 1.0
+    return max(0.0, math.floor(min(values) * 10 - 0.5) / 10), min(1.0, math.ceil(max(values) * 10 + 0.8) / 10)
+
+
+def _draw_drift(axes: Axes, scores: Sequence[Drift], palette: Palette) -> None:
+    axes.bar(
+        [d.window + 0.5 for d in scores],
+        [d.score if math.isfinite(d.score) else 0.0 for d in scores],
+        width=0.34,
+        color=[palette.before if d.drifted else palette.other for d in scores],
+    )
+    for d in scores:
+        if math.isfinite(d.threshold):
+            axes.plot((d.window, d.window + 1), (d.threshold, d.threshold), color=palette.alarm, lw=1.4)
+    axes.yaxis.set_major_locator(MaxNLocator(2))
+    axes.set_ylabel("drift")
+
+
+def draw_accuracy_axis(axes: Axes, limits: tuple[float, float]) -> None:
+    """The accuracy axis, with the same limits in every panel."""
+    axes.set_ylim(*limits)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
+    axes.set_ylabel("mAP@0.50")
+
+
+def draw_window_axis(axes: Axes, windows: int) -> None:
+    """The axis of evolution windows, at most ten of them labelled."""
+    stride = math.ceil(windows / 10)
+    axes.set_xlim(0, windows)
+    axes.set_xticks([w + 0.5 for w in range(0, windows, stride)], [str(w) for w in range(0, windows, stride)])
+    axes.set_xlabel("evolution window")

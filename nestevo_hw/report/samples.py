@@ -1,0 +1,59 @@
+"""Sample pictures of a run folder: the same frame, as the old and the evolved model see it."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from nestevo_hw.errors import InputError
+from nestevo_hw.report.events import Run
+
+_MAX_PIXELS = 720
+"""Longest side of an embedded picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplePair:
+    """One frame with the detections of the old and of the evolved model."""
+
+    window: int
+    before: Path
+    after: Path
+
+
+def sample_path(run_dir: Path, window: int, terminal: str, stage: str) -> Path:
+    """Where a sample picture of a run lies; `stage` is before or after."""
+    return run_dir / "samples" / f"w{window}-{terminal}-{stage}.png"
+
+
+def latest_pair(run: Run, terminal: str) -> SamplePair | None:
+    """Pictures of a terminal's last window that has both; None where no window has."""
+    for window in reversed(range(run.windows)):
+        before, after = (sample_path(run.directory, window, terminal, stage) for stage in ("before", "after"))
+        if before.is_file() and after.is_file():
+            return SamplePair(window=window, before=before, after=after)
+    return None
+
+
+def load_picture(path: Path) -> Image.Image:
+    """A picture as RGB, reduced to at most 720 pixels a side.
+
+    Raises:
+        InputError: the file is not a picture.
+    """
+    try:
+        with Image.open(path) as stored:
+            picture = stored.convert("RGB")
+    except (UnidentifiedImageError, SyntaxError, OSError) as error:
+        raise InputError(f"{path} is not a readable picture: delete it and rebuild the report") from error
+    picture.thumbnail((_MAX_PIXELS, _MAX_PIXELS))
+    return picture
+
+
+def data_uri(picture: Image.Image) -> str:
+    """A picture as a data URI for an <img> element."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="WEBP", quality=88)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

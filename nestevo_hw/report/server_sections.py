@@ -1,0 +1,145 @@
+"""The page's sections on the edge server: teacher, decisions, time. Empty strings where there is no data."""
+
+import math
+
+from nestevo_hw.report.events import (
+    SETUP,
+    TEACHER,
+    Decision,
+    Deploy,
+    Drift,
+    Generator,
+    Lifecycle,
+    Program,
+    Run,
+    Task,
+)
+from nestevo_hw.report.markup import (
+    MEASURED,
+    SIMULATED,
+    card,
+    cards,
+    heading,
+    note,
+    table,
+    wide,
+)
+from nestevo_hw.report.plots import teacher_panel
+from nestevo_hw.report.style import THEMED, inline_svg
+from nestevo_hw.report.summary import evolutions
+from nestevo_hw.report.timing import (
+    delay_parts,
+    gantt,
+    gantt_width_in,
+    mean_relative_error,
+    prediction_scatter,
+    predictions,
+)
+from nestevo_hw.report.wording import (
+    DASH,
+    change,
+    counted,
+    duration,
+    share,
+    teacher_note,
+)
+
+
+def teacher(run: Run) -> str:
+    """The teacher's accuracy and what was written onto the crossbar."""
+    contents = []
+    if evolutions(run, TEACHER):
+        svg = inline_svg(teacher_panel(run, THEMED), "Accuracy of the teacher over the windows")
+        caption = "Thick: mean over all scenes, old teacher (orange) to new (violet). Thin: scene by scene."
+        contents.append(card(svg, caption))
+    rows = [
+        ("setup" if p.window == SETUP else str(p.window), str(p.generation), p.device, _tile_size(p),
+         DASH if p.tiles is None else str(p.tiles), share(p.weight_error), duration(p.age_s))
+        for p in run.of(Program)
+    ]  # fmt: skip
+    if rows:
+        heads = ("window", "generation", "device", "tile", "tiles", "weight error", "age when read")
+        caption = (
+            "The teacher as written onto the crossbar. Every weight lands a little off its target; the error "
+            "is the root mean square of these deviations, relative."
+        )
+        contents.append(card(table(heads, rows), caption))
+    return (
+        heading("The teacher", SIMULATED) + note(teacher_note(run)) + cards(contents, pairwise=True) if contents else ""
+    )
+
+
+def decisions(run: Run) -> str:
+    """What each window decided: who drifted, which evolution, whether the guard let the new teacher in."""
+    decided = {e.window: e for e in run.of(Decision)}
+    generated = {e.window: e for e in run.of(Generator)}
+    deployed = {e.window: e for e in run.of(Deploy)}
+    rows = []
+    for w in sorted({*decided, *generated, *deployed}):
+        decision, generator, deploy = decided.get(w), generated.get(w), deployed.get(w)
+        left_out = sorted({c for d in run.of(Drift) if d.window == w for c in d.left_out})
+        rows.append((
+            str(w),
+            _drifted(decision, len(run.terminals)) if decision else DASH,
+            decision.mode if decision else DASH,
+            change(generator.emd_before, generator.emd_after) if generator else DASH,
+            _guard(deploy) if deploy else DASH,
+            ", ".join(left_out) or "none",
+        ))  # fmt: skip
+    if not rows:
+        return ""
+    heads = (
+        "window",
+        "drifted terminals",
+        "evolution",
+        "label distance",
+        "guard",
+        "too rare to compare",
+    )
+    return (
+        heading("What each window decided", MEASURED)
+        + note(
+            "The teacher evolves only where enough terminals drifted. Label distance: earth mover's distance "
+            "between the terminals' labels, without and with generated samples; closer labels make a better "
+            "average. The guard keeps the old teacher if the new one is worse on held-out labelled frames. "
+            "Too rare to compare: classes with too few objects to judge drift by."
+        )
+        + card(table(heads, rows))
+    )
+
+
+def timing(run: Run) -> str:
+    """Tasks by worker, parts of the delay, and how good the predictions were."""
+    chart, contents = "", []
+    if any(math.isfinite(t.started_s) and math.isfinite(t.ended_s) for t in run.of(Task)):
+        svg = inline_svg(gantt(run, THEMED), "Tasks of each worker over time")
+        width = round(gantt_width_in(run) * 96) if run.windows > 4 else 760
+        chart = card(wide(svg, width), "Each bar is one task on one worker; gaps are idle time. Measured.")
+    if any(life.parts for life in run.of(Lifecycle)):
+        svg = inline_svg(delay_parts(run, THEMED), "Mean evolution delay of each terminal by its parts")
+        contents.append(card(svg, "How long a terminal waits for its better model, and for what."))
+    for is_memory, name in ((False, "time"), (True, "memory")):
+        points = predictions(run, memory=is_memory)
+        if points:
+            figure = prediction_scatter(run, THEMED, memory=is_memory)
+            svg = inline_svg(figure, f"Predicted against measured {name}")
+            caption = (
+                f"Task {name}: on the line the prediction was right, within the band off by at most 25 %. "
+                f"Mean error {share(mean_relative_error(points))} over {counted(len(points), 'task')}."
+            )
+            contents.append(card(svg, caption))
+    return heading("Where the time went") + chart + cards(contents) if chart or contents else ""
+
+
+def _drifted(decision: Decision, terminals: int) -> str:
+    return f"{decision.drifted} of {terminals} (teacher joins from {decision.epsilon})"
+
+
+def _guard(deploy: Deploy) -> str:
+    text = f"{'accepted' if deploy.accepted else 'rejected'}: {change(deploy.guard_before, deploy.guard_after)}"
+    return f"{text} ({deploy.reason})" if deploy.reason else text
+
+
+def _tile_size(program: Program) -> str:
+    rows, columns = program.tile if isinstance(program.tile, tuple) else (program.tile, program.tile)
+    return f"{rows} x {columns}"

@@ -1,0 +1,126 @@
+"""What a run came to: the document of `nestevo-hw evolve`, from its events alone."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from nestevo_hw.report.events import TEACHER, Accuracy, Lifecycle, Run, Task, terminal_configs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evolution:
+    """Accuracy (mAP at IoU 0.50) of one model around one evolution; NaN where not measured."""
+
+    window: int
+    before: float
+    after: float
+    onnx: float
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of the finite values; NaN where there are none."""
+    finite = [v for v in values if math.isfinite(v)]
+    return sum(finite) / len(finite) if finite else math.nan
+
+
+def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution]:
+    """Each window's accuracy of `model`, before and after.
+
+    Args:
+        run: the run.
+        model: a terminal's name or TEACHER.
+        scene: terminal whose frames to score on; None for the mean over all scenes.
+    """
+    scores: dict[int, dict[str, list[float]]] = {}
+    for event in run.of(Accuracy):
+        if event.model == model and scene in (None, event.scene):
+            scores.setdefault(event.window, {}).setdefault(event.stage, []).append(event.map50)
+    return [
+        Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in ("before", "after", "onnx")})
+        for w, by in sorted(scores.items())
+    ]
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """The summary document: the run's own where it is complete, else the same from the events so far.
+
+    Before and after are means over the windows in which the model evolved. Of a model that never evolved,
+    before is the mean over all windows and after is null.
+    """
+    if run.header.summary is not None:
+        return run.header.summary
+    terminals = [_terminal(run, name) for name in run.terminals]
+    teacher = _before_after(evolutions(run, TEACHER))
+    lives = run.of(Lifecycle)
+    parts: dict[str, list[float]] = {}
+    for life in lives:
+        for name, seconds in life.parts.items():
+            parts.setdefault(name, []).append(seconds)
+    return {
+        "run_dir": str(run.directory),
+        "windows": run.windows,
+        "terminals": terminals,
+        "teacher": teacher,
+        "gain": {
+            "terminals_relative": relative_gain(
+                mean(number(t["before"]) for t in terminals), mean(number(t["after"]) for t in terminals)
+            ),
+            "teacher_relative": relative_gain(number(teacher["before"]), number(teacher["after"])),
+        },
+        "delay_s": {
+            "mean": _or_none(mean(life.evolving_s for life in lives)),
+            "parts": {name: _or_none(mean(values)) for name, values in parts.items()},
+        },
+        "wall_s": _or_none(max((t.ended_s for t in run.of(Task) if math.isfinite(t.ended_s)), default=math.nan)),
+    }
+
+
+def pruning_of(run: Run, name: str) -> str | None:
+    """How a terminal's model was pruned (M1, M2, M3) or which model it is; None where nobody says."""
+    for terminal in terminal_configs(run.header.config):
+        if terminal["name"] == name:
+            found = terminal.get("pruning") or terminal.get("model")
+            return None if found is None else PurePath(str(found)).stem
+    return None
+
+
+def relative_gain(before: float, after: float) -> float | None:
+    """Relative gain, after / before - 1; None where it is not defined."""
+    return after / before - 1 if before > 0 and math.isfinite(after) else None
+
+
+def number(value: object) -> float:
+    """A JSON number as float; NaN for null or anything else."""
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def section(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under `key`; empty where there is none."""
+    found = document.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _terminal(run: Run, name: str) -> dict[str, Any]:
+    lives = [life.lcp for life in run.of(Lifecycle) if life.terminal == name]
+    own = evolutions(run, name, scene=name)
+    return {
+        "name": name,
+        "pruning": pruning_of(run, name),
+        **_before_after(own),
+        "onnx_after": _or_none(mean(e.onnx for e in own)),
+        "lcp": _or_none(mean(lives)),
+    }
+
+
+def _before_after(measured: list[Evolution]) -> dict[str, float | None]:
+    evolved = [e for e in measured if math.isfinite(e.after)] or measured
+    return {
+        "before": _or_none(mean(e.before for e in evolved)),
+        "after": _or_none(mean(e.after for e in evolved)),
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

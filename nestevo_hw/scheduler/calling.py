@@ -1,0 +1,39 @@
+"""Calling a task's function by name, with JSON in and JSON out; light enough for a fork server to import."""
+
+import importlib
+import json
+import traceback
+from typing import Any
+
+Reply = dict[str, Any]
+"""{"value": {...}} of a success, {"error": {"type", "message", "traceback", "out_of_memory"}} of a failure."""
+
+
+def call(function: str, payload_json: str) -> Reply:
+    """Call "package.module:function" with a JSON object.
+
+    The value passes through JSON here, so that it is the same whether it crosses a process border or not.
+    """
+    try:
+        module_name, _, name = function.partition(":")
+        value = getattr(importlib.import_module(module_name), name)(json.loads(payload_json))
+        if not isinstance(value, dict):
+            raise TypeError(f"{function} must return a JSON object, got {type(value).__name__}")
+        return {"value": json.loads(json.dumps(value))}
+    except Exception as error:
+        description = {
+            "type": type(error).__name__,
+            "message": str(error),
+            "traceback": traceback.format_exc(),
+            "out_of_memory": _is_out_of_memory(error),
+        }
+        return {"error": description}
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python's own error, torch's for devices, or the RuntimeError of torch's CPU allocator."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: " in str(error)
+    )

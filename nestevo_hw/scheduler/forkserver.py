@@ -1,0 +1,172 @@
+"""The process that forks one worker for each task: `python -m nestevo_hw.scheduler.forkserver FD MODULE...`.
+
+Importing torch, torchvision and aihwkit takes seconds and hundreds of megabytes. This process does it once, with one
+thread, and forks: a worker is there in 20 ms and shares those pages. It differs from `multiprocessing`'s fork server in
+what the executor needs: nothing is pickled, the user's main module is not imported again, the kernel's account of each
+worker (exit status, largest resident set) is passed on even of one that was killed, and it ends with its executor.
+
+It reads JSON messages from the executor on the connection FD, and answers on it:
+    {"start": id, "cores": n}, then a file descriptor -> {"event": "started", "id", "at_s"}; the worker reads
+        {"function", "payload"} from that descriptor and writes its `Reply` there, with "shared_bytes" added.
+    {"stop": [id, ...]}: ask these workers to end, insist after GRACE_S.
+    When a worker has ended -> {"event": "ended", "id", "at_s", "status", "peak_bytes"}.
+    End of file: the executor is gone; stop all workers and end.
+Times are `time.monotonic()`, one clock for all processes of a machine.
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import recv_handle
+from pathlib import Path
+from typing import Any, NoReturn
+
+from nestevo_hw.scheduler.calling import call
+
+GRACE_S = 5.0
+"""From SIGTERM, which lets a task remove its temporary files, to SIGKILL."""
+RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+"""Unit in which the system counts ru_maxrss."""
+_PR_SET_PDEATHSIG = 1
+
+
+class ForkServer:
+    """Forks workers as the executor asks, and reports their ends."""
+
+    def __init__(self, executor: Connection) -> None:
+        self._executor = executor
+        self._ids: dict[int, int] = {}
+        """Attempt of each worker process."""
+        self._woken, wake = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._wake = wake
+
+    def serve(self) -> None:
+        """Until the executor closes its connection."""
+        while True:
+            ready = wait([self._executor, self._woken])
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+                self._reap()
+            if self._executor in ready:
+                try:
+                    message = json.loads(self._executor.recv_bytes())
+                    if "start" in message:
+                        self._fork(message["start"], message["cores"], recv_handle(self._executor))
+                except (EOFError, ConnectionError):
+                    self._stop(self._ids.values())
+                    return
+                if "stop" in message:
+                    self._stop(message["stop"])
+
+    def _fork(self, id_: int, cores: int, channel: int) -> None:
+        server, at_s = os.getpid(), time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._executor.close()
+            os.close(self._woken)
+            os.close(self._wake)
+            _work(channel, cores, server)
+        os.close(channel)
+        self._ids[pid] = id_
+        self._tell({"event": "started", "id": id_, "at_s": at_s})
+
+    def _reap(self) -> None:
+        for pid in list(self._ids):
+            ended, status, usage = os.wait4(pid, os.WNOHANG)
+            if not ended:
+                continue
+            self._tell(
+                {
+                    "event": "ended",
+                    "id": self._ids.pop(pid),
+                    "at_s": time.monotonic(),
+                    "status": os.waitstatus_to_exitcode(status),
+                    "peak_bytes": usage.ru_maxrss * RSS_UNIT_BYTES,
+                }
+            )
+
+    def _stop(self, ids: Collection[int]) -> None:
+        for signal_number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, float("inf"))):
+            wanted = [pid for pid, id_ in self._ids.items() if id_ in ids]
+            for pid in wanted:
+                os.kill(pid, signal_number)
+            deadline = time.monotonic() + patience_s
+            while not self._ids.keys().isdisjoint(wanted) and time.monotonic() < deadline:
+                time.sleep(0.005)
+                self._reap()
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        with suppress(ConnectionError):  # the executor is gone: its end of file is read next
+            self._executor.send_bytes(json.dumps(event).encode())
+
+
+def _work(channel_fd: int, cores: int, server: int) -> NoReturn:
+    """Life of a worker: one call, one reply."""
+    status, shared_bytes = 1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES
+    try:
+        signal.signal(signal.SIGTERM, _leave)
+        _die_with(server)
+        with suppress(OSError):  # if memory runs out, a worker shall go before its executor
+            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(cores)
+        channel = Connection(channel_fd)
+        request = json.loads(channel.recv_bytes())
+        reply = call(request["function"], request["payload"])
+        channel.send_bytes(json.dumps({**reply, "shared_bytes": shared_bytes}).encode())
+        status = 0
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else 1
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)  # whatever happened, never go back into the server's loop
+
+
+def _leave(*_: object) -> None:
+    """On SIGTERM: unwind, so that `finally` blocks of the task run."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _die_with(server: int) -> None:
+    """Have the kernel kill this worker when its fork server dies (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != server:
+        raise SystemExit(1)
+
+
+def main(executor_fd: int, modules: Collection[str]) -> None:
+    """Import the modules, then serve."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the executor decides
+    executor = Connection(executor_fd)
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            executor.send_bytes(json.dumps({"event": "failed", "module": module, "why": str(error)}).encode())
+            return
+    # Keeps the collector from writing to, and so copying, every shared page in every worker.
+    gc.collect()
+    gc.freeze()
+    ForkServer(executor).serve()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,59 @@
+"""A list of tasks as a JSON file, for `nestevo-hw schedule`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from nestevo_hw.errors import InputError
+from nestevo_hw.scheduler.task import Task
+
+
+class _Entry(BaseModel):
+    """One task of the file, by its predictions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1)]
+    memory_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Predicted peak, GB of 1e9 bytes."""
+    duration_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Predicted, seconds."""
+    cores: Annotated[int, Field(ge=1)] = 1
+
+
+_ENTRIES = TypeAdapter(list[_Entry])
+
+
+def read_tasks(path: Path) -> list[Task]:
+    """Tasks to plan with, from `[{"name": "campus", "memory_gb": 1.2, "duration_s": 30.0, "cores": 1}, ...]`.
+
+    They are for the simulator: run, they would do nothing.
+
+    Raises:
+        InputError: the file is missing, not JSON, or a task lacks a value or has an impossible one.
+    """
+    if not path.is_file():
+        raise InputError(f"no task list {path}; see `nestevo-hw schedule --help` for its format")
+    try:
+        entries = _ENTRIES.validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "top level"
+        raise InputError(f"{path}: task {place}: {first['msg'].lower()} (got {first['input']!r:.60})") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    if not entries:
+        raise InputError(f"{path} holds no tasks")
+    return [
+        Task(
+            name=entry.name,
+            function="builtins:dict",
+            payload={},
+            memory_bytes=round(entry.memory_gb * 1e9),
+            duration_s=entry.duration_s,
+            cores=entry.cores,
+        )
+        for entry in entries
+    ]

@@ -1,0 +1,217 @@
+"""Where an attempt at a task runs: in a forked process of its own, or right here."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.reduction import send_handle
+from typing import Any, Protocol
+
+from nestevo_hw.errors import ConfigError, TaskError
+from nestevo_hw.scheduler.calling import Reply, call
+from nestevo_hw.scheduler.forkserver import GRACE_S, RSS_UNIT_BYTES
+from nestevo_hw.scheduler.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A worker has begun."""
+
+    id: int
+    at_s: float
+    """`time.monotonic()`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A worker is gone."""
+
+    id: int
+    at_s: float
+    """`time.monotonic()`."""
+    reply: Reply | None
+    """None if it died before it could answer."""
+    status: int
+    """Exit status; minus the signal's number if a signal killed it."""
+    peak_bytes: int
+    """Largest resident set."""
+    shared_bytes: int
+    """Resident set at the fork; 0 if it died."""
+
+
+class Workers(Protocol):
+    """Starts attempts, identified by numbers that are never used again, and tells what becomes of them."""
+
+    def start(self, attempt: int, task: Task) -> None:
+        """Begin an attempt."""
+        ...
+
+    def wait(self, timeout_s: float | None) -> Sequence[Started | Ended]:
+        """What happened since; blocks until something does, or until the timeout."""
+        ...
+
+    def stop(self, attempts: Collection[int]) -> None:
+        """End these attempts, and return when they have ended."""
+        ...
+
+    def close(self) -> None:
+        """End everything."""
+        ...
+
+
+class ForkedWorkers:
+    """One process for each attempt, forked from a server that has imported the heavy modules once."""
+
+    def __init__(self, preload: Sequence[str]) -> None:
+        self._server, theirs = Pipe()
+        paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - the empty entry means here
+        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "nestevo_hw.scheduler.forkserver", str(theirs.fileno()), *preload],
+            env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(paths)},
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # standard output belongs to the command's own document
+        )
+        theirs.close()
+        self._channels: dict[int, Connection] = {}
+        self._replies: dict[int, Reply] = {}
+
+    def start(self, attempt: int, task: Task) -> None:
+        """See `Workers.start`."""
+        channel, theirs = Pipe()
+        with theirs:
+            try:
+                self._tell({"start": attempt, "cores": task.cores})
+                send_handle(self._server, theirs.fileno(), self._process.pid)
+            except ConnectionError as error:
+                channel.close()
+                raise self._server_gone() from error
+        self._channels[attempt] = channel
+        request = {"function": task.function, "payload": json.dumps(dict(task.payload))}
+        with suppress(ConnectionError):  # it died at once: its end is reported
+            channel.send_bytes(json.dumps(request).encode())
+
+    def wait(self, timeout_s: float | None) -> Sequence[Started | Ended]:
+        """See `Workers.wait`."""
+        pending = [channel for attempt, channel in self._channels.items() if attempt not in self._replies]
+        ready = wait([self._server, *pending], timeout_s)
+        for attempt, channel in self._channels.items():
+            if channel in ready:
+                self._receive(attempt, channel)
+        return [self._event()] if self._server in ready else []
+
+    def _receive(self, attempt: int, channel: Connection) -> None:
+        try:
+            self._replies[attempt] = json.loads(channel.recv_bytes())
+        except (EOFError, ConnectionError):
+            self._replies[attempt] = {}
+
+    def _event(self) -> Started | Ended:
+        try:
+            event = json.loads(self._server.recv_bytes())
+        except (EOFError, ConnectionError) as error:
+            raise self._server_gone() from error
+        if event["event"] == "failed":
+            raise ConfigError(f"workers cannot import {event['module']}: {event['why']}; run `nestevo-hw doctor`")
+        attempt, at_s = event["id"], event["at_s"]
+        if event["event"] == "started":
+            return Started(id=attempt, at_s=at_s)
+        with self._channels.pop(attempt) as channel:
+            if attempt not in self._replies:
+                self._receive(attempt, channel)
+        reply = self._replies.pop(attempt) or None
+        return Ended(
+            id=attempt,
+            at_s=at_s,
+            reply=reply,
+            status=event["status"],
+            peak_bytes=event["peak_bytes"],
+            shared_bytes=reply["shared_bytes"] if reply else 0,
+        )
+
+    def stop(self, attempts: Collection[int]) -> None:
+        """See `Workers.stop`: they are asked, then after a grace of seconds killed."""
+        waiting_for = self._channels.keys() & set(attempts)
+        if not waiting_for:
+            return
+        with suppress(ConnectionError, ConfigError, TaskError):  # no server, no workers
+            self._tell({"stop": sorted(waiting_for)})
+            while waiting_for:
+                waiting_for -= {event.id for event in self.wait(None) if isinstance(event, Ended)}
+
+    def close(self) -> None:
+        """See `Workers.close`; the server stops its workers when its connection ends."""
+        self._server.close()
+        for channel in self._channels.values():
+            channel.close()
+        if not self._channels:
+            self._process.kill()  # idle, or still importing: nothing to clean up
+        try:
+            self._process.wait(2 * GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._channels.clear()
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._server.send_bytes(json.dumps(message).encode())
+
+    def _server_gone(self) -> TaskError:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_S)
+        return TaskError(
+            f"the process that starts workers ended unexpectedly (exit status {self._process.returncode}); "
+            "its messages are above; if memory ran out, use fewer workers"
+        )
+
+
+class InlineWorkers:
+    """Runs each attempt in this very process as it starts: for debugging and small tests."""
+
+    def __init__(self) -> None:
+        self._events: list[Started | Ended] = []
+
+    def start(self, attempt: int, task: Task) -> None:
+        """See `Workers.start`; returns when the attempt has ended."""
+        self._events.append(Started(id=attempt, at_s=time.monotonic()))
+        with _torch_threads(task.cores):
+            reply = call(task.function, json.dumps(dict(task.payload)))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES
+        ended = Ended(id=attempt, at_s=time.monotonic(), reply=reply, status=0, peak_bytes=peak, shared_bytes=0)
+        self._events.append(ended)
+
+    def wait(self, timeout_s: float | None) -> Sequence[Started | Ended]:
+        """See `Workers.wait`; never blocks."""
+        del timeout_s
+        events, self._events = self._events, []
+        return events
+
+    def stop(self, attempts: Collection[int]) -> None:
+        """See `Workers.stop`: nothing runs between calls."""
+        del attempts
+        self._events.clear()
+
+    def close(self) -> None:
+        """See `Workers.close`."""
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """Compute with as many threads as a worker would, so that results are equal to the last bit."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,151 @@
+"""Recorded streams: video files and image folders, with or without labels, with optional drift."""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.seeding import torch_generator
+from nestevo_hw.streams.annotations import load_coco
+from nestevo_hw.streams.frame import Annotation, FrameBatch
+from nestevo_hw.streams.sources import FrameSource, ImageFolder, VideoFile
+from nestevo_hw.streams.weather import SCENIC, DriftScript, apply_weather
+
+
+class VideoStream:
+    """Frames of a recording, scaled to a given long side; satisfies `nestevo_hw.streams.frame.Stream`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        path: Path,
+        labels: Path | None = None,
+        class_map: Mapping[str, str] | None = None,
+        classes: Sequence[str] | None = None,
+        long_side: int = 320,
+        fps: float | None = None,
+        drift: DriftScript | None = None,
+        seed: int = 0,
+        horizon: float = 0.25,
+        cache_mb: float = 256.0,
+    ) -> None:
+        """Open a recording.
+
+        Args:
+            name: of the terminal.
+            path: video file, or folder of images in the order of their names.
+            labels: COCO JSON; video frames are matched by `frame_index`, images by file name.
+            class_map: the label file's categories to the model's classes; unnamed ones are left out.
+            classes: the model's classes in the order of its labels; without it, those of the labels.
+            long_side: of the delivered frames, pixels; the aspect ratio is kept.
+            fps: frames a second; without it, as recorded, or 10 for images.
+            drift: weather over time, added to the recording.
+            seed: of the weather's noise.
+            horizon: row of the horizon as a share of the height, for fog.
+            cache_mb: memory for scaled frames, megabytes.
+
+        Raises:
+            InputError: recording or labels are missing or unreadable, or do not fit together.
+            ConfigError: an impossible size, class map or drift.
+        """
+        if long_side < 32:
+            raise ConfigError(f"stream {name!r}: need a long side of at least 32 pixels, got {long_side}")
+        self.drift = drift or DriftScript()
+        for segment in self.drift.segments:
+            if segment.kind in SCENIC:
+                raise ConfigError(f"stream {name!r}: drift {segment.kind} needs an embedded stream, not a recording")
+        source: FrameSource = ImageFolder(path) if path.is_dir() else VideoFile(path)
+        self.name = name
+        self.path = path
+        self.fps: float = fps or source.fps or 10.0
+        self.length: int | None = source.length
+        height, width = source.native_size
+        ratio = long_side / max(height, width)
+        self.size = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+        self.seed = seed
+        self.horizon = horizon
+        self._source = source
+        self._truth: dict[int, Annotation] = {}
+        self.classes: tuple[str, ...] = tuple(classes or ())
+        if labels is not None:
+            self._read_labels(labels, class_map, classes)
+        self._cache: OrderedDict[int, Tensor] = OrderedDict()
+        self._capacity = max(1, int(cache_mb * 1e6 / (3 * self.size[0] * self.size[1])))
+
+    def with_drift(self, drift: DriftScript, *, seed: int) -> "VideoStream":
+        """The same recording under other weather; file index, labels and cache are shared.
+
+        Raises:
+            ConfigError: the script asks for what only embedded streams can do.
+        """
+        other = copy.copy(self)
+        other.drift = _weather_only(self.name, drift)
+        other.seed = seed
+        return other
+
+    @property
+    def labelled_indices(self) -> tuple[int, ...]:
+        """Frames with truth, ascending."""
+        return tuple(sorted(self._truth))
+
+    def read(self, indices: Sequence[int]) -> FrameBatch:
+        """Frames at `indices`; with truth only if every one of them is labelled.
+
+        Raises:
+            InputError: a frame does not exist or cannot be decoded.
+        """
+        for index in indices:
+            if not 0 <= index < self._source.length:
+                raise InputError(
+                    f"stream {self.name!r}: {self.path} has frames 0 to {self._source.length - 1}, not {index}"
+                )
+        clear = self._clear(sorted(set(indices)))
+        images = [self._drifted(clear[index], index) for index in indices]
+        truth = tuple(self._truth[i] for i in indices) if all(i in self._truth for i in indices) else None
+        empty = torch.empty((0, 3, *self.size), dtype=torch.uint8)
+        return FrameBatch(images=torch.stack(images) if images else empty, indices=tuple(indices), truth=truth)
+
+    def _clear(self, wanted: Sequence[int]) -> dict[int, Tensor]:
+        """(3, H, W) uint8 frames as recorded, from the cache or the file."""
+        found = {index: self._cache[index] for index in wanted if index in self._cache}
+        missing = [index for index in wanted if index not in found]
+        if missing:
+            for index, pixels in self._source.frames(missing, self.size):
+                found[index] = self._cache[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+                if len(self._cache) > self._capacity:
+                    self._cache.popitem(last=False)
+        return found
+
+    def _drifted(self, image: Tensor, index: int) -> Tensor:
+        strengths = self.drift.strengths(index)
+        if not strengths:
+            return image
+        generator = torch_generator(self.seed, "frame", self.name, index)
+        changed = apply_weather(image[None].float() / 255, [strengths], [generator], horizon=self.horizon)
+        return (changed[0] * 255).round().to(torch.uint8)
+
+    def _read_labels(self, path: Path, class_map: Mapping[str, str] | None, classes: Sequence[str] | None) -> None:
+        labels = load_coco(path, class_map=class_map, classes=classes)
+        self.classes = labels.classes
+        by_name = {name: index for index, name in enumerate(self._source.names)}
+        for image in labels.images:
+            index = by_name.get(Path(image.name).name, image.index)
+            if index is None or not 0 <= index < self._source.length:
+                where = "no frame_index" if index is None else f"frame_index {index}"
+                raise InputError(
+                    f"labels {path}: image {image.name!r} has {where}, but {self.path} has "
+                    f"{self._source.length} frames; check that labels and recording belong together"
+                )
+            self._truth[index] = image.scaled_to(self.size)
+
+
+def _weather_only(name: str, drift: DriftScript) -> DriftScript:
+    for segment in drift.segments:
+        if segment.kind in SCENIC:
+            raise ConfigError(f"stream {name!r}: drift {segment.kind} needs an embedded stream, not a recording")
+    return drift

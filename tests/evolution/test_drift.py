@@ -1,0 +1,72 @@
+"""Drift score against its definition, and the calibrated threshold's false-alarm rate."""
+
+import numpy as np
+import pytest
+import torch
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.evolution.drift import (
+    FeatureMoments,
+    calibrated_threshold,
+    drift_score,
+    load_moments,
+    moments_by_class,
+    save_moments,
+)
+
+
+def features(count, shift=0.0, seed=0):
+    return torch.randn(count, 6, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+def test_score_is_the_normalised_distance_of_the_class_means():
+    old, new = features(50), features(40, shift=2.0, seed=1)
+    labels = (torch.ones(50, dtype=torch.int64), torch.ones(40, dtype=torch.int64))
+    score = drift_score(moments_by_class(old, labels[0]), moments_by_class(new, labels[1]), [1], min_samples=2)
+    a, b = old.numpy(), new.numpy()
+    expected = np.linalg.norm((a.mean(0) - b.mean(0)) / np.concatenate([a, b]).std(0))
+    assert score.score == pytest.approx(expected, rel=1e-4)
+    assert score.left_out == ()
+
+
+def test_rare_and_unseen_classes_are_left_out_and_named():
+    training = {1: FeatureMoments.of(features(50)), 2: FeatureMoments.of(features(3)), 3: FeatureMoments.of(features(50))}
+    live = {1: FeatureMoments.of(features(50)), 2: FeatureMoments.of(features(50))}
+    score = drift_score(training, live, [1, 2, 3], min_samples=8)
+    assert score.score == pytest.approx(0.0, abs=1e-6)
+    assert score.left_out == (2, 3)
+
+
+def test_a_feature_that_never_varies_does_not_divide():
+    dead = torch.zeros(20, 6)
+    moments = {1: FeatureMoments.of(dead)}
+    assert drift_score(moments, moments, [1], min_samples=1).score == 0.0
+
+
+def test_union_equals_the_moments_of_all_features_together():
+    a, b = features(30), features(70, shift=1.0, seed=2)
+    union, together = FeatureMoments.of(a).union(FeatureMoments.of(b)), FeatureMoments.of(torch.cat([a, b]))
+    torch.testing.assert_close(union.mean, together.mean)
+    torch.testing.assert_close(union.variance, together.variance)
+
+
+def test_calibrated_threshold_keeps_its_false_alarm_rate():
+    """Conformal rule: P(new > gamma) <= rate. 4000 trials, tolerance of 4 standard errors."""
+    random = np.random.default_rng(0)
+    rate, trials = 0.2, 4000
+    alarms = sum(random.normal() > calibrated_threshold(random.normal(size=19).tolist(), rate) for _ in range(trials))
+    assert alarms / trials <= rate + 4 * np.sqrt(rate * (1 - rate) / trials)
+    assert alarms / trials >= rate - 0.05 - 4 * np.sqrt(rate * (1 - rate) / trials)
+
+
+def test_too_few_segments_for_the_rate_are_refused():
+    with pytest.raises(ConfigError, match="at least 19 in-domain segments, got 5"):
+        calibrated_threshold([1.0] * 5, 0.05)
+
+
+def test_moments_survive_their_file(tmp_path):
+    moments = {2: FeatureMoments.of(features(30))}
+    save_moments(moments, tmp_path / "m.safetensors")
+    back = load_moments(tmp_path / "m.safetensors")
+    assert back[2].count == 30
+    assert torch.equal(back[2].variance, moments[2].variance)

@@ -1,0 +1,71 @@
+"""The feature generator learns features its predictors recognise, and lowers the distance between terminals."""
+
+import pytest
+import torch
+from torch import nn
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.evolution.generator import (
+    FeatureGenerator,
+    GeneratorConfig,
+    label_distribution,
+    label_emd,
+    load_generator,
+    save_generator,
+    train_generator,
+)
+
+CONFIG = GeneratorConfig(steps=400, learning_rate=1e-2, hidden_width=32, noise_width=8)
+
+
+def predictors(classes=3, width=16):
+    torch.manual_seed(0)
+    return [nn.Linear(width, classes + 1).requires_grad_(False) for _ in range(2)]
+
+
+def trained():
+    torch.manual_seed(1)
+    generator, random = FeatureGenerator(3, 16, CONFIG), torch.Generator().manual_seed(2)
+    counts = [{1: 30, 2: 5}, {2: 20, 3: 40}]
+    return generator, train_generator(generator, predictors(), counts, CONFIG, random), random
+
+
+def test_generated_features_are_recognised_by_the_modules_that_know_their_class():
+    """Only the first pair has seen class 1 often, only the second class 3."""
+    generator, loss, random = trained()
+    features, labels = generator.sample(torch.tensor([0.5, 0.0, 0.5]), 300, random)
+    first, second = (module(features).argmax(1) for module in predictors())
+    assert (second[labels == 3] == 3).float().mean() > 0.9
+    assert (first[labels == 1] == 1).float().mean() > 0.9
+    assert loss < 0.5
+
+
+def test_features_of_one_class_differ_from_one_another():
+    generator, _, random = trained()
+    features, _ = generator.sample(torch.tensor([1.0, 0.0, 0.0]), 50, random)
+    assert features.std(0).mean() > 0.01 * features.mean()
+
+
+def test_labels_follow_the_overall_distribution():
+    distribution = label_distribution([{1: 10}, {1: 20, 3: 70}], 3)
+    torch.testing.assert_close(distribution, torch.tensor([0.3, 0.0, 0.7]))
+    assert torch.equal(label_distribution([{}], 2), torch.tensor([0.5, 0.5]))
+
+
+def test_earth_movers_distance_of_disjoint_and_equal_labels():
+    assert label_emd([{1: 5}, {2: 7}], 2) == pytest.approx(1.0)
+    assert label_emd([{1: 5, 2: 5}, {1: 9, 2: 9}], 2) == pytest.approx(0.0)
+    assert label_emd([{1: 5}, {2: 5}], 2, generated_share=0.25) == pytest.approx(0.75)
+
+
+def test_a_generator_survives_its_file(tmp_path):
+    generator, _, _ = trained()
+    save_generator(generator, tmp_path / "g.safetensors")
+    back = load_generator(tmp_path / "g.safetensors", CONFIG)
+    noise, labels = torch.randn(4, 8), torch.tensor([1, 2, 3, 1])
+    assert torch.equal(back(labels, noise), generator(labels, noise))
+
+
+def test_impossible_values_are_refused():
+    with pytest.raises(ConfigError, match="at least 1"):
+        GeneratorConfig(steps=0)

@@ -1,0 +1,84 @@
+"""Detectors survive their files, pruned ones bit for bit; damaged files give one clear line."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.models.checkpoint import DetectorSpec, load_detector, read_tensors, save_detector
+from nestevo_hw.models.faster_rcnn import as_list, box_feature_width
+from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
+
+SPEC = DetectorSpec(architecture="fasterrcnn-tiny", classes=("a", "b"), min_size=128, max_size=160)
+
+
+def build():
+    torch.manual_seed(0)
+    return SPEC.build().eval()
+
+
+@pytest.mark.parametrize("ratio", PRUNING_RATIOS.values())
+def test_a_pruned_detector_survives_its_file_bit_for_bit(tmp_path, ratio):
+    model = prune(build(), ratio).eval()
+    save_detector(model, SPEC, tmp_path / "m.safetensors")
+    back, spec = load_detector(tmp_path / "m.safetensors")
+    image = as_list(torch.randint(0, 255, (1, 3, 128, 160), dtype=torch.uint8))
+    assert spec == SPEC
+    assert torch.equal(back(image)[0]["boxes"], model(image)[0]["boxes"])
+
+
+def test_pruning_removes_parameters_and_keeps_what_models_share():
+    full, sizes = build(), []
+    for ratio in PRUNING_RATIOS.values():
+        model = prune(build(), ratio)
+        assert box_feature_width(model) == box_feature_width(full)
+        assert model.backbone.out_channels == full.backbone.out_channels
+        sizes.append(sum(p.numel() for p in model.parameters()) / sum(p.numel() for p in full.parameters()))
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == pytest.approx(0.66, abs=0.08)
+    assert sizes[-1] == pytest.approx(0.32, abs=0.08)
+
+
+def test_pruning_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match="got 1.5"):
+        prune(build(), 1.5)
+
+
+def test_half_precision_keeps_batch_norm_statistics(tmp_path):
+    model = build()
+    model.backbone.body.stem[1].running_var.fill_(1e9)
+    save_detector(model, SPEC, tmp_path / "m.safetensors", half=True)
+    _, tensors = read_tensors(tmp_path / "m.safetensors")
+    assert tensors["backbone.body.stem.0.weight"].dtype == torch.float16
+    assert load_detector(tmp_path / "m.safetensors")[0].backbone.body.stem[1].running_var.max() == 1e9
+
+
+def test_damaged_files_are_named_with_what_to_do(tmp_path):
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(InputError, match="no file"):
+        load_detector(path)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="not a readable safetensors file"):
+        load_detector(path)
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="not a nestevo-hw detector"):
+        load_detector(path)
+
+
+def test_nan_and_foreign_tensors_are_refused(tmp_path):
+    model, path = build(), Path(tmp_path / "m.safetensors")
+    model.roi_heads.box_predictor.cls_score.bias.data[0] = float("nan")
+    save_detector(model, SPEC, path)
+    with pytest.raises(InputError, match="box_predictor.cls_score.bias holds NaN"):
+        load_detector(path)
+    bigger = DetectorSpec(architecture="fasterrcnn-tiny", classes=("a", "b", "c"), min_size=128, max_size=160)
+    save_detector(bigger.build(), SPEC, path)
+    with pytest.raises(InputError, match="expected shape"):
+        load_detector(path)
+
+
+def test_an_unknown_architecture_names_the_known_ones():
+    with pytest.raises(ConfigError, match="choose from fasterrcnn-tiny"):
+        DetectorSpec(architecture="yolo", classes=("a",), min_size=1, max_size=1).build()

@@ -1,0 +1,256 @@
+"""Run folders as the evolution loop writes them, with invented figures: only for tests of the report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nestevo_hw.report.pictures import draw_detections
+
+PLACES = (
+    "campus",
+    "village",
+    "downtown",
+    "crossing",
+    "suburb",
+    "station",
+    "market",
+    "harbour",
+    "school",
+    "park",
+)
+KINDS = ("night", "fog", "rain", "defocus", "dusk")
+CLASSES = ("pedestrian", "car", "bicycle")
+
+
+def fake_run(
+    folder: Path,
+    *,
+    terminals: int = 3,
+    windows: int = 2,
+    complete: bool = True,
+    pictures: bool = True,
+    seed: int = 0,
+) -> Path:
+    """A run of `terminals` cameras over `windows` windows in which most evolutions help."""
+    draw = np.random.default_rng(seed)
+    names = [f"{PLACES[i % 10]}-{'abc'[i // 10]}" for i in range(terminals)]
+    folder.mkdir(parents=True, exist_ok=True)
+    events = _setup()
+    clock = 7.0
+    for window in range(windows):
+        clock = _window(events, draw, names, window, clock + 4.0)
+    if not complete:
+        events = events[: int(len(events) * 0.7)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
+    (folder / "run.json").write_text(json.dumps(_header(names, windows, complete=complete), indent=2))
+    if pictures:
+        for window in range(windows if windows < 4 else 1):
+            for name in names:
+                _pictures(folder, draw, window, name)
+    return folder
+
+
+def _setup() -> list[dict[str, object]]:
+    task = {"event": "task", "window": None, "name": "setup/prepare", "kind": "prepare", "terminal": None}
+    times = {"submitted_s": 0.0, "started_s": 0.1, "ended_s": 7.0, "worker": 0}
+    program = {"event": "program", "window": None, "generation": 0, "device": "pcm", "tile": 256, "tiles": 35}
+    return [{**task, **times}, {**program, "weight_error": 0.0293, "age_s": 3600.0}]
+
+
+def _window(events, draw, names, window, clock) -> float:
+    teacher_before = 0.62 + 0.03 * (window % 5) - 0.05 * (window % 2)
+    drifted = 0
+    for name in names:
+        score, threshold = float(draw.gamma(9, 2.0)), 14.0
+        drifted += score > threshold
+        left_out = ["bicycle"] if draw.random() < 0.2 else []
+        events.append(
+            {
+                "event": "drift",
+                "window": window,
+                "terminal": name,
+                "score": score,
+                "threshold": threshold,
+                "drifted": score > threshold,
+                "left_out": left_out,
+            }
+        )
+    joint = 2 * drifted > len(names)
+    events.append(
+        {
+            "event": "decision",
+            "window": window,
+            "drifted": drifted,
+            "epsilon": len(names) // 2 + 1,
+            "mode": "co-evolution" if joint else "terminals-only",
+        }
+    )
+    if joint:
+        events.append(
+            {
+                "event": "generator",
+                "window": window,
+                "label_loss": 0.34,
+                "emd_before": 0.21,
+                "emd_after": 0.08,
+            }
+        )
+        events.append(
+            {
+                "event": "deploy",
+                "window": window,
+                "accepted": window % 3 != 2,
+                "guard_before": 0.70,
+                "guard_after": 0.72 if window % 3 != 2 else 0.66,
+                "reason": "" if window % 3 != 2 else "worse",
+            }
+        )
+    events.append(
+        {
+            "event": "program",
+            "window": window,
+            "generation": window,
+            "device": "pcm",
+            "tile": 256,
+            "tiles": 35,
+            "weight_error": 0.0293 + 0.001 * window,
+            "age_s": 3600.0,
+        }
+    )
+    end = _tasks(events, draw, names, window, clock, joint=joint)
+    for index, name in enumerate(names):
+        before = float(np.clip(0.36 + 0.05 * (index % 4) + draw.normal(0, 0.04), 0, 1))
+        gain = float(draw.normal(0.13, 0.05))
+        for stage, value in (("before", before), ("after", before + gain), ("onnx", before + gain - 0.0004)):
+            events.append(_accuracy(window, name, name, stage, value))
+        shift = float(draw.normal(0, 0.05))
+        events.append(_accuracy(window, "teacher", name, "before", teacher_before + shift))
+        if joint:
+            events.append(_accuracy(window, "teacher", name, "after", teacher_before + 0.05 + shift))
+        parts = {
+            "upload_s": 4.0,
+            "waiting_s": float(draw.uniform(2, 30)),
+            "training_s": 38.0,
+            "download_s": 0.4,
+        }
+        evolving = sum(parts.values())
+        lcp = (before * evolving + (before + gain) * (600 - evolving)) / 600
+        events.append(
+            {
+                "event": "lifecycle",
+                "window": window,
+                "terminal": name,
+                "lcp": lcp,
+                "window_s": 600.0,
+                "evolving_s": evolving,
+                "parts": parts,
+            }
+        )
+    return end
+
+
+def _accuracy(window, model, scene, stage, value) -> dict[str, object]:
+    return {
+        "event": "accuracy",
+        "window": window,
+        "model": model,
+        "scene": scene,
+        "stage": stage,
+        "map50": value,
+        "map75": value * 0.55,
+        "map": value * 0.52,
+        "frames": 60,
+    }
+
+
+def _tasks(events, draw, names, window, clock, *, joint) -> float:
+    free = [clock] * 4
+    stages = [
+        ("label", 3.0, 380e6),
+        ("distil", 12.0, 620e6),
+        ("export", 1.6, 300e6),
+        ("evaluate", 2.5, 350e6),
+    ]
+    if joint:
+        stages[1:1] = [("mutual", 19.0, 910e6)]
+    for kind, seconds, size in stages:
+        submitted = max(free) if kind in ("mutual", "distil") else min(free)
+        for name in names:
+            worker = int(np.argmin(free))
+            start = max(free[worker], submitted) + 0.05
+            took = float(seconds * draw.lognormal(0, 0.12))
+            free[worker] = start + took
+            events.append(
+                {
+                    "event": "task",
+                    "window": window,
+                    "name": f"{kind}-{name}",
+                    "kind": kind,
+                    "terminal": name,
+                    "submitted_s": submitted,
+                    "started_s": start,
+                    "ended_s": free[worker],
+                    "worker": worker,
+                    "predicted_s": float(took * draw.lognormal(0, 0.1)),
+                    "predicted_bytes": size,
+                    "peak_bytes": float(size * draw.lognormal(0, 0.03)),
+                }
+            )
+    return max(free)
+
+
+def _header(names, windows, *, complete) -> dict[str, object]:
+    configs = [
+        {
+            "name": name,
+            "model": f"fasterrcnn-tiny-m{i % 3 + 1}",
+            "pruning": f"M{i % 3 + 1}",
+            "place": name.split("-")[0],
+            "drift": [
+                {"window": 0, "kind": KINDS[i % 5], "strength": 0.7},
+                {"window": max(1, windows // 2), "kind": KINDS[(i + 1) % 5], "strength": 0.9},
+            ],
+        }
+        for i, name in enumerate(names)
+    ]
+    return {
+        "format": 1,
+        "status": "complete" if complete else "running",
+        "method": "NestEvo",
+        "seed": 0,
+        "config": {
+            "terminals": configs,
+            "seed": 0,
+            "window": {"count": windows, "length_s": 600.0},
+            "teacher": {"model": "fasterrcnn-tiny", "device": "pcm", "tile": 256},
+        },
+        "versions": {"nestevo-hw": "0.1.0", "torch": "2.14.1", "aihwkit": "1.2.0"},
+        "machine": {"cores": 4, "memory_bytes": 24_000_000_000, "device": "cpu", "platform": "Linux x86_64"},
+        "classes": list(CLASSES),
+        "summary": None,
+    }
+
+
+def _pictures(folder: Path, draw: np.random.Generator, window: int, name: str) -> None:
+    image = torch.zeros(3, 128, 160, dtype=torch.uint8)
+    sky = torch.linspace(40, 90, 128).byte()
+    image[:] = sky[None, :, None]
+    image[:, 70:] //= 2
+    boxes, labels = [], []
+    for _ in range(6):
+        x, y = float(draw.uniform(5, 125)), float(draw.uniform(55, 95))
+        kind = int(draw.integers(1, 4))
+        width, height = {1: (8, 20), 2: (30, 16), 3: (16, 14)}[kind]
+        boxes.append([x, y, x + width, y + height])
+        labels.append(kind)
+        colour = torch.tensor(draw.integers(60, 220, 3), dtype=torch.uint8)
+        image[:, int(y) : int(y) + height, int(x) : int(x) + width] = colour[:, None, None]
+    (folder / "samples").mkdir(exist_ok=True)
+    for stage, count in (("before", 2), ("after", 6)):
+        scores = torch.tensor(draw.uniform(0.5, 0.99, count), dtype=torch.float32)
+        picture = draw_detections(
+            image, torch.tensor(boxes[:count]), torch.tensor(labels[:count]), scores, CLASSES, scale=3
+        )
+        picture.save(folder / "samples" / f"w{window}-{name}-{stage}.png")

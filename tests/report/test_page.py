@@ -1,0 +1,149 @@
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from fake_runs import fake_run
+from PIL import Image
+
+from nestevo_hw.errors import InputError
+from nestevo_hw.report.page import write_report
+from nestevo_hw.report.style import DARK, LIGHT, ROLES, THEMED
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Nesting(HTMLParser):
+    """Checks that every element is closed in order; collects what the page would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href", "data", "poster") and v]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):  # noqa: ARG002
+        self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href") and v]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def parsed(page):
+    reader = Nesting()
+    reader.feed(page.read_text())
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_is_well_formed_and_loads_nothing(written):
+    page = parsed(written / "report.html")
+    assert "script" not in page.tags
+    assert {load.split(":")[0] if load.startswith("data:") else load[0] for load in page.loads} == {"data", "#"}
+    assert not re.search(r"url\((?!#)", (written / "report.html").read_text())
+
+
+def test_the_page_follows_the_reader_s_theme(written):
+    text = (written / "report.html").read_text()
+    assert not [role for role in ROLES if getattr(THEMED, role) in text]
+    drawn = set(re.findall(r"var\(--(\w+)\)", text[text.index("<body>") :]))
+    assert drawn <= set(ROLES)
+    assert {"before", "after", "teacher", "alarm", "mutual"} <= drawn
+    for palette in (LIGHT, DARK):
+        assert f"--ink: {palette.ink};" in text
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("role", "least"), [("ink", 7.0), ("muted", 4.5), ("before", 4.0), ("after", 4.5), ("teacher", 4.5), ("alarm", 4.5)]
+)
+def test_colours_are_legible(palette, role, least):
+    a, b = sorted((luminance(getattr(palette, role)), luminance(palette.surface)))
+    assert (b + 0.05) / (a + 0.05) >= least
+
+
+def test_the_page_shows_the_figures_of_the_run(written):
+    text = (written / "report.html").read_text()
+    assert "All 3 terminals improved" in text
+    for name in ("campus-a", "village-a", "downtown-a"):
+        assert name in text
+    assert text.count("data:image/webp;base64,") == 6
+    assert {"measured", "simulated", "modelled"} <= set(re.findall(r'class="label"[^>]*>(\w+)<', text))
+
+
+def test_the_plots_lie_beside_the_page(written):
+    assert {p.name for p in (written / "plots").iterdir()} == {
+        "terminal-campus-a.svg", "terminal-village-a.svg", "terminal-downtown-a.svg",
+        "teacher.svg", "tasks.svg", "delay.svg", "predicted-time.svg", "predicted-memory.svg",
+    }  # fmt: skip
+    with Image.open(written / "overview.png") as picture:
+        assert picture.width == 2048
+    assert not list(written.rglob("*.tmp"))
+
+
+def test_equal_runs_give_equal_pages(written, run_dir):
+    assert write_report(run_dir).read_text() == (written / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("terminals", "windows", "complete", "pictures"),
+    [(1, 1, True, False), (5, 3, False, True), (12, 30, True, False), (2, 1, False, False)],
+)
+def test_runs_of_any_size(tmp_path, terminals, windows, complete, pictures):
+    run_dir = fake_run(tmp_path, terminals=terminals, windows=windows, complete=complete, pictures=pictures)
+    page = write_report(run_dir)
+    parsed(page)
+    assert ("unfinished" in page.read_text()) is not complete
+    assert page.stat().st_size < 3e6
+
+
+def test_a_run_that_has_only_begun(tmp_path):
+    header = {"format": 1, "status": "running", "method": "NestEvo"}
+    (tmp_path / "run.json").write_text(json.dumps(header))
+    page = write_report(tmp_path)
+    parsed(page)
+    assert "The first evolution is under way" in page.read_text()
+
+
+def test_odd_values(run_dir):
+    path = run_dir / "metrics.jsonl"
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    for index, event in enumerate(events):
+        for key, value in event.items():
+            if isinstance(value, float) and index % 3 != 2:
+                event[key] = (math.nan, None)[index % 3]
+    path.write_text("".join(json.dumps(e) + "\n" for e in events))
+    page = write_report(run_dir)
+    parsed(page)
+    assert not re.search(r">[^<]*\bnan\b", page.read_text())
+
+
+def test_names_are_escaped(tmp_path):
+    run_dir = fake_run(tmp_path, terminals=1, pictures=False)
+    for name in ("run.json", "metrics.jsonl"):
+        path = run_dir / name
+        path.write_text(path.read_text().replace("campus-a", "<b>&'x"))
+    page = write_report(run_dir)
+    parsed(page)
+    assert "<b>&'x" not in page.read_text()
+    assert "&lt;b&gt;&amp;" in page.read_text()
+
+
+def test_a_corrupt_picture_is_named(run_dir):
+    (run_dir / "samples" / "w1-campus-a-after.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"w1-campus-a-after\.png is not a readable picture"):
+        write_report(run_dir)

@@ -1,0 +1,92 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from nestevo_hw.report.events import Accuracy, Header, Lifecycle, Run, read_run
+from nestevo_hw.report.summary import evolutions, mean, relative_gain, summarise
+from nestevo_hw.report.wording import duration, headline, lede
+
+
+def score(window, model, stage, map50, scene=None):
+    return Accuracy(window=window, model=model, scene=scene or model, stage=stage, map50=map50)
+
+
+def run_of(*events, status="complete", config=None):
+    header = Header(format=1, status=status, method="NestEvo", config=config or {})
+    return Run(directory=Path("run"), header=header, events=events)
+
+
+def test_means_are_over_the_windows_in_which_a_model_evolved():
+    run = run_of(
+        score(0, "a", "before", 0.2), score(0, "a", "after", 0.4), score(0, "a", "onnx", 0.39),
+        score(1, "a", "before", 0.9),
+        score(2, "a", "before", 0.4), score(2, "a", "after", 0.8),
+        Lifecycle(window=0, terminal="a", lcp=0.5, evolving_s=10.0, parts={"waiting_s": 4.0}),
+        Lifecycle(window=2, terminal="a", lcp=0.7, evolving_s=30.0, parts={"waiting_s": 8.0}),
+    )  # fmt: skip
+    document = summarise(run)
+    assert document["terminals"] == [
+        {"name": "a", "pruning": None, "before": pytest.approx(0.3), "after": pytest.approx(0.6),
+         "onnx_after": 0.39, "lcp": pytest.approx(0.6)}
+    ]  # fmt: skip
+    assert document["gain"] == {"terminals_relative": pytest.approx(1.0), "teacher_relative": None}
+    assert document["delay_s"] == {"mean": 20.0, "parts": {"waiting_s": 6.0}}
+    assert document["windows"] == 3
+
+
+def test_the_teacher_is_the_mean_over_scenes():
+    run = run_of(
+        score(0, "teacher", "before", 0.6, "a"), score(0, "teacher", "after", 0.7, "a"),
+        score(0, "teacher", "before", 0.4, "b"), score(0, "teacher", "after", 0.6, "b"),
+    )  # fmt: skip
+    assert summarise(run)["teacher"] == {"before": pytest.approx(0.5), "after": pytest.approx(0.65)}
+    assert summarise(run)["gain"]["teacher_relative"] == pytest.approx(0.3)
+    assert [e.before for e in evolutions(run, "teacher", scene="b")] == [0.4]
+
+
+def test_a_model_that_never_evolves_has_no_after():
+    run = run_of(score(0, "a", "before", 0.2), score(1, "a", "before", 0.4))
+    row = summarise(run)["terminals"][0]
+    assert (row["before"], row["after"]) == (pytest.approx(0.3), None)
+    assert headline(run) == "No terminal has evolved in this run"
+    assert "0.300" in lede(run)
+
+
+def test_the_run_s_own_summary_goes_first(run_dir):
+    path = run_dir / "run.json"
+    own = {"terminals": [{"name": "x", "before": 0.1, "after": 0.2}]}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "summary": own}))
+    assert summarise(read_run(run_dir)) == own
+
+
+@pytest.mark.parametrize(
+    ("afters", "expected"),
+    [
+        ((0.6, 0.6), "All 2 terminals improved"),
+        ((0.6, 0.4), "1 of 2 terminals improved, 1 did not"),
+        ((0.5, 0.4), "No terminal improved"),
+        ((math.nan, math.nan), "No terminal has evolved in this run"),
+    ],
+)
+def test_the_headline_tells_what_did_not_improve(afters, expected):
+    events = [score(0, n, "before", 0.5) for n in "ab"]
+    events += [score(0, n, "after", v) for n, v in zip("ab", afters, strict=True)]
+    assert headline(run_of(*events)) == expected
+
+
+def test_means_and_gains_are_undefined_rather_than_wrong():
+    assert math.isnan(mean([]))
+    assert mean([1.0, math.nan, 3.0]) == 2.0
+    assert relative_gain(0.0, 0.5) is None
+    assert relative_gain(math.nan, 0.5) is None
+    assert relative_gain(0.4, 0.5) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.26, "1.3 s"), (85, "85 s"), (600, "10 min"), (605.4, "10 min 5 s"), (5400, "1.5 h"), (864000, "10 days")],
+)
+def test_durations_read_well(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,60 @@
+import math
+from pathlib import Path
+
+import pytest
+from fake_runs import fake_run
+
+from nestevo_hw.report.events import Header, Run, Task, read_run
+from nestevo_hw.report.style import LIGHT, kind_colour
+from nestevo_hw.report.timing import delay_parts, gantt, mean_relative_error, part_name, predictions
+
+
+def run_of(*tasks):
+    return Run(directory=Path("run"), header=Header(format=1, status="running", method="A4"), events=tasks)
+
+
+def task(start, end, worker, kind="label", **fields):
+    return Task(window=0, name=kind, kind=kind, started_s=start, ended_s=end, worker=worker, **fields)
+
+
+def test_every_task_is_one_bar_on_its_worker_s_row():
+    figure = gantt(run_of(task(0, 2, 0), task(2, 5, 0, "distil"), task(1, 4, 3), task(1, math.nan, 3)), LIGHT)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["worker 0", "worker 3"]
+    spans = {
+        (round(y.mean()), x.min(), x.max())
+        for bars in axes.collections
+        for path in bars.get_paths()
+        for x, y in [path.vertices.T]
+    }
+    assert spans == {(0, 0.0, 2.0), (0, 2.0, 5.0), (1, 1.0, 4.0)}
+
+
+def test_bars_of_the_delay_end_at_its_mean(tmp_path):
+    run = read_run(fake_run(tmp_path, terminals=2, windows=1, pictures=False))
+    lives = {e.terminal: e.evolving_s for e in run.events if type(e).__name__ == "Lifecycle"}
+    axes = delay_parts(run, LIGHT).axes[0]
+    ends = sorted({round(bar.get_x() + bar.get_width(), 6) for bar in axes.containers[-1]})
+    assert ends == sorted(round(v, 6) for v in lives.values())
+
+
+def test_only_tasks_with_both_values_are_compared():
+    run = run_of(
+        task(0, 2, 0, predicted_s=1.0, predicted_bytes=3e6, peak_bytes=2e6),
+        task(0, 4, 0, predicted_s=5.0, peak_bytes=2e6),
+        task(0, 4, 0),
+    )
+    assert predictions(run, memory=False) == [("label", 1.0, 2.0), ("label", 5.0, 4.0)]
+    assert predictions(run, memory=True) == [("label", 3.0, 2.0)]
+    assert mean_relative_error(predictions(run, memory=False)) == pytest.approx((0.5 + 0.25) / 2)
+
+
+def test_what_was_not_measured_is_not_called_so():
+    assert part_name("training_s") == "training (measured)"
+    assert part_name("communication_s") == "communication (modelled)"
+
+
+def test_kinds_of_task_are_told_apart():
+    kinds = ("capture", "label", "judge", "generate", "mutual", "merge", "relabel", "distil", "export", "evaluate")
+    assert len({kind_colour(LIGHT, kind) for kind in kinds}) == len(kinds)
+    assert kind_colour(LIGHT, "novelty") == LIGHT.other

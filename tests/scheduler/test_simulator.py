@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nestevo_hw.commands.schedule import schedule
+from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.scheduler.comparison import compare_policies
+from nestevo_hw.scheduler.policies import MIB, POLICIES, Machine, policy_named
+from nestevo_hw.scheduler.simulator import simulate
+from nestevo_hw.scheduler.task import Task
+from nestevo_hw.scheduler.tasklist import read_tasks
+
+
+def task(name: str, memory_mib: float, duration_s: float, cores: int = 1) -> Task:
+    return Task(
+        name=name,
+        function="builtins:dict",
+        payload={},
+        memory_bytes=round(memory_mib * MIB),
+        duration_s=duration_s,
+        cores=cores,
+    )
+
+
+task_lists = st.lists(
+    st.tuples(st.floats(0, 16), st.floats(0.1, 100.0), st.integers(1, 3)), min_size=1, max_size=12
+).map(lambda needs: [task(f"t{i}", *need) for i, need in enumerate(needs)])
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@given(tasks=task_lists)
+def test_every_task_runs_once_and_never_too_much_at_a_time(name: str, tasks: list[Task]) -> None:
+    machine = Machine(memory_bytes=16 * MIB, cores=3)
+    plan = simulate(tasks, policy_named(name), machine)
+    assert sorted(p.task.name for p in plan.tasks) == sorted(t.name for t in tasks)
+    for moment in {p.started_s for p in plan.tasks}:
+        now = [p for p in plan.tasks if p.started_s <= moment < p.ended_s]
+        assert sum(p.task.memory_bytes for p in now) <= machine.memory_bytes
+        assert sum(p.task.cores for p in now) <= machine.cores
+        assert len({p.worker for p in now}) == len(now)
+    assert all(p.ended_s - p.started_s == pytest.approx(p.task.duration_s) for p in plan.tasks)
+    longest = max(t.duration_s for t in tasks)
+    assert longest <= plan.makespan_s <= sum(t.duration_s for t in tasks) * (1 + 1e-9)
+
+
+def test_worked_example() -> None:
+    """By hand, 4 MiB and two slots: knapsack starts c (1/12) with d (1/50): 3.9 MiB, the highest value that fits."""
+    tasks = [task("a", 1.5, 30.0), task("b", 2.0, 22.0), task("c", 3.0, 12.0), task("d", 0.9, 50.0)]
+    machine = Machine(memory_bytes=4 * MIB, cores=2)
+    plan = simulate(tasks, policy_named("knapsack"), machine)
+    assert {p.task.name: (p.started_s, p.ended_s, p.worker) for p in plan.tasks} == {
+        "c": (0.0, 12.0, 0),
+        "d": (0.0, 50.0, 1),
+        "b": (12.0, 34.0, 0),
+        "a": (34.0, 64.0, 0),
+    }
+    assert (plan.mean_wait_s, plan.mean_turnaround_s, plan.makespan_s) == (11.5, 40.0, 64.0)
+    serial = simulate(tasks, policy_named("serial"), machine)
+    assert serial.mean_wait_s == (0 + 30 + 52 + 64) / 4
+    assert serial.makespan_s == 114.0
+
+
+def test_knapsack_waits_least_on_the_whole() -> None:
+    tasks = [task(f"t{i}", 2 + i % 3 * 3, 5.0 + 17.0 * (i * 7 % 11)) for i in range(11)]
+    knapsack, random, serial = compare_policies(tasks, Machine(memory_bytes=10 * MIB, cores=4))
+    assert knapsack.mean_wait_s < random.mean_wait_s < serial.mean_wait_s
+    assert (knapsack.draws, random.draws, serial.draws) == (1, 100, 1)
+
+
+def test_impossible_task() -> None:
+    with pytest.raises(ConfigError, match="'huge' is predicted to need"):
+        simulate([task("huge", 5, 1.0)], policy_named("serial"), Machine(memory_bytes=4 * MIB, cores=1))
+
+
+def test_command_follows_its_contract(tmp_path: Path) -> None:
+    path, picture = tmp_path / "tasks.json", tmp_path / "plan.png"
+    path.write_text(json.dumps([{"name": n, "memory_gb": 1.0, "duration_s": 2.0} for n in ("a", "b", "c")]))
+    result = CliRunner().invoke(schedule, [str(path), "--workers", "2", "--plot", str(picture), "--json"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert [p["name"] for p in document["policies"]] == list(POLICIES)
+    knapsack = document["policies"][0]
+    assert knapsack["makespan_s"] == 4.0
+    assert knapsack["mean_wait_s"] == pytest.approx(2 / 3)
+    assert knapsack["mean_turnaround_s"] == pytest.approx(8 / 3)
+    assert {p["name"] for p in document["plan"]} == {"a", "b", "c"}
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    spoken = CliRunner().invoke(schedule, [str(path), "--policy", "serial"])
+    assert "Plan of serial" in spoken.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "is not valid JSON"),
+        ("[]", "holds no tasks"),
+        ('{"name": "a"}', "task top level: input should be a valid list"),
+        ('[{"name": "a", "memory_gb": 1}]', "task 0.duration_s: field required"),
+        ('[{"name": "a", "memory_gb": 1, "duration_s": 0}]', "task 0.duration_s: input should be greater than 0"),
+        ('[{"name": "a", "memory_gb": 1, "duration_s": 1, "gpu": 1}]', "task 0.gpu: extra inputs are not permitted"),
+    ],
+)
+def test_bad_task_lists(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_tasks(path)
+    result = CliRunner().invoke(schedule, [str(path)])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {path}")
+
+
+def test_missing_task_list(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no task list"):
+        read_tasks(tmp_path / "none.json")
