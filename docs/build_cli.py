@@ -1,5 +1,6 @@
-"""Writes docs/cli.md, the command line reference, from the commands' own --help."""
+"""Writes docs/cli.md, the command line reference, from the commands' own --help; --check only compares."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -37,5 +38,9 @@ def _section(title: str, context: click.Context) -> str:
 
 
 if __name__ == "__main__":
-    write_text(PAGE, reference())
-    print(f"Wrote {PAGE}")
+    if "--check" in sys.argv[1:]:
+        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != reference():
+            sys.exit(f"{PAGE} is not what --help says: run `make docs`")
+    else:
+        write_text(PAGE, reference())
+        print(f"Wrote {PAGE}")

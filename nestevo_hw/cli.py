@@ -8,6 +8,7 @@ from nestevo_hw.commands.doctor import doctor
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.init import init
 from nestevo_hw.commands.map import map_command
+from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.commands.report import report
 
 
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for _command in (doctor, init, evolve, report, map_command, bench_noise):
+for _command in (doctor, init, pretrain, evolve, report, map_command, bench_noise):
     main.add_command(_command)

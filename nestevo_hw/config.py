@@ -72,13 +72,8 @@ class WindowConfig:
     """Later frames of the same window, used by nobody but the evaluation."""
 
     def __post_init__(self) -> None:
-        if (
-            min(self.count, self.upload_frames, self.upload_spacing, self.test_frames) < 1
-            or self.length_s <= 0
-        ):
-            raise ConfigError(
-                "window: count, length_s, upload_frames, upload_spacing and test_frames must be positive"
-            )
+        if min(self.count, self.upload_frames, self.upload_spacing, self.test_frames) < 1 or self.length_s <= 0:
+            raise ConfigError("window: count, length_s, upload_frames, upload_spacing and test_frames must be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,9 +221,7 @@ def parse_config(document: Mapping[str, Any], *, source: str) -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{source}: {place or 'top level'}: {first['msg']} (got {first['input']!r})"
-        ) from error
+        raise ConfigError(f"{source}: {place or 'top level'}: {first['msg']} (got {first['input']!r})") from error
 
 
 def load_config(path: Path) -> RunConfig:

@@ -1,17 +1,19 @@
 """Generated documentation must be current."""
 
-import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 def test_the_command_line_reference_is_current():
-    reference = runpy.run_path(str(DOCS / "build_cli.py"))["reference"]()
-    written = (DOCS / "cli.md").read_text(encoding="utf-8")
-    assert written == reference, "run `make docs`"
+    # A process of its own: Click remembers a command's help option from where it was first invoked.
+    command = [sys.executable, str(DOCS / "build_cli.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_example_lost_its_line_breaks():
-    reference = runpy.run_path(str(DOCS / "build_cli.py"))["reference"]()
-    assert "\\b" not in reference, "a raw docstring hides Click's \\b from Click"
+    written = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert "\\b" not in written, "a raw docstring hides Click's \\b from Click"

@@ -11,8 +11,9 @@ from nestevo_hw.commands.options import machine_readable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from nestevo_hw.crossbar.bench import BenchPlan, SweepPoint
+    from nestevo_hw.crossbar.bench import BenchPlan
     from nestevo_hw.crossbar.devices import DevicePreset
+    from nestevo_hw.crossbar.points import SweepPoint
 
 
 class _Numbers(click.ParamType[tuple[float, ...]]):
@@ -77,7 +78,7 @@ def bench_noise(
       nestevo-hw bench-noise fasterrcnn-tiny --quick
       nestevo-hw bench-noise fasterrcnn-tiny --device reram-wan --times 0,86400,172800
       nestevo-hw bench-noise resnet18 --weights mine.safetensors --adc-bits 4,6,8,10 --json
-    """  # noqa: D301 - click wants the backspace character itself
+    """
     from typing import get_args
 
     from nestevo_hw.crossbar.bench import Hardware, run_benchmark
@@ -151,8 +152,8 @@ def _progress(total: int) -> "Iterator[Callable[[], None]]":
 
 
 def _write(document: dict[str, Any], points: "Sequence[SweepPoint]", out: Path, title: str, metric: str) -> None:
-    from nestevo_hw.crossbar.bench import write_csv
     from nestevo_hw.crossbar.plots import draw_benchmark
+    from nestevo_hw.crossbar.points import write_csv
     from nestevo_hw.files import write_json, write_text
     from nestevo_hw.report.style import save_png
 

@@ -46,7 +46,7 @@ def doctor(*, as_json: bool) -> dict[str, Any]:
     Example:
       nestevo-hw doctor
       nestevo-hw doctor --json
-    """  # noqa: D301 - Click's \b is the character, not a backslash
+    """
     from rich.console import Console
 
     with Console(stderr=True).status("programming a tile ..."):

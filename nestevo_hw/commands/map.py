@@ -44,7 +44,7 @@ def map_command(
       nestevo-hw map fasterrcnn-tiny
       nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
       nestevo-hw map mypackage.nets:detector --weights mine.safetensors --keep-digital head --json
-    """  # noqa: D301 - click wants the backspace character itself
+    """
     from rich.console import Console
 
     from nestevo_hw.crossbar.devices import find_preset

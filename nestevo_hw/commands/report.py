@@ -19,7 +19,7 @@ def report(run_dir: Path, *, as_json: bool) -> dict[str, Any]:
     \b
     Example:
       nestevo-hw report runs/quick
-    """  # noqa: D301 - Click's \b is the character, not a backslash
+    """
     from rich.console import Console
 
     from nestevo_hw.report.events import read_run

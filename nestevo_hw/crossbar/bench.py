@@ -1,11 +1,7 @@
 """Noise robustness: accuracy against weight noise, time after programming and converter quality (paper Fig. 15)."""
 
-import csv
-import io
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
 from typing import Any, Literal
 
 from torch import nn
@@ -13,7 +9,8 @@ from torch import nn
 from nestevo_hw.crossbar.devices import DAY_S, DevicePreset
 from nestevo_hw.crossbar.mapping import Tile
 from nestevo_hw.crossbar.noise import weight_noise
-from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
+from nestevo_hw.crossbar.points import SweepPoint
+from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend, choose_backend
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.seeding import torch_generator
 
@@ -21,49 +18,6 @@ Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """Score of a model by variant, such as day and night; 0 to 1 each."""
 Progress = Callable[[], None]
 ConverterField = Literal["dac_bits", "adc_bits", "output_noise"]
-
-_T975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-"""97.5 % quantiles of Student's t for 1 to 10 degrees of freedom."""
-UNITS = {
-    "mu": "of the layer's weight range",
-    "time_s": "s after programming",
-    "dac_bits": "bits",
-    "adc_bits": "bits",
-    "output_noise": "of full-scale input x largest weight",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepPoint:
-    """Scores at one value of one sweep, over independent draws of the noise."""
-
-    sweep: str
-    value: float
-    variant: str
-    scores: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean score."""
-        return fmean(self.scores)
-
-    @property
-    def ci95(self) -> tuple[float, float]:
-        """95 % interval of the mean by Student's t."""
-        return t_interval(self.scores)
-
-    def document(self) -> dict[str, Any]:
-        """The point in the machine-readable report."""
-        return {
-            "sweep": self.sweep,
-            "value": self.value,
-            "unit": UNITS[self.sweep],
-            "variant": self.variant,
-            "mean": self.mean,
-            "ci95": list(self.ci95),
-            "repeats": len(self.scores),
-            "scores": list(self.scores),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +83,7 @@ def run_benchmark(
     Raises:
         ConfigError: the device has no model for one of the times, or no converters to sweep.
     """
+    choose_backend(hardware.preset, hardware.backend)
     for seconds in plan.times_s:
         hardware.preset.check_time(seconds)
     converters: tuple[tuple[ConverterField, tuple[float, ...]], ...] = (
@@ -147,30 +102,6 @@ def run_benchmark(
             model, evaluate, sweep, values, hardware, calibration, repeats=plan.repeats, on_score=on_score
         )
     return points
-
-
-def t_interval(scores: Sequence[float]) -> tuple[float, float]:
-    """95 % confidence interval of the mean of independent scores.
-
-    Raises:
-        ValueError: fewer than two scores.
-    """
-    n = len(scores)
-    if n < 2:
-        raise ValueError(f"need two scores or more for an interval, got {n}")
-    half = student_t975(n - 1) * stdev(scores) / math.sqrt(n)
-    return fmean(scores) - half, fmean(scores) + half
-
-
-def student_t975(degrees: int) -> float:
-    """97.5 % quantile of Student's t, by table up to 10 degrees of freedom, then by Cornish and Fisher."""
-    if degrees <= len(_T975):
-        return _T975[degrees - 1]
-    z, n = 1.959964, float(degrees)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / n + second / n**2 + third / n**3
 
 
 def sweep_weight_noise(
@@ -280,17 +211,6 @@ def _with_converter(preset: DevicePreset, sweep: ConverterField, value: float) -
         case "output_noise":
             converters = replace(preset.converters, output_noise=value)
     return replace(preset, converters=converters)
-
-
-def write_csv(points: Iterable[SweepPoint]) -> str:
-    """One row a point: sweep, value, unit, variant, mean, low, high, repeats."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("sweep", "value", "unit", "variant", "mean", "ci95_low", "ci95_high", "repeats"))
-    for p in points:
-        numbers = (f"{number:.6g}" for number in (p.mean, *p.ci95))
-        rows.writerow((p.sweep, f"{p.value:g}", UNITS[p.sweep], p.variant, *numbers, len(p.scores)))
-    return text.getvalue()
 
 
 def _teacher(model: nn.Module, hardware: Hardware, calibration: Iterable[Any]) -> AnalogTeacher:

@@ -27,7 +27,7 @@ class ConverterModel:
     output_noise: float = 0.04
     """Standard deviation of the Gaussian noise added before the ADC, drawn anew for every output."""
     input_noise: float = 0.0
-    """Standard deviation of the Gaussian noise added after the DAC, relative to a full-scale input."""
+    """Standard deviation of the Gaussian noise added after the DAC, relative to a full-scale input; slow."""
 
     def __post_init__(self) -> None:
         for name, bits in (("dac_bits", self.dac_bits), ("adc_bits", self.adc_bits)):

@@ -4,16 +4,18 @@ Both keep the bias as an ordinary parameter called `bias`: the digital part of a
 """
 
 import copy
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nestevo_hw.crossbar.devices import ConverterModel
+from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.placement import explicit_padding, pair
 from nestevo_hw.crossbar.tiles import LayerTiles
 from nestevo_hw.errors import MappingError
-from nestevo_hw.seeding import derive_seed, seeded
+from nestevo_hw.seeding import seeded
 
 
 def plain_layer(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> nn.Conv2d | nn.Linear:
@@ -41,13 +43,13 @@ class CrossbarLayer(nn.Module):
             self.convolution = (pair(layer.stride), padding, pair(layer.dilation))
         bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
         self.register_parameter("bias", bias)
-        self._noise_seed, self._calls = 0, 0
+        self.restart_noise(0)
         self.input_range: float | None = None
         """Full scale of the DAC in units of the layer's input; None before calibration."""
 
     def restart_noise(self, seed: int) -> None:
-        """Draw the noise of the next calls as if no call had been made since."""
-        self._noise_seed, self._calls = seed, 0
+        """Draw the noise of the next calls as if no call had been made before."""
+        self._noise_seed, self._calls, self._noise = seed, 0, NoiseSource(seed)
 
     def extra_repr(self) -> str:
         """Name and shape in the printed model."""
@@ -55,10 +57,6 @@ class CrossbarLayer(nn.Module):
 
     def _column(self, vector: Tensor) -> Tensor:
         return vector.view(-1, 1, 1) if self.convolution else vector
-
-    def _next_call(self) -> int:
-        self._calls += 1
-        return derive_seed(self._noise_seed, self._calls)
 
     def _require_range(self) -> float:
         if self.input_range is None:
@@ -82,7 +80,8 @@ class ReferenceLayer(CrossbarLayer):
             self._require_range()
         if x.numel() == 0:  # aihwkit refuses empty batches, which a detector without proposals sends
             return self._empty(x)
-        with seeded(self._next_call()):
+        self._calls += 1
+        with seeded(self._noise_seed, self._calls):  # aihwkit draws from torch's global generator
             y: Tensor = tiles.analog(x)
         return y if self.bias is None else y + self._column(self.bias)
 
@@ -146,21 +145,16 @@ class FusedLayer(CrossbarLayer):
             raise MappingError(f"{self.name} has no tiles")
         return total if self.bias is None else total.add_(self._column(self.bias))
 
-    def output_codes(self, x: Tensor) -> list[Tensor]:
-        """ADC codes of every input slice, in the shape of the layer's output."""
+    def output_codes(self, x: Tensor) -> Iterator[Tensor]:
+        """ADC codes of one input slice after the other, each in the shape of the layer's output."""
         codes = self._input_codes(x, self._require_range())
-        generator = self._generator(x.device)
-        return [self._convert(self._product(codes, index), generator) for index in range(len(self._channels))]
+        for index in range(len(self._channels)):
+            yield self._convert(self._product(codes, index))
 
     def _input_codes(self, x: Tensor, full_scale: float) -> Tensor:
         # The same sequence of float operations as aihwkit's, so that no DAC code differs from the tile's.
         codes = x.clamp(-full_scale, full_scale).div_(full_scale)
-        if self._converters.dac_bits:
-            codes.div_(self._dac_step).round_()
-        if self._converters.input_noise:
-            sigma = self._converters.input_noise / self._dac_step
-            codes.add_(torch.randn(codes.shape, generator=self._generator(x.device), device=x.device), alpha=sigma)
-        return codes
+        return codes.div_(self._dac_step).round_() if self._converters.dac_bits else codes
 
     def _product(self, codes: Tensor, index: int) -> Tensor:
         first, count = self._channels[index]
@@ -170,15 +164,16 @@ class FusedLayer(CrossbarLayer):
         stride, padding, dilation = self.convolution
         return F.conv2d(codes.narrow(-3, first, count), weight, None, stride, padding, dilation)
 
-    def _convert(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
-        if self._converters.output_noise:
-            sigma = self._converters.output_noise / self._adc_step
-            y.add_(torch.randn(y.shape, generator=generator, device=y.device), alpha=sigma)
+    def _convert(self, y: Tensor) -> Tensor:
+        if not self._converters.output_noise:
+            return self._round_and_clip_(y)
+        y = y.contiguous()
+        sigma = self._converters.output_noise / self._adc_step
+        for part, noise in self._noise.parts(y):
+            self._round_and_clip_(part.add_(noise, alpha=sigma))
+        return y
+
+    def _round_and_clip_(self, y: Tensor) -> Tensor:
         if self._converters.adc_bits:
             y.round_()
         return y.clamp_(-self._limit, self._limit)
-
-    def _generator(self, device: torch.device) -> torch.Generator | None:
-        if not (self._converters.output_noise or self._converters.input_noise):
-            return None
-        return torch.Generator(device).manual_seed(self._next_call())

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from nestevo_hw.crossbar.bench import UNITS, SweepPoint
 from nestevo_hw.crossbar.mapping import MappingReport
+from nestevo_hw.crossbar.points import UNITS, SweepPoint
 from nestevo_hw.report.style import LIGHT, SMALL, dress, new_figure
 
 _NAMED = 80

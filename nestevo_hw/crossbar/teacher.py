@@ -20,6 +20,7 @@ from nestevo_hw.errors import ConfigError, MappingError
 from nestevo_hw.seeding import derive_seed
 
 Backend = Literal["auto", "fold", "fused", "reference"]
+Chosen = Literal["fold", "fused", "reference"]
 
 
 class AnalogTeacher:
@@ -63,7 +64,8 @@ class AnalogTeacher:
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
         self.programmed = False
         self.report = map_model(model, tile, keep_digital=keep_digital, device=self.preset.name)
-        self.report, self.backend = _choose_backend(self.report, self.preset, backend)
+        self.backend, why = choose_backend(self.preset, backend)
+        self.report = replace(self.report, backend=self.backend, backend_reason=why)
         self._digital_layers: dict[str, Any] = {
             entry.name: model.get_submodule(entry.name) for entry in self.report.analog
         }
@@ -252,15 +254,22 @@ class AnalogTeacher:
         self.module.load_state_dict({k: v for k, v in weights.items() if k not in targets}, strict=False)
 
 
-def _choose_backend(
-    report: MappingReport, preset: DevicePreset, backend: Backend
-) -> tuple[MappingReport, Literal["fold", "fused", "reference"]]:
+def choose_backend(preset: DevicePreset, backend: Backend) -> tuple[Chosen, str]:
+    """The backend to use and why.
 
+    Raises:
+        ConfigError: unknown, or it cannot simulate the device.
+    """
     perfect = preset.converters is None
+    # Overlapping patches of a convolution see independent input noise, so one quantised map cannot carry it.
+    input_noise = preset.converters is not None and preset.converters.input_noise > 0
     match backend:
+        case "auto" if perfect:
+            return "fold", "perfect input and output: only the weights carry errors"
+        case "auto" if input_noise:
+            return "reference", "input noise is drawn for every patch, which only aihwkit's tile does"
         case "auto":
-            chosen: Literal["fold", "fused", "reference"] = "fold" if perfect else "fused"
-            why = "perfect input and output" if perfect else "static input ranges, so native operations do"
+            return "fused", "static input ranges: converters and noise as native operations"
         case "fold" if not perfect:
             raise ConfigError(
                 f"backend fold ignores converters, but device {preset.name} has them; "
@@ -268,8 +277,8 @@ def _choose_backend(
             )
         case "fused" if perfect:
             raise ConfigError(f"backend fused needs converters, but device {preset.name} has none; use fold")
+        case "fused" if input_noise:
+            raise ConfigError(f"backend fused has no input noise, but device {preset.name} has; use reference")
         case "fold" | "fused" | "reference":
-            chosen, why = backend, "as asked"
-        case _:
-            raise ConfigError(f"unknown backend {backend!r}; choose from auto, fold, fused, reference")
-    return replace(report, backend=chosen, backend_reason=why), chosen
+            return backend, "as asked"
+    raise ConfigError(f"unknown backend {backend!r}; choose from auto, fold, fused, reference")

@@ -27,9 +27,7 @@ def average(states: Sequence[StateDict]) -> dict[str, Tensor]:
     first = states[0]
     for other in states[1:]:
         if {n: t.shape for n, t in other.items()} != {n: t.shape for n, t in first.items()}:
-            raise TaskError(
-                "models of different structure cannot be averaged; average intermediate models instead"
-            )
+            raise TaskError("models of different structure cannot be averaged; average intermediate models instead")
     mean = {
         name: torch.stack([s[name] for s in states]).mean(0) if tensor.is_floating_point() else tensor.clone()
         for name, tensor in first.items()

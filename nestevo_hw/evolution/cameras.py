@@ -52,7 +52,9 @@ def _open_video(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) 
     )
     if not drifting:
         return plain
-    return plain.with_drift(_script(config, terminal, plain.fps), seed=derive_seed(config.seed, "stream", terminal.name))
+    return plain.with_drift(
+        _script(config, terminal, plain.fps), seed=derive_seed(config.seed, "stream", terminal.name)
+    )
 
 
 def _script(config: RunConfig, terminal: TerminalConfig, fps: float) -> DriftScript:

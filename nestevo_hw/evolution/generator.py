@@ -133,9 +133,7 @@ def label_emd(counts: Sequence[Mapping[int, int]], classes: int, *, generated_sh
         generated_share: part of each terminal's training labels drawn from the overall distribution instead.
     """
     overall = label_distribution(counts, classes)
-    mixed = [
-        (1 - generated_share) * label_distribution([c], classes) + generated_share * overall for c in counts
-    ]
+    mixed = [(1 - generated_share) * label_distribution([c], classes) + generated_share * overall for c in counts]
     pairs = [(a, b) for i, a in enumerate(mixed) for b in mixed[i + 1 :]]
     return sum(float((a - b).abs().sum()) / 2 for a, b in pairs) / len(pairs) if pairs else 0.0
 

@@ -88,6 +88,4 @@ def _read(path: Path) -> TaskResult:
     try:
         return TaskResult(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is not the result of a task ({error}); delete it and resume again"
-        ) from error
+        raise InputError(f"{path} is not the result of a task ({error}); delete it and resume again") from error

@@ -116,9 +116,7 @@ def _generated_loss(
     def loss() -> Tensor:
         features, labels = generator.sample(distribution, FEATURES_PER_STEP, random)
         heads = (model.roi_heads.box_predictor.cls_score for model in models)
-        return (
-            config.generator.weight * torch.stack([F.cross_entropy(h(features), labels) for h in heads]).sum()
-        )
+        return config.generator.weight * torch.stack([F.cross_entropy(h(features), labels) for h in heads]).sum()
 
     return loss
 

@@ -33,7 +33,5 @@ def life_cycle_performance(before: float, after: float, evolving_s: float, windo
         ValueError: the evolution outlasts its window.
     """
     if not 0.0 <= evolving_s <= window_s:
-        raise ValueError(
-            f"evolving takes {evolving_s:.1f} s, which is not within the window of {window_s:.1f} s"
-        )
+        raise ValueError(f"evolving takes {evolving_s:.1f} s, which is not within the window of {window_s:.1f} s")
     return (before * evolving_s + after * (window_s - evolving_s)) / window_s

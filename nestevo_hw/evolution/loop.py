@@ -91,9 +91,7 @@ class EvolutionLoop:
         return window * self._config.window.length_s
 
     def _task(self, kind: str, window: int | None, terminal: str, payload: Mapping[str, Any]) -> Task:
-        name = "/".join(
-            ["setup" if window is None else f"w{window}", kind, *([terminal] if terminal else [])]
-        )
+        name = "/".join(["setup" if window is None else f"w{window}", kind, *([terminal] if terminal else [])])
         cost = self._costs.predict(kind, terminal)
         return Task(
             name=name,
@@ -130,9 +128,7 @@ class EvolutionLoop:
         value = self._run("prepare", None, {"": payload})[""].value
         self._gamma, self.classes = value["gamma"], value["classes"]
         self._tell_programmed(None, teacher, value)
-        profiles = {
-            t.name: {"model": str(self._terminals[t.name]), **teacher.at(0.0)} for t in self._config.terminals
-        }
+        profiles = {t.name: {"model": str(self._terminals[t.name]), **teacher.at(0.0)} for t in self._config.terminals}
         self._costs.learn(self._run("profile", None, profiles))
 
     def _tell_programmed(self, window: int | None, teacher: TeacherState, value: Mapping[str, Any]) -> None:
@@ -219,9 +215,7 @@ class EvolutionLoop:
 
     def _learn_mutually(self, window: int, counts: Sequence[Mapping[str, int]]) -> Results:
         """Lines 8-13: each pair learns from the labels and from each other, in parallel."""
-        generator = (
-            self._file(window, "", "generator.safetensors") if self._config.generator.enabled else None
-        )
+        generator = self._file(window, "", "generator.safetensors") if self._config.generator.enabled else None
         payloads = {
             name: {
                 "terminal_in": str(self._terminals[name]),
@@ -276,9 +270,7 @@ class EvolutionLoop:
         steps = plan.steps if co_evolution else plan.steps + self._config.mutual.plan.steps
         payloads = {}
         for name in self._names:
-            start = (
-                self._file(window, name, "mutual.safetensors") if co_evolution else str(self._terminals[name])
-            )
+            start = self._file(window, name, "mutual.safetensors") if co_evolution else str(self._terminals[name])
             payloads[name] = {
                 "terminal_in": start,
                 "upload": self._file(window, name, "upload.safetensors"),
@@ -358,9 +350,7 @@ class EvolutionLoop:
             training_s = sum(r.ended_s - r.started_s for r in own)
             span_s = max(r.ended_s for r in own) - min(r.submitted_s for r in own)
             download = next(
-                r[name].value["download_bytes"]
-                for r in done
-                if name in r and "download_bytes" in r[name].value
+                r[name].value["download_bytes"] for r in done if name in r and "download_bytes" in r[name].value
             )
             communication_s = (
                 captured[name].value["upload_bytes"] / link.upload_mbit_s + download / link.download_mbit_s
@@ -375,9 +365,7 @@ class EvolutionLoop:
                 "lifecycle",
                 window=window,
                 terminal=name,
-                lcp=life_cycle_performance(
-                    accuracy[name, "before"], accuracy[name, "after"], evolving_s, length_s
-                ),
+                lcp=life_cycle_performance(accuracy[name, "before"], accuracy[name, "after"], evolving_s, length_s),
                 window_s=length_s,
                 evolving_s=time.total_s,
                 parts={k: getattr(time, k) for k in ("communication_s", "waiting_s", "training_s")},

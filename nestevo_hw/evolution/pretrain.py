@@ -1,8 +1,9 @@
 """Pre-training of the teacher by day, and of its pruned terminals."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,21 +14,153 @@ from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
 from nestevo_hw.models.checkpoint import DetectorSpec, load_detector, save_detector
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
-from nestevo_hw.seeding import seeded, torch_generator
+from nestevo_hw.scheduler.executor import LocalExecutor
+from nestevo_hw.scheduler.policies import KnapsackPolicy
+from nestevo_hw.scheduler.task import Task
+from nestevo_hw.seeding import derive_seed, seeded, torch_generator
 from nestevo_hw.streams.augment import MILD, Augmentation
 from nestevo_hw.streams.frame import FrameBatch
-from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.streams.storage import concatenate, load_frames, save_frames
+from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
+from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.tasks.detection import detection_loss, predict
 from nestevo_hw.tasks.metrics import mean_average_precision
 
 
+EMBEDDED_CLASSES = CLASSES
+PLACES = (
+    "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",
+)  # fmt: skip
+"""Kinds of scenery the embedded teacher is trained on, each in many variants."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainConfig:
-    """Length of the pre-training."""
+    """Data and length of the pre-training."""
 
-    teacher: TrainingPlan = TrainingPlan(steps=2600, learning_rate=2e-3)
-    terminal: TrainingPlan = TrainingPlan(steps=700, learning_rate=1e-3)
     seed: int = 0
+    variants: int = 16
+    """Sceneries of each place."""
+    frames_per_scene: int = 20
+    teacher: TrainingPlan = TrainingPlan(steps=3600, learning_rate=2e-3)
+    terminal: TrainingPlan = TrainingPlan(steps=600, learning_rate=1e-3)
+
+
+def pretrain(
+    spec: DetectorSpec,
+    training: FrameBatch,
+    held_out: FrameBatch,
+    out: Path,
+    config: PretrainConfig,
+    *,
+    device: str,
+    workers: int,
+    on_task: Callable[[Task], None] = lambda _: None,
+) -> dict[str, dict[str, float]]:
+    """Train a teacher and its three pruned terminals, and write their checkpoints.
+
+    Args:
+        spec: of the teacher.
+        training: labelled frames to learn from.
+        held_out: labelled frames to score on.
+        out: folder for ARCHITECTURE.safetensors and ARCHITECTURE-m1 to -m3.
+        config: length and seed.
+        device: cpu or cuda.
+        workers: terminals trained at a time.
+        on_task: called with each finished task.
+
+    Returns:
+        mAP of each checkpoint on the held-out frames, by name and metric.
+    """
+    frames, test = out / "training-frames.safetensors", out / "held-out-frames.safetensors"
+    save_frames(training, frames)
+    save_frames(held_out, test)
+    common = {
+        "spec": asdict(spec),
+        "training": str(frames),
+        "held_out": str(test),
+        "teacher": str(out / f"{spec.architecture}.safetensors"),
+        "config": asdict(config),
+        "device": device,
+    }
+    scores: dict[str, dict[str, float]] = {}
+    memory = 64 * 10**9
+    with LocalExecutor(policy=KnapsackPolicy(), memory_bytes=memory, workers=workers) as run:
+        for variants in (("",), tuple(PRUNING_RATIOS)):
+            tasks = [_task(spec, variant, common, out) for variant in variants]
+            for name, result in run.run(tasks, on_result=lambda task, _: on_task(task)).items():
+                scores[name] = result.value
+    for file in (frames, test):
+        file.unlink()
+    return scores
+
+
+def _task(spec: DetectorSpec, variant: str, common: Mapping[str, object], out: Path) -> Task:
+    name = terminal_name(spec.architecture, variant) if variant else spec.architecture
+    return Task(
+        name=name,
+        function=f"{__name__}:{'train_terminal' if variant else 'train_teacher'}",
+        payload={**common, "variant": variant, "out": str(out / f"{name}.safetensors")},
+        memory_bytes=2 * 10**9,
+        duration_s=600.0,
+    )
+
+
+def train_teacher(payload: dict[str, Any]) -> dict[str, float]:
+    """Task: `pretrain_teacher` with paths and settings from a payload."""
+    spec = DetectorSpec(**{**payload["spec"], "classes": tuple(payload["spec"]["classes"])})
+    return pretrain_teacher(
+        spec, Path(payload["training"]), Path(payload["held_out"]), Path(payload["out"]), _settings(payload),
+        device=torch.device(payload["device"]),
+    )  # fmt: skip
+
+
+def train_terminal(payload: dict[str, Any]) -> dict[str, float]:
+    """Task: `pretrain_terminal` with paths and settings from a payload."""
+    return pretrain_terminal(
+        Path(payload["teacher"]), payload["variant"], Path(payload["training"]), Path(payload["held_out"]),
+        Path(payload["out"]), _settings(payload), device=torch.device(payload["device"]),
+    )  # fmt: skip
+
+
+def _settings(payload: Mapping[str, Any]) -> PretrainConfig:
+    fields = dict(payload["config"])
+    plans = {key: TrainingPlan(**fields.pop(key)) for key in ("teacher", "terminal")}
+    return PretrainConfig(**fields, **plans)
+
+
+def embedded_frames(config: PretrainConfig, size: tuple[int, int]) -> tuple[FrameBatch, FrameBatch]:
+    """Day frames of the embedded streams: to train on, and of unseen sceneries to score on."""
+    training, held_out = [], []
+    for place in PLACES:
+        for variant in range(config.variants):
+            seed = derive_seed(config.seed, "pretrain", place, variant)
+            stream = SyntheticStream(name=place, place=place, seed=seed, size=size)
+            training.append(stream.read([k * 67 for k in range(config.frames_per_scene)]))
+        seed = derive_seed(config.seed, "held out", place)
+        held_out.append(
+            SyntheticStream(name=place, place=place, seed=seed, size=size).read([k * 61 for k in range(20)])
+        )
+    return concatenate(training), concatenate(held_out)
+
+
+def video_frames(
+    video: Path, labels: Path, class_map: Mapping[str, str], *, long_side: int, until: int | None
+) -> tuple[FrameBatch, FrameBatch, tuple[str, ...]]:
+    """Labelled frames of a video before `until`: four fifths to train on, the last fifth to score on; and the classes.
+
+    Raises:
+        InputError: the video or its labels cannot be read, or hold too few labelled frames.
+    """
+    classes = tuple(dict.fromkeys(class_map.values())) or None
+    stream = VideoStream(
+        name=video.stem, path=video, labels=labels, class_map=class_map, classes=classes, long_side=long_side
+    )
+    rows = [i for i in stream.labelled_indices if until is None or i < until]
+    if len(rows) < 10:
+        raise InputError(f"{labels} labels {len(rows)} usable frames of {video}; need at least 10 to train on")
+    cut = len(rows) * 4 // 5
+    return stream.read(rows[:cut]), stream.read(rows[cut:]), stream.classes
 
 
 def terminal_name(architecture: str, variant: str) -> str:
@@ -144,6 +277,3 @@ def score_checkpoint(path: Path, frames: Path) -> dict[str, float]:
         raise InputError(f"{frames} has no labels to score against")
     score = mean_average_precision(predict(model, batch.images), batch.truth, len(spec.classes))
     return {"map50": score.map50, "map75": score.map75, "map": score.map}
-
-
-Results = Mapping[str, Mapping[str, float]]

@@ -174,9 +174,7 @@ def merge(payload: Payload) -> Result:
     """
     config, old, new = _config(payload), TeacherFiles.of(payload), TeacherFiles.of(payload["candidate"])
     model, spec = load_detector(old.weights)
-    model.load_state_dict(
-        average([load_detector(Path(path))[0].state_dict() for path in payload["intermediates"]])
-    )
+    model.load_state_dict(average([load_detector(Path(path))[0].state_dict() for path in payload["intermediates"]]))
     save_detector(model, spec, new.weights)
     reference = load_frames(Path(payload["reference"]))
     programmed = program_teacher(
@@ -236,9 +234,7 @@ def evaluate(payload: Payload) -> Result:
             found = OnnxDetector(Path(subject["onnx"])).predict(test.images)
         elif subject["runtime"] == "crossbar":
             scene = load_frames(Path(payload["upload"])).images if subject["scene_norm"] else None
-            found = predict(
-                open_teacher(config.teacher, TeacherFiles.of(subject), scene), test.images
-            )
+            found = predict(open_teacher(config.teacher, TeacherFiles.of(subject), scene), test.images)
         else:
             found = predict(load_detector(weights)[0], test.images)
         score = mean_average_precision(found, test.truth or (), len(classes))

@@ -31,9 +31,7 @@ class TeacherFiles:
     @classmethod
     def of(cls, payload: Mapping[str, Any]) -> "TeacherFiles":
         """From the entries "weights", "crossbar" and "age_s" of a task's payload."""
-        return cls(
-            weights=Path(payload["weights"]), crossbar=Path(payload["crossbar"]), age_s=payload["age_s"]
-        )
+        return cls(weights=Path(payload["weights"]), crossbar=Path(payload["crossbar"]), age_s=payload["age_s"])
 
 
 def program_teacher(

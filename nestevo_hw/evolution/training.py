@@ -100,8 +100,7 @@ def optimise(
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise TaskError(
-                    f"the training loss is {value} at step {number}; "
-                    f"lower the learning rate (now {plan.learning_rate})"
+                    f"the training loss is {value} at step {number}; lower the learning rate (now {plan.learning_rate})"
                 )
             loss.backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)

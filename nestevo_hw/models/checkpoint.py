@@ -44,9 +44,7 @@ class DetectorSpec:
             ConfigError: the architecture is unknown.
         """
         if self.architecture not in BUILDERS:
-            raise ConfigError(
-                f"unknown architecture {self.architecture!r}; choose from {', '.join(BUILDERS)}"
-            )
+            raise ConfigError(f"unknown architecture {self.architecture!r}; choose from {', '.join(BUILDERS)}")
         builder = BUILDERS[self.architecture]
         return builder(len(self.classes) + 1, min_size=self.min_size, max_size=self.max_size)
 
@@ -91,9 +89,7 @@ def load_detector(path: Path) -> tuple[FasterRCNN, DetectorSpec]:
     fields = json.loads(header["spec"])
     spec = DetectorSpec(**{**fields, "classes": tuple(fields["classes"])})
     model = spec.build()
-    load_weights(
-        model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path)
-    )
+    load_weights(model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path))
     return model.eval(), spec
 
 
@@ -131,9 +127,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], *, source: str) 
             raise InputError(f"{source}: {name} holds NaN or infinite values; train the model again")
     left_over = sorted(set(state) - set(own))
     if left_over:
-        raise InputError(
-            f"{source}: unexpected tensor {left_over[0]}; the file belongs to another architecture"
-        )
+        raise InputError(f"{source}: unexpected tensor {left_over[0]}; the file belongs to another architecture")
     _shrink(model, state)
     model.load_state_dict(dict(state))
 
@@ -143,9 +137,7 @@ def _shrink(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         for key, tensor in list(module.named_parameters(recurse=False)):
             shape = state[f"{name}.{key}"].shape
             if shape != tensor.shape:
-                setattr(
-                    module, key, nn.Parameter(tensor.new_empty(shape), requires_grad=tensor.requires_grad)
-                )
+                setattr(module, key, nn.Parameter(tensor.new_empty(shape), requires_grad=tensor.requires_grad))
         for key, tensor in list(module.named_buffers(recurse=False)):
             full = f"{name}.{key}"
             if full in state and state[full].shape != tensor.shape:

@@ -105,7 +105,5 @@ class OnnxDetector:
         found = []
         for image in as_list(images.cpu()):
             outputs = self._session.run(list(OUTPUTS), {"image": np.ascontiguousarray(image.numpy())})
-            found.append(
-                {name: torch.from_numpy(value) for name, value in zip(OUTPUTS, outputs, strict=True)}
-            )
+            found.append({name: torch.from_numpy(value) for name, value in zip(OUTPUTS, outputs, strict=True)})
         return found

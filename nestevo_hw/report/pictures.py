@@ -42,18 +42,13 @@ def draw_detections(
     Raises:
         InputError: shapes or types do not fit.
     """
-    count = len(labels)
-    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
-        raise InputError(f"expected an image (3, H, W) uint8 but got {tuple(image.shape)} {image.dtype}")
-    if boxes.shape != (count, 4) or (scores is not None and scores.shape != (count,)):
-        found = None if scores is None else tuple(scores.shape)
-        raise InputError(f"expected {count} boxes and scores but got {tuple(boxes.shape)} and {found}")
+    _check_shapes(image, boxes, labels, scores)
     picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
     width, height = picture.width * scale, picture.height * scale
     picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
     edges = (boxes.detach().cpu().double() * scale).tolist()
-    order = range(count) if scores is None else scores.detach().cpu().argsort().tolist()
+    order = range(len(labels)) if scores is None else scores.detach().cpu().argsort().tolist()
     for i in order:
         corners = _visible(edges[i], width, height)
         if corners is None:
@@ -63,6 +58,15 @@ def draw_detections(
         text = name if scores is None else f"{name} {float(scores[i]):.2f}"
         _draw_box(draw, corners, text, COLOURS[(label - 1) % len(COLOURS)], (width, height))
     return picture
+
+
+def _check_shapes(image: Tensor, boxes: Tensor, labels: Tensor, scores: Tensor | None) -> None:
+    count = len(labels)
+    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
+        raise InputError(f"expected an image (3, H, W) uint8 but got {tuple(image.shape)} {image.dtype}")
+    if boxes.shape != (count, 4) or (scores is not None and scores.shape != (count,)):
+        found = None if scores is None else tuple(scores.shape)
+        raise InputError(f"expected {count} boxes and scores but got {tuple(boxes.shape)} and {found}")
 
 
 def _visible(box: list[float], width: int, height: int) -> tuple[int, int, int, int] | None:

@@ -47,7 +47,8 @@ def draw_conditions(axes: Axes, run: Run, terminal: str, palette: Palette, windo
     script = next((t.get("drift") for t in terminal_configs(run.header.config) if t["name"] == terminal), None)
     steps = [s for s in script or () if isinstance(s, dict) and s.get("window", windows) < windows]
     steps.sort(key=lambda s: s["window"])
-    for step, until in zip(steps, [s["window"] for s in steps[1:]] + [windows], strict=True):
+    ends = [*(s["window"] for s in steps[1:]), windows][: len(steps)]
+    for step, until in zip(steps, ends, strict=True):
         start, strength = max(step["window"], 0), step.get("strength")
         if until <= start:
             continue

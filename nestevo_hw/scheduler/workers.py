@@ -18,6 +18,12 @@ from nestevo_hw.scheduler.calling import Reply, call
 from nestevo_hw.scheduler.forkserver import GRACE_S, RSS_UNIT_BYTES
 from nestevo_hw.scheduler.task import Task
 
+SERVER_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+"""A process with several threads must not fork. ONNX Runtime starts one for its telemetry as it is imported."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
@@ -71,10 +77,9 @@ class ForkedWorkers:
     def __init__(self, preload: Sequence[str]) -> None:
         self._server, theirs = Pipe()
         paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - the empty entry means here
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "nestevo_hw.scheduler.forkserver", str(theirs.fileno()), *preload],
-            env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(paths)},
+            env={**os.environ, **SERVER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=2,  # standard output belongs to the command's own document
@@ -85,6 +90,8 @@ class ForkedWorkers:
 
     def start(self, attempt: int, task: Task) -> None:
         """See `Workers.start`."""
+        if self._server.closed:
+            raise TaskError("the executor is closed and runs no more tasks; open another")
         channel, theirs = Pipe()
         with theirs:
             try:

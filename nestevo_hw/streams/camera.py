@@ -73,10 +73,6 @@ class Camera:
                 kept.append((a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), NEAR_M))
         return [self.point(*p) for p in kept] if len(kept) > 2 else []
 
-    def depth_at(self, row: float) -> float:
-        """Depth of the ground seen at a row below the horizon, metres."""
-        return self.focal_px * self.height_m / max(row - self.horizon_px, 1e-6)
-
 
 def limb(a: Point, b: Point, width: float, colour: Colour) -> Shape:
     """A straight bar from a to b, at least one pixel wide."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from nestevo_hw.errors import ConfigError, InputError
@@ -132,7 +131,7 @@ def fog(image: Tensor, strength: float, horizon: float) -> Tensor:
     below = (torch.arange(height, device=image.device) + 0.5) / height - horizon
     # Depth is 1 at 0.35 frame heights below the horizon; what stands there reaches above it, hence the bound.
     depth = (0.35 / below.clamp(min=0.01)).clamp(0.6, 2.2)
-    kept = torch.exp(-1.6 * math.pow(strength, 1.3) * depth).view(1, height, 1)
+    kept = torch.exp(-1.25 * math.pow(strength, 1.3) * depth).view(1, height, 1)
     airlight = torch.tensor((0.76, 0.78, 0.8), device=image.device).view(3, 1, 1)
     return image * kept + airlight * (1 - kept)
 
@@ -141,32 +140,22 @@ def rain(image: Tensor, strength: float, generator: Generator) -> Tensor:
     """Slanted streaks, a grey veil and water on the lens."""
     _, height, width = image.shape
     grey = image.mean(0, keepdim=True)
-    image = image + 0.6 * strength * (grey - image)
-    image = 0.5 + (image - 0.5) * (1 - 0.5 * strength) - 0.06 * strength
-    image = _blurred(image, 0.9 * strength * height / 128)
-    length = max(5, round((6 + 12 * strength) * height / 128)) | 1
-    drops = torch.rand((1, 1, height, width), generator=generator).to(image.device)
-    drops = (drops < 0.009 * strength).to(image.dtype)
-    kernel = _streak(length, image)
-    streaks = F.conv2d(drops, kernel, padding=length // 2)[0].clamp(max=1.0)
+    image = image + 0.5 * strength * (grey - image)
+    image = 0.5 + (image - 0.5) * (1 - 0.42 * strength) - 0.06 * strength
+    image = _blurred(image, 0.75 * strength * height / 128)
+    length = max(5, round((6 + 12 * strength) * height / 128))
+    drops = torch.rand((1, height, width), generator=generator).to(image.device)
+    drops = (drops < 0.0075 * strength).to(image.dtype)
+    streaks = torch.stack([drops.roll((k, -round(k / 4)), (-2, -1)) for k in range(length)]).amax(0)
     streaks = _blurred(streaks, 0.5 * height / 128)
     return image + (0.85 - image) * streaks * (0.25 + 0.5 * strength)
 
 
-def _streak(length: int, like: Tensor) -> Tensor:
-    """(1, 1, L, L) slanted line of ones."""
-    kernel = torch.zeros((1, 1, length, length), dtype=like.dtype, device=like.device)
-    rows = torch.arange(length, device=like.device)
-    columns = (length // 2 + (rows - length // 2) * -0.25).round().long()
-    kernel[0, 0, rows, columns] = 1.0
-    return kernel
-
-
 def dusk(image: Tensor, strength: float, generator: Generator) -> Tensor:
     """Low warm light: darker, redder, less contrast in the shade, a little sensor noise."""
-    tint = torch.tensor((1.0, 0.78, 0.66), device=image.device).view(3, 1, 1) ** (1.3 * strength)
-    dark = image.pow(1 + 0.9 * strength) * tint * (1 - 0.55 * strength)
-    return dark + 0.035 * strength * _noise(image, generator)
+    tint = torch.tensor((1.0, 0.78, 0.66), device=image.device).view(3, 1, 1) ** (1.1 * strength)
+    dark = image.pow(1 + 0.75 * strength) * tint * (1 - 0.48 * strength)
+    return dark + 0.028 * strength * _noise(image, generator)
 
 
 def night(image: Tensor, strength: float, generator: Generator, light: Tensor | None) -> Tensor:
@@ -175,10 +164,10 @@ def night(image: Tensor, strength: float, generator: Generator, light: Tensor | 
         light = street_lamps(*image.shape[-2:]).to(image)
     sky = torch.tensor((0.5, 0.66, 1.0), device=image.device).view(3, 1, 1)
     lamp = torch.tensor((1.0, 0.8, 0.52), device=image.device).view(3, 1, 1)
-    shown = (0.13 * sky + 0.75 * lamp * light).clamp(max=1.0)
+    shown = (0.18 * sky + 0.75 * lamp * light).clamp(max=1.0)
     gain = (1 - strength) + strength * shown
-    exposed = image.pow(1 + 0.5 * strength) * gain + 0.35 * strength * (light - 0.85).clamp(min=0) * lamp
-    return exposed + 0.07 * math.pow(strength, 1.5) * _noise(image, generator)
+    exposed = image.pow(1 + 0.4 * strength) * gain + 0.35 * strength * (light - 0.85).clamp(min=0) * lamp
+    return exposed + 0.06 * math.pow(strength, 1.5) * _noise(image, generator)
 
 
 def street_lamps(height: int, width: int) -> Tensor:
@@ -190,8 +179,8 @@ def street_lamps(height: int, width: int) -> Tensor:
 
 
 def defocus(image: Tensor, strength: float) -> Tensor:
-    """Gaussian blur of up to 2.6 px at 128 rows."""
-    return _blurred(image, 2.6 * strength * image.shape[-2] / 128)
+    """Gaussian blur of up to 1.8 px at 128 rows."""
+    return _blurred(image, 1.8 * strength * image.shape[-2] / 128)
 
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:

@@ -64,9 +64,7 @@ def prepare(model: FasterRCNN, images: list[Tensor], targets: list[Target]) -> t
     """Normalise and resize images to the network's input, boxes and ignore regions with them."""
     batch, scaled = model.transform(images, [{"boxes": t["boxes"], "labels": t["labels"]} for t in targets])
     for before, after, image, size in zip(targets, scaled, images, batch.image_sizes, strict=True):
-        ratio = torch.tensor(
-            [size[1] / image.shape[2], size[0] / image.shape[1]], device=image.device
-        ).repeat(2)
+        ratio = torch.tensor([size[1] / image.shape[2], size[0] / image.shape[1]], device=image.device).repeat(2)
         after["ignore"] = before["ignore"] * ratio
     return batch, scaled
 
@@ -98,9 +96,7 @@ def _inside(boxes: Tensor, regions: Tensor) -> Tensor:
     """(N,) bool: boxes that lie more than IGNORE_OVERLAP of their area inside one of `regions` (M, 4)."""
     if not len(regions):
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    corner = torch.minimum(boxes[:, None, 2:], regions[:, 2:]) - torch.maximum(
-        boxes[:, None, :2], regions[:, :2]
-    )
+    corner = torch.minimum(boxes[:, None, 2:], regions[:, 2:]) - torch.maximum(boxes[:, None, :2], regions[:, :2])
     overlap = corner.clamp_(min=0).prod(-1)
     return (overlap > IGNORE_OVERLAP * box_area(boxes)[:, None]).any(1)
 

@@ -55,9 +55,7 @@ def mean_average_precision(
         evaluation.run()
     precision = evaluation.eval["precision"][:, :, :, 0, 2].reshape(10, -1, num_classes)
     by_iou = np.array([p[p > -1].mean() if (p > -1).any() else np.nan for p in precision])
-    return DetectionScore(
-        map50=float(by_iou[0]), map75=float(by_iou[5]), map=float(by_iou.mean()), frames=len(truth)
-    )
+    return DetectionScore(map50=float(by_iou[0]), map75=float(by_iou[5]), map=float(by_iou.mean()), frames=len(truth))
 
 
 def _silent(*_: object) -> None:

@@ -40,9 +40,7 @@ class LabelConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.doubt <= self.accept <= 1.0:
-            raise ConfigError(
-                f"need 0 <= labels.doubt <= labels.accept <= 1, got {self.doubt} and {self.accept}"
-            )
+            raise ConfigError(f"need 0 <= labels.doubt <= labels.accept <= 1, got {self.doubt} and {self.accept}")
         if self.regions < 1:
             raise ConfigError(f"need labels.regions >= 1, got {self.regions}")
 
@@ -74,9 +72,7 @@ class Supervision:
 
 
 @torch.no_grad()
-def supervise(
-    model: FasterRCNN, images: Tensor, config: LabelConfig, *, batch_size: int = 16
-) -> list[Supervision]:
+def supervise(model: FasterRCNN, images: Tensor, config: LabelConfig, *, batch_size: int = 16) -> list[Supervision]:
     """Label frames with a teacher in eval mode.
 
     Args:
@@ -96,9 +92,7 @@ def supervise(
         features = model.backbone(batch.tensors)
         proposals = [p[: config.regions] for p in model.rpn(batch, features, None)[0]]
         output = look_at(model, features, proposals, batch.image_sizes)
-        found = model.roi_heads.postprocess_detections(
-            output.logits, output.deltas, proposals, batch.image_sizes
-        )
+        found = model.roi_heads.postprocess_detections(output.logits, output.deltas, proposals, batch.image_sizes)
         detected = look_at(model, features, found[0], batch.image_sizes).features
         counts = [len(p) for p in proposals]
         rows = zip(
@@ -111,9 +105,7 @@ def supervise(
             strict=True,
         )
         for regions, logits, deltas, boxes, scores, labels, described, size in rows:
-            scale = torch.tensor([chunk.shape[3] / size[1], chunk.shape[2] / size[0]], device=device).repeat(
-                2
-            )
+            scale = torch.tensor([chunk.shape[3] / size[1], chunk.shape[2] / size[0]], device=device).repeat(2)
             kept, sure = scores >= config.doubt, scores[scores >= config.doubt] >= config.accept
             order = torch.argsort((~sure).int(), stable=True)
             annotation = Annotation(
@@ -187,9 +179,7 @@ def save_supervision(supervision: Sequence[Supervision], path: Path) -> None:
         "logits": torch.cat([s.logits for s in supervision]),
         "deltas": torch.cat([s.deltas for s in supervision]),
         "features": torch.cat([s.features for s in supervision]),
-        "counts": torch.tensor(
-            [[len(s.annotation.labels), len(s.regions), len(s.features)] for s in supervision]
-        ),
+        "counts": torch.tensor([[len(s.annotation.labels), len(s.regions), len(s.features)] for s in supervision]),
     }
     with replacing(path) as temporary:
         save_file({name: t.contiguous() for name, t in tensors.items()}, temporary)
@@ -216,9 +206,7 @@ def load_supervision(path: Path) -> list[Supervision]:
     }
     return [
         Supervision(
-            annotation=Annotation(
-                boxes=columns["boxes"][i], labels=columns["labels"][i], ignore=columns["ignore"][i]
-            ),
+            annotation=Annotation(boxes=columns["boxes"][i], labels=columns["labels"][i], ignore=columns["ignore"][i]),
             regions=columns["regions"][i],
             logits=columns["logits"][i],
             deltas=columns["deltas"][i],

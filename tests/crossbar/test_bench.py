@@ -14,16 +14,13 @@ from torch import Tensor, nn
 
 from nestevo_hw.crossbar.bench import (
     Hardware,
-    SweepPoint,
-    student_t975,
     sweep_converters,
     sweep_time,
     sweep_weight_noise,
-    t_interval,
-    write_csv,
 )
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.fidelity import map50_vs_digital, normalise_statistics, top1_agreement
+from nestevo_hw.crossbar.points import SweepPoint, student_t975, t_interval, write_csv
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
 

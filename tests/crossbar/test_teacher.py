@@ -269,6 +269,12 @@ def test_backends_are_chosen_and_refused_with_a_reason() -> None:
     assert AnalogTeacher(model, device="ideal").report.backend == "fold"
     assert AnalogTeacher(model, device="pcm").report.backend == "fused"
     assert isinstance(AnalogTeacher(model, device="pcm").module.head, FusedLayer)
+    input_noise = replace(find_preset("pcm"), converters=ConverterModel(input_noise=0.01))
+    noisy = AnalogTeacher(model, device=input_noise)
+    assert noisy.report.backend == "reference"
+    assert "input noise" in noisy.report.backend_reason
+    with pytest.raises(ConfigError, match="fused has no input noise"):
+        AnalogTeacher(model, device=input_noise, backend="fused")
     with pytest.raises(ConfigError, match="fold ignores converters"):
         AnalogTeacher(model, device="pcm", backend="fold")
     with pytest.raises(ConfigError, match="fused needs converters"):

@@ -119,6 +119,24 @@ def test_a_run_that_has_only_begun(tmp_path):
     assert "The first evolution is under way" in page.read_text()
 
 
+@pytest.mark.parametrize("script", [[], None, [{"window": 7, "kind": "fog", "strength": 0.5}]])
+def test_terminals_without_a_change_of_conditions(run_dir, script):
+    path = run_dir / "run.json"
+    header = json.loads(path.read_text())
+    for terminal in header["config"]["terminals"]:
+        terminal["drift"] = script
+    path.write_text(json.dumps(header))
+    text = write_report(run_dir).read_text()
+    assert ">night 0.7<" not in text
+    assert ">fog 0.5<" not in text
+
+
+def test_conditions_are_named(written):
+    text = (written / "report.html").read_text()
+    assert ">night 0.7<" in text
+    assert ">fog 0.9<" in text
+
+
 def test_odd_values(run_dir):
     path = run_dir / "metrics.jsonl"
     events = [json.loads(line) for line in path.read_text().splitlines()]

@@ -204,6 +204,14 @@ def test_impossible_machines_are_refused(workers: int, memory_bytes: int) -> Non
         executor(workers, memory_bytes=memory_bytes)
 
 
+def test_closed_executor_says_so() -> None:
+    ex = executor(1)
+    ex.close()
+    with pytest.raises(TaskError, match="the executor is closed"):
+        ex.run([task("late", "square", x=1)])
+    ex.close()
+
+
 def test_missing_preload_is_one_clear_line() -> None:
     with (
         LocalExecutor(policy=SerialPolicy(), memory_bytes=MB, workers=1, preload=["no_such_module"]) as ex,
@@ -273,3 +281,11 @@ def test_no_worker_outlives_the_driver(victim: str, signal_number: int, tmp_path
         assert (tmp_path / "cleaned1").exists()
     else:
         assert "the process that starts workers ended unexpectedly" in errors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_default_preload_starts_no_threads() -> None:
+    """A process with threads must not fork; a library that starts one as it is imported shows here."""
+    with LocalExecutor(policy=SerialPolicy(), memory_bytes=10, workers=1) as ex:
+        result = ex.run([task("count", "count_server_threads", memory_bytes=1)])["count"]
+    assert result.value["threads"] == 1

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.streams.figures import CAR, CYCLIST, PEDESTRIAN
 from nestevo_hw.streams.frame import Stream

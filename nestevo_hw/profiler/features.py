@@ -1,0 +1,93 @@
+"""What is known about a training task before it runs: one dry-run step, and how often it will be repeated."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from nestevo_hw.errors import InputError
+
+SMALL, LARGE = 2, 4
+"""Batch sizes of a dry run. At one frame the peak often falls elsewhere in the step than it does in a real batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerBatch:
+    """A quantity measured at two batch sizes, and linear in the batch size."""
+
+    small: float
+    """At SMALL frames."""
+    large: float
+    """At LARGE frames."""
+
+    def at(self, batch_size: int) -> float:
+        """Value at a batch size."""
+        slope = max(self.large - self.small, 0.0) / (LARGE - SMALL)
+        return max(self.large + slope * (batch_size - LARGE), 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProfile:
+    """One training step (forward, backward, optimiser), measured in this process at two small batch sizes."""
+
+    parameters: int
+    """Elements of all parameters."""
+    parameter_bytes: int
+    """With buffers: what the models hold all the time."""
+    gradient_bytes: int
+    optimiser_bytes: int
+    """State of the optimiser, measured after its first step."""
+    saved_bytes: PerBatch
+    """Kept from the forward pass for the backward pass, parameters left out; each storage counted once."""
+    layer_output_bytes: PerBatch
+    """Outputs of all leaf modules, as the paper counts intermediate results."""
+    transient_bytes: PerBatch
+    """Most bytes alive at a time of all that a step allocates and frees again, gradients included."""
+    macs: PerBatch
+    """Multiply-accumulate operations of forward and backward."""
+    step_s: PerBatch
+    """Seconds of a warm step; the faster of two."""
+    resident_bytes: PerBatch
+    """Largest resident set of the process, with libraries, so far: of the host, also if the models are on a GPU."""
+
+    def document(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> "StepProfile":
+        """The inverse of `document`.
+
+        Raises:
+            InputError: a value is missing or of the wrong type.
+        """
+        try:
+            return _PROFILE.validate_python(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "top level"
+            raise InputError(f"step profile: {place}: {first['msg'].lower()}") from error
+
+
+_PROFILE = TypeAdapter(StepProfile)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFeatures:
+    """What cost models predict from."""
+
+    kind: str
+    """Tasks of one kind run the same code, for example "mutual"."""
+    parameters: int
+    macs_per_step: float
+    activation_bytes: float
+    """Kept for the backward pass at this batch size."""
+    frames: int
+    """Different frames to learn from."""
+    batch_size: int
+    steps: int
+    dry_memory_bytes: int
+    """Peak memory by the dry run: resident on a CPU, allocated on a GPU."""
+    dry_duration_s: float
+    """Duration by the dry run."""

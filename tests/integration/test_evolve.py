@@ -1,0 +1,125 @@
+"""The whole loop on a small configuration: what it writes, that it repeats, and that a killed run resumes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = """
+guard_margin = 1.0
+[window]
+count = 1
+upload_frames = 12
+test_frames = 10
+[teacher]
+tile = 128
+[reference]
+places = ["campus", "village", "downtown", "park", "school"]
+frames_per_segment = 4
+[drift]
+gamma = 0.0
+min_samples = 1
+[mutual.plan]
+steps = 2
+[distil.plan]
+steps = 2
+[execution]
+workers = 2
+memory_gb = 6.0
+[[terminals]]
+name = "campus"
+model = "fasterrcnn-tiny-m1"
+place = "campus"
+drift = [{ window = 0, kind = "night", strength = 0.5 }]
+[[terminals]]
+name = "village"
+model = "fasterrcnn-tiny-m3"
+place = "village"
+"""
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "nestevo_hw", *map(str, arguments)]
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=300)
+
+
+def outcome(folder: Path) -> list[dict[str, object]]:
+    """Everything a run found out, but not how long it took."""
+    events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [e for e in events if e["event"] not in {"task", "lifecycle"}]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """An unbroken run and its configuration."""
+    root = tmp_path_factory.mktemp("evolve")
+    (root / "small.toml").write_text(SMALL)
+    done = run("evolve", root / "small.toml", "--out", root / "whole", "--json")
+    assert done.returncode == 0, done.stderr
+    return root / "small.toml", root / "whole", json.loads(done.stdout)
+
+
+def test_a_run_leaves_everything_it_promises(whole_run):
+    _, folder, summary = whole_run
+    for name in ("run.json", "metrics.jsonl", "report.html", "overview.png", "windows/000/teacher.safetensors"):
+        assert (folder / name).stat().st_size > 0
+    for terminal in ("campus", "village"):
+        assert (folder / "windows/000" / terminal / "terminal.onnx").stat().st_size > 0
+        assert (folder / "samples" / f"w0-{terminal}-after.png").exists()
+    assert [t["name"] for t in summary["terminals"]] == ["campus", "village"]
+    assert set(summary["delay_s"]["parts"]) == {"communication_s", "waiting_s", "training_s"}
+    kinds = {e["event"] for e in outcome(folder)}
+    assert kinds == {"program", "drift", "decision", "generator", "deploy", "accuracy"}
+
+
+def test_onnx_runtime_gives_the_accuracy_of_the_checkpoint(whole_run):
+    _, _, summary = whole_run
+    for terminal in summary["terminals"]:
+        assert terminal["onnx_after"] == pytest.approx(terminal["after"], abs=0.01)
+
+
+def test_a_run_killed_at_any_moment_resumes_to_the_same_result(whole_run, tmp_path):
+    config, whole, _ = whole_run
+    folder = tmp_path / "killed"
+    for finished in (2, 9, 15):
+        start = ("--resume", folder) if folder.exists() else (config, "--out", folder)
+        process = subprocess.Popen(command("evolve", *start), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait_for(folder / "results", finished, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert json.loads((folder / "run.json").read_text())["status"] == "running"
+    resumed = run("evolve", "--resume", folder, "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    assert outcome(folder) == outcome(whole)
+
+
+def _wait_for(results: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 200
+    while len(list(results.glob("*.json"))) < count:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_folder_in_use_is_not_overwritten(whole_run):
+    config, folder, _ = whole_run
+    refused = run("evolve", config, "--out", folder)
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == f"Error: {folder} is not empty; choose another --out, or --resume the run in it"
+
+
+def test_a_finished_run_can_be_resumed_and_changes_nothing(whole_run):
+    _, folder, summary = whole_run
+    before = outcome(folder)
+    again = run("evolve", "--resume", folder, "--json")
+    assert again.returncode == 0, again.stderr
+    assert outcome(folder) == before
+    assert json.loads(again.stdout)["terminals"] == summary["terminals"]

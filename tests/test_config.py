@@ -1,0 +1,53 @@
+"""Configurations: presets are valid, mistakes are named with their place."""
+
+import pytest
+
+from nestevo_hw.config import load_config, load_preset, override, parse_config
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.presets import PRESETS, preset_text
+
+TERMINAL = {"name": "a", "model": "fasterrcnn-tiny-m1", "place": "campus"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid_and_survive_a_round_trip(name):
+    config = load_preset(name)
+    assert parse_config(config.document(), source="round trip") == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sede": 1}, "x.toml: sede: Unexpected keyword argument"),
+        ({"window": {"count": "two"}}, "x.toml: window.count: Input should be a valid integer"),
+        ({"window": {"count": 0}}, "must be positive"),
+        ({"mutual": {"plan": {"stps": 1}}}, "x.toml: mutual.plan.stps: Unexpected keyword argument"),
+        ({"method": "A9"}, "x.toml: method: Input should be 'NestEvo', 'A4' or 'A3'"),
+        ({"terminals": []}, "at least one"),
+        ({"terminals": [TERMINAL, TERMINAL]}, "names must differ, got a, a"),
+        ({"terminals": [{**TERMINAL, "video": "x.mp4"}]}, "give either place or video"),
+        ({"terminals": [{**TERMINAL, "name": "../x"}]}, "letters, digits"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(change, message):
+    with pytest.raises(ConfigError, match=message.replace("'", ".")):
+        parse_config({"terminals": [TERMINAL], **change}, source="x.toml")
+
+
+def test_missing_and_broken_files_say_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match="write one with `nestevo-hw init"):
+        load_config(tmp_path / "absent.toml")
+    (tmp_path / "broken.toml").write_text("seed = [")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(tmp_path / "broken.toml")
+
+
+def test_overrides_reach_nested_values_and_none_leaves_them_alone():
+    config = override(load_preset("quick"), {"window.count": 7, "seed": None})
+    assert config.window.count == 7
+    assert config.seed == load_preset("quick").seed
+
+
+def test_unknown_presets_name_the_known_ones():
+    with pytest.raises(ConfigError, match="choose from quick, paper"):
+        preset_text("huge")
