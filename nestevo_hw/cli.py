@@ -10,6 +10,7 @@ from nestevo_hw.commands.init import init
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.commands.report import report
+from nestevo_hw.commands.schedule import schedule
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for _command in (doctor, init, pretrain, evolve, report, map_command, bench_noise):
+for _command in (doctor, init, pretrain, evolve, report, map_command, bench_noise, schedule):
     main.add_command(_command)

@@ -52,7 +52,7 @@ def pretrain(
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.errors import ConfigError
     from nestevo_hw.evolution import pretrain as room
-    from nestevo_hw.evolution.steps import training_device
+    from nestevo_hw.evolution.training import training_device
     from nestevo_hw.models.checkpoint import DetectorSpec
 
     plan = room.PretrainConfig(seed=seed)
@@ -61,6 +61,7 @@ def pretrain(
         teacher=replace(plan.teacher, steps=steps or plan.teacher.steps),
         terminal=replace(plan.terminal, steps=terminal_steps or plan.terminal.steps),
     )
+    classes: tuple[str, ...]
     with progress_bar(5, "frames") as advance:
         if video is None:
             training, held_out, classes = *room.embedded_frames(plan, (128, 160)), room.EMBEDDED_CLASSES

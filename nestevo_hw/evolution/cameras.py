@@ -124,7 +124,11 @@ def reference_frames(config: RunConfig) -> tuple[FrameBatch, list[slice]]:
             labelled = _labelled(stream, range(terminal.start_frame))
             wanted = plan.segments_per_place * plan.frames_per_segment
             rows = _spread(labelled, min(wanted, len(labelled)), terminal)
-            batches += [stream.read(part) for part in np.array_split(rows, plan.segments_per_place) if len(part)]
+            batches += [
+                stream.read(part.tolist())
+                for part in np.array_split(np.asarray(rows), plan.segments_per_place)
+                if len(part)
+            ]
     if any(t.place is not None for t in config.terminals):
         batches += _embedded_reference(config)
     ends = np.cumsum([len(b) for b in batches]).tolist()

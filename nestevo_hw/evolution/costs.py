@@ -1,57 +1,65 @@
-"""What a run's tasks are expected to cost, before each runs: dry runs first, then what its like has cost."""
+"""What a run's tasks are expected to cost before each runs: dry runs for trainings, its like for all others."""
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from nestevo_hw.config import RunConfig
+from nestevo_hw.profiler.costs import DryRunCosts, Measured, Prediction, task_features
+from nestevo_hw.profiler.features import StepProfile, TaskFeatures
 from nestevo_hw.scheduler.task import TaskResult
 
-FIRST_GUESS_S = 3.0
-"""Duration of a kind of task nothing is known about yet, seconds."""
-FIRST_GUESS_BYTES = 700_000_000
-"""Resident memory of a worker with its libraries and a small model; measured about 0.5 GB."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Predicted needs of one task."""
-
-    memory_bytes: int
-    """Peak resident memory of the worker."""
-    duration_s: float
+FIRST_GUESS = Prediction(memory_bytes=700_000_000, duration_s=3.0)
+"""For a kind of task nothing is known about yet: a worker with its libraries and a small model."""
 
 
 class TaskCosts:
-    """Predictions by kind of task and terminal.
+    """Predictions by kind of task and terminal, corrected by every finished task."""
 
-    Training tasks start from a dry run of one step at the terminal's own model, scaled by the number of steps. Every
-    finished task corrects the predictions for its like: durations by their mean ratio, memory by the largest peak.
-    """
-
-    def __init__(self, steps: Mapping[str, int]) -> None:
-        self._steps = dict(steps)
-        self._dry: dict[tuple[str, str], Cost] = {}
-        self._seen: dict[tuple[str, str], list[TaskResult]] = defaultdict(list)
+    def __init__(self, config: RunConfig, *, on_gpu: bool) -> None:
+        self._plans = {"mutual": config.mutual.plan, "distil": config.distil.plan}
+        self._frames = config.window.upload_frames
+        self._on_gpu = on_gpu
+        self._trainings = DryRunCosts()
+        self._profiles: dict[tuple[str, str], StepProfile] = {}
+        self._seen: dict[str, list[TaskResult]] = defaultdict(list)
 
     def learn(self, profiles: Mapping[str, TaskResult]) -> None:
         """Take over dry runs: results of the task `profile`, by terminal."""
         for terminal, result in profiles.items():
-            for kind, step in result.value.items():
-                duration_s = step["setup_s"] + self._steps[kind] * step["step_s"]
-                self._dry[kind, terminal] = Cost(memory_bytes=step["memory_bytes"], duration_s=duration_s)
+            for kind, document in result.value.items():
+                self._profiles[kind, terminal] = StepProfile.parse(document)
 
-    def observe(self, kind: str, terminal: str, result: TaskResult) -> None:
-        """Learn from a finished task."""
-        self._seen[kind, terminal].append(result)
-
-    def predict(self, kind: str, terminal: str) -> Cost:
-        """Expected needs of the next task of this kind for this terminal."""
-        own = self._seen[kind, terminal]
-        like = own or [r for (k, _), rows in self._seen.items() if k == kind for r in rows]
-        dry = self._dry.get((kind, terminal))
-        if dry is not None and not own:
-            return dry
+    def predict(self, kind: str, terminal: str, steps: int | None = None) -> Prediction:
+        """Expected needs of the next task of this kind for this terminal; `steps` where they differ from the plan."""
+        features = self._features(kind, terminal, steps)
+        if features is not None:
+            return self._trainings.predict(features)
+        like = self._seen[kind]
         if not like:
-            return Cost(memory_bytes=FIRST_GUESS_BYTES, duration_s=FIRST_GUESS_S)
-        duration_s = sum(r.ended_s - r.started_s for r in like) / len(like)
-        return Cost(memory_bytes=max(r.peak_memory_bytes for r in like), duration_s=max(duration_s, 1e-3))
+            return FIRST_GUESS
+        return Prediction(
+            memory_bytes=max(r.peak_memory_bytes for r in like),
+            duration_s=max(sum(r.ended_s - r.started_s for r in like) / len(like), 1e-3),
+        )
+
+    def observe(self, kind: str, terminal: str, result: TaskResult, steps: int | None = None) -> None:
+        """Learn from a finished task."""
+        duration_s = max(result.ended_s - result.started_s, 1e-3)
+        features = self._features(kind, terminal, steps)
+        if features is not None:
+            self._trainings.observe(features, Measured(memory_bytes=result.peak_memory_bytes, duration_s=duration_s))
+        self._seen[kind].append(result)
+
+    def _features(self, kind: str, terminal: str, steps: int | None) -> TaskFeatures | None:
+        profile = self._profiles.get((kind, terminal))
+        if profile is None:
+            return None
+        plan = self._plans[kind]
+        return task_features(
+            profile,
+            kind=kind,
+            frames=self._frames,
+            batch_size=plan.batch_size,
+            steps=steps or plan.steps,
+            on_gpu=self._on_gpu,
+        )

@@ -77,7 +77,7 @@ def drift_score(
             continue
         deviation = training[c].union(live[c]).variance.sqrt()
         varies = deviation > 1e-6
-        total += float(torch.linalg.vector_norm(((training[c].mean - live[c].mean)[varies] / deviation[varies])))
+        total += float(torch.linalg.vector_norm((training[c].mean - live[c].mean)[varies] / deviation[varies]))
     return DriftScore(score=total, left_out=tuple(left_out))
 
 

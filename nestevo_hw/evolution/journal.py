@@ -18,8 +18,8 @@ Event = dict[str, Any]
 class Journal:
     """Runs tasks once: a task whose result lies in the run folder is not run again.
 
-    A result is written when its task has ended and its files are in place, under a temporary name and renamed, so a kill
-    at any moment leaves either a finished task or none. Events are told anew by every session, in the same order.
+    A result is written when its task has ended and its files are in place, under a temporary name and renamed, so
+    a kill at any moment leaves either a finished task or none. Every session tells all events anew, in the same order.
     """
 
     def __init__(self, layout: RunLayout, executor: LocalExecutor, on_task: Callable[[Task], None]) -> None:
@@ -29,14 +29,17 @@ class Journal:
         self._offset_s = max((r.ended_s for r in self._stored()), default=0.0)
         layout.metrics.unlink(missing_ok=True)
 
-    def run(self, tasks: Sequence[Task], *, window: int) -> dict[str, TaskResult]:
+    def run(self, tasks: Sequence[Task], *, window: int | None) -> dict[str, TaskResult]:
         """Results of tasks by name, from the folder where they have finished, else by running them."""
         done = {t.name: r for t in tasks if (r := self._finished(t.name)) is not None}
         waiting = [t for t in tasks if t.name not in done]
         for task in tasks:
             if task.name in done:
                 self._on_task(task)
-        done |= self._executor.run(waiting, on_result=self._keep) if waiting else {}
+        if waiting:
+            self._executor.run(
+                waiting, on_result=lambda task, result: done.update({task.name: self._keep(task, result)})
+            )
         for task in tasks:
             self._tell_task(task, done[task.name], window)
         return done
@@ -46,7 +49,8 @@ class Journal:
         with self._layout.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, **fields}) + "\n")
 
-    def _keep(self, task: Task, result: TaskResult) -> None:
+    def _keep(self, task: Task, result: TaskResult) -> TaskResult:
+        """Store a result; its times go on from where the last session ended."""
         shifted = replace(
             result,
             submitted_s=result.submitted_s + self._offset_s,
@@ -55,8 +59,9 @@ class Journal:
         )
         write_json(self._path(task.name), asdict(shifted))
         self._on_task(task)
+        return shifted
 
-    def _tell_task(self, task: Task, result: TaskResult, window: int) -> None:
+    def _tell_task(self, task: Task, result: TaskResult, window: int | None) -> None:
         _, kind, *subject = task.name.split("/")
         self.event(
             "task",

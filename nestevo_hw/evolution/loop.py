@@ -92,7 +92,7 @@ class EvolutionLoop:
 
     def _task(self, kind: str, window: int | None, terminal: str, payload: Mapping[str, Any]) -> Task:
         name = "/".join(["setup" if window is None else f"w{window}", kind, *([terminal] if terminal else [])])
-        cost = self._costs.predict(kind, terminal)
+        cost = self._costs.predict(kind, terminal, payload.get("steps"))
         return Task(
             name=name,
             function=f"nestevo_hw.evolution.steps:{kind.removeprefix('re')}",
@@ -112,7 +112,7 @@ class EvolutionLoop:
         tasks = {terminal: self._task(kind, window, terminal, p) for terminal, p in payloads.items()}
         results = self._journal.run(list(tasks.values()), window=window)
         for terminal, task in tasks.items():
-            self._costs.observe(kind, terminal, results[task.name])
+            self._costs.observe(kind, terminal, results[task.name], task.payload.get("steps"))
         return {terminal: results[task.name] for terminal, task in tasks.items()}
 
     def _file(self, window: int, terminal: str, name: str) -> str:
@@ -231,7 +231,7 @@ class EvolutionLoop:
             for name in self._names
         }
         results = self._run("mutual", window, payloads)
-        self._intermediates = [Path(payloads[name]["intermediate_out"]) for name in self._names]
+        self._intermediates = [self._layout.window(window, name, "intermediate.safetensors") for name in self._names]
         return results
 
     def _merge(self, window: int) -> Results:
@@ -279,7 +279,7 @@ class EvolutionLoop:
                 "steps": steps,
             }
         results = self._run("distil", window, payloads)
-        self._terminals = {name: Path(payloads[name]["terminal_out"]) for name in self._names}
+        self._terminals = {name: self._layout.window(window, name, "terminal.safetensors") for name in self._names}
         return results
 
     def _export(self, window: int) -> Results:

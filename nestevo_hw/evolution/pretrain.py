@@ -26,7 +26,6 @@ from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.tasks.detection import detection_loss, predict
 from nestevo_hw.tasks.metrics import mean_average_precision
 
-
 EMBEDDED_CLASSES = CLASSES
 PLACES = (
     "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",
@@ -125,8 +124,8 @@ def train_terminal(payload: dict[str, Any]) -> dict[str, float]:
 
 def _settings(payload: Mapping[str, Any]) -> PretrainConfig:
     fields = dict(payload["config"])
-    plans = {key: TrainingPlan(**fields.pop(key)) for key in ("teacher", "terminal")}
-    return PretrainConfig(**fields, **plans)
+    teacher, terminal = (TrainingPlan(**fields.pop(key)) for key in ("teacher", "terminal"))
+    return PretrainConfig(**fields, teacher=teacher, terminal=terminal)
 
 
 def embedded_frames(config: PretrainConfig, size: tuple[int, int]) -> tuple[FrameBatch, FrameBatch]:
@@ -270,7 +269,7 @@ def pretrain_terminal(
 
 
 def score_checkpoint(path: Path, frames: Path) -> dict[str, float]:
-    """mAP of a stored detector on stored labelled frames."""
+    """MAP of a stored detector on stored labelled frames."""
     model, spec = load_detector(path)
     batch = load_frames(frames)
     if batch.truth is None:

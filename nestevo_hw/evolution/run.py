@@ -15,6 +15,7 @@ from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop
+from nestevo_hw.evolution.training import training_device
 from nestevo_hw.files import write_json
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.page import write_report
@@ -52,8 +53,8 @@ def evolve(
     memory = round(config.execution.memory_gb * 1e9)
     with LocalExecutor(policy=policy, memory_bytes=memory, workers=workers) as executor:
         journal = Journal(layout, executor, on_task)
-        steps = {"mutual": config.mutual.plan.steps, "distil": config.distil.plan.steps}
-        loop = EvolutionLoop(config, layout, journal, TaskCosts(steps))
+        costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
+        loop = EvolutionLoop(config, layout, journal, costs)
         loop.run()
     write_json(layout.run_json, document | {"classes": loop.classes})
     summary = summarise(read_run(run_dir)) | {"method": config.method, "seed": config.seed}

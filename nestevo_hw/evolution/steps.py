@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nestevo_hw.config import RunConfig, parse_config
@@ -26,6 +25,7 @@ from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.evolution.generator import FeatureGenerator, label_emd, save_generator, train_generator
 from nestevo_hw.evolution.learning import distil_terminal, learn_mutually
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
+from nestevo_hw.evolution.training import training_device
 from nestevo_hw.files import replacing
 from nestevo_hw.models.checkpoint import load_detector, save_detector
 from nestevo_hw.models.faster_rcnn import box_feature_width
@@ -47,11 +47,6 @@ SHOWN_SCORE = 0.5
 
 def _config(payload: Payload) -> RunConfig:
     return parse_config(payload["config"], source="task payload")
-
-
-def training_device(wanted: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for here."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)
 
 
 def capture(payload: Payload) -> Result:

@@ -36,7 +36,7 @@ class TeacherFiles:
 
 def program_teacher(
     config: TeacherConfig, files: TeacherFiles, reference: Tensor, *, seed: int, generation: int
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Program a teacher onto the crossbar and write its tile state.
 
     Args:

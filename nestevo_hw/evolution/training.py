@@ -113,3 +113,8 @@ def optimise(
     for model in models:
         model.eval()
     return sum(tail) / len(tail)
+
+
+def training_device(wanted: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" stands for here."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)

@@ -1,11 +1,11 @@
 """ONNX export of a detector with a parity check, and inference by ONNX Runtime."""
 
+import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
@@ -94,6 +94,10 @@ class OnnxDetector:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise InputError(f"no ONNX file {path}; export the terminal first")
+        # Otherwise the import starts a telemetry thread and opens a database in the user's cache (1.31).
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        import onnxruntime as ort
+
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

@@ -79,7 +79,7 @@ def profile_step(
 
 def _step(optimiser: torch.optim.Optimizer, loss: Callable[[int], Tensor], batch_size: int) -> None:
     optimiser.zero_grad(set_to_none=True)
-    loss(batch_size).backward()  # type: ignore[no-untyped-call]
+    loss(batch_size).backward()
     optimiser.step()
 
 

@@ -82,14 +82,14 @@ def paper_memory_bytes(
     return round(parameter_bytes + 2 * intermediate + optimiser + PAPER_WORKSPACE_BYTES)
 
 
-class AllocationMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class AllocationMeter(TorchDispatchMode):
     """Counts the bytes of tensors that operations create and that are still alive, and their peak.
 
     What an operation allocates and frees inside itself (a convolution's workspace) stays unseen.
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.live_bytes = 0
         self.peak_bytes = 0
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}

@@ -10,7 +10,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.models.detection.rpn import concat_box_prediction_layers
-from torchvision.ops import box_area, box_iou, clip_boxes_to_image
+from torchvision.ops import box_area
 
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
@@ -98,7 +98,8 @@ def _inside(boxes: Tensor, regions: Tensor) -> Tensor:
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     corner = torch.minimum(boxes[:, None, 2:], regions[:, 2:]) - torch.maximum(boxes[:, None, :2], regions[:, :2])
     overlap = corner.clamp_(min=0).prod(-1)
-    return (overlap > IGNORE_OVERLAP * box_area(boxes)[:, None]).any(1)
+    inside: Tensor = (overlap > IGNORE_OVERLAP * box_area(boxes)[:, None]).any(1)
+    return inside
 
 
 def sample_regions(model: FasterRCNN, proposals: list[Tensor], targets: list[Target]) -> Regions:

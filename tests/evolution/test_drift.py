@@ -30,7 +30,11 @@ def test_score_is_the_normalised_distance_of_the_class_means():
 
 
 def test_rare_and_unseen_classes_are_left_out_and_named():
-    training = {1: FeatureMoments.of(features(50)), 2: FeatureMoments.of(features(3)), 3: FeatureMoments.of(features(50))}
+    training = {
+        1: FeatureMoments.of(features(50)),
+        2: FeatureMoments.of(features(3)),
+        3: FeatureMoments.of(features(50)),
+    }
     live = {1: FeatureMoments.of(features(50)), 2: FeatureMoments.of(features(50))}
     score = drift_score(training, live, [1, 2, 3], min_samples=8)
     assert score.score == pytest.approx(0.0, abs=1e-6)

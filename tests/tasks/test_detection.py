@@ -10,8 +10,8 @@ from nestevo_hw.models.pruning import prune
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.detection import (
     IGNORED,
-    Regions,
     RegionOutput,
+    Regions,
     _inside,
     box_agreement,
     detection_loss,

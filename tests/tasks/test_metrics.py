@@ -68,7 +68,14 @@ def test_agrees_with_pycocotools_on_random_detections():
             corner.tolist(), size.tolist(), labels.tolist(), moved.tolist(), scores.tolist(), strict=True
         ):
             rows.append(
-                {"id": len(rows) + 1, "image_id": image_id, "category_id": k, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
+                {
+                    "id": len(rows) + 1,
+                    "image_id": image_id,
+                    "category_id": k,
+                    "bbox": [x, y, w, h],
+                    "area": w * h,
+                    "iscrowd": 0,
+                }
             )
             results.append({"image_id": image_id, "category_id": k, "bbox": [mx, my, w, h], "score": s})
     with contextlib.redirect_stdout(io.StringIO()):

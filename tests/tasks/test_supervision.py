@@ -78,5 +78,5 @@ def test_described_objects_match_their_labels(teacher, images):
 
 
 def test_impossible_thresholds_are_refused():
-    with pytest.raises(ConfigError, match="doubt <= labels.accept"):
+    with pytest.raises(ConfigError, match=r"doubt <= labels\.accept"):
         LabelConfig(accept=0.2, doubt=0.5)
