@@ -17,7 +17,7 @@ from nestevo_hw.evolution.generator import label_distribution, load_generator
 from nestevo_hw.evolution.training import Draw, draws, optimise
 from nestevo_hw.models.checkpoint import load_detector, save_detector
 from nestevo_hw.seeding import seeded, torch_generator
-from nestevo_hw.streams.augment import MILD, STRONG, mirrored
+from nestevo_hw.streams.augment import MILD, mirrored
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.detection import mutual_losses
@@ -75,10 +75,10 @@ def _batches(
     random: torch.Generator,
     device: torch.device,
 ) -> Callable[[], tuple[list[Tensor], list[Annotation]]]:
-    """Batches of a terminal's pseudo-labelled frames, strongly augmented, with a few labelled in-domain ones."""
+    """Batches of a terminal's pseudo-labelled frames, with a few labelled in-domain ones."""
     plan = config.plan
     replayed = min(config.replay_frames, plan.batch_size - 1)
-    fresh = draws(own.images, replace(plan, batch_size=plan.batch_size - replayed), STRONG, random, device)
+    fresh = draws(own.images, replace(plan, batch_size=plan.batch_size - replayed), MILD, random, device)
     known = draws(reference.images, replace(plan, batch_size=max(1, replayed)), MILD, random, device)
 
     def following() -> tuple[list[Tensor], list[Annotation]]:

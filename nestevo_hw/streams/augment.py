@@ -17,19 +17,11 @@ class Augmentation:
     """Factor within 1 - b to 1 + b."""
     contrast: float = 0.0
     saturation: float = 0.0
-    gamma: float = 0.0
-    """Exponent within 2^-g to 2^g."""
-    noise: float = 0.0
-    """Largest standard deviation of Gaussian pixel noise, of full scale."""
-    blur_px: float = 0.0
-    """Largest Gaussian standard deviation, pixels; half of the images stay sharp."""
     flip: bool = True
     """Mirror half of the images."""
 
 
-NONE = Augmentation(flip=False)
 MILD = Augmentation(brightness=0.2, contrast=0.2, saturation=0.2)
-STRONG = Augmentation(brightness=0.4, contrast=0.4, saturation=0.4, gamma=0.6, noise=0.06, blur_px=1.2)
 
 
 def augment(image: Tensor, how: Augmentation, generator: torch.Generator, *, flip: bool) -> Tensor:
@@ -44,13 +36,6 @@ def augment(image: Tensor, how: Augmentation, generator: torch.Generator, *, fli
         image = tf.adjust_contrast(image, draw(1 - how.contrast, 1 + how.contrast))
     if how.saturation:
         image = tf.adjust_saturation(image, draw(1 - how.saturation, 1 + how.saturation))
-    if how.gamma:
-        image = image.clamp(0, 1) ** 2 ** draw(-how.gamma, how.gamma)
-    if how.blur_px and draw(0, 1) < 0.5:
-        image = tf.gaussian_blur(image, [5, 5], [draw(0.1, how.blur_px)])
-    if how.noise:
-        noise = torch.randn(image.shape, generator=generator).to(image.device)
-        image = image + noise * draw(0, how.noise)
     if flip:
         image = image.flip(-1)
     return image.clamp(0, 1)
