@@ -129,7 +129,7 @@ class MutualConfig:
     """Share of the labels in the intermediate model's loss."""
     noise_mu: float = 0.02
     """Weight noise of the intermediate model in training, of its weights' range; 0 turns it off."""
-    replay_frames: int = 0
+    replay_frames: int = 2
     """Labelled in-domain frames in each batch, against forgetting."""
 
 

@@ -14,6 +14,7 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.config import MutualConfig, RunConfig
 from nestevo_hw.crossbar.noise import weight_noise
 from nestevo_hw.evolution.generator import label_distribution, load_generator
+from nestevo_hw.evolution.guard import replay_part
 from nestevo_hw.evolution.training import Draw, draws, optimise
 from nestevo_hw.models.checkpoint import load_detector, save_detector
 from nestevo_hw.seeding import seeded, torch_generator
@@ -48,7 +49,7 @@ def learn_mutually(
     own = load_frames(frames)
     annotations = [s.annotation for s in load_supervision(supervision)]
     random = torch_generator(config.seed, random_name)
-    next_batch = _batches(config.mutual, own, annotations, load_frames(reference), random, device)
+    next_batch = _batches(config.mutual, own, annotations, replay_part(load_frames(reference)), random, device)
     extra = _generated_loss(config, generator, counts, len(mid_spec.classes), (local, mid), random)
 
     def step() -> Tensor:

@@ -141,7 +141,7 @@ class EvolutionLoop:
                 tile=self._config.teacher.tile,
                 tiles=value["tiles"],
                 weight_error=value["weight_error"],
-                age_s=max(-teacher.programmed_s, 0.0),
+                age_s=max(0.0, -teacher.programmed_s),
             )
 
     def _capture(self, window: int) -> Results:

@@ -23,6 +23,7 @@ from nestevo_hw.evolution.drift import (
 )
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.evolution.generator import FeatureGenerator, label_emd, save_generator, train_generator
+from nestevo_hw.evolution.guard import compare_teachers
 from nestevo_hw.evolution.learning import distil_terminal, learn_mutually
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.evolution.training import training_device
@@ -162,11 +163,7 @@ def mutual(payload: Payload) -> Result:
 
 
 def merge(payload: Payload) -> Result:
-    """Average the intermediate models, program the result, and guard (Algorithm 2, line 14).
-
-    The guard compares old and new teacher on labelled in-domain frames, both on the crossbar, with BatchNorm statistics
-    of the other half of these frames.
-    """
+    """Average the intermediate models, program the result, and guard (Algorithm 2, line 14)."""
     config, old, new = _config(payload), TeacherFiles.of(payload), TeacherFiles.of(payload["candidate"])
     model, spec = load_detector(old.weights)
     model.load_state_dict(average([load_detector(Path(path))[0].state_dict() for path in payload["intermediates"]]))
@@ -175,25 +172,8 @@ def merge(payload: Payload) -> Result:
     programmed = program_teacher(
         config.teacher, new, reference.images, seed=config.seed, generation=payload["generation"]
     )
-    held_out, truth = reference.images[1::2], (reference.truth or ())[1::2]
-    before, after = (
-        mean_average_precision(
-            predict(open_teacher(config.teacher, files, reference.images[::2]), held_out),
-            truth,
-            len(spec.classes),
-        ).map50
-        for files in (old, new)
-    )
-    accepted = not after < before - config.guard_margin
-    verb, relation = ("accepted", "within") if accepted else ("rejected", "beyond")
-    reason = f"{verb}: in-domain mAP@0.50 {before:.3f} -> {after:.3f}, {relation} the margin of {config.guard_margin}"
-    return {
-        "accepted": accepted,
-        "guard_before": before,
-        "guard_after": after,
-        "reason": reason,
-        **programmed,
-    }
+    verdict = compare_teachers(config, old, new, reference, classes=len(spec.classes))
+    return {**asdict(verdict), **programmed}
 
 
 def distil(payload: Payload) -> Result:
