@@ -2,8 +2,8 @@
 
     python benchmarks/evolution_gain.py [--quick] [--json] [--seeds 3] [--out runs/gain]
 
-Accuracies are mAP@0.50 on frames nobody learned from, simulated crossbar, embedded streams. Intervals are 95 % t-intervals
-over seeds.
+Accuracies are mAP@0.50 on frames nobody learned from, with a simulated crossbar, on the embedded streams. Intervals are
+95 % t-intervals over seeds.
 """
 
 import argparse

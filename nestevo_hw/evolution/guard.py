@@ -47,6 +47,6 @@ def compare_teachers(
         for files in (old, new)
     )
     accepted = not after < before - config.guard_margin
-    verb, relation = ("accepted", "within") if accepted else ("rejected", "beyond")
-    reason = f"{verb}: in-domain mAP@0.50 {before:.3f} -> {after:.3f}, {relation} the margin of {config.guard_margin}"
+    relation = "within" if accepted else "beyond"
+    reason = f"{relation} the margin of {config.guard_margin}"
     return Verdict(accepted=accepted, guard_before=before, guard_after=after, reason=reason)

@@ -1,0 +1,107 @@
+"""Which frames a window uses: uploads first, test frames later, in-domain frames by day and from elsewhere."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+
+from nestevo_hw.config import load_preset, override, parse_config
+from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.evolution.cameras import capture_window, reference_frames
+from nestevo_hw.evolution.guard import replay_part
+
+
+def config(**changes):
+    return override(load_preset("quick"), {"window.upload_frames": 4, "window.test_frames": 5, **changes})
+
+
+def test_test_frames_follow_the_uploaded_ones_within_the_window():
+    for window in (0, 1):
+        upload, test = capture_window(config(), "campus", window)
+        assert upload.indices == tuple(6000 * window + 5 * k for k in range(4))
+        assert upload.indices[-1] < test.indices[0]
+        assert test.indices[-1] < 6000 * (window + 1)
+        assert (len(test), test.truth is not None) == (5, True)
+
+
+def test_drift_follows_the_script():
+    plain, drifted = (
+        capture_window(parse_config({**config().document(), "terminals": [terminal]}, source="test"), "campus", 0)[0]
+        for terminal in (
+            {"name": "campus", "model": "fasterrcnn-tiny-m1", "place": "campus"},
+            {
+                "name": "campus", "model": "fasterrcnn-tiny-m1", "place": "campus",
+                "drift": [{"window": 0, "kind": "night", "strength": 0.6}],
+            },
+        )
+    )  # fmt: skip
+    assert drifted.images.float().mean() < 0.7 * plain.images.float().mean()
+
+
+def test_a_window_too_short_for_its_frames_is_refused():
+    with pytest.raises(ConfigError, match="too few for 4 uploaded ones 5 apart and 5 test frames"):
+        capture_window(config(**{"window.length_s": 2.0}), "campus", 0)
+
+
+def test_reference_segments_cover_all_frames_and_replay_leaves_the_guards_out():
+    few = override(config(), {"reference.places": ["campus", "park"], "reference.frames_per_segment": 3})
+    frames, segments = reference_frames(few)
+    assert [s.stop - s.start for s in segments] == [3, 3, 3, 3]
+    assert segments[-1].stop == len(frames) == 12
+    replay = replay_part(frames)
+    assert len(replay) == 6
+    guarded = {frames.images[i].numpy().tobytes() for i in range(12) if i % 4 < 2}
+    assert not guarded & {image.numpy().tobytes() for image in replay.images}
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A labelled video of 60 frames, every second one labelled."""
+    with av.open(tmp_path / "clip.mp4", "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for k in range(60):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * k, dtype=np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    images = [
+        {"id": k, "file_name": f"{k}", "width": 64, "height": 48, "frame_index": k} for k in range(0, 60, 2)
+    ]
+    boxes = [
+        {"id": k, "image_id": image["id"], "category_id": 1, "bbox": [4, 4, 10, 10], "area": 100, "iscrowd": 0}
+        for k, image in enumerate(images)
+    ]
+    labels = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "clip.json").write_text(json.dumps(labels))
+    return tmp_path
+
+
+def video_config(clip, **changes):
+    terminal = {
+        "name": "gate", "model": "fasterrcnn-tiny-m1", "video": str(clip / "clip.mp4"),
+        "labels": str(clip / "clip.json"), "class_map": {"person": "pedestrian"}, "start_frame": 20,
+    }  # fmt: skip
+    plain = {**load_preset("quick").document(), "terminals": [terminal]}
+    settings = {
+        "window.count": 1, "window.length_s": 4.0, "window.upload_frames": 4, "window.test_frames": 3,
+        "window.upload_spacing": 2, "reference.segments_per_place": 2, "reference.frames_per_segment": 4,
+    }  # fmt: skip
+    return override(parse_config(plain, source="test"), {**settings, **changes})
+
+
+def test_a_video_is_tested_on_labelled_frames_and_calibrated_on_those_before(clip):
+    settings = video_config(clip)
+    upload, test = capture_window(settings, "gate", 0)
+    assert upload.indices == (20, 22, 24, 26)
+    assert all(i % 2 == 0 and 26 < i < 60 for i in test.indices)
+    frames, segments = reference_frames(settings)
+    assert max(frames.indices) < 20
+    assert len(segments) == 2
+
+
+def test_a_video_too_short_or_sparsely_labelled_says_so(clip):
+    with pytest.raises(InputError, match=r"has 60 frames but window 1 needs 100"):
+        capture_window(video_config(clip), "gate", 1)
+    with pytest.raises(InputError, match="labelled frames to evaluate on but 20 are wanted"):
+        capture_window(video_config(clip, **{"window.test_frames": 20}), "gate", 0)

@@ -1,0 +1,39 @@
+"""Predicted costs: a first guess, then the mean of what has finished; dry runs for trainings."""
+
+import pytest
+import torch
+
+from nestevo_hw.config import load_preset, override
+from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
+from nestevo_hw.evolution.dryrun import dry_run
+from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.scheduler.task import TaskResult
+
+
+def result(seconds, memory=10**9, **value):
+    return TaskResult(
+        name="x", value=value, submitted_s=0.0, started_s=1.0, ended_s=1.0 + seconds, worker=0, peak_memory_bytes=memory
+    )
+
+
+def test_predictions_follow_what_has_finished():
+    costs = TaskCosts(load_preset("quick"), on_gpu=False)
+    assert costs.predict("label", "a") == FIRST_GUESS
+    costs.observe("label", "a", result(2.0, memory=5))
+    costs.observe("label", "b", result(4.0, memory=9))
+    assert costs.predict("label", "c").duration_s == pytest.approx(3.0)
+    assert costs.predict("label", "c").memory_bytes == 9
+
+
+def test_a_dry_run_predicts_trainings_and_learns_how_far_it_is_off():
+    config = override(load_preset("quick"), {"mutual.plan.batch_size": 4, "distil.plan.batch_size": 4})
+    teacher, terminal = pretrained_path("fasterrcnn-tiny"), pretrained_path("fasterrcnn-tiny-m3")
+    profile = dry_run(config, terminal=terminal, intermediate=teacher, device=torch.device("cpu"))
+    costs = TaskCosts(config, on_gpu=False)
+    costs.learn({"a": result(1.0, **profile)})
+    mutual, distil = costs.predict("mutual", "a"), costs.predict("distil", "a")
+    assert mutual.duration_s > distil.duration_s > 0
+    assert mutual.memory_bytes >= distil.memory_bytes > 10**8
+    assert costs.predict("distil", "a", steps=80).duration_s == pytest.approx(2 * distil.duration_s)
+    costs.observe("distil", "a", result(3 * distil.duration_s))
+    assert costs.predict("distil", "a").duration_s == pytest.approx(3 * distil.duration_s)
