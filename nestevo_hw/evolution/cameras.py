@@ -74,10 +74,19 @@ def capture_window(config: RunConfig, name: str, window: int) -> tuple[FrameBatc
     """Frames a terminal uploads at the start of a window, and labelled later ones to evaluate on.
 
     Raises:
+        ConfigError: the window is too short for its frames.
         InputError: the stream is too short for the window, or has too few labelled frames in it.
     """
     terminal = next(t for t in config.terminals if t.name == name)
     stream = open_stream(config, terminal)
+    upload, test = plan_window(config, terminal, stream, window)
+    return stream.read(upload), stream.read(test)
+
+
+def plan_window(
+    config: RunConfig, terminal: TerminalConfig, stream: Stream, window: int
+) -> tuple[list[int], list[int]]:
+    """Numbers of the frames that `capture_window` reads, with the same errors."""
     plan = config.window
     first = _window_start(config, terminal, stream.fps, window)
     last = _window_start(config, terminal, stream.fps, window + 1)
@@ -93,7 +102,7 @@ def capture_window(config: RunConfig, name: str, window: int) -> tuple[FrameBatc
             f"{terminal.video} has {stream.length} frames but window {window} needs {last}; "
             "lower window.count, window.length_s or start_frame"
         )
-    return stream.read(upload), stream.read(_spread(_labelled(stream, tested), plan.test_frames, terminal))
+    return upload, _spread(_labelled(stream, tested), plan.test_frames, terminal)
 
 
 def _labelled(stream: Stream, frames: range) -> Sequence[int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from nestevo_hw.config import RunConfig
 from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
@@ -46,6 +47,7 @@ def evolve(
     Raises:
         ConfigError: the folder holds another run, or the one to resume has another configuration.
     """
+    check_run(config)
     layout, started = RunLayout(run_dir), time.monotonic()
     document = _open_folder(config, layout, resume=resume)
     workers = config.execution.workers or min(os.cpu_count() or 1, MOST_WORKERS)

@@ -65,9 +65,7 @@ def clip(tmp_path):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * k, dtype=np.uint8))
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    images = [
-        {"id": k, "file_name": f"{k}", "width": 64, "height": 48, "frame_index": k} for k in range(0, 60, 2)
-    ]
+    images = [{"id": k, "file_name": f"{k}", "width": 64, "height": 48, "frame_index": k} for k in range(0, 60, 2)]
     boxes = [
         {"id": k, "image_id": image["id"], "category_id": 1, "bbox": [4, 4, 10, 10], "area": 100, "iscrowd": 0}
         for k, image in enumerate(images)

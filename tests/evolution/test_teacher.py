@@ -18,7 +18,9 @@ def stream(drift=None):
 
 
 def files(tmp_path, age_s=60.0):
-    return TeacherFiles(weights=pretrained_path("fasterrcnn-tiny"), crossbar=tmp_path / "tiles.safetensors", age_s=age_s)
+    return TeacherFiles(
+        weights=pretrained_path("fasterrcnn-tiny"), crossbar=tmp_path / "tiles.safetensors", age_s=age_s
+    )
 
 
 def test_a_digital_teacher_is_the_checkpoint(tmp_path):

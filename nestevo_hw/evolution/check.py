@@ -1,0 +1,33 @@
+"""What can be found wrong with a configuration before anything runs."""
+
+import torch
+
+from nestevo_hw.config import RunConfig
+from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.evolution.cameras import open_stream, plan_window
+from nestevo_hw.evolution.drift import calibrated_threshold
+from nestevo_hw.evolution.teacher import DIGITAL
+from nestevo_hw.models.checkpoint import resolve_checkpoint
+
+
+def check_run(config: RunConfig) -> None:
+    """Open every checkpoint and stream a run will need, and plan every window.
+
+    Raises:
+        ConfigError: an unknown name, an absent device, or windows too short for their frames.
+        InputError: a video or its labels that cannot be read or are too short.
+    """
+    resolve_checkpoint(config.teacher.model)
+    for terminal in config.terminals:
+        resolve_checkpoint(terminal.model)
+        stream = open_stream(config, terminal)
+        for window in range(config.window.count):
+            plan_window(config, terminal, stream, window)
+    if config.execution.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("execution.device is cuda but torch finds no CUDA device; use auto or cpu")
+    if config.teacher.device != DIGITAL:
+        find_preset(config.teacher.device).check_time(config.teacher.age_s)
+    if config.drift.gamma is None and all(t.place is not None for t in config.terminals):
+        segments = len(config.reference.places) * config.reference.segments_per_place
+        calibrated_threshold([0.0] * segments, config.drift.false_alarm_rate)

@@ -1,0 +1,37 @@
+"""A configuration that cannot run is refused before anything runs, with one clear line."""
+
+import pytest
+
+from nestevo_hw.config import load_preset, override, parse_config
+from nestevo_hw.errors import ConfigError, NestEvoError
+from nestevo_hw.evolution.check import check_run
+from nestevo_hw.evolution.run import evolve
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher.model": "absent.safetensors"}, "no checkpoint 'absent.safetensors'"),
+        ({"window.length_s": 3.0}, "too few for 96 uploaded ones"),
+        ({"teacher.device": "memristor"}, "memristor"),
+        ({"drift.false_alarm_rate": 0.001}, "needs at least 999 in-domain segments, got 20"),
+    ],
+)
+def test_mistakes_are_found_before_the_folder_is_made(changes, message, tmp_path):
+    with pytest.raises(NestEvoError, match=message):
+        evolve(override(load_preset("quick"), changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
+    document = load_preset("quick").document()
+    document["terminals"][0]["drift"][0]["kind"] = "snow"
+    with pytest.raises(ConfigError, match="unknown drift kind 'snow'"):
+        check_run(parse_config(document, source="test"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        check_run(override(load_preset("quick"), {"execution.device": "cuda"}))
+
+
+def test_the_default_passes():
+    check_run(load_preset("quick"))
