@@ -61,6 +61,7 @@ def drift_score(
 ) -> DriftScore:
     """delta_i: distance of class-wise mean features from the training data, in standard deviations (eq. 11).
 
+    Classes left out count as the mean of the others: a teacher that drift has blinded to a class must not look safer.
     Feature dimensions that never vary (a dead ReLU) carry no information and are left out, so that zero
     variance never divides.
 
@@ -78,7 +79,8 @@ def drift_score(
         deviation = training[c].union(live[c]).variance.sqrt()
         varies = deviation > 1e-6
         total += float(torch.linalg.vector_norm((training[c].mean - live[c].mean)[varies] / deviation[varies]))
-    return DriftScore(score=total, left_out=tuple(left_out))
+    compared = len(classes) - len(left_out)
+    return DriftScore(score=total * len(classes) / compared if compared else 0.0, left_out=tuple(left_out))
 
 
 def _count(moments: Mapping[int, FeatureMoments], c: int) -> int:

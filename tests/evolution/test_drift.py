@@ -41,6 +41,13 @@ def test_rare_and_unseen_classes_are_left_out_and_named():
     assert score.left_out == (2, 3)
 
 
+def test_a_class_left_out_counts_as_the_mean_of_the_others():
+    training = {c: FeatureMoments.of(features(50, seed=c)) for c in (1, 2)}
+    live = {1: FeatureMoments.of(features(50, shift=2.0, seed=5)), 2: FeatureMoments.of(features(3))}
+    alone = drift_score(training, live, [1], min_samples=8).score
+    assert drift_score(training, live, [1, 2], min_samples=8).score == pytest.approx(2 * alone)
+
+
 def test_a_feature_that_never_varies_does_not_divide():
     dead = torch.zeros(20, 6)
     moments = {1: FeatureMoments.of(dead)}
