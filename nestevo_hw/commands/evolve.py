@@ -1,5 +1,6 @@
 """`nestevo-hw evolve`: the whole loop."""
 
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from nestevo_hw.commands.options import machine_readable
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option("--preset", default="quick", show_default=True, help="Configuration to use without CONFIG.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: runs/METHOD-SEED]"
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Run folder.  [default: runs/METHOD-SEED, numbered if taken]",
 )
 @click.option("--resume", type=click.Path(path_type=Path, file_okay=False), help="Go on with the run in this folder.")
 @click.option("--method", type=click.Choice(["NestEvo", "A4", "A3"]), help="Override the method.")
@@ -59,12 +62,18 @@ def evolve(
         settings, folder = parse_config(stored_config(resume), source=str(resume)), resume
     else:
         settings = override(load_config(config) if config else load_preset(preset), changes)
-        folder = out or Path("runs") / f"{settings.method}-{settings.seed}"
+        folder = out or _free_folder(Path("runs") / f"{settings.method}-{settings.seed}")
     with progress_bar(most_tasks(settings), "starting workers") as advance:
         summary = run(settings, folder, resume=resume is not None, on_task=lambda task: advance(task.name))
     if not as_json:
         _show(summary, folder)
     return summary
+
+
+def _free_folder(wanted: Path) -> Path:
+    """`wanted`, or the first of wanted-2, wanted-3, ... that does not exist."""
+    numbered = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
+    return next(folder for folder in chain([wanted], numbered) if not folder.exists())
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:

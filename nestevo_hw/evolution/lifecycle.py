@@ -1,6 +1,11 @@
 """Life-cycle performance of a terminal over one evolution window (paper eq. 6-8)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nestevo_hw.config import LinkConfig
+from nestevo_hw.scheduler.task import TaskResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +40,38 @@ def life_cycle_performance(before: float, after: float, evolving_s: float, windo
     if not 0.0 <= evolving_s <= window_s:
         raise ValueError(f"evolving takes {evolving_s:.1f} s, which is not within the window of {window_s:.1f} s")
     return (before * evolving_s + after * (window_s - evolving_s)) / window_s
+
+
+def account(
+    own: Sequence[TaskResult],
+    captured: TaskResult,
+    before: float,
+    after: float,
+    link: LinkConfig,
+    window_s: float,
+) -> dict[str, Any]:
+    """What one evolution cost a terminal and what it was worth: the fields of a "lifecycle" event.
+
+    Args:
+        own: tasks the terminal waited for, from labelling to export, those that serve all terminals included.
+        captured: of the capture; its value holds "upload_bytes", that of the export among `own` "download_bytes".
+        before: accuracy of the old model, 0 to 1.
+        after: accuracy of the evolved one.
+        link: bandwidths.
+        window_s: t_total, seconds. An evolution that outlasts it leaves the old model in place all the time.
+    """
+    training_s = sum(r.ended_s - r.started_s for r in own)
+    span_s = max(r.ended_s for r in own) - min(r.submitted_s for r in own)
+    download = next(r.value["download_bytes"] for r in own if "download_bytes" in r.value)
+    upload = captured.value["upload_bytes"]
+    time = EvolvingTime(
+        communication_s=8e-6 * (upload / link.upload_mbit_s + download / link.download_mbit_s),
+        waiting_s=max(span_s - training_s, 0.0),
+        training_s=training_s,
+    )
+    return {
+        "lcp": life_cycle_performance(before, after, min(time.total_s, window_s), window_s),
+        "window_s": window_s,
+        "evolving_s": time.total_s,
+        "parts": asdict(time),
+    }

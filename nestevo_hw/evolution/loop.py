@@ -1,7 +1,6 @@
 """Co-evolution of terminals and their global teacher (Algorithm 2), one window after another."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +8,15 @@ from nestevo_hw.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.lifecycle import EvolvingTime, life_cycle_performance
+from nestevo_hw.evolution.lifecycle import account
+from nestevo_hw.evolution.state import TeacherState
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.scheduler.task import Task, TaskResult
 
 Results = Mapping[str, TaskResult]
 """Results of one kind of task, by terminal; "" where the task serves all."""
 
-SETTLE_S = 60.0
-"""Time from programming a new teacher to its first read, seconds."""
 CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
-
-
-@dataclass(frozen=True, slots=True)
-class TeacherState:
-    """The teacher in force: its digital weights, its tiles, and when they were programmed."""
-
-    weights: Path
-    crossbar: Path
-    programmed_s: float
-    """Stream time, seconds; negative before the first window."""
-    generation: int
-    """Counts the teachers programmed in this run."""
-
-    def at(self, now_s: float) -> dict[str, Any]:
-        """Payload entries of this teacher at stream time `now_s`."""
-        age_s = max(now_s - self.programmed_s, SETTLE_S)
-        return {"weights": str(self.weights), "crossbar": str(self.crossbar), "age_s": age_s}
 
 
 class EvolutionLoop:
@@ -335,38 +316,12 @@ class EvolutionLoop:
         return accuracy
 
     def _account(
-        self,
-        window: int,
-        captured: Results,
-        done: Sequence[Results],
-        accuracy: Mapping[tuple[str, str], float],
+        self, window: int, captured: Results, done: Sequence[Results], accuracy: Mapping[tuple[str, str], float]
     ) -> None:
         """Life-cycle performance of each terminal (eq. 6-8)."""
-        link, length_s = self._config.link, self._config.window.length_s
         for name in self._names:
-            own = [r[name] for r in done if name in r] + [r[""] for r in done if "" in r]
-            if not own:
-                continue
-            training_s = sum(r.ended_s - r.started_s for r in own)
-            span_s = max(r.ended_s for r in own) - min(r.submitted_s for r in own)
-            download = next(
-                r[name].value["download_bytes"] for r in done if name in r and "download_bytes" in r[name].value
-            )
-            communication_s = (
-                captured[name].value["upload_bytes"] / link.upload_mbit_s + download / link.download_mbit_s
-            ) * 8e-6
-            time = EvolvingTime(
-                communication_s=communication_s,
-                waiting_s=max(span_s - training_s, 0.0),
-                training_s=training_s,
-            )
-            evolving_s = min(time.total_s, length_s)
-            self._journal.event(
-                "lifecycle",
-                window=window,
-                terminal=name,
-                lcp=life_cycle_performance(accuracy[name, "before"], accuracy[name, "after"], evolving_s, length_s),
-                window_s=length_s,
-                evolving_s=time.total_s,
-                parts={k: getattr(time, k) for k in ("communication_s", "waiting_s", "training_s")},
-            )
+            own = [r[key] for r in done for key in (name, "") if key in r]
+            if own:
+                before, after = accuracy[name, "before"], accuracy[name, "after"]
+                life = account(own, captured[name], before, after, self._config.link, self._config.window.length_s)
+                self._journal.event("lifecycle", window=window, terminal=name, **life)
