@@ -1,0 +1,48 @@
+"""Every command line in README, docs and examples parses, and every file the architecture page names exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from nestevo_hw.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").glob("*.toml"))]
+
+
+def command_lines():
+    for page in PAGES:
+        text = re.sub(r"\\\n[#\s]*", " ", page.read_text())
+        for line in text.splitlines():
+            found = re.match(r"^(?:#\s*|\s*)nestevo-hw ([a-z].*)$", line)
+            if found and page.name != "cli.md":
+                yield pytest.param(shlex.split(found[1], comments=True), id=f"{page.name}: {found[1][:50]}")
+
+
+@pytest.mark.parametrize("words", command_lines())
+def test_command_lines_parse(words):
+    command = main.commands[words[0]]
+    try:
+        command.make_context(words[0], list(words[1:]))
+    except click.UsageError as error:
+        # Only files of the reader's may be missing.
+        assert "does not exist" in str(error), error
+
+
+def test_there_are_command_lines_to_check():
+    assert len(list(command_lines())) >= 12
+
+
+def test_the_architecture_page_names_every_file_and_no_other():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`(nestevo_hw/[\w/]+\.py)`", page))
+    assert named == {str(p.relative_to(ROOT)) for p in (ROOT / "nestevo_hw").rglob("*.py")}
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(((?!http)[^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
