@@ -33,7 +33,11 @@ def main() -> None:
     torch.set_num_threads(1)
     seeds = range(1 if options.quick else options.seeds)
     runs = {m: [_run(m, seed, options.out, quick=options.quick) for seed in seeds] for m in METHODS}
-    document = {"seeds": list(seeds), "methods": [_summary(m, found) for m, found in runs.items()]}
+    document: dict[str, Any] = {
+        "seeds": list(seeds),
+        "methods": [_summary(m, found) for m, found in runs.items()],
+        "nestevo_minus_a4": _difference(*(runs[m] for m in METHODS)),
+    }
     print(json.dumps(document, indent=2) if options.json else _table(document))
 
 
@@ -67,6 +71,16 @@ def _summary(method: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Terminals' mean accuracy after evolving, paired by seed."""
+    pairs = zip(ours, theirs, strict=True)
+    apart = [
+        statistics.mean(t["after"] for t in a["terminals"]) - statistics.mean(t["after"] for t in b["terminals"])
+        for a, b in pairs
+    ]
+    return {"mean": statistics.mean(apart), "ci95": _interval(apart), "by_seed": apart}
+
+
 def _interval(values: list[float]) -> list[float] | None:
     if len(values) < 2:
         return None
@@ -88,6 +102,9 @@ def _table(document: dict[str, Any]) -> str:
             f"{m['name']:8} {terminals['before']:7.3f} {terminals['after']:7.3f} {interval:>16} "
             f"{m['gain_relative']:+7.1%} {change:>15} {m['delay_s']:8.1f}"
         )
+    apart = document["nestevo_minus_a4"]
+    interval = "[{:.3f}, {:.3f}]".format(*apart["ci95"]) if apart["ci95"] else "one seed"
+    lines.append(f"NestEvo - A4, paired by seed: {apart['mean']:+.3f} {interval}")
     return "\n".join(lines)
 
 

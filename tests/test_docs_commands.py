@@ -4,7 +4,6 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 
 from nestevo_hw.cli import main
@@ -22,14 +21,10 @@ def command_lines():
                 yield pytest.param(shlex.split(found[1], comments=True), id=f"{page.name}: {found[1][:50]}")
 
 
-@pytest.mark.parametrize("words", command_lines())
+@pytest.mark.parametrize("words", list(command_lines()))
 def test_command_lines_parse(words):
-    command = main.commands[words[0]]
-    try:
-        command.make_context(words[0], list(words[1:]))
-    except click.UsageError as error:
-        # Only files of the reader's may be missing.
-        assert "does not exist" in str(error), error
+    """Options and their values must be right; files of the reader's may be missing."""
+    main.commands[words[0]].make_context(words[0], list(words[1:]))
 
 
 def test_there_are_command_lines_to_check():
