@@ -106,7 +106,8 @@ def plan_window(
 
 
 def _labelled(stream: Stream, frames: range) -> Sequence[int]:
-    if isinstance(stream, VideoStream):
+    """Frames with truth, or all of them where the stream has none at all: then nothing can be scored."""
+    if isinstance(stream, VideoStream) and stream.labelled_indices:
         return [i for i in stream.labelled_indices if i in frames]
     return frames
 

@@ -17,9 +17,9 @@ class Verdict:
     """What the guard found."""
 
     accepted: bool
-    guard_before: float
-    """In-domain mAP@0.50 of the old teacher on the crossbar."""
-    guard_after: float
+    guard_before: float | None
+    """In-domain mAP@0.50 of the old teacher on the crossbar; None without labelled in-domain frames."""
+    guard_after: float | None
     """The same of the new one."""
     reason: str
 
@@ -40,9 +40,13 @@ def compare_teachers(
     """Score both teachers on the crossbar, on in-domain frames neither has learned from."""
     scene = _part(reference, list(range(0, len(reference), PARTS))).images
     held_out = _part(reference, list(range(1, len(reference), PARTS)))
+    truth = held_out.truth
+    if truth is None:
+        reason = "unguarded: no labelled in-domain frames"
+        return Verdict(accepted=True, guard_before=None, guard_after=None, reason=reason)
     before, after = (
         mean_average_precision(
-            predict(open_teacher(config.teacher, files, scene), held_out.images), held_out.truth or (), classes
+            predict(open_teacher(config.teacher, files, scene), held_out.images), truth, classes
         ).map50
         for files in (old, new)
     )

@@ -45,8 +45,8 @@ def life_cycle_performance(before: float, after: float, evolving_s: float, windo
 def account(
     own: Sequence[TaskResult],
     captured: TaskResult,
-    before: float,
-    after: float,
+    before: float | None,
+    after: float | None,
     link: LinkConfig,
     window_s: float,
 ) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def account(
     Args:
         own: tasks the terminal waited for, from labelling to export, those that serve all terminals included.
         captured: of the capture; its value holds "upload_bytes", that of the export among `own` "download_bytes".
-        before: accuracy of the old model, 0 to 1.
+        before: accuracy of the old model, 0 to 1; None where nothing could be scored.
         after: accuracy of the evolved one.
         link: bandwidths.
         window_s: t_total, seconds. An evolution that outlasts it leaves the old model in place all the time.
@@ -69,8 +69,11 @@ def account(
         waiting_s=max(span_s - training_s, 0.0),
         training_s=training_s,
     )
+    lcp = None
+    if before is not None and after is not None:
+        lcp = life_cycle_performance(before, after, min(time.total_s, window_s), window_s)
     return {
-        "lcp": life_cycle_performance(before, after, min(time.total_s, window_s), window_s),
+        "lcp": lcp,
         "window_s": window_s,
         "evolving_s": time.total_s,
         "parts": asdict(time),

@@ -311,7 +311,7 @@ class EvolutionLoop:
         for name, result in self._run("evaluate", window, payloads).items():
             for score in result.value["scores"]:
                 self._journal.event("accuracy", window=window, scene=name, **score)
-                if score["model"] == name:
+                if score["model"] == name and score["map50"] is not None:
                     accuracy[name, score["stage"]] = score["map50"]
         return accuracy
 
@@ -322,6 +322,6 @@ class EvolutionLoop:
         for name in self._names:
             own = [r[key] for r in done for key in (name, "") if key in r]
             if own:
-                before, after = accuracy[name, "before"], accuracy[name, "after"]
+                before, after = accuracy.get((name, "before")), accuracy.get((name, "after"))
                 life = account(own, captured[name], before, after, self._config.link, self._config.window.length_s)
                 self._journal.event("lifecycle", window=window, terminal=name, **life)

@@ -4,6 +4,7 @@ Every path a task reads or writes stands in its payload, so a task can run in an
 run folder, and a finished one need not run again.
 """
 
+import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -212,16 +213,24 @@ def evaluate(payload: Payload) -> Result:
             found = predict(open_teacher(config.teacher, TeacherFiles.of(subject), scene), test.images)
         else:
             found = predict(load_detector(weights)[0], test.images)
-        score = mean_average_precision(found, test.truth or (), len(classes))
-        scores.append({"model": subject["model"], "stage": subject["stage"], **asdict(score)})
+        scores.append({"model": subject["model"], "stage": subject["stage"], **_score(found, test, len(classes))})
         if subject.get("picture"):
             _draw(Path(subject["picture"]), test, found, classes)
     return {"scores": scores}
 
 
+def _score(found: list[dict[str, Tensor]], test: FrameBatch, classes: int) -> Result:
+    """Mean average precision by metric; null where the frames have no labels or no objects."""
+    if test.truth is None:
+        return {"map50": None, "map75": None, "map": None, "frames": len(test)}
+    score = asdict(mean_average_precision(found, test.truth, classes))
+    return {metric: None if math.isnan(value) else value for metric, value in score.items()}
+
+
 def _draw(path: Path, test: FrameBatch, found: list[dict[str, Tensor]], classes: tuple[str, ...]) -> None:
-    """Picture of the test frame with the most objects, with confident detections."""
-    busiest = max(range(len(test)), key=lambda i: len((test.truth or ())[i].labels))
+    """Picture of the test frame with the most objects (of an unlabelled stream, the middle one), with detections."""
+    truth, middle = test.truth, len(test) // 2
+    busiest = middle if truth is None else max(range(len(test)), key=lambda i: len(truth[i].labels))
     shown = found[busiest]["scores"] >= SHOWN_SCORE
     boxes, labels, scores = (found[busiest][key][shown] for key in ("boxes", "labels", "scores"))
     with replacing(path) as temporary:

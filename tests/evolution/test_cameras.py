@@ -9,7 +9,8 @@ import pytest
 from nestevo_hw.config import load_preset, override, parse_config
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.evolution.cameras import capture_window, reference_frames
-from nestevo_hw.evolution.guard import replay_part
+from nestevo_hw.evolution.guard import compare_teachers, replay_part
+from nestevo_hw.evolution.teacher import TeacherFiles
 
 
 def config(**changes):
@@ -103,3 +104,18 @@ def test_a_video_too_short_or_sparsely_labelled_says_so(clip):
         capture_window(video_config(clip), "gate", 1)
     with pytest.raises(InputError, match="labelled frames to evaluate on but 20 are wanted"):
         capture_window(video_config(clip, **{"window.test_frames": 20}), "gate", 0)
+
+
+def test_a_video_without_labels_runs_unscored(clip):
+    settings = video_config(clip).document()
+    settings["terminals"][0] |= {"labels": None, "class_map": {}}
+    settings = parse_config(settings, source="test")
+    upload, test = capture_window(settings, "gate", 0)
+    assert test.truth is None
+    assert upload.indices[-1] < test.indices[0]
+    frames, _ = reference_frames(settings)
+    assert frames.truth is None
+    files = TeacherFiles(weights=clip / "absent", crossbar=clip / "absent", age_s=0.0)
+    verdict = compare_teachers(settings, files, files, frames, classes=3)
+    assert verdict.accepted
+    assert verdict.guard_after is None
