@@ -1,6 +1,5 @@
 """`nestevo-hw bench-noise`: accuracy under crossbar noise."""
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import click
 from nestevo_hw.commands.options import machine_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from nestevo_hw.crossbar.bench import BenchPlan
     from nestevo_hw.crossbar.devices import DevicePreset
@@ -81,6 +80,7 @@ def bench_noise(
     """
     from typing import get_args
 
+    from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.crossbar.bench import Hardware, run_benchmark
     from nestevo_hw.crossbar.devices import find_preset
     from nestevo_hw.crossbar.evaluation import prepare_task
@@ -98,8 +98,10 @@ def bench_noise(
     chosen = open_model(model, weights=weights)
     count = frames or (24 if quick else 60)
     task = prepare_task(chosen, frames=count, seed=seed)
-    with _progress(plan.evaluations) as tick:
-        points = run_benchmark(chosen.model, task.evaluate, task.calibration, plan, hardware, on_score=tick)
+    with progress_bar(plan.evaluations, "scoring") as advance:
+        points = run_benchmark(
+            chosen.model, task.evaluate, task.calibration, plan, hardware, on_score=lambda: advance("scoring")
+        )
     document = {
         "model": model, "device": device, "task": task.task, "metric": task.metric,
         "points": [point.document() for point in points],
@@ -138,17 +140,6 @@ def _plan(
         repeats=repeats or (3 if quick else usual.repeats),
         seed=seed,
     )
-
-
-@contextmanager
-def _progress(total: int) -> "Iterator[Callable[[], None]]":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("scoring", total=total)
-        yield lambda: progress.advance(bar)
 
 
 def _write(document: dict[str, Any], points: "Sequence[SweepPoint]", out: Path, title: str, metric: str) -> None:

@@ -10,11 +10,6 @@ from nestevo_hw.errors import TaskError
 StateDict = Mapping[str, Tensor]
 
 
-def is_batch_norm_statistic(name: str) -> bool:
-    """True for running mean, running variance and the batch counter."""
-    return name.rsplit(".", 1)[-1] in {"running_mean", "running_var", "num_batches_tracked"}
-
-
 def average(states: Sequence[StateDict]) -> dict[str, Tensor]:
     """Mean of K state dicts of one architecture.
 
@@ -36,11 +31,6 @@ def average(states: Sequence[StateDict]) -> dict[str, Tensor]:
         centres = torch.stack([s[name.replace("running_var", "running_mean")] for s in states])
         mean[name] = mean[name] + centres.var(0, correction=0)
     return mean
-
-
-def batch_norm_statistics(model: nn.Module) -> dict[str, Tensor]:
-    """Running means and variances of a model, by state-dict name."""
-    return {n: t.detach().clone() for n, t in model.state_dict().items() if is_batch_norm_statistic(n)}
 
 
 @torch.no_grad()
