@@ -28,6 +28,12 @@ class ConverterModel:
     """Standard deviation of the Gaussian noise added before the ADC, drawn anew for every output."""
     input_noise: float = 0.0
     """Standard deviation of the Gaussian noise added after the DAC, relative to a full-scale input; slow."""
+    read_noise: float = 0.0
+    """Short-term noise of every cell within a product: its standard deviation, relative to the largest weight."""
+    read_noise_law: Literal["constant", "pcm"] = "pcm"
+    """constant: the same for all cells; pcm: times the square root of the cell's weight, as in phase change."""
+    ir_drop: float = 0.0
+    """Strength of the voltage drop along the wires; 1 = the standard wire resistance (see `crossbar.wires`)."""
 
     def __post_init__(self) -> None:
         for name, bits in (("dac_bits", self.dac_bits), ("adc_bits", self.adc_bits)):
@@ -38,6 +44,8 @@ class ConverterModel:
                 "need output_bound > 0, output_noise >= 0 and input_noise >= 0, "
                 f"got {self.output_bound}, {self.output_noise} and {self.input_noise}"
             )
+        if self.read_noise < 0 or self.ir_drop < 0:
+            raise ConfigError(f"need read_noise and ir_drop of 0 or more, got {self.read_noise} and {self.ir_drop}")
 
     @staticmethod
     def step(bits: int) -> float:
@@ -56,6 +64,14 @@ class DevicePreset:
     """Conductance that the largest weight of a tile maps to, microsiemens."""
     pairs: int = 1
     """Differential conductance pairs a weight (pcm-like only)."""
+    weight_bits: int = 0
+    """Bit slicing: bits of a weight, sign included, cut into several cells; 0 = one analog cell holds it all."""
+    cell_bits: int = 0
+    """Bit slicing: bits one cell holds."""
+    stuck_off: float = 0.0
+    """Share of the devices whose conductance stays at zero."""
+    stuck_on: float = 0.0
+    """Share of the devices whose conductance stays at `g_max_us`."""
     drift_compensation: bool
     """Whether a global factor a tile undoes the mean drift (Joshi et al. 2020), read out without IO noise."""
     times_s: tuple[float, ...] | None = None
