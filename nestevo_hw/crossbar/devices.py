@@ -85,6 +85,25 @@ class DevicePreset:
     leaves_out: str
     """What the published device does that this preset does not model."""
 
+    def __post_init__(self) -> None:
+        if (self.weight_bits == 0) != (self.cell_bits == 0):
+            raise ConfigError("bit slicing needs both weight_bits and cell_bits")
+        if self.weight_bits and not (2 <= self.weight_bits <= 24 and 1 <= self.cell_bits < self.weight_bits):
+            raise ConfigError(
+                "need weight_bits of 2 to 24 and cell_bits of 1 to weight_bits - 1, "
+                f"got {self.weight_bits} and {self.cell_bits}"
+            )
+        if min(self.stuck_off, self.stuck_on) < 0 or self.stuck_off + self.stuck_on > 1:
+            raise ConfigError(
+                f"need shares of stuck devices of 0 or more that sum to 1 or less, got {self.stuck_off} off "
+                f"and {self.stuck_on} on"
+            )
+
+    @property
+    def digits(self) -> int:
+        """Cells that hold one weight: 1, or with bit slicing the digits of its magnitude."""
+        return -(-(self.weight_bits - 1) // self.cell_bits) if self.weight_bits else 1
+
     def check_time(self, seconds: float) -> None:
         """Refuse a time after programming for which the device has no model.
 

@@ -1,6 +1,6 @@
-"""What stands in a model for a layer on the crossbar: aihwkit's own tiles, or the same in native operations.
+"""What stands in a model for a layer on the crossbar, computed by native operations.
 
-Both keep the bias as an ordinary parameter called `bias`: the digital part of a state dict keeps its names.
+The bias stays an ordinary parameter called `bias`: the digital part of a state dict keeps its names.
 """
 
 import copy
@@ -14,8 +14,8 @@ from nestevo_hw.crossbar.devices import ConverterModel
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.placement import explicit_padding, pair
 from nestevo_hw.crossbar.tiles import LayerTiles
+from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, loss, seen_from_column_end
 from nestevo_hw.errors import MappingError
-from nestevo_hw.seeding import seeded
 
 
 def plain_layer(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> nn.Conv2d | nn.Linear:
@@ -27,25 +27,29 @@ def plain_layer(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> nn.Conv2d | nn.
 
 
 class CrossbarLayer(nn.Module):
-    """Common to both: the geometry of the digital layer, its bias, and noise that can be started again."""
+    """What all simulations share: the geometry of the digital layer, its bias, and noise that can be restarted."""
 
     bias: nn.Parameter | None
 
-    def __init__(self, name: str, layer: nn.Conv2d | nn.Linear) -> None:
+    def __init__(self, tiles: LayerTiles, layer: nn.Conv2d | nn.Linear) -> None:
         super().__init__()
-        self.name = name
+        self.name, self._digits = tiles.name, tiles.preset.digits
         self.weight_shape = tuple(layer.weight.shape)
         self.convolution: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None
         if isinstance(layer, nn.Conv2d):
             padding = explicit_padding(layer)
             if padding is None:
-                raise MappingError(f"{name}: padding='same' is uneven for this kernel")
+                raise MappingError(f"{self.name}: padding='same' is uneven for this kernel")
             self.convolution = (pair(layer.stride), padding, pair(layer.dilation))
         bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
         self.register_parameter("bias", bias)
         self.restart_noise(0)
         self.input_range: float | None = None
         """Full scale of the DAC in units of the layer's input; None before calibration."""
+
+    def install(self, tiles: LayerTiles) -> None:
+        """Take over the present conductances of the tiles."""
+        raise NotImplementedError
 
     def restart_noise(self, seed: int) -> None:
         """Draw the noise of the next calls as if no call had been made before."""
@@ -58,50 +62,31 @@ class CrossbarLayer(nn.Module):
     def _column(self, vector: Tensor) -> Tensor:
         return vector.view(-1, 1, 1) if self.convolution else vector
 
+    def _outputs(self, columns: Tensor) -> Tensor:
+        """Add the digits of each output: (..., digits * outputs, ...) to (..., outputs, ...)."""
+        if self._digits == 1:
+            return columns
+        dim = columns.ndim - (3 if self.convolution else 1)
+        return torch.sum(columns.unflatten(dim, (self._digits, -1)), dim)
+
+    def _with_bias(self, y: Tensor) -> Tensor:
+        return y if self.bias is None else y.add_(self._column(self.bias))
+
     def _require_range(self) -> float:
         if self.input_range is None:
             raise MappingError(f"{self.name} has no input range; call calibrate() with frames that reach this layer")
         return self.input_range
 
 
-class ReferenceLayer(CrossbarLayer):
-    """aihwkit's torch tile itself: slow, and the oracle of the other backends."""
-
-    def __init__(self, tiles: LayerTiles, layer: nn.Conv2d | nn.Linear) -> None:
-        super().__init__(tiles.name, layer)
-        # In a tuple, so that the tiles are no submodule: their state dict holds more than tensors.
-        self._tiles = (tiles,)
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shapes as the digital layer."""
-        (tiles,) = self._tiles
-        if tiles.preset.converters is not None:
-            self._require_range()
-        if x.numel() == 0:  # aihwkit refuses empty batches, which a detector without proposals sends
-            return self._empty(x)
-        self._calls += 1
-        with seeded(self._noise_seed, self._calls):  # aihwkit draws from torch's global generator
-            y: Tensor = tiles.analog(x)
-        return y if self.bias is None else y + self._column(self.bias)
-
-    def _empty(self, x: Tensor) -> Tensor:
-        weight = x.new_empty(self.weight_shape)
-        if self.convolution is None:
-            return F.linear(x, weight)
-        stride, padding, dilation = self.convolution
-        return F.conv2d(x, weight, None, stride, padding, dilation)
-
-
 class FusedLayer(CrossbarLayer):
     """Converters and noise as native operations: the input is quantised once for all tiles of the layer.
 
-    Per input slice s and output o, with DAC codes c, conductances w and output noise n (aihwkit's order):
-    y_o = bias_o + sum_s scale_so * adc_step * clamp(round((sum_k c_k * dac_step * w_ok + n) / adc_step)).
+    Per input slice s and column o, with DAC codes c, conductances w, IR drop d and noise n (aihwkit's order):
+    y_o = bias_o + sum_s scale_so * adc_step * clamp(round((sum_k c_k * dac_step * w_ok - d_o + n_o) / adc_step)).
     """
 
     def __init__(self, tiles: LayerTiles, layer: nn.Conv2d | nn.Linear, converters: ConverterModel) -> None:
-        super().__init__(tiles.name, layer)
+        super().__init__(tiles, layer)
         self._converters = converters
         self._dac_step = 2.0 * converters.step(converters.dac_bits) if converters.dac_bits else 1.0
         bound = converters.output_bound
@@ -113,18 +98,37 @@ class FusedLayer(CrossbarLayer):
     def install(self, tiles: LayerTiles) -> None:
         """Take over the present conductances of the tiles."""
         kernel = self.weight_shape[2] * self.weight_shape[3] if self.convolution else 1
+        io = self._converters
         self._channels = []
         for index, part in enumerate(tiles.slices()):
             rows = part.weight.shape[1]
             first, last = part.start // kernel, -(-(part.start + rows) // kernel)
-            before = part.start - first * kernel
-            after = last * kernel - part.start - rows
-            # A tile border may cut a channel's kernel in two; the other part's cells are zero here.
-            weight = F.pad(part.weight * (self._dac_step / self._adc_step), (before, after))
-            shape = (self.weight_shape[0], last - first, *self.weight_shape[2:])
-            self._set(f"weight_{index}", weight.reshape(shape))
-            self._set(f"scale_{index}", self._column(part.scale * self._adc_step).contiguous())
+            before, after = part.start - first * kernel, last * kernel - part.start - rows
+            shape = (len(part.weight), last - first, *self.weight_shape[2:])
             self._channels.append((first, last - first))
+
+            def place(name: str, weight: Tensor, edges: tuple[int, int], shape: tuple[int, ...]) -> None:
+                # A tile border may cut a channel's kernel in two; the other part's cells are zero here.
+                self._set(name, F.pad(weight, edges).reshape(shape))
+
+            edges = (before, after)
+            place(f"weight_{index}", part.weight * (self._dac_step / self._adc_step), edges, shape)
+            self._set(f"scale_{index}", self._column(part.scale * self._adc_step).contiguous())
+            if io.read_noise and io.read_noise_law == "pcm":
+                place(f"variance_{index}", part.weight.abs() * self._read_variance, edges, shape)
+            if io.read_noise and io.read_noise_law == "constant":
+                same = part.weight.new_full((1, rows), self._read_variance)
+                place(f"variance_{index}", same, edges, (1, *shape[1:]))
+            if io.ir_drop:
+                current = part.weight.abs() * (self._dac_step * rows / WIRE_TO_CELL_CONDUCTANCE)
+                place(f"current_{index}", current, edges, shape)
+                lost = part.weight * (seen_from_column_end(rows).to(part.weight) * io.ir_drop)
+                place(f"lost_{index}", lost * (self._dac_step / self._adc_step), edges, shape)
+
+    @property
+    def _read_variance(self) -> float:
+        """Variance of the read noise in ADC codes, for one DAC code on a cell at full scale."""
+        return (self._converters.read_noise * self._dac_step / self._adc_step) ** 2
 
     def _set(self, name: str, value: Tensor) -> None:
         present = getattr(self, name, None)
@@ -143,34 +147,45 @@ class FusedLayer(CrossbarLayer):
             total = codes.mul_(scale) if total is None else total.addcmul_(codes, scale)
         if total is None:
             raise MappingError(f"{self.name} has no tiles")
-        return total if self.bias is None else total.add_(self._column(self.bias))
+        return self._with_bias(self._outputs(total))
 
     def output_codes(self, x: Tensor) -> Iterator[Tensor]:
-        """ADC codes of one input slice after the other, each in the shape of the layer's output."""
+        """ADC codes of one input slice after the other, (..., columns, ...) in the shape of the layer's output."""
         codes = self._input_codes(x, self._require_range())
-        for index in range(len(self._channels)):
-            yield self._convert(self._product(codes, index))
+        for index, (first, count) in enumerate(self._channels):
+            inputs = codes.narrow(-3 if self.convolution else -1, first, count)
+            y = self._product(inputs, f"weight_{index}")
+            if self._converters.ir_drop:
+                current = self._product(inputs.abs(), f"current_{index}")
+                y -= loss(current) * self._product(inputs, f"lost_{index}")
+            yield self._convert(y, self._noise_deviation(inputs, index))
 
     def _input_codes(self, x: Tensor, full_scale: float) -> Tensor:
         # The same sequence of float operations as aihwkit's, so that no DAC code differs from the tile's.
         codes = x.clamp(-full_scale, full_scale).div_(full_scale)
         return codes.div_(self._dac_step).round_() if self._converters.dac_bits else codes
 
-    def _product(self, codes: Tensor, index: int) -> Tensor:
-        first, count = self._channels[index]
-        weight: Tensor = getattr(self, f"weight_{index}")
+    def _product(self, codes: Tensor, name: str) -> Tensor:
+        weight: Tensor = getattr(self, name)
         if self.convolution is None:
-            return F.linear(codes.narrow(-1, first, count), weight)
+            return F.linear(codes, weight)
         stride, padding, dilation = self.convolution
-        return F.conv2d(codes.narrow(-3, first, count), weight, None, stride, padding, dilation)
+        return F.conv2d(codes, weight, None, stride, padding, dilation)
 
-    def _convert(self, y: Tensor) -> Tensor:
-        if not self._converters.output_noise:
+    def _noise_deviation(self, inputs: Tensor, index: int) -> float | Tensor:
+        """Standard deviation of all noise before the ADC, in its codes; independent sources add their variances."""
+        sigma = self._converters.output_noise / self._adc_step
+        if not self._converters.read_noise:
+            return sigma
+        variance = self._product(inputs.square(), f"variance_{index}")
+        return variance.add_(sigma * sigma).clamp_(min=0.0).sqrt_()
+
+    def _convert(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        if isinstance(sigma, float) and not sigma:
             return self._round_and_clip_(y)
         y = y.contiguous()
-        sigma = self._converters.output_noise / self._adc_step
-        for part, noise in self._noise.parts(y):
-            self._round_and_clip_(part.add_(noise, alpha=sigma))
+        for part in self._noise.add_scaled(y, sigma):
+            self._round_and_clip_(part)
         return y
 
     def _round_and_clip_(self, y: Tensor) -> Tensor:

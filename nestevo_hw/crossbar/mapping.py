@@ -120,6 +120,8 @@ class MappingReport:
     device: str
     tile: Tile
     layers: tuple[LayerMapping, ...]
+    digits: int = 1
+    """Cells that hold one weight."""
     backend: str = "none"
     """How the crossbar is simulated: fold, fused or reference; none if only counted."""
     backend_reason: str = "tiles counted only, nothing programmed"
@@ -141,7 +143,7 @@ class MappingReport:
             analog_layers=len(analog),
             digital_layers=len(self.layers) - len(analog),
             tiles=tiles,
-            utilisation=weights / (tiles * rows_columns) if tiles else 0.0,
+            utilisation=weights * self.digits / (tiles * rows_columns) if tiles else 0.0,
             analog_weight_share=weights / everything if everything else 0.0,
             weight_error=math.sqrt(sum(squares) / weights) if len(squares) == len(analog) > 0 else None,
         )
@@ -156,6 +158,7 @@ class MappingReport:
         return {
             "device": self.device,
             "tile": list(self.tile),
+            "cells_per_weight": self.digits,
             "backend": self.backend,
             "backend_reason": self.backend_reason,
             "layers": [layer.document() for layer in self.layers],
@@ -164,7 +167,12 @@ class MappingReport:
 
 
 def map_model(
-    model: nn.Module, tile: int | Tile = 256, *, keep_digital: Sequence[str] = (), device: str = "none"
+    model: nn.Module,
+    tile: int | Tile = 256,
+    *,
+    keep_digital: Sequence[str] = (),
+    device: str = "none",
+    digits: int = 1,
 ) -> MappingReport:
     """Place every layer of `model`, without converting or programming anything.
 
@@ -173,6 +181,7 @@ def map_model(
         tile: rows and columns of a tile, or one number for both.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
         device: name for the report.
+        digits: columns that hold one output, more than one with bit slicing (`DevicePreset.digits`).
 
     Raises:
         ConfigError: a name of `keep_digital` does not exist, or the tile size is impossible.
@@ -186,8 +195,10 @@ def map_model(
             close = difflib.get_close_matches(name, sorted(names), 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"keep_digital names {name!r}, which the model does not have{hint}")
-    layers = tuple(_place(module, aliases, rows_columns, keep_digital, model) for module, aliases in _weighted(model))
-    report = MappingReport(device=device, tile=rows_columns, layers=layers)
+    layers = tuple(
+        _place(module, aliases, rows_columns, keep_digital, model, digits) for module, aliases in _weighted(model)
+    )
+    report = MappingReport(device=device, tile=rows_columns, layers=layers, digits=digits)
     if not report.analog:
         raise MappingError(
             "no layer of the model can be placed on the crossbar: "
@@ -217,7 +228,12 @@ def _matrices(module: nn.Module) -> list[torch.Tensor]:
 
 
 def _place(
-    module: nn.Module, aliases: tuple[str, ...], tile: Tile, keep_digital: Sequence[str], model: nn.Module
+    module: nn.Module,
+    aliases: tuple[str, ...],
+    tile: Tile,
+    keep_digital: Sequence[str],
+    model: nn.Module,
+    digits: int,
 ) -> LayerMapping:
     matrices = _matrices(module)
     weight = max(matrices, key=torch.Tensor.numel)
@@ -228,7 +244,7 @@ def _place(
             shape=tuple(weight.shape), parameters=sum(m.numel() for m in matrices), aliases=aliases[1:],
         )  # fmt: skip
     inputs, outputs = weight[0].numel(), weight.shape[0]
-    rows, columns = split_sizes(inputs, tile[0]), split_sizes(outputs, tile[1])
+    rows, columns = split_sizes(inputs, tile[0]), split_sizes(outputs * digits, tile[1])
     shared = f"; used under {len(aliases)} names, mapped once" if len(aliases) > 1 else ""
     return LayerMapping(
         name=aliases[0],
@@ -239,7 +255,7 @@ def _place(
         parameters=weight.numel(),
         row_splits=rows,
         column_splits=columns,
-        utilisation=weight.numel() / (len(rows) * len(columns) * tile[0] * tile[1]),
+        utilisation=weight.numel() * digits / (len(rows) * len(columns) * tile[0] * tile[1]),
         aliases=aliases[1:],
     )
 

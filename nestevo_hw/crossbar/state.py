@@ -17,7 +17,7 @@ from nestevo_hw.crossbar.mapping import Tile
 from nestevo_hw.errors import InputError, MappingError
 from nestevo_hw.files import replacing
 
-FORMAT = "nestevo-hw-analog-teacher-1"
+FORMAT = "nestevo-hw-analog-teacher-2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

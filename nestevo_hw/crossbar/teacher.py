@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from nestevo_hw.crossbar import state as state_file
 from nestevo_hw.crossbar.calibration import observe_inputs
 from nestevo_hw.crossbar.devices import DevicePreset, find_preset
-from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, ReferenceLayer, plain_layer
+from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, plain_layer
 from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model, tile_size
 from nestevo_hw.crossbar.placement import check_weights
+from nestevo_hw.crossbar.reference import ReferenceLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
 from nestevo_hw.errors import ConfigError, MappingError
 from nestevo_hw.seeding import derive_seed
@@ -63,7 +64,9 @@ class AnalogTeacher:
     ) -> None:
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
         self.programmed = False
-        self.report = map_model(model, tile, keep_digital=keep_digital, device=self.preset.name)
+        self.report = map_model(
+            model, tile, keep_digital=keep_digital, device=self.preset.name, digits=self.preset.digits
+        )
         self.backend, why = choose_backend(self.preset, backend)
         self.report = replace(self.report, backend=self.backend, backend_reason=why)
         self._digital_layers: dict[str, Any] = {
@@ -210,20 +213,18 @@ class AnalogTeacher:
         """Take the tiles' state over into the module and start the converters' noise again."""
         for name, layer in self._layers.items():
             tiles = self._tiles[name]
-            if isinstance(layer, FusedLayer):
+            if isinstance(layer, CrossbarLayer):
                 layer.install(tiles)
-            elif not isinstance(layer, CrossbarLayer):
+                layer.restart_noise(derive_seed(self.seed, "io", name, self.generation, repr(self.age_s)))
+            else:
                 with torch.no_grad():
                     weight: Tensor = layer.get_parameter("weight")
                     weight.copy_(tiles.effective_weight().reshape(weight.shape))
-            if isinstance(layer, CrossbarLayer):
-                layer.restart_noise(derive_seed(self.seed, "io", name, self.generation, repr(self.age_s)))
 
     def _set_input_range(self, name: str, full_scale: float) -> None:
         layer = self._layers[name]
         if isinstance(layer, CrossbarLayer):
             layer.input_range = full_scale
-            self._tiles[name].set_input_range(full_scale)
 
     def _twin(self) -> tuple[nn.Module, dict[str, nn.Module]]:
         plain: dict[str, nn.Module] = {}
@@ -263,6 +264,12 @@ def choose_backend(preset: DevicePreset, backend: Backend) -> tuple[Chosen, str]
     perfect = preset.converters is None
     # Overlapping patches of a convolution see independent input noise, so one quantised map cannot carry it.
     input_noise = preset.converters is not None and preset.converters.input_noise > 0
+    # aihwkit's torch tile refuses both.
+    within = preset.converters is not None and (preset.converters.read_noise > 0 or preset.converters.ir_drop > 0)
+    if input_noise and within:
+        raise ConfigError(
+            "no backend simulates input noise together with read noise or IR drop; sweep them one at a time"
+        )
     match backend:
         case "auto" if perfect:
             return "fold", "perfect input and output: only the weights carry errors"
@@ -279,6 +286,10 @@ def choose_backend(preset: DevicePreset, backend: Backend) -> tuple[Chosen, str]
             raise ConfigError(f"backend fused needs converters, but device {preset.name} has none; use fold")
         case "fused" if input_noise:
             raise ConfigError(f"backend fused has no input noise, but device {preset.name} has; use reference")
+        case "reference" if within:
+            raise ConfigError(
+                f"backend reference has no read noise and no IR drop, but device {preset.name} has; use fused"
+            )
         case "fold" | "fused" | "reference":
             return backend, "as asked"
     raise ConfigError(f"unknown backend {backend!r}; choose from auto, fold, fused, reference")

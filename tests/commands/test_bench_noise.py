@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from nestevo_hw.commands.bench_noise import bench_noise
-from nestevo_hw.crossbar.fidelity import normalise_statistics
 from nestevo_hw.models.checkpoint import DetectorSpec, save_detector
 from nestevo_hw.models.zoo import example_inputs
+from nestevo_hw.robustness.fidelity import normalise_statistics
 from nestevo_hw.streams.synthetic import CLASSES
 
 NET = """

@@ -1,16 +1,24 @@
 """Fold and fused against aihwkit's own torch tile, layer by layer."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
+from aihwkit.nn import AnalogLinear
+from aihwkit.simulator.configs import InferenceRPUConfig
+from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType, WeightNoiseType
+from aihwkit.simulator.parameters.io import IOParameters
+from aihwkit.simulator.parameters.mapping import MappingParameter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
-from nestevo_hw.crossbar.layers import FusedLayer, ReferenceLayer, plain_layer
+from nestevo_hw.crossbar.layers import FusedLayer, plain_layer
+from nestevo_hw.crossbar.placement import explicit_padding
+from nestevo_hw.crossbar.reference import ReferenceLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
 from nestevo_hw.errors import MappingError
 
@@ -18,8 +26,15 @@ QUIET = ConverterModel(output_noise=0.0)
 """Converters without noise, so that two backends can be compared code by code."""
 
 
-def _preset(converters: ConverterModel | None) -> DevicePreset:
-    return replace(find_preset("pcm"), converters=converters)
+PCM = find_preset("pcm")
+DEVICES = (
+    PCM, replace(PCM, pairs=2), find_preset("hermes"), find_preset("reram-cmo"),
+    replace(PCM, weight_bits=6, cell_bits=2), replace(PCM, stuck_off=0.05, stuck_on=0.02),
+)  # fmt: skip
+
+
+def _preset(converters: ConverterModel | None, device: DevicePreset = PCM) -> DevicePreset:
+    return replace(device, converters=converters)
 
 
 @st.composite
@@ -47,10 +62,12 @@ def _aged(layer: nn.Conv2d | nn.Linear, preset: DevicePreset, tile: tuple[int, i
 
 
 @settings(max_examples=40, deadline=None)
-@given(_cases())
-def test_fold_equals_the_tile(case: tuple[nn.Conv2d | nn.Linear, Tensor, tuple[int, int]]) -> None:
+@given(_cases(), st.sampled_from(DEVICES))
+def test_fold_equals_the_tile(
+    case: tuple[nn.Conv2d | nn.Linear, Tensor, tuple[int, int]], device: DevicePreset
+) -> None:
     layer, x, tile = case
-    tiles = _aged(layer, _preset(None), tile)
+    tiles = _aged(layer, _preset(None, device), tile)
     expected = ReferenceLayer(tiles, layer)(x)
     got = plain_layer(layer, tiles.effective_weight())(x)
     assert torch.linalg.vector_norm(got - expected) <= 1e-5 * torch.linalg.vector_norm(expected)
@@ -58,26 +75,29 @@ def test_fold_equals_the_tile(case: tuple[nn.Conv2d | nn.Linear, Tensor, tuple[i
 
 def _reference_codes(tiles: LayerTiles, layer: nn.Conv2d | nn.Linear, x: Tensor, full_scale: float) -> Tensor:
     """ADC codes of aihwkit's tiles, (slices, ..., outputs): their outputs without the digital scales."""
+    reference = ReferenceLayer(tiles, layer)
     if isinstance(layer, nn.Conv2d):
-        reference = tiles.analog
-        x = F.unfold(x, layer.kernel_size, layer.dilation, reference.padding, layer.stride).transpose(1, 2)
+        padding = explicit_padding(layer)
+        assert padding is not None
+        x = F.unfold(x, layer.kernel_size, layer.dilation, padding, layer.stride).transpose(1, 2)
     step = 2.0 * QUIET.output_bound * QUIET.step(QUIET.adc_bits)
     codes = []
-    for part, rows, row in zip(tiles.slices(), x.split(tiles.row_splits, dim=-1), tiles._grid, strict=True):
+    for part, rows, row in zip(tiles.slices(), x.split(tiles.row_splits, dim=-1), reference.grid, strict=True):
+        for tile in row:
+            tile.set_input_range(full_scale)
         y = torch.cat([tile(rows) for tile in row], dim=-1)
         codes.append(y / (part.scale * full_scale * step))
     return torch.stack(codes)
 
 
 @settings(max_examples=40, deadline=None)
-@given(_cases())
+@given(_cases(), st.sampled_from(DEVICES))
 def test_fused_puts_out_the_codes_of_the_tile(
-    case: tuple[nn.Conv2d | nn.Linear, Tensor, tuple[int, int]],
+    case: tuple[nn.Conv2d | nn.Linear, Tensor, tuple[int, int]], device: DevicePreset
 ) -> None:
     layer, x, tile = case
-    tiles = _aged(layer, _preset(QUIET), tile)
+    tiles = _aged(layer, _preset(QUIET, device), tile)
     full_scale = float(x.abs().quantile(0.99))  # some inputs clip
-    tiles.set_input_range(full_scale)
     fused = FusedLayer(tiles, layer, QUIET)
     fused.input_range = full_scale
     expected = _reference_codes(tiles, layer, x, full_scale)
@@ -99,7 +119,6 @@ def test_fused_equals_the_tile_at_other_resolutions(bits: tuple[int, int]) -> No
     converters = ConverterModel(dac_bits=bits[0], adc_bits=bits[1], output_noise=0.0)
     layer, x = nn.Linear(70, 30), torch.randn(200, 70)
     tiles = _aged(layer, _preset(converters), (40, 20))
-    tiles.set_input_range(2.0)
     reference, fused = ReferenceLayer(tiles, layer), FusedLayer(tiles, layer, converters)
     reference.input_range = fused.input_range = 2.0
     difference = (reference(x) - fused(x)).abs()
@@ -128,12 +147,77 @@ def test_input_noise_has_the_stated_deviation() -> None:
     torch.manual_seed(0)
     layer, x = nn.Linear(32, 1, bias=False), torch.rand(20_000, 32)
     tiles = _aged(layer, _preset(noisy), (32, 16))
-    tiles.set_input_range(1.0)
     reference, weight = ReferenceLayer(tiles, layer), tiles.effective_weight()
     reference.input_range = 1.0
     error = (reference(x) - F.linear(x, weight)).flatten()
     sigma = 0.02 * float(torch.linalg.vector_norm(weight))
     assert error.std().item() == pytest.approx(sigma, abs=4 * sigma / (2 * error.numel()) ** 0.5)
+
+
+def _cpp_tile(tiles: LayerTiles, forward: IOParameters) -> AnalogLinear:
+    """aihwkit's C++ tile with the conductances of a single tile."""
+    config = InferenceRPUConfig(forward=forward, mapping=MappingParameter(weight_scaling_omega=0.0))
+    columns, rows = tiles.weight.shape
+    linear = AnalogLinear(rows, columns, bias=False, rpu_config=config).eval()
+    linear.set_weights(tiles.weight)
+    return linear
+
+
+@pytest.mark.parametrize("strength", [1.0, 400.0])
+def test_ir_drop_is_that_of_the_cpp_tile(strength: float) -> None:
+    torch.manual_seed(0)
+    converters = ConverterModel(dac_bits=0, adc_bits=0, output_noise=0.0, output_bound=1e6, ir_drop=strength)
+    layer, x = nn.Linear(200, 30, bias=False), 2.0 * torch.rand(64, 200) - 1.0
+    tiles = _aged(layer, _preset(converters), (256, 64))
+    fused = FusedLayer(tiles, layer, converters)
+    fused.input_range = 1.0
+    io = IOParameters(inp_res=-1, out_res=-1, out_noise=0.0, out_bound=0.0, inp_bound=1.0, ir_drop=strength,
+                      noise_management=NoiseManagementType.NONE, bound_management=BoundManagementType.NONE)  # fmt: skip
+    expected = _cpp_tile(tiles, io)(x).detach()
+    (part,) = tiles.slices()
+    got = fused(x) / part.scale
+    assert torch.allclose(got, expected, rtol=0.0, atol=1e-6 * float(expected.abs().max()) + 1e-6)
+    without = F.linear(x, part.weight)
+    assert (got - without).abs().max() > 1e-4 * strength * without.abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("law", "theirs"), [("constant", WeightNoiseType.ADDITIVE_CONSTANT), ("pcm", WeightNoiseType.PCM_READ)]
+)
+def test_read_noise_has_the_deviation_of_the_cpp_tile(law: Literal["constant", "pcm"], theirs: WeightNoiseType) -> None:
+    torch.manual_seed(0)
+    sigma = 0.05
+    converters = ConverterModel(
+        dac_bits=0, adc_bits=0, output_noise=0.0, output_bound=1e6, read_noise=sigma, read_noise_law=law
+    )
+    layer, x = nn.Linear(60, 8, bias=False), torch.rand(1, 60).expand(20_000, 60)
+    tiles = _aged(layer, _preset(converters), (64, 64))
+    fused = FusedLayer(tiles, layer, converters)
+    fused.input_range = 1.0
+    (part,) = tiles.slices()
+    error = fused(x) / part.scale - F.linear(x, part.weight)
+    io = IOParameters(inp_res=-1, out_res=-1, out_noise=0.0, out_bound=0.0, w_noise=sigma, w_noise_type=theirs,
+                      noise_management=NoiseManagementType.NONE, bound_management=BoundManagementType.NONE)  # fmt: skip
+    expected = (_cpp_tile(tiles, io)(x) - F.linear(x, part.weight)).std(0)
+    tolerance = 5 * expected * (1 / (2 * len(x))) ** 0.5 * 2**0.5  # both are estimates
+    assert bool(((error.std(0) - expected).abs() < tolerance).all())
+    power = x[0].square() @ (torch.ones_like(part.weight.T) if law == "constant" else part.weight.abs().T)
+    assert torch.allclose(error.std(0), sigma * power.sqrt(), rtol=5 / (2 * len(x)) ** 0.5)
+
+
+def test_read_noise_and_ir_drop_of_a_convolution_are_those_of_its_patches() -> None:
+    torch.manual_seed(0)
+    converters = ConverterModel(dac_bits=0, adc_bits=0, output_noise=0.0, output_bound=1e6, ir_drop=300.0)
+    conv, x = nn.Conv2d(7, 9, 3, stride=2, padding=1, bias=False), torch.rand(2, 7, 9, 8)
+    linear = nn.Linear(63, 9, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(conv.weight.flatten(1))
+    outputs = []
+    for layer, inputs in ((conv, x), (linear, F.unfold(x, 3, padding=1, stride=2).transpose(1, 2))):
+        fused = FusedLayer(_aged(layer, _preset(converters), (25, 5)), layer, converters)
+        fused.input_range = 1.0
+        outputs.append(fused(inputs))
+    assert torch.allclose(outputs[0].flatten(2).transpose(1, 2), outputs[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [ReferenceLayer, FusedLayer])
@@ -142,7 +226,6 @@ def test_noise_repeats_after_a_restart_and_differs_between_calls(kind: type) -> 
     converters = ConverterModel()
     layer, x = nn.Linear(20, 10), torch.rand(4, 20)
     tiles = _aged(layer, _preset(converters), (32, 32))
-    tiles.set_input_range(1.0)
     noisy = kind(tiles, layer, converters) if kind is FusedLayer else kind(tiles, layer)
     noisy.input_range = 1.0
     noisy.restart_noise(7)

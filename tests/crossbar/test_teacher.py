@@ -279,6 +279,15 @@ def test_backends_are_chosen_and_refused_with_a_reason() -> None:
         AnalogTeacher(model, device="pcm", backend="fold")
     with pytest.raises(ConfigError, match="fused needs converters"):
         AnalogTeacher(model, device="ideal", backend="fused")
+    for effect in ("read_noise", "ir_drop"):
+        within = replace(input_noise, converters=ConverterModel(**{effect: 0.02}))
+        assert AnalogTeacher(_small(), device=within).backend == "fused"
+        with pytest.raises(ConfigError, match="reference has no read noise and no IR drop"):
+            AnalogTeacher(_small(), device=within, backend="reference")
+        with pytest.raises(ConfigError, match="no backend simulates input noise together"):
+            AnalogTeacher(
+                _small(), device=replace(within, converters=ConverterModel(input_noise=0.1, **{effect: 0.02}))
+            )
     with pytest.raises(ConfigError, match="unknown backend 'cuda'"):
         AnalogTeacher(model, backend="cuda")  # type: ignore[arg-type]
 
@@ -356,8 +365,8 @@ def test_the_file_is_plain_tensors_and_json(tmp_path: Path) -> None:
     assert (header["seed"], header["preset"]["name"], header["keep_digital"]) == (4, "pcm", ["head"])
     assert {
         "tiles/conv/target",
-        "tiles/conv/0.0.programmed",
-        "tiles/conv/0.0.drift",
+        "tiles/conv/programmed",
+        "tiles/conv/drift",
         "input_range/conv",
     } <= keys
     assert "digital/head.weight" in keys

@@ -8,11 +8,10 @@ import torch
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.crossbar.bench import Evaluate
-from nestevo_hw.crossbar.fidelity import map50_vs_digital, normalise_statistics, top1_agreement
 from nestevo_hw.errors import InputError
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.zoo import Task, ZooModel, example_inputs
+from nestevo_hw.robustness.fidelity import Measure, map_vs_digital, normalise_statistics, top1_agreement
 from nestevo_hw.seeding import derive_seed
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
@@ -22,6 +21,8 @@ from nestevo_hw.tasks.metrics import mean_average_precision
 
 CONDITIONS = {"day": None, "night": DriftSegment(start=0, kind="night", strength=0.6)}
 """Variants of the embedded frames: the familiar condition and a drifted one."""
+DETECTION_METRICS = ("map50", "map75", "map")
+"""Mean average precision at IoU 0.50, at 0.75, and its mean over 0.50 to 0.95."""
 SPACING = 20
 """Frames of a stream between two that are scored, so that traffic has moved on."""
 _BATCH = 8
@@ -32,20 +33,33 @@ class BenchTask:
     """How a model is scored."""
 
     task: Task
-    metric: str
-    """map50, or map50_vs_digital and top1_agreement, which compare with the digital model only."""
-    evaluate: Evaluate
+    metrics: tuple[str, ...]
+    """map50, map75 and map, or map50_vs_digital and so on, or top1_agreement; the last two compare with the
+    digital model only. The first is the headline."""
+    measure: Measure
+    """Scores a model, by scene and metric."""
     calibration: tuple[Any, ...]
     """In-domain batches for the input ranges, other frames than the scored ones."""
     note: str
     """For people to read: what was scored on what."""
+    labelled: bool
+    """Whether the frames have truth: accuracy, not agreement."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the headline metric."""
+        return self.metrics[0]
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Headline score of a model, by scene."""
+        return {scene: scores[self.metric] for scene, scores in self.measure(model).items()}
 
 
 def prepare_task(chosen: ZooModel, *, frames: int, seed: int) -> BenchTask:
     """The metric that fits a model.
 
     Args:
-        chosen: a trained detector of the embedded classes is scored by mAP@0.50 on rendered frames; any
+        chosen: a trained detector of the embedded classes is scored by mAP on rendered frames; any
             other model by agreement with itself. BatchNorm of one with random weights is re-estimated.
         frames: frames to score on, for each condition.
         seed: of the frames.
@@ -53,7 +67,7 @@ def prepare_task(chosen: ZooModel, *, frames: int, seed: int) -> BenchTask:
     Raises:
         InputError: the model takes or returns something unexpected.
     """
-    if chosen.trained and _detects_embedded_classes(chosen.model):
+    if chosen.trained and detects_embedded_classes(chosen.model):
         return _embedded_task(frames, seed)
     batches = [
         example_inputs(chosen.model, count=min(_BATCH, frames - start), seed=derive_seed(seed, "score", start))
@@ -72,16 +86,19 @@ def prepare_task(chosen: ZooModel, *, frames: int, seed: int) -> BenchTask:
 
 def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple[Any, ...], frames: int) -> BenchTask:
     detection = chosen.task == "detection"
+    agreement = ("map50_vs_digital", "map75_vs_digital", "map_vs_digital") if detection else ("top1_agreement",)
     return BenchTask(
         task=chosen.task,
-        metric="map50_vs_digital" if detection else "top1_agreement",
-        evaluate=(map50_vs_digital if detection else top1_agreement)(chosen.model, batches),
+        metrics=agreement,
+        measure=(map_vs_digital if detection else top1_agreement)(chosen.model, batches),
         calibration=calibration,
         note=f"agreement with the digital model on {frames} made-up images; fidelity, not accuracy",
+        labelled=False,
     )
 
 
-def _detects_embedded_classes(model: nn.Module) -> bool:
+def detects_embedded_classes(model: nn.Module) -> bool:
+    """Whether the model is a detector of the embedded streams' classes, for frames of their size."""
     return (
         isinstance(model, FasterRCNN)
         and model.roi_heads.box_predictor.cls_score.out_features == len(CLASSES) + 1
@@ -91,17 +108,23 @@ def _detects_embedded_classes(model: nn.Module) -> bool:
 
 def _embedded_task(frames: int, seed: int) -> BenchTask:
     scored = {name: _frames(seed, segment, 0, frames) for name, segment in CONDITIONS.items()}
+    for name, batch in scored.items():
+        if not any(len(a.labels) for a in batch.truth or ()):
+            raise InputError(
+                f"no object in the {frames} frames by {name}, so there is nothing to score; use more frames"
+            )
     familiar = _frames(seed, None, frames * SPACING, 4 * _BATCH)
 
-    def evaluate(candidate: nn.Module) -> dict[str, float]:
-        return {name: _map50(candidate, batch) for name, batch in scored.items()}
+    def measure(candidate: nn.Module) -> dict[str, dict[str, float]]:
+        return {name: score_detector(candidate, batch) for name, batch in scored.items()}
 
     return BenchTask(
         task="detection",
-        metric="map50",
-        evaluate=evaluate,
+        metrics=DETECTION_METRICS,
+        measure=measure,
         calibration=tuple(as_list(chunk) for chunk in torch.split(familiar.images, _BATCH)),
         note=f"mAP@0.50 on {frames} rendered frames each by day and by night; input ranges from frames by day",
+        labelled=True,
     )
 
 
@@ -111,10 +134,16 @@ def _frames(seed: int, segment: DriftSegment | None, start: int, count: int) -> 
     return stream.read(range(start, start + count * SPACING, SPACING))
 
 
-def _map50(model: nn.Module, frames: FrameBatch) -> float:
+def score_detector(model: nn.Module, frames: FrameBatch) -> dict[str, float]:
+    """Mean average precision of a detector on labelled frames, by metric.
+
+    Raises:
+        InputError: it is no Faster R-CNN, or the frames have no labels.
+    """
     if not isinstance(model, FasterRCNN) or frames.truth is None:
         raise InputError("the embedded frames score Faster R-CNN detectors only")
-    return mean_average_precision(predict(model, frames.images), frames.truth, len(CLASSES)).map50
+    score = mean_average_precision(predict(model, frames.images), frames.truth, len(CLASSES))
+    return {"map50": score.map50, "map75": score.map75, "map": score.map}
 
 
 def _shape(batch: Any) -> tuple[int, ...]:  # noqa: ANN401 - what the model takes

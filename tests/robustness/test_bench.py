@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor, nn
 
-from nestevo_hw.crossbar.bench import (
+from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
+from nestevo_hw.robustness.bench import (
     Hardware,
     sweep_converters,
     sweep_time,
     sweep_weight_noise,
 )
-from nestevo_hw.crossbar.devices import find_preset
-from nestevo_hw.crossbar.fidelity import map50_vs_digital, normalise_statistics, top1_agreement
-from nestevo_hw.crossbar.points import SweepPoint, student_t975, t_interval, write_csv
-from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
+from nestevo_hw.robustness.fidelity import map50_vs_digital, normalise_statistics, top1_agreement
+from nestevo_hw.robustness.points import SweepPoint, student_t975, t_interval, write_csv
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 5, 10, 11, 15, 30, 100, 1000])

@@ -1,16 +1,17 @@
 """How closely a model on the crossbar follows the digital one, for models without labelled frames."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.crossbar.bench import Evaluate
 from nestevo_hw.errors import InputError
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.metrics import mean_average_precision
 
+Measure = Callable[[nn.Module], Mapping[str, Mapping[str, float]]]
+"""Scores of a model by scene, such as day and night, and by metric, the headline first; 0 to 1 each."""
 OBJECTS_PER_FRAME = 20
 """At most so many detections of the digital model a frame, on average, count as objects."""
 
@@ -35,7 +36,7 @@ def normalise_statistics(model: nn.Module, batches: Sequence[Any]) -> None:
 
 
 @torch.no_grad()
-def top1_agreement(model: nn.Module, batches: Sequence[Tensor]) -> Evaluate:
+def top1_agreement(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
     """Share of images for which a model's first class is that of the digital `model`.
 
     Raises:
@@ -44,16 +45,16 @@ def top1_agreement(model: nn.Module, batches: Sequence[Tensor]) -> Evaluate:
     expected = [_first_class(model(batch), batch) for batch in batches]
 
     @torch.no_grad()
-    def evaluate(candidate: nn.Module) -> dict[str, float]:
+    def measure(candidate: nn.Module) -> dict[str, dict[str, float]]:
         got = [_first_class(candidate(batch), batch) for batch in batches]
-        return {"all": float((torch.cat(got) == torch.cat(expected)).float().mean())}
+        return {"all": {"top1_agreement": float((torch.cat(got) == torch.cat(expected)).float().mean())}}
 
-    return evaluate
+    return measure
 
 
 @torch.no_grad()
-def map50_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Evaluate:
-    """mAP@0.50 of a model's detections against those of the digital `model` as truth.
+def map_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Measure:
+    """Mean average precision of a model's detections against those of the digital `model` as truth.
 
     Raises:
         InputError: the digital model detects nothing in any frame.
@@ -68,11 +69,18 @@ def map50_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Evalu
     classes = int(max(annotation.labels.max() for annotation in truth if len(annotation.labels)))
 
     @torch.no_grad()
-    def evaluate(candidate: nn.Module) -> dict[str, float]:
+    def measure(candidate: nn.Module) -> dict[str, dict[str, float]]:
         found = [_known_classes(d, classes) for batch in batches for d in candidate(batch)]
-        return {"all": mean_average_precision(found, truth, classes).map50}
+        score = mean_average_precision(found, truth, classes)
+        return {
+            "all": {
+                "map50_vs_digital": score.map50,
+                "map75_vs_digital": score.map75,
+                "map_vs_digital": score.map,
+            }
+        }
 
-    return evaluate
+    return measure
 
 
 def _first_class(output: object, batch: Tensor) -> Tensor:

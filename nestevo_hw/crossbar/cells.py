@@ -1,0 +1,228 @@
+"""The cells of a tile: programming noise, drift and defects, with the statistics of aihwkit's noise models."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from aihwkit.inference.converter.conductance import NPairConductanceConverter
+from aihwkit.inference.noise.base import BaseNoiseModel
+from aihwkit.inference.noise.hermes import HermesNoiseModel
+from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
+from aihwkit.inference.noise.reram import ReRamCMONoiseModel, ReRamWan2022NoiseModel
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from nestevo_hw.crossbar.devices import DevicePreset
+from nestevo_hw.crossbar.gaussian import NoiseSource
+
+_LEVELS = 1 << 14
+"""Conductances at which a noise model is tabulated; noise changes by less than 1e-4 of itself between two."""
+
+
+class Cells(Protocol):
+    """What happens to the weights of one tile, in units of full scale, -1 to 1."""
+
+    def program(self, target: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
+        """Write (outputs, rows) weights.
+
+        Returns:
+            (outputs, rows) weights as programmed, and (devices, outputs, rows) drift coefficients, each device's
+            own until it is programmed again.
+        """
+
+    def age(self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource) -> Tensor:
+        """(outputs, rows) weights read `seconds` > 0 after programming, from what `program` returned."""
+
+
+@lru_cache(maxsize=8)
+def cells_of(preset: DevicePreset, device: torch.device) -> Cells:
+    """The fastest exact implementation for a preset."""
+    return PairedCells(preset, device) if preset.noise_model in ("pcm-like", "hermes") else OwnCells(preset)
+
+
+def noise_model(preset: DevicePreset) -> BaseNoiseModel:
+    """Statistical model of the preset's cells, as aihwkit implements it; noise-free for "none"."""
+    match preset.noise_model:
+        case "pcm-like" if preset.pairs > 1:
+            pairs = NPairConductanceConverter(f_lst=[1.0] * preset.pairs, g_max=preset.g_max_us)
+            return PCMLikeNoiseModel(g_converter=pairs)
+        case "pcm-like":
+            return PCMLikeNoiseModel(g_max=preset.g_max_us)
+        case "hermes":
+            return HermesNoiseModel(num_devices=2, g_max=preset.g_max_us)
+        case "reram-wan":
+            return ReRamWan2022NoiseModel(g_max=preset.g_max_us)
+        case "reram-cmo":
+            # A value that is not a key of aihwkit's table (0.2 or 2, in percent) is silently read as 0.2.
+            return ReRamCMONoiseModel(acceptance_range=0.2)
+        case "none":
+            return PCMLikeNoiseModel(prog_noise_scale=0.0, read_noise_scale=0.0, drift_scale=0.0)
+
+
+class draws(TorchFunctionMode):  # noqa: N801 - a context manager, like torch.no_grad
+    """Inside this context torch.randn_like returns what `source` makes of its argument.
+
+    aihwkit's noise models draw all their noise with it, from the global generator.
+    """
+
+    def __init__(self, source: Callable[[Tensor], Tensor]) -> None:
+        self._source = source
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the torch function returns
+        """Pass every other function on."""
+        return self._source(args[0]) if func is torch.randn_like else func(*args, **(kwargs or {}))
+
+
+class OwnCells:
+    """aihwkit's noise model itself, device by device."""
+
+    def __init__(self, preset: DevicePreset) -> None:
+        self._fixed_scale, self._model = preset.weight_bits > 0, noise_model(preset)
+
+    def program(self, target: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
+        """See `Cells`."""
+        devices, scaling = _conductances(self._model, target, fixed_scale=self._fixed_scale)
+        with draws(noise.like):
+            written = [self._model.apply_programming_noise_to_conductance(g) for g in devices]
+            drift = torch.stack([self._model.generate_drift_coefficients(g) for g in devices])
+        return _weights(self._model, written, scaling), drift
+
+    def age(self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource) -> Tensor:
+        """See `Cells`."""
+        devices, scaling = _conductances(self._model, programmed, fixed_scale=self._fixed_scale)
+        with draws(noise.like), warnings.catch_warnings():  # aihwkit's CMO model calls numpy.log10 on a tensor
+            warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)
+            aged = [
+                self._model.apply_drift_noise_to_conductance(g, own, seconds)
+                for g, own in zip(devices, drift, strict=True)
+            ]
+        return _weights(self._model, aged, scaling)
+
+
+class PairedCells:
+    """Differential pairs whose drift and read noise are proportional to the conductance (PCM), by table.
+
+    The device of a pair that carries nothing can neither drift nor flicker, so only the other one is aged: the
+    distribution is that of aihwkit's own tile, from fewer random numbers. What the noise model says at each
+    conductance is tabulated once, from the model itself, in units of the largest conductance.
+    """
+
+    def __init__(self, preset: DevicePreset, device: torch.device) -> None:
+        self._fixed_scale, self._pairs = preset.weight_bits > 0, preset.pairs
+        self._model, self._device = noise_model(preset), device
+        self._g = torch.linspace(0.0, preset.g_max_us, _LEVELS, dtype=torch.float64)
+        with draws(torch.ones_like):  # in the direction in which the clamp at zero does not cut
+            self._spread = self._table(self._model.apply_programming_noise_to_conductance(self._g) - self._g)
+        with draws(torch.zeros_like):
+            mean = self._model.generate_drift_coefficients(self._g)
+        with draws(torch.ones_like):
+            above = self._model.generate_drift_coefficients(self._g)
+        one = preset.g_max_us
+        self._drift_mean, self._drift_spread = self._table(mean * one), self._table((above - mean) * one)
+
+    def program(self, target: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
+        """See `Cells`."""
+        magnitude = target.abs()
+        full_scale = self._full_scale(magnitude)
+        levels, value = [], torch.zeros_like(target)
+        for pair in range(self._pairs):
+            share = self._share(magnitude, pair, full_scale)
+            levels.append(self._level(share, full_scale))
+            sigma = _at(self._spread, levels[pair]).mul_(full_scale / self._pairs)
+            value += torch.addcmul(share, sigma, noise.like(target)).clamp_(min=0.0)
+            value -= noise.like(target).mul_(self._spread[0] * full_scale / self._pairs).clamp_(min=0.0)
+        # Where noise has turned a weight's sign, the other device carries it; its target was zero.
+        kept = (value >= 0).to(torch.int32)
+        drift = [
+            torch.addcmul(_at(self._drift_mean, level.mul_(kept)), _at(self._drift_spread, level), noise.like(target))
+            for level in levels
+        ]
+        return value.mul_(torch.copysign(value.new_ones(()), target)), torch.stack(drift).abs_()
+
+    def age(self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource) -> Tensor:
+        """See `Cells`."""
+        magnitude = programmed.abs()
+        full_scale = self._full_scale(magnitude)
+        decay, flicker = self._ageing(seconds)
+        value = torch.zeros_like(programmed)
+        for pair, exponent in enumerate(drift):
+            share = self._share(magnitude, pair, full_scale)
+            read = noise.like(share).mul_(_at(flicker, self._level(share, full_scale))).add_(1.0).clamp_(min=0.0)
+            value.addcmul_(read.mul_(exponent.mul(-decay).exp_()), share)
+        return value.copysign_(programmed)
+
+    @lru_cache(maxsize=4)  # noqa: B019 - as many instances as presets
+    def _ageing(self, seconds: float) -> tuple[float, Tensor]:
+        """Decay of the logarithm of a conductance for a drift coefficient of 1, and its relative read noise."""
+        g, still = self._g[1:], torch.zeros_like(self._g[1:])
+        age = self._model.apply_drift_noise_to_conductance
+        with draws(torch.zeros_like):
+            decay = float(torch.log(g[-1] / age(g, still + 1e-3, seconds)[-1])) * 1e3
+        with draws(torch.ones_like):
+            flicker = age(g, still, seconds) / g - 1.0
+        return decay, torch.cat([flicker[:1], flicker]).float().to(self._device)
+
+    def _table(self, microsiemens: Tensor) -> Tensor:
+        return (microsiemens / self._g[-1]).float().to(self._device)
+
+    def _full_scale(self, magnitude: Tensor) -> Tensor:
+        """Weight at the largest conductance: aihwkit scales each tile to its largest, a digit has a fixed scale."""
+        return magnitude.new_ones(()) if self._fixed_scale else magnitude.amax().clamp_(min=1e-7)
+
+    def _share(self, magnitude: Tensor, pair: int, full_scale: Tensor) -> Tensor:
+        """Part of the weight that one pair carries; the pairs are filled one after the other."""
+        if self._pairs == 1:
+            return magnitude
+        most = full_scale / self._pairs
+        return (magnitude - pair * most).clamp_(min=0.0).minimum(most)
+
+    def _level(self, share: Tensor, full_scale: Tensor) -> Tensor:
+        """int32 nearest row of the tables."""
+        nearest = (share * ((_LEVELS - 1) * self._pairs / full_scale)).add_(0.5)
+        return nearest.to(torch.int32).clamp_(max=_LEVELS - 1)
+
+
+def with_stuck(preset: DevicePreset, weights: Tensor, chance: Tensor) -> Tensor:
+    """The weights that cells with stuck devices show.
+
+    Args:
+        preset: shares of stuck devices.
+        weights: (outputs, rows), programmed or aged, in units of full scale.
+        chance: (2 * pairs, outputs, rows) uniform in 0..1, the same at every call: a device below `stuck_off`
+            has no conductance, one above 1 - `stuck_on` the largest.
+    """
+    model = noise_model(preset)
+    devices, scaling = _conductances(model, weights, fixed_scale=preset.weight_bits > 0)
+    low, high = model.g_converter.g_min, model.g_converter.g_max
+    stuck = [
+        torch.where(draw < preset.stuck_off, low, torch.where(draw >= 1.0 - preset.stuck_on, high, g))
+        for g, draw in zip(devices, chance, strict=False)
+    ]
+    return _weights(model, stuck, scaling)
+
+
+def _at(table: Tensor, level: Tensor) -> Tensor:
+    return table.index_select(0, level.flatten()).view(level.shape)
+
+
+def _conductances(model: BaseNoiseModel, weights: Tensor, *, fixed_scale: bool) -> tuple[list[Tensor], dict[str, Any]]:
+    """Conductances of each device, microsiemens, and what `_weights` needs to take them back."""
+    flat = weights.flatten()
+    if fixed_scale:  # aihwkit maps the largest weight of a tile to the largest conductance
+        flat = torch.cat([flat, weights.new_tensor([-1.0, 1.0])])
+    devices, scaling = model.g_converter.convert_to_conductances(flat)
+    listed = devices if isinstance(devices, list) else [devices]
+    return [g[: weights.numel()].view_as(weights) for g in listed], scaling
+
+
+def _weights(model: BaseNoiseModel, devices: list[Tensor], scaling: dict[str, Any]) -> Tensor:
+    weights: Tensor = model.g_converter.convert_back_to_weights(devices, scaling)
+    return weights.view_as(devices[0])

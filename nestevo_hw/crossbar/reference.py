@@ -1,0 +1,132 @@
+"""aihwkit's own torch tile as a layer: slow, the oracle of the other backends, and what they do not cover."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from aihwkit.inference.compensation.drift import GlobalDriftCompensation
+from aihwkit.nn.conversion import convert_to_analog
+from aihwkit.simulator.configs import TorchInferenceRPUConfig
+from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType
+from aihwkit.simulator.parameters.io import IOParameters
+from aihwkit.simulator.parameters.mapping import MappingParameter
+from aihwkit.simulator.parameters.pre_post import InputRangeParameter, PrePostProcessingParameter
+from torch import Tensor, nn
+
+from nestevo_hw.crossbar.cells import noise_model
+from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
+from nestevo_hw.crossbar.layers import CrossbarLayer
+from nestevo_hw.crossbar.mapping import Tile
+from nestevo_hw.crossbar.tiles import LayerTiles
+from nestevo_hw.errors import MappingError
+from nestevo_hw.seeding import seeded
+
+
+def _io(converters: ConverterModel | None) -> IOParameters:
+    if converters is None:
+        return IOParameters(is_perfect=True)
+    # Static input ranges replace aihwkit's per-vector noise management and iterative bound management:
+    # no chip rescales every input vector, and only static ranges can be simulated by native convolutions.
+    return IOParameters(
+        inp_res=converters.step(converters.dac_bits) if converters.dac_bits else -1.0,
+        out_res=converters.step(converters.adc_bits) if converters.adc_bits else -1.0,
+        inp_noise=converters.input_noise,
+        out_noise=converters.output_noise,
+        out_bound=converters.output_bound,
+        noise_management=NoiseManagementType.NONE,
+        bound_management=BoundManagementType.NONE,
+    )
+
+
+def rpu_config(preset: DevicePreset, tile: Tile) -> TorchInferenceRPUConfig:
+    """Configuration of one layer: weights scaled per column to the full range, bias digital."""
+    return TorchInferenceRPUConfig(
+        forward=_io(preset.converters),
+        noise_model=noise_model(preset),
+        drift_compensation=GlobalDriftCompensation() if preset.drift_compensation else None,
+        mapping=MappingParameter(
+            weight_scaling_omega=1.0,
+            weight_scaling_columnwise=True,
+            max_input_size=tile[0],
+            max_output_size=tile[1],
+        ),
+        pre_post=PrePostProcessingParameter(
+            input_range=InputRangeParameter(
+                enable=preset.converters is not None, learn_input_range=False, init_from_data=0
+            )
+        ),
+    )
+
+
+class ReferenceLayer(CrossbarLayer):
+    """aihwkit's torch tiles in the state of `tiles`."""
+
+    def __init__(self, tiles: LayerTiles, layer: nn.Conv2d | nn.Linear) -> None:
+        super().__init__(tiles, layer)
+        self._perfect = tiles.preset.converters is None
+        config = rpu_config(tiles.preset, (max(tiles.row_splits), max(tiles.column_splits)))
+        with torch.random.fork_rng(devices=[]):  # aihwkit initialises weights that are then overwritten
+            analog = convert_to_analog(self._digital_columns(layer), config, ensure_analog_root=False, inplace=True)
+        # In a tuple, so that it is no submodule: its state dict holds more than tensors.
+        self._analog: tuple[Any] = (analog.eval().requires_grad_(requires_grad=False),)
+        self.grid = _tile_grid(analog, len(tiles.row_splits), len(tiles.column_splits))
+        """aihwkit's tiles by (row, column) split."""
+        self.install(tiles)
+
+    def install(self, tiles: LayerTiles) -> None:
+        """Take over the present conductances and scales."""
+        for i, part in enumerate(tiles.slices()):
+            blocks = zip(
+                self.grid[i], part.weight.split(tiles.column_splits), part.scale.split(tiles.column_splits), strict=True
+            )
+            for tile, weight, scale in blocks:
+                tile.tile.set_weights(weight.contiguous())
+                tile.set_mapping_scales(scale.clone())
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shapes as the digital layer."""
+        if not self._perfect:
+            full_scale = self._require_range()
+            for row in self.grid:
+                for tile in row:
+                    tile.set_input_range(full_scale)
+        if x.numel() == 0:  # aihwkit refuses empty batches, which a detector without proposals sends
+            return self._empty(x)
+        self._calls += 1
+        with seeded(self._noise_seed, self._calls):  # aihwkit draws from torch's global generator
+            y: Tensor = self._analog[0](x)
+        return self._with_bias(self._outputs(y))
+
+    def _empty(self, x: Tensor) -> Tensor:
+        weight = x.new_empty(self.weight_shape)
+        if self.convolution is None:
+            return F.linear(x, weight)
+        stride, padding, dilation = self.convolution
+        return F.conv2d(x, weight, None, stride, padding, dilation)
+
+    def _digital_columns(self, layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+        """A digital layer without bias with one output for every column of the tiles."""
+        columns, device = self.weight_shape[0] * self._digits, layer.weight.device
+        if self.convolution is None:
+            digital: nn.Conv2d | nn.Linear = nn.Linear(self.weight_shape[1], columns, bias=False, device=device)
+        else:
+            stride, padding, dilation = self.convolution
+            height, width = self.weight_shape[2:]
+            digital = nn.Conv2d(
+                self.weight_shape[1], columns, (height, width), stride, padding, dilation, bias=False, device=device
+            )
+        nn.init.ones_(digital.weight)
+        return digital
+
+
+def _tile_grid(analog: nn.Module, rows: int, columns: int) -> list[list[Any]]:
+    """Tiles by (row, column) split; aihwkit uses a bare tile where one is enough."""
+    module: Any = analog.analog_module
+    grid = [list(row) for row in module.array] if hasattr(module, "array") else [[module]]
+    if len(grid) != rows or any(len(row) != columns for row in grid):
+        raise MappingError(
+            f"expected {rows} x {columns} tiles but aihwkit made {len(grid)} x {len(grid[0])}; "
+            "this aihwkit version splits layers differently"
+        )
+    return grid

@@ -1,0 +1,216 @@
+"""Signal-to-noise ratio of what the crossbar computes: of each layer's weights and outputs, and of the whole model."""
+
+import copy
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from nestevo_hw.crossbar.teacher import AnalogTeacher
+from nestevo_hw.errors import InputError, MappingError
+
+
+def snr_db(relative_error: float | None) -> float | None:
+    """Signal-to-noise ratio in decibels, -20 log10 of a relative RMS error; infinite without error, None of None."""
+    if relative_error is None:
+        return None
+    return math.inf if relative_error == 0.0 else -20.0 * math.log10(relative_error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSignal:
+    """How well one layer computes on the crossbar."""
+
+    name: str
+    weight_error: float
+    """RMS of (effective weight - target) / RMS of the target."""
+    output_error: float | None
+    """RMS of (analog output - digital output) / RMS of the digital output without its bias; None if the layer
+    got no input but zeros."""
+
+    @property
+    def weight_snr_db(self) -> float | None:
+        """Signal-to-noise ratio of the weights, decibels."""
+        return snr_db(self.weight_error)
+
+    @property
+    def output_snr_db(self) -> float | None:
+        """Signal-to-noise ratio of the outputs, decibels: weights, converters and noise together."""
+        return snr_db(self.output_error)
+
+
+class _Comparison:
+    """Runs one analog layer on the inputs of its digital twin; keeps two sums, whatever the number of frames."""
+
+    def __init__(self, analog: nn.Module) -> None:
+        self._analog, self._noise, self._signal = analog, 0.0, 0.0
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if output.numel() == 0:  # a detector without proposals
+            return
+        bias = getattr(layer, "bias", None)
+        signal = output
+        if isinstance(bias, Tensor):
+            signal = output - (bias.view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else bias)
+        self._noise += _power(self._analog(inputs[0]) - output)
+        self._signal += _power(signal)
+
+    @property
+    def relative_error(self) -> float | None:
+        return math.sqrt(self._noise / self._signal) if self._signal > 0.0 else None
+
+
+@torch.no_grad()
+def layer_signals(teacher: AnalogTeacher, batches: Iterable[Any]) -> dict[str, LayerSignal]:
+    """Compare every analog layer with its digital twin on the twin's own inputs, at the teacher's present age.
+
+    Errors of earlier layers do not reach a layer's input, so each figure is that layer's own.
+
+    Args:
+        teacher: calibrated and programmed; it is not changed, and its converter noise does not advance.
+        batches: each is what `teacher.module(batch)` takes.
+
+    Returns:
+        By name, in the model's order.
+
+    Raises:
+        MappingError: nothing was programmed, no batch came, or a layer has no input range.
+    """
+    if not teacher.programmed:
+        raise MappingError("nothing is programmed yet, so there is no noise to measure; call program() first")
+    twin, names = teacher.digital_twin(), [entry.name for entry in teacher.report.analog]
+    # Copies, so that the noise of the teacher's own layers stays where it is.
+    comparisons = {name: _Comparison(copy.deepcopy(teacher.module.get_submodule(name))) for name in names}
+    handles = [twin.get_submodule(name).register_forward_hook(comparisons[name]) for name in names]
+    count = 0
+    try:
+        for batch in batches:
+            twin(batch)
+            count += 1
+    finally:
+        _remove(handles)
+    if count == 0:
+        raise MappingError("the signal-to-noise ratio needs a batch; give it a few in-domain frames")
+    errors = teacher.weight_errors()
+    return {
+        name: LayerSignal(name=name, weight_error=errors[name], output_error=comparisons[name].relative_error)
+        for name in names
+    }
+
+
+class OutputProbe:
+    """How far a model's raw outputs are from the digital model's: a fine measure that needs no labels.
+
+    A classifier's outputs are its class scores. A two-stage detector's are those of its region proposal network
+    and of its box predictor, the latter on the digital model's proposals, so that both models judge the same
+    regions; a one-stage detector's are those of its head.
+
+    Args:
+        digital: the digital model, in eval mode.
+        batches: each is what `digital(batch)` takes; their outputs are kept.
+
+    Raises:
+        InputError: the model returns no tensors, or the same for every input.
+    """
+
+    def __init__(self, digital: nn.Module, batches: Sequence[Any]) -> None:
+        self._batches = tuple(batches)
+        self._proposals: list[Any] = [None] * len(self._batches)
+        self._digital = [self._outputs(digital, i) for i in range(len(self._batches))]
+        parts = [torch.cat(part, dim=1) for part in zip(*self._digital, strict=True)]
+        self._signal = [_power(part - part.mean(dim=1, keepdim=True)) for part in parts]
+        if not any(self._signal):
+            raise InputError("the digital model gives the same output for every frame, so no error relates to it")
+
+    def error(self, model: nn.Module) -> float:
+        """Relative RMS error of the outputs.
+
+        The noise power of each kind of output is divided by the digital outputs' variance over frames and
+        places (a constant offset carries no information), and the quotients are averaged over the kinds.
+
+        Args:
+            model: of the same architecture, in eval mode.
+        """
+        noise = [0.0] * len(self._signal)
+        for i, expected in enumerate(self._digital):
+            for k, (mine, theirs) in enumerate(zip(expected, self._outputs(model, i), strict=True)):
+                noise[k] += _power(theirs - mine)
+        ratios = [n / s for n, s in zip(noise, self._signal, strict=True) if s > 0.0]
+        return math.sqrt(sum(ratios) / len(ratios))
+
+    @torch.no_grad()
+    def _outputs(self, model: nn.Module, index: int) -> list[Tensor]:
+        """Each kind of output of one batch as (channels, values)."""
+        seen: list[Any] = []
+        with self._watched(model, index, seen):
+            returned = model(self._batches[index])
+        kinds = [kind for output in (seen or [returned]) for kind in _kinds(output)]
+        if not kinds:
+            raise InputError(f"expected tensors from the model but got {type(returned).__name__}")
+        return kinds
+
+    @contextmanager
+    def _watched(self, model: nn.Module, index: int, seen: list[Any]) -> Iterator[None]:
+        """Collect the outputs of a detector's heads, and let all models judge the digital one's proposals."""
+
+        def collect(_module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401 - a head's output
+            seen.append(output)
+
+        def propose(_module: nn.Module, _inputs: object, output: tuple[Any, Any]) -> tuple[Any, Any]:
+            if self._proposals[index] is None:
+                self._proposals[index] = output[0]
+            return self._proposals[index], output[1]
+
+        handles = [head.register_forward_hook(collect) for head in _heads(model)]
+        rpn = getattr(model, "rpn", None)
+        if handles and isinstance(rpn, nn.Module):
+            handles.append(rpn.register_forward_hook(propose))
+        try:
+            yield
+        finally:
+            _remove(handles)
+
+
+def _heads(model: nn.Module) -> list[nn.Module]:
+    """The modules whose outputs a torchvision detector turns into detections; none for a classifier."""
+    if not hasattr(model, "transform") or not hasattr(model, "backbone"):
+        return []
+    names = ("rpn.head", "roi_heads.box_predictor") if hasattr(model, "rpn") else ("head",)
+    return [model.get_submodule(name) for name in names]
+
+
+def _kinds(output: object) -> list[Tensor]:
+    """The tensors of an output, each as (channels, values); the levels of a pyramid are one kind."""
+    if isinstance(output, Tensor):
+        return [_by_channel(output)]
+    if isinstance(output, Mapping):
+        return [kind for value in output.values() for kind in _kinds(value)]
+    if isinstance(output, (list, tuple)):
+        levels = [_by_channel(value) for value in output if isinstance(value, Tensor)]
+        if isinstance(output, list) and len({len(level) for level in levels}) == 1:
+            return [torch.cat(levels, dim=1)]
+        return levels or [kind for value in output for kind in _kinds(value)]
+    return []
+
+
+def _by_channel(output: Tensor) -> Tensor:
+    """(channels, values): channels come second in (N, C) and (N, C, H, W), else last."""
+    if output.ndim < 2:
+        return output.reshape(1, -1)
+    channels = 1 if output.ndim in (2, 4) else output.ndim - 1
+    return output.detach().movedim(channels, 0).flatten(1)
+
+
+def _power(values: Tensor) -> float:
+    """Sum of squares, in double precision."""
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
+
+
+def _remove(handles: Iterable[RemovableHandle]) -> None:
+    for handle in handles:
+        handle.remove()

@@ -1,0 +1,48 @@
+"""The files of a benchmark."""
+
+from pathlib import Path
+from typing import Any
+
+from nestevo_hw.files import write_json, write_text
+from nestevo_hw.report.style import LIGHT, save_png
+from nestevo_hw.robustness.findings import conclusion, pair_findings, student_findings, sweep_findings
+from nestevo_hw.robustness.journal import RESULTS
+from nestevo_hw.robustness.page import page_text
+from nestevo_hw.robustness.plots import draw_pair, draw_students, draw_sweeps
+from nestevo_hw.robustness.points import write_csv
+from nestevo_hw.robustness.results import Benchmark
+
+
+def write_benchmark(found: Benchmark, folder: Path) -> list[str]:
+    """Write results.csv, the pictures, report.html and, when all else is there, results.json.
+
+    Returns:
+        Names of the files.
+    """
+    pictures = {
+        "results.png": draw_sweeps if found.sweeps else None,
+        "noise-aware.png": draw_pair if found.paired else None,
+        "students.png": draw_students if found.lessons else None,
+    }
+    written = ["results.csv"]
+    write_text(folder / "results.csv", write_csv(found.points))
+    for name, draw in pictures.items():
+        if draw is not None:
+            save_png(draw(found, LIGHT), folder / name)
+            written.append(name)
+    write_text(folder / "report.html", page_text(found))
+    write_json(folder / RESULTS, document_of(found))
+    return [*written, "report.html", RESULTS]
+
+
+def document_of(found: Benchmark) -> dict[str, Any]:
+    """The machine-readable report with its sentences."""
+    return {
+        **found.document(),
+        "conclusion": conclusion(found),
+        "findings": {
+            **{sweep: sweep_findings(found, sweep) for sweep in found.sweeps},
+            **({"noise_aware": pair_findings(found)} if found.paired else {}),
+            **({"students": student_findings(found)} if found.lessons else {}),
+        },
+    }
