@@ -58,16 +58,16 @@ class NoiseSource:
 
         Args:
             values: contiguous float32, any shape.
-            sigma: standard deviation, one number or a tensor that broadcasts to `values`.
+            sigma: standard deviation, one number or a contiguous tensor that broadcasts to `values`.
 
         Yields:
             Each piece, a view of `values`, with its noise.
         """
-        if values.device.type != "cpu":
+        if values.device.type != "cpu" or (isinstance(sigma, Tensor) and sigma.shape != values.shape):
             yield values.addcmul_(self.like(values), torch.as_tensor(sigma, device=values.device))
             return
         flat = values.view(-1)
-        deviations = sigma.expand_as(values).reshape(-1).split(_PIECE) if isinstance(sigma, Tensor) else repeat(sigma)
+        deviations = sigma.view(-1).split(_PIECE) if isinstance(sigma, Tensor) else repeat(sigma)
         buffer = np.empty(min(_PIECE, flat.numel()), dtype=np.float32)
         for part, deviation in zip(flat.split(_PIECE), deviations, strict=False):
             noise = buffer[: part.numel()]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nestevo_hw.crossbar.devices import ConverterModel
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.placement import explicit_padding, pair
-from nestevo_hw.crossbar.tiles import LayerTiles
+from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
 from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, loss, seen_from_column_end
 from nestevo_hw.errors import MappingError
 
@@ -78,6 +78,12 @@ class CrossbarLayer(nn.Module):
         return self.input_range
 
 
+def _variance_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where it is native: the variance of noise needs no more than its eight bits, and takes half the time."""
+    native = device.type == "cuda" or (device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
 class FusedLayer(CrossbarLayer):
     """Converters and noise as native operations: the input is quantised once for all tiles of the layer.
 
@@ -97,38 +103,41 @@ class FusedLayer(CrossbarLayer):
 
     def install(self, tiles: LayerTiles) -> None:
         """Take over the present conductances of the tiles."""
-        kernel = self.weight_shape[2] * self.weight_shape[3] if self.convolution else 1
-        io = self._converters
-        self._channels = []
-        for index, part in enumerate(tiles.slices()):
+        io, per_code = self._converters, self._dac_step / self._adc_step
+        slices = tiles.slices()
+        self._channels = [self._span(part)[:2] for part in slices]
+        for index, part in enumerate(slices):
             rows = part.weight.shape[1]
-            first, last = part.start // kernel, -(-(part.start + rows) // kernel)
-            before, after = part.start - first * kernel, last * kernel - part.start - rows
-            shape = (len(part.weight), last - first, *self.weight_shape[2:])
-            self._channels.append((first, last - first))
-
-            def place(name: str, weight: Tensor, edges: tuple[int, int], shape: tuple[int, ...]) -> None:
-                # A tile border may cut a channel's kernel in two; the other part's cells are zero here.
-                self._set(name, F.pad(weight, edges).reshape(shape))
-
-            edges = (before, after)
-            place(f"weight_{index}", part.weight * (self._dac_step / self._adc_step), edges, shape)
+            self._place(f"weight_{index}", part, part.weight * per_code)
             self._set(f"scale_{index}", self._column(part.scale * self._adc_step).contiguous())
             if io.read_noise and io.read_noise_law == "pcm":
-                place(f"variance_{index}", part.weight.abs() * self._read_variance, edges, shape)
-            if io.read_noise and io.read_noise_law == "constant":
-                same = part.weight.new_full((1, rows), self._read_variance)
-                place(f"variance_{index}", same, edges, (1, *shape[1:]))
+                variance = part.weight.abs() * (io.read_noise * per_code) ** 2
+                self._place(f"variance_{index}", part, variance, dtype=_variance_dtype(variance.device))
             if io.ir_drop:
                 current = part.weight.abs() * (self._dac_step * rows / WIRE_TO_CELL_CONDUCTANCE)
-                place(f"current_{index}", current, edges, shape)
-                lost = part.weight * (seen_from_column_end(rows).to(part.weight) * io.ir_drop)
-                place(f"lost_{index}", lost * (self._dac_step / self._adc_step), edges, shape)
+                self._place(f"current_{index}", part, current)
+                lost = part.weight * (seen_from_column_end(rows).to(part.weight) * io.ir_drop * per_code)
+                self._place(f"lost_{index}", part, lost)
+        if io.read_noise and io.read_noise_law == "constant":
+            members = torch.block_diag(*(part.weight.new_ones(1, part.weight.shape[1]) for part in slices))
+            variance = members * (io.read_noise * per_code) ** 2
+            self._set("variance", variance.reshape(len(slices), *self.weight_shape[1:]))
 
-    @property
-    def _read_variance(self) -> float:
-        """Variance of the read noise in ADC codes, for one DAC code on a cell at full scale."""
-        return (self._converters.read_noise * self._dac_step / self._adc_step) ** 2
+    def _span(self, part: RowSlice) -> tuple[int, int, int, int]:
+        """First channel and number of channels of a slice, and the rows of them before and after it.
+
+        A tile border may cut a channel's kernel in two.
+        """
+        kernel = self.weight_shape[2] * self.weight_shape[3] if self.convolution else 1
+        end = part.start + part.weight.shape[1]
+        first, last = part.start // kernel, -(-end // kernel)
+        return first, last - first, part.start - first * kernel, last * kernel - end
+
+    def _place(self, name: str, part: RowSlice, cells: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        """Keep (columns, rows) values of the cells of a slice as a weight over the slice's channels."""
+        _, channels, before, after = self._span(part)
+        weight = F.pad(cells, (before, after)).reshape(len(cells), channels, *self.weight_shape[2:])
+        self._set(name, weight.to(dtype))
 
     def _set(self, name: str, value: Tensor) -> None:
         present = getattr(self, name, None)
@@ -152,13 +161,28 @@ class FusedLayer(CrossbarLayer):
     def output_codes(self, x: Tensor) -> Iterator[Tensor]:
         """ADC codes of one input slice after the other, (..., columns, ...) in the shape of the layer's output."""
         codes = self._input_codes(x, self._require_range())
+        channels = -3 if self.convolution else -1
+        sigma = self._converters.output_noise / self._adc_step
+        everywhere = self._converters.read_noise and self._converters.read_noise_law == "constant"
+        variance = self._product(codes.square(), "variance") if everywhere else None
         for index, (first, count) in enumerate(self._channels):
-            inputs = codes.narrow(-3 if self.convolution else -1, first, count)
+            inputs = codes.narrow(channels, first, count)
             y = self._product(inputs, f"weight_{index}")
             if self._converters.ir_drop:
                 current = self._product(inputs.abs(), f"current_{index}")
                 y -= loss(current) * self._product(inputs, f"lost_{index}")
-            yield self._convert(y, self._noise_deviation(inputs, index))
+            if variance is not None:
+                yield self._convert(y, self._deviation(variance.narrow(channels, index, 1)))
+            elif self._converters.read_noise:
+                own = inputs.square().to(_variance_dtype(inputs.device))
+                yield self._convert(y, self._deviation(self._product(own, f"variance_{index}").float()))
+            else:
+                yield self._convert(y, sigma)
+
+    def _deviation(self, read_variance: Tensor) -> Tensor:
+        """Standard deviation of all noise before the ADC, in its codes: independent sources add their variances."""
+        sigma = self._converters.output_noise / self._adc_step
+        return read_variance.add(sigma * sigma).clamp_(min=0.0).sqrt_()
 
     def _input_codes(self, x: Tensor, full_scale: float) -> Tensor:
         # The same sequence of float operations as aihwkit's, so that no DAC code differs from the tile's.
@@ -171,14 +195,6 @@ class FusedLayer(CrossbarLayer):
             return F.linear(codes, weight)
         stride, padding, dilation = self.convolution
         return F.conv2d(codes, weight, None, stride, padding, dilation)
-
-    def _noise_deviation(self, inputs: Tensor, index: int) -> float | Tensor:
-        """Standard deviation of all noise before the ADC, in its codes; independent sources add their variances."""
-        sigma = self._converters.output_noise / self._adc_step
-        if not self._converters.read_noise:
-            return sigma
-        variance = self._product(inputs.square(), f"variance_{index}")
-        return variance.add_(sigma * sigma).clamp_(min=0.0).sqrt_()
 
     def _convert(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         if isinstance(sigma, float) and not sigma:

@@ -30,7 +30,9 @@ def test_shape_and_seed() -> None:
     assert NoiseSource(1).like(torch.empty(0, 4)).shape == (0, 4)
 
 
-@pytest.mark.parametrize("sigma", [0.5, torch.tensor([0.5, 2.0]).view(1, 2, 1)])
+@pytest.mark.parametrize(
+    "sigma", [0.5, torch.tensor([0.5, 2.0]).view(1, 2, 1), torch.linspace(0.5, 2.0, 80_000).view(40, 2, 1000)]
+)
 def test_added_noise_has_the_stated_deviation_and_visits_every_value_once(sigma: float | torch.Tensor) -> None:
     values = torch.ones(40, 2, 1000)  # more than one piece
     pieces = list(NoiseSource(7).add_scaled(values, sigma))

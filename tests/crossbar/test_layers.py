@@ -11,7 +11,7 @@ from aihwkit.simulator.configs import InferenceRPUConfig
 from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType, WeightNoiseType
 from aihwkit.simulator.parameters.io import IOParameters
 from aihwkit.simulator.parameters.mapping import MappingParameter
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -56,7 +56,11 @@ def _cases(draw: st.DrawFn) -> tuple[nn.Conv2d | nn.Linear, Tensor, tuple[int, i
 
 def _aged(layer: nn.Conv2d | nn.Linear, preset: DevicePreset, tile: tuple[int, int]) -> LayerTiles:
     tiles = LayerTiles("layer", layer, preset, tile, seed=3)
-    tiles.program(0)
+    try:
+        tiles.program(0)
+    except MappingError as error:
+        assume("weights are all equal" not in str(error))  # reram-cmo cannot hold a tile of one weight
+        raise
     tiles.age(3600.0)
     return tiles
 
