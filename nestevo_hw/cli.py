@@ -1,5 +1,7 @@
 """The `nestevo-hw` command: a group whose commands stay thin and import torch only when they run."""
 
+import os
+
 import click
 
 from nestevo_hw import __version__
@@ -24,6 +26,8 @@ def main() -> None:
       nestevo-hw evolve              the whole loop on the embedded streams
       nestevo-hw map fasterrcnn-tiny place a model on crossbar tiles
     """
+    # Before torch is imported: on a busy machine its threads wait for one another and run many times slower.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 for _command in (doctor, init, pretrain, evolve, report, map_command, bench_noise, schedule):
