@@ -1,5 +1,6 @@
 """`nestevo-hw map`: place a model on crossbar tiles."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +16,37 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--device", default="pcm", show_default=True, help="ideal, pcm, hermes, reram-cmo or reram-wan.")
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
+@click.option("--pairs", default=1, show_default=True, help="Differential conductance pairs a weight (pcm).")
+@click.option("--weight-bits", default=0, help="Bit slicing: bits of a weight, sign included.")
+@click.option("--cell-bits", default=0, help="Bit slicing: bits a cell holds.")
 @click.option("--seed", default=0, show_default=True, help="Of the programming noise.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
 @click.option("--weights", type=click.Path(path_type=Path), help="safetensors file with the model's weights.")
 @click.option("--no-program", is_flag=True, help="Only count tiles; skip the weight error of programming.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Write a picture of the tiles.")
+@click.option("--chip", metavar="NAME|FILE.toml",
+              help="Model time, energy and wear on isaac, puma, hermes, neurram, generic or your own.")  # fmt: skip
+@click.option("--chips", default=1, show_default=True, help="Chips to use; a model they do not hold takes turns.")
+@click.option("--frames", default=1200, show_default=True, help="Frames that --chip is to work on.")
+@click.option("--size", default="720x1280", show_default=True, metavar="HEIGHTxWIDTH", help="Of these frames.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png",
+              help="Write a picture of the tiles; with --chip also FILE-chip.png.")  # fmt: skip
 @machine_readable
 def map_command(
     model: str,
     device: str,
     tile: str,
+    pairs: int,
+    weight_bits: int,
+    cell_bits: int,
     seed: int,
     keep_digital: tuple[str, ...],
     weights: Path | None,
     no_program: bool,
+    chip: str | None,
+    chips: int,
+    frames: int,
+    size: str,
     plot: Path | None,
     as_json: bool,
 ) -> dict[str, Any]:
@@ -42,38 +59,52 @@ def map_command(
     \b
     Examples:
       nestevo-hw map fasterrcnn-tiny
+      nestevo-hw map fasterrcnn-tiny --weight-bits 8 --cell-bits 2
       nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
+      nestevo-hw map fasterrcnn-resnet50-fpn --no-program --chip isaac --frames 1200 --size 720x1280
       nestevo-hw map mypackage.nets:detector --weights mine.safetensors --keep-digital head --json
     """
     from rich.console import Console
 
+    from nestevo_hw.commands.chip_table import chip_document, model_chip, show_chip
     from nestevo_hw.crossbar.devices import find_preset
     from nestevo_hw.crossbar.mapping import map_model, parse_tile
     from nestevo_hw.models.zoo import open_model
 
     rows_columns = parse_tile(tile)
-    preset = find_preset(device, perfect_io=True)  # the weight error does not depend on the converters
+    # The weight error does not depend on the converters.
+    preset = replace(find_preset(device, perfect_io=True), pairs=pairs, weight_bits=weight_bits, cell_bits=cell_bits)
     chosen = open_model(model, weights=weights)
-    status = Console(stderr=True)
-    if no_program:
-        report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, device=device)
-    else:
+    report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, device=device, digits=preset.digits)
+    modelled = model_chip(chosen.model, report, chip, chips=chips, frames=frames, size=size) if chip else None
+    if not no_program:
         from nestevo_hw.crossbar.teacher import AnalogTeacher
 
-        with status.status("Converting and programming the tiles ..."):
+        with Console(stderr=True).status("Converting and programming the tiles ..."):
             teacher = AnalogTeacher(
                 chosen.model, device=preset, tile=rows_columns, seed=seed, keep_digital=keep_digital
             )
             teacher.program()
         report = teacher.report
     if plot is not None:
+        from nestevo_hw.crossbar.cost_plots import draw_cost
         from nestevo_hw.crossbar.plots import draw_mapping
         from nestevo_hw.report.style import save_png
 
         save_png(draw_mapping(report, model), plot)
+        if modelled is not None:
+            save_png(draw_cost(modelled.cost, modelled.estimates, model), _beside(plot))
     if not as_json:
         _show(report, model, chosen.origin, plot)
-    return {"model": model, "weights": chosen.origin, **report.document(), "chip": None}
+        if modelled is not None:
+            show_chip(modelled, None if plot is None else _beside(plot))
+    document = None if modelled is None else chip_document(modelled)
+    return {"model": model, "weights": chosen.origin, **report.document(), "chip": document}
+
+
+def _beside(plot: Path) -> Path:
+    """Where the picture of the chip goes."""
+    return plot.with_stem(f"{plot.stem}-chip")
 
 
 def _show(report: "MappingReport", model: str, origin: str, plot: Path | None) -> None:

@@ -106,6 +106,11 @@ class Chip:
     def __post_init__(self) -> None:
         if self.rows_per_weight > self.array_rows or self.columns_per_weight > self.array_columns:
             raise ConfigError(f"chip {self.name}: a weight does not fit into an array")
+        if self.arrays_in_parallel > self.arrays_per_chip:
+            raise ConfigError(
+                f"chip {self.name}: need arrays_in_parallel of at most arrays_per_chip = {self.arrays_per_chip}, "
+                f"got {self.arrays_in_parallel}"
+            )
         if self.program_rounds < self.program_pulses:
             raise ConfigError(
                 f"chip {self.name}: need program_rounds of program_pulses = {self.program_pulses} or more, "
@@ -178,7 +183,10 @@ def load_chip(name: str) -> Chip:
         path = Path(name)
         if not path.is_file():
             raise InputError(f"no chip file {path}")
-        return _chip(path.read_text(encoding="utf-8"), str(path))
+        try:
+            return _chip(path.read_text(encoding="utf-8"), str(path))
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from error
     if name in DIGITAL:
         raise ConfigError(
             f"{name} is no crossbar chip; it is the digital machine every chip is compared with, "
@@ -192,15 +200,16 @@ def load_chip(name: str) -> Chip:
 @cache
 def load_reference(name: str = "rtx-3080") -> DigitalReference:
     """The digital machine every chip is compared with."""
-    return DigitalReference(**_entries(_text(name), f"chip {name}", DigitalReference))
+    return DigitalReference(**_entries(chip_text(name), f"chip {name}", DigitalReference))
 
 
 @cache
 def _shipped(name: str) -> Chip:
-    return _chip(_text(name), f"chip {name}")
+    return _chip(chip_text(name), f"chip {name}")
 
 
-def _text(name: str) -> str:
+def chip_text(name: str) -> str:
+    """The file of a shipped chip, as a start for one of your own."""
     return (resources.files("nestevo_hw") / "data" / "chips" / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -214,13 +223,17 @@ def _entries(text: str, place: str, form: type[Chip] | type[DigitalReference]) -
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place} is not valid TOML: {error}") from error
-    sources, table = document.pop("sources", {}), document.pop("figures", {})
+    sources, table = _section(document, "sources", place), _section(document, "figures", place)
     known = {entry.name: entry for entry in fields(form)}
     words = {key for key in known if key in _WORDS} - {"figures"}
     for key in (*(set(document) - words), *(set(table) - (set(known) - _WORDS))):
         raise ConfigError(f"{place}: unknown key {key!r}")
     figures = {key: _figure(entry, sources, f"{place}: {key}") for key, entry in table.items()}
-    values: dict[str, Any] = {"notes": tuple(document.pop("notes", ())), "figures": figures, **document}
+    values: dict[str, Any] = {"notes": tuple(_texts(document.pop("notes", []), place)), "figures": figures}
+    for key, text_value in document.items():
+        if not isinstance(text_value, str):
+            raise ConfigError(f"{place}: {key}: need a text, got {text_value!r}")
+        values[key] = text_value
     for key, figure in figures.items():
         values[key] = _number(figure.value, key, f"{place}: {key}", whole=known[key].type is int)
     for key, entry in known.items():
@@ -229,15 +242,28 @@ def _entries(text: str, place: str, form: type[Chip] | type[DigitalReference]) -
     return values
 
 
+def _section(document: dict[str, Any], name: str, place: str) -> dict[str, Any]:
+    section = document.pop(name, {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{place}: {name}: need a table [{name}], got {section!r}")
+    return section
+
+
+def _texts(notes: object, place: str) -> list[str]:
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise ConfigError(f"{place}: notes: need a list of texts, got {notes!r}")
+    return notes
+
+
 def _optional(annotation: object) -> bool:
     return type(None) in get_args(annotation)
 
 
 def _number(value: float, key: str, place: str, *, whole: bool) -> float:
-    if whole and value != int(value):
-        raise ConfigError(f"{place}: need a whole number, got {value}")
     if not 0 <= value < float("inf") or (value == 0 and key not in _MAY_BE_ZERO):
         raise ConfigError(f"{place}: need a positive number, got {value}")
+    if whole and value != int(value):
+        raise ConfigError(f"{place}: need a whole number, got {value}")
     return int(value) if whole else float(value)
 
 
@@ -246,7 +272,7 @@ def _figure(entry: object, sources: Mapping[str, str], place: str) -> Figure:
         raise ConfigError(f"{place}: need {{ value = NUMBER, kind = ..., source = ... }}")
     for key in set(entry) - {"value", "kind", "source", "note"}:
         raise ConfigError(f"{place}: unknown key {key!r}")
-    value, kind, source = entry.get("value"), entry.get("kind"), entry.get("source", "")
+    value, kind, source = entry.get("value"), entry.get("kind", ""), entry.get("source", "")
     if not isinstance(value, (int, float)):
         raise ConfigError(f"{place}: value is missing")
     if kind not in get_args(Kind):

@@ -86,6 +86,8 @@ class DevicePreset:
     """What the published device does that this preset does not model."""
 
     def __post_init__(self) -> None:
+        if self.pairs < 1 or (self.pairs > 1 and self.noise_model not in ("pcm-like", "none")):
+            raise ConfigError(f"need 1 pair a weight or more, and one except for pcm, got {self.pairs} on {self.name}")
         if (self.weight_bits == 0) != (self.cell_bits == 0):
             raise ConfigError("bit slicing needs both weight_bits and cell_bits")
         if self.weight_bits and not (2 <= self.weight_bits <= 24 and 1 <= self.cell_bits < self.weight_bits):

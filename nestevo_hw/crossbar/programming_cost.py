@@ -1,6 +1,7 @@
 """What writing a model onto a chip costs: time, energy and wear of every new teacher (modelled)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nestevo_hw.crossbar.chips import Chip
@@ -51,33 +52,36 @@ def matrix_shape(layer: LayerMapping) -> tuple[int, int]:
     return math.prod(layer.shape[1:]), layer.shape[0]
 
 
-def programming_cost(report: MappingReport, chip: Chip, *, chips: int | None = None) -> ProgrammingCost:
+def programming_cost(
+    report: MappingReport, chip: Chip, *, chips: int | None = None, copies: Mapping[str, int] | None = None
+) -> ProgrammingCost:
     """Time, energy and wear of writing every analog layer of `report` once.
 
     The arrays are counted anew for the chip's own geometry; the report's tile size does not matter. An array is
     written in groups of `devices_in_parallel`; a group waits for its slowest device (`program_rounds` pulses),
     energy and wear count the mean (`program_pulses`). Every pulse counts as one cycle of the endurance, which is
-    on the safe side: verify pulses move a device far less than the full cycles endurance is measured with.
+    on the safe side: most verify pulses move a device far less than the full cycles endurance is measured with.
 
     Args:
         report: which layers are on the crossbar.
         chip: what they are written to.
-        chips: number of chips; default: as few as hold the model.
+        chips: number of chips, which are written side by side; default: as few as hold the arrays.
+        copies: of each layer by name, where busy layers are held more than once; default: one of each.
 
     Raises:
-        ConfigError: fewer chips than hold the model.
+        ConfigError: no chip at all.
     """
-    layers = [(*matrix_shape(layer), layer.parameters) for layer in report.analog]
-    arrays = sum(chip.arrays(rows, columns) for rows, columns, _ in layers)
-    needed = -(-arrays // chip.arrays_per_chip)
-    if chips is not None and chips < needed:
-        raise ConfigError(f"the model takes {needed} chips of {chip.name}, got {chips}")
-    devices = sum(parameters for *_, parameters in layers) * chip.devices_per_weight
-    # Arrays are filled evenly (`split_sizes`), so the fullest array of a layer holds the rounded-up mean.
-    fullest = max(
-        -(-parameters * chip.devices_per_weight // chip.arrays(rows, columns)) for rows, columns, parameters in layers
-    )
-    turns = -(-arrays // ((chips or needed) * min(chip.arrays_in_parallel, chip.arrays_per_chip)))
+    if chips is not None and chips < 1:
+        raise ConfigError(f"need 1 chip or more, got {chips}")
+    arrays = devices = fullest = 0
+    for layer in report.analog:
+        count = chip.arrays(*matrix_shape(layer))
+        held = layer.parameters * chip.devices_per_weight
+        number = (copies or {}).get(layer.name, 1)
+        arrays += count * number
+        devices += held * number
+        fullest = max(fullest, -(-held // count))  # arrays of a layer are filled evenly
+    turns = -(-arrays // ((chips or -(-arrays // chip.arrays_per_chip)) * chip.arrays_in_parallel))
     groups = -(-fullest // chip.devices_in_parallel)
     return ProgrammingCost(
         time_s=turns * groups * chip.program_rounds * chip.program_pulse_us * 1e-6,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from nestevo_hw.commands.map import map_command
+from nestevo_hw.crossbar.chips import chip_text
 from nestevo_hw.models.zoo import load_model
 
 
@@ -84,3 +86,78 @@ def test_weights_that_cannot_be_programmed_are_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(map_command, ["resnet18", "--weights", str(path)])
     assert result.exit_code == 1
     assert "fc.weight has only zero weights" in result.stderr
+
+
+CHIP = ["fasterrcnn-tiny", "--no-program", "--chip", "hermes", "--size", "96x128", "--frames", "5", "--json"]
+
+
+def test_chip_keeps_the_contract() -> None:
+    result = CliRunner().invoke(map_command, CHIP)
+    assert result.exit_code == 0, result.stderr
+    chip = json.loads(result.stdout)["chip"]
+    assert {"name", "latency_s_per_frame", "total_s", "energy_j_per_frame", "chips", "programming_s"} <= set(chip)
+    assert {"programming_j", "notes", "estimates", "figures", "layers", "workload"} <= set(chip)
+    assert (chip["name"], chip["frames"], chip["size"], chip["chips_used"]) == ("hermes", 5, [96, 128], 1)
+    assert chip["status"] == "modelled"
+    assert chip["total_s"] > chip["load_s"] + 4 * chip["latency_s_per_frame"]
+    assert chip["energy_j_per_frame"] == pytest.approx(sum(e for e in chip["energy_parts_j"].values() if e is not None))
+    assert chip["programming"]["lifetime_years"]["24"] > chip["programming"]["lifetime_years"]["144"]
+    assert all(figure["kind"] and (figure["source"] or figure["note"]) for figure in chip["figures"].values())
+    named = {estimate["name"]: estimate for estimate in chip["estimates"]}
+    assert named["pipeline"]["total_s"] == chip["total_s"]
+
+
+def test_table_6_of_the_paper_on_the_command_line() -> None:
+    arguments = ["fasterrcnn-resnet50-fpn", "--no-program", "--chip", "isaac", "--size", "720x1280", "--json"]
+    chip = json.loads(CliRunner().invoke(map_command, arguments).stdout)["chip"]
+    assert chip["total_s"] == pytest.approx(20.83, rel=0.15)
+    assert (chip["chips"], chip["chips_used"], chip["passes"]) == (2, 1, 2)
+    assert any("11.72 MFLOPS" in note for note in chip["notes"])
+    more = json.loads(CliRunner().invoke(map_command, [*arguments, "--chips", "2"]).stdout)["chip"]
+    assert more["passes"] == 1
+    assert more["latency_s_per_frame"] < chip["latency_s_per_frame"]
+
+
+def test_chip_for_people_with_a_picture_and_a_file_of_ones_own(tmp_path: Path) -> None:
+    own, picture = tmp_path / "mine.toml", tmp_path / "tiles.png"
+    own.write_text(chip_text("generic").replace('name = "generic"', 'name = "mine"'))
+    arguments = ["fasterrcnn-tiny", "--no-program", "--chip", str(own), "--size", "96x128", "--plot", str(picture)]
+    result = CliRunner().invoke(map_command, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.stderr
+    for words in ("balanced pipeline on one chip", "modelled", "RTX 3080", "Energy:", "A new model:", "tiles-chip.png"):
+        assert words in result.stdout
+    assert (tmp_path / "tiles-chip.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--chip", "isac"], 2, "unknown chip 'isac'"),
+        (["--chip", "rtx-3080"], 2, "rtx-3080 is no crossbar chip"),
+        (["--chip", "missing.toml"], 1, "no chip file missing.toml"),
+        (["--chip", "isaac", "--size", "720"], 2, "need a size as HEIGHTxWIDTH"),
+        (["--chip", "isaac", "--frames", "0"], 2, "need 1 frame and 1 chip or more"),
+        (["--chip", "isaac", "--chips", "-1"], 2, "need 1 frame and 1 chip or more"),
+    ],
+)
+def test_mistakes_about_chips_give_one_line(arguments: list[str], code: int, message: str) -> None:
+    result = CliRunner().invoke(map_command, ["fasterrcnn-tiny", "--no-program", *arguments])
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_cells_of_a_weight_change_tiles_and_error() -> None:
+    def run(*arguments: str) -> dict[str, Any]:
+        result = CliRunner().invoke(map_command, ["fasterrcnn-tiny", "--json", *arguments])
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    plain, paired, sliced = run(), run("--pairs", "3"), run("--weight-bits", "8", "--cell-bits", "2")
+    assert (plain["cells_per_weight"], sliced["cells_per_weight"]) == (1, 4)
+    assert paired["totals"]["tiles"] == plain["totals"]["tiles"] < sliced["totals"]["tiles"]
+    assert paired["totals"]["weight_error"] < plain["totals"]["weight_error"]
+    for arguments in (["--pairs", "2", "--device", "hermes"], ["--weight-bits", "8"]):
+        result = CliRunner().invoke(map_command, ["fasterrcnn-tiny", *arguments])
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)

@@ -1,0 +1,173 @@
+"""The cost of a model on a chip, for `nestevo-hw map --chip`: as a document and as a table."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nestevo_hw.crossbar.cost import ChipCost
+    from nestevo_hw.crossbar.estimates import Estimate
+    from nestevo_hw.crossbar.mapping import MappingReport
+
+UPDATES_PER_DAY = (1, 24, 144)
+"""Rates of new teachers that the lifetime is given for: daily, hourly, and the default window of 600 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelledChip:
+    """What a chip costs, compared and explained."""
+
+    cost: "ChipCost"
+    estimates: "tuple[Estimate, ...]"
+    notes: tuple[str, ...]
+
+
+def model_chip(
+    model: "nn.Module", report: "MappingReport", chip: str, *, chips: int, frames: int, size: str
+) -> ModelledChip:
+    """Cost of a model on a chip, by the chip's name or file.
+
+    Args:
+        model: digital; only its shapes are used.
+        report: which layers are on the crossbar.
+        chip: name of a shipped chip, or a .toml file.
+        chips: number of chips to use.
+        frames: number of frames that arrive together.
+        size: of a frame, as "720x1280".
+    """
+    from nestevo_hw.crossbar.chips import load_chip
+    from nestevo_hw.crossbar.cost import chip_cost
+    from nestevo_hw.crossbar.estimates import estimates, notes
+    from nestevo_hw.crossbar.workload import count_workload, parse_size
+
+    figures, height_width = load_chip(chip), parse_size(size)
+    cost = chip_cost(report, count_workload(model, height_width), figures, frames=frames, chips=chips)
+    return ModelledChip(cost=cost, estimates=estimates(report, cost), notes=notes(cost))
+
+
+def chip_document(modelled: ModelledChip) -> dict[str, Any]:
+    """The machine-readable cost; every time and energy in it is modelled."""
+    cost, programming = modelled.cost, modelled.cost.programming
+    return {
+        "name": cost.chip.name,
+        "title": cost.chip.title,
+        "status": "modelled",
+        "size": list(cost.workload.size),
+        "frames": cost.frames,
+        "latency_s_per_frame": cost.interval_s,
+        "total_s": cost.total_s,
+        "energy_j_per_frame": cost.energy.total,
+        "chips": cost.chips_needed,
+        "programming_s": programming.time_s,
+        "programming_j": programming.energy_j,
+        "notes": list(modelled.notes),
+        "chips_used": cost.chips,
+        "passes": len(cost.passes),
+        "arrays": cost.arrays,
+        "arrays_per_chip": cost.chip.arrays_per_chip,
+        "array": [cost.chip.array_rows, cost.chip.array_columns],
+        "cell_utilisation": cost.cell_utilisation,
+        "sustained_share": cost.sustained_share,
+        "area_mm2": cost.area_mm2,
+        "first_frame_s": cost.frame.total,
+        "load_s": cost.load_s,
+        "rewriting_s": cost.rewriting_s,
+        "time_parts_s": asdict(cost.frame),
+        "energy_parts_j": asdict(cost.energy),
+        "energy_published_j": cost.energy_published_j,
+        "programming": {
+            **asdict(programming),
+            "cell_writes": programming.cell_writes,
+            "lifetime_years": {str(rate): programming.lifetime_years(rate) for rate in UPDATES_PER_DAY},
+        },
+        "estimates": [asdict(estimate) for estimate in modelled.estimates],
+        "workload": {
+            "network_size": list(cost.workload.network_size),
+            "regions": cost.workload.regions,
+            "macs": cost.workload.macs,
+            "operations": 2 * cost.workload.macs,
+            "not_counted": cost.workload.not_counted,
+        },
+        "layers": _layers(cost),
+        "figures": {name: asdict(figure) for name, figure in cost.chip.figures.items()},
+    }
+
+
+def _layers(cost: "ChipCost") -> list[dict[str, Any]]:
+    return [
+        {
+            "name": stage.name,
+            "pass": number,
+            "arrays": stage.arrays,
+            "copies": copies,
+            "products": stage.products,
+            "digital_macs": stage.digital_macs,
+            "time_s": -(-stage.products // copies) * cost.chip.product_s if copies else None,
+        }
+        for number, one in enumerate(cost.passes)
+        for stage, copies in zip(one.stages, one.copies, strict=True)
+    ]
+
+
+def show_chip(modelled: ModelledChip, picture: Path | None) -> None:
+    """Print the cost for people."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    cost = modelled.cost
+    height, width = cost.workload.size
+    title = f"{cost.frames} frames of {width} x {height} on {cost.chip.title}, modelled"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("estimate")
+    for heading in ("chips", "ms a frame", "total s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for estimate in modelled.estimates:
+        chips = "" if estimate.chips is None else str(estimate.chips)
+        cells = (estimate.label, chips, f"{estimate.frame_s * 1e3:.4g}", f"{estimate.total_s:.2f}")
+        table.add_row(*cells, style="bold" if estimate.name == "pipeline" else "")
+    console = Console()
+    console.print(table)
+    for line in (_energy(cost), _programming(cost)):
+        console.print(line, highlight=False)
+    for note in modelled.notes:
+        console.print(f"- {note}", highlight=False)
+    if picture is not None:
+        console.print(f"picture: {picture}", highlight=False)
+
+
+def _energy(cost: "ChipCost") -> str:
+    energy = cost.energy
+    named = {
+        "arrays with converters" if energy.adc is None else "arrays": energy.arrays,
+        "ADCs": energy.adc,
+        "DACs": energy.dac,
+        "shift and add": energy.accumulate,
+        "buffers and network": energy.buffers,
+        "digital layers": energy.digital,
+    }
+    parts = ", ".join(f"{name} {value / energy.total:.0%}" for name, value in named.items() if value)
+    return (
+        f"Energy: {_si(energy.total, 'J')} a frame ({parts}); {_si(cost.energy_published_j, 'J')} at the published "
+        f"{cost.chip.peak_tops_per_w:g} TOPS/W. Area: {cost.area_mm2:.4g} mm2."
+    )
+
+
+def _programming(cost: "ChipCost") -> str:
+    programming = cost.programming
+    years = programming.lifetime_years(24)
+    return (
+        f"A new model: {_si(programming.time_s, 's')} and {_si(programming.energy_j, 'J')} to write "
+        f"{programming.cells:.3g} devices, {programming.writes_per_cell:g} pulses each, copies of busy layers "
+        f"included; {programming.lifetime_updates:.3g} updates wear them out, {years:.3g} years at one an hour."
+    )
+
+
+def _si(value: float, unit: str) -> str:
+    """Three digits and a prefix from micro to none."""
+    for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "u")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
