@@ -22,6 +22,7 @@ from nestevo_hw.models.checkpoint import (
     pretrained_path,
     read_tensors,
 )
+from nestevo_hw.models.onnx_import import import_onnx
 from nestevo_hw.seeding import seeded, torch_generator
 
 Task = Literal["detection", "classification"]
@@ -72,8 +73,8 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
     """A model by name, in eval mode.
 
     Args:
-        name: one of `names`, or `package.module:factory` for a function of your own that returns a module;
-            it is called with `num_classes` only if that is given.
+        name: one of `names`, the path of a file that ends in .onnx, or `package.module:factory` for a function of
+            your own that returns a module; it is called with `num_classes` only if that is given.
         weights: safetensors file with the model's state dict, or a detector checkpoint of this program.
             Without it, the weights that ship with the package, else random ones from a fixed seed.
         num_classes: classes of a model that is not shipped; a detector's include background. Without it,
@@ -83,10 +84,17 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
         ConfigError: no such model, or a factory that cannot be called.
         InputError: the weights are missing, corrupt, NaN or of other shapes.
     """
+    if name.lower().endswith(".onnx"):
+        if weights is not None:
+            raise ConfigError(f"{name} brings its own weights; leave --weights out")
+        return _ready(name, import_onnx(Path(name)), f"weights of {name}", trained=True)
     if ":" in name:
         model, origin, trained = _from_factory(name, num_classes), "made by the factory", True
     elif name not in names():
-        raise ConfigError(f"unknown model {name!r}; choose from {', '.join(names())} or give package.module:factory")
+        raise ConfigError(
+            f"unknown model {name!r}; choose from {', '.join(names())}, "
+            "or give a file that ends in .onnx or package.module:factory"
+        )
     elif weights is None and num_classes is None and name in PRETRAINED and pretrained_path(name).is_file():
         return _ready(name, load_pretrained(name), "weights that ship with the package", trained=True)
     elif weights is not None and _is_own_checkpoint(weights):
@@ -116,7 +124,7 @@ def example_inputs(
         model: decides between a list of images (detectors) and one tensor.
         count: number of images.
         seed: of the images.
-        size: (H, W) in pixels; default: the detector's own input size, at most 320 px, or 64 px.
+        size: (H, W) in pixels; default: the model's own input size, a detector's at most 320 px, or 64 px.
 
     Returns:
         What `model(batch)` takes, values in 0..1.
@@ -125,7 +133,7 @@ def example_inputs(
     if isinstance(transform, GeneralizedRCNNTransform):
         side = min(320, *transform.min_size)
         return list(_pink_images(count, size or (side, side * 5 // 4), seed).unbind(0))
-    return _pink_images(count, size or (64, 64), seed)
+    return _pink_images(count, size or getattr(model, "input_size", None) or (64, 64), seed)
 
 
 def _pink_images(count: int, size: tuple[int, int], seed: int) -> Tensor:

@@ -1,6 +1,6 @@
 """What the noise benchmark scores a model by: labelled embedded frames where they fit, else agreement."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,14 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.errors import InputError
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.zoo import Task, ZooModel, example_inputs
-from nestevo_hw.robustness.fidelity import Measure, map_vs_digital, normalise_statistics, top1_agreement
+from nestevo_hw.robustness.fidelity import (
+    Measure,
+    gives_class_scores,
+    map_vs_digital,
+    normalise_statistics,
+    r2_vs_digital,
+    top1_agreement,
+)
 from nestevo_hw.seeding import derive_seed
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
@@ -34,8 +41,8 @@ class BenchTask:
 
     task: Task
     metrics: tuple[str, ...]
-    """map50, map75 and map, or map50_vs_digital and so on, or top1_agreement; the last two compare with the
-    digital model only. The first is the headline."""
+    """map50, map75 and map; or, compared with the digital model only, map50_vs_digital and so on, top1_agreement
+    or r2_vs_digital. The first is the headline."""
     measure: Measure
     """Scores a model, by scene and metric."""
     calibration: tuple[Any, ...]
@@ -85,12 +92,16 @@ def prepare_task(chosen: ZooModel, *, frames: int, seed: int) -> BenchTask:
 
 
 def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple[Any, ...], frames: int) -> BenchTask:
-    detection = chosen.task == "detection"
-    agreement = ("map50_vs_digital", "map75_vs_digital", "map_vs_digital") if detection else ("top1_agreement",)
+    agreement: tuple[str, ...] = ("r2_vs_digital",)
+    compare: Callable[[nn.Module, Sequence[Any]], Measure] = r2_vs_digital
+    if chosen.task == "detection":
+        agreement, compare = ("map50_vs_digital", "map75_vs_digital", "map_vs_digital"), map_vs_digital
+    elif gives_class_scores(chosen.model, batches[0]):
+        agreement, compare = ("top1_agreement",), top1_agreement
     return BenchTask(
         task=chosen.task,
         metrics=agreement,
-        measure=(map_vs_digital if detection else top1_agreement)(chosen.model, batches),
+        measure=compare(chosen.model, batches),
         calibration=calibration,
         note=f"agreement with the digital model on {frames} made-up images; fidelity, not accuracy",
         labelled=False,

@@ -53,6 +53,27 @@ def top1_agreement(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
 
 
 @torch.no_grad()
+def r2_vs_digital(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
+    """Share of the variance of the digital `model`'s outputs that a model explains, for outputs of any shape.
+
+    R^2 = 1 - sum (y - digital)^2 / sum (digital - mean)^2, 0 at least, averaged over the outputs.
+    """
+    expected = [_outputs(model(batch)) for batch in batches]
+
+    @torch.no_grad()
+    def measure(candidate: nn.Module) -> dict[str, dict[str, float]]:
+        got = [_outputs(candidate(batch)) for batch in batches]
+        explained = []
+        for index in range(len(expected[0])):
+            digital, own = (torch.cat([outputs[index] for outputs in all_]) for all_ in (expected, got))
+            spread = (digital - digital.mean()).square().sum().clamp(min=1e-12)
+            explained.append(float((1.0 - (own - digital).square().sum() / spread).clamp(min=0.0)))
+        return {"all": {"r2_vs_digital": sum(explained) / len(explained)}}
+
+    return measure
+
+
+@torch.no_grad()
 def map_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Measure:
     """Mean average precision of a model's detections against those of the digital `model` as truth.
 
@@ -81,6 +102,20 @@ def map_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Measure
         }
 
     return measure
+
+
+def gives_class_scores(model: nn.Module, batch: Tensor) -> bool:
+    """Whether the model returns one row of class scores an image."""
+    with torch.no_grad():
+        output = model(batch)
+    return isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(batch)
+
+
+def _outputs(output: object) -> list[Tensor]:
+    found = [output] if isinstance(output, Tensor) else list(output) if isinstance(output, (tuple, list)) else []
+    if not found or not all(isinstance(entry, Tensor) and entry.is_floating_point() for entry in found):
+        raise InputError(f"expected one or several float tensors from the model but got {type(output).__name__}")
+    return found
 
 
 def _first_class(output: object, batch: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,15 +14,18 @@ from nestevo_hw.robustness.plan import AWARE, PLAIN
 from nestevo_hw.robustness.points import SweepPoint
 from nestevo_hw.robustness.results import Benchmark
 from nestevo_hw.robustness.students import BEFORE, DIGITAL_TEACHER, TRUE_LABELS
-from nestevo_hw.robustness.sweeps import SWEEPS
+from nestevo_hw.robustness.sweeps import SWEEPS, Value
 
 PANEL_IN = (4.1, 2.9)
 """Width and height of a panel, inches."""
 _COLUMNS = 4
 _METRICS = {
     "map50": "mAP@0.50",
+    "map75": "mAP@0.75",
+    "map": "mAP@0.50:0.95",
     "map50_vs_digital": "mAP@0.50 against the digital model",
     "top1_agreement": "share of equal first classes",
+    "r2_vs_digital": "R^2 against the digital outputs",
 }
 Draw = Callable[[Axes], None]
 
@@ -34,13 +38,13 @@ def metric_text(metric: str) -> str:
 def draw_sweeps(found: Benchmark, palette: Palette) -> Figure:
     """One panel a sweep, one line a scene."""
     panels = [_panel_of(found, sweep, palette) for sweep in found.sweeps]
-    figure = _grid(panels, palette)
+    figure = grid(panels, palette)
     figure.axes[0].set_ylabel(metric_text(found.metric))
-    handles = [_line(_scene_colour(palette, found, scene), scene) for scene in found.scenes if scene != "all"]
+    handles = [line(_scene_colour(palette, found, scene), scene) for scene in found.scenes if scene != "all"]
     handles += [Line2D([], [], color=palette.muted, ls=(0, (4, 2)), lw=1.2, label="digital, no noise")]
     if found.as_programmed:
         handles += [Line2D([], [], color=palette.muted, ls=(0, (1, 2)), lw=1.2, label="the device as it is")]
-    _head(figure, handles, palette, f"{found.about['model']}, {found.about['device']} (simulated)")
+    head(figure, handles, palette, f"{found.about['model']}, {found.about['device']} (simulated)")
     return figure
 
 
@@ -56,11 +60,11 @@ def draw_sweep(found: Benchmark, sweep: str, palette: Palette) -> Figure:
 def draw_pair(found: Benchmark, palette: Palette) -> Figure:
     """Plain and noise-aware model: one panel a sweep and scene."""
     panels = [_pair_panel_of(found, sweep, scene, palette) for scene in found.scenes for sweep in found.paired]
-    figure = _grid(panels, palette, columns=len(found.paired))
+    figure = grid(panels, palette, columns=len(found.paired))
     figure.axes[0].set_ylabel(metric_text(found.metric))
-    handles = [_line(palette.before, PLAIN), _line(palette.after, AWARE)]
+    handles = [line(palette.before, PLAIN), line(palette.after, AWARE)]
     handles += [Line2D([], [], color=palette.muted, ls=(0, (4, 2)), lw=1.2, label="digital, no noise")]
-    _head(figure, handles, palette, f"{found.about['model']}: training with and without weight noise (eq. 18-20)")
+    head(figure, handles, palette, f"{found.about['model']}: training with and without weight noise (eq. 18-20)")
     return figure
 
 
@@ -77,10 +81,10 @@ def draw_students(found: Benchmark, palette: Palette) -> Figure:
     """Teacher and student against the teacher's noise, and against one another."""
     panels = [_lesson_panel_of(found, sweep, palette) for sweep in found.lessons]
     panels.append(lambda axes: _against_teacher(axes, found, palette))
-    figure = _grid(panels, palette, columns=len(panels))
+    figure = grid(panels, palette, columns=len(panels))
     figure.axes[0].set_ylabel(metric_text(found.metric))
-    handles = [_line(palette.teacher, "teacher"), _line(palette.after, "student it teaches")]
-    _head(figure, handles, palette, f"{found.about['student']} taught by {found.about['model']} with noise")
+    handles = [line(palette.teacher, "teacher"), line(palette.after, "student it teaches")]
+    head(figure, handles, palette, f"{found.about['student']} taught by {found.about['model']} with noise")
     return figure
 
 
@@ -97,6 +101,8 @@ def draw_lesson(found: Benchmark, sweep: str | None, palette: Palette) -> Figure
 
 
 def _panel_of(found: Benchmark, sweep: str, palette: Palette) -> Draw:
+    values = [p.value for p in found.of(sweep, found.scenes[0])]
+
     def draw(axes: Axes) -> None:
         for scene in found.scenes:
             colour = _scene_colour(palette, found, scene)
@@ -104,18 +110,20 @@ def _panel_of(found: Benchmark, sweep: str, palette: Palette) -> Draw:
             programmed = found.programmed(scene)
             if programmed is not None and sweep not in ("mu", "time_s"):
                 axes.axhline(programmed.mean, color=colour, ls=(0, (1, 2)), lw=1.1, alpha=0.8, zorder=2)
-            _draw_line(axes, sweep, found.of(sweep, scene), colour)
-        _finish(axes, sweep, found.of(sweep, found.scenes[0]), palette, ceiling=_ceiling(found))
+            draw_line(axes, sweep, found.of(sweep, scene), colour, values)
+        finish(axes, sweep, values, palette, top=ceiling(found))
 
     return draw
 
 
 def _pair_panel_of(found: Benchmark, sweep: str, scene: str, palette: Palette) -> Draw:
+    values = [p.value for p in found.of(sweep, scene, AWARE)]
+
     def draw(axes: Axes) -> None:
         for training, colour in ((PLAIN, palette.before), (AWARE, palette.after)):
             axes.axhline(found.digital_score(scene, training), color=colour, ls=(0, (4, 2)), lw=1.1, alpha=0.8)
-            _draw_line(axes, sweep, found.of(sweep, scene, training), colour)
-        _finish(axes, sweep, found.of(sweep, scene, AWARE), palette, ceiling=_ceiling(found))
+            draw_line(axes, sweep, found.of(sweep, scene, training), colour, values)
+        finish(axes, sweep, values, palette, top=ceiling(found))
         if scene != "all":
             axes.set_title(scene, loc="left", size=SMALL + 1, color=palette.ink)
 
@@ -125,9 +133,10 @@ def _pair_panel_of(found: Benchmark, sweep: str, scene: str, palette: Palette) -
 def _lesson_panel_of(found: Benchmark, sweep: str, palette: Palette) -> Draw:
     def draw(axes: Axes) -> None:
         students, teachers = found.of(sweep, "student"), found.of(sweep, "teacher")
-        _draw_line(axes, sweep, teachers, palette.teacher)
-        _draw_line(axes, sweep, students, palette.after)
-        _finish(axes, sweep, students, palette, ceiling=_ceiling(found))
+        values = [p.value for p in students]
+        draw_line(axes, sweep, teachers, palette.teacher, values)
+        draw_line(axes, sweep, students, palette.after, values)
+        finish(axes, sweep, values, palette, top=ceiling(found))
         _mark_students(axes, found, palette)
 
     return draw
@@ -145,33 +154,44 @@ def _against_teacher(axes: Axes, found: Benchmark, palette: Palette) -> None:
     dress(axes, palette, grid="both")
     low, high = axes.get_xlim()
     axes.plot((0, 1), (0, 1), color=palette.grid, lw=1.2, zorder=1)
-    axes.text(high, high, "as good as its teacher ", ha="right", va="top", size=SMALL - 1, color=palette.muted,
-              rotation=0, family=FONT)  # fmt: skip
+    middle = (low + high) / 2
+    axes.text(middle, middle, "as good as its teacher", ha="center", va="top", size=SMALL - 1, color=palette.muted,
+              rotation=45, rotation_mode="anchor", transform_rotates_text=True, family=FONT)  # fmt: skip
     axes.set_xlim(low, high)
-    axes.set_ylim(0.0, _ceiling(found))
+    axes.set_ylim(0.0, ceiling(found))
     axes.set_xlabel("teacher")
     axes.set_ylabel("student")
-    _mark_students(axes, found, palette)
+    _mark_students(axes, found, palette, left=True)
     if len(found.lessons) > 1:
         axes.legend(frameon=False, fontsize=SMALL - 1, labelcolor=palette.muted, loc="lower right")
 
 
-def _mark_students(axes: Axes, found: Benchmark, palette: Palette) -> None:
+def _mark_students(axes: Axes, found: Benchmark, palette: Palette, *, left: bool = False) -> None:
     """Students to compare with, as named horizontal lines."""
     marks = ((TRUE_LABELS, palette.distil), (DIGITAL_TEACHER, palette.mutual), (BEFORE, palette.before))
     for name, colour in marks:
         student = found.student(name)
         if student is not None:
             axes.axhline(student.mean, color=colour, ls=(0, (4, 2)), lw=1.1, zorder=2)
-            axes.text(0.995, student.mean, f"{name} ", transform=axes.get_yaxis_transform(), ha="right", va="bottom",
-                      size=SMALL - 1, color=colour, family=FONT)  # fmt: skip
+            axes.text(0.01 if left else 0.99, student.mean, name, transform=axes.get_yaxis_transform(),
+                      ha="left" if left else "right", va="bottom", size=SMALL - 1, color=colour)  # fmt: skip
 
 
-def _draw_line(axes: Axes, sweep: str, points: Sequence[SweepPoint], colour: str) -> None:
-    x = _positions(sweep, points)
+def draw_line(axes: Axes, sweep: str, points: Sequence[SweepPoint], colour: str, values: Sequence[Value]) -> None:
+    """Means with their intervals: a line with a band, or bars where the values have no order.
+
+    Args:
+        axes: to draw on.
+        sweep: its name.
+        points: of one line.
+        colour: of the line.
+        values: all values on the axis.
+    """
+    at = _places(sweep, values)
+    x = [at[p.value] for p in points]
     low, high = zip(*(p.ci95 for p in points), strict=True)
     means = [p.mean for p in points]
-    if SWEEPS[sweep].worse is None:
+    if SWEEPS[sweep].worse is None or len(points) == 1:
         error = [[m - b for m, b in zip(means, low, strict=True)], [t - m for m, t in zip(means, high, strict=True)]]
         axes.errorbar(x, means, error, color=colour, fmt="o", ms=4.5, lw=1.4, capsize=2.5, zorder=3)
         return
@@ -179,30 +199,28 @@ def _draw_line(axes: Axes, sweep: str, points: Sequence[SweepPoint], colour: str
     axes.plot(x, means, color=colour, marker="o", ms=4, lw=1.8, zorder=3)
 
 
-def _finish(axes: Axes, sweep: str, points: Sequence[SweepPoint], palette: Palette, *, ceiling: float) -> None:
+def finish(axes: Axes, sweep: str, values: Sequence[Value], palette: Palette, *, top: float) -> None:
+    """Axes of a sweep's panel: its values below, scores from 0 to `top`."""
     entry = SWEEPS[sweep]
-    labels = [entry.text(p.value) for p in points]
-    slanted = sum(map(len, labels)) > 34
-    axes.set_xticks(
-        _positions(sweep, points), labels, rotation=25 if slanted else 0, ha="right" if slanted else "center"
-    )
-    axes.set_xlabel(
-        entry.title if entry.unit in ("bits", "preset") or "_s" in sweep else f"{entry.title}\n{entry.unit}"
-    )
+    labels = [entry.text(value) for value in values]
+    slanted = sum(map(len, labels)) > 30
+    ha: Literal["right", "center"] = "right" if slanted else "center"
+    axes.set_xticks([_places(sweep, values)[v] for v in values], labels, rotation=25 if slanted else 0, ha=ha)
+    bare = entry.unit == "preset" or sweep.endswith("time_s")
+    axes.set_xlabel(entry.title if bare else f"{entry.title}\n{entry.unit}")
     dress(axes, palette)
-    axes.set_ylim(0.0, ceiling)
+    axes.set_ylim(0.0, top)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
-    axes.margins(x=0.06)
+    axes.margins(x=0.09)
 
 
-def _positions(sweep: str, points: Sequence[SweepPoint]) -> list[float]:
+def _places(sweep: str, values: Sequence[Value]) -> dict[Value, float]:
     """Places on the axis: bits and mu to scale, all others in equal steps, since they span decades or are names."""
-    if sweep in ("mu", "student_mu", "adc_bits", "dac_bits"):
-        return [float(p.value) for p in points]
-    return [float(i) for i in range(len(points))]
+    to_scale = sweep in ("mu", "student_mu", "adc_bits", "dac_bits")
+    return {value: float(value) if to_scale else float(i) for i, value in enumerate(values)}
 
 
-def _ceiling(found: Benchmark) -> float:
+def ceiling(found: Benchmark) -> float:
     """Upper end of the score axis, the same in all panels."""
     every = (*found.points, *found.digital, *found.students)
     return min(1.02, math.ceil(10 * max(max(p.headline) for p in every) + 0.5) / 10)
@@ -212,11 +230,13 @@ def _scene_colour(palette: Palette, found: Benchmark, scene: str) -> str:
     return (palette.before, palette.teacher, palette.after, palette.aggregate)[found.scenes.index(scene) % 4]
 
 
-def _line(colour: str, label: str) -> Line2D:
+def line(colour: str, label: str) -> Line2D:
+    """An entry of the key."""
     return Line2D([], [], color=colour, marker="o", ms=4, lw=1.8, label=label)
 
 
-def _grid(panels: Sequence[Draw], palette: Palette, *, columns: int | None = None) -> Figure:
+def grid(panels: Sequence[Draw], palette: Palette, *, columns: int | None = None) -> Figure:
+    """Panels in rows, with room for a title and a key above them."""
     across = min(columns or _COLUMNS, len(panels))
     down = -(-len(panels) // across)
     figure = new_figure(3.5 * across, 2.75 * down + 0.6, palette)
@@ -228,7 +248,10 @@ def _grid(panels: Sequence[Draw], palette: Palette, *, columns: int | None = Non
     return figure
 
 
-def _head(figure: Figure, handles: Sequence[Line2D], palette: Palette, title: str) -> None:
-    figure.suptitle(title, x=0.01, ha="left", size=SMALL + 2, color=palette.ink, family=FONT)
-    figure.legend(handles=list(handles), loc="outside upper left", ncols=len(handles), frameon=False, fontsize=SMALL,
-                  labelcolor=palette.muted)  # fmt: skip
+def head(figure: Figure, handles: Sequence[Line2D], palette: Palette, title: str) -> None:
+    """Title and key."""
+    key = figure.legend(
+        handles=list(handles), loc="outside upper left", ncols=len(handles), frameon=False, fontsize=SMALL,
+        labelcolor=palette.muted, title=title, alignment="left", borderpad=0.2,
+    )  # fmt: skip
+    key.get_title().set(size=SMALL + 2, color=palette.ink, family=FONT)
