@@ -13,6 +13,10 @@ class InputError(NestEvoError):
     """A file or stream that is missing, corrupt or of the wrong shape."""
 
 
+class OutputError(NestEvoError):
+    """A result that cannot be written: no space, no permission, a folder in its place."""
+
+
 class MappingError(NestEvoError):
     """A model that cannot be placed on the crossbar as asked."""
 

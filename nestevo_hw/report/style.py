@@ -15,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from nestevo_hw.errors import ConfigError
 from nestevo_hw.files import replacing, write_text
 
 FONT = "DejaVu Sans"
@@ -128,7 +129,14 @@ def save_svg(figure: Figure, path: Path) -> None:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file."""
+    """Write a figure as a PNG file.
+
+    Raises:
+        ConfigError: the name does not end in .png.
+        OutputError: the file cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"pictures are PNG files; give {path.with_suffix('.png')} instead of {path}")
     figure.set_dpi(_DPI)
     canvas = FigureCanvasAgg(figure)
     with replacing(path) as temporary:

@@ -1,0 +1,54 @@
+"""Files are written whole or not at all, and what prevents it is said in one line."""
+
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+
+from nestevo_hw.errors import ConfigError, OutputError
+from nestevo_hw.files import replacing, write_text
+from nestevo_hw.report.style import LIGHT, new_figure, save_png
+
+
+def _write(path: Path, failure: Exception) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise failure
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_text(path, "old")
+    with pytest.raises(KeyError):
+        _write(path, KeyError())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*folder: Is a directory; free space or choose"):
+        write_text(tmp_path / "folder", "x")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"cannot write .*file/below"):
+        write_text(tmp_path / "file" / "below", "x")
+
+
+def _fill(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("x" * 100)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"big: No space left on device; free space"):
+        _fill(tmp_path / "big")
+    with pytest.raises(OutputError, match="no space"):
+        _write(tmp_path / "tensors", SafetensorError("no space"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_are_png(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"give .*x\.png instead of .*x\.gif"):
+        save_png(new_figure(1.0, 1.0, LIGHT), tmp_path / "x.gif")
