@@ -13,6 +13,7 @@ from nestevo_hw.commands.map import map_command
 from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.commands.report import report
 from nestevo_hw.commands.schedule import schedule
+from nestevo_hw.commands.sensitivity import sensitivity
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,5 +31,5 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-for _command in (doctor, init, pretrain, evolve, report, map_command, bench_noise, schedule):
+for _command in (doctor, init, pretrain, evolve, report, map_command, sensitivity, bench_noise, schedule):
     main.add_command(_command)

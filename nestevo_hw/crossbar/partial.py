@@ -38,13 +38,12 @@ class PartlyAnalog:
         self._slots = {name: nn.Sequential(layer) for name, layer in self._digital.items()}
         # deepcopy puts what its memo holds in place of each layer, at every place that refers to it.
         memo = {id(layer): self._slots[name] for name, layer in self._digital.items()}
-        self._model: nn.Module = copy.deepcopy(twin, memo).eval()  # type: ignore[arg-type]
+        self._model: nn.Module = copy.deepcopy(twin, memo).eval()
 
     def programmed(self, programming: int) -> AnalogTeacher:
-        """The whole teacher as programmed for the given time and aged."""
-        if (self._teacher.generation, self._teacher.age_s) != (programming, self._age_s) or not self._teacher.programmed:
-            self._teacher.program(generation=programming)
-            self._teacher.age(self._age_s)
+        """The whole teacher, programmed anew and aged."""
+        self._teacher.program(generation=programming)
+        self._teacher.age(self._age_s)
         return self._teacher
 
     def model(self, analog: Collection[str], programming: int) -> nn.Module:

@@ -1,0 +1,140 @@
+"""`nestevo-hw sensitivity` as a user and as a script sees it."""
+
+import csv
+import io
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from nestevo_hw.commands.map import map_command
+from nestevo_hw.commands.sensitivity import sensitivity
+
+NETS = """
+from torch import nn
+from nestevo_hw.models.faster_rcnn import TinyWidths, fasterrcnn_tiny
+
+def classifier():
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 5, stride=4), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+        nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 10),
+    )
+
+def detector():
+    widths = TinyWidths(stem=8, stages=(8, 8, 8), fpn=8, box_hidden=8, box_feature=8, roi_bins=2)
+    return fasterrcnn_tiny(4, min_size=64, max_size=80, widths=widths)
+"""
+FAST = ["--repeats", "2", "--frames", "40"]
+
+
+@pytest.fixture
+def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Small networks of the user's own."""
+    (tmp_path / "sensitivity_nets.py").write_text(NETS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "sensitivity_nets"
+
+
+def _run(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(sensitivity, [*arguments, "--json"])
+    assert result.exit_code == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_a_classifiers_layers_are_measured_and_a_plan_found(nets: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    document = _run(f"{nets}:classifier", *FAST, "--target-loss", "0.1", "--age", "86400", "--out", str(out))
+    assert (document["metric"], document["device"], document["backend"]) == ("top1_agreement", "pcm", "fused")
+    assert (document["age_s"], document["repeats"], document["frames"]) == (86_400.0, 2, 40)
+    assert document["digital"] == {"all": 1.0}
+    assert [layer["name"] for layer in document["layers"]] == ["0", "5", "7"]
+    assert sorted(layer["rank"] for layer in document["layers"]) == [1, 2, 3]
+    for layer in document["layers"]:
+        assert 5 < layer["weight_snr_db"] < 40
+        assert layer["drop"]["ci95"][0] <= layer["drop"]["mean"] <= layer["drop"]["ci95"][1]
+        assert len(layer["drop_by_scene"]["all"]) == 2
+        assert layer["rescue"] is None
+    plan = document["plan"]
+    assert plan["target_loss"] == 0.1
+    assert plan["reached"] == (plan["loss_bound95"] <= 0.1)
+    assert plan["arguments"] == " ".join(f"--keep-digital {shlex.quote(name)}" for name in plan["keep_digital"])
+    assert json.loads((out / "sensitivity.json").read_text()) == document
+    assert (out / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader(io.StringIO((out / "sensitivity.csv").read_text())))
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert {row["name"] for row in rows if row["keep_digital"] == "1"} == set(plan["keep_digital"])
+    assert {row["name"]: float(row["drop"]) for row in rows} == {
+        layer["name"]: pytest.approx(layer["drop"]["mean"], rel=1e-4) for layer in document["layers"]
+    }
+
+
+def test_the_same_seed_gives_the_same_document(nets: str, tmp_path: Path) -> None:
+    def run(seed: str) -> dict[str, Any]:
+        return _run(f"{nets}:classifier", *FAST, "--seed", seed, "--no-plan", "--out", str(tmp_path))
+
+    assert run("3") == run("3") != run("4")
+
+
+def test_map_takes_the_plan_as_it_is_printed(nets: str, tmp_path: Path) -> None:
+    arguments = [f"{nets}:classifier", *FAST, "--target-loss", "0", "--complement", "--out", str(tmp_path)]
+    result = CliRunner().invoke(sensitivity, arguments, env={"COLUMNS": "120"})
+    assert result.exit_code == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("--keep-digital")]
+    mapped = CliRunner().invoke(map_command, [f"{nets}:classifier", "--no-program", *shlex.split(line), "--json"])
+    assert mapped.exit_code == 0, mapped.stderr
+    kept = [entry["name"] for entry in json.loads(mapped.stdout)["layers"] if entry["placement"] == "digital"]
+    assert "won" in result.stdout
+    document = json.loads((tmp_path / "sensitivity.json").read_text())
+    assert kept == document["plan"]["keep_digital"]
+    assert all(-1.0 <= layer["rescue"]["mean"] <= 1.0 for layer in document["layers"])
+    assert "one of 40 frames is worth 0.0250, more than the target" in result.stdout
+    assert "with 95 % confidence, target 0" in result.stdout
+
+
+def test_a_detector_is_scored_by_day_and_night(nets: str, tmp_path: Path) -> None:
+    arguments = [f"{nets}:detector", "--repeats", "2", "--frames", "2", "--no-plan", "--tile", "64"]
+    result = CliRunner().invoke(sensitivity, [*arguments, "--out", str(tmp_path)], env={"COLUMNS": "140"})
+    assert result.exit_code == 0, result.stderr
+    document = json.loads((tmp_path / "sensitivity.json").read_text())
+    assert document["metric"] == "map50"
+    assert document["plan"] is None
+    assert set(document["digital"]) == {"day", "night"}
+    assert len(document["layers"]) == 25
+    errors = document["all_analog"]
+    assert errors["model_output_error"] == pytest.approx(errors["predicted_output_error"], rel=0.5)
+    for shown in ("backbone.body.stem.0", "error of the model's raw outputs", "written to"):
+        assert shown in result.stdout
+    assert "--keep-digital" not in result.stdout
+
+
+def test_a_crossbar_without_errors_needs_no_digital_layer(nets: str, tmp_path: Path) -> None:
+    document = _run(f"{nets}:classifier", *FAST, "--device", "ideal", "--out", str(tmp_path))
+    assert document["perfect_io"]
+    assert document["backend"] == "fold"
+    assert document["plan"]["keep_digital"] == []
+    assert document["plan"]["reached"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["resnet18", "--repeats", "1"], 2, "1 is not in the range x>=2"),
+        (["resnet18", "--target-loss", "2"], 2, "2.0 is not in the range 0.0<=x<=1.0"),
+        (["resnet18", "--device", "flash"], 2, "unknown device 'flash'"),
+        (["resnet18", "--device", "reram-wan", "--age", "60"], 2, "characterised only at 1, 86400, 172800 s"),
+        (["resnet18", "--age", "-1"], 2, "need a time after programming of 0 s or more"),
+        (["resnet18", "--tile", "big"], 2, "need a tile such as 256"),
+        (["resnet18", "--backend", "fold"], 2, "fold ignores converters"),
+        (["nowhere"], 2, "unknown model 'nowhere'"),
+        (["resnet18", "--weights", "missing.safetensors"], 1, "no file missing.safetensors"),
+    ],
+)
+def test_mistakes_are_found_before_the_work(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(sensitivity, [*arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
