@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.generator import GeneratorConfig
+from nestevo_hw.evolution.refresh import RefreshConfig
 from nestevo_hw.evolution.training import TrainingPlan
 from nestevo_hw.presets import preset_text
 from nestevo_hw.tasks.supervision import LabelConfig
@@ -64,6 +65,9 @@ class WindowConfig:
     """Number of evolution windows."""
     length_s: float = 600.0
     """Time between two evolution requests, t_total of eq. 6, seconds."""
+    hours_apart: float | None = None
+    """Hours from the start of one window to the next by the clock that ages the teacher's cells; None: they follow
+    one another, `length_s` apart. The stream's frames go on as if no time had passed between windows."""
     upload_frames: int = 96
     """Unlabelled frames each terminal uploads at the start of a window."""
     upload_spacing: int = 5
@@ -74,6 +78,20 @@ class WindowConfig:
     def __post_init__(self) -> None:
         if min(self.count, self.upload_frames, self.upload_spacing, self.test_frames) < 1 or self.length_s <= 0:
             raise ConfigError("window: count, length_s, upload_frames, upload_spacing and test_frames must be positive")
+        if self.interval_s < self.length_s:
+            raise ConfigError(
+                f"window: hours_apart = {self.hours_apart} is shorter than a window of {self.length_s:g} s; "
+                "windows may not overlap"
+            )
+
+    @property
+    def interval_s(self) -> float:
+        """From the start of one window to the next by the clock, seconds."""
+        return self.length_s if self.hours_apart is None else 3600.0 * self.hours_apart
+
+    def start_s(self, window: int) -> float:
+        """When a window starts by the clock, seconds; the first one at 0."""
+        return window * self.interval_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +105,9 @@ class TeacherConfig:
     """Rows and columns of one crossbar tile."""
     backend: Literal["auto", "fold", "fused", "reference"] = "auto"
     age_s: float = 3600.0
-    """Time between programming and labelling, seconds."""
+    """Age of the first programming when the first window starts, seconds."""
+    delay_s: float = 60.0
+    """From any later programming to the first label, seconds."""
     scene_norm: bool = True
     """Re-estimate the digital BatchNorm statistics on each terminal's frames."""
 
@@ -176,6 +196,7 @@ class RunConfig:
     """Height and width of embedded frames; of a video its long side is scaled to the larger, pixels."""
     window: WindowConfig = WindowConfig()
     teacher: TeacherConfig = TeacherConfig()
+    refresh: RefreshConfig = RefreshConfig()
     reference: ReferenceConfig = ReferenceConfig()
     drift: DriftConfig = DriftConfig()
     labels: LabelConfig = LabelConfig()
@@ -194,6 +215,11 @@ class RunConfig:
         if len(set(names)) < len(names):
             raise ConfigError(f"terminals: names must differ, got {', '.join(names)}")
 
+    @property
+    def scene_norm(self) -> bool:
+        """Whether the teacher labels with BatchNorm statistics of the scene; the baselines do not."""
+        return self.teacher.scene_norm and self.method == "NestEvo"
+
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -201,8 +227,8 @@ class RunConfig:
 
 
 _SECTIONS = (
-    RunConfig, TerminalConfig, DriftStep, WindowConfig, TeacherConfig, ReferenceConfig, DriftConfig, LabelConfig,
-    GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig, ExecutionConfig,
+    RunConfig, TerminalConfig, DriftStep, WindowConfig, TeacherConfig, RefreshConfig, ReferenceConfig, DriftConfig,
+    LabelConfig, GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig, ExecutionConfig,
 )  # fmt: skip
 for _section in _SECTIONS:
     # Unknown keys are mistakes; pydantic reads this attribute when the adapter below is built.

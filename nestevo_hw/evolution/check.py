@@ -3,10 +3,12 @@
 import torch
 
 from nestevo_hw.config import RunConfig
+from nestevo_hw.crossbar.chips import load_chip
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.cameras import open_stream, plan_window
 from nestevo_hw.evolution.drift import calibrated_threshold
+from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 
@@ -15,7 +17,8 @@ def check_run(config: RunConfig) -> None:
     """Open every checkpoint and stream a run will need, and plan every window.
 
     Raises:
-        ConfigError: an unknown name, an absent device, or windows too short for their frames.
+        ConfigError: an unknown name, an absent device, an age the crossbar has no model for, or windows too short for
+            their frames.
         InputError: a video or its labels that cannot be read or are too short.
     """
     resolve_checkpoint(config.teacher.model)
@@ -27,7 +30,16 @@ def check_run(config: RunConfig) -> None:
     if config.execution.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("execution.device is cuda but torch finds no CUDA device; use auto or cpu")
     if config.teacher.device != DIGITAL:
-        find_preset(config.teacher.device).check_time(config.teacher.age_s)
+        preset = find_preset(config.teacher.device)
+        for age_s in _ages(config):
+            preset.check_time(age_s)
+        load_chip(chip_of(config.refresh, config.teacher.device))
     if config.drift.gamma is None and all(t.place is not None for t in config.terminals):
         segments = len(config.reference.places) * config.reference.segments_per_place
         calibrated_threshold([0.0] * segments, config.drift.false_alarm_rate)
+
+
+def _ages(config: RunConfig) -> list[float]:
+    """Every age at which the teacher may be read: of the first programming, and of later ones."""
+    starts = [config.window.start_s(window) for window in range(config.window.count)]
+    return [config.teacher.age_s + s for s in starts] + [config.teacher.delay_s + s for s in starts]

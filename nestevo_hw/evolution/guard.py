@@ -1,10 +1,13 @@
-"""Guarded deployment: a new teacher that lost too much on labelled in-domain frames is rejected."""
+"""How good a teacher is on in-domain frames, and the guard: one that lost too much there is not deployed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from nestevo_hw.config import RunConfig
-from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
-from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.evolution.teacher import DIGITAL, TeacherFiles, open_teacher
+from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.tasks.detection import predict
 from nestevo_hw.tasks.metrics import mean_average_precision
 
@@ -34,23 +37,38 @@ def _part(batch: FrameBatch, rows: list[int]) -> FrameBatch:
     return FrameBatch(images=batch.images[rows], indices=tuple(batch.indices[row] for row in rows), truth=truth)
 
 
-def compare_teachers(
-    config: RunConfig, old: TeacherFiles, new: TeacherFiles, reference: FrameBatch, *, classes: int
-) -> Verdict:
+def compare_teachers(config: RunConfig, old: TeacherFiles, new: TeacherFiles, reference: FrameBatch) -> Verdict:
     """Score both teachers on the crossbar, on in-domain frames neither has learned from."""
-    scene = _part(reference, list(range(0, len(reference), PARTS))).images
-    held_out = _part(reference, list(range(1, len(reference), PARTS)))
-    truth = held_out.truth
-    if truth is None:
+    if reference.truth is None:
         reason = "unguarded: no labelled in-domain frames"
         return Verdict(accepted=True, guard_before=None, guard_after=None, reason=reason)
-    before, after = (
-        mean_average_precision(
-            predict(open_teacher(config.teacher, files, scene), held_out.images), truth, classes
-        ).map50
-        for files in (old, new)
-    )
+    before, after = (score_teacher(config, files, reference) for files in (old, new))
     accepted = not after < before - config.guard_margin
     relation = "within" if accepted else "beyond"
     reason = f"{relation} the margin of {config.guard_margin}"
     return Verdict(accepted=accepted, guard_before=before, guard_after=after, reason=reason)
+
+
+def score_teacher(config: RunConfig, files: TeacherFiles, reference: FrameBatch) -> float:
+    """In-domain mAP@0.50 of a teacher at its age, with the scene's BatchNorm where it labels with it.
+
+    Without labels, against what its digital twin detects: how far the crossbar has led it astray.
+
+    Returns:
+        0 to 1; NaN where there is no object to find.
+    """
+    held_out = _part(reference, list(range(1, len(reference), PARTS)))
+    scene = _part(reference, list(range(0, len(reference), PARTS))).images if config.scene_norm else None
+    found = predict(open_teacher(config.teacher, files, scene), held_out.images)
+    classes = len(load_detector(files.weights)[1].classes)
+    truth = held_out.truth or _twin_truth(config, files, scene, held_out)
+    return mean_average_precision(found, truth, classes).map50
+
+
+def _twin_truth(
+    config: RunConfig, files: TeacherFiles, scene: Tensor | None, frames: FrameBatch
+) -> tuple[Annotation, ...]:
+    """What the digital weights detect with enough confidence to label it."""
+    twin = open_teacher(replace(config.teacher, device=DIGITAL), files, scene)
+    sure = [(d, d["scores"] >= config.labels.accept) for d in predict(twin, frames.images)]
+    return tuple(Annotation.of(d["boxes"][kept], d["labels"][kept]) for d, kept in sure)

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nestevo_hw.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
+from nestevo_hw.evolution.dispatch import Dispatch, Results
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.lifecycle import account
 from nestevo_hw.evolution.state import TeacherState
+from nestevo_hw.evolution.subjects import subjects
+from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
-from nestevo_hw.scheduler.task import Task, TaskResult
-
-Results = Mapping[str, TaskResult]
-"""Results of one kind of task, by terminal; "" where the task serves all."""
 
 CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
 
@@ -27,17 +25,13 @@ class EvolutionLoop:
         self._layout = layout
         self._journal = journal
         self._costs = costs
-        self._document = config.document()
+        self._dispatch = Dispatch(config, journal, costs)
+        self._run = self._dispatch.run
+        self._upkeep = Upkeep(config, layout, journal, self._dispatch)
         self._names = [t.name for t in config.terminals]
         self._terminals = {t.name: resolve_checkpoint(t.model) for t in config.terminals}
-        self._teacher = TeacherState(
-            weights=resolve_checkpoint(config.teacher.model),
-            crossbar=layout.root / "crossbar-0.safetensors",
-            programmed_s=-config.teacher.age_s,
-            generation=0,
-        )
         self._words: dict[str, str] = {}
-        self._intermediates = [self._teacher.weights] * len(self._names)
+        self._intermediates = [self._upkeep.teacher.weights] * len(self._names)
         self._gamma = float("nan")
         self.classes: list[str] = []
 
@@ -49,10 +43,11 @@ class EvolutionLoop:
 
     def _evolve(self, window: int) -> None:
         """One evolution window; the numbers are lines of Algorithm 2."""
-        terminals_before, teacher_before = dict(self._terminals), self._teacher
         captured = self._capture(window)
-        done: list[Results] = []
-        if self._config.method != "A3":
+        evolves = self._config.method != "A3"
+        done = self._upkeep.refresh(window) if evolves else []
+        terminals_before, teacher_before = dict(self._terminals), self._upkeep.teacher
+        if evolves:
             labelled = self._label(window, "label")  # 1
             done.append(labelled)
             co_evolution = self._decide(window) == CO_EVOLUTION  # 2-3, 6
@@ -61,69 +56,24 @@ class EvolutionLoop:
                 generated = self._generate(window, counts)  # 7
                 learned = self._learn_mutually(window, counts)  # 8-13
                 merged = self._merge(window)  # 14
-                renewed = self._teacher is not teacher_before
+                renewed = self._upkeep.teacher is not teacher_before
                 relabelled = self._label(window, "relabel") if renewed else labelled
                 done += [generated, learned, merged, relabelled]
             done += [self._distil(window, co_evolution=co_evolution), self._export(window)]  # 4-5, 15-16
         accuracy = self._evaluate(window, terminals_before, teacher_before)
         self._account(window, captured, done, accuracy)
 
-    def _now_s(self, window: int) -> float:
-        return window * self._config.window.length_s
-
-    def _task(self, kind: str, window: int | None, terminal: str, payload: Mapping[str, Any]) -> Task:
-        name = "/".join(["setup" if window is None else f"w{window}", kind, *([terminal] if terminal else [])])
-        cost = self._costs.predict(kind, terminal, payload.get("steps"))
-        return Task(
-            name=name,
-            function=f"nestevo_hw.evolution.steps:{kind.removeprefix('re')}",
-            payload={
-                "config": self._document,
-                "name": name,
-                "terminal": terminal,
-                "window": window,
-                **payload,
-            },
-            memory_bytes=cost.memory_bytes,
-            duration_s=cost.duration_s,
-        )
-
-    def _run(self, kind: str, window: int | None, payloads: Mapping[str, Mapping[str, Any]]) -> Results:
-        """Run one kind of task for each terminal (or once, for ""), all at the scheduler's discretion."""
-        tasks = {terminal: self._task(kind, window, terminal, p) for terminal, p in payloads.items()}
-        results = self._journal.run(list(tasks.values()), window=window)
-        for terminal, task in tasks.items():
-            self._costs.observe(kind, terminal, results[task.name], task.payload.get("steps"))
-        return {terminal: results[task.name] for terminal, task in tasks.items()}
-
     def _file(self, window: int, terminal: str, name: str) -> str:
         return str(self._layout.window(window, terminal, name))
 
     def _prepare(self) -> None:
-        teacher = self._teacher
-        payload = {
-            **teacher.at(0.0),
-            "reference": str(self._layout.reference),
-            "moments": str(self._layout.moments),
-        }
+        teacher = self._upkeep.at(0)
+        payload = {**teacher, "reference": str(self._layout.reference), "moments": str(self._layout.moments)}
         value = self._run("prepare", None, {"": payload})[""].value
         self._gamma, self.classes = value["gamma"], value["classes"]
-        self._tell_programmed(None, teacher, value)
-        profiles = {t.name: {"model": str(self._terminals[t.name]), **teacher.at(0.0)} for t in self._config.terminals}
+        self._upkeep.programmed_first(value)
+        profiles = {t.name: {"model": str(self._terminals[t.name]), **teacher} for t in self._config.terminals}
         self._costs.learn(self._run("profile", None, profiles))
-
-    def _tell_programmed(self, window: int | None, teacher: TeacherState, value: Mapping[str, Any]) -> None:
-        if "tiles" in value:
-            self._journal.event(
-                "program",
-                window=window,
-                generation=teacher.generation,
-                device=self._config.teacher.device,
-                tile=self._config.teacher.tile,
-                tiles=value["tiles"],
-                weight_error=value["weight_error"],
-                age_s=max(0.0, -teacher.programmed_s),
-            )
 
     def _capture(self, window: int) -> Results:
         files = {
@@ -139,25 +89,20 @@ class EvolutionLoop:
         """Line 1, and again with the new teacher: labels and soft targets from the crossbar."""
         payloads = {
             name: {
-                **self._teacher.at(self._now_s(window)),
+                **self._upkeep.at(window),
                 "upload": self._file(window, name, "upload.safetensors"),
                 "supervision": self._file(window, name, f"{kind}.safetensors"),
-                "scene_norm": self._scene_norm,
             }
             for name in self._names
         }
         self._words = {name: payloads[name]["supervision"] for name in self._names}
-        return self._run(kind, window, payloads)
-
-    @property
-    def _scene_norm(self) -> bool:
-        return self._config.teacher.scene_norm and self._config.method == "NestEvo"
+        return self._run(kind, window, payloads, function="label")
 
     def _decide(self, window: int) -> str:
         """Lines 2, 3 and 6: who has drifted (eq. 11-13), and whether the teacher evolves too."""
         payloads = {
             name: {
-                **self._teacher.at(self._now_s(window)),
+                **self._upkeep.at(window),
                 "upload": self._file(window, name, "upload.safetensors"),
                 "moments": str(self._layout.moments),
             }
@@ -200,7 +145,7 @@ class EvolutionLoop:
         payloads = {
             name: {
                 "terminal_in": str(self._terminals[name]),
-                "intermediate_in": str(self._teacher.weights),
+                "intermediate_in": str(self._upkeep.teacher.weights),
                 "upload": self._file(window, name, "upload.safetensors"),
                 "supervision": self._words[name],
                 "reference": str(self._layout.reference),
@@ -217,29 +162,18 @@ class EvolutionLoop:
 
     def _merge(self, window: int) -> Results:
         """Line 14: the mean of the intermediate models, guarded, on the crossbar."""
-        candidate = TeacherState(
-            weights=self._layout.window(window, "teacher.safetensors"),
-            crossbar=self._layout.window(window, "crossbar.safetensors"),
-            programmed_s=self._now_s(window),
-            generation=self._teacher.generation + 1,
-        )
+        candidate = self._upkeep.candidate(window)
         payload = {
-            **self._teacher.at(self._now_s(window)),
+            **self._upkeep.at(window),
             "intermediates": [str(path) for path in self._intermediates],
             "reference": str(self._layout.reference),
-            "candidate": candidate.at(self._now_s(window)),
-            "generation": candidate.generation,
+            "candidate": candidate.at(self._config.window.start_s(window)),
         }
         results = self._run("merge", window, {"": payload})
         value = results[""].value
-        self._tell_programmed(window, candidate, value)
-        self._journal.event(
-            "deploy",
-            window=window,
-            **{k: value[k] for k in ("accepted", "guard_before", "guard_after", "reason")},
-        )
-        if value["accepted"]:
-            self._teacher = candidate
+        self._upkeep.judged(window, candidate, value)
+        verdict = {k: value[k] for k in ("accepted", "guard_before", "guard_after", "reason")}
+        self._journal.event("deploy", window=window, **verdict)
         return results
 
     def _distil(self, window: int, *, co_evolution: bool) -> Results:
@@ -278,35 +212,23 @@ class EvolutionLoop:
         self, window: int, terminals_before: Mapping[str, Path], teacher_before: TeacherState
     ) -> dict[tuple[str, str], float]:
         """Accuracy on later frames of the window, by (terminal, stage); nothing is learned from it."""
-        payloads = {}
-        for name in self._names:
-            teacher = {"model": "teacher", "runtime": "crossbar", "scene_norm": self._scene_norm}
-            subjects = [
-                {
-                    "model": name, "stage": "before", "runtime": "torch",
-                    "weights": str(terminals_before[name]), "picture": str(self._layout.sample(window, name, "before")),
-                },
-                {**teacher, "stage": "before", "scene_norm": False, **teacher_before.at(self._now_s(window))},
-            ]  # fmt: skip
-            if self._config.method != "A3":
-                own = str(self._terminals[name])
-                subjects += [
-                    {
-                        "model": name, "stage": "after", "runtime": "torch",
-                        "weights": own, "picture": str(self._layout.sample(window, name, "after")),
-                    },
-                    {
-                        "model": name, "stage": "onnx", "runtime": "onnx",
-                        "weights": own, "onnx": self._file(window, name, "terminal.onnx"),
-                    },
-                ]  # fmt: skip
-            if self._teacher is not teacher_before:
-                subjects.append({**teacher, "stage": "after", **self._teacher.at(self._now_s(window))})
-            payloads[name] = {
+        old, new = teacher_before, self._upkeep.teacher
+        start_s = self._config.window.start_s(window)
+        payloads = {
+            name: {
                 "upload": self._file(window, name, "upload.safetensors"),
                 "test": self._file(window, name, "test.safetensors"),
-                "subjects": subjects,
+                "subjects": subjects(
+                    self._layout,
+                    window,
+                    name,
+                    terminals=(terminals_before[name], self._terminals[name]),
+                    teachers=(old.at(start_s), None if new is old else new.at(start_s)),
+                    scene_norm=self._config.scene_norm,
+                ),
             }
+            for name in self._names
+        }
         accuracy = {}
         for name, result in self._run("evaluate", window, payloads).items():
             for score in result.value["scores"]:

@@ -69,7 +69,7 @@ def evolve(
 def most_tasks(config: RunConfig) -> int:
     """Tasks of a run in which the teacher evolves in every window."""
     terminals = len(config.terminals)
-    return 1 + terminals + config.window.count * (8 * terminals + 2)
+    return 1 + terminals + config.window.count * (8 * terminals + 4)
 
 
 def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[str, Any]:

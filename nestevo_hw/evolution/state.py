@@ -4,22 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SETTLE_S = 60.0
-"""Time from programming a new teacher to its first read, seconds."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherState:
-    """The teacher in force: its digital weights, its tiles, and when they were programmed."""
+    """A teacher on the crossbar: its digital weights, its tiles, and when they were programmed."""
 
     weights: Path
     crossbar: Path
     programmed_s: float
-    """Stream time, seconds; negative before the first window."""
+    """Clock time, seconds since the first window started; negative before it."""
     generation: int
-    """Counts the teachers programmed in this run."""
+    """Counts the programmings of a run; each draws its own noise."""
 
     def at(self, now_s: float) -> dict[str, Any]:
-        """Payload entries of this teacher at stream time `now_s`."""
-        age_s = max(now_s - self.programmed_s, SETTLE_S)
-        return {"weights": str(self.weights), "crossbar": str(self.crossbar), "age_s": age_s}
+        """Payload entries of this teacher at clock time `now_s`: it has aged since its programming."""
+        return {
+            "weights": str(self.weights),
+            "crossbar": str(self.crossbar),
+            "age_s": now_s - self.programmed_s,
+            "generation": self.generation,
+        }

@@ -6,7 +6,7 @@ run folder, and a finished one need not run again.
 
 import math
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from nestevo_hw.evolution.drift import (
 )
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.evolution.generator import FeatureGenerator, label_emd, save_generator, train_generator
-from nestevo_hw.evolution.guard import compare_teachers
+from nestevo_hw.evolution.guard import compare_teachers, score_teacher
 from nestevo_hw.evolution.learning import distil_terminal, learn_mutually
+from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.files import replacing
@@ -65,7 +66,7 @@ def prepare(payload: Payload) -> Result:
     config, files = _config(payload), TeacherFiles.of(payload)
     frames, segments = reference_frames(config)
     save_frames(frames, Path(payload["reference"]))
-    programmed = program_teacher(config.teacher, files, frames.images, seed=config.seed, generation=0)
+    programmed = _programmed(config, files, frames, generation=payload["generation"])
     model, classes = open_teacher(config.teacher, files, None), load_detector(files.weights)[1].classes
     words = supervise(model, frames.images, config.labels)
     training = moments_by_class(*described_objects(words))
@@ -85,6 +86,28 @@ def prepare(payload: Payload) -> Result:
     return {"gamma": gamma, "in_domain_scores": scores, "classes": list(classes), **programmed}
 
 
+def inspect(payload: Payload) -> Result:
+    """How good the teacher still is on in-domain frames, at its age."""
+    config, files = _config(payload), TeacherFiles.of(payload)
+    return {"score": _or_null(score_teacher(config, files, load_frames(Path(payload["reference"]))))}
+
+
+def program(payload: Payload) -> Result:
+    """Write the teacher in force onto the crossbar again."""
+    frames = load_frames(Path(payload["reference"]))
+    return _programmed(_config(payload), TeacherFiles.of(payload), frames, generation=payload["generation"])
+
+
+def _programmed(config: RunConfig, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> Result:
+    """Program a teacher, and measure it as it will be at its first label."""
+    chip = chip_of(config.refresh, config.teacher.device)
+    programmed = program_teacher(
+        config.teacher, files, frames.images, seed=config.seed, generation=generation, chip=chip
+    )
+    fresh = replace(files, age_s=config.teacher.delay_s)
+    return {**programmed, "score": _or_null(score_teacher(config, fresh, frames))} if programmed else {}
+
+
 def profile(payload: Payload) -> Result:
     """Dry run of one training step of each kind with a terminal's own model, for the scheduler's predictions."""
     config = _config(payload)
@@ -95,8 +118,7 @@ def profile(payload: Payload) -> Result:
 def label(payload: Payload) -> Result:
     """The teacher labels one terminal's uploaded frames on the crossbar."""
     config, images = _config(payload), load_frames(Path(payload["upload"])).images
-    scene = images if payload["scene_norm"] else None
-    model = open_teacher(config.teacher, TeacherFiles.of(payload), scene)
+    model = open_teacher(config.teacher, TeacherFiles.of(payload), images if config.scene_norm else None)
     words = supervise(model, images, config.labels)
     save_supervision(words, Path(payload["supervision"]))
     _, labels = described_objects(words)
@@ -170,11 +192,15 @@ def merge(payload: Payload) -> Result:
     model.load_state_dict(average([load_detector(Path(path))[0].state_dict() for path in payload["intermediates"]]))
     save_detector(model, spec, new.weights)
     reference = load_frames(Path(payload["reference"]))
+    generation, chip = payload["candidate"]["generation"], chip_of(config.refresh, config.teacher.device)
     programmed = program_teacher(
-        config.teacher, new, reference.images, seed=config.seed, generation=payload["generation"]
+        config.teacher, new, reference.images, seed=config.seed, generation=generation, chip=chip
     )
-    verdict = compare_teachers(config, old, new, reference, classes=len(spec.classes))
-    return {**asdict(verdict), **programmed}
+    verdict = compare_teachers(config, old, new, reference)
+    score = verdict.guard_after
+    if score is None and programmed:
+        score = _or_null(score_teacher(config, new, reference))
+    return {**asdict(verdict), **programmed, "score": score}
 
 
 def distil(payload: Payload) -> Result:
@@ -224,7 +250,11 @@ def _score(found: list[dict[str, Tensor]], test: FrameBatch, classes: int) -> Re
     if test.truth is None:
         return {"map50": None, "map75": None, "map": None, "frames": len(test)}
     score = asdict(mean_average_precision(found, test.truth, classes))
-    return {metric: None if math.isnan(value) else value for metric, value in score.items()}
+    return {metric: _or_null(value) for metric, value in score.items()}
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _draw(path: Path, test: FrameBatch, found: list[dict[str, Tensor]], classes: tuple[str, ...]) -> None:

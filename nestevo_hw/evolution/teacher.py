@@ -1,7 +1,7 @@
 """The global teacher as the loop uses it: on the crossbar or digital, at an age, with a scene's BatchNorm."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,12 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.config import TeacherConfig
+from nestevo_hw.crossbar.chips import load_chip
+from nestevo_hw.crossbar.mapping import MappingReport
+from nestevo_hw.crossbar.programming_cost import programming_cost
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.aggregate import re_estimate_batch_norm
+from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.models.checkpoint import load_detector
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.seeding import seeded
@@ -35,8 +39,8 @@ class TeacherFiles:
 
 
 def program_teacher(
-    config: TeacherConfig, files: TeacherFiles, reference: Tensor, *, seed: int, generation: int
-) -> dict[str, float | None]:
+    config: TeacherConfig, files: TeacherFiles, reference: Tensor, *, seed: int, generation: int, chip: str
+) -> dict[str, Any]:
     """Program a teacher onto the crossbar and write its tile state.
 
     Args:
@@ -44,10 +48,12 @@ def program_teacher(
         files: digital weights to read, tile state to write.
         reference: (N, 3, H, W) uint8 in-domain frames that calibrate the input ranges.
         seed: of the run.
-        generation: counts the teachers programmed in this run; each draws its own programming noise.
+        generation: counts the programmings of this run; each draws its own noise.
+        chip: models what it costs.
 
     Returns:
-        Number of tiles and the relative RMS weight error after programming; empty for a digital teacher.
+        "tiles", the relative RMS "weight_error" after programming, and "programming": what it costs (modelled),
+        the fields of `refresh.Programming`. Empty for a digital teacher.
     """
     if config.device == DIGITAL:
         return {}
@@ -57,7 +63,20 @@ def program_teacher(
         teacher.calibrate([as_list(chunk) for chunk in reference[:32].split(8)])
     teacher.program(generation=generation)
     teacher.save(files.crossbar)
-    return {"tiles": teacher.report.totals.tiles, "weight_error": teacher.report.totals.weight_error}
+    totals = teacher.report.totals
+    cost = asdict(programming_on(teacher.report, chip))
+    return {"tiles": totals.tiles, "weight_error": totals.weight_error, "programming": cost}
+
+
+def programming_on(report: MappingReport, chip: str) -> Programming:
+    """What writing a model once onto a chip costs, modelled from the chip's published figures.
+
+    Args:
+        report: placement of the model's layers.
+        chip: name of a chip, or the path of its .toml file.
+    """
+    cost = programming_cost(report, load_chip(chip))
+    return Programming(time_s=cost.time_s, energy_j=cost.energy_j, wear=cost.wear)
 
 
 def open_teacher(config: TeacherConfig, files: TeacherFiles, scene: Tensor | None) -> FasterRCNN:

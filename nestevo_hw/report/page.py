@@ -12,6 +12,7 @@ from nestevo_hw.report.overview import overview
 from nestevo_hw.report.plots import teacher_panel, terminal_panel
 from nestevo_hw.report.style import DARK, LIGHT, css_variables, save_png, save_svg
 from nestevo_hw.report.timing import delay_parts, gantt, prediction_scatter
+from nestevo_hw.report.upkeep import upkeep, upkeep_panel
 
 
 def write_report(run_dir: Path) -> Path:
@@ -43,6 +44,7 @@ def page_text(run: Run) -> str:
         sections.method_steps(run),
         sections.terminals(run),
         server_sections.teacher(run),
+        upkeep(run),
         server_sections.decisions(run),
         server_sections.timing(run),
         sections.reproduce(run),
@@ -60,6 +62,7 @@ def _save_plots(run: Run, folder: Path) -> None:
     figures = {f"terminal-{name}": terminal_panel(run, name, LIGHT) for name in run.terminals}
     figures |= {
         "teacher": teacher_panel(run, LIGHT),
+        "upkeep": upkeep_panel(run, LIGHT),
         "tasks": gantt(run, LIGHT),
         "delay": delay_parts(run, LIGHT),
         "predicted-time": prediction_scatter(run, LIGHT, memory=False),

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nestevo_hw.report.events import TEACHER, Drift, Run, terminal_configs
+from nestevo_hw.report.events import Run, terminal_configs
+from nestevo_hw.report.records import TEACHER, Drift
 from nestevo_hw.report.style import SMALL, Palette, dress, new_figure
 from nestevo_hw.report.summary import Evolution, evolutions
 

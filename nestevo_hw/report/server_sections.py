@@ -2,18 +2,7 @@
 
 import math
 
-from nestevo_hw.report.events import (
-    SETUP,
-    TEACHER,
-    Decision,
-    Deploy,
-    Drift,
-    Generator,
-    Lifecycle,
-    Program,
-    Run,
-    Task,
-)
+from nestevo_hw.report.events import Run
 from nestevo_hw.report.markup import (
     MEASURED,
     SIMULATED,
@@ -25,6 +14,7 @@ from nestevo_hw.report.markup import (
     wide,
 )
 from nestevo_hw.report.plots import teacher_panel
+from nestevo_hw.report.records import TEACHER, Decision, Deploy, Drift, Generator, Lifecycle, Task
 from nestevo_hw.report.style import THEMED, inline_svg
 from nestevo_hw.report.summary import evolutions
 from nestevo_hw.report.timing import (
@@ -35,38 +25,24 @@ from nestevo_hw.report.timing import (
     prediction_scatter,
     predictions,
 )
+from nestevo_hw.report.upkeep import upkeep_card
 from nestevo_hw.report.wording import (
     DASH,
     change,
     counted,
-    duration,
     share,
     teacher_note,
 )
 
 
 def teacher(run: Run) -> str:
-    """The teacher's accuracy and what was written onto the crossbar."""
-    contents = []
-    if evolutions(run, TEACHER):
-        svg = inline_svg(teacher_panel(run, THEMED), "Accuracy of the teacher over the windows")
-        caption = "Thick: mean over all scenes, old teacher (orange) to new (violet). Thin: scene by scene."
-        contents.append(card(svg, caption))
-    rows = [
-        ("setup" if p.window == SETUP else str(p.window), str(p.generation), p.device, _tile_size(p),
-         DASH if p.tiles is None else str(p.tiles), share(p.weight_error), duration(p.age_s))
-        for p in run.of(Program)
-    ]  # fmt: skip
-    if rows:
-        heads = ("window", "generation", "device", "tile", "tiles", "weight error", "age when read")
-        caption = (
-            "The teacher as written onto the crossbar. Every weight lands a little off its target; the error "
-            "is the root mean square of these deviations, relative."
-        )
-        contents.append(card(table(heads, rows), caption))
-    return (
-        heading("The teacher", SIMULATED) + note(teacher_note(run)) + cards(contents, pairwise=True) if contents else ""
-    )
+    """The teacher's accuracy on the terminals' scenes."""
+    if not evolutions(run, TEACHER):
+        return ""
+    svg = inline_svg(teacher_panel(run, THEMED), "Accuracy of the teacher over the windows")
+    caption = "Thick: mean over all scenes, old teacher (orange) to new (violet). Thin: scene by scene."
+    contents = [card(svg, caption), upkeep_card(run)]
+    return heading("The teacher", SIMULATED) + note(teacher_note(run)) + cards(contents, pairwise=True)
 
 
 def decisions(run: Run) -> str:
@@ -138,8 +114,3 @@ def _drifted(decision: Decision, terminals: int) -> str:
 def _guard(deploy: Deploy) -> str:
     text = f"{'accepted' if deploy.accepted else 'rejected'}: {change(deploy.guard_before, deploy.guard_after)}"
     return f"{text} ({deploy.reason})" if deploy.reason else text
-
-
-def _tile_size(program: Program) -> str:
-    rows, columns = program.tile if isinstance(program.tile, tuple) else (program.tile, program.tile)
-    return f"{rows} x {columns}"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from nestevo_hw.report.events import TEACHER, Accuracy, Lifecycle, Run, Task, terminal_configs
+from nestevo_hw.report.events import Run, terminal_configs
+from nestevo_hw.report.records import TEACHER, Accuracy, Lifecycle, Program, Refresh, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,12 @@ def mean(values: Iterable[float]) -> float:
     """Mean of the finite values; NaN where there are none."""
     finite = [v for v in values if math.isfinite(v)]
     return sum(finite) / len(finite) if finite else math.nan
+
+
+def total(values: Iterable[float]) -> float:
+    """Sum of the finite values; NaN where there are none."""
+    finite = [v for v in values if math.isfinite(v)]
+    return sum(finite) if finite else math.nan
 
 
 def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution]:
@@ -73,6 +80,7 @@ def summarise(run: Run) -> dict[str, Any]:
             "mean": _or_none(mean(life.evolving_s for life in lives)),
             "parts": {name: _or_none(mean(values)) for name, values in parts.items()},
         },
+        "programming": _programming(run),
         "wall_s": _or_none(max((t.ended_s for t in run.of(Task) if math.isfinite(t.ended_s)), default=math.nan)),
     }
 
@@ -111,6 +119,16 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         **_before_after(own),
         "onnx_after": _or_none(mean(e.onnx for e in own)),
         "lcp": _or_none(mean(lives)),
+    }
+
+
+def _programming(run: Run) -> dict[str, Any]:
+    """What writing the teacher came to; time, energy and wear are modelled."""
+    programmed = run.of(Program)
+    return {
+        "count": len(programmed),
+        "refreshes": sum(r.refreshed for r in run.of(Refresh)),
+        **{name: _or_none(total(getattr(p, name) for p in programmed)) for name in ("time_s", "energy_j", "wear")},
     }
 
 

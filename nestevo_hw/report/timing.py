@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from nestevo_hw.report.events import SETUP, Lifecycle, Run, Task
+from nestevo_hw.report.events import Run
+from nestevo_hw.report.records import SETUP, Lifecycle, Task
 from nestevo_hw.report.style import SMALL, Palette, dress, kind_colour, legend, new_figure
 from nestevo_hw.report.summary import mean
 

@@ -65,6 +65,11 @@ def share(value: object) -> str:
     return f"{number(value) * 100:.1f} %" if math.isfinite(number(value)) else DASH
 
 
+def small(value: object, unit: str) -> str:
+    """A figure of any size with two digits, and its unit."""
+    return f"{number(value):.2g} {unit}".rstrip() if math.isfinite(number(value)) else DASH
+
+
 def signed(difference: float) -> str:
     """A difference of accuracies."""
     return f"{difference:+.4f}" if math.isfinite(difference) else DASH

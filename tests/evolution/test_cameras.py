@@ -116,6 +116,6 @@ def test_a_video_without_labels_runs_unscored(clip):
     frames, _ = reference_frames(settings)
     assert frames.truth is None
     files = TeacherFiles(weights=clip / "absent", crossbar=clip / "absent", age_s=0.0)
-    verdict = compare_teachers(settings, files, files, frames, classes=3)
+    verdict = compare_teachers(settings, files, files, frames)
     assert verdict.accepted
     assert verdict.guard_after is None

@@ -18,6 +18,8 @@ upload_frames = 12
 test_frames = 10
 [teacher]
 tile = 128
+[refresh]
+policy = "always"
 [reference]
 places = ["campus", "village", "downtown", "park", "school"]
 frames_per_segment = 4
@@ -77,7 +79,10 @@ def test_a_run_leaves_everything_it_promises(whole_run):
     assert [t["name"] for t in summary["terminals"]] == ["campus", "village"]
     assert set(summary["delay_s"]["parts"]) == {"communication_s", "waiting_s", "training_s"}
     kinds = {e["event"] for e in outcome(folder)}
-    assert kinds == {"program", "drift", "decision", "generator", "deploy", "accuracy"}
+    assert kinds == {"program", "refresh", "drift", "decision", "generator", "deploy", "accuracy"}
+    programmed = [e["cause"] for e in outcome(folder) if e["event"] == "program"]
+    assert programmed == ["first", "refresh", "new teacher"]
+    assert summary["programming"]["count"] == 3
 
 
 def test_onnx_runtime_gives_the_accuracy_of_the_checkpoint(whole_run):

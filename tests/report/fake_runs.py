@@ -56,7 +56,9 @@ def _setup() -> list[dict[str, object]]:
     task = {"event": "task", "window": None, "name": "setup/prepare", "kind": "prepare", "terminal": None}
     times = {"submitted_s": 0.0, "started_s": 0.1, "ended_s": 7.0, "worker": 0}
     program = {"event": "program", "window": None, "generation": 0, "device": "pcm", "tile": 256, "tiles": 35}
-    return [{**task, **times}, {**program, "weight_error": 0.0293, "age_s": 3600.0}]
+    costs = {"chip": "hermes", "time_s": 0.4, "energy_j": 0.002, "wear": 2e-6}
+    told = {"weight_error": 0.0293, "age_s": 3600.0, "cause": "first", "score": 0.82, **costs}
+    return [{**task, **times}, {**program, **told}]
 
 
 def _window(events, draw, names, window, clock) -> float:
@@ -78,6 +80,22 @@ def _window(events, draw, names, window, clock) -> float:
             }
         )
     joint = 2 * drifted > len(names)
+    again = window % 2 == 1
+    events.append(
+        {
+            "event": "refresh",
+            "window": window,
+            "policy": "threshold",
+            "refreshed": again,
+            "reason": f"lost {0.05 if again else 0.01:.3f} {'>' if again else '<='} margin 0.030",
+            "generation": window,
+            "age_s": 3600.0 + 600.0 * window,
+            "score": 0.77 if again else 0.81,
+            "fresh_score": 0.82,
+        }
+    )
+    if again:
+        events.append(_programming(window, "refresh", 0.82))
     events.append(
         {
             "event": "decision",
@@ -107,18 +125,7 @@ def _window(events, draw, names, window, clock) -> float:
                 "reason": "" if window % 3 != 2 else "worse",
             }
         )
-    events.append(
-        {
-            "event": "program",
-            "window": window,
-            "generation": window,
-            "device": "pcm",
-            "tile": 256,
-            "tiles": 35,
-            "weight_error": 0.0293 + 0.001 * window,
-            "age_s": 3600.0,
-        }
-    )
+        events.append(_programming(window, "new teacher", 0.83))
     end = _tasks(events, draw, names, window, clock, joint=joint)
     for index, name in enumerate(names):
         before = float(np.clip(0.36 + 0.05 * (index % 4) + draw.normal(0, 0.04), 0, 1))
@@ -149,6 +156,25 @@ def _window(events, draw, names, window, clock) -> float:
             }
         )
     return end
+
+
+def _programming(window, cause, score) -> dict[str, object]:
+    return {
+        "event": "program",
+        "window": window,
+        "cause": cause,
+        "generation": window + 1,
+        "device": "pcm",
+        "tile": 256,
+        "tiles": 35,
+        "weight_error": 0.0293 + 0.001 * window,
+        "age_s": 60.0,
+        "score": score,
+        "chip": "hermes",
+        "time_s": 0.4,
+        "energy_j": 0.002,
+        "wear": 2e-6,
+    }
 
 
 def _accuracy(window, model, scene, stage, value) -> dict[str, object]:

@@ -5,7 +5,8 @@ import pytest
 from fake_runs import fake_run
 
 from nestevo_hw.errors import InputError
-from nestevo_hw.report.events import SETUP, Accuracy, Program, Task, read_run
+from nestevo_hw.report.events import read_run
+from nestevo_hw.report.records import SETUP, Accuracy, Program, Task
 
 
 def append(run_dir, line):

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from fake_runs import fake_run
 
-from nestevo_hw.report.events import Header, Run, Task, read_run
+from nestevo_hw.report.events import Header, Run, read_run
+from nestevo_hw.report.records import Task
 from nestevo_hw.report.style import LIGHT, kind_colour
 from nestevo_hw.report.timing import delay_parts, gantt, mean_relative_error, part_name, predictions
 

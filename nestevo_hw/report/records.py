@@ -1,0 +1,168 @@
+"""What a run can tell: one typed record for each kind of event in metrics.jsonl."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+TEACHER = "teacher"
+"""Name of the global teacher among the models of a run."""
+
+
+def _nan_if_missing(value: object) -> object:
+    return math.nan if value is None else value
+
+
+def _setup_if_missing(value: object) -> object:
+    return SETUP if value is None else value
+
+
+SETUP = -1
+"""Window of what happens before the first one; null in the file."""
+Window = Annotated[int, BeforeValidator(_setup_if_missing)]
+"""Number of an evolution window, from 0, or SETUP."""
+Number = Annotated[float, BeforeValidator(_nan_if_missing)]
+"""A float that is NaN where the file says null: not measured, or not defined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Accuracy of one model on one terminal's test frames."""
+
+    window: Window
+    model: str
+    """TEACHER or the name of a terminal."""
+    scene: str
+    """Terminal whose frames these are."""
+    stage: Literal["before", "after", "onnx"]
+    """Old model, evolved model, or the evolved model as run by ONNX Runtime."""
+    map50: Number
+    """Mean average precision at IoU 0.50, 0 to 1."""
+    map75: Number = math.nan
+    map: Number = math.nan
+    """Mean over IoU 0.50 to 0.95."""
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """Drift score of one terminal against its threshold (eq. 11, 12)."""
+
+    window: Window
+    terminal: str
+    score: Number
+    threshold: Number
+    drifted: bool
+    left_out: tuple[str, ...] = ()
+    """Classes with too few objects to compare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Which evolution a window asked for (eq. 13)."""
+
+    window: Window
+    drifted: int
+    """Terminals that drifted."""
+    epsilon: int
+    """Drifted terminals from which on the teacher evolves too."""
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generator:
+    """Training of the data generator (Algorithm 1)."""
+
+    window: Window
+    label_loss: Number = math.nan
+    emd_before: Number = math.nan
+    """Earth mover's distance between the terminals' label distributions, as uploaded."""
+    emd_after: Number = math.nan
+    """The same with generated samples added."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One piece of scheduled work; times in seconds since the start of the run."""
+
+    window: Window
+    name: str
+    kind: str
+    terminal: str | None = None
+    submitted_s: Number = math.nan
+    started_s: Number = math.nan
+    ended_s: Number = math.nan
+    worker: int | None = None
+    predicted_s: Number = math.nan
+    predicted_bytes: Number = math.nan
+    peak_bytes: Number = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A teacher written onto the crossbar, for the first time or again."""
+
+    window: Window
+    generation: int
+    device: str
+    tile: int | tuple[int, int] = 0
+    tiles: int | None = None
+    weight_error: Number = math.nan
+    """RMS error of the programmed weights, relative."""
+    age_s: Number = math.nan
+    """At the first label, seconds."""
+    cause: str = ""
+    """first, refresh or new teacher."""
+    score: Number = math.nan
+    """mAP@0.50 on in-domain frames right after programming."""
+    chip: str = ""
+    """Whose figures model the cost."""
+    time_s: Number = math.nan
+    energy_j: Number = math.nan
+    wear: Number = math.nan
+    """Share of the cells' endurance used up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """State of the teacher before a window's labels, and whether it was programmed again."""
+
+    window: Window
+    policy: str
+    refreshed: bool
+    reason: str = ""
+    generation: int = 0
+    age_s: Number = math.nan
+    """Since its last programming, had it not been programmed again."""
+    score: Number = math.nan
+    """mAP@0.50 on in-domain frames at that age."""
+    fresh_score: Number = math.nan
+    """The same right after its last programming."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy:
+    """Guard in front of a new teacher: accuracy of old and new on held-out labelled frames."""
+
+    window: Window
+    accepted: bool
+    guard_before: Number = math.nan
+    guard_after: Number = math.nan
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """Life-cycle performance of one terminal over one window (eq. 6-8)."""
+
+    window: Window
+    terminal: str
+    lcp: Number = math.nan
+    window_s: Number = math.nan
+    evolving_s: Number = math.nan
+    parts: dict[str, Number] = field(default_factory=dict)
+    """Parts of the evolution delay, seconds."""
+
+
+Event = Accuracy | Drift | Decision | Generator | Task | Program | Refresh | Deploy | Lifecycle
