@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("noise-benchmark"),
               show_default=True, help="Directory for results.csv, results.json, pictures and report.html.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the interrupted benchmark in --out.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes that score at a time; each needs about 1 GB.")  # fmt: skip
 @click.option("--compare", is_flag=True,
               help="Put finished benchmarks side by side: MODEL are their directories.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Fewer frames, repeats and values.")
@@ -71,6 +73,7 @@ def bench_noise(
     backend: str,
     out: Path,
     resume: bool,
+    workers: int,
     compare: bool,
     quick: bool,
     as_json: bool,
@@ -114,7 +117,7 @@ def bench_noise(
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,
     ).study()  # fmt: skip
     with progress_bar(study.steps, "rendering frames") as advance:
-        found = study.run(out, resume=resume, advance=advance)
+        found = study.run(out, resume=resume, advance=advance, workers=workers)
     written = write_benchmark(found, out)
     if not as_json:
         _show(found, out, written)
@@ -126,7 +129,8 @@ def _show(found: "Benchmark", out: Path, written: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from nestevo_hw.robustness.findings import conclusion, pair_findings, student_findings, sweep_findings
+    from nestevo_hw.robustness.findings import conclusion
+    from nestevo_hw.robustness.output import findings_of
     from nestevo_hw.robustness.sweeps import SWEEPS
 
     about = found.about
@@ -143,13 +147,31 @@ def _show(found: "Benchmark", out: Path, written: list[str]) -> None:
     console = Console()
     console.print(table)
     lines = [conclusion(found)]
-    lines += [f"{SWEEPS[name].title}: {' '.join(sweep_findings(found, name))}" for name in found.sweeps]
-    lines += [*pair_findings(found), *student_findings(found)]
+    lines += [f"{name}: {sentence}" for name, sentence in findings_of(found).items()]
     lines += [f"left out: {text}" for text in about["left_out"]]
     lines += [str(about["note"]), f"written to {out}: {', '.join(written)}"]
     console.print("\n".join(lines), highlight=False, markup=False)
 
 
 def _compare(folders: tuple[Path, ...], out: Path, *, as_json: bool) -> dict[str, Any]:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
 
-    raise NotImplementedError
+    from nestevo_hw.robustness.comparison import compare_benchmarks
+    from nestevo_hw.robustness.comparison_page import write_comparison
+    from nestevo_hw.robustness.sweeps import SWEEPS
+
+    comparison = compare_benchmarks(folders)
+    written = write_comparison(comparison, out)
+    if not as_json:
+        table = Table(title=f"{comparison.metric} (simulated)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for heading in ("sweep", "value", "on", *comparison.found):
+            table.add_column(heading)
+        for (sweep, value, scene), points in comparison.rows().items():
+            means = ("-" if point is None else f"{point.mean:.3f}" for point in points.values())
+            table.add_row(sweep, SWEEPS[sweep].text(value), scene, *means)
+        console = Console()
+        console.print(table)
+        console.print(f"written to {out}: {', '.join(written)}", highlight=False)
+    return comparison.document()

@@ -1,36 +1,14 @@
 """Several models or devices side by side, from the results of their benchmarks."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from nestevo_hw.errors import ConfigError
-from nestevo_hw.files import write_json, write_text
-from nestevo_hw.report.markup import SIMULATED, card, cards, heading, legend, note, pill, table
-from nestevo_hw.report.style import LIGHT, THEMED, Palette, inline_svg, new_figure, save_png
-from nestevo_hw.report.wording import DASH
-from nestevo_hw.robustness.page import whole_page
-from nestevo_hw.robustness.plots import (
-    PANEL_IN,
-    ceiling,
-    draw_line,
-    finish,
-    grid,
-    head,
-    line,
-    metric_text,
-)
 from nestevo_hw.robustness.points import SweepPoint
 from nestevo_hw.robustness.results import Benchmark, read_benchmark
-from nestevo_hw.robustness.sweeps import SWEEPS, TEACHING, Value
-
-_ROLES = ("before", "after", "teacher", "mutual", "aggregate", "generator", "alarm", "export")
-FILES = ("comparison.csv", "comparison.png", "comparison.html", "comparison.json")
+from nestevo_hw.robustness.sweeps import TEACHING, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +38,16 @@ class Comparison:
         lines = {name: one.of(sweep, scene) for name, one in self.found.items()}
         return {name: points for name, points in lines.items() if points}
 
-    def rows(self) -> list[tuple[str, Value, str, str, SweepPoint | None]]:
-        """Sweep, value, scene, benchmark and its point, for every value that at least one benchmark has."""
-        rows: list[tuple[str, Value, str, str, SweepPoint | None]] = []
+    def rows(self) -> dict[tuple[str, Value, str], dict[str, SweepPoint | None]]:
+        """By sweep, value and scene: the point of every benchmark, None where it has none."""
+        found: dict[tuple[str, Value, str], dict[str, SweepPoint | None]] = {}
         for sweep, scene in self.panels:
             lines = self.lines(sweep, scene)
             for value in values_of(lines):
-                for name, points in lines.items():
-                    rows.append((sweep, value, scene, name, next((p for p in points if p.value == value), None)))
-        return rows
+                found[sweep, value, scene] = {
+                    name: next((p for p in lines.get(name, ()) if p.value == value), None) for name in self.found
+                }
+        return found
 
     def document(self) -> dict[str, Any]:
         """The machine-readable report."""
@@ -79,7 +58,10 @@ class Comparison:
                  "digital": {scene: one.digital_score(scene) for scene in one.scenes}}
                 for name, one in self.found.items()
             ],
-            "points": [{"benchmark": name, **p.document()} for _, _, _, name, p in self.rows() if p is not None],
+            "points": [
+                {"benchmark": name, **point.document()}
+                for row in self.rows().values() for name, point in row.items() if point is not None
+            ],
         }  # fmt: skip
 
 
@@ -122,25 +104,3 @@ def _names(paths: Sequence[Path], found: Sequence[Benchmark]) -> list[str]:
     if len(set(folders)) < len(folders):
         raise ConfigError("a benchmark is named twice; name each once")
     return [f"{name} ({folder})" for name, folder in zip(short, folders, strict=True)]
-
-
-def write_comparison(comparison: Comparison, folder: Path) -> list[str]:
-    """Write the table, the picture, the page and the machine-readable report; returns the files' names."""
-    write_text(folder / "comparison.csv", _csv(comparison))
-    save_png(draw_comparison(comparison, LIGHT), folder / "comparison.png")
-    write_text(folder / "comparison.html", page_text(comparison))
-    write_json(folder / "comparison.json", comparison.document())
-    return list(FILES)
-
-
-def draw_comparison(comparison: Comparison, palette: Palette) -> Figure:
-    """One panel a sweep and scene, one line a benchmark."""
-
-    def panel(sweep: str, scene: str) -> Any:  # noqa: ANN401
-        return lambda axes: _draw_panel(axes, comparison, sweep, scene, palette)
-
-    figure = grid([panel(*each) for each in comparison.panels], palette)
-    figure.axes[0].set_ylabel(metric_text(comparison.metric))
-    handles = [line(_colour(palette, number), name) for number, name in enumerate(comparison.found)]
-    head(figure, handles, palette, "Noise benchmarks side by side (simulated)")
-    return figure

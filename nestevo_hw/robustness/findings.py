@@ -1,5 +1,6 @@
 """What a benchmark found, in sentences computed from its points."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -32,21 +33,28 @@ class Loss:
         return cls(mean=fmean(differences), low=low, high=high)
 
     @property
+    def certain(self) -> bool:
+        """Whether all draws agree, as without noise."""
+        return self.high - self.low < 1e-9
+
+    @property
     def text(self) -> str:
-        """In points, with its interval."""
-        return f"{100 * self.mean:.1f} points ({100 * self.low:.1f} to {100 * self.high:.1f})"
+        """In points, with its interval where the draws differ."""
+        points = f"{100 * self.mean:.1f} points"
+        return points if self.certain else f"{points} ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
     @property
     def gain_text(self) -> str:
         """The same as a gain, with sign."""
-        return f"{-100 * self.mean:+.1f} points ({-100 * self.high:+.1f} to {-100 * self.low:+.1f})"
+        points = f"{-100 * self.mean:+.1f} points"
+        return points if self.certain else f"{points} ({-100 * self.high:+.1f} to {-100 * self.low:+.1f})"
 
 
 def conclusion(found: Benchmark) -> str:
     """The outcome in a sentence for each scene."""
     sentences = []
     for scene in found.scenes:
-        digital, place = found.digital_score(scene), _where(scene)
+        digital, place = found.digital_score(scene), "" if scene == "all" else f"by {scene} "
         parts = [f"the digital model scores {digital:.3f}"]
         programmed = found.programmed(scene)
         if programmed is not None:
@@ -58,56 +66,76 @@ def conclusion(found: Benchmark) -> str:
         if programmed is None and noisy:
             parts.append(f"{noisy[-1].mean:.3f} with weight noise mu = {noisy[-1].value:g}")
         sentences.append(f"{place}{', '.join(parts)}")
-    text = "; ".join(sentences) + "."
-    return text[0].upper() + text[1:]
+    return _capital("; ".join(sentences)) + "."
 
 
-def sweep_findings(found: Benchmark, name: str) -> list[str]:
-    """A sentence on one sweep for each scene."""
-    return [_where(scene, capital=True) + _sentence(found, SWEEPS[name], scene) + "." for scene in found.scenes]
+def sweep_finding(found: Benchmark, name: str) -> str:
+    """What one sweep found, scene by scene."""
+    parts = [
+        f"{scene}: {_sentence(found, SWEEPS[name], scene)}" if scene != "all" else _sentence(found, SWEEPS[name], scene)
+        for scene in found.scenes
+    ]
+    return _capital("; ".join(parts)) + "."
 
 
-def pair_findings(found: Benchmark) -> list[str]:
-    """What noise-aware training changed, sweep by sweep, and whether that is more than chance."""
-    sentences = []
-    for name in found.paired:
-        for scene in found.scenes:
-            plain, aware = found.of(name, scene, PLAIN), found.of(name, scene, AWARE)
-            gains = {a.value: Loss.of(p.headline, a.headline) for p, a in zip(plain, aware, strict=True)}
-            first, last = plain[0], plain[-1]
-            text = SWEEPS[name].text
-            sentences.append(
-                f"{SWEEPS[name].title}, {scene}: {gains[first.value].gain_text} at {text(first.value)}, "
-                f"{gains[last.value].gain_text} at {text(last.value)}: {_verdict(gains[last.value])}."
-            )
-    return sentences
+def pair_finding(found: Benchmark, name: str, scene: str) -> str:
+    """Where noise-aware training helps or harms in one sweep by more than chance, and by how much at most."""
+    plain, aware = found.of(name, scene, PLAIN), found.of(name, scene, AWARE)
+    losses = {p.value: Loss.of(p.headline, a.headline) for p, a in zip(plain, aware, strict=True)}
+    helped = [value for value, loss in losses.items() if loss.high < 0]
+    harmed = [value for value, loss in losses.items() if loss.low > 0]
+    text, when = SWEEPS[name].text, SWEEPS[name].when
+    parts = []
+    if helped:
+        best = min(helped, key=lambda v: losses[v].mean)
+        parts.append(f"helps at {', '.join(map(text, helped))}: {losses[best].gain_text} {when(best)}")
+    if harmed:
+        worst = max(harmed, key=lambda v: losses[v].mean)
+        parts.append(f"harms at {', '.join(map(text, harmed))}: {losses[worst].gain_text} {when(worst)}")
+    if not parts:
+        best = min(losses, key=lambda v: losses[v].mean)
+        parts.append(f"no difference beyond chance: at most {losses[best].gain_text} {when(best)}")
+    where = "" if scene == "all" else f", {scene}"
+    return f"{_capital(SWEEPS[name].title)}{where}: {'; '.join(parts)}."
 
 
-def student_findings(found: Benchmark) -> list[str]:
-    """What the teacher's noise costs its students."""
+def student_overview(found: Benchmark) -> str:
+    """What lessons without noise do, and how students compare with their noisy teachers."""
     before, best, ideal = (found.student(name) for name in (BEFORE, DIGITAL_TEACHER, TRUE_LABELS))
     if before is None or best is None or ideal is None:
-        return []
-    sentences = [
-        f"Without noise the student rises from {before.mean:.3f} to {best.mean:.3f}; taught by true labels it reaches "
-        f"{ideal.mean:.3f}."
+        return ""
+    lessons = [
+        (taught, taught_by)
+        for name in found.lessons
+        for student, teacher in zip(found.of(name, "student"), found.of(name, "teacher"), strict=True)
+        for taught, taught_by in zip(student.headline, teacher.headline, strict=True)
     ]
-    for name in found.lessons:
-        students, teachers = found.of(name, "student"), found.of(name, "teacher")
-        text, worst = SWEEPS[name].text, students[-1]
-        taught = Loss.of(best.headline, worst.headline)
-        clean = teachers[0] if name == "student_mu" and teachers[0].value == 0 else None
-        cost = f", the teacher {Loss.of(clean.headline, teachers[-1].headline).text}" if clean is not None else ""
-        label = "mu = " if name == "student_mu" else ""
-        sentences.append(f"At {label}{text(worst.value)} the student loses {taught.text}{cost}.")
-        useless = next((p for p in students if p.mean <= before.mean), None)
-        sentences.append(
-            f"Up to {label}{text(worst.value)} a lesson still helps: the student ends at {worst.mean:.3f}."
-            if useless is None
-            else f"From {label}{text(useless.value)} on a lesson does harm: the student ends at {useless.mean:.3f}, "
-            f"below its {before.mean:.3f} before."
-        )
-    return sentences
+    better = sum(student > teacher for student, teacher in lessons)
+    return (
+        f"Taught without noise the student rises from {before.mean:.3f} to {best.mean:.3f}, by true labels to "
+        f"{ideal.mean:.3f}. In {better} of {len(lessons)} lessons it becomes better than the teacher was."
+    )
+
+
+def student_finding(found: Benchmark, name: str) -> str:
+    """What the teacher's noise costs its students."""
+    before, best = found.student(BEFORE), found.student(DIGITAL_TEACHER)
+    if before is None or best is None:
+        return ""
+    sweep, students, teachers = SWEEPS[name], found.of(name, "student"), found.of(name, "teacher")
+    clean = next(p for p in found.students if (p.value, p.scene) == (DIGITAL_TEACHER, "teacher"))
+    costs = [
+        f"the student loses {Loss.of(best.headline, student.headline).text} "
+        f"and its teacher {Loss.of(clean.headline, teacher.headline).text} {sweep.when(student.value)}"
+        for student, teacher in zip(students, teachers, strict=True)
+    ]
+    harmful = next((p for p in students if p.mean <= before.mean), None)
+    end = (
+        f"a lesson still helps at all of these: {before.mean:.3f} becomes {min(p.mean for p in students):.3f} or more"
+        if harmful is None
+        else f"a lesson does harm from {sweep.phrase(harmful.value)} on: {before.mean:.3f} becomes {harmful.mean:.3f}"
+    )
+    return _capital("; ".join([*dict.fromkeys((costs[len(costs) // 2], costs[-1])), end])) + "."
 
 
 def loss_at(found: Benchmark, point: SweepPoint) -> Loss:
@@ -127,35 +155,27 @@ def _sentence(found: Benchmark, sweep: Sweep, scene: str) -> str:
     if sweep.worse is None:
         best, worst = max(points, key=lambda p: p.mean), min(points, key=lambda p: p.mean)
         return (
-            f"best {sweep.text(best.value)} with {best.mean:.3f}, worst {sweep.text(worst.value)} with {worst.mean:.3f}"
+            f"best {sweep.phrase(best.value)} with {best.mean:.3f}, "
+            f"worst {sweep.phrase(worst.value)} with {worst.mean:.3f}"
         )
     ordered = sorted(points, key=lambda p: p.value, reverse=sweep.worse == "down")
-    losses = [loss_at(found, p) for p in ordered]
-    harmless = [p for p, loss in zip(ordered, losses, strict=True) if loss.mean <= TOLERATED]
-    harmful = [(p, loss) for p, loss in zip(ordered, losses, strict=True) if loss.mean > TOLERATED]
-    direction = "down to" if sweep.worse == "down" else "up to"
+    losses = {p.value: loss_at(found, p) for p in ordered}
+    held = list(itertools.takewhile(lambda p: losses[p.value].mean <= TOLERATED, ordered))
+    lost = [p for p in ordered if losses[p.value].mean > TOLERATED]
     parts = []
-    if harmless:
-        parts.append(f"within a point {direction} {sweep.text(harmless[-1].value)}")
-    if harmful:
-        (first, cost), (last, most) = harmful[0], harmful[-1]
-        parts.append(f"loses {cost.text} at {sweep.text(first.value)}")
-        if last is not first:
-            parts.append(f"{most.text} at {sweep.text(last.value)}")
+    # The first value is often the reference itself; that it costs nothing is no finding.
+    if len(held) > 1 or not lost:
+        parts.append(f"within a point {'down' if sweep.worse == 'down' else 'up'} to {sweep.phrase(held[-1].value)}")
+    if lost:
+        parts.append(f"loses {losses[lost[0].value].text} {sweep.when(lost[0].value)}")
+    if len(lost) > 1:
+        parts.append(f"{losses[lost[-1].value].text} {sweep.when(lost[-1].value)}")
     reference = fmean(_reference(found, sweep.name, scene, found.main_training, len(points[0].headline)))
     half = next((p for p in ordered if p.mean < reference / 2), None)
     if half is not None:
-        parts.append(f"below half of {reference:.3f} from {sweep.text(half.value)} on")
+        parts.append(f"below half of {reference:.3f} from {sweep.phrase(half.value)} on")
     return ", ".join(parts)
 
 
-def _verdict(gain: Loss) -> str:
-    if gain.high < 0:
-        return "it helps"
-    return "it harms" if gain.low > 0 else "no difference beyond chance"
-
-
-def _where(scene: str, *, capital: bool = False) -> str:
-    if scene == "all":
-        return ""
-    return f"{'By' if capital else 'by'} {scene} "
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

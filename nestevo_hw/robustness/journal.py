@@ -82,9 +82,18 @@ def _entry(line: Mapping[str, Any], path: Path) -> tuple[Cell, Scores]:
 
 
 def _check_identity(there: Mapping[str, Any], here: Mapping[str, Any], folder: Path) -> None:
-    for key in dict.fromkeys((*there, *here)):
-        if there.get(key) != here.get(key):
+    old, new = _flat(there), _flat(here)
+    for key in dict.fromkeys((*old, *new)):
+        if old.get(key) != new.get(key):
             raise ConfigError(
-                f"{folder} holds a benchmark of another configuration ({key} is {there.get(key)} there and "
-                f"{here.get(key)} here); choose another --out"
+                f"{folder} holds a benchmark of another configuration ({key} is {old.get(key)} there and "
+                f"{new.get(key)} here); choose another --out"
             )
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

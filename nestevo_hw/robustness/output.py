@@ -5,7 +5,7 @@ from typing import Any
 
 from nestevo_hw.files import write_json, write_text
 from nestevo_hw.report.style import LIGHT, save_png
-from nestevo_hw.robustness.findings import conclusion, pair_findings, student_findings, sweep_findings
+from nestevo_hw.robustness.findings import conclusion, pair_finding, student_finding, student_overview, sweep_finding
 from nestevo_hw.robustness.journal import RESULTS
 from nestevo_hw.robustness.page import page_text
 from nestevo_hw.robustness.plots import draw_pair, draw_students, draw_sweeps
@@ -40,9 +40,16 @@ def document_of(found: Benchmark) -> dict[str, Any]:
     return {
         **found.document(),
         "conclusion": conclusion(found),
-        "findings": {
-            **{sweep: sweep_findings(found, sweep) for sweep in found.sweeps},
-            **({"noise_aware": pair_findings(found)} if found.paired else {}),
-            **({"students": student_findings(found)} if found.lessons else {}),
-        },
+        "findings": findings_of(found),
     }
+
+
+def findings_of(found: Benchmark) -> dict[str, str]:
+    """Every sentence about a benchmark, by what it is about."""
+    sentences = {sweep: sweep_finding(found, sweep) for sweep in found.sweeps}
+    for sweep in found.paired:
+        for scene in found.scenes:
+            sentences[f"noise-aware, {sweep}, {scene}"] = pair_finding(found, sweep, scene)
+    if found.lessons:
+        sentences["students"] = student_overview(found)
+    return sentences | {sweep: student_finding(found, sweep) for sweep in found.lessons}

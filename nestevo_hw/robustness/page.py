@@ -4,10 +4,18 @@ from html import escape
 from importlib import resources
 from string import Template
 
+from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.report.markup import MEASURED, SIMULATED, card, cards, facts, heading, legend, note, pill, table, tile
 from nestevo_hw.report.style import DARK, LIGHT, THEMED, css_variables, inline_svg
 from nestevo_hw.report.wording import DASH
-from nestevo_hw.robustness.findings import conclusion, loss_at, pair_findings, student_findings, sweep_findings
+from nestevo_hw.robustness.findings import (
+    conclusion,
+    loss_at,
+    pair_finding,
+    student_finding,
+    student_overview,
+    sweep_finding,
+)
 from nestevo_hw.robustness.plan import AWARE, PLAIN
 from nestevo_hw.robustness.plots import draw_lesson, draw_pair_panel, draw_sweep, metric_text
 from nestevo_hw.robustness.points import SweepPoint
@@ -51,7 +59,7 @@ def _tiles(found: Benchmark) -> str:
         where = "" if scene == "all" else f", {scene}"
         if programmed is not None:
             value = f'<span class="from">{digital:.3f} →</span> {programmed.mean:.3f}'
-            tiles.append(tile(f"digital to programmed{where}", SIMULATED, value, _interval(programmed)))
+            tiles.append(tile(f"digital to programmed{where}", SIMULATED, value, interval_text(programmed)))
         else:
             tiles.append(tile(f"digital{where}", MEASURED, f"{digital:.3f}", "without any noise"))
     before, taught = found.student(BEFORE), found.student(DIGITAL_TEACHER)
@@ -59,7 +67,7 @@ def _tiles(found: Benchmark) -> str:
         worst = [found.of(sweep, "student")[-1] for sweep in found.lessons]
         lowest = min(worst, key=lambda p: p.mean)
         value = f'<span class="from">{before.mean:.3f} →</span> {lowest.mean:.3f}'
-        hint = f"{SWEEPS[lowest.sweep].title} {SWEEPS[lowest.sweep].text(lowest.value)}; {_interval(lowest)}"
+        hint = f"{SWEEPS[lowest.sweep].title} {SWEEPS[lowest.sweep].text(lowest.value)}; {interval_text(lowest)}"
         tiles.append(tile("student of the noisiest teacher", SIMULATED, value, hint))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -71,7 +79,7 @@ def _sweeps(found: Benchmark) -> str:
     drawn = [
         card(
             inline_svg(draw_sweep(found, sweep, THEMED), f"{metric_text(found.metric)} against {SWEEPS[sweep].title}"),
-            " ".join(sweep_findings(found, sweep)),
+            sweep_finding(found, sweep),
         )
         for sweep in found.sweeps
     ]
@@ -86,13 +94,13 @@ def _pair(found: Benchmark) -> str:
     if not found.paired:
         return ""
     text = (
-        f"{found.about['pair_note']} Gains of the noise-aware model over the plain one, paired by draw, "
-        "with 95 % interval: " + " ".join(pair_findings(found))
+        f"{found.about['pair_note']} Gains of the noise-aware model over the plain one are paired by draw and stand "
+        "with their 95 % interval."
     )
     drawn = [
         card(
             inline_svg(draw_pair_panel(found, sweep, scene, THEMED), f"{SWEEPS[sweep].title}, {scene}, both trainings"),
-            f"{SWEEPS[sweep].title}, {scene}",
+            pair_finding(found, sweep, scene),
         )
         for scene in found.scenes for sweep in found.paired
     ]  # fmt: skip
@@ -105,22 +113,23 @@ def _students(found: Benchmark) -> str:
         return ""
     drawn = [
         card(inline_svg(draw_lesson(found, sweep, THEMED), f"student and teacher against {SWEEPS[sweep].title}"),
-             SWEEPS[sweep].title)
+             student_finding(found, sweep))
         for sweep in found.lessons
     ]  # fmt: skip
     drawn.append(card(inline_svg(draw_lesson(found, None, THEMED), "student against teacher"),
                       "each dot is one lesson; above the line the student is better than its teacher"))  # fmt: skip
     rows = [
-        (name, f"{p.mean:.3f}", _interval(p)) for name in (BEFORE, DIGITAL_TEACHER, TRUE_LABELS)
+        (name, f"{p.mean:.3f}", interval_text(p)) for name in (BEFORE, DIGITAL_TEACHER, TRUE_LABELS)
         for p in [found.student(name)] if p is not None
     ]  # fmt: skip
     key = legend([("line", "teacher", "teacher"), ("line", "after", "student it teaches")])
     return (
         heading("How good students become", SIMULATED)
         + note(str(found.about["teaching_note"]))
-        + note(" ".join(student_findings(found)))
-        + key + cards(drawn)
-        + card(table(("student", metric_text(found.metric), "95 % interval"), rows), "students to compare with")
+        + note(student_overview(found))
+        + key
+        + cards(drawn)
+        + cards([card(table(("student", metric_text(found.metric), "95 % interval"), rows), "to compare with")])
     )  # fmt: skip
 
 
@@ -128,6 +137,7 @@ def _simulated(found: Benchmark) -> str:
     about = found.about
     rows = [
         ("device", f"{about['device']}: {about['source']}"),
+        *((f"device {name}", find_preset(name).source) for name in _other_devices(found)),
         ("left out", str(about["leaves_out"])),
         ("tile", " x ".join(str(side) for side in about["tile"])),
         ("backend", str(about["backend"])),
@@ -140,12 +150,17 @@ def _simulated(found: Benchmark) -> str:
     return heading("What is simulated, and where the figures come from") + card(facts(rows))
 
 
+def _other_devices(found: Benchmark) -> list[str]:
+    values = dict.fromkeys(str(p.value) for p in found.points if p.sweep == "device")
+    return [name for name in values if name != found.about["device"]]
+
+
 def _numbers(found: Benchmark) -> str:
     metrics = tuple(found.about["metrics"])
     heads = ("sweep", "value", "on", *(metric_text(m) for m in metrics), "95 % interval", "loss", "repeats")
     rows = [
         (p.sweep, SWEEPS[p.sweep].text(p.value), p.variant,
-         *(f"{sum(p.scores[m]) / len(p.scores[m]):.3f}" for m in metrics), _interval(p), _loss(found, p),
+         *(f"{sum(p.scores[m]) / len(p.scores[m]):.3f}" for m in metrics), interval_text(p), _loss(found, p),
          str(len(p.headline)))
         for p in found.points
     ]  # fmt: skip
@@ -162,7 +177,8 @@ def _loss(found: Benchmark, point: SweepPoint) -> str:
     return DASH if point.sweep in found.lessons else loss_at(found, point).text
 
 
-def _interval(point: SweepPoint) -> str:
+def interval_text(point: SweepPoint) -> str:
+    """The 95 % interval of a point; a dash for a single score."""
     if len(point.headline) < 2:
         return DASH
     low, high = point.ci95

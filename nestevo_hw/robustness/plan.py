@@ -49,7 +49,11 @@ class Plan:
         return any(sweep.name != "mu" and sweep.name not in TEACHING for sweep, _ in self.sweeps)
 
     def cells(self, trainings: Sequence[str]) -> list[Cell]:
-        """Every score without students, in an order that programs each tile as rarely as possible."""
+        """Every score without students, in an order that programs each tile as rarely as possible.
+
+        Args:
+            trainings: the first is swept over everything, the others where noise-aware training may help.
+        """
         found = []
         for training in trainings:
             found.append(Cell(sweep=DIGITAL, value=DIGITAL, repeat=0, training=training))
@@ -59,7 +63,7 @@ class Plan:
                     for r in range(self.repeats)
                 ]
             for sweep, values in self.sweeps:
-                if sweep.name in TEACHING or (training == AWARE and not sweep.on_weights):
+                if sweep.name in TEACHING or (training != trainings[0] and not sweep.on_weights):
                     continue
                 draws = [(v, r) for v in values for r in range(self.repeats)]
                 if sweep.name == "time_s":  # one programming serves all ages

@@ -24,6 +24,9 @@ _METRICS = {
     "map75": "mAP@0.75",
     "map": "mAP@0.50:0.95",
     "map50_vs_digital": "mAP@0.50 against the digital model",
+    "map75_vs_digital": "mAP@0.75 against the digital model",
+    "map_vs_digital": "mAP@0.50:0.95 against the digital model",
+    "r2_vs_digital": "R\N{SUPERSCRIPT TWO} against the digital model",
     "top1_agreement": "share of equal first classes",
     "r2_vs_digital": "R^2 against the digital outputs",
 }
@@ -202,16 +205,28 @@ def draw_line(axes: Axes, sweep: str, points: Sequence[SweepPoint], colour: str,
 def finish(axes: Axes, sweep: str, values: Sequence[Value], palette: Palette, *, top: float) -> None:
     """Axes of a sweep's panel: its values below, scores from 0 to `top`."""
     entry = SWEEPS[sweep]
-    labels = [entry.text(value) for value in values]
+    at = _places(sweep, values)
+    labels = _legible([entry.text(value) for value in values], [at[value] for value in values])
     slanted = sum(map(len, labels)) > 30
     ha: Literal["right", "center"] = "right" if slanted else "center"
-    axes.set_xticks([_places(sweep, values)[v] for v in values], labels, rotation=25 if slanted else 0, ha=ha)
+    axes.set_xticks(list(at.values()), labels, rotation=25 if slanted else 0, ha=ha)
     bare = entry.unit == "preset" or sweep.endswith("time_s")
     axes.set_xlabel(entry.title if bare else f"{entry.title}\n{entry.unit}")
     dress(axes, palette)
     axes.set_ylim(0.0, top)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
-    axes.margins(x=0.09)
+    axes.margins(x=0.11)
+
+
+def _legible(labels: Sequence[str], places: Sequence[float]) -> list[str]:
+    """The labels, without those that would touch the one before them."""
+    shown: list[str] = []
+    last, room = -math.inf, 0.12 * (places[-1] - places[0])
+    for label, place in zip(labels, places, strict=True):
+        fits = place - last >= room
+        shown.append(label if fits else "")
+        last = place if fits else last
+    return shown
 
 
 def _places(sweep: str, values: Sequence[Value]) -> dict[Value, float]:

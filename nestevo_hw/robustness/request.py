@@ -11,7 +11,8 @@ from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.robustness.noise_aware import FineTuning
 from nestevo_hw.robustness.plan import make_plan, parse_sweep
 from nestevo_hw.robustness.students import Teaching
-from nestevo_hw.robustness.study import Setup, Study
+from nestevo_hw.robustness.study import Study
+from nestevo_hw.robustness.subject import Setup
 from nestevo_hw.robustness.sweeps import Hardware, Value
 
 
@@ -49,9 +50,7 @@ class Request:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
         tile = parse_tile(self.tile)
         preset = find_preset(self.device, perfect_io=self.perfect_io)
-        hardware = Hardware(
-            preset=preset, tile=tile, keep_digital=self.keep_digital, backend=self.backend, seed=self.seed
-        )
+        hardware = Hardware(preset=preset, tile=tile, backend=self.backend)
         plan = make_plan(
             hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
             repeats=self.repeats,
@@ -62,7 +61,7 @@ class Request:
             frames=self.frames or (24 if self.quick else 60), noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
         )  # fmt: skip
-        return Study(setup, plan, hardware)
+        return Study(setup, plan)
 
     def _named(self) -> dict[str, tuple[Value, ...]]:
         named: dict[str, tuple[Value, ...]] = {}
@@ -85,7 +84,7 @@ class Request:
     def _teaching(self) -> Teaching:
         resolve_checkpoint(self.student)
         if self.quick:
-            return Teaching(student=self.student, cameras=1, upload_frames=48, test_frames=40)
+            return Teaching(student=self.student, cameras=1, upload_frames=48, test_frames=40, steps=30)
         return Teaching(student=self.student)
 
 

@@ -16,6 +16,7 @@ from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.learning import distil_terminal
 from nestevo_hw.evolution.teacher import adapt_to_scene
 from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
+from nestevo_hw.report.wording import counted
 from nestevo_hw.robustness.bench import Keep, Rig, Scores, setting_of
 from nestevo_hw.robustness.evaluation import score_detector
 from nestevo_hw.robustness.plan import Cell, Plan
@@ -62,9 +63,9 @@ class Teaching:
     def note(self) -> str:
         """For people to read: what a lesson is."""
         return (
-            f"The teacher labels {self.upload_frames} unlabelled frames of each of {self.cameras} drifted scenes "
-            f"({self.kind} {self.strength:g}), after re-estimating its digital BatchNorm statistics on them as "
-            f"`evolve` does; {self.student} learns from its words for {self.steps} steps and is scored on "
+            f"The teacher labels {self.upload_frames} unlabelled frames of {counted(self.cameras, 'drifted scene')} "
+            f"each ({self.kind} {self.strength:g}), after re-estimating its digital BatchNorm statistics on them as "
+            f"evolve does; {self.student} learns from its words for {self.steps} steps and is scored on "
             f"{self.test_frames} other frames of the same scene. Repeats draw other noise and other batches."
         )
 
@@ -92,6 +93,11 @@ def teaching_cells(plan: Plan) -> list[Cell]:
         for sweep, values in plan.sweeps if sweep.name in TEACHING
         for value in values for r in repeats
     ]  # fmt: skip
+
+
+def is_lesson(cell: Cell) -> bool:
+    """Whether a cell's score is that of a student."""
+    return cell.sweep == REFERENCE or cell.sweep in TEACHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,23 @@ class Sweep:
             return f"{100 * value:g} %"
         return "off" if self.unit == "bits" and value == 0 else f"{value:g}"
 
+    def phrase(self, value: Value) -> str:
+        """A value as part of a sentence, after "from" or "up to"."""
+        text = self.text(value)
+        if self.unit == "bits" and value != 0:
+            return f"{text} bits"
+        if self.name in ("mu", "student_mu"):
+            return f"mu = {text}"
+        if self.name == "tile":
+            return f"{text} x {text}"
+        return "programming" if self.unit == _SECONDS and value == 0 else text
+
+    def when(self, value: Value) -> str:
+        """At this value, as the end of a sentence."""
+        if self.unit != _SECONDS:
+            return f"at {self.phrase(value)}"
+        return "right after programming" if value == 0 else f"after {self.phrase(value)}"
+
 
 def age_text(seconds: float) -> str:
     """A time after programming in the largest unit that keeps it above one."""
@@ -195,8 +212,8 @@ SWEEPS: dict[str, Sweep] = {
             simulated="noise of every cell drawn anew in every product, right after programming",
         ),
         Sweep(
-            name="ir_drop", title="IR drop", unit="of the standard wire resistance", values=(0.0, 0.5, 1.0, 2.0, 4.0),
-            quick=(0.0, 1.0, 4.0), worse="up", on_weights=False,
+            name="ir_drop", title="IR drop", unit="of the standard wire resistance", values=(0.0, 1.0, 4.0, 16.0),
+            quick=(0.0, 1.0, 16.0), worse="up", on_weights=False,
             setting=_converter("ir_drop", lambda c, v: replace(c, ir_drop=_number("ir_drop", v))),
             simulated="voltage lost along the wires of a tile, right after programming",
         ),

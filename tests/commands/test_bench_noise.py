@@ -11,7 +11,11 @@ from click.testing import CliRunner
 from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.models.checkpoint import DetectorSpec, save_detector
 from nestevo_hw.models.zoo import example_inputs
+from nestevo_hw.robustness.bench import Scores
 from nestevo_hw.robustness.fidelity import normalise_statistics
+from nestevo_hw.robustness.journal import ScoreJournal
+from nestevo_hw.robustness.plan import Cell
+from nestevo_hw.robustness.sweeps import SWEEPS
 from nestevo_hw.streams.synthetic import CLASSES
 
 NET = """
@@ -56,6 +60,69 @@ def test_a_classifier_is_compared_with_itself(net: str, tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert [row["sweep"] for row in rows] == [p["sweep"] for p in points]
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert "<h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_sweeps_are_named_and_all_leaves_out_what_the_device_lacks(net: str, tmp_path: Path) -> None:
+    arguments = [net, "--repeats", "2", "--frames", "4", "--out", str(tmp_path / "a"), "--json"]
+    result = CliRunner().invoke(bench_noise, [*arguments, "--sweep", "tile=8,16", "--sweep", "device=pcm,hermes"])
+    document = json.loads(result.stdout)
+    assert [p["value"] for p in document["points"]] == [8.0, 16.0, "pcm", "hermes"]
+    arguments[-2] = str(tmp_path / "b")
+    result = CliRunner().invoke(bench_noise, [*arguments, "--all", "--quick", "--perfect-io"])
+    document = json.loads(result.stdout)
+    assert {p["sweep"] for p in document["points"]} == {"mu", "time_s", "stuck_cells", "tile", "device"}
+    assert len(document["left_out"]) == 6
+
+
+def test_a_detector_reports_three_metrics(tmp_path: Path) -> None:
+    arguments = ["fasterrcnn-tiny", "--mu", "0.05", "--repeats", "2", "--frames", "2", "--out", str(tmp_path), "--json"]
+    document = json.loads(CliRunner().invoke(bench_noise, arguments).stdout)
+    assert document["metrics"] == ["map50", "map75", "map"]
+    for point in document["points"]:
+        assert list(point["metrics"]) == document["metrics"]
+        assert point["metrics"]["map50"]["mean"] == point["mean"]
+        assert point["metrics"]["map75"]["mean"] <= point["mean"]
+
+
+def test_ctrl_c_says_how_to_go_on(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [net, *FAST, "--out", str(tmp_path)]
+    keep = ScoreJournal.keep
+
+    def interrupted(journal: ScoreJournal, cell: Cell, scores: Scores) -> None:
+        keep(journal, cell, scores)
+        if cell.sweep == "time_s":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScoreJournal, "keep", interrupted)
+        result = CliRunner().invoke(bench_noise, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "run the same command with --resume to go on" in result.stderr
+    refused = CliRunner().invoke(bench_noise, arguments)
+    assert (refused.exit_code, "add --resume" in refused.stderr) == (2, True)
+    resumed = CliRunner().invoke(bench_noise, [*arguments, "--resume", "--json"])
+    assert resumed.exit_code == 0, resumed.stderr
+    whole = CliRunner().invoke(bench_noise, [*arguments[:-1], str(tmp_path / "whole"), "--json"])
+    assert json.loads(resumed.stdout) == json.loads(whole.stdout)
+
+
+def test_the_help_names_every_sweep() -> None:
+    text = " ".join(CliRunner().invoke(bench_noise, ["--help"]).stdout.split())
+    assert f"Names: {', '.join(SWEEPS)}." in text
+
+
+def test_benchmarks_are_compared(net: str, tmp_path: Path) -> None:
+    for device in ("pcm", "hermes"):
+        arguments = [net, *FAST, "--device", device, "--out", str(tmp_path / device)]
+        assert CliRunner().invoke(bench_noise, arguments).exit_code == 0
+    folders = [str(tmp_path / device) for device in ("pcm", "hermes")]
+    out = tmp_path / "both"
+    result = CliRunner().invoke(bench_noise, ["--compare", *folders, "--out", str(out)], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.stderr
+    assert f"{net} on hermes" in result.stdout
+    assert {path.suffix for path in out.iterdir()} == {".csv", ".png", ".html", ".json"}
 
 
 def test_a_detector_of_the_embedded_classes_is_scored_by_day_and_night(tmp_path: Path) -> None:
@@ -97,14 +164,22 @@ def test_perfect_io_keeps_only_the_errors_of_the_weights(net: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["resnet18", "--mu", "a,b"], 2, "need numbers separated by commas, got 'a,b'"),
+        (["resnet18", "--mu", "a,b"], 2, "sweep mu: need numbers separated by commas, got 'a,b'"),
         (["resnet18", "--mu", "-1"], 2, "need mu of 0 or more"),
         (["resnet18", "--repeats", "1"], 2, "1 is not in the range x>=2"),
         (["resnet18", "--device", "reram-wan", "--times", "60"], 2, "characterised only at 1, 86400, 172800 s"),
         (["resnet18", "--device", "ideal", "--adc-bits", "4"], 2, "ideal has no converters"),
-        (["resnet18", "--adc-bits", "4.5"], 2, "whole number of bits"),
+        (["resnet18", "--adc-bits", "4.5"], 2, "adc_bits: need a whole number, got 4.5"),
         (["resnet18", "--backend", "fold"], 2, "fold ignores converters"),
         (["nowhere"], 2, "unknown model 'nowhere'"),
+        (["resnet18", "--sweep", "sharpness"], 2, "unknown sweep 'sharpness'"),
+        (["resnet18", "--sweep", "mu=0.1", "--mu", "0.2"], 2, "sweep mu is named twice"),
+        (["resnet18", "fasterrcnn-tiny"], 2, "expected one MODEL but got 2"),
+        (["resnet18", "--students"], 2, "no trained detector of the embedded classes"),
+        (["resnet18", "--resume"], 2, "holds no benchmark to resume"),
+        (["fasterrcnn-tiny", "--noise-aware", "0"], 2, "needs a mu above 0"),
+        (["fasterrcnn-tiny", "--students", "--student", "nobody"], 2, "no checkpoint 'nobody'"),
+        (["--compare", "nowhere", "elsewhere"], 1, "no results.json in nowhere"),
     ],
 )
 def test_mistakes_are_found_before_the_work(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
