@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from nestevo_hw.files import write_json, write_text
 from nestevo_hw.report.markup import SIMULATED, card, cards, heading, legend, note, pill, table
-from nestevo_hw.report.style import LIGHT, THEMED, Palette, inline_svg, new_figure, save_png
+from nestevo_hw.report.style import LIGHT, SMALL, THEMED, Palette, inline_svg, new_figure, save_png
 from nestevo_hw.report.wording import DASH
 from nestevo_hw.robustness.comparison import Comparison, values_of
 from nestevo_hw.robustness.page import interval_text, whole_page
@@ -54,7 +54,7 @@ def _draw_panel(axes: Axes, comparison: Comparison, sweep: str, scene: str, pale
             axes.axhline(one.digital_score(scene), color=colour, ls=(0, (4, 2)), lw=1.0, alpha=0.7, zorder=2)
     finish(axes, sweep, values, palette, top=max(ceiling(one) for one in comparison.found.values()))
     if scene != "all":
-        axes.set_title(scene, loc="left")
+        axes.set_title(scene, loc="left", size=SMALL + 1, color=palette.ink)
 
 
 def _role(number: int) -> str:

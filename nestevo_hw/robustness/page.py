@@ -62,13 +62,13 @@ def _tiles(found: Benchmark) -> str:
             tiles.append(tile(f"digital to programmed{where}", SIMULATED, value, interval_text(programmed)))
         else:
             tiles.append(tile(f"digital{where}", MEASURED, f"{digital:.3f}", "without any noise"))
-    before, taught = found.student(BEFORE), found.student(DIGITAL_TEACHER)
-    if before is not None and taught is not None:
-        worst = [found.of(sweep, "student")[-1] for sweep in found.lessons]
-        lowest = min(worst, key=lambda p: p.mean)
-        value = f'<span class="from">{before.mean:.3f} →</span> {lowest.mean:.3f}'
-        hint = f"{SWEEPS[lowest.sweep].title} {SWEEPS[lowest.sweep].text(lowest.value)}; {interval_text(lowest)}"
-        tiles.append(tile("student of the noisiest teacher", SIMULATED, value, hint))
+    before = found.student(BEFORE)
+    if before is not None:
+        sweep = found.lessons[-1]
+        last = found.of(sweep, "student")[-1]
+        value = f'<span class="from">{before.mean:.3f} →</span> {last.mean:.3f}'
+        hint = f"{SWEEPS[sweep].title} {SWEEPS[sweep].text(last.value)}; {interval_text(last)}"
+        tiles.append(tile("student before and after its lesson", SIMULATED, value, hint))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 

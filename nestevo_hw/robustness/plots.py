@@ -26,7 +26,6 @@ _METRICS = {
     "map50_vs_digital": "mAP@0.50 against the digital model",
     "map75_vs_digital": "mAP@0.75 against the digital model",
     "map_vs_digital": "mAP@0.50:0.95 against the digital model",
-    "r2_vs_digital": "R\N{SUPERSCRIPT TWO} against the digital model",
     "top1_agreement": "share of equal first classes",
     "r2_vs_digital": "R^2 against the digital outputs",
 }
