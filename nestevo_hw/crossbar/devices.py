@@ -127,7 +127,7 @@ _IO_SOURCE = (
     "8-bit converters, output bound 10 and output noise 0.04 follow the standard analog in-memory-computing "
     "model of Rasch et al., Nat. Commun. 2023, 14:5282; they are not figures of this device"
 )
-_IO_MISSING = "short-term read noise during a matrix-vector product, IR drop, ADC non-linearity"
+_IO_MISSING = "ADC non-linearity; read noise within a product and IR drop unless they are set"
 
 PRESETS: dict[str, DevicePreset] = {
     preset.name: preset

@@ -172,12 +172,14 @@ class SensitivityReport:
         """Orders in which to keep layers digital, by what each weight kept digital is worth.
 
         By the noise power of the layer at the model's outputs: such powers of small independent errors add up, and
-        they are measured far more finely than a score. By the score lost with the layer alone analog. And, if that
-        was measured, by the score won back with the layer alone digital.
+        they are measured far more finely than a score. By the score lost with the layer alone analog. If that was
+        measured, by the score won back with the layer alone digital. And the layers with the fewest weights first,
+        which no unlucky measurement can mislead.
         """
         harms = [[layer.model_error**2 for layer in self.layers], [layer.drop.mean for layer in self.layers]]
         rescues = [rescue.mean for layer in self.layers if (rescue := layer.rescue) is not None]
-        return [self._by_worth(harm) for harm in (*harms, rescues) if harm]
+        smallest = tuple(layer.name for layer in sorted(self.layers, key=lambda layer: layer.layer.parameters))
+        return [*(self._by_worth(harm) for harm in (*harms, rescues) if harm), smallest]
 
     def _by_worth(self, harm: Sequence[float]) -> tuple[str, ...]:
         worth = {
