@@ -2,7 +2,6 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from aihwkit.nn.conversion import convert_to_analog
 from aihwkit.simulator.configs import InferenceRPUConfig
@@ -55,7 +54,6 @@ def lightning_layers(model: nn.Module, teacher: AnalogTeacher) -> nn.Module:
         config.forward.inp_res = 2.0**converters.dac_bits - 2
         config.forward.out_res = 2.0**converters.adc_bits - 2
         config.forward.out_bound = converters.output_bound
-        config.forward.out_noise = converters.output_noise
         config.pre_post.input_range.enable = True
         config.pre_post.input_range.learn_input_range = False
     analog = conversion.convert_to_analog(
@@ -125,7 +123,10 @@ def _input_ranges(teacher: AnalogTeacher) -> Iterator[tuple[str, float]]:
 
 
 def covers(preset: DevicePreset, simulator: str) -> bool:
-    """Whether a simulator has all the effects of a preset."""
-    io: Any = preset.converters
-    within = io is not None and (io.read_noise > 0 or io.ir_drop > 0)
-    return simulator == "cpp" or not within
+    """Whether a simulator has all the effects of a preset at inference: "torch", "cpp" or "lightning"."""
+    io = preset.converters
+    if io is None or simulator == "cpp":
+        return True
+    within = io.read_noise > 0 or io.ir_drop > 0
+    # aihwkit-lightning adds output noise in training only.
+    return not within and (simulator == "torch" or io.output_noise == 0)

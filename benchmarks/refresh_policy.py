@@ -26,9 +26,16 @@ import torch
 from teacher_ages import DELAY_S, DEVICES, Cells, Scores, mean_of, text_of
 
 from nestevo_hw.crossbar.devices import DAY_S
-from nestevo_hw.evolution.refresh import YEAR_S, Condition, CostAware, Every, Never, RefreshPolicy, Threshold
-
-LIFETIME_S = 10 * YEAR_S
+from nestevo_hw.evolution.refresh import (
+    YEAR_S,
+    Condition,
+    Every,
+    Never,
+    RefreshConfig,
+    RefreshPolicy,
+    Threshold,
+    refresh_policy,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +75,7 @@ def candidates(life: Life) -> list[Candidate]:
     for margin, signal in ((0.02, "labels"), (0.05, "labels"), (0.05, "twin")):
         name = f"threshold {margin:g}, {signal}"
         found.append(Candidate(name=name, policy=Threshold(margin=margin), signal=signal))
-    return [*found, Candidate(name="cost-aware", policy=CostAware(lifetime_s=LIFETIME_S))]
+    return [*found, Candidate(name="cost-aware", policy=refresh_policy(RefreshConfig(policy="cost-aware")))]
 
 
 def live(life: Life, candidate: Candidate, cells: Cells) -> dict[str, float]:

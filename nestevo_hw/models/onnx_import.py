@@ -1,237 +1,234 @@
 """An ONNX file as a torch module whose convolutions and linear layers can go onto the crossbar.
 
-The graph is simplified by ONNX Runtime (constants folded, BatchNorm folded into convolutions) and translated by
-onnx2torch. A graph that it cannot run, such as a detector with its NMS, still gives its layers with weights, to be
-mapped and programmed but not run.
+ONNX Runtime simplifies the graph (constants folded, BatchNorm folded into convolutions) and computes everything
+between the layers with weights, so any operator it knows works, loops and NMS included; only those layers are torch
+modules. No code is generated from the file.
 """
 
-import copy
-import os
-import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper, version_converter
-from torch import Tensor, fx, nn
+from onnx import GraphProto, ModelProto, numpy_helper
+from torch import Tensor, nn
 
-from nestevo_hw.crossbar.placement import pair
 from nestevo_hw.errors import InputError
+from nestevo_hw.models.onnx_file import read_simplified
+from nestevo_hw.models.onnx_layers import find_layers
+from nestevo_hw.models.onnx_stages import Stage, Values, cut_stages
 
-NEWEST_OPSET = 17
-"""Newest operator set that onnx2torch covers whole; newer files are converted down."""
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+_CHANNELS = (1, 3, 4)
+"""Of images; what tells (C, H, W) from (H, W, C)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """What an ONNX file takes."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    """As the file states it; None where any size will do."""
+    white: float = 1.0
+    """Value of a white pixel: 255 for a file that begins with subtracting or dividing by numbers of that order."""
+
+    @property
+    def channels_last(self) -> bool:
+        """(N, H, W, C), as TensorFlow exports, instead of (N, C, H, W)."""
+        return len(self.shape) in (3, 4) and self.shape[-1] in _CHANNELS and self.shape[-3] not in _CHANNELS
+
+    @property
+    def bare(self) -> bool:
+        """One image without a batch dimension."""
+        return len(self.shape) == 3 and (self.channels_last or self.shape[0] in _CHANNELS)
+
+    @property
+    def batch(self) -> int | None:
+        """Images of one call; None for any number."""
+        return 1 if self.bare else self.shape[0]
+
+    @property
+    def one(self) -> tuple[int | None, ...]:
+        """Shape of one input; of an image (C, H, W), whatever the file's order."""
+        one = self.shape if self.bare else self.shape[1:]
+        return (one[2], one[0], one[1]) if self.channels_last else one
+
+    @property
+    def channels(self) -> int:
+        """Of an image; 3 for a file that takes any number, or no images."""
+        return (self.one[0] or 3) if len(self.one) == 3 else 3
 
 
 class OnnxModel(nn.Module):
-    """A translated graph; names of its layers follow those of the ONNX nodes.
+    """An ONNX graph whose layers with weights are torch modules, under the names they had before export.
+
+    For inference only. The operators between the layers run on the CPU, wherever the layers are.
 
     Attributes:
-        graph: the translation.
-        input_size: (H, W) in pixels that the file asks for; None if it takes any.
+        image_input: what the file takes.
     """
 
-    def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int] | None) -> None:
+    def __init__(self, image_input: ImageInput, stages: Sequence[Stage], outputs: Sequence[str]) -> None:
         super().__init__()
-        self.graph, self.input_size = graph, input_size
+        self.image_input, self._stages, self._outputs = image_input, tuple(stages), tuple(outputs)
 
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(H, W) in pixels that the file asks for; None if it takes any, or no images."""
+        match self.image_input.one:
+            case (_, int(height), int(width)):
+                return height, width
+        return None
+
+    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """What the ONNX file puts out for its single input."""
-        y: Tensor | tuple[Tensor, ...] = self.graph(x)
-        return y
+        """What the file puts out.
 
-
-class OnnxLayers(nn.Module):
-    """The convolutions and linear layers of a graph that cannot be run as a torch module."""
-
-    def __init__(self, layers: dict[str, nn.Module], reason: str) -> None:
-        super().__init__()
-        self.layers, self._reason = nn.ModuleDict(layers), reason
-
-    def forward(self, *_inputs: object) -> Tensor:
-        """Always refuses.
+        Args:
+            x: (N, C, H, W) for a file that takes images; a file with a fixed batch is called as often as needed.
 
         Raises:
-            InputError: with the reason why the graph has no torch form.
+            InputError: the file does not take such an input.
         """
-        raise InputError(self._reason)
+        self._check(x)
+        count, batch = len(x), self.image_input.batch or max(len(x), 1)
+        whole = torch.cat([x, x[-1:].expand(-count % batch, *x.shape[1:])]) if count % batch else x
+        runs = [self._call(chunk) for chunk in whole.split(batch)]
+        # An output may hold several rows for each image.
+        joined = [torch.cat(parts) for parts in zip(*runs, strict=True)]
+        kept = tuple(output[: len(output) * count // len(whole)] for output in joined)
+        return kept[0] if len(kept) == 1 else kept
+
+    def _call(self, x: Tensor) -> list[Tensor]:
+        """Outputs of one call of the graph, with at least one dimension each.
+
+        Args:
+            x: as many images (N, C, H, W) as the file takes at a time.
+        """
+        if self.image_input.channels_last:
+            x = x.permute(0, 2, 3, 1)
+        values: Values = {self.image_input.name: x[0] if self.image_input.bare else x}
+        for stage in self._stages:
+            stage.run(values, self)
+        return [torch.atleast_1d(values[name]) for name in self._outputs]
+
+    def _check(self, x: Tensor) -> None:
+        wanted, got = self.image_input.one, tuple(x.shape[1:])
+        if len(wanted) != len(got) or any(w not in (None, g) for w, g in zip(wanted, got, strict=True)):
+            text = " x ".join("any" if side is None else str(side) for side in wanted)
+            raise InputError(f"the ONNX file takes inputs of {text}, got {' x '.join(map(str, got))}")
 
 
-def import_onnx(path: Path) -> OnnxModel | OnnxLayers:
+class OnnxDetector(OnnxModel):
+    """An ONNX graph from image to boxes, labels and scores; called as torchvision's detectors are."""
+
+    @torch.no_grad()
+    def forward(self, images: Iterable[Tensor]) -> list[dict[str, Tensor]]:  # type: ignore[override]
+        """Detections of each image.
+
+        Args:
+            images: (C, H, W) each.
+
+        Returns:
+            One dictionary an image: boxes (K, 4) xyxy in pixels, labels (K,) int64, scores (K,).
+
+        Raises:
+            InputError: the file does not take such an image.
+        """
+        found = []
+        for image in images:
+            self._check(image[None])
+            found.append(dict(zip(("boxes", "labels", "scores"), self._call(image[None]), strict=True)))
+        return found
+
+
+def import_onnx(path: Path) -> OnnxModel:
     """Read an ONNX file.
 
     Args:
-        path: file with one image input (N, C, H, W) and float32 weights, which may be stored as float16.
+        path: file with one input, an image, in float32. Weights stored as float16 and cast in the file will do.
 
     Returns:
-        The model in eval mode; `OnnxLayers` if only its layers could be read.
+        The model in eval mode; an `OnnxDetector` if it puts out boxes, labels and scores of one image.
 
     Raises:
-        InputError: the file is missing, corrupt, has several inputs or no layer with weights.
+        InputError: the file is missing, corrupt, quantised, not float32, without weights, or takes several inputs.
     """
-    graph = _simplified(path)
+    graph, session = read_simplified(path)
     try:
-        translated = _translated(graph)
-    except (NotImplementedError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        layers = _layers(graph)
-        if not layers:
-            raise InputError(f"{path} has no convolution or linear layer with constant weights") from error
-        reason = f"{path} can be mapped but not run as a torch module ({_first_line(error)})"
-        return OnnxLayers(layers, reason).eval()
-    return OnnxModel(translated, _input_size(graph)).eval()
+        image_input = _image_input(session, graph)
+        layers = find_layers(graph.graph)
+        if not layers.modules:
+            raise InputError("it has no convolution or linear layer with constant weights")
+        stages = cut_stages(graph, layers.nodes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    detections = _detections(session)
+    if detections and image_input.batch == 1:
+        model: OnnxModel = OnnxDetector(image_input, stages, detections)
+    else:
+        model = OnnxModel(image_input, stages, [entry.name for entry in session.get_outputs()])
+    for name, module in layers.modules.items():
+        _attach(model, name, module)
+    return model.eval()
 
 
-def _simplified(path: Path) -> ModelProto:
-    if not path.is_file():
-        raise InputError(f"no ONNX file {path}; check the path")
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would open a database in the user's cache (1.31)
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "simplified.onnx")
-        try:
-            # Loaded whole first: ONNX Runtime would look for external data beside the simplified file.
-            whole = onnx.load(path).SerializeToString()
-            session = ort.InferenceSession(whole, options, providers=["CPUExecutionProvider"])
-            graph = onnx.load(options.optimized_model_filepath)
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class but Exception
-            raise InputError(f"{path} is not a readable ONNX model: {_first_line(error)}") from error
-    inputs = [entry.name for entry in session.get_inputs()]
-    if len(inputs) != 1:
-        raise InputError(f"{path} expected one input, an image, but has {len(inputs)}: {', '.join(inputs)}")
-    return graph
+def _image_input(session: "ort.InferenceSession", model: ModelProto) -> ImageInput:
+    entries = session.get_inputs()
+    if len(entries) != 1:
+        names = ", ".join(entry.name for entry in entries)
+        raise InputError(f"expected one input, an image, but it has {len(entries)}: {names}")
+    (entry,) = entries
+    if entry.type != "tensor(float)":
+        raise InputError(f"expected float32 input but {entry.name!r} is {entry.type}; export it in float32")
+    if not entry.shape:
+        raise InputError(f"input {entry.name!r} states no shape; export the model with one")
+    shape = tuple(side if isinstance(side, int) and side > 0 else None for side in entry.shape)
+    return ImageInput(name=entry.name, shape=shape, white=_white(model.graph, entry.name))
 
 
-def _translated(graph: ModelProto) -> fx.GraphModule:
-    from onnx2torch import convert
-
-    graph = copy.deepcopy(graph)
-    opset = next(entry.version for entry in graph.opset_import if entry.domain in ("", "ai.onnx"))
-    if opset > NEWEST_OPSET:
-        graph = version_converter.convert_version(graph, NEWEST_OPSET)
-    _drop_needless_allowzero(graph)
-    module: fx.GraphModule = convert(graph)
-    return _with_shared_layers(_with_linear_layers(module))
-
-
-def _drop_needless_allowzero(graph: ModelProto) -> None:
-    """Reshape's allowzero means nothing for a constant shape without zeros, and onnx2torch refuses it."""
-    shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
-    for node in graph.graph.node:
-        if node.op_type == "Reshape" and node.input[1] in shapes and np.all(shapes[node.input[1]] != 0):
-            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
-
-
-def _with_linear_layers(module: fx.GraphModule) -> fx.GraphModule:
-    """Products with a constant matrix as nn.Linear; onnx2torch keeps the matrix outside the layer."""
-    from onnx2torch.node_converters.matmul import OnnxMatMul
-
-    for node in list(module.graph.nodes):
-        if node.op != "call_module" or not isinstance(module.get_submodule(node.target), OnnxMatMul):
+def _white(graph: GraphProto, image: str) -> float:
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    names = {image}
+    for node in graph.node:
+        if not names.intersection(node.input):
             continue
-        x, matrix = node.args
-        if not isinstance(matrix, fx.Node) or matrix.op != "get_attr":
-            continue
-        parent, _, name = str(matrix.target).rpartition(".")
-        weight = getattr(module.get_submodule(parent), name)
-        if weight.ndim == 2:
-            module.set_submodule(node.target, _linear(weight.T, None))
-            node.args = (x,)
-    module.graph.eliminate_dead_code()
-    module.recompile()
-    module.delete_all_unused_submodules()
-    return module
+        factors = [np.abs(numpy_helper.to_array(constants[name])) for name in node.input if name in constants]
+        match node.op_type, factors:
+            case (("Cast" | "Identity" | "Transpose"), _):
+                names.update(node.output)
+            case (("Add" | "Sub"), [offset]) if offset.max() >= 2.0:
+                return 255.0
+            case "Div", [divisor] if divisor.min() >= 20.0:
+                return 255.0
+            case "Mul", [factor] if factor.max() <= 0.05:
+                return 255.0
+    return 1.0
 
 
-def _with_shared_layers(module: fx.GraphModule) -> fx.GraphModule:
-    """One layer for all nodes with the same weights, such as a head that serves every level of a pyramid."""
-    first: dict[tuple[object, ...], list[tuple[str, nn.Module]]] = {}
-    for node in module.graph.nodes:
-        layer = module.get_submodule(node.target) if node.op == "call_module" else None
-        if not isinstance(layer, (nn.Conv2d, nn.Linear)):
-            continue
-        alike = first.setdefault((repr(layer), float(layer.weight.detach().sum())), [])
-        same = next((name for name, other in alike if _equal(layer, other)), None)
-        if same is None:
-            alike.append((node.target, layer))
-        else:
-            node.target = same
-    module.recompile()
-    module.delete_all_unused_submodules()
-    return module
-
-
-def _equal(one: nn.Module, other: nn.Module) -> bool:
-    return all(torch.equal(mine, theirs) for mine, theirs in zip(one.parameters(), other.parameters(), strict=True))
-
-
-def _layers(graph: ModelProto) -> dict[str, nn.Module]:
-    """Convolutions and linear layers with constant weights, by the name of their node."""
-    tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
-    layers: dict[str, nn.Module] = {}
-    seen: set[str] = set()
-    for index, node in enumerate(graph.graph.node):
-        constants = [_constant(tensors.get(name)) for name in node.input]
-        layer = _layer(node, constants)
-        if layer is not None and node.input[1] not in seen:
-            seen.add(node.input[1])
-            name = (node.name or f"{node.op_type}_{index}").strip("/").replace("/", "_").replace(".", "_")
-            layers[name if name not in layers else f"{name}_{index}"] = layer
-    return layers
-
-
-def _layer(node: NodeProto, constants: list[Tensor | None]) -> nn.Module | None:
-    weight = constants[1] if len(constants) > 1 else None
-    bias = constants[2] if len(constants) > 2 else None
-    if weight is None:
+def _detections(session: "ort.InferenceSession") -> tuple[str, str, str] | None:
+    """Names of the outputs that are boxes (K, 4), labels (K,) and scores (K,), if there is just one of each."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for entry in session.get_outputs():
+        sides = tuple(side if isinstance(side, int) else None for side in entry.shape)[1:]
+        found.setdefault((entry.type, *sides), []).append(entry.name)
+    kinds = (("tensor(float)", 4), ("tensor(int64)",), ("tensor(float)",))
+    if any(len(found.get(kind, ())) != 1 for kind in kinds):
         return None
-    settings = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    if node.op_type == "Conv" and weight.ndim == 4:
-        groups = settings.get("group", 1)
-        stride, dilation = pair(settings.get("strides", (1, 1))), pair(settings.get("dilations", (1, 1)))
-        padding, kernel = pair(settings.get("pads", (0, 0))[:2]), pair(tuple(weight.shape[2:]))
-        conv = nn.Conv2d(
-            weight.shape[1] * groups, weight.shape[0], kernel, stride, padding, dilation, groups, bias is not None
-        )
-        return _filled(conv, weight, bias)
-    if node.op_type == "Gemm" and weight.ndim == 2:
-        return _linear(weight if settings.get("transB") else weight.T, bias)
-    if node.op_type == "MatMul" and weight.ndim == 2:
-        return _linear(weight.T, None)
-    return None
+    boxes, labels, scores = (found[kind][0] for kind in kinds)
+    return boxes, labels, scores
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    return _filled(nn.Linear(weight.shape[1], weight.shape[0], bias is not None), weight, bias)
-
-
-def _filled[Layer: (nn.Conv2d, nn.Linear)](layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        if bias is not None and layer.bias is not None:
-            layer.bias.copy_(bias)
-    return layer
-
-
-def _constant(tensor: TensorProto | None) -> Tensor | None:
-    if tensor is None:
-        return None
-    values = numpy_helper.to_array(tensor)
-    return torch.from_numpy(values.astype(np.float32)) if values.dtype.kind == "f" else None
-
-
-def _input_size(graph: ModelProto) -> tuple[int, int] | None:
-    weights = {tensor.name for tensor in graph.graph.initializer}
-    (image,) = [entry for entry in graph.graph.input if entry.name not in weights]
-    sides = [dimension.dim_value for dimension in image.type.tensor_type.shape.dim]
-    return (sides[2], sides[3]) if len(sides) == 4 and sides[2] > 0 and sides[3] > 0 else None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+def _attach(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module under a dotted name."""
+    *parents, last = name.split(".")
+    for part in parents:
+        if part not in dict(model.named_children()):
+            model.add_module(part, nn.Module())
+        model = model.get_submodule(part)
+    model.add_module(last, module)

@@ -22,7 +22,7 @@ from nestevo_hw.models.checkpoint import (
     pretrained_path,
     read_tensors,
 )
-from nestevo_hw.models.onnx_import import import_onnx
+from nestevo_hw.models.onnx_import import OnnxDetector, OnnxModel, import_onnx
 from nestevo_hw.seeding import seeded, torch_generator
 
 Task = Literal["detection", "classification"]
@@ -110,9 +110,9 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
 
 
 def task_of(model: nn.Module) -> Task:
-    """Detection for torchvision's detectors, which take a list of images; else classification."""
+    """Detection for torchvision's detectors and their ONNX files, which take a list of images; else classification."""
     takes_list = isinstance(getattr(model, "transform", None), GeneralizedRCNNTransform)
-    return "detection" if takes_list else "classification"
+    return "detection" if takes_list or isinstance(model, OnnxDetector) else "classification"
 
 
 def example_inputs(
@@ -127,22 +127,27 @@ def example_inputs(
         size: (H, W) in pixels; default: the model's own input size, a detector's at most 320 px, or 64 px.
 
     Returns:
-        What `model(batch)` takes, values in 0..1.
+        What `model(batch)` takes, values in 0..1, or 0..255 for an ONNX file that takes those.
     """
     transform = getattr(model, "transform", None)
     if isinstance(transform, GeneralizedRCNNTransform):
         side = min(320, *transform.min_size)
         return list(_pink_images(count, size or (side, side * 5 // 4), seed).unbind(0))
-    return _pink_images(count, size or getattr(model, "input_size", None) or (64, 64), seed)
+    if isinstance(model, OnnxModel):
+        default = (320, 400) if isinstance(model, OnnxDetector) else (64, 64)
+        taken = model.image_input
+        images = _pink_images(count, size or model.input_size or default, seed, channels=taken.channels) * taken.white
+        return list(images.unbind(0)) if isinstance(model, OnnxDetector) else images
+    return _pink_images(count, size or (64, 64), seed)
 
 
-def _pink_images(count: int, size: tuple[int, int], seed: int) -> Tensor:
-    """(count, 3, H, W) in 0..1: octaves of noise whose amplitude falls with frequency, as in photographs."""
+def _pink_images(count: int, size: tuple[int, int], seed: int, *, channels: int = 3) -> Tensor:
+    """(count, channels, H, W) in 0..1: octaves of noise whose amplitude falls with frequency, as in photographs."""
     generator = torch_generator(seed, "example-images")
-    image = torch.zeros(count, 3, *size)
+    image = torch.zeros(count, channels, *size)
     cells = 2
     while cells <= min(size):
-        octave = torch.randn(count, 3, cells, cells, generator=generator)
+        octave = torch.randn(count, channels, cells, cells, generator=generator)
         image += F.interpolate(octave, size, mode="bilinear", align_corners=False) / cells
         cells *= 2
     low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)

@@ -91,21 +91,27 @@ def test_policies_by_hand():
 
 
 def test_cost_aware_weighs_what_is_lost_against_what_waiting_loses():
-    """Lost 0.1 of 0.8: worth up to an eighth of the window."""
-    policy = CostAware(lifetime_s=10 * YEAR_S)
+    """Lost 0.1 of 0.8: worth up to an eighth of the window; with a doubt of 0.1 up to a quarter."""
 
-    def decide(time_s):
-        return policy.decide(replace(NORMAL, programming=replace(NORMAL.programming, time_s=time_s)))
+    def decide(time_s, doubt=0.0, score=0.7):
+        programming = replace(NORMAL.programming, time_s=time_s)
+        return CostAware(lifetime_s=10 * YEAR_S, doubt=doubt).decide(
+            replace(NORMAL, score=score, programming=programming)
+        )
 
     assert decide(DAY_S / 8 - 60).refresh
     assert not decide(DAY_S / 8 + 60).refresh
-    assert not policy.decide(replace(NORMAL, score=0.8, programming=Programming(time_s=0, energy_j=0, wear=0))).refresh
+    assert decide(DAY_S / 4 - 60, doubt=0.1).refresh
+    assert not decide(DAY_S / 4 + 60, doubt=0.1).refresh
+    assert not decide(0.0, score=0.8).refresh
+    assert decide(0.0, doubt=0.01, score=0.8).refresh
+    assert decide(DAY_S / 2, doubt=0.05).reason == "lost 0.100 + doubt 0.05 <= 0.4 lost by waiting"
 
 
 @given(wear=st.floats(1e-5, 0.2), windows=st.integers(1, 300))
 def test_cost_aware_spreads_the_cells_writes_over_their_lifetime(wear, windows):
     """With a teacher that always gains from refreshing, wear follows the elapsed share of life, one write ahead."""
-    policy, written = CostAware(lifetime_s=300 * DAY_S), 1
+    policy, written = CostAware(lifetime_s=300 * DAY_S, doubt=0.0), 1
     for window in range(windows):
         in_service_s = window * DAY_S
         teacher = replace(
@@ -121,7 +127,15 @@ def test_cost_aware_spreads_the_cells_writes_over_their_lifetime(wear, windows):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"period_h": 0.0}, {"margin": -0.1}, {"lifetime_years": 0.0}, {"policy": "sometimes"}, {"chip": 3}]
+    "wrong",
+    [
+        {"period_h": 0.0},
+        {"margin": -0.1},
+        {"doubt": -0.1},
+        {"lifetime_years": 0.0},
+        {"policy": "sometimes"},
+        {"chip": 3},
+    ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ConfigError, match="refresh"):
