@@ -60,7 +60,10 @@ class Effects:
 
 
 def effects() -> tuple[Effects, ...]:
-    """From weight errors only to all that a product can suffer."""
+    """From weight errors only to all that a product can suffer; read noise and IR drop each come on top of the others.
+
+    The others are weight errors, 8-bit converters and output noise.
+    """
     pcm, weights_only = find_preset("pcm"), find_preset("pcm", perfect_io=True)
     assert pcm.converters is not None
 
@@ -194,13 +197,14 @@ def show(found: dict[str, Any]) -> None:
     console = Console()
     for model, tile in dict.fromkeys((row["model"], row["tile"]) for row in found["rows"]):
         rows = [row for row in found["rows"] if (row["model"], row["tile"]) == (model, tile)]
-        title = f"{model}, tiles of {tile}: time / digital (quartiles), memory / digital; measured"
+        title = f"{model}, tiles of {tile}, measured: time / digital, its quartiles, memory / digital"
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
         others = dict.fromkeys(row["simulator"] for row in rows if not row["simulator"].startswith("ours"))
         others = [*others] if found["lightning"] else [*others, LIGHTNING]
         missing = {} if found["lightning"] else {LIGHTNING: "not installed"}
         for heading in ("effects", "ours", *others):
-            table.add_column(heading.removeprefix("aihwkit "), justify="left" if heading == "effects" else "right")
+            short = heading.removeprefix("aihwkit").strip(" -")
+            table.add_column(short, justify="left" if heading == "effects" else "right")
         for effect in dict.fromkeys(row["effects"] for row in rows):
             cells = {row["simulator"].split(" (")[0]: _cell(row) for row in rows if row["effects"] == effect}
             table.add_row(effect, *((missing | cells).get(name, "no such effect") for name in ("ours", *others)))
@@ -209,7 +213,7 @@ def show(found: dict[str, Any]) -> None:
     console.print(f"load of the machine meanwhile: {load}", highlight=False)
     table = Table(title="programming and ageing a day, pcm, seconds (measured)", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("model", "tile", "weights", "program", "age", "aihwkit program", "aihwkit age", "ratio"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=heading == "model")
     for row in found["programming"]:
         seconds = (f"{row[key]:.2f}" for key in ("program_s", "age_s", "aihwkit_program_s", "aihwkit_age_s"))
         weights = f"{row['weights'] / 1e6:.1f} M"
@@ -219,7 +223,7 @@ def show(found: dict[str, Any]) -> None:
 
 def _cell(row: dict[str, Any]) -> str:
     low, high = row["ratio_quartiles"]
-    return f"{row['ratio']:.2f} ({low:.2f}-{high:.2f})\n{row['memory_ratio']:.1f}"
+    return f"{row['ratio']:.2f}\n{low:.2f}-{high:.2f}\n{row['memory_ratio']:.1f}"
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """The layers with weights of an ONNX graph as torch modules."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,9 +70,10 @@ class Layers:
 class OnnxOperator(nn.Module):
     """Weights of an operator that has no torch layer here: a recurrent one, or one inside a loop or branch."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weights: Sequence[Tensor]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(weight, requires_grad=False)
+        for index, weight in enumerate(weights):
+            self.register_parameter(f"weight_{index}", nn.Parameter(weight, requires_grad=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +129,12 @@ def _refuse_other_numbers(graph: GraphProto, constants: Constants) -> None:
 
 def _layer_uses(graph: GraphProto, constants: Constants) -> Iterator[_Use]:
     for index, node in enumerate(graph.node):
-        weight = _weight(node, constants)
-        if weight is None:
+        weights = _weights(node, constants)
+        if not weights:
             continue
-        built = _layer(node, weight, constants)
+        built = _layer(node, constants)
         if built is None:
-            yield _Use(node=node, module=OnnxOperator(weight))
+            yield _Use(node=node, module=OnnxOperator(weights))
         else:
             yield _Use(node=node, module=built[0], index=index, settings=built[1])
 
@@ -143,29 +144,31 @@ def _uses_inside_branches(graph: GraphProto, constants: Constants) -> Iterator[_
     for node in graph.node:
         for inner in subgraphs(node):
             known = {**constants, **{tensor.name: tensor for tensor in inner.initializer}}
-            weights = ((candidate, _weight(candidate, known)) for candidate in inner.node)
-            yield from (_Use(node=owner, module=OnnxOperator(w)) for owner, w in weights if w is not None)
+            found = ((owner, _weights(owner, known)) for owner in inner.node)
+            yield from (_Use(node=owner, module=OnnxOperator(weights)) for owner, weights in found if weights)
             yield from _uses_inside_branches(inner, known)
 
 
-def _layer(node: NodeProto, weight: Tensor, constants: Constants) -> tuple[nn.Module, Mapping[str, Any]] | None:
+def _layer(node: NodeProto, constants: Constants) -> tuple[nn.Module, Mapping[str, Any]] | None:
     """The torch layer of a node and its settings in `LayerNode`; None if torch has no such layer."""
     bias_name = node.input[2] if len(node.input) > 2 else ""
     unknown = node.input[1] not in constants or node.input[0] in constants or (bias_name and bias_name not in constants)
     build = _BUILDERS.get(node.op_type)
     if unknown or build is None:
         return None
+    weight = _tensor(node, constants[node.input[1]])
     bias = _tensor(node, constants[bias_name]) if bias_name else None
     return build(weight, bias, {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute})
 
 
-def _weight(node: NodeProto, constants: Constants) -> Tensor | None:
-    """The largest constant matrix that a node multiplies with."""
+def _weights(node: NodeProto, constants: Constants) -> list[Tensor]:
+    """The constant matrices that a node multiplies with."""
     if node.op_type not in _MULTIPLYING:
-        return None
+        return []
     tensors = (_tensor(node, constants[name]) for name in node.input if name in constants)
-    matrices = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.ndim >= 2]
-    return max(matrices, key=Tensor.numel) if matrices else None
+    # Biases of recurrent operators are matrices of (directions, values).
+    recurrent = node.op_type in ("LSTM", "GRU", "RNN")
+    return [tensor for tensor in tensors if tensor.is_floating_point() and tensor.ndim >= (3 if recurrent else 2)]
 
 
 def _tensor(node: NodeProto, constant: TensorProto) -> Tensor:

@@ -41,8 +41,6 @@ def _wanted_name(node: NodeProto, own_biases: Container[str]) -> str:
     if weight.endswith(".weight"):
         return _clean(weight.removesuffix(".weight"))
     path = node.name.removesuffix("/MatMulAddFusion").strip("/").split("/")
-    if len(path) == 1 and bias in own_biases and re.search(r"\w[._]bias$", bias):
-        return _clean(re.sub(r"[._]bias$", "", bias))
     scopes: list[str] = []
     for scope in path:
         if scopes and scope.startswith(scopes[-1] + "."):  # torch repeats the path of a list: block/block.0/block.0.1
@@ -50,7 +48,10 @@ def _wanted_name(node: NodeProto, own_biases: Container[str]) -> str:
         scopes.append(scope)
     while len(scopes) > 1 and _OPERATOR.fullmatch(scopes[-1]):
         scopes.pop()
-    return _clean(".".join(scopes))
+    place, owner = ".".join(scopes), re.sub(r"(?<=\w)[._]bias$", "", bias)
+    if bias in own_biases and owner != bias and (len(path) == 1 or owner.startswith(place)):
+        return _clean(owner)
+    return _clean(place)
 
 
 def _clean(name: str) -> str:

@@ -288,6 +288,8 @@ def test_names_are_plain_distinct_and_no_parents_of_one_another() -> None:
         [
             node("/features/features.1/block/block.0/block.0.1/Conv", "onnx::Conv_1"),
             node("/attention/MatMul/MatMulAddFusion", "onnx::MatMul_2"),
+            node("/attention/MatMul_1/MatMulAddFusion", "onnx::MatMul_3", "attention.query.bias"),
+            node("/stem/Conv", "onnx::Conv_5", "elsewhere.bias"),
             node("node_7", "attention.out.weight"),
             node("node_8", "val_3", "attention.mlp.bias"),
             node("/head/Conv", "w"),
@@ -298,7 +300,7 @@ def test_names_are_plain_distinct_and_no_parents_of_one_another() -> None:
         ]
     )
     assert names == [
-        "features.1.block.0.1", "attention.gemm", "attention.out", "attention.mlp", "head", "head_1", "Gemm_6",
+        "features.1.block.0.1", "attention.gemm", "attention.query", "stem", "attention.out", "attention.mlp", "head", "head_1", "Gemm_8",
         "forward_", "a_if_print_ran_else_b",
     ]  # fmt: skip
 
