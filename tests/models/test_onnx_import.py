@@ -300,8 +300,8 @@ def test_names_are_plain_distinct_and_no_parents_of_one_another() -> None:
         ]
     )
     assert names == [
-        "features.1.block.0.1", "attention.gemm", "attention.query", "stem", "attention.out", "attention.mlp", "head", "head_1", "Gemm_8",
-        "forward_", "a_if_print_ran_else_b",
+        "features.1.block.0.1", "attention.gemm", "attention.query", "stem", "attention.out", "attention.mlp",
+        "head", "head_1", "Gemm_8", "forward_", "a_if_print_ran_else_b",
     ]  # fmt: skip
 
 
