@@ -165,10 +165,10 @@ def _weights(node: NodeProto, constants: Constants) -> list[Tensor]:
     """The constant matrices that a node multiplies with."""
     if node.op_type not in _MULTIPLYING:
         return []
-    tensors = (_tensor(node, constants[name]) for name in node.input if name in constants)
-    # Biases of recurrent operators are matrices of (directions, values).
-    recurrent = node.op_type in ("LSTM", "GRU", "RNN")
-    return [tensor for tensor in tensors if tensor.is_floating_point() and tensor.ndim >= (3 if recurrent else 2)]
+    # Recurrent operators also take biases and initial states, as matrices of one line.
+    names = node.input[1:3] if node.op_type in ("LSTM", "GRU", "RNN") else node.input
+    tensors = (_tensor(node, constants[name]) for name in names if name in constants)
+    return [tensor for tensor in tensors if tensor.is_floating_point() and tensor.ndim >= 2]
 
 
 def _tensor(node: NodeProto, constant: TensorProto) -> Tensor:
