@@ -1,7 +1,9 @@
 """The same model on the crossbars of other simulators, with settings as equal as they allow."""
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 
 from aihwkit.nn.conversion import convert_to_analog
 from aihwkit.simulator.configs import InferenceRPUConfig
@@ -46,8 +48,9 @@ def cpp_tiles(model: nn.Module, teacher: AnalogTeacher) -> nn.Module:
 
 def lightning_layers(model: nn.Module, teacher: AnalogTeacher) -> nn.Module:
     """The model in aihwkit-lightning, with the converters and input ranges of `teacher`."""
-    conversion = importlib.import_module(f"{LIGHTNING}.nn.conversion")
-    config = importlib.import_module(f"{LIGHTNING}.simulator.configs").TorchInferenceRPUConfig()
+    with redirect_stdout(sys.stderr):  # it prints what it could not import
+        conversion = importlib.import_module(f"{LIGHTNING}.nn.conversion")
+        config = importlib.import_module(f"{LIGHTNING}.simulator.configs").TorchInferenceRPUConfig()
     converters = teacher.preset.converters
     config.mapping.max_input_size = teacher.report.tile[0]
     if converters is not None:

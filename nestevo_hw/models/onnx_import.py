@@ -64,7 +64,7 @@ class ImageInput:
         return (self.one[0] or 3) if len(self.one) == 3 else 3
 
 
-class OnnxModel(nn.Module):
+class ImportedModel(nn.Module):
     """An ONNX graph whose layers with weights are torch modules, under the names they had before export.
 
     For inference only. The operators between the layers run on the CPU, wherever the layers are.
@@ -124,7 +124,7 @@ class OnnxModel(nn.Module):
             raise InputError(f"the ONNX file takes inputs of {text}, got {' x '.join(map(str, got))}")
 
 
-class OnnxDetector(OnnxModel):
+class ImportedDetector(ImportedModel):
     """An ONNX graph from image to boxes, labels and scores; called as torchvision's detectors are."""
 
     @torch.no_grad()
@@ -147,14 +147,14 @@ class OnnxDetector(OnnxModel):
         return found
 
 
-def import_onnx(path: Path) -> OnnxModel:
+def import_onnx(path: Path) -> ImportedModel:
     """Read an ONNX file.
 
     Args:
         path: file with one input, an image, in float32. Weights stored as float16 and cast in the file will do.
 
     Returns:
-        The model in eval mode; an `OnnxDetector` if it puts out boxes, labels and scores of one image.
+        The model in eval mode; an `ImportedDetector` if it puts out boxes, labels and scores of one image.
 
     Raises:
         InputError: the file is missing, corrupt, quantised, not float32, without weights, or takes several inputs.
@@ -170,9 +170,9 @@ def import_onnx(path: Path) -> OnnxModel:
         raise InputError(f"{path}: {error}") from error
     detections = _detections(session)
     if detections and image_input.batch == 1:
-        model: OnnxModel = OnnxDetector(image_input, stages, detections)
+        model: ImportedModel = ImportedDetector(image_input, stages, detections)
     else:
-        model = OnnxModel(image_input, stages, [entry.name for entry in session.get_outputs()])
+        model = ImportedModel(image_input, stages, [entry.name for entry in session.get_outputs()])
     for name, module in layers.modules.items():
         _attach(model, name, module)
     return model.eval()

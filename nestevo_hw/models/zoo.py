@@ -22,7 +22,7 @@ from nestevo_hw.models.checkpoint import (
     pretrained_path,
     read_tensors,
 )
-from nestevo_hw.models.onnx_import import OnnxDetector, OnnxModel, import_onnx
+from nestevo_hw.models.onnx_import import ImportedDetector, ImportedModel, import_onnx
 from nestevo_hw.seeding import seeded, torch_generator
 
 Task = Literal["detection", "classification"]
@@ -112,7 +112,7 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
 def task_of(model: nn.Module) -> Task:
     """Detection for torchvision's detectors and their ONNX files, which take a list of images; else classification."""
     takes_list = isinstance(getattr(model, "transform", None), GeneralizedRCNNTransform)
-    return "detection" if takes_list or isinstance(model, OnnxDetector) else "classification"
+    return "detection" if takes_list or isinstance(model, ImportedDetector) else "classification"
 
 
 def example_inputs(
@@ -133,11 +133,11 @@ def example_inputs(
     if isinstance(transform, GeneralizedRCNNTransform):
         side = min(320, *transform.min_size)
         return list(_pink_images(count, size or (side, side * 5 // 4), seed).unbind(0))
-    if isinstance(model, OnnxModel):
-        default = (320, 400) if isinstance(model, OnnxDetector) else (64, 64)
+    if isinstance(model, ImportedModel):
+        default = (320, 400) if isinstance(model, ImportedDetector) else (64, 64)
         taken = model.image_input
         images = _pink_images(count, size or model.input_size or default, seed, channels=taken.channels) * taken.white
-        return list(images.unbind(0)) if isinstance(model, OnnxDetector) else images
+        return list(images.unbind(0)) if isinstance(model, ImportedDetector) else images
     return _pink_images(count, size or (64, 64), seed)
 
 

@@ -45,7 +45,10 @@ def test_all_simulators_compute_the_same_model_with_the_effect_they_are_said_to_
     assert ("+ IR drop", "aihwkit torch tile") not in outputs  # it refuses IR drop
 
 
-def test_ratios_and_programming_are_reported(benchmark_module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ratios_and_programming_are_reported(
+    benchmark_module: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark_module, "lightning_installed", lambda: False)
     model, batch = _net(), torch.rand(2, 3, 6, 6)
     rows = benchmark_module.compare("net", model, batch, 64, 1)
     assert all(row["ratio"] > 0 and row["memory_ratio"] > 0.5 for row in rows)

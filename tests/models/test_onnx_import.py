@@ -21,9 +21,8 @@ from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.workload import count_workload
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.models.faster_rcnn import as_list
-from nestevo_hw.models.onnx import OnnxDetector as RuntimeDetector
-from nestevo_hw.models.onnx import export_detector, unmatched
-from nestevo_hw.models.onnx_import import OnnxDetector, import_onnx
+from nestevo_hw.models.onnx import OnnxDetector, export_detector, unmatched
+from nestevo_hw.models.onnx_import import ImportedDetector, import_onnx
 from nestevo_hw.models.zoo import example_inputs, load_model, open_model
 
 
@@ -114,11 +113,11 @@ def test_a_detector_with_its_nms_runs_and_is_benchmarked(tmp_path: Path) -> None
     frames = torch.randint(0, 256, (2, 3, 128, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     export_detector(detector, path, frames[0])  # type: ignore[arg-type]
     model = import_onnx(path)
-    assert isinstance(model, OnnxDetector)
+    assert isinstance(model, ImportedDetector)
     mapped, native = map_model(model), map_model(detector)
     assert mapped.totals == native.totals
     assert {layer.name for layer in mapped.layers} == {f"detector.{layer.name}" for layer in native.layers}
-    for expected, got in zip(RuntimeDetector(path).predict(frames), model(as_list(frames)), strict=True):
+    for expected, got in zip(OnnxDetector(path).predict(frames), model(as_list(frames)), strict=True):
         assert unmatched(expected, got, min_score=0.0) == unmatched(got, expected, min_score=0.0) == 0
         assert len(got["boxes"]) > 0
     options = ["--quick", "--frames", "2", "--repeats", "2", "--mu", "0.02", "--out", str(tmp_path / "out"), "--json"]
