@@ -27,7 +27,7 @@ from torch import Tensor
 from nestevo_hw.crossbar.devices import DAY_S, find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.refresh import YEAR_S, Programming, RefreshConfig, chip_of
-from nestevo_hw.evolution.teacher import adapt_to_scene, programming_on
+from nestevo_hw.evolution.teacher import programming_on
 from nestevo_hw.files import write_json
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.models.faster_rcnn import as_list
@@ -39,6 +39,7 @@ from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.detection import predict
+from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.metrics import mean_average_precision
 
 DEVICES = ("pcm", "hermes", "reram-cmo")
@@ -154,7 +155,7 @@ def _frames(seed: int, count: int) -> Frames:
 
 def _adapted(model: Any, scene: Tensor) -> Any:
     own = copy.deepcopy(model)
-    adapt_to_scene(own, scene)
+    Detection().re_estimate(own, scene)
     return own
 
 

@@ -13,10 +13,11 @@ from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.generator import GeneratorConfig
 from nestevo_hw.evolution.refresh import RefreshConfig
 from nestevo_hw.evolution.training import TrainingPlan
+from nestevo_hw.method_names import Method
 from nestevo_hw.presets import preset_text
 from nestevo_hw.tasks.supervision import LabelConfig
 
-Method = Literal["NestEvo", "A4", "A3"]
+_CO_EVOLVING = ("NestEvo", "A2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,15 @@ class DriftStep:
     """night, dusk, fog, rain or defocus."""
     strength: float
     """0 (none) to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """A window in which a camera fails."""
+
+    window: int
+    kind: Literal["silent", "garbage", "frozen"]
+    """It sends nothing, noise, or one frame again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +59,22 @@ class TerminalConfig:
     start_frame: int = 0
     """First frame of the video to use."""
     drift: tuple[DriftStep, ...] = ()
+    joins: int = 0
+    """First window in which it takes part."""
+    leaves: int | None = None
+    """First window in which it no longer does."""
+    outages: tuple[Outage, ...] = ()
+    """Failures to try a run against."""
+    group: str | None = None
+    """Group of terminals with a teacher of their own, for `groups.by = "name"`."""
+    position_m: tuple[float, float] | None = None
+    """East and north of a common point, metres, for `groups.by = "place"`."""
 
     def __post_init__(self) -> None:
+        if self.joins < 0 or (self.leaves is not None and self.leaves <= self.joins):
+            raise ConfigError(
+                f"terminal {self.name!r}: need 0 <= joins < leaves, got joins = {self.joins}, leaves = {self.leaves}"
+            )
         if (self.place is None) == (self.video is None):
             raise ConfigError(f"terminal {self.name!r}: give either place or video")
         if not self.name.replace("-", "").replace("_", "").isalnum():
@@ -85,6 +109,11 @@ class WindowConfig:
             )
 
     @property
+    def segment_frames(self) -> int:
+        """Frames of the stream from which the uploaded ones are taken."""
+        return self.upload_frames * self.upload_spacing
+
+    @property
     def interval_s(self) -> float:
         """From the start of one window to the next by the clock, seconds."""
         return self.length_s if self.hours_apart is None else 3600.0 * self.hours_apart
@@ -108,8 +137,9 @@ class TeacherConfig:
     """Age of the first programming when the first window starts, seconds."""
     delay_s: float = 60.0
     """From any later programming to the first label, seconds."""
-    scene_norm: bool = True
-    """Re-estimate the digital BatchNorm statistics on each terminal's frames."""
+    scene_norm: bool | None = None
+    """Re-estimate the digital BatchNorm statistics on each terminal's frames; None: where the method does (NestEvo and
+    A2 do, the other baselines do not)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +212,8 @@ class ExecutionConfig:
     policy: Literal["knapsack", "random", "serial"] = "knapsack"
     device: str = "auto"
     """Where training runs: auto, cpu or cuda."""
+    keep_windows: int | None = None
+    """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +222,10 @@ class RunConfig:
 
     terminals: tuple[TerminalConfig, ...]
     seed: int = 0
+    task: str = "detection"
+    """detection or classification."""
     method: Method = "NestEvo"
-    """NestEvo, or a baseline: A4 distils from the unchanged teacher, A3 never evolves."""
+    """NestEvo or a baseline; `nestevo-hw compare --list` tells what each does."""
     frame_size: tuple[int, int] = (128, 160)
     """Height and width of embedded frames; of a video its long side is scaled to the larger, pixels."""
     window: WindowConfig = WindowConfig()
@@ -217,8 +251,13 @@ class RunConfig:
 
     @property
     def scene_norm(self) -> bool:
-        """Whether the teacher labels with BatchNorm statistics of the scene; the baselines do not."""
-        return self.teacher.scene_norm and self.method == "NestEvo"
+        """Whether the teacher labels with BatchNorm statistics of the scene."""
+        wanted = self.teacher.scene_norm
+        return self.method in _CO_EVOLVING if wanted is None else wanted
+
+    def present(self, window: int) -> list[str]:
+        """Terminals that take part in a window."""
+        return [t.name for t in self.terminals if t.joins <= window and (t.leaves is None or window < t.leaves)]
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -227,8 +266,8 @@ class RunConfig:
 
 
 _SECTIONS = (
-    RunConfig, TerminalConfig, DriftStep, WindowConfig, TeacherConfig, RefreshConfig, ReferenceConfig, DriftConfig,
-    LabelConfig, GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig, ExecutionConfig,
+    RunConfig, TerminalConfig, DriftStep, Outage, WindowConfig, TeacherConfig, RefreshConfig, ReferenceConfig,
+    DriftConfig, LabelConfig, GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig, ExecutionConfig,
 )  # fmt: skip
 for _section in _SECTIONS:
     # Unknown keys are mistakes; pydantic reads this attribute when the adapter below is built.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nestevo_hw.errors import TaskError
 
@@ -31,25 +31,3 @@ def average(states: Sequence[StateDict]) -> dict[str, Tensor]:
         centres = torch.stack([s[name.replace("running_var", "running_mean")] for s in states])
         mean[name] = mean[name] + centres.var(0, correction=0)
     return mean
-
-
-@torch.no_grad()
-def re_estimate_batch_norm(model: nn.Module, dense: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Replace the BatchNorm statistics of `model` by those of the given inputs, in place.
-
-    Args:
-        model: its BatchNorm layers are updated; stays in eval mode.
-        dense: the part of the model to run, such as a detector's backbone.
-        batches: (N, 3, H, W) normalised inputs of `dense`.
-    """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    momenta = [m.momentum for m in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative mean over the batches
-        norm.train()
-    for batch in batches:
-        dense(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from nestevo_hw.config import RunConfig, TerminalConfig
 from nestevo_hw.errors import ConfigError, InputError
@@ -11,9 +12,9 @@ from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
 from nestevo_hw.seeding import derive_seed
 from nestevo_hw.streams.frame import FrameBatch, Stream
 from nestevo_hw.streams.storage import concatenate
-from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from nestevo_hw.tasks.task import task_named
 
 SETTLE_FRAMES = 10
 """Frames between the last uploaded and the first test frame."""
@@ -30,12 +31,13 @@ def open_stream(config: RunConfig, terminal: TerminalConfig) -> Stream:
     seed = derive_seed(config.seed, "stream", terminal.name)
     if terminal.video is not None:
         return _open_video(config, terminal, drifting=True)
-    return SyntheticStream(
+    task = task_named(config.task)
+    return task.embedded_stream(
         name=terminal.name,
         place=terminal.place or terminal.name,
         seed=seed,
         size=config.frame_size,
-        drift=_script(config, terminal, SyntheticStream.FPS),
+        drift=_script(config, terminal, task.embedded_fps),
     )
 
 
@@ -70,8 +72,16 @@ def _window_start(config: RunConfig, terminal: TerminalConfig, fps: float, windo
     return terminal.start_frame + round(window * config.window.length_s * fps)
 
 
-def capture_window(config: RunConfig, name: str, window: int) -> tuple[FrameBatch, FrameBatch]:
+def capture_window(
+    config: RunConfig, name: str, window: int, *, frames: int | None = None
+) -> tuple[FrameBatch, FrameBatch]:
     """Frames a terminal uploads at the start of a window, and labelled later ones to evaluate on.
+
+    Args:
+        config: of the run.
+        name: of the terminal.
+        window: number of the window.
+        frames: to upload; by default `window.upload_frames`.
 
     Raises:
         ConfigError: the window is too short for its frames.
@@ -79,19 +89,36 @@ def capture_window(config: RunConfig, name: str, window: int) -> tuple[FrameBatc
     """
     terminal = next(t for t in config.terminals if t.name == name)
     stream = open_stream(config, terminal)
-    upload, test = plan_window(config, terminal, stream, window)
-    return stream.read(upload), stream.read(test)
+    upload, test = plan_window(config, terminal, stream, window, frames=frames)
+    sent = stream.read(upload)
+    for outage in terminal.outages:
+        if outage.window == window:
+            sent = _failing(sent, outage.kind, derive_seed(config.seed, "outage", name, window))
+    return sent, stream.read(test)
+
+
+def _failing(frames: FrameBatch, kind: str, seed: int) -> FrameBatch:
+    """What a failing camera sends instead of its frames."""
+    match kind:
+        case "silent":
+            images = frames.images[:0]
+        case "frozen":
+            images = frames.images[:1].expand_as(frames.images)
+        case _:
+            random = torch.Generator().manual_seed(seed)
+            images = torch.randint(0, 256, frames.images.shape, dtype=torch.uint8, generator=random)
+    return FrameBatch(images=images, indices=frames.indices[: len(images)])
 
 
 def plan_window(
-    config: RunConfig, terminal: TerminalConfig, stream: Stream, window: int
+    config: RunConfig, terminal: TerminalConfig, stream: Stream, window: int, *, frames: int | None = None
 ) -> tuple[list[int], list[int]]:
     """Numbers of the frames that `capture_window` reads, with the same errors."""
-    plan = config.window
+    plan, count = config.window, config.window.upload_frames if frames is None else frames
     first = _window_start(config, terminal, stream.fps, window)
     last = _window_start(config, terminal, stream.fps, window + 1)
-    upload = [first + k * plan.upload_spacing for k in range(plan.upload_frames)]
-    tested = range(upload[-1] + SETTLE_FRAMES, last)
+    upload = [first + k * plan.segment_frames // count for k in range(count)]
+    tested = range(first + plan.segment_frames - plan.upload_spacing + SETTLE_FRAMES, last)
     if len(tested) < plan.test_frames:
         raise ConfigError(
             f"window of {plan.length_s} s at {stream.fps} fps has {last - first} frames, too few for "
@@ -149,7 +176,7 @@ def _embedded_reference(config: RunConfig) -> list[FrameBatch]:
     plan = config.reference
     batches = []
     for place in plan.places:
-        stream = SyntheticStream(
+        stream = task_named(config.task).embedded_stream(
             name=place, place=place, seed=derive_seed(config.seed, "reference", place), size=config.frame_size
         )
         for segment in range(plan.segments_per_place):

@@ -8,9 +8,11 @@ from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.cameras import open_stream, plan_window
 from nestevo_hw.evolution.drift import calibrated_threshold
+from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.models.checkpoint import resolve_checkpoint
+from nestevo_hw.tasks.task import task_named
 
 
 def check_run(config: RunConfig) -> None:
@@ -21,6 +23,8 @@ def check_run(config: RunConfig) -> None:
             their frames.
         InputError: a video or its labels that cannot be read or are too short.
     """
+    task_named(config.task)
+    METHODS[config.method].check(config)
     resolve_checkpoint(config.teacher.model)
     for terminal in config.terminals:
         resolve_checkpoint(terminal.model)

@@ -11,8 +11,7 @@ from nestevo_hw.models.checkpoint import load_detector
 from nestevo_hw.profiler.dryrun import profile_step
 from nestevo_hw.seeding import seeded
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.detection import mutual_losses
-from nestevo_hw.tasks.supervision import distillation_loss, supervise
+from nestevo_hw.tasks.task import task_named
 
 
 def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: torch.device) -> dict[str, Any]:
@@ -21,6 +20,7 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
     Returns:
         For each kind of task a `StepProfile` document.
     """
+    task = task_named(config.task)
     (local, _), (mid, _) = load_detector(terminal), load_detector(intermediate)
     local, mid = local.to(device), mid.to(device)
     random = torch.Generator().manual_seed(config.seed)
@@ -29,19 +29,21 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
     frames = torch.randint(0, 256, (most, 3, height, width), dtype=torch.uint8, generator=random)
     box = torch.tensor([[0.25 * width, 0.25 * height, 0.5 * width, 0.75 * height]])
     annotations = [Annotation.of(box, torch.tensor([1]))] * most
-    words = supervise(mid, frames, config.labels)
+    words = task.label(mid, frames, config.labels)
 
     def images(count: int) -> list[Tensor]:
         return [frame.to(device).float() / 255 for frame in frames[:count]]
 
     def distil(count: int) -> Tensor:
         settings = config.distil
-        return distillation_loss(
+        return task.distillation_loss(
             local, images(count), words[:count], temperature=settings.temperature, soft_share=settings.soft_share
         )
 
     def mutual(count: int) -> Tensor:
-        return torch.stack(mutual_losses(local, mid, images(count), annotations[:count], alpha=0.5, beta=0.5)).sum()
+        return torch.stack(
+            task.mutual_losses(local, mid, images(count), annotations[:count], alpha=0.5, beta=0.5)
+        ).sum()
 
     with seeded(config.seed, "dry run"):
         # The smaller task first: the largest resident set never shrinks.

@@ -80,6 +80,8 @@ def train_generator(
     counts: Sequence[Mapping[int, int]],
     config: GeneratorConfig,
     random: torch.Generator,
+    *,
+    first_logit: int,
 ) -> float:
     """Learn features that the ensemble of prediction modules recognises, and that differ from one another.
 
@@ -89,6 +91,7 @@ def train_generator(
         counts: K label counts, class to number of objects; a module speaks for a class by its share of it.
         config: training length and weights.
         random: draws labels and noise.
+        first_logit: index of class 1 among the logits.
 
     Returns:
         Mean label loss (cross-entropy, nats) of the last tenth of the steps.
@@ -103,7 +106,8 @@ def train_generator(
         labels = torch.multinomial(distribution, config.batch_size, replacement=True, generator=random) + 1
         noise = torch.randn(config.batch_size, generator.noise_width, generator=random)
         features = generator(labels, noise)
-        losses = torch.stack([F.cross_entropy(p(features), labels, reduction="none") for p in predictors])
+        targets = labels - 1 + first_logit
+        losses = torch.stack([F.cross_entropy(p(features), targets, reduction="none") for p in predictors])
         label_loss = (losses * shares[:, labels - 1]).sum(0).mean()
         loss = label_loss + config.diversity * _sameness(features, noise, labels)
         optimiser.zero_grad(set_to_none=True)

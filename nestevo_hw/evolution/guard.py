@@ -8,8 +8,7 @@ from nestevo_hw.config import RunConfig
 from nestevo_hw.evolution.teacher import DIGITAL, TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_detector
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.tasks.detection import predict
-from nestevo_hw.tasks.metrics import mean_average_precision
+from nestevo_hw.tasks.task import headline, task_named
 
 PARTS = 4
 """Of every four in-domain frames one sets the guard's BatchNorm statistics, one is scored, two may be replayed."""
@@ -21,7 +20,7 @@ class Verdict:
 
     accepted: bool
     guard_before: float | None
-    """In-domain mAP@0.50 of the old teacher on the crossbar; None without labelled in-domain frames."""
+    """In-domain score of the old teacher on the crossbar; None without labelled in-domain frames."""
     guard_after: float | None
     """The same of the new one."""
     reason: str
@@ -50,7 +49,7 @@ def compare_teachers(config: RunConfig, old: TeacherFiles, new: TeacherFiles, re
 
 
 def score_teacher(config: RunConfig, files: TeacherFiles, reference: FrameBatch) -> float:
-    """In-domain mAP@0.50 of a teacher at its age, with the scene's BatchNorm where it labels with it.
+    """In-domain headline score of a teacher at its age, with the scene's BatchNorm where it labels with it.
 
     Without labels, against what its digital twin detects: how far the crossbar has led it astray.
 
@@ -59,16 +58,18 @@ def score_teacher(config: RunConfig, files: TeacherFiles, reference: FrameBatch)
     """
     held_out = _part(reference, list(range(1, len(reference), PARTS)))
     scene = _part(reference, list(range(0, len(reference), PARTS))).images if config.scene_norm else None
-    found = predict(open_teacher(config.teacher, files, scene), held_out.images)
+    task = task_named(config.task)
+    found = task.predict(open_teacher(task, config.teacher, files, scene), held_out.images)
     classes = len(load_detector(files.weights)[1].classes)
     truth = held_out.truth or _twin_truth(config, files, scene, held_out)
-    return mean_average_precision(found, truth, classes).map50
+    return headline(task.score(found, truth, classes))
 
 
 def _twin_truth(
     config: RunConfig, files: TeacherFiles, scene: Tensor | None, frames: FrameBatch
 ) -> tuple[Annotation, ...]:
     """What the digital weights detect with enough confidence to label it."""
-    twin = open_teacher(replace(config.teacher, device=DIGITAL), files, scene)
-    sure = [(d, d["scores"] >= config.labels.accept) for d in predict(twin, frames.images)]
+    task = task_named(config.task)
+    twin = open_teacher(task, replace(config.teacher, device=DIGITAL), files, scene)
+    sure = [(d, d["scores"] >= config.labels.accept) for d in task.predict(twin, frames.images)]
     return tuple(Annotation.of(d["boxes"][kept], d["labels"][kept]) for d, kept in sure)

@@ -25,19 +25,33 @@ class RunLayout:
         """Results of finished tasks, one file each: what --resume starts from."""
         return self.root / "results"
 
-    @property
-    def reference(self) -> Path:
+    def reference(self, group: str = "") -> Path:
         """Labelled in-domain frames of the edge server."""
-        return self.root / "reference.safetensors"
+        return self._of_group(group, "reference.safetensors")
+
+    def moments(self, group: str = "") -> Path:
+        """The teacher's class-wise features on the in-domain frames (eq. 11)."""
+        return self._of_group(group, "moments.safetensors")
+
+    def crossbar(self, group: str = "") -> Path:
+        """Tiles of the first programming."""
+        return self._of_group(group, "crossbar-0.safetensors")
 
     @property
-    def moments(self) -> Path:
-        """The teacher's class-wise features on the in-domain frames (eq. 11)."""
-        return self.root / "moments.safetensors"
+    def windows(self) -> Path:
+        """Folder of all windows."""
+        return self.root / "windows"
 
     def window(self, window: int, *parts: str) -> Path:
         """A file of one evolution window."""
-        return self.root.joinpath("windows", f"{window:03d}", *parts)
+        return self.windows.joinpath(f"{window:03d}", *parts)
+
+    def of_group(self, window: int, group: str, name: str) -> Path:
+        """A file of a group's teacher in one window."""
+        return self.window(window, f"group-{group}", name) if group else self.window(window, name)
+
+    def _of_group(self, group: str, name: str) -> Path:
+        return self.root / "groups" / group / name if group else self.root / name
 
     def sample(self, window: int, terminal: str, stage: str) -> Path:
         """Picture of a test frame with detections, before or after the evolution."""

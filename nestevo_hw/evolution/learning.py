@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torchvision.models.detection import FasterRCNN
+from torch import Tensor, nn
 
 from nestevo_hw.config import MutualConfig, RunConfig
 from nestevo_hw.crossbar.noise import weight_noise
@@ -18,11 +17,11 @@ from nestevo_hw.evolution.guard import replay_part
 from nestevo_hw.evolution.training import Draw, draws, optimise
 from nestevo_hw.models.checkpoint import load_detector, save_detector
 from nestevo_hw.seeding import seeded, torch_generator
-from nestevo_hw.streams.augment import MILD, mirrored
+from nestevo_hw.streams.augment import mirrored
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.detection import mutual_losses
-from nestevo_hw.tasks.supervision import distillation_loss, load_supervision
+from nestevo_hw.tasks.supervision import load_supervision
+from nestevo_hw.tasks.task import Task, task_named
 
 FEATURES_PER_STEP = 32
 """Generated features each prediction module sees in a step of mutual learning."""
@@ -44,17 +43,18 @@ def learn_mutually(
     device: torch.device,
 ) -> dict[str, Any]:
     """Train one pair and write both models; returns their mean late loss."""
+    task = task_named(config.task)
     (local, local_spec), (mid, mid_spec) = load_detector(terminal), load_detector(intermediate)
     local, mid = local.to(device), mid.to(device)
     own = load_frames(frames)
     annotations = [s.annotation for s in load_supervision(supervision)]
     random = torch_generator(config.seed, random_name)
-    next_batch = _batches(config.mutual, own, annotations, replay_part(load_frames(reference)), random, device)
-    extra = _generated_loss(config, generator, counts, len(mid_spec.classes), (local, mid), random)
+    next_batch = _batches(task, config.mutual, own, annotations, replay_part(load_frames(reference)), random, device)
+    extra = _generated_loss(task, config, generator, counts, len(mid_spec.classes), (local, mid), random)
 
     def step() -> Tensor:
         images, labels = next_batch()
-        losses = mutual_losses(local, mid, images, labels, alpha=config.mutual.alpha, beta=config.mutual.beta)
+        losses = task.mutual_losses(local, mid, images, labels, alpha=config.mutual.alpha, beta=config.mutual.beta)
         return losses[0] + losses[1] + extra()
 
     def noise() -> AbstractContextManager[None]:
@@ -69,6 +69,7 @@ def learn_mutually(
 
 
 def _batches(
+    task: Task,
     config: MutualConfig,
     own: FrameBatch,
     annotations: Sequence[Annotation],
@@ -79,8 +80,8 @@ def _batches(
     """Batches of a terminal's pseudo-labelled frames, with a few labelled in-domain ones."""
     plan = config.plan
     replayed = min(config.replay_frames, plan.batch_size - 1)
-    fresh = draws(own.images, replace(plan, batch_size=plan.batch_size - replayed), MILD, random, device)
-    known = draws(reference.images, replace(plan, batch_size=max(1, replayed)), MILD, random, device)
+    fresh = draws(own.images, replace(plan, batch_size=plan.batch_size - replayed), task.augmentation, random, device)
+    known = draws(reference.images, replace(plan, batch_size=max(1, replayed)), task.augmentation, random, device)
 
     def following() -> tuple[list[Tensor], list[Annotation]]:
         images, labels = labelled(next(fresh), annotations)
@@ -100,11 +101,12 @@ def labelled(draw: Draw, annotations: Sequence[Annotation]) -> tuple[list[Tensor
 
 
 def _generated_loss(
+    task: Task,
     config: RunConfig,
     path: Path | None,
     counts: Sequence[Mapping[int, int]],
     classes: int,
-    models: tuple[FasterRCNN, FasterRCNN],
+    models: tuple[nn.Module, nn.Module],
     random: torch.Generator,
 ) -> Callable[[], Tensor]:
     """Loss of both prediction modules on generated features with labels of the overall distribution."""
@@ -116,8 +118,9 @@ def _generated_loss(
 
     def loss() -> Tensor:
         features, labels = generator.sample(distribution, FEATURES_PER_STEP, random)
-        heads = (model.roi_heads.box_predictor.cls_score for model in models)
-        return config.generator.weight * torch.stack([F.cross_entropy(h(features), labels) for h in heads]).sum()
+        targets = labels - 1 + task.first_logit
+        heads = (task.prediction_module(model) for model in models)
+        return config.generator.weight * torch.stack([F.cross_entropy(h(features), targets) for h in heads]).sum()
 
     return loss
 
@@ -132,25 +135,36 @@ def distil_terminal(
     steps: int,
     random_name: str,
     device: torch.device,
+    soft_share: float | None = None,
 ) -> dict[str, Any]:
-    """Train a terminal on its original frames with the teacher's words and write it; returns its late loss."""
+    """Train a terminal on its original frames with a teacher's words and write it; returns its late loss.
+
+    Args:
+        config: of the run.
+        terminal: checkpoint to start from.
+        frames: uploaded frames.
+        supervision: words on them.
+        terminal_out: checkpoint to write.
+        steps: optimiser steps.
+        random_name: of the batches and augmentations drawn.
+        device: to train on.
+        soft_share: weight of soft targets, 0 to 1, where it differs from the configuration's.
+    """
+    task = task_named(config.task)
+    share = config.distil.soft_share if soft_share is None else soft_share
     student, spec = load_detector(terminal)
     student = student.to(device)
     images, words = load_frames(frames).images, load_supervision(supervision)
     plan = replace(config.distil.plan, steps=steps)
-    batches = draws(images, plan, MILD, torch_generator(config.seed, random_name), device)
+    batches = draws(images, plan, task.augmentation, torch_generator(config.seed, random_name), device)
 
     def step() -> Tensor:
         draw = next(batches)
         width = images.shape[-1]
         pairs = zip(draw.rows, draw.flips, strict=True)
         chosen = [words[row].mirrored(width) if flip else words[row] for row, flip in pairs]
-        return distillation_loss(
-            student,
-            draw.images,
-            chosen,
-            temperature=config.distil.temperature,
-            soft_share=config.distil.soft_share,
+        return task.distillation_loss(
+            student, draw.images, chosen, temperature=config.distil.temperature, soft_share=share
         )
 
     with seeded(config.seed, random_name):

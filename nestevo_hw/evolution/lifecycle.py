@@ -1,11 +1,16 @@
-"""Life-cycle performance of a terminal over one evolution window (paper eq. 6-8)."""
+"""Life-cycle performance of a terminal over one evolution window (paper eq. 6-8), each part measured or modelled."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from nestevo_hw.config import LinkConfig
+from nestevo_hw.evolution.teacher import LabellingTime
 from nestevo_hw.scheduler.task import TaskResult
+
+Origin = Literal["measured", "modelled"]
+LABELLING = ("label", "relabel", "judge", "inspect", "label-own")
+"""Kinds of tasks in which a model looks at frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,16 +18,30 @@ class EvolvingTime:
     """Parts of the time a terminal still runs its old model (paper eq. 8), seconds."""
 
     communication_s: float
-    """Upload of frames and download of the model, modelled from the link's bandwidth."""
+    """Upload of frames and download of the model: modelled, from the link's bandwidth."""
+    labelling_s: float
+    """The teacher looks at frames. On a crossbar modelled, from the chip's published figures; else measured."""
+    programming_s: float
+    """Writing a teacher onto the crossbar: modelled. 0 for a digital one."""
     waiting_s: float
-    """In the queue for memory and workers, measured."""
+    """For memory, workers and others' tasks: measured, or modelled while the crossbar serves other terminals."""
     training_s: float
-    """From labelling to export, measured."""
+    """Training, merging and export: measured."""
 
     @property
     def total_s(self) -> float:
         """t_c + t_w + t_r."""
-        return self.communication_s + self.waiting_s + self.training_s
+        return self.communication_s + self.labelling_s + self.programming_s + self.waiting_s + self.training_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """What one step of the loop took of a terminal's time, seconds."""
+
+    labelling_s: float = 0.0
+    programming_s: float = 0.0
+    training_s: float = 0.0
+    waiting_s: float = 0.0
 
 
 def life_cycle_performance(before: float, after: float, evolving_s: float, window_s: float) -> float:
@@ -31,7 +50,7 @@ def life_cycle_performance(before: float, after: float, evolving_s: float, windo
     Args:
         before: accuracy of the old model, 0 to 1.
         after: accuracy of the evolved model, 0 to 1.
-        evolving_s: communication + waiting + training, seconds.
+        evolving_s: communication + labelling + programming + waiting + training, seconds.
         window_s: time between two evolution requests, seconds.
 
     Raises:
@@ -43,31 +62,38 @@ def life_cycle_performance(before: float, after: float, evolving_s: float, windo
 
 
 def account(
-    own: Sequence[TaskResult],
+    stages: Sequence[Mapping[str, TaskResult]],
+    subjects: tuple[str, str],
     captured: TaskResult,
+    *,
     before: float | None,
     after: float | None,
+    labelling: LabellingTime | None,
     link: LinkConfig,
     window_s: float,
 ) -> dict[str, Any]:
     """What one evolution cost a terminal and what it was worth: the fields of a "lifecycle" event.
 
     Args:
-        own: tasks the terminal waited for, from labelling to export, those that serve all terminals included.
-        captured: of the capture; its value holds "upload_bytes", that of the export among `own` "download_bytes".
+        stages: results of each step by terminal or group, in order. Each step begins when the one before has ended for
+            all terminals.
+        subjects: the terminal's name and its group's.
+        captured: of the capture; its value holds "upload_bytes", that of the export among `stages` "download_bytes".
         before: accuracy of the old model, 0 to 1; None where nothing could be scored.
         after: accuracy of the evolved one.
+        labelling: time the crossbar takes to label; None for a digital teacher.
         link: bandwidths.
         window_s: t_total, seconds. An evolution that outlasts it leaves the old model in place all the time.
     """
-    training_s = sum(r.ended_s - r.started_s for r in own)
-    span_s = max(r.ended_s for r in own) - min(r.submitted_s for r in own)
-    download = next(r.value["download_bytes"] for r in own if "download_bytes" in r.value)
+    shares = [_share(stage, subjects, labelling) for stage in stages]
+    download = max((r.value.get("download_bytes", 0) for stage in stages for r in _own(stage, subjects)), default=0)
     upload = captured.value["upload_bytes"]
     time = EvolvingTime(
         communication_s=8e-6 * (upload / link.upload_mbit_s + download / link.download_mbit_s),
-        waiting_s=max(span_s - training_s, 0.0),
-        training_s=training_s,
+        labelling_s=sum(s.labelling_s for s in shares),
+        programming_s=sum(s.programming_s for s in shares),
+        waiting_s=sum(s.waiting_s for s in shares),
+        training_s=sum(s.training_s for s in shares),
     )
     lcp = None
     if before is not None and after is not None:
@@ -77,4 +103,56 @@ def account(
         "window_s": window_s,
         "evolving_s": time.total_s,
         "parts": asdict(time),
+        "origins": _origins(analog=labelling is not None),
     }
+
+
+def _origins(*, analog: bool) -> dict[str, Origin]:
+    crossbar: Origin = "modelled" if analog else "measured"
+    return {
+        "communication_s": "modelled",
+        "labelling_s": crossbar,
+        "programming_s": crossbar,
+        "waiting_s": "measured",
+        "training_s": "measured",
+    }
+
+
+def _own(stage: Mapping[str, TaskResult], subjects: tuple[str, str]) -> list[TaskResult]:
+    return [stage[s] for s in dict.fromkeys(subjects) if s in stage]
+
+
+def _share(stage: Mapping[str, TaskResult], subjects: tuple[str, str], labelling: LabellingTime | None) -> _Share:
+    """A terminal's part of one step; it waits for the step's other tasks.
+
+    Tasks that ran on the simulated crossbar count with the chip's time, which serves one terminal after another.
+    """
+    own = _own(stage, subjects)
+    if not own:
+        return _Share()
+    if labelling is not None and any("crossbar_frames" in r.value for r in stage.values()):
+        label_s, program_s = _crossbar_s(own, labelling)
+        return _Share(
+            labelling_s=label_s,
+            programming_s=program_s,
+            waiting_s=sum(_crossbar_s(stage.values(), labelling)) - label_s - program_s,
+        )
+    ran_s = sum(r.ended_s - r.started_s for r in own)
+    span_s = max(r.ended_s for r in stage.values()) - min(r.submitted_s for r in stage.values())
+    looks = any(_kind(r) in LABELLING for r in own)
+    return _Share(
+        labelling_s=ran_s if looks else 0.0,
+        training_s=0.0 if looks else ran_s,
+        waiting_s=max(span_s - ran_s, 0.0),
+    )
+
+
+def _crossbar_s(done: Collection[TaskResult], labelling: LabellingTime) -> tuple[float, float]:
+    """Labelling and programming time of tasks on the crossbar."""
+    looked = sum(labelling.of(r.value.get("crossbar_frames", 0)) for r in done)
+    written = sum(r.value["programming"]["time_s"] for r in done if "programming" in r.value)
+    return looked, written
+
+
+def _kind(result: TaskResult) -> str:
+    return result.name.split("/")[1]

@@ -16,6 +16,8 @@ from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop
+from nestevo_hw.evolution.methods import METHODS
+from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.files import write_json
 from nestevo_hw.report.events import read_run
@@ -24,6 +26,7 @@ from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.policies import policy_named
 from nestevo_hw.scheduler.task import Task
+from nestevo_hw.tasks.task import task_named
 
 FORMAT = 1
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
@@ -56,12 +59,14 @@ def evolve(
     with LocalExecutor(policy=policy, memory_bytes=memory, workers=workers) as executor:
         journal = Journal(layout, executor, on_task)
         costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
-        loop = EvolutionLoop(config, layout, journal, costs)
-        loop.run()
-    write_json(layout.run_json, document | {"classes": loop.classes})
+        groups = {"": tuple(t.name for t in config.terminals)}
+        server = Server(config, layout, journal, costs, groups)
+        EvolutionLoop(server, METHODS[config.method]).run()
+    document |= {"classes": server.classes, "metric": task_named(config.task).metric}
+    write_json(layout.run_json, document)
     summary = summarise(read_run(run_dir)) | {"method": config.method, "seed": config.seed}
     summary["wall_s"] = time.monotonic() - started
-    write_json(layout.run_json, document | {"classes": loop.classes, "status": "complete", "summary": summary})
+    write_json(layout.run_json, document | {"status": "complete", "summary": summary})
     write_report(run_dir)
     return summary
 

@@ -5,20 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from torchvision.models.detection import FasterRCNN
+from torch import Tensor, nn
 
 from nestevo_hw.config import TeacherConfig
 from nestevo_hw.crossbar.chips import load_chip
+from nestevo_hw.crossbar.cost import chip_cost
 from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.programming_cost import programming_cost
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.evolution.aggregate import re_estimate_batch_norm
+from nestevo_hw.crossbar.workload import count_workload
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.models.checkpoint import load_detector
-from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.seeding import seeded
+from nestevo_hw.tasks.task import Task
 
 DIGITAL = "digital"
 """Value of `TeacherConfig.device` that leaves the crossbar out."""
@@ -39,11 +38,12 @@ class TeacherFiles:
 
 
 def program_teacher(
-    config: TeacherConfig, files: TeacherFiles, reference: Tensor, *, seed: int, generation: int, chip: str
+    task: Task, config: TeacherConfig, files: TeacherFiles, reference: Tensor, *, seed: int, generation: int, chip: str
 ) -> dict[str, Any]:
     """Program a teacher onto the crossbar and write its tile state.
 
     Args:
+        task: knows how frames enter the model.
         config: device, tile and backend.
         files: digital weights to read, tile state to write.
         reference: (N, 3, H, W) uint8 in-domain frames that calibrate the input ranges.
@@ -52,20 +52,24 @@ def program_teacher(
         chip: models what it costs.
 
     Returns:
-        "tiles", the relative RMS "weight_error" after programming, and "programming": what it costs (modelled),
-        the fields of `refresh.Programming`. Empty for a digital teacher.
+        "tiles", the relative RMS "weight_error" after programming, "programming": what it costs (modelled), the
+        fields of `refresh.Programming`, and "labelling": `LabellingTime`. Empty for a digital teacher.
     """
     if config.device == DIGITAL:
         return {}
     model, _ = load_detector(files.weights)
     teacher = AnalogTeacher(model, device=config.device, tile=config.tile, seed=seed, backend=config.backend)
     with seeded(seed, "calibrate"):
-        teacher.calibrate([as_list(chunk) for chunk in reference[:32].split(8)])
+        teacher.calibrate([task.inputs(chunk) for chunk in reference[:32].split(8)])
     teacher.program(generation=generation)
     teacher.save(files.crossbar)
     totals = teacher.report.totals
-    cost = asdict(programming_on(teacher.report, chip))
-    return {"tiles": totals.tiles, "weight_error": totals.weight_error, "programming": cost}
+    return {
+        "tiles": totals.tiles,
+        "weight_error": totals.weight_error,
+        "programming": asdict(programming_on(teacher.report, chip)),
+        "labelling": asdict(labelling_on(teacher.report, model, chip, (reference.shape[2], reference.shape[3]))),
+    }
 
 
 def programming_on(report: MappingReport, chip: str) -> Programming:
@@ -79,27 +83,48 @@ def programming_on(report: MappingReport, chip: str) -> Programming:
     return Programming(time_s=cost.time_s, energy_j=cost.energy_j, wear=cost.wear)
 
 
-def open_teacher(config: TeacherConfig, files: TeacherFiles, scene: Tensor | None) -> FasterRCNN:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabellingTime:
+    """How long a chip takes to label frames; modelled from its published figures, not measured."""
+
+    first_s: float
+    """From the first frame's arrival to its labels."""
+    interval_s: float
+    """From one frame to the next."""
+
+    def of(self, frames: int) -> float:
+        """Seconds for a number of frames in a row."""
+        return self.first_s + (frames - 1) * self.interval_s if frames else 0.0
+
+
+def labelling_on(report: MappingReport, model: nn.Module, chip: str, size: tuple[int, int]) -> LabellingTime:
+    """How long a chip takes to label frames of a size (H, W) in pixels, modelled.
+
+    Args:
+        report: placement of the model's layers.
+        model: digital, in eval mode.
+        chip: name of a chip, or the path of its .toml file.
+        size: of the frames.
+    """
+    cost = chip_cost(report, count_workload(model, size), load_chip(chip), frames=1)
+    return LabellingTime(first_s=cost.frame.total, interval_s=cost.interval_s)
+
+
+def open_teacher(task: Task, config: TeacherConfig, files: TeacherFiles, scene: Tensor | None) -> nn.Module:
     """The teacher ready to label, in eval mode.
 
     Args:
+        task: knows how a scene's statistics enter the model.
         config: device.
         files: what `program_teacher` wrote, and its age.
         scene: (N, 3, H, W) uint8 frames whose BatchNorm statistics replace the stored ones, or None. BatchNorm is
             digital, so this costs no programming; it also takes up what drift does to a layer's mean and scale.
     """
-    model, _ = load_detector(files.weights)
+    model: nn.Module = load_detector(files.weights)[0]
     if config.device != DIGITAL:
         teacher = AnalogTeacher.load(files.crossbar, model)
         teacher.age(files.age_s)
         model = teacher.module
     if scene is not None:
-        adapt_to_scene(model, scene)
+        task.re_estimate(model, scene)
     return model
-
-
-@torch.no_grad()
-def adapt_to_scene(model: FasterRCNN, scene: Tensor, *, batch_size: int = 16) -> None:
-    """Re-estimate a detector's BatchNorm statistics on (N, 3, H, W) uint8 frames, in place."""
-    batches = [model.transform(as_list(chunk), None)[0].tensors for chunk in scene.split(batch_size)]
-    re_estimate_batch_norm(model, model.backbone, batches)

@@ -37,11 +37,10 @@ class Accuracy:
     """Terminal whose frames these are."""
     stage: Literal["before", "after", "onnx"]
     """Old model, evolved model, or the evolved model as run by ONNX Runtime."""
-    map50: Number
-    """Mean average precision at IoU 0.50, 0 to 1."""
-    map75: Number = math.nan
-    map: Number = math.nan
-    """Mean over IoU 0.50 to 0.95."""
+    score: Number
+    """By the task's headline metric, 0 to 1: mAP@0.50 or accuracy."""
+    metrics: dict[str, Number] = field(default_factory=dict)
+    """All scores by metric."""
     frames: int = 0
 
 
@@ -68,6 +67,8 @@ class Decision:
     epsilon: int
     """Drifted terminals from which on the teacher evolves too."""
     mode: str
+    group: str = ""
+    """Group of terminals that share a teacher; "" where there is only one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class Generator:
     """Earth mover's distance between the terminals' label distributions, as uploaded."""
     emd_after: Number = math.nan
     """The same with generated samples added."""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +117,14 @@ class Program:
     cause: str = ""
     """first, refresh or new teacher."""
     score: Number = math.nan
-    """mAP@0.50 on in-domain frames right after programming."""
+    """Score on in-domain frames right after programming."""
     chip: str = ""
     """Whose figures model the cost."""
     time_s: Number = math.nan
     energy_j: Number = math.nan
     wear: Number = math.nan
     """Share of the cells' endurance used up."""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +139,10 @@ class Refresh:
     age_s: Number = math.nan
     """Since its last programming, had it not been programmed again."""
     score: Number = math.nan
-    """mAP@0.50 on in-domain frames at that age."""
+    """Score on in-domain frames at that age."""
     fresh_score: Number = math.nan
     """The same right after its last programming."""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,7 @@ class Deploy:
     guard_before: Number = math.nan
     guard_after: Number = math.nan
     reason: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +168,28 @@ class Lifecycle:
     evolving_s: Number = math.nan
     parts: dict[str, Number] = field(default_factory=dict)
     """Parts of the evolution delay, seconds."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """Whether each part is measured or modelled."""
 
 
-Event = Accuracy | Drift | Decision | Generator | Task | Program | Refresh | Deploy | Lifecycle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """A terminal whose camera sent nothing of use in a window; it keeps its model."""
+
+    window: Window
+    terminal: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A task that failed for good, and that the run outlived."""
+
+    window: Window
+    kind: str
+    terminal: str | None = None
+    """Terminal or group that the task served."""
+    reason: str = ""
+
+
+Event = Accuracy | Drift | Decision | Generator | Task | Program | Refresh | Deploy | Lifecycle | Absent | Failure

@@ -12,7 +12,7 @@ from nestevo_hw.report.records import TEACHER, Accuracy, Lifecycle, Program, Ref
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evolution:
-    """Accuracy (mAP at IoU 0.50) of one model around one evolution; NaN where not measured."""
+    """Accuracy (by the task's headline metric) of one model around one evolution; NaN where not measured."""
 
     window: int
     before: float
@@ -43,7 +43,7 @@ def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution
     scores: dict[int, dict[str, list[float]]] = {}
     for event in run.of(Accuracy):
         if event.model == model and scene in (None, event.scene):
-            scores.setdefault(event.window, {}).setdefault(event.stage, []).append(event.map50)
+            scores.setdefault(event.window, {}).setdefault(event.stage, []).append(event.score)
     return [
         Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in ("before", "after", "onnx")})
         for w, by in sorted(scores.items())

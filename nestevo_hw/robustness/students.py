@@ -14,7 +14,6 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.config import RunConfig, load_preset
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.learning import distil_terminal
-from nestevo_hw.evolution.teacher import adapt_to_scene
 from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
 from nestevo_hw.report.wording import counted
 from nestevo_hw.robustness.bench import Keep, Rig, Scores, setting_of
@@ -26,7 +25,9 @@ from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import save_frames
 from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.supervision import Supervision, save_supervision, supervise
+from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection_teaching import supervise
+from nestevo_hw.tasks.supervision import Supervision, save_supervision, true_words
 
 REFERENCE = "student"
 """Name of the sweep of students to compare with."""
@@ -151,7 +152,7 @@ class School:
             else:
                 config = self.teaching.config
                 hard = replace(config, distil=replace(config.distil, soft_share=0.0))
-                scores.append(self._learn(true_words(camera.upload), camera, cell.repeat, hard))
+                scores.append(self._learn(true_words(camera.upload, len(CLASSES)), camera, cell.repeat, hard))
         return {"student": _mean(scores)}
 
     def _learn(self, words: Sequence[Supervision], camera: Camera, repeat: int, config: RunConfig) -> dict[str, float]:
@@ -199,24 +200,12 @@ def scene_statistics(model: FasterRCNN, frames: FrameBatch) -> Iterator[None]:
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     try:
-        adapt_to_scene(model, frames.images)
+        Detection().re_estimate(model, frames.images)
         yield
     finally:
         for norm, buffers in zip(norms, before, strict=True):
             for name, buffer in norm.named_buffers():
                 buffer.copy_(buffers[name])
-
-
-def true_words(frames: FrameBatch) -> list[Supervision]:
-    """The truth of frames as a teacher would say it, without soft targets."""
-    classes = len(CLASSES) + 1
-    return [
-        Supervision(
-            annotation=annotation, regions=torch.tensor([[0.0, 0.0, 1.0, 1.0]]), logits=torch.zeros(1, classes),
-            deltas=torch.zeros(1, 4 * classes), features=torch.zeros(0, 1),
-        )
-        for annotation in frames.truth or ()
-    ]  # fmt: skip
 
 
 def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

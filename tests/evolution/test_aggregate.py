@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from nestevo_hw.errors import TaskError
-from nestevo_hw.evolution.aggregate import average, re_estimate_batch_norm
+from nestevo_hw.evolution.aggregate import average
+from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 
 
 def network():

@@ -27,7 +27,7 @@ def trained():
     torch.manual_seed(1)
     generator, random = FeatureGenerator(3, 16, CONFIG), torch.Generator().manual_seed(2)
     counts = [{1: 30, 2: 5}, {2: 20, 3: 40}]
-    return generator, train_generator(generator, predictors(), counts, CONFIG, random), random
+    return generator, train_generator(generator, predictors(), counts, CONFIG, random, first_logit=1), random
 
 
 def test_generated_features_are_recognised_by_the_modules_that_know_their_class():

@@ -4,6 +4,7 @@ import pytest
 
 from nestevo_hw.config import LinkConfig
 from nestevo_hw.evolution.lifecycle import EvolvingTime, account, life_cycle_performance
+from nestevo_hw.evolution.teacher import LabellingTime
 from nestevo_hw.scheduler.task import TaskResult
 
 
@@ -17,23 +18,55 @@ def test_an_evolution_that_outlasts_its_window_is_refused():
 
 
 def test_parts_add_up():
-    assert EvolvingTime(communication_s=1.0, waiting_s=2.0, training_s=3.5).total_s == 6.5
+    time = EvolvingTime(communication_s=1.0, labelling_s=0.5, programming_s=0.25, waiting_s=2.0, training_s=3.5)
+    assert time.total_s == 7.25
 
 
-def task(submitted_s, started_s, ended_s, **value):
+def task(kind, submitted_s, started_s, ended_s, **value):
     return TaskResult(
-        name="x", value=value, submitted_s=submitted_s, started_s=started_s, ended_s=ended_s, worker=0,
+        name=f"w0/{kind}/a", value=value, submitted_s=submitted_s, started_s=started_s, ended_s=ended_s, worker=0,
         peak_memory_bytes=1,
     )  # fmt: skip
 
 
-def test_an_evolution_is_accounted_from_label_to_export():
-    """10 MB up at 20 Mbit/s are 4 s, 5 MB down at 50 are 0.8 s; 6 s of work in a span of 10 s leave 4 s of waiting."""
-    own = [task(100.0, 102.0, 105.0), task(105.0, 107.0, 110.0, download_bytes=5e6)]
-    captured = task(90.0, 90.0, 91.0, upload_bytes=10e6)
-    link = LinkConfig(upload_mbit_s=20.0, download_mbit_s=50.0)
-    life = account(own, captured, 0.2, 0.6, link, 148.0)
-    assert life["parts"] == pytest.approx({"communication_s": 4.8, "waiting_s": 4.0, "training_s": 6.0})
-    assert life["evolving_s"] == pytest.approx(14.8)
+LINK = LinkConfig(upload_mbit_s=20.0, download_mbit_s=50.0)
+CAPTURED = task("capture", 90.0, 90.0, 91.0, upload_bytes=10e6)
+
+
+def test_a_digital_evolution_is_measured_from_label_to_export():
+    """10 MB up at 20 Mbit/s are 4 s, 5 MB down at 50 are 0.8 s; steps last 5 s each, 3 s and 3 s of it at work."""
+    stages = [
+        {"a": task("label", 100.0, 102.0, 105.0), "b": task("label", 100.0, 100.0, 102.0)},
+        {"a": task("distil", 105.0, 107.0, 110.0)},
+        {"": task("merge", 110.0, 110.0, 111.0)},
+        {"a": task("export", 111.0, 111.0, 111.5, download_bytes=5e6), "b": task("export", 111.0, 111.0, 113.0)},
+    ]
+    told = {"before": 0.2, "after": 0.6, "labelling": None, "link": LINK}
+    life = account(stages, ("a", ""), CAPTURED, window_s=178.0, **told)
+    assert life["parts"] == pytest.approx(
+        {"communication_s": 4.8, "labelling_s": 3.0, "programming_s": 0.0, "waiting_s": 2 + 2 + 1.5, "training_s": 4.5}
+    )
+    assert life["origins"]["labelling_s"] == "measured"
+    assert life["evolving_s"] == pytest.approx(17.8)
     assert life["lcp"] == pytest.approx(0.2 * 0.1 + 0.6 * 0.9)
-    assert account(own, captured, 0.2, 0.6, link, 5.0)["lcp"] == pytest.approx(0.2)
+    assert account(stages, ("a", ""), CAPTURED, window_s=5.0, **told)["lcp"] == pytest.approx(0.2)
+
+
+def test_the_crossbar_counts_with_the_chips_time_and_serves_one_terminal_after_another():
+    """Labels of 11 frames take 1 + 10 x 0.1 = 2 s, of the other's 21 frames 3 s; the simulation's time does not count."""
+    stages = [
+        {
+            "a": task("label", 0.0, 0.0, 50.0, crossbar_frames=11),
+            "b": task("label", 0.0, 0.0, 90.0, crossbar_frames=21),
+        },
+        {"": task("merge", 90.0, 90.0, 99.0, crossbar_frames=11, programming={"time_s": 4.0})},
+    ]
+    labelling = LabellingTime(first_s=1.0, interval_s=0.1)
+    life = account(
+        stages, ("a", ""), CAPTURED, before=None, after=None, labelling=labelling, link=LINK, window_s=100.0
+    )
+    assert life["parts"] == pytest.approx(
+        {"communication_s": 4.0, "labelling_s": 4.0, "programming_s": 4.0, "waiting_s": 3.0, "training_s": 0.0}
+    )
+    assert life["origins"]["labelling_s"] == "modelled"
+    assert life["lcp"] is None

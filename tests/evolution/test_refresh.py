@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import count
 from types import SimpleNamespace
 from typing import get_args
 
@@ -32,6 +33,7 @@ from nestevo_hw.models.checkpoint import pretrained_path
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.tasks.detection_task import Detection
 
 DAY_S = 86_400.0
 POLICIES = [refresh_policy(RefreshConfig(policy=name)) for name in get_args(PolicyName)]
@@ -166,7 +168,8 @@ class Measured:
     def __init__(self):
         self.asked = []
 
-    def run_one(self, kind, window, payload):
+    def run(self, step, window, payloads):
+        (payload,), kind = payloads.values(), step.__name__
         self.asked.append((kind, window, payload["age_s"], payload["generation"]))
         value = {"score": 0.8 - 0.01 * payload["age_s"] / DAY_S} if kind == "inspect" else PROGRAMMED
         return {"": SimpleNamespace(value=value)}
@@ -174,6 +177,7 @@ class Measured:
 
 PROGRAMMED = {
     "tiles": 9, "weight_error": 0.1, "score": 0.8, "programming": {"time_s": 1.0, "energy_j": 0.1, "wear": 1e-6},
+    "labelling": {"first_s": 0.1, "interval_s": 0.01},
 }  # fmt: skip
 
 
@@ -183,7 +187,7 @@ def life(tmp_path, windows, accept=lambda _: None, **changes):
         load_preset("quick"), {"window.hours_apart": 24.0, "teacher.age_s": 3600.0, "teacher.delay_s": 60.0, **changes}
     )
     told, dispatch, ages = Told(), Measured(), []
-    upkeep = Upkeep(config, RunLayout(tmp_path), told, dispatch)
+    upkeep = Upkeep(config, RunLayout(tmp_path), told, dispatch, count())
     upkeep.programmed_first(PROGRAMMED)
     for window in range(windows):
         upkeep.refresh(window)
@@ -227,7 +231,7 @@ def test_the_measured_loss_decides(tmp_path):
 def test_a_digital_teacher_needs_no_upkeep(tmp_path):
     config = override(load_preset("quick"), {"teacher.device": "digital", "refresh.policy": "always"})
     told, dispatch = Told(), Measured()
-    upkeep = Upkeep(config, RunLayout(tmp_path), told, dispatch)
+    upkeep = Upkeep(config, RunLayout(tmp_path), told, dispatch, count())
     upkeep.programmed_first({})
     assert upkeep.refresh(0) == []
     assert told.events == dispatch.asked == []
@@ -261,7 +265,7 @@ def test_the_teacher_is_measured_with_and_without_labels(familiar, tmp_path):
 
     def scored(device, age_s, frames):
         config = override(load_preset("quick"), {"teacher.device": device})
-        told = program_teacher(config.teacher, files, frames.images, seed=0, generation=0, chip="hermes")
+        told = program_teacher(Detection(), config.teacher, files, frames.images, seed=0, generation=0, chip="hermes")
         assert min(told["programming"].values()) > 0
         return score_teacher(config, replace(files, age_s=age_s), frames)
 

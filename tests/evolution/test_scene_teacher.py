@@ -3,13 +3,15 @@
 import torch
 
 from nestevo_hw.config import TeacherConfig
-from nestevo_hw.evolution.teacher import TeacherFiles, adapt_to_scene, open_teacher, program_teacher
+from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.models.checkpoint import load_pretrained, pretrained_path
 from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.detection import predict
+from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.metrics import mean_average_precision
 
+TASK = Detection()
 FOG = DriftScript(segments=(DriftSegment(start=0, kind="fog", strength=0.6),))
 
 
@@ -26,9 +28,9 @@ def files(tmp_path, age_s=60.0):
 def test_a_digital_teacher_is_the_checkpoint(tmp_path):
     config = TeacherConfig(device="digital")
     images = stream().read([0]).images
-    assert program_teacher(config, files(tmp_path), images, seed=0, generation=0, chip="hermes") == {}
+    assert program_teacher(TASK, config, files(tmp_path), images, seed=0, generation=0, chip="hermes") == {}
     assert not (tmp_path / "tiles.safetensors").exists()
-    teacher, plain = open_teacher(config, files(tmp_path), None), load_pretrained("fasterrcnn-tiny")
+    teacher, plain = open_teacher(TASK, config, files(tmp_path), None), load_pretrained("fasterrcnn-tiny")
     assert torch.equal(predict(teacher, images)[0]["boxes"], predict(plain, images)[0]["boxes"])
 
 
@@ -36,11 +38,11 @@ def test_an_analog_teacher_repeats_ages_and_differs_by_generation(tmp_path):
     config, images = TeacherConfig(), stream().read(range(0, 160, 40)).images
     weights = {}
     for generation in (0, 1):
-        told = program_teacher(config, files(tmp_path), images, seed=0, generation=generation, chip="hermes")
+        told = program_teacher(TASK, config, files(tmp_path), images, seed=0, generation=generation, chip="hermes")
         assert told["tiles"] > 50
         assert 0.01 < told["weight_error"] < 0.3
         for age_s in (60.0, 86400.0):
-            opened = [open_teacher(config, files(tmp_path, age_s), None) for _ in range(2)]
+            opened = [open_teacher(TASK, config, files(tmp_path, age_s), None) for _ in range(2)]
             first, second = (predict(teacher, images) for teacher in opened)
             assert all(torch.equal(a["scores"], b["scores"]) for a, b in zip(first, second, strict=True))
             weights[generation, age_s] = torch.cat([found["scores"] for found in first])
@@ -56,6 +58,6 @@ def test_the_scenes_batch_norm_brings_a_teacher_back_in_fog():
         return mean_average_precision(predict(teacher, later.images), later.truth, 3).map50
 
     before, weight = score(), teacher.backbone.body.stem[0].weight.clone()
-    adapt_to_scene(teacher, stream(FOG).read(range(0, 480, 10)).images)
+    TASK.re_estimate(teacher, stream(FOG).read(range(0, 480, 10)).images)
     assert score() > before + 0.1
     assert torch.equal(teacher.backbone.body.stem[0].weight, weight)

@@ -77,7 +77,9 @@ def test_a_run_leaves_everything_it_promises(whole_run):
         assert (folder / "windows/000" / terminal / "terminal.onnx").stat().st_size > 0
         assert (folder / "samples" / f"w0-{terminal}-after.png").exists()
     assert [t["name"] for t in summary["terminals"]] == ["campus", "village"]
-    assert set(summary["delay_s"]["parts"]) == {"communication_s", "waiting_s", "training_s"}
+    assert set(summary["delay_s"]["parts"]) == {
+        "communication_s", "labelling_s", "programming_s", "waiting_s", "training_s"
+    }
     kinds = {e["event"] for e in outcome(folder)}
     assert kinds == {"program", "refresh", "drift", "decision", "generator", "deploy", "accuracy"}
     programmed = [e["cause"] for e in outcome(folder) if e["event"] == "program"]

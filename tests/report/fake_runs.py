@@ -184,9 +184,8 @@ def _accuracy(window, model, scene, stage, value) -> dict[str, object]:
         "model": model,
         "scene": scene,
         "stage": stage,
-        "map50": value,
-        "map75": value * 0.55,
-        "map": value * 0.52,
+        "score": value,
+        "metrics": {"map50": value, "map75": value * 0.55, "map": value * 0.52},
         "frames": 60,
     }
 

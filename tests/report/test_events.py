@@ -27,15 +27,15 @@ def test_reads_what_was_written(run_dir):
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     assert len(run.events) == len(lines)
     first = next(json.loads(line) for line in lines if '"accuracy"' in line)
-    assert run.of(Accuracy)[0].map50 == first["map50"]
+    assert run.of(Accuracy)[0].score == first["score"]
     assert {t.kind for t in run.of(Task)} >= {"label", "distil", "export", "evaluate"}
 
 
 def test_null_becomes_nan_and_a_missing_window_the_setup(run_dir):
-    append(run_dir, '{"event": "accuracy", "window": 1, "model": "m", "scene": "s", "stage": "after", "map50": null}')
+    append(run_dir, '{"event": "accuracy", "window": 1, "model": "m", "scene": "s", "stage": "after", "score": null}')
     append(run_dir, '{"event": "program", "window": null, "generation": 0, "device": "pcm", "tile": [256, 128]}')
     run = read_run(run_dir)
-    assert math.isnan(run.of(Accuracy)[-1].map50)
+    assert math.isnan(run.of(Accuracy)[-1].score)
     assert run.of(Program)[-1].window == SETUP
     assert run.of(Program)[-1].tile == (256, 128)
 

@@ -10,8 +10,8 @@ from nestevo_hw.report.summary import evolutions, mean, relative_gain, summarise
 from nestevo_hw.report.wording import duration, headline, lede
 
 
-def score(window, model, stage, map50, scene=None):
-    return Accuracy(window=window, model=model, scene=scene or model, stage=stage, map50=map50)
+def score(window, model, stage, value, scene=None):
+    return Accuracy(window=window, model=model, scene=scene or model, stage=stage, score=value)
 
 
 def run_of(*events, status="complete", config=None):

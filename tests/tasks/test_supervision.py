@@ -5,14 +5,8 @@ import torch
 
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.models.faster_rcnn import as_list, fasterrcnn_tiny
-from nestevo_hw.tasks.supervision import (
-    LabelConfig,
-    described_objects,
-    distillation_loss,
-    load_supervision,
-    save_supervision,
-    supervise,
-)
+from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
+from nestevo_hw.tasks.supervision import LabelConfig, described_objects, load_supervision, save_supervision
 
 LOW = LabelConfig(accept=0.3, doubt=0.2, regions=20)
 

@@ -1,0 +1,24 @@
+"""Steps of a terminal's camera."""
+
+from pathlib import Path
+
+from nestevo_hw.evolution.cameras import capture_window
+from nestevo_hw.evolution.steps.payload import Payload, Result, opened
+from nestevo_hw.streams.health import fault_of
+from nestevo_hw.streams.storage import save_frames
+
+
+def capture(payload: Payload) -> Result:
+    """A terminal's camera: frames to upload, and later frames of the window that only the evaluation sees.
+
+    Frames that show nothing a camera can see are not written; the result then holds a "fault".
+    """
+    config, _ = opened(payload)
+    upload, test = capture_window(config, payload["terminal"], payload["window"], frames=payload["frames"])
+    fault = fault_of(upload.images)
+    if fault is None:
+        save_frames(upload.unlabelled(), Path(payload["upload"]))
+        save_frames(test, Path(payload["test"]))
+        if payload["truth"]:
+            save_frames(upload, Path(payload["truth"]))
+    return {"upload_bytes": upload.images.numel(), "frames": len(upload), "fault": fault}

@@ -1,0 +1,61 @@
+"""Steps that say what frames show: the teacher's words, a terminal's own, or the truth."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class
+from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, opened
+from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
+from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.supervision import Supervision, described_objects, save_supervision, true_words
+
+
+def label(payload: Payload) -> Result:
+    """The teacher labels one terminal's uploaded frames on the crossbar."""
+    config, task = opened(payload)
+    images = load_frames(Path(payload["upload"])).images
+    scene = images if config.scene_norm else None
+    model = open_teacher(task, config.teacher, TeacherFiles.of(payload), scene)
+    return _written(task.label(model, images, config.labels), payload) | on_crossbar(config, len(images))
+
+
+def label_own(payload: Payload) -> Result:
+    """A terminal labels its own frames, with the BatchNorm statistics of the scene."""
+    config, task = opened(payload)
+    images = load_frames(Path(payload["upload"])).images
+    model, _ = load_detector(Path(payload["terminal_in"]))
+    task.re_estimate(model, images)
+    return _written(task.label(model, images, config.labels), payload)
+
+
+def label_truly(payload: Payload) -> Result:
+    """The truth of the uploaded frames in the form of words: what no teacher can surpass."""
+    _, spec = load_detector(Path(payload["terminal_in"]))
+    return _written(true_words(load_frames(Path(payload["truth"])), len(spec.classes)), payload)
+
+
+def _written(words: Sequence[Supervision], payload: Payload) -> Result:
+    save_supervision(words, Path(payload["supervision"]))
+    _, labels = described_objects(words)
+    counts = Counter(labels.tolist())
+    doubtful = sum(int(w.annotation.ignore.sum()) for w in words)
+    return {"counts": {str(c): counts[c] for c in sorted(counts)}, "doubtful": doubtful}
+
+
+def judge(payload: Payload) -> Result:
+    """Drift of one terminal's frames from the teacher's training data (eq. 11).
+
+    Without the scene's own BatchNorm statistics: they would hide what is to be measured.
+    """
+    config, task = opened(payload)
+    images, files = load_frames(Path(payload["upload"])).images, TeacherFiles.of(payload)
+    words = task.label(open_teacher(task, config.teacher, files, None), images, config.labels)
+    drift = drift_score(
+        load_moments(Path(payload["moments"])),
+        moments_by_class(*described_objects(words)),
+        range(1, len(load_detector(files.weights)[1].classes) + 1),
+        min_samples=config.drift.min_samples,
+    )
+    return {"score": drift.score, "left_out": list(drift.left_out), **on_crossbar(config, len(images))}

@@ -1,0 +1,77 @@
+"""Steps that train: generator, pairs of terminal and intermediate model, terminals."""
+
+from pathlib import Path
+
+from torch import nn
+
+from nestevo_hw.evolution.dryrun import dry_run
+from nestevo_hw.evolution.generator import FeatureGenerator, label_emd, save_generator, train_generator
+from nestevo_hw.evolution.learning import distil_terminal, learn_mutually
+from nestevo_hw.evolution.steps.payload import Payload, Result, class_counts, opened
+from nestevo_hw.evolution.training import training_device
+from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.seeding import seeded, torch_generator
+
+
+def profile(payload: Payload) -> Result:
+    """Dry run of one training step of each kind with a terminal's own model, for the scheduler's predictions."""
+    config, _ = opened(payload)
+    device = training_device(config.execution.device)
+    return dry_run(config, terminal=Path(payload["model"]), intermediate=Path(payload["weights"]), device=device)
+
+
+def generate(payload: Payload) -> Result:
+    """Train the feature generator on the prediction modules of the intermediate models (Algorithm 1)."""
+    config, task = opened(payload)
+    modules: list[nn.Module] = []
+    for path in payload["predictors"]:
+        model, spec = load_detector(Path(path))
+        modules.append(task.prediction_module(model).requires_grad_(False))
+    classes, counts = len(spec.classes), class_counts(payload["counts"])
+    width: int = modules[0].in_features  # type: ignore[assignment]
+    with seeded(config.seed, payload["name"]):
+        generator = FeatureGenerator(classes, width, config.generator)
+    random = torch_generator(config.seed, payload["name"])
+    loss = train_generator(generator, modules, counts, config.generator, random, first_logit=task.first_logit)
+    save_generator(generator, Path(payload["generator"]))
+    share = config.generator.weight / (1 + config.generator.weight)
+    return {
+        "label_loss": loss,
+        "emd_before": label_emd(counts, classes),
+        "emd_after": label_emd(counts, classes, generated_share=share),
+    }
+
+
+def mutual(payload: Payload) -> Result:
+    """A terminal and its intermediate model learn from the labels and from each other (eq. 14, 15)."""
+    config, _ = opened(payload)
+    return learn_mutually(
+        config,
+        terminal=Path(payload["terminal_in"]),
+        intermediate=Path(payload["intermediate_in"]),
+        frames=Path(payload["upload"]),
+        supervision=Path(payload["supervision"]),
+        reference=Path(payload["reference"]),
+        generator=Path(payload["generator"]) if payload["generator"] else None,
+        counts=class_counts(payload["counts"]),
+        terminal_out=Path(payload["terminal_out"]),
+        intermediate_out=Path(payload["intermediate_out"]),
+        random_name=payload["name"],
+        device=training_device(config.execution.device),
+    )
+
+
+def distil(payload: Payload) -> Result:
+    """Teach a terminal the words on its original frames."""
+    config, _ = opened(payload)
+    return distil_terminal(
+        config,
+        terminal=Path(payload["terminal_in"]),
+        frames=Path(payload["upload"]),
+        supervision=Path(payload["supervision"]),
+        terminal_out=Path(payload["terminal_out"]),
+        steps=payload["steps"],
+        soft_share=payload["soft_share"],
+        random_name=payload["name"],
+        device=training_device(config.execution.device),
+    )

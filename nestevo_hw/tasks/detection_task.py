@@ -1,0 +1,113 @@
+"""Object detection as a task of the evolution loop."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+
+from nestevo_hw.errors import InputError
+from nestevo_hw.models.batch_norm import re_estimate_batch_norm
+from nestevo_hw.models.faster_rcnn import as_list
+from nestevo_hw.models.onnx import OnnxDetector, export_detector
+from nestevo_hw.streams.augment import MILD
+from nestevo_hw.streams.frame import Annotation, Stream
+from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.weather import DriftScript
+from nestevo_hw.tasks.detection import detection_loss, mutual_losses, predict
+from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
+from nestevo_hw.tasks.metrics import Prediction, mean_average_precision
+from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+
+
+class Detection:
+    """Faster R-CNN on frames with any number of objects; see `nestevo_hw.tasks.task.Task`."""
+
+    name = "detection"
+    metric = "mAP@0.50"
+    augmentation = MILD
+    embedded_fps = SyntheticStream.FPS
+    first_logit = 1
+
+    def embedded_stream(
+        self, *, name: str, place: str, seed: int, size: tuple[int, int], drift: DriftScript | None = None
+    ) -> Stream:
+        """Rendered street scenes."""
+        return SyntheticStream(name=name, place=place, seed=seed, size=size, drift=drift)
+
+    def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
+        """See `supervise`."""
+        return supervise(_detector(model), images, config)
+
+    def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
+        """See `detection_loss`."""
+        return detection_loss(_detector(model), images, annotations)
+
+    def mutual_losses(
+        self,
+        terminal: nn.Module,
+        intermediate: nn.Module,
+        images: list[Tensor],
+        annotations: Sequence[Annotation],
+        *,
+        alpha: float,
+        beta: float,
+    ) -> tuple[Tensor, Tensor]:
+        """See `nestevo_hw.tasks.detection.mutual_losses`."""
+        return mutual_losses(_detector(terminal), _detector(intermediate), images, annotations, alpha=alpha, beta=beta)
+
+    def distillation_loss(
+        self,
+        student: nn.Module,
+        images: list[Tensor],
+        words: Sequence[Supervision],
+        *,
+        temperature: float,
+        soft_share: float,
+    ) -> Tensor:
+        """See `nestevo_hw.tasks.detection_teaching.distillation_loss`."""
+        return distillation_loss(_detector(student), images, words, temperature=temperature, soft_share=soft_share)
+
+    def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
+        """See `nestevo_hw.tasks.detection.predict`."""
+        return predict(_detector(model), images)
+
+    def score(self, predictions: Sequence[Prediction], truth: Sequence[Annotation], classes: int) -> dict[str, float]:
+        """COCO mean average precision: map50, map75 and map."""
+        found = asdict(mean_average_precision(predictions, truth, classes))
+        return {name: found[name] for name in ("map50", "map75", "map")}
+
+    def prediction_module(self, model: nn.Module) -> nn.Module:
+        """Class scores of the box predictor."""
+        module: nn.Module = _detector(model).roi_heads.box_predictor.cls_score
+        return module
+
+    @torch.no_grad()
+    def re_estimate(self, model: nn.Module, images: Tensor, *, batch_size: int = 16) -> None:
+        """Statistics of the backbone's features on these frames."""
+        detector = _detector(model)
+        batches = [detector.transform(as_list(chunk), None)[0].tensors for chunk in images.split(batch_size)]
+        re_estimate_batch_norm(detector, detector.backbone, batches)
+
+    def inputs(self, images: Tensor) -> list[Tensor]:
+        """The list that torchvision's detectors take."""
+        return as_list(images)
+
+    def export(self, model: nn.Module, path: Path, example: Tensor) -> None:
+        """See `export_detector`."""
+        export_detector(_detector(model), path, example)
+
+    def open_exported(self, path: Path) -> OnnxDetector:
+        """The detector as ONNX Runtime runs it."""
+        return OnnxDetector(path)
+
+
+def _detector(model: nn.Module) -> FasterRCNN:
+    if not isinstance(model, FasterRCNN):
+        raise InputError(
+            f"expected a Faster R-CNN but got {type(model).__name__}; "
+            'set task = "classification" for image classifiers, or name a detector'
+        )
+    return model
