@@ -11,10 +11,16 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.generator import GeneratorConfig
+from nestevo_hw.evolution.groups import GroupsConfig
 from nestevo_hw.evolution.refresh import RefreshConfig
+from nestevo_hw.evolution.replay import ReplayConfig
 from nestevo_hw.evolution.training import TrainingPlan
+from nestevo_hw.evolution.trigger import TriggerConfig
+from nestevo_hw.evolution.zoo import ZooConfig
 from nestevo_hw.method_names import Method
 from nestevo_hw.presets import preset_text
+from nestevo_hw.streams.sampling import SamplingConfig
+from nestevo_hw.tasks.adversarial import AdversarialConfig
 from nestevo_hw.tasks.supervision import LabelConfig
 
 _CO_EVOLVING = ("NestEvo", "A2")
@@ -98,6 +104,8 @@ class WindowConfig:
     """Frames of the stream between two uploaded ones."""
     test_frames: int = 60
     """Later frames of the same window, used by nobody but the evaluation."""
+    recalled: int = 2
+    """Earlier windows on whose test frames a new model is scored as well, to see what it has forgotten."""
 
     def __post_init__(self) -> None:
         if min(self.count, self.upload_frames, self.upload_spacing, self.test_frames) < 1 or self.length_s <= 0:
@@ -229,14 +237,20 @@ class RunConfig:
     frame_size: tuple[int, int] = (128, 160)
     """Height and width of embedded frames; of a video its long side is scaled to the larger, pixels."""
     window: WindowConfig = WindowConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    trigger: TriggerConfig = TriggerConfig()
     teacher: TeacherConfig = TeacherConfig()
     refresh: RefreshConfig = RefreshConfig()
     reference: ReferenceConfig = ReferenceConfig()
+    groups: GroupsConfig = GroupsConfig()
     drift: DriftConfig = DriftConfig()
     labels: LabelConfig = LabelConfig()
     generator: GeneratorConfig = GeneratorConfig()
     mutual: MutualConfig = MutualConfig()
     distil: DistilConfig = DistilConfig()
+    replay: ReplayConfig = ReplayConfig()
+    zoo: ZooConfig = ZooConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
     guard_margin: float = 0.03
     """A new teacher that loses more mAP@0.50 than this on labelled in-domain frames is rejected."""
     link: LinkConfig = LinkConfig()
@@ -267,7 +281,8 @@ class RunConfig:
 
 _SECTIONS = (
     RunConfig, TerminalConfig, DriftStep, Outage, WindowConfig, TeacherConfig, RefreshConfig, ReferenceConfig,
-    DriftConfig, LabelConfig, GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig, ExecutionConfig,
+    GroupsConfig, DriftConfig, LabelConfig, GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig,
+    SamplingConfig, TriggerConfig, ReplayConfig, ZooConfig, AdversarialConfig, ExecutionConfig,
 )  # fmt: skip
 for _section in _SECTIONS:
     # Unknown keys are mistakes; pydantic reads this attribute when the adapter below is built.

@@ -12,14 +12,17 @@ from torch import Tensor, nn
 
 from nestevo_hw.config import MutualConfig, RunConfig
 from nestevo_hw.crossbar.noise import weight_noise
+from nestevo_hw.errors import InputError
 from nestevo_hw.evolution.generator import label_distribution, load_generator
 from nestevo_hw.evolution.guard import replay_part
+from nestevo_hw.evolution.replay import remembered
 from nestevo_hw.evolution.training import Draw, draws, optimise
 from nestevo_hw.models.checkpoint import load_detector, save_detector
 from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.augment import mirrored
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, reversal_strength
 from nestevo_hw.tasks.supervision import load_supervision
 from nestevo_hw.tasks.task import Task, task_named
 
@@ -136,6 +139,7 @@ def distil_terminal(
     random_name: str,
     device: torch.device,
     soft_share: float | None = None,
+    memories: Sequence[tuple[Path, Path]] = (),
 ) -> dict[str, Any]:
     """Train a terminal on its original frames with a teacher's words and write it; returns its late loss.
 
@@ -149,12 +153,17 @@ def distil_terminal(
         random_name: of the batches and augmentations drawn.
         device: to train on.
         soft_share: weight of soft targets, 0 to 1, where it differs from the configuration's.
+        memories: frames and words of earlier windows, oldest first, some of which are replayed (`replay.frames`).
     """
     task = task_named(config.task)
     share = config.distil.soft_share if soft_share is None else soft_share
     student, spec = load_detector(terminal)
     student = student.to(device)
     images, words = load_frames(frames).images, load_supervision(supervision)
+    earlier = [(load_frames(own).images, load_supervision(said)) for own, said in memories if config.replay.frames]
+    old = remembered(earlier, config.replay.frames)
+    if old is not None:
+        images, words = torch.cat([images, old[0]]), words + old[1]
     plan = replace(config.distil.plan, steps=steps)
     batches = draws(images, plan, task.augmentation, torch_generator(config.seed, random_name), device)
 
@@ -170,4 +179,51 @@ def distil_terminal(
     with seeded(config.seed, random_name):
         loss = optimise([student], plan, step)
     save_detector(student, spec, terminal_out)
+    return {"loss": loss, "steps": steps}
+
+
+def adapt_terminal(
+    config: RunConfig,
+    *,
+    terminal: Path,
+    frames: Path,
+    reference: Path,
+    terminal_out: Path,
+    steps: int,
+    random_name: str,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Adapt a terminal to its uploaded frames by domain-adversarial training and write it; returns its late loss.
+
+    Half of each batch are labelled in-domain frames, half unlabelled ones of the terminal. At the end the BatchNorm
+    statistics are those of the terminal's frames, as training leaves a mixture of both.
+
+    Raises:
+        InputError: the in-domain frames have no labels.
+    """
+    task = task_named(config.task)
+    model, spec = load_detector(terminal)
+    model = model.to(device)
+    own, known = load_frames(frames), replay_part(load_frames(reference))
+    if known.truth is None:
+        raise InputError("adversarial domain adaptation (A1) learns from labelled in-domain frames, and there are none")
+    random, half = torch_generator(config.seed, random_name), max(1, config.distil.plan.batch_size // 2)
+    plan = replace(config.distil.plan, steps=steps, batch_size=half)
+    drifted = draws(own.images, plan, task.augmentation, random, device)
+    familiar = draws(known.images, plan, task.augmentation, random, device)
+    done = 0
+    with seeded(config.seed, random_name):
+        classifiers = task.domain_classifiers(model, config.adversarial).to(device)
+
+        def step() -> Tensor:
+            nonlocal done
+            strength, done = reversal_strength(done / steps), done + 1
+            loss, view = task.familiar_view(model, *labelled(next(familiar), known.truth or ()))
+            other = task.drifted_view(model, next(drifted).images)
+            domain = classifiers.loss(view, FAMILIAR, strength) + classifiers.loss(other, DRIFTED, strength)
+            return loss + config.adversarial.weight * domain
+
+        loss = optimise([model, classifiers], plan, step)
+    task.re_estimate(model, own.images)
+    save_detector(model, spec, terminal_out)
     return {"loss": loss, "steps": steps}

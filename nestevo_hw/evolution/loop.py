@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.evolution.dispatch import Results
+from nestevo_hw.evolution.housekeeping import tidy
 from nestevo_hw.evolution.lifecycle import account
 from nestevo_hw.evolution.methods import Method
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.state import TeacherState
 from nestevo_hw.evolution.steps import camera, results
 from nestevo_hw.evolution.subjects import subjects
+from nestevo_hw.evolution.trigger import Signals, remaining_accuracy
 from nestevo_hw.evolution.window import Window
 
 
@@ -32,27 +34,53 @@ class EvolutionLoop:
         captured = self._capture(number)
         models = dict(self._server.models)
         teachers = {group: upkeep.teacher for group, upkeep in self._server.upkeep.items()}
-        window = Window(self._server, number, list(captured))
+        window = Window(self._server, number, self._asking(number, captured))
         self._method.evolve(window)
         accuracy = self._evaluate(number, list(captured), models, teachers)
+        self._recall(window, accuracy)
+        evolved = {name: self._file(number, name, "upload.safetensors") for name in window.names if window.stages}
+        self._server.remember_signals(number, evolved)
         self._account(window, captured, accuracy)
+        tidy(self._server, number)
 
     def _capture(self, number: int) -> Results:
         """Frames of every terminal that is there and whose camera works."""
+        present = self._config.present(number)
+        frames = self._server.frames_of(present)
         payloads = {
             name: {
-                "frames": self._config.window.upload_frames,
+                "frames": frames[name],
                 "upload": self._file(number, name, "upload.safetensors"),
                 "test": self._file(number, name, "test.safetensors"),
                 "truth": self._file(number, name, "truth.safetensors") if self._method.wants_truth else None,
             }
-            for name in self._config.present(number)
+            for name in present
         }
         captured = self._server.dispatch.run(camera.capture, number, payloads)
         for name, result in captured.items():
             if result.value["fault"]:
                 self._server.journal.event("absent", window=number, terminal=name, reason=result.value["fault"])
         return {name: result for name, result in captured.items() if not result.value["fault"]}
+
+    def _asking(self, number: int, captured: Results) -> list[str]:
+        """Terminals that evolve: all, or those that find their accuracy lost."""
+        trigger = self._config.trigger
+        if trigger.mode == "off":
+            return list(captured)
+        models, known = self._server.models, self._server.signals
+        payloads = {
+            name: {"model": str(models[name]), "frames": self._file(number, name, "upload.safetensors")}
+            for name in captured
+            if name in known
+        }
+        silent = set()
+        for name, result in self._server.dispatch.run(camera.sense, number, payloads).items():
+            remains = remaining_accuracy(Signals.of(result.value), known[name])
+            asks = remains < 1.0 - trigger.margin
+            told = {"remains": remains, "asks": asks, **result.value}
+            self._server.journal.event("sense", window=number, terminal=name, **told)
+            silent |= {name} if trigger.mode == "ask" and not asks else set()
+        return [name for name in captured if name not in silent]
 
     def _evaluate(
         self,
@@ -93,6 +121,22 @@ class EvolutionLoop:
                 if score["model"] == name and score["score"] is not None:
                     accuracy[name, score["stage"]] = score["score"]
         return accuracy
+
+    def _recall(self, window: Window, accuracy: Mapping[tuple[str, str], float]) -> None:
+        """What the new models still know of earlier windows."""
+        layout, evolved = self._server.layout, [name for name in window.names if (name, "after") in accuracy]
+        payloads = {
+            name: {
+                "terminal_out": str(self._server.models[name]),
+                "tests": {w: str(layout.window(w, name, "test.safetensors")) for w in self._server.tests[name]},
+            }
+            for name in evolved
+            if self._server.tests[name]
+        }
+        for name, result in self._server.dispatch.run(results.recall, window.number, payloads).items():
+            self._server.journal.event("recall", window=window.number, terminal=name, scores=result.value["scores"])
+        for name in evolved:
+            self._server.tests[name].append(window.number)
 
     def _account(self, window: Window, captured: Results, accuracy: Mapping[tuple[str, str], float]) -> None:
         """Life-cycle performance of each terminal that evolved (eq. 6-8)."""

@@ -55,13 +55,14 @@ class CoEvolution(_ServesAll):
         generated = self._generator and window.config.generator.enabled
         window.refresh()
         window.label()  # 1
+        window.choose_starts()
         groups = window.drifted_groups()  # 2-3, 6
         if groups:
             if generated:
                 window.generate(groups)  # 7
             window.learn_mutually(groups, generated=generated)  # 8-13
             window.label(kind="relabel", names=window.merge(groups))  # 14
-        window.distil()  # 4-5, 15-16
+        window.distil(replay=True)  # 4-5, 15-16
         window.deploy()
 
 

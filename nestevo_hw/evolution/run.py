@@ -13,6 +13,8 @@ from nestevo_hw.config import RunConfig
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.costs import TaskCosts
+from nestevo_hw.evolution.dispatch import Dispatch
+from nestevo_hw.evolution.grouping import form_groups
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop
@@ -59,8 +61,11 @@ def evolve(
     with LocalExecutor(policy=policy, memory_bytes=memory, workers=workers) as executor:
         journal = Journal(layout, executor, on_task)
         costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
-        groups = {"": tuple(t.name for t in config.terminals)}
-        server = Server(config, layout, journal, costs, groups)
+        dispatch = Dispatch(config, journal, costs)
+        groups = form_groups(config, layout, dispatch)
+        if len(groups) > 1:
+            journal.event("groups", by=config.groups.by, groups={name: list(own) for name, own in groups.items()})
+        server = Server(config, layout, journal, dispatch, costs, groups)
         EvolutionLoop(server, METHODS[config.method]).run()
     document |= {"classes": server.classes, "metric": task_named(config.task).metric}
     write_json(layout.run_json, document)

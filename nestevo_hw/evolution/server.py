@@ -1,19 +1,32 @@
 """The edge server during a run: which models are in force, and which teacher serves which terminals."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nestevo_hw.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.steps import lessons, teachers
+from nestevo_hw.evolution.steps import camera, lessons, teachers
 from nestevo_hw.evolution.teacher import LabellingTime
+from nestevo_hw.evolution.trigger import Signals
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
+from nestevo_hw.streams.sampling import allocate
+
+MOST_LESSONS = 4
+"""Earlier windows from which frames may be replayed."""
+
+
+class Lesson(NamedTuple):
+    """Frames of one window and the words they were taught with."""
+
+    upload: str
+    supervision: str
 
 
 class Server:
@@ -24,13 +37,14 @@ class Server:
         config: RunConfig,
         layout: RunLayout,
         journal: Journal,
+        dispatch: Dispatch,
         costs: TaskCosts,
         groups: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.config = config
         self.layout = layout
         self.journal = journal
-        self.dispatch = Dispatch(config, journal, costs)
+        self.dispatch = dispatch
         self.groups = groups
         """Terminals by group (eq. 3, 4); a single group is called ""."""
         self.group_of = {name: group for group, names in groups.items() for name in names}
@@ -46,6 +60,14 @@ class Server:
         """Threshold of eq. 12 by group."""
         self.drift: dict[str, float] = {}
         """Last drift score (eq. 11) of each terminal."""
+        self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.models}
+        """Earlier models of each terminal, oldest first."""
+        self.lessons: dict[str, deque[Lesson]] = {name: deque(maxlen=MOST_LESSONS) for name in self.models}
+        """What each terminal was taught in earlier windows."""
+        self.tests: dict[str, deque[int]] = {name: deque(maxlen=config.window.recalled) for name in self.models}
+        """Windows after which each terminal's model is scored again, oldest first."""
+        self.signals: dict[str, Signals] = {}
+        """Of each terminal's model on frames it was last known to do well on."""
         self.classes: list[str] = []
         self._costs = costs
 
@@ -65,6 +87,42 @@ class Server:
             self.upkeep[group].programmed_first(result.value)
         profiles = {name: {"model": str(path), **self.teacher_of(name, 0)} for name, path in self.models.items()}
         self._costs.learn(self.dispatch.run(lessons.profile, None, profiles))
+        familiar = {name: str(self.layout.reference(group)) for name, group in self.group_of.items()}
+        self.remember_signals(None, familiar)
+
+    def remember_signals(self, number: int | None, frames: Mapping[str, str]) -> None:
+        """Take each terminal's signals on frames that its model does well on.
+
+        Args:
+            number: of the window, None before the first.
+            frames: file by terminal.
+        """
+        if self.config.trigger.mode == "off":
+            return
+        payloads = {name: {"model": str(self.models[name]), "frames": file} for name, file in frames.items()}
+        for name, result in self.dispatch.run(camera.sense, number, payloads, kind="baseline").items():
+            self.signals[name] = Signals.of(result.value)
+
+    def frames_of(self, names: Sequence[str]) -> dict[str, int]:
+        """How many frames each terminal uploads: by its last drift, within D_max (eq. 5)."""
+        sampling, window = self.config.sampling, self.config.window
+        if sampling.budget_frames is None:
+            return dict.fromkeys(names, window.upload_frames)
+        known = [self.drift[name] for name in names if name in self.drift]
+        usual = sum(known) / len(known) if known else 1.0
+        drift = {name: self.drift.get(name, usual) for name in names}
+        most = window.segment_frames
+        return allocate(drift, sampling.budget_frames, least=min(sampling.least_frames, most), most=most)
+
+    def files_in_use(self) -> set[Path]:
+        """Files of past windows that later ones may read."""
+        files = {*self.models.values(), *self.intermediates.values()}
+        for upkeep in self.upkeep.values():
+            files |= {upkeep.teacher.weights, upkeep.teacher.crossbar}
+        for name in self.models:
+            files |= set(self.zoo[name]) | {Path(file) for lesson in self.lessons[name] for file in lesson}
+            files |= {self.layout.window(window, name, "test.safetensors") for window in self.tests[name]}
+        return files
 
     def teacher_of(self, name: str, window: int) -> dict[str, Any]:
         """Payload entries of the teacher that serves a terminal, as it labels the frames of a window."""

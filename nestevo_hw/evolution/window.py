@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.evolution.dispatch import Results, Step
-from nestevo_hw.evolution.server import Server
+from nestevo_hw.evolution.server import Lesson, Server
 from nestevo_hw.evolution.steps import labels, lessons, results, teachers
 
 CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
@@ -65,6 +65,21 @@ class Window:
             for name in self.names
         }
         self._say(labels.label_truly, "label-truly", truths)
+
+    def choose_starts(self) -> None:
+        """Begin with the earlier model that fits the teacher's words best, where one clearly does."""
+        payloads = {
+            name: {
+                "candidates": [self._lessons[name], *map(str, earlier)],
+                "upload": self.file(name, "upload.safetensors"),
+                "supervision": self._words[name],
+            }
+            for name in self.names
+            if (earlier := self._server.zoo[name])
+        }
+        for name, result in self._run(lessons.choose, payloads).items():
+            self._lessons[name] = payloads[name]["candidates"][result.value["index"]]
+            self._tell("reuse", terminal=name, reused=result.value["index"] > 0, scores=result.value["scores"])
 
     def drifted_groups(self) -> list[str]:
         """Lines 2, 3 and 6: who has drifted (eq. 11-13), and whose teacher evolves too."""
@@ -159,7 +174,7 @@ class Window:
             renewed += self._members(group) if value["accepted"] else []
         return renewed
 
-    def distil(self, *, soft_share: float | None = None) -> None:
+    def distil(self, *, soft_share: float | None = None, replay: bool = False) -> None:
         """Lines 4, 5, 15 and 16: the words into each terminal, on its original frames.
 
         A terminal that had no mutual learning gets its steps as well, so that every way costs a terminal the same.
@@ -173,10 +188,25 @@ class Window:
                 "terminal_out": self.file(name, "terminal.safetensors"),
                 "steps": short if name in self._taught_mutually else short + self.config.mutual.plan.steps,
                 "soft_share": soft_share,
+                "memories": [lesson._asdict() for lesson in self._server.lessons[name]] if replay else [],
             }
             for name in self.names
         }
         self._learned(self._run(lessons.distil, payloads), payloads)
+
+    def adapt_adversarially(self) -> None:
+        """Each terminal by domain-adversarial training, for as many steps as other methods have."""
+        payloads = {
+            name: {
+                "terminal_in": self._lessons[name],
+                "upload": self.file(name, "upload.safetensors"),
+                "reference": str(self._server.layout.reference(self._server.group_of[name])),
+                "terminal_out": self.file(name, "terminal.safetensors"),
+                "steps": self.config.distil.plan.steps + self.config.mutual.plan.steps,
+            }
+            for name in self.names
+        }
+        self._learned(self._run(lessons.adapt, payloads), payloads)
 
     def average_terminals(self) -> None:
         """The mean of a group's terminals in place of each of them."""
@@ -198,7 +228,10 @@ class Window:
             for name in self.names
         }
         for name in self._run(results.export, payloads):
+            self._server.zoo[name].append(self._server.models[name])
             self._server.models[name] = Path(self._outcomes[name])
+            if name in self._words:
+                self._server.lessons[name].append(Lesson(self.file(name, "upload.safetensors"), self._words[name]))
 
     def file(self, name: str, file: str) -> str:
         """Path of a terminal's file in this window."""

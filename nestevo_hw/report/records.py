@@ -173,6 +173,15 @@ class Lifecycle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """Groups of terminals with a teacher each (eq. 3, 4)."""
+
+    by: str
+    groups: dict[str, tuple[str, ...]]
+    window: Window = SETUP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
     """A terminal whose camera sent nothing of use in a window; it keeps its model."""
 
@@ -192,4 +201,6 @@ class Failure:
     reason: str = ""
 
 
-Event = Accuracy | Drift | Decision | Generator | Task | Program | Refresh | Deploy | Lifecycle | Absent | Failure
+Event = (
+    Accuracy | Drift | Decision | Generator | Task | Program | Refresh | Deploy | Lifecycle | Groups | Absent | Failure
+)

@@ -16,7 +16,9 @@ from nestevo_hw.streams.augment import MILD
 from nestevo_hw.streams.frame import Annotation, Stream
 from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript
+from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
 from nestevo_hw.tasks.detection import detection_loss, mutual_losses, predict
+from nestevo_hw.tasks.detection_adversarial import detection_domain_classifiers, drifted_view, familiar_view
 from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
 from nestevo_hw.tasks.metrics import Prediction, mean_average_precision
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
@@ -69,6 +71,20 @@ class Detection:
     ) -> Tensor:
         """See `nestevo_hw.tasks.detection_teaching.distillation_loss`."""
         return distillation_loss(_detector(student), images, words, temperature=temperature, soft_share=soft_share)
+
+    def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
+        """See `detection_domain_classifiers`."""
+        return detection_domain_classifiers(_detector(model), config)
+
+    def familiar_view(
+        self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]
+    ) -> tuple[Tensor, DomainView]:
+        """See `nestevo_hw.tasks.detection_adversarial.familiar_view`."""
+        return familiar_view(_detector(model), images, annotations)
+
+    def drifted_view(self, model: nn.Module, images: list[Tensor]) -> DomainView:
+        """See `nestevo_hw.tasks.detection_adversarial.drifted_view`."""
+        return drifted_view(_detector(model), images)
 
     def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
         """See `nestevo_hw.tasks.detection.predict`."""

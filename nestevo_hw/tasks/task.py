@@ -10,6 +10,7 @@ from nestevo_hw.errors import ConfigError
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import Annotation, Stream
 from nestevo_hw.streams.weather import DriftScript
+from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
 from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.metrics import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
@@ -77,6 +78,20 @@ class Task(Protocol):
         soft_share: float,
     ) -> Tensor:
         """Loss against a teacher's words: labels and soft targets."""
+        ...
+
+    def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
+        """Fresh domain classifiers that fit a model's features."""
+        ...
+
+    def familiar_view(
+        self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]
+    ) -> tuple[Tensor, DomainView]:
+        """Supervised loss on labelled frames, and what domain classifiers see of them."""
+        ...
+
+    def drifted_view(self, model: nn.Module, images: list[Tensor]) -> DomainView:
+        """What domain classifiers see of unlabelled frames."""
         ...
 
     def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:

@@ -44,6 +44,15 @@ def _written(words: Sequence[Supervision], payload: Payload) -> Result:
     return {"counts": {str(c): counts[c] for c in sorted(counts)}, "doubtful": doubtful}
 
 
+def describe(payload: Payload) -> Result:
+    """Mean feature of what the first teacher, still digital, finds on a terminal's frames; empty if nothing."""
+    config, task = opened(payload)
+    model, _ = load_detector(Path(payload["weights"]))
+    words = task.label(model, load_frames(Path(payload["upload"])).images, config.labels)
+    features, _ = described_objects(words)
+    return {"feature": features.mean(0).tolist() if len(features) else []}
+
+
 def judge(payload: Payload) -> Result:
     """Drift of one terminal's frames from the teacher's training data (eq. 11).
 

@@ -6,11 +6,14 @@ from torch import nn
 
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.evolution.generator import FeatureGenerator, label_emd, save_generator, train_generator
-from nestevo_hw.evolution.learning import distil_terminal, learn_mutually
-from nestevo_hw.evolution.steps.payload import Payload, Result, class_counts, opened
+from nestevo_hw.evolution.learning import adapt_terminal, distil_terminal, learn_mutually
+from nestevo_hw.evolution.steps.payload import Payload, Result, class_counts, opened, or_null
 from nestevo_hw.evolution.training import training_device
+from nestevo_hw.evolution.zoo import choose_start
 from nestevo_hw.models.checkpoint import load_detector
 from nestevo_hw.seeding import seeded, torch_generator
+from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.supervision import load_supervision
 
 
 def profile(payload: Payload) -> Result:
@@ -61,6 +64,14 @@ def mutual(payload: Payload) -> Result:
     )
 
 
+def choose(payload: Payload) -> Result:
+    """Which of a terminal's models fits the teacher's words on its frames best."""
+    config, task = opened(payload)
+    images, words = load_frames(Path(payload["upload"])).images, load_supervision(Path(payload["supervision"]))
+    choice = choose_start(task, [Path(path) for path in payload["candidates"]], images, words, config.zoo)
+    return {"index": choice.index, "scores": [or_null(score) for score in choice.scores]}
+
+
 def distil(payload: Payload) -> Result:
     """Teach a terminal the words on its original frames."""
     config, _ = opened(payload)
@@ -72,6 +83,22 @@ def distil(payload: Payload) -> Result:
         terminal_out=Path(payload["terminal_out"]),
         steps=payload["steps"],
         soft_share=payload["soft_share"],
+        memories=[(Path(m["upload"]), Path(m["supervision"])) for m in payload["memories"]],
+        random_name=payload["name"],
+        device=training_device(config.execution.device),
+    )
+
+
+def adapt(payload: Payload) -> Result:
+    """Adapt a terminal to its frames by domain-adversarial training, without any teacher."""
+    config, _ = opened(payload)
+    return adapt_terminal(
+        config,
+        terminal=Path(payload["terminal_in"]),
+        frames=Path(payload["upload"]),
+        reference=Path(payload["reference"]),
+        terminal_out=Path(payload["terminal_out"]),
+        steps=payload["steps"],
         random_name=payload["name"],
         device=training_device(config.execution.device),
     )

@@ -1,0 +1,52 @@
+"""Forming the groups of a run before its first window."""
+
+from nestevo_hw.config import RunConfig
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.evolution.dispatch import Dispatch
+from nestevo_hw.evolution.groups import Groups, named_groups, similar_groups
+from nestevo_hw.evolution.layout import RunLayout
+from nestevo_hw.evolution.steps import camera, labels
+from nestevo_hw.models.checkpoint import resolve_checkpoint
+
+
+def form_groups(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> Groups:
+    """The groups that the configuration asks for.
+
+    Raises:
+        ConfigError: a terminal lacks what the grouping needs.
+    """
+    terminals = {t.name: t for t in config.terminals}
+    match config.groups.by:
+        case "none":
+            return {"": tuple(terminals)}
+        case "name":
+            return named_groups({name: t.group for name, t in terminals.items()})
+        case "place":
+            places = {name: t.position_m for name, t in terminals.items() if t.position_m is not None}
+            missing = [name for name in terminals if name not in places]
+            if missing:
+                raise ConfigError(f'terminal {missing[0]!r}: groups.by = "place" needs its position_m')
+            return similar_groups(places, config.groups.count, standardise=False)
+        case "features":
+            return similar_groups(_features(config, layout, dispatch), config.groups.count, standardise=True)
+
+
+def _features(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> dict[str, list[float]]:
+    """Mean feature that the first teacher, still digital, finds on each terminal's first frames."""
+    late = [t.name for t in config.terminals if t.joins]
+    if late:
+        raise ConfigError(
+            f'terminal {late[0]!r} joins later, but groups.by = "features" needs its first frames at once'
+        )
+    files = {
+        t.name: {name: str(layout.window(0, t.name, f"{name}.safetensors")) for name in ("upload", "test")}
+        for t in config.terminals
+    }
+    captured = {"frames": config.window.upload_frames, "truth": None}
+    dispatch.run(camera.capture, None, {name: {**own, **captured} for name, own in files.items()})
+    weights = str(resolve_checkpoint(config.teacher.model))
+    described = dispatch.run(labels.describe, None, {name: {**own, "weights": weights} for name, own in files.items()})
+    blind = [name for name, result in described.items() if not result.value["feature"]]
+    if blind:
+        raise ConfigError(f"the teacher finds nothing on the first frames of {blind[0]}; group by name or place")
+    return {name: result.value["feature"] for name, result in described.items()}

@@ -1,0 +1,46 @@
+"""Replay against forgetting: a few frames of a terminal's earlier windows, with the words they were taught with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.tasks.supervision import Supervision
+
+Memory = tuple[Tensor, list[Supervision]]
+"""(N, 3, H, W) uint8 frames and the words on each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayConfig:
+    """Frames of earlier windows in a terminal's distillation."""
+
+    frames: int = 0
+    """Kept of all earlier windows together, evenly; 0 turns replay off."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 0:
+            raise ConfigError(f"replay: need frames >= 0, got {self.frames}")
+
+
+def remembered(memories: Sequence[Memory], frames: int) -> Memory | None:
+    """At most `frames` frames, evenly from all memories and evenly spread within each; None of no memory.
+
+    Args:
+        memories: frames of earlier windows with their words, oldest first.
+        frames: in total.
+    """
+    present = [(images, words) for images, words in memories if len(images)]
+    if not present or not frames:
+        return None
+    shares = [frames // len(present) + (k < frames % len(present)) for k in range(len(present))]
+    kept = [_spread(images, words, share) for (images, words), share in zip(present, shares, strict=True)]
+    return torch.cat([images for images, _ in kept]), [w for _, words in kept for w in words]
+
+
+def _spread(images: Tensor, words: Sequence[Supervision], count: int) -> Memory:
+    count = min(count, len(images))
+    rows = [k * len(images) // count for k in range(count)] if count else []
+    return images[rows], [words[row] for row in rows]

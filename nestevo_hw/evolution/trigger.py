@@ -1,0 +1,103 @@
+"""Label-free trigger: what a terminal can tell of its own accuracy, and whether it asks for evolution."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as tf
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.streams.augment import mirrored_boxes
+from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.task import Task, headline
+
+SURE = 0.5
+"""Score from which on a prediction counts as what the terminal believes."""
+BRIGHTER = 1.25
+"""Factor of the second view's brightness."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerConfig:
+    """When a terminal asks for evolution."""
+
+    mode: Literal["off", "watch", "ask"] = "watch"
+    """off; watch: estimate and report, but evolve in every window; ask: evolve only where accuracy seems lost."""
+    margin: float = 0.1
+    """Share of its accuracy that must seem lost before a terminal asks."""
+    frames: int = 32
+    """Frames it judges itself on."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.margin < 1.0 or self.frames < 2:
+            raise ConfigError(f"trigger: need 0 <= margin < 1 and frames >= 2, got {self.margin} and {self.frames}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """What a terminal can see of its own accuracy."""
+
+    agreement: float
+    """Headline score of its predictions on a changed view against its sure ones on the plain view, 0 to 1."""
+    confidence: float
+    """Mean score of its predictions, each weighted by itself, 0 to 1."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, float]) -> "Signals":
+        """The signals of a JSON document."""
+        return cls(agreement=document["agreement"], confidence=document["confidence"])
+
+
+def sense(task: Task, model: nn.Module, images: Tensor, classes: int) -> Signals:
+    """Signals of a terminal's model on its own frames; needs no label and no other model.
+
+    The changed view is brighter, and mirrored where the task allows it.
+
+    Args:
+        task: of the model.
+        model: in eval mode.
+        images: (N, 3, H, W) uint8.
+        classes: number of object classes.
+    """
+    plain = task.predict(model, images)
+    believed = [Annotation.of(p["boxes"][s], p["labels"][s]) for p in plain for s in [p["scores"] >= SURE]]
+    view = tf.adjust_brightness(images, BRIGHTER)
+    changed = task.predict(model, view.flip(-1) if task.augmentation.flip else view)
+    if task.augmentation.flip:
+        changed = [{**p, "boxes": mirrored_boxes(p["boxes"], images.shape[-1])} for p in changed]
+    agreement = headline(task.score(changed, believed, classes))
+    scores = torch.cat([p["scores"] for p in plain])
+    total = float(scores.sum())
+    confidence = float((scores**2).sum()) / total if total > 0 else 0.0
+    return Signals(agreement=0.0 if math.isnan(agreement) else agreement, confidence=confidence)
+
+
+def remaining_accuracy(now: Signals, known: Signals) -> float:
+    """Estimated share of its accuracy that a model still has, 0 to 1.
+
+    The geometric mean of how far both signals have kept their values.
+
+    Args:
+        now: on present frames.
+        known: of the same model on frames on which its accuracy was last known to be good.
+    """
+    ratios = (
+        _ratio(now.agreement, known.agreement),
+        _ratio(now.confidence, known.confidence),
+    )
+    return min(1.0, math.sqrt(ratios[0] * ratios[1]))
+
+
+def _ratio(now: float, known: float) -> float:
+    return now / known if known > 0 else 1.0
+
+
+def thinned(images: Tensor, frames: int) -> Tensor:
+    """At most `frames` of (N, 3, H, W) frames, evenly."""
+    rows: Sequence[int] = (
+        [k * len(images) // frames for k in range(frames)] if len(images) > frames else range(len(images))
+    )
+    return images[list(rows)]

@@ -1,0 +1,62 @@
+"""Model zoo: a terminal's earlier models, tried before anything is trained when its scene may have come back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.tasks.supervision import Supervision
+from nestevo_hw.tasks.task import Task, headline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZooConfig:
+    """How many earlier models are kept, and when one is taken."""
+
+    size: int = 3
+    """Earlier models of each terminal; 0 turns the zoo off. The oldest goes first."""
+    margin: float = 0.02
+    """By which an earlier model must fit the teacher's labels better than the present one, of the headline score."""
+    frames: int = 32
+    """Uploaded frames it is tried on."""
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or self.margin < 0 or self.frames < 1:
+            raise ConfigError(
+                f"zoo: need size >= 0, margin >= 0 and frames >= 1, got {self.size}, {self.margin} and {self.frames}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which model the next lesson starts from."""
+
+    index: int
+    """Among the candidates; 0 is the present model."""
+    scores: tuple[float, ...]
+    """Agreement of each candidate with the teacher's labels; NaN where these hold no object."""
+
+
+def choose_start(
+    task: Task, candidates: Sequence[Path], images: Tensor, words: Sequence[Supervision], config: ZooConfig
+) -> Choice:
+    """The candidate that agrees best with the teacher's labels, if clearly better than the first.
+
+    Args:
+        task: of the models.
+        candidates: checkpoints, the present model first.
+        images: (N, 3, H, W) uint8 uploaded frames.
+        words: the teacher's, one a frame.
+        config: margin and number of frames.
+    """
+    every = -(-len(images) // config.frames)
+    labels = [w.annotation for w in words[::every]]
+    scores = []
+    for path in candidates:
+        model, spec = load_detector(path)
+        scores.append(headline(task.score(task.predict(model, images[::every]), labels, len(spec.classes))))
+    best = max(range(len(scores)), key=lambda i: scores[i])
+    return Choice(index=best if scores[best] > scores[0] + config.margin else 0, scores=tuple(scores))

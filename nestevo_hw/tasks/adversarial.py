@@ -1,0 +1,98 @@
+"""Domain-adversarial training (baseline A1): features from which nobody can tell familiar frames from drifted ones.
+
+For detection as in Chen et al., "Domain Adaptive Faster R-CNN for Object Detection in the Wild", CVPR 2018: a domain
+classifier on every place of the feature maps, one on every region's feature, both behind a gradient reversal layer
+(Ganin and Lempitsky, ICML 2015), and agreement between the two.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nestevo_hw.errors import ConfigError
+
+FAMILIAR, DRIFTED = 0.0, 1.0
+"""Labels of the two domains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdversarialConfig:
+    """Strength of domain-adversarial training."""
+
+    weight: float = 0.1
+    """Of the domain losses beside the detection or classification loss on familiar frames."""
+    agreement: float = 0.1
+    """Of the agreement between image and region classifiers, among the domain losses."""
+    hidden_width: int = 64
+
+    def __post_init__(self) -> None:
+        if min(self.weight, self.agreement) < 0 or self.hidden_width < 1:
+            raise ConfigError("adversarial: weight and agreement must not be negative, hidden_width at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainView:
+    """What the domain classifiers see of a batch of N frames."""
+
+    maps: Sequence[Tensor]
+    """(N, M, h, w) feature maps, one a pyramid level; empty for a task without them."""
+    regions: Sequence[Tensor]
+    """(R_i, D) features of each frame's regions."""
+
+
+class DomainClassifiers(nn.Module):
+    """Familiar or drifted? Asked of every place of the feature maps and of every region."""
+
+    def __init__(self, map_channels: int | None, feature_width: int, config: AdversarialConfig) -> None:
+        super().__init__()
+        self._agreement = config.agreement
+        hidden = config.hidden_width
+        self.regions = nn.Sequential(nn.Linear(feature_width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.maps = None
+        if map_channels is not None:
+            self.maps = nn.Sequential(nn.Conv2d(map_channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, 1, 1))
+
+    def loss(self, view: DomainView, domain: float, strength: float) -> Tensor:
+        """Cross-entropy of both classifiers; whoever made the features receives its reversed gradient.
+
+        Args:
+            view: features with gradient.
+            domain: FAMILIAR or DRIFTED.
+            strength: factor of the reversed gradient, 0 to 1.
+        """
+        per_frame = [self.regions(reverse_gradient(r, strength)).flatten() for r in view.regions]
+        found = torch.cat(per_frame)
+        loss = F.binary_cross_entropy_with_logits(found, torch.full_like(found, domain))
+        if self.maps is None:
+            return loss
+        answers = [self.maps(reverse_gradient(m, strength)) for m in view.maps]
+        image = [F.binary_cross_entropy_with_logits(a, torch.full_like(a, domain)) for a in answers]
+        whole = torch.stack([a.sigmoid().mean((1, 2, 3)) for a in answers]).mean(0)
+        apart = torch.cat([(whole[i] - r.sigmoid()) ** 2 for i, r in enumerate(per_frame)])
+        return loss + torch.stack(image).mean() + self._agreement * apart.mean()
+
+
+def reversal_strength(progress: float) -> float:
+    """Factor of the reversed gradient, from 0 to 1 over a training (Ganin and Lempitsky), at `progress` 0 to 1."""
+    return 2.0 / (1.0 + math.exp(-10.0 * progress)) - 1.0
+
+
+def reverse_gradient(features: Tensor, strength: float) -> Tensor:
+    """The same values, with gradient times minus `strength`."""
+    reversed_: Tensor = _Reversal.apply(features, strength)
+    return reversed_
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, features: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength  # type: ignore[attr-defined]
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradients[0], None  # type: ignore[attr-defined]
