@@ -6,6 +6,7 @@ import click
 
 from nestevo_hw import __version__
 from nestevo_hw.commands.bench_noise import bench_noise
+from nestevo_hw.commands.compare import compare
 from nestevo_hw.commands.doctor import doctor
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.init import init
@@ -31,5 +32,5 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-for _command in (doctor, init, pretrain, evolve, report, map_command, sensitivity, bench_noise, schedule):
+for _command in (doctor, init, pretrain, evolve, compare, report, map_command, sensitivity, bench_noise, schedule):
     main.add_command(_command)

@@ -21,6 +21,7 @@ from nestevo_hw.method_names import Method
 from nestevo_hw.presets import preset_text
 from nestevo_hw.streams.sampling import SamplingConfig
 from nestevo_hw.tasks.adversarial import AdversarialConfig
+from nestevo_hw.tasks.labelling import RefinementConfig
 from nestevo_hw.tasks.supervision import LabelConfig
 
 _CO_EVOLVING = ("NestEvo", "A2")
@@ -245,6 +246,7 @@ class RunConfig:
     groups: GroupsConfig = GroupsConfig()
     drift: DriftConfig = DriftConfig()
     labels: LabelConfig = LabelConfig()
+    refinement: RefinementConfig = RefinementConfig()
     generator: GeneratorConfig = GeneratorConfig()
     mutual: MutualConfig = MutualConfig()
     distil: DistilConfig = DistilConfig()
@@ -269,6 +271,12 @@ class RunConfig:
         wanted = self.teacher.scene_norm
         return self.method in _CO_EVOLVING if wanted is None else wanted
 
+    @property
+    def refines(self) -> bool:
+        """Whether views, peers and neighbouring frames confirm the teacher's labels."""
+        wanted = self.labels.refine
+        return self.method in _CO_EVOLVING if wanted is None else wanted
+
     def present(self, window: int) -> list[str]:
         """Terminals that take part in a window."""
         return [t.name for t in self.terminals if t.joins <= window and (t.leaves is None or window < t.leaves)]
@@ -282,7 +290,7 @@ class RunConfig:
 _SECTIONS = (
     RunConfig, TerminalConfig, DriftStep, Outage, WindowConfig, TeacherConfig, RefreshConfig, ReferenceConfig,
     GroupsConfig, DriftConfig, LabelConfig, GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig,
-    SamplingConfig, TriggerConfig, ReplayConfig, ZooConfig, AdversarialConfig, ExecutionConfig,
+    RefinementConfig, SamplingConfig, TriggerConfig, ReplayConfig, ZooConfig, AdversarialConfig, ExecutionConfig,
 )  # fmt: skip
 for _section in _SECTIONS:
     # Unknown keys are mistakes; pydantic reads this attribute when the adapter below is built.

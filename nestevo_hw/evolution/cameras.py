@@ -97,6 +97,14 @@ def capture_window(
     return sent, stream.read(test)
 
 
+def spacing_s(config: RunConfig, name: str, frames: FrameBatch) -> float:
+    """Mean time between two frames of a terminal, seconds; 0 for fewer than two."""
+    if len(frames) < 2:
+        return 0.0
+    terminal = next(t for t in config.terminals if t.name == name)
+    return (frames.indices[-1] - frames.indices[0]) / (len(frames) - 1) / open_stream(config, terminal).fps
+
+
 def _failing(frames: FrameBatch, kind: str, seed: int) -> FrameBatch:
     """What a failing camera sends instead of its frames."""
     match kind:

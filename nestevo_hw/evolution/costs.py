@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from nestevo_hw.config import RunConfig
 from nestevo_hw.profiler.costs import DryRunCosts, Measured, Prediction, task_features
@@ -10,6 +11,15 @@ from nestevo_hw.scheduler.task import TaskResult
 
 FIRST_GUESS = Prediction(memory_bytes=700_000_000, duration_s=3.0)
 """For a kind of task nothing is known about yet: a worker with its libraries and a small model."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the finished tasks of one kind took."""
+
+    tasks: int = 0
+    total_s: float = 0.0
+    peak_bytes: int = 0
 
 
 class TaskCosts:
@@ -21,7 +31,7 @@ class TaskCosts:
         self._on_gpu = on_gpu
         self._trainings = DryRunCosts()
         self._profiles: dict[tuple[str, str], StepProfile] = {}
-        self._seen: dict[str, list[TaskResult]] = defaultdict(list)
+        self._seen: dict[str, _Seen] = defaultdict(_Seen)
 
     def learn(self, profiles: Mapping[str, TaskResult]) -> None:
         """Take over dry runs: results of the task `profile`, by terminal."""
@@ -35,12 +45,9 @@ class TaskCosts:
         if features is not None:
             return self._trainings.predict(features)
         like = self._seen[kind]
-        if not like:
+        if not like.tasks:
             return FIRST_GUESS
-        return Prediction(
-            memory_bytes=max(r.peak_memory_bytes for r in like),
-            duration_s=max(sum(r.ended_s - r.started_s for r in like) / len(like), 1e-3),
-        )
+        return Prediction(memory_bytes=like.peak_bytes, duration_s=max(like.total_s / like.tasks, 1e-3))
 
     def observe(self, kind: str, terminal: str, result: TaskResult, steps: int | None = None) -> None:
         """Learn from a finished task."""
@@ -48,7 +55,10 @@ class TaskCosts:
         features = self._features(kind, terminal, steps)
         if features is not None:
             self._trainings.observe(features, Measured(memory_bytes=result.peak_memory_bytes, duration_s=duration_s))
-        self._seen[kind].append(result)
+        like = self._seen[kind]
+        like.tasks += 1
+        like.total_s += duration_s
+        like.peak_bytes = max(like.peak_bytes, result.peak_memory_bytes)
 
     def _features(self, kind: str, terminal: str, steps: int | None) -> TaskFeatures | None:
         profile = self._profiles.get((kind, terminal))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nestevo_hw.errors import ConfigError
+from nestevo_hw.evolution.transport import feature_distance, label_distance
 from nestevo_hw.files import replacing
 from nestevo_hw.models.checkpoint import read_tensors
 
@@ -126,20 +127,39 @@ def _sameness(features: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
     return torch.exp(-(apart * drawn_apart)[pairs].mean()) if bool(pairs.any()) else features.sum() * 0.0
 
 
-def label_emd(counts: Sequence[Mapping[int, int]], classes: int, *, generated_share: float = 0.0) -> float:
-    """Mean earth mover's distance between the terminals' label distributions, 0 to 1.
-
-    Classes are equally far from one another, so the distance is half the L1 difference.
+def generator_effect(
+    generator: FeatureGenerator,
+    counts: Sequence[Mapping[int, int]],
+    features: Sequence[Tensor],
+    share: float,
+    random: torch.Generator,
+) -> dict[str, float]:
+    """Earth mover's distance between what the terminals train on, without and with generated features.
 
     Args:
+        generator: trained.
         counts: label counts of each terminal.
-        classes: number of object classes.
-        generated_share: part of each terminal's training labels drawn from the overall distribution instead.
+        features: (N_i, D) features of each terminal's labelled objects.
+        share: part of each terminal's training labels that the generator draws from the overall distribution.
+        random: draws them.
+
+    Returns:
+        "emd_before" and "emd_after" of labels, "feature_emd_before" and "feature_emd_after" of features.
     """
-    overall = label_distribution(counts, classes)
-    mixed = [(1 - generated_share) * label_distribution([c], classes) + generated_share * overall for c in counts]
-    pairs = [(a, b) for i, a in enumerate(mixed) for b in mixed[i + 1 :]]
-    return sum(float((a - b).abs().sum()) / 2 for a, b in pairs) / len(pairs) if pairs else 0.0
+    overall = label_distribution(counts, generator.classes)
+    own = [label_distribution([c], generator.classes) for c in counts]
+    mixed = [(1 - share) * distribution + share * overall for distribution in own]
+    added = []
+    for mine in features:
+        number = round(len(mine) * share / (1 - share))
+        drawn = generator.sample(overall, number, random)[0].detach().cpu() if number else mine[:0]
+        added.append(torch.cat([mine, drawn]))
+    return {
+        "emd_before": label_distance(own),
+        "emd_after": label_distance(mixed),
+        "feature_emd_before": feature_distance(features),
+        "feature_emd_after": feature_distance(added),
+    }
 
 
 def save_generator(generator: FeatureGenerator, path: Path) -> None:

@@ -34,7 +34,8 @@ class EvolutionLoop:
         captured = self._capture(number)
         models = dict(self._server.models)
         teachers = {group: upkeep.teacher for group, upkeep in self._server.upkeep.items()}
-        window = Window(self._server, number, self._asking(number, captured))
+        asking = {name: captured[name] for name in self._asking(number, captured)}
+        window = Window(self._server, number, asking)
         self._method.evolve(window)
         accuracy = self._evaluate(number, list(captured), models, teachers)
         self._recall(window, accuracy)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.config import RunConfig
+from nestevo_hw.config import RunConfig, parse_config
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.costs import TaskCosts
@@ -86,7 +86,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[
     """Check the folder and write run.json, or read the one of the run to resume."""
     if resume:
         document = _read_run(layout)
-        if document["config"] != config.document():
+        if parse_config(document["config"], source=str(layout.run_json)) != config:
             raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
         return document
     if layout.root.exists() and any(layout.root.iterdir()):

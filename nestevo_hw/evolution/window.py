@@ -17,23 +17,24 @@ class Window:
     A terminal whose task fails for good drops out of the window and keeps its model.
     """
 
-    def __init__(self, server: Server, number: int, names: Sequence[str]) -> None:
+    def __init__(self, server: Server, number: int, captured: Results) -> None:
         """Begin.
 
         Args:
             server: models in force.
             number: of the window.
-            names: terminals whose frames have arrived and that evolve.
+            captured: results of the capture, of each terminal that evolves.
         """
+        self._captured = captured
         self._server = server
         self.config = server.config
         self.number = number
-        self.names = list(names)
+        self.names = list(captured)
         self.stages: list[Results] = []
         """Results of all steps that the terminals have waited for, in order."""
         self._words: dict[str, str] = {}
         self._counts: dict[str, Mapping[str, int]] = {}
-        self._lessons: dict[str, str] = {name: str(server.models[name]) for name in names}
+        self._lessons: dict[str, str] = {name: str(server.models[name]) for name in captured}
         """Checkpoint from which each terminal's next lesson starts."""
         self._taught_mutually: set[str] = set()
         self._outcomes: dict[str, str] = {}
@@ -51,8 +52,16 @@ class Window:
 
     def label(self, *, kind: str = "label", names: Collection[str] | None = None) -> None:
         """Line 1, and again with a new teacher: labels and soft targets from the crossbar."""
-        asked = [name for name in self.names if names is None or name in names]
-        self._say(labels.label, kind, {name: self._server.teacher_of(name, self.number) for name in asked})
+        asked = {
+            name: {
+                **self._server.teacher_of(name, self.number),
+                "peers": self._peers(name),
+                "spacing_s": self._captured[name].value["spacing_s"],
+            }
+            for name in self.names
+            if names is None or name in names
+        }
+        self._say(labels.label, kind, asked)
 
     def label_themselves(self) -> None:
         """Each terminal labels its own frames."""
@@ -115,6 +124,7 @@ class Window:
             group: {
                 "predictors": [str(self._server.intermediates[name]) for name in self._members(group)],
                 "counts": self._counts_of(group),
+                "supervisions": [self._words[name] for name in self._members(group)],
                 "generator": self._generator(group),
             }
             for group in groups
@@ -258,6 +268,11 @@ class Window:
         self.stages.append(done)
         self.names = [name for name in self.names if name in done or name not in payloads]
         return done
+
+    def _peers(self, name: str) -> list[str]:
+        """Further models that know a terminal's scene: its own, and its intermediate model once that has learned."""
+        learned = name in self._taught_mutually
+        return [self._lessons[name], *([str(self._server.intermediates[name])] if learned else [])]
 
     def _members(self, group: str) -> list[str]:
         return [name for name in self.names if self._server.group_of[name] == group]

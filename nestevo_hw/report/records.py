@@ -81,6 +81,10 @@ class Generator:
     """Earth mover's distance between the terminals' label distributions, as uploaded."""
     emd_after: Number = math.nan
     """The same with generated samples added."""
+    feature_emd_before: Number = math.nan
+    """Earth mover's distance between the features of the terminals' objects, in units of their spread."""
+    feature_emd_after: Number = math.nan
+    """The same with generated features added."""
     group: str = ""
 
 

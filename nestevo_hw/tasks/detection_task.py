@@ -20,6 +20,7 @@ from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, D
 from nestevo_hw.tasks.detection import detection_loss, mutual_losses, predict
 from nestevo_hw.tasks.detection_adversarial import detection_domain_classifiers, drifted_view, familiar_view
 from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
+from nestevo_hw.tasks.labelling import RefinementConfig, refined_words
 from nestevo_hw.tasks.metrics import Prediction, mean_average_precision
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 
@@ -42,6 +43,18 @@ class Detection:
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
         """See `supervise`."""
         return supervise(_detector(model), images, config)
+
+    def refined(
+        self,
+        models: Sequence[nn.Module],
+        images: Tensor,
+        config: LabelConfig,
+        refinement: RefinementConfig,
+        *,
+        spacing_s: float,
+    ) -> list[Supervision]:
+        """See `refined_words`."""
+        return refined_words([_detector(m) for m in models], images, config, refinement, spacing_s=spacing_s)
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
         """See `detection_loss`."""

@@ -25,6 +25,9 @@ class LabelConfig:
     """Detections from here up to `accept` become ignore regions: neither object nor background."""
     regions: int = 48
     """Regions a frame that carry soft targets."""
+    refine: bool | None = None
+    """Confirm labels by views, peers and neighbouring frames (`[refinement]`); None: where the method does (NestEvo and
+    A2 do, the other baselines do not)."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.doubt <= self.accept <= 1.0:

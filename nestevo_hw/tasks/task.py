@@ -12,6 +12,7 @@ from nestevo_hw.streams.frame import Annotation, Stream
 from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
 from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.labelling import RefinementConfig
 from nestevo_hw.tasks.metrics import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 
@@ -49,6 +50,26 @@ class Task(Protocol):
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
         """Words of a teacher on each frame."""
+        ...
+
+    def refined(
+        self,
+        models: Sequence[nn.Module],
+        images: Tensor,
+        config: LabelConfig,
+        refinement: RefinementConfig,
+        *,
+        spacing_s: float,
+    ) -> list[Supervision]:
+        """Words that several views, detectors and neighbouring frames agree on.
+
+        Args:
+            models: the teacher, then further models of the same classes, all with the scene's BatchNorm statistics.
+            images: frames of one camera in order of time.
+            config: thresholds where nothing confirms the teacher.
+            refinement: what confirms it.
+            spacing_s: seconds between two frames.
+        """
         ...
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:

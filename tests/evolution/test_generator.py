@@ -8,8 +8,8 @@ from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.generator import (
     FeatureGenerator,
     GeneratorConfig,
+    generator_effect,
     label_distribution,
-    label_emd,
     load_generator,
     save_generator,
     train_generator,
@@ -52,10 +52,14 @@ def test_labels_follow_the_overall_distribution():
     assert torch.equal(label_distribution([{}], 2), torch.tensor([0.5, 0.5]))
 
 
-def test_earth_movers_distance_of_disjoint_and_equal_labels():
-    assert label_emd([{1: 5}, {2: 7}], 2) == pytest.approx(1.0)
-    assert label_emd([{1: 5, 2: 5}, {1: 9, 2: 9}], 2) == pytest.approx(0.0)
-    assert label_emd([{1: 5}, {2: 5}], 2, generated_share=0.25) == pytest.approx(0.75)
+def test_generated_features_bring_terminals_nearer_to_one_another():
+    """Disjoint labels are 1 apart; with a quarter drawn from the overall distribution, 0.75."""
+    generator, _, random = trained()
+    features = [torch.rand(40, 16), torch.rand(60, 16) + 2.0]
+    effect = generator_effect(generator, [{1: 30}, {2: 50}], features, 0.25, random)
+    assert effect["emd_before"] == pytest.approx(1.0)
+    assert effect["emd_after"] == pytest.approx(0.75)
+    assert 0 < effect["feature_emd_after"] < effect["feature_emd_before"]
 
 
 def test_a_generator_survives_its_file(tmp_path):

@@ -53,7 +53,7 @@ def test_a_digital_evolution_is_measured_from_label_to_export():
 
 
 def test_the_crossbar_counts_with_the_chips_time_and_serves_one_terminal_after_another():
-    """Labels of 11 frames take 1 + 10 x 0.1 = 2 s, of the other's 21 frames 3 s; the simulation's time does not count."""
+    """Labels of 11 frames take 1 + 10 x 0.1 = 2 s, of the other's 21 frames 3 s; simulating them does not count."""
     stages = [
         {
             "a": task("label", 0.0, 0.0, 50.0, crossbar_frames=11),
@@ -62,9 +62,7 @@ def test_the_crossbar_counts_with_the_chips_time_and_serves_one_terminal_after_a
         {"": task("merge", 90.0, 90.0, 99.0, crossbar_frames=11, programming={"time_s": 4.0})},
     ]
     labelling = LabellingTime(first_s=1.0, interval_s=0.1)
-    life = account(
-        stages, ("a", ""), CAPTURED, before=None, after=None, labelling=labelling, link=LINK, window_s=100.0
-    )
+    life = account(stages, ("a", ""), CAPTURED, before=None, after=None, labelling=labelling, link=LINK, window_s=100.0)
     assert life["parts"] == pytest.approx(
         {"communication_s": 4.0, "labelling_s": 4.0, "programming_s": 4.0, "waiting_s": 3.0, "training_s": 0.0}
     )

@@ -1,5 +1,7 @@
 """The upload budget: never exceeded, never wasted, and in proportion to drift."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def test_the_budget_is_used_up_as_far_as_segments_go(drift, spare, least, extra)
     assert sum(frames.values()) == min(budget, most * len(drift))
     assert all(least <= count <= most for count in frames.values())
     ranked = sorted(drift, key=lambda name: drift[name])
-    assert all(frames[a] <= frames[b] + 1 for a, b in zip(ranked, ranked[1:], strict=False))
+    assert all(frames[a] <= frames[b] + 1 for a, b in itertools.pairwise(ranked))
 
 
 def test_shares_follow_drift():

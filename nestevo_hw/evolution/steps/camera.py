@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from nestevo_hw.evolution.cameras import capture_window
+from nestevo_hw.evolution.cameras import capture_window, spacing_s
 from nestevo_hw.evolution.steps.payload import Payload, Result, opened
 from nestevo_hw.evolution.trigger import sense as signals
 from nestevo_hw.evolution.trigger import thinned
@@ -26,11 +26,17 @@ def capture(payload: Payload) -> Result:
     Frames that show nothing a camera can see are not written; the result then holds a "fault".
     """
     config, _ = opened(payload)
-    upload, test = capture_window(config, payload["terminal"], payload["window"], frames=payload["frames"])
+    name, window = payload["terminal"], payload["window"] or 0
+    upload, test = capture_window(config, name, window, frames=payload["frames"])
     fault = fault_of(upload.images)
     if fault is None:
         save_frames(upload.unlabelled(), Path(payload["upload"]))
         save_frames(test, Path(payload["test"]))
         if payload["truth"]:
             save_frames(upload, Path(payload["truth"]))
-    return {"upload_bytes": upload.images.numel(), "frames": len(upload), "fault": fault}
+    return {
+        "upload_bytes": upload.images.numel(),
+        "frames": len(upload),
+        "fault": fault,
+        "spacing_s": spacing_s(config, name, upload),
+    }

@@ -13,12 +13,20 @@ from nestevo_hw.tasks.supervision import Supervision, described_objects, save_su
 
 
 def label(payload: Payload) -> Result:
-    """The teacher labels one terminal's uploaded frames on the crossbar."""
+    """The teacher labels one terminal's uploaded frames on the crossbar, confirmed by its peers on the GPU."""
     config, task = opened(payload)
     images = load_frames(Path(payload["upload"])).images
     scene = images if config.scene_norm else None
-    model = open_teacher(task, config.teacher, TeacherFiles.of(payload), scene)
-    return _written(task.label(model, images, config.labels), payload) | on_crossbar(config, len(images))
+    teacher = open_teacher(task, config.teacher, TeacherFiles.of(payload), scene)
+    if not config.refines:
+        return _written(task.label(teacher, images, config.labels), payload) | on_crossbar(config, len(images))
+    models, refinement = [teacher], config.refinement
+    for path in payload["peers"] if refinement.peers else ():
+        peer, _ = load_detector(Path(path))
+        task.re_estimate(peer, images)
+        models.append(peer)
+    words = task.refined(models, images, config.labels, refinement, spacing_s=payload["spacing_s"])
+    return _written(words, payload) | on_crossbar(config, round(refinement.looks * len(images)))
 
 
 def label_own(payload: Payload) -> Result:

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from nestevo_hw.evolution.dryrun import dry_run
-from nestevo_hw.evolution.generator import FeatureGenerator, label_emd, save_generator, train_generator
+from nestevo_hw.evolution.generator import FeatureGenerator, generator_effect, save_generator, train_generator
 from nestevo_hw.evolution.learning import adapt_terminal, distil_terminal, learn_mutually
 from nestevo_hw.evolution.steps.payload import Payload, Result, class_counts, opened, or_null
 from nestevo_hw.evolution.training import training_device
@@ -13,7 +13,7 @@ from nestevo_hw.evolution.zoo import choose_start
 from nestevo_hw.models.checkpoint import load_detector
 from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.supervision import load_supervision
+from nestevo_hw.tasks.supervision import described_objects, load_supervision
 
 
 def profile(payload: Payload) -> Result:
@@ -38,11 +38,8 @@ def generate(payload: Payload) -> Result:
     loss = train_generator(generator, modules, counts, config.generator, random, first_logit=task.first_logit)
     save_generator(generator, Path(payload["generator"]))
     share = config.generator.weight / (1 + config.generator.weight)
-    return {
-        "label_loss": loss,
-        "emd_before": label_emd(counts, classes),
-        "emd_after": label_emd(counts, classes, generated_share=share),
-    }
+    own = [described_objects(load_supervision(Path(path)))[0] for path in payload["supervisions"]]
+    return {"label_loss": loss, **generator_effect(generator, counts, own, share, random)}
 
 
 def mutual(payload: Payload) -> Result:

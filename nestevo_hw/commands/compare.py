@@ -1,0 +1,105 @@
+"""`nestevo-hw compare`: methods side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.method_names import METHOD_NAMES
+
+if TYPE_CHECKING:
+    from nestevo_hw.comparison.results import Comparison
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--preset", default="quick", show_default=True, help="Configuration to use without CONFIG.")
+@click.option("--methods", metavar="A,B,..",
+              help=f"Comma-separated: {', '.join(METHOD_NAMES)}, or single ablations.  "
+              "[default: all methods; quick NestEvo,A4,true-labels]")  # fmt: skip
+@click.option("--list", "only_list", is_flag=True, help="Say what each method and ablation does; run nothing.")
+@click.option("--ablations", is_flag=True, help="Also run NestEvo with one part changed at a time.")
+@click.option("--seeds", type=click.IntRange(min=1), help="How many, counted up from the configuration's.  "
+              "[default: 5, quick 1]")  # fmt: skip
+@click.option("--windows", type=click.IntRange(min=1), help="Override the number of evolution windows.")
+@click.option("--workers", type=click.IntRange(min=1), help="Override the number of worker processes.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/comparison"),
+              show_default=True, help="Directory for the runs, comparison.json and comparison.html.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Reuse what has run in --out, and run the rest.")
+@click.option("--keep-files", is_flag=True, help="Keep frames, labels and crossbar states of every run.")
+@click.option("--quick", is_flag=True, help="One seed, one window, three methods.")
+@machine_readable
+def compare(
+    config: Path | None,
+    *,
+    preset: str,
+    methods: str | None,
+    only_list: bool,
+    ablations: bool,
+    seeds: int | None,
+    windows: int | None,
+    workers: int | None,
+    device: str | None,
+    out: Path,
+    resume: bool,
+    keep_files: bool,
+    quick: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Run methods with the same seeds, frames and optimiser steps, and compare what they come to.
+
+    Prints a table shaped like the paper's Table 4, with 95 % intervals over seeds, next to the paper's figures, and
+    which goals were reached. Each run goes into its own folder OUT/METHOD-SEED with its own page.
+
+    \b
+    Examples:
+      nestevo-hw compare --list
+      nestevo-hw compare --quick
+      nestevo-hw compare --seeds 5 --out runs/comparison
+      nestevo-hw compare evolve.toml --methods NestEvo,A4,true-labels --ablations
+      nestevo-hw compare --seeds 10 --out runs/comparison --resume
+    """
+    from nestevo_hw.commands.progress import progress_bar
+    from nestevo_hw.comparison.document import document_of
+    from nestevo_hw.comparison.output import write_comparison
+    from nestevo_hw.comparison.study import plan_study, run_study
+    from nestevo_hw.comparison.variants import QUICK, choose, listing
+    from nestevo_hw.config import load_config, load_preset, override
+
+    if only_list:
+        found_variants = listing()
+        if not as_json:
+            for variant in found_variants:
+                click.echo(f"{variant['name']:<24} {variant['meaning']}")
+        return {"methods": found_variants}
+    names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    chosen = choose(QUICK if quick and names is None else names, ablations=ablations)
+    changes: dict[str, int | str | None] = {"execution.workers": workers, "execution.device": device}
+    changes["window.count"] = windows or (1 if quick else None)
+    base = override(load_config(config) if config else load_preset(preset), changes)
+    plan = plan_study(base, chosen, seeds or (1 if quick else 5))
+    with progress_bar(plan.steps, f"{len(plan.configs)} runs") as advance:
+        found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance)
+    written = write_comparison(found, out)
+    if not as_json:
+        _show(found, out, written)
+    return document_of(found)
+
+
+def _show(found: "Comparison", out: Path, written: list[str]) -> None:
+    from rich.console import Console
+
+    from nestevo_hw.comparison.table import console_tables
+    from nestevo_hw.comparison.wording import conclusion
+
+    console = Console()
+    if not console.is_terminal:
+        # A file or a pipe has no width to fit into.
+        console = Console(width=180)
+    for table in console_tables(found):
+        console.print(table)
+    lines = [f"{name} {why}" for name, why in found.left_out.items()]
+    lines += [conclusion(found), f"written to {out}: {', '.join(written)}"]
+    console.print("\n".join(lines), highlight=False, markup=False)

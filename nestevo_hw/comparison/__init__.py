@@ -1,0 +1,1 @@
+"""Methods side by side: same seeds, same frames, same budget of optimiser steps."""

@@ -1,0 +1,238 @@
+"""Words on frames that several views and several detectors of one scene agree on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.models.batch_norm import re_estimate_batch_norm
+from nestevo_hw.models.faster_rcnn import as_list
+from nestevo_hw.streams.augment import mirrored_boxes
+from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.detection import look_at, predict
+from nestevo_hw.tasks.detection_teaching import supervise
+from nestevo_hw.tasks.fusion import fused
+from nestevo_hw.tasks.metrics import Prediction
+from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+from nestevo_hw.tasks.tracks import supported
+
+SUREST = 0.9
+"""Quantile of a class's scores that sets its threshold."""
+FAINTEST = 0.1
+"""Scores up to this one do not count for the quantile."""
+FEWEST = 6
+"""Classes with fewer detections take the threshold of all."""
+LOWEST_THRESHOLD = 0.2
+"""No class's own threshold falls below this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefinementConfig:
+    """How detections are confirmed before they become pseudo-labels; each part can be left out."""
+
+    mirror: bool = True
+    """Look at the mirrored frames, too."""
+    zoom: float = 1.5
+    """Look at frames enlarged by this factor, too; 1 leaves it out. Finds small objects."""
+    peers: bool = True
+    """Let further detectors of the scene look, too, such as the terminal."""
+    overlap: float = 0.55
+    """IoU from which on detections of two views are one object."""
+    tracks: float = 0.3
+    """Share of an object's score that comes from neighbouring frames, 0 to 1; 0 leaves it out."""
+    tracks_within_s: float = 1.0
+    """Seconds between two frames up to which objects are followed from one to the next."""
+    accept: float = 0.4
+    """Fused score from which on a detection is an object; `LabelConfig.accept` is for one detector's scores."""
+    adaptive: float = 0.6
+    """In place of `accept`: this share of the score that a class's surest tenth of detections in the scene reaches, so
+    that a class the drift makes fainter is not lost; 0 leaves it out."""
+    doubt: float = 0.5
+    """From this share of the class's threshold on a detection is neither object nor background."""
+
+    @property
+    def looks(self) -> float:
+        """Times that a model looks at each frame; an enlarged one counts by its area."""
+        return 1.0 + self.mirror + (self.zoom**2 if self.zoom > 1.0 else 0.0)
+
+    def __post_init__(self) -> None:
+        shares = {name: getattr(self, name) for name in ("accept", "adaptive", "doubt", "tracks")}
+        for name, share in shares.items():
+            if not 0.0 <= share <= 1.0:
+                raise ConfigError(f"need 0 <= refinement.{name} <= 1, got {share}")
+        if self.zoom < 1.0 or not 0.0 < self.overlap <= 1.0:
+            raise ConfigError(
+                f"need refinement.zoom >= 1 and 0 < refinement.overlap <= 1, got {self.zoom} and {self.overlap}"
+            )
+        if self.tracks_within_s < 0:
+            raise ConfigError(f"need refinement.tracks_within_s >= 0, got {self.tracks_within_s}")
+
+
+def refined_words(
+    models: Sequence[FasterRCNN],
+    images: Tensor,
+    labels: LabelConfig,
+    refinement: RefinementConfig,
+    *,
+    spacing_s: float,
+) -> list[Supervision]:
+    """Label frames with what several views, detectors and neighbouring frames agree on.
+
+    Soft targets and features are the first detector's own, on its own regions of the plain frames.
+
+    Args:
+        models: the teacher, then further detectors of the same classes; all in eval mode, with the BatchNorm
+            statistics of the scene.
+        images: (N, 3, H, W) uint8 frames of one fixed camera, in order of time.
+        labels: number of regions; its thresholds hold where nothing confirms the teacher.
+        refinement: what confirms it.
+        spacing_s: seconds between two frames.
+
+    Returns:
+        One supervision a frame, on the CPU; with nothing to confirm the teacher the same as `supervise`.
+    """
+    teacher = models[0]
+    follows = refinement.tracks > 0 and spacing_s <= refinement.tracks_within_s
+    views = [view for model in (models if refinement.peers else [teacher]) for view in looks(model, images, refinement)]
+    if len(views) == 1 and not follows:
+        return supervise(teacher, images, labels)
+    found = [fused(frame, overlap=refinement.overlap) for frame in zip(*views, strict=True)]
+    if follows:
+        found = supported(found, share=refinement.tracks)
+    accept = thresholds(found, refinement)
+    annotations = [annotated(detections, accept, refinement.doubt) for detections in found]
+    return described(teacher, images, annotations, labels.regions)
+
+
+def looks(model: FasterRCNN, images: Tensor, refinement: RefinementConfig) -> list[list[dict[str, Tensor]]]:
+    """Detections of a model in each view, frame by frame in pixels of the plain frames.
+
+    Args:
+        model: in eval mode.
+        images: (N, 3, H, W) uint8.
+        refinement: tells which views.
+    """
+    views = [predict(model, images)]
+    if refinement.mirror:
+        found = predict(model, images.flip(-1))
+        views.append([{**d, "boxes": mirrored_boxes(d["boxes"], images.shape[-1])} for d in found])
+    if refinement.zoom > 1.0:
+        with enlarged(model, images, refinement.zoom):
+            views.append(predict(model, images))
+    return views
+
+
+@contextmanager
+def enlarged(model: FasterRCNN, images: Tensor, factor: float, *, batch_size: int = 16) -> Iterator[None]:
+    """A detector that enlarges its input, with BatchNorm statistics of enlarged frames; both are undone afterwards.
+
+    Args:
+        model: in eval mode.
+        images: (N, 3, H, W) uint8 frames that give the statistics.
+        factor: of the network's input size.
+        batch_size: frames at a time.
+    """
+    transform, sizes = model.transform, (model.transform.min_size, model.transform.max_size)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    kept = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    transform.min_size = tuple(round(factor * size) for size in sizes[0])
+    transform.max_size = round(factor * sizes[1])
+    try:
+        device = next(model.parameters()).device
+        batches = [transform(as_list(c.to(device)), None)[0].tensors for c in images.split(batch_size)]
+        re_estimate_batch_norm(model, model.backbone, batches)
+        yield
+    finally:
+        transform.min_size, transform.max_size = sizes
+        for norm, buffers in zip(norms, kept, strict=True):
+            norm.load_state_dict(buffers, strict=False)
+
+
+def thresholds(detections: Sequence[Prediction], refinement: RefinementConfig) -> dict[int, float]:
+    """Score of each class from which on a detection is an object.
+
+    A class that drift makes fainter has lower scores throughout; one threshold for all would lose it.
+
+    Args:
+        detections: of each frame of a scene.
+        refinement: tells how.
+    """
+    labels = torch.cat([found["labels"] for found in detections])
+    scores = torch.cat([found["scores"] for found in detections])
+    accept: dict[int, float] = {}
+    for label in labels.unique().tolist():
+        own = scores[(labels == label) & (scores > FAINTEST)]
+        enough = refinement.adaptive > 0 and len(own) >= FEWEST
+        wanted = refinement.adaptive * float(own.quantile(SUREST)) if enough else refinement.accept
+        accept[label] = max(LOWEST_THRESHOLD, wanted) if enough else wanted
+    return accept
+
+
+def annotated(detections: Prediction, accept: Mapping[int, float], doubt: float) -> Annotation:
+    """Detections as pseudo-labels, objects before ignore regions.
+
+    Args:
+        detections: of one frame.
+        accept: score of each class from which on one is an object.
+        doubt: share of that score from which on one is an ignore region.
+    """
+    needed = torch.tensor([accept[label] for label in detections["labels"].tolist()])
+    kept = detections["scores"] >= doubt * needed
+    ignore = (detections["scores"] < needed)[kept]
+    order = torch.argsort(ignore.int(), stable=True)
+    return Annotation(
+        boxes=detections["boxes"][kept][order], labels=detections["labels"][kept][order], ignore=ignore[order]
+    )
+
+
+@torch.no_grad()
+def described(
+    teacher: FasterRCNN, images: Tensor, annotations: Sequence[Annotation], regions: int, *, batch_size: int = 16
+) -> list[Supervision]:
+    """A teacher's soft targets on its own regions, and its features of given objects.
+
+    Args:
+        teacher: in eval mode.
+        images: (N, 3, H, W) uint8.
+        annotations: one a frame; ignore regions get no feature.
+        regions: regions a frame that carry soft targets.
+        batch_size: frames at a time.
+    """
+    device, (height, width) = next(teacher.parameters()).device, images.shape[2:]
+    out: list[Supervision] = []
+    for chunk, labels in zip(images.split(batch_size), _chunks(annotations, batch_size), strict=True):
+        batch, _ = teacher.transform(as_list(chunk.to(device)), None)
+        features = teacher.backbone(batch.tensors)
+        scales = [torch.tensor([w / width, h / height] * 2, device=device) for h, w in batch.image_sizes]
+        objects = [a.boxes[~a.ignore].to(device) * scale for a, scale in zip(labels, scales, strict=True)]
+        proposals = [p[:regions] for p in teacher.rpn(batch, features, None)[0]]
+        seen = look_at(teacher, features, proposals, batch.image_sizes)
+        described = look_at(teacher, features, objects, batch.image_sizes).features
+        counts = [len(p) for p in proposals]
+        rows = zip(
+            labels,
+            [p / scale for p, scale in zip(proposals, scales, strict=True)],
+            seen.logits.split(counts),
+            seen.deltas.split(counts),
+            described.split([len(o) for o in objects]),
+            strict=True,
+        )
+        for annotation, boxes, logits, deltas, described_objects in rows:
+            out.append(
+                Supervision(
+                    annotation=annotation,
+                    regions=boxes.cpu(),
+                    logits=logits.cpu(),
+                    deltas=deltas.cpu(),
+                    features=described_objects.cpu(),
+                )
+            )
+    return out
+
+
+def _chunks(annotations: Sequence[Annotation], size: int) -> Iterator[Sequence[Annotation]]:
+    return (annotations[start : start + size] for start in range(0, len(annotations), size))

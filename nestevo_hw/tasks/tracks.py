@@ -1,0 +1,106 @@
+"""Detections of a fixed camera's frames linked over time: what appears before or after, too, is surer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from nestevo_hw.tasks.metrics import Prediction
+
+LOWEST = 0.1
+"""Detections below this score start and continue no track."""
+REACH = 1.0
+"""How far from where its velocity takes it an object may turn up a frame later, in object sizes."""
+GROWTH = 0.7
+"""Largest change of the logarithm of an object's width or height from one detection to the next."""
+LONGEST_GAP = 1
+"""Frames in a row that may miss an object."""
+FORBIDDEN = 1e6
+
+
+@dataclass(slots=True, kw_only=True)
+class Track:
+    """One object over time."""
+
+    label: int
+    members: list[tuple[int, int]]
+    """Number of the frame and of the detection in it, in order of time."""
+    centre: Tensor
+    """(2,) x and y where it was last seen, pixels."""
+    size: Tensor
+    """(2,) width and height when it was last seen, pixels."""
+    velocity: Tensor
+    """(2,) pixels a frame."""
+
+    def follow(self, frame: int, row: int, centre: Tensor, size: Tensor) -> None:
+        """Take a detection in."""
+        latest = (centre - self.centre) / (frame - self.members[-1][0])
+        self.velocity = latest if len(self.members) == 1 else (self.velocity + latest) / 2
+        self.centre, self.size = centre, size
+        self.members.append((frame, row))
+
+
+def linked(detections: Sequence[Prediction]) -> list[Track]:
+    """Detections of one class that move steadily, joined by least total distance frame by frame.
+
+    Args:
+        detections: of each frame, evenly spaced in time.
+    """
+    tracks: list[Track] = []
+    for frame, found in enumerate(detections):
+        rows = torch.where(found["scores"] >= LOWEST)[0]
+        boxes, labels = found["boxes"][rows], found["labels"][rows]
+        centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
+        live = [track for track in tracks if frame - track.members[-1][0] <= LONGEST_GAP + 1]
+        new = set(range(len(rows)))
+        if live and new:
+            costs = torch.stack([_costs(track, frame, centres, sizes, labels) for track in live])
+            for old, row in zip(*linear_sum_assignment(costs.numpy()), strict=True):
+                if costs[old, row] < FORBIDDEN:
+                    live[old].follow(frame, int(rows[row]), centres[row], sizes[row])
+                    new.remove(int(row))
+        tracks += [
+            Track(
+                label=int(labels[row]),
+                members=[(frame, int(rows[row]))],
+                centre=centres[row],
+                size=sizes[row],
+                velocity=torch.zeros(2),
+            )
+            for row in sorted(new)
+        ]
+    return tracks
+
+
+def _costs(track: Track, frame: int, centres: Tensor, sizes: Tensor, labels: Tensor) -> Tensor:
+    """(N,) how badly each detection of a frame continues a track."""
+    steps = frame - track.members[-1][0]
+    scale = (sizes.prod(1).sqrt() + track.size.prod().sqrt()) / 2
+    distance = (centres - track.centre - steps * track.velocity).norm(dim=1) / scale
+    growth = (sizes / track.size).log().abs().amax(1)
+    # One sighting tells no velocity.
+    reach = REACH * steps**0.5 * (2 if len(track.members) == 1 else 1)
+    fits = (labels == track.label) & (distance < reach) & (growth < GROWTH)
+    return torch.where(fits, distance + growth, torch.tensor(FORBIDDEN))
+
+
+def supported(detections: Sequence[Prediction], *, share: float, window: int = 2) -> list[dict[str, Tensor]]:
+    """The same detections, surer where their track goes on and less sure where it does not.
+
+    Args:
+        detections: of each frame, evenly spaced in time.
+        share: of the new score that comes from the two surest detections of the same track close in time, 0 to 1;
+            one that is missing counts as zero.
+        window: frames before and after that are close in time.
+    """
+    scores = [(1 - share) * found["scores"] for found in detections]
+    for track in linked(detections):
+        own = {frame: float(detections[frame]["scores"][row]) for frame, row in track.members}
+        for frame, row in track.members:
+            close = range(max(0, frame - window), min(len(detections), frame + window + 1))
+            others = sorted((own.get(other, 0.0) for other in close if other != frame), reverse=True)
+            if others:
+                scores[frame][row] += share * sum(others[:2]) / len(others[:2])
+    return [{**found, "scores": new} for found, new in zip(detections, scores, strict=True)]

@@ -1,0 +1,161 @@
+"""`nestevo-hw compare` as a user and as a script sees it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from nestevo_hw.commands.compare import compare
+from nestevo_hw.comparison import study
+from nestevo_hw.method_names import METHOD_NAMES
+
+SMALL = """
+guard_margin = 1.0
+[window]
+count = 1
+upload_frames = 12
+test_frames = 10
+[teacher]
+tile = 128
+[refresh]
+policy = "never"
+[reference]
+places = ["campus", "village", "downtown", "park", "school"]
+frames_per_segment = 4
+[drift]
+gamma = 0.0
+min_samples = 1
+[mutual.plan]
+steps = 2
+[distil.plan]
+steps = 2
+[execution]
+workers = 2
+memory_gb = 6.0
+[[terminals]]
+name = "campus"
+model = "fasterrcnn-tiny-m1"
+place = "campus"
+drift = [{ window = 0, kind = "night", strength = 0.5 }]
+[[terminals]]
+name = "village"
+model = "fasterrcnn-tiny-m3"
+place = "village"
+"""
+
+
+def _evolve(config, folder, *, resume, on_task):  # noqa: ARG001 - as the real one is called
+    """Stands in for the real one: a run folder in which NestEvo is better than A4."""
+    after = {"NestEvo": 0.6, "A4": 0.5, "A3": None}[config.method]
+    events = []
+    for terminal in config.terminals:
+        for stage, score in (("before", 0.3), ("after", after)):
+            if score is not None:
+                events.append({"event": "accuracy", "window": 0, "model": terminal.name, "scene": terminal.name,
+                               "stage": stage, "score": score})  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, events)))
+    document = {"format": 1, "status": "complete", "method": config.method, "config": config.document()}
+    (folder / "run.json").write_text(json.dumps(document))
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A configuration, and runs that cost nothing."""
+    monkeypatch.setattr(study, "evolve", _evolve)
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+def test_json_is_one_document_and_the_files_are_there(small, tmp_path):
+    out = tmp_path / "out"
+    result = CliRunner().invoke(
+        compare, [small, "--methods", "NestEvo, A4", "--seeds", "3", "--out", str(out), "--json"]
+    )
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert [m["name"] for m in document["methods"]] == ["NestEvo", "A4"]
+    assert document["seeds"] == [0, 1, 2]
+    assert document["paired"]["NestEvo"]["minus_a4"]["mean"] == pytest.approx(0.1)
+    assert set(document["by_drift"]) == {"night", "none"}
+    assert json.loads((out / "comparison.json").read_text()) == document
+    assert sorted(p.name for p in out.iterdir() if p.is_file()) == [
+        "comparison.html", "comparison.json", "comparison.png",
+    ]  # fmt: skip
+
+
+def test_people_read_a_table_the_goals_and_where_it_is(small, tmp_path):
+    out = tmp_path / "out"
+    arguments = [small, "--methods", "NestEvo,A4,A3", "--seeds", "2", "--out", str(out)]
+    result = CliRunner().invoke(compare, arguments)
+    assert result.exit_code == 0, result.stderr
+    for expected in ("0.566, +42.6 %", "goals", "relative gain of the terminals", "reached", "comparison.html"):
+        assert expected in result.stdout
+    assert CliRunner().invoke(compare, arguments).exit_code == 2
+    assert CliRunner().invoke(compare, [*arguments, "--resume"]).exit_code == 0
+
+
+def test_quick_takes_one_seed_and_one_window(small, tmp_path):
+    result = CliRunner().invoke(
+        compare, [small, "--quick", "--methods", "A4", "--out", str(tmp_path / "quick"), "--json"]
+    )
+    document = json.loads(result.stdout)
+    assert (document["seeds"], document["windows"]) == ([0], 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods", "A7"], "unknown method 'A7'; choose from NestEvo, A1"),
+        (["--methods", ","], "name at least one method"),
+        (["--preset", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message, tmp_path):
+    result = CliRunner().invoke(compare, [*arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_list_names_every_method_and_runs_nothing():
+    result = CliRunner().invoke(compare, ["--list", "--json"])
+    names = [variant["name"] for variant in json.loads(result.stdout)["methods"]]
+    assert set(METHOD_NAMES) < set(names)
+    shown = CliRunner().invoke(compare, ["--list"]).stdout.splitlines()
+    assert [line.split()[0] for line in shown] == names
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; from nestevo_hw.commands.compare import compare\n"
+        "try: compare(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--ablations" in done.stdout
+
+
+@pytest.mark.slow
+def test_real_runs_are_compared(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    arguments = [
+        str(tmp_path / "small.toml"),
+        "--methods",
+        "NestEvo,A4,A3",
+        "--seeds",
+        "2",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    result = CliRunner().invoke(compare, [*arguments, "--json"])
+    assert result.exit_code == 0, result.stderr
+    methods = {m["name"]: m for m in json.loads(result.stdout)["methods"]}
+    assert methods["A3"]["gain_relative"] == 0.0
+    # Before the first window all methods are the same models on the same frames.
+    assert len({m["terminals"]["before"] for m in methods.values()}) == 1
+    assert methods["NestEvo"]["teacher"]["after"] is not None
+    assert methods["A4"]["teacher"]["after"] is None

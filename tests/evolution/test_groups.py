@@ -1,0 +1,49 @@
+"""Groups: every terminal in exactly one, near ones together, the same every time."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.evolution.groups import GroupsConfig, named_groups, similar_groups
+
+POINT = st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
+
+
+@settings(deadline=None)  # the first example imports scikit-learn
+@given(
+    points=st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), POINT, min_size=1, max_size=8), data=st.data()
+)
+def test_every_terminal_is_in_exactly_one_group(points, data):
+    count = data.draw(st.integers(1, len(points)))
+    groups = similar_groups(points, count, standardise=False)
+    assert len(groups) == count
+    assert sorted(name for members in groups.values() for name in members) == sorted(points)
+    assert groups == similar_groups(points, count, standardise=False)
+
+
+def test_neighbours_are_grouped():
+    places = {"a": (0.0, 0.0), "b": (900.0, 10.0), "c": (10.0, 5.0), "d": (905.0, 0.0), "e": (5.0, 900.0)}
+    assert similar_groups(places, 3, standardise=False) == {
+        "group1": ("a", "c"), "group2": ("b", "d"), "group3": ("e",),
+    }  # fmt: skip
+
+
+def test_features_count_by_their_spread():
+    """A dimension in large units outweighs two others, unless each counts by its own spread."""
+    points = {"a": (0.0, 0.0, 0.0), "b": (900.0, 0.0, 0.0), "c": (0.0, 1.0, 1.0), "d": (900.0, 1.0, 1.0)}
+    assert similar_groups(points, 2, standardise=False) == {"group1": ("a", "c"), "group2": ("b", "d")}
+    assert similar_groups(points, 2, standardise=True) == {"group1": ("a", "b"), "group2": ("c", "d")}
+
+
+def test_names_make_groups_and_must_be_complete():
+    assert named_groups({"a": "north", "b": "south", "c": "north"}) == {"north": ("a", "c"), "south": ("b",)}
+    with pytest.raises(ConfigError, match=r"terminal 'b': .* needs a group for every terminal"):
+        named_groups({"a": "north", "b": None})
+
+
+def test_impossible_numbers_are_refused():
+    with pytest.raises(ConfigError, match="3 groups are wanted of 2 terminals"):
+        similar_groups({"a": (0.0,), "b": (1.0,)}, 3, standardise=False)
+    with pytest.raises(ConfigError, match="count >= 1"):
+        GroupsConfig(count=0)

@@ -1,0 +1,71 @@
+"""Earlier scenes: the zoo that brings a model back, the frames that are replayed, and what was forgotten."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.evolution.forgetting import backward_transfer, forgetting
+from nestevo_hw.evolution.replay import ReplayConfig, remembered
+from nestevo_hw.evolution.zoo import ZooConfig, choose_start
+from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.supervision import true_words
+
+TASK = Detection()
+PRESENT, EARLIER = pretrained_path("fasterrcnn-tiny-m3"), pretrained_path("fasterrcnn-tiny")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return SyntheticStream(name="a", place="village", seed=4).read(range(0, 480, 40))
+
+
+def test_an_earlier_model_comes_back_where_it_clearly_fits_better(frames):
+    words = true_words(frames, 3)
+    choice = choose_start(TASK, [PRESENT, EARLIER], frames.images, words, ZooConfig())
+    assert choice.index == 1
+    assert choice.scores[1] > choice.scores[0]
+    assert choose_start(TASK, [EARLIER, PRESENT], frames.images, words, ZooConfig()).index == 0
+    assert choose_start(TASK, [PRESENT, EARLIER], frames.images, words, ZooConfig(margin=0.9)).index == 0
+
+
+def test_a_scene_in_which_the_teacher_finds_nothing_brings_nothing_back(frames):
+    nothing = Annotation.of(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+    silent = [replace(w, annotation=nothing) for w in true_words(frames, 3)]
+    choice = choose_start(TASK, [PRESENT, EARLIER], frames.images, silent, ZooConfig())
+    assert choice.index == 0
+    assert all(math.isnan(score) for score in choice.scores)
+
+
+def test_replayed_frames_come_evenly_from_all_memories(frames):
+    words = true_words(frames, 3)
+    first, second = (frames.images[:8], words[:8]), (frames.images[8:], words[8:])
+    images, said = remembered([first, second], 5)
+    assert len(images) == len(said) == 5
+    rows = [next(i for i in range(12) if torch.equal(frames.images[i], image)) for image in images]
+    assert rows == [0, 2, 5, 8, 10]
+    assert [w is words[row] for w, row in zip(said, rows, strict=True)] == [True] * 5
+    assert remembered([first], 0) is None
+    assert remembered([], 5) is None
+    assert len(remembered([(frames.images[:2], words[:2])], 5)[0]) == 2
+
+
+def test_forgetting_by_hand():
+    learned, now = {0: 0.6, 1: 0.5}, {0: 0.4, 1: 0.55}
+    assert backward_transfer(learned, now) == pytest.approx((-0.2 + 0.05) / 2)
+    assert backward_transfer({}, now) is None
+    history = {0: {0: 0.6, 1: 0.7}, 1: {1: 0.5}}
+    assert forgetting(history, now) == pytest.approx(((0.7 - 0.4) + (0.5 - 0.55)) / 2)
+    assert forgetting({}, now) is None
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(ConfigError, match="zoo: need size >= 0"):
+        ZooConfig(size=-1)
+    with pytest.raises(ConfigError, match="replay: need frames >= 0"):
+        ReplayConfig(frames=-1)

@@ -1,0 +1,165 @@
+"""Words that views, detectors and neighbouring frames agree on."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nestevo_hw.errors import ConfigError
+from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
+from nestevo_hw.models.faster_rcnn import as_list
+from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.tasks.detection import predict
+from nestevo_hw.tasks.detection_teaching import supervise
+from nestevo_hw.tasks.labelling import (
+    RefinementConfig,
+    annotated,
+    described,
+    enlarged,
+    looks,
+    refined_words,
+    thresholds,
+)
+from nestevo_hw.tasks.supervision import LabelConfig
+
+LABELS = LabelConfig(accept=0.6, doubt=0.1, regions=20)
+ALONE = RefinementConfig(mirror=False, zoom=1.0, peers=False, tracks=0.0, adaptive=0.0)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return load_detector(resolve_checkpoint("fasterrcnn-tiny"))[0]
+
+
+@pytest.fixture(scope="module")
+def images():
+    return SyntheticStream(name="square", place="square", seed=1).read([0, 5, 10]).images
+
+
+def equal(one, other):
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a.annotation.boxes, b.annotation.boxes)
+        assert torch.equal(a.annotation.labels, b.annotation.labels)
+        assert torch.equal(a.annotation.ignore, b.annotation.ignore)
+        for name in ("regions", "logits", "deltas", "features"):
+            torch.testing.assert_close(getattr(a, name), getattr(b, name))
+
+
+def test_with_nothing_to_confirm_the_teacher_has_the_only_word(teacher, images):
+    equal(refined_words([teacher], images, LABELS, ALONE, spacing_s=0.5), supervise(teacher, images, LABELS))
+
+
+def test_a_peer_that_is_the_teacher_changes_no_score(teacher, images):
+    """The mean of twice the same is the same; only what one class detects twice is joined."""
+    how = replace(ALONE, peers=True, overlap=1.0, accept=0.6, doubt=0.25)
+    words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5)
+    found = predict(teacher, images)
+    for word, detections in zip(words, found, strict=True):
+        assert int((~word.annotation.ignore).sum()) == int((detections["scores"] >= 0.6).sum())
+        assert int(word.annotation.ignore.sum()) == int(
+            ((detections["scores"] >= 0.15) & (detections["scores"] < 0.6)).sum()
+        )
+
+
+def test_the_mirrored_view_of_mirrored_frames_is_the_plain_view(teacher, images):
+    how = replace(ALONE, mirror=True)
+    plain, mirrored = looks(teacher, images, how)
+    turned, back = looks(teacher, images.flip(-1), how)
+    for a, b in zip(plain, back, strict=True):
+        left = torch.stack([160 - a["boxes"][:, 2], 160 - a["boxes"][:, 0]], 1)
+        torch.testing.assert_close(b["boxes"][:, [0, 2]], left)
+    for a, b in zip(turned, mirrored, strict=True):
+        torch.testing.assert_close(a["scores"], b["scores"])
+
+
+def test_enlarging_is_undone(teacher, images):
+    model = copy.deepcopy(teacher)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with enlarged(model, images, 1.5):
+        batch, _ = model.transform(as_list(images), None)
+        assert batch.image_sizes[0] == (192, 240)
+        assert not all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert (model.transform.min_size, model.transform.max_size) == ((128,), 160)
+    assert not any(m.training for m in model.modules())
+    with pytest.raises(ZeroDivisionError), enlarged(model, images, 1.5):
+        _ = 1 / 0
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+
+
+def test_frames_far_apart_are_not_tracked(teacher, images):
+    still = images[:1].expand(3, -1, -1, -1)
+    how = replace(ALONE, tracks=0.5, tracks_within_s=1.0, accept=0.6)
+    equal(
+        refined_words([teacher], still, LABELS, how, spacing_s=2.0),
+        refined_words([teacher], still, LABELS, replace(how, tracks=0.0), spacing_s=2.0),
+    )
+    moving = torch.cat([still[:1], torch.zeros_like(still[:1]), still[:1]])
+    count = [
+        sum(len(w.features) for w in refined_words([teacher], moving, LABELS, how, spacing_s=s)) for s in (0.5, 2.0)
+    ]
+    assert count[0] < count[1], "what is gone in the next frame was not doubted"
+
+
+def test_objects_come_before_ignore_regions_with_a_feature_each(teacher, images):
+    how = RefinementConfig(tracks=0.0)
+    words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5)
+    assert any(len(w.features) for w in words)
+    assert any(w.annotation.ignore.any() for w in words)
+    for word in words:
+        ignore = word.annotation.ignore.int()
+        assert torch.equal(ignore, ignore.sort().values)
+        assert word.features.shape == (int((1 - ignore).sum()), 128)
+        assert len(word.regions) == len(word.logits) == len(word.deltas) <= LABELS.regions
+
+
+def test_features_are_those_of_the_box_in_its_frame(teacher, images):
+    boxes = torch.tensor([[10.0, 10.0, 50.0, 60.0], [70.0, 20.0, 90.0, 50.0]])
+    labels = Annotation(boxes=boxes, labels=torch.tensor([1, 2]), ignore=torch.tensor([False, True]))
+    words = described(teacher, images, [labels] * 3, 20, batch_size=2)
+    with torch.no_grad():
+        features = teacher.backbone(teacher.transform(as_list(images[2:]), None)[0].tensors)
+        pooled = teacher.roi_heads.box_roi_pool(features, [boxes[:1]], [(128, 160)])
+        expected = teacher.roi_heads.box_head(pooled)
+    torch.testing.assert_close(words[2].features, expected, atol=1e-5, rtol=1e-4)
+    assert [len(w.features) for w in words] == [1, 1, 1]
+
+
+def test_thresholds_include_their_value():
+    scores = torch.tensor([0.25, 0.5, 0.125, 0.9, 0.3])
+    found = {"boxes": torch.arange(20.0).view(5, 4), "labels": torch.tensor([1, 2, 3, 1, 2]), "scores": scores}
+    annotation = annotated(found, {1: 0.5, 2: 0.5, 3: 0.4}, 0.5)
+    assert annotation.labels.tolist() == [2, 1, 1, 2]
+    assert annotation.ignore.tolist() == [False, False, True, True]
+    torch.testing.assert_close(annotation.boxes, found["boxes"][[1, 3, 0, 4]])
+
+
+def test_a_faint_class_has_a_lower_threshold():
+    def frame(label, scores):
+        return {"boxes": torch.zeros(len(scores), 4), "labels": torch.full((len(scores),), label), "scores": scores}
+
+    strong, faint = torch.linspace(0.2, 1.0, 41), torch.linspace(0.2, 0.6, 41)
+    scene = [frame(1, strong), frame(2, faint), frame(3, torch.tensor([0.9])), frame(4, torch.full((9,), 0.15))]
+    found = thresholds(scene, RefinementConfig(adaptive=0.6, accept=0.45))
+    # Of 41 evenly spaced scores the 0.9 quantile is the 37th: 0.92 and 0.56. One detection does not tell; 0.2 is least.
+    assert found == pytest.approx({1: 0.6 * 0.92, 2: 0.6 * 0.56, 3: 0.45, 4: 0.2})
+    assert thresholds(scene, RefinementConfig(adaptive=0.0, accept=0.45)) == dict.fromkeys((1, 2, 3, 4), 0.45)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"accept": 1.1},
+        {"adaptive": -0.1},
+        {"doubt": 2.0},
+        {"zoom": 0.5},
+        {"overlap": 0.0},
+        {"tracks": 1.5},
+        {"tracks_within_s": -1.0},
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ConfigError, match="refinement"):
+        RefinementConfig(**wrong)
