@@ -19,6 +19,7 @@ from nestevo_hw.evolution.trigger import TriggerConfig
 from nestevo_hw.evolution.zoo import ZooConfig
 from nestevo_hw.method_names import Method
 from nestevo_hw.presets import preset_text
+from nestevo_hw.streams.compression import CompressionConfig
 from nestevo_hw.streams.sampling import SamplingConfig
 from nestevo_hw.tasks.adversarial import AdversarialConfig
 from nestevo_hw.tasks.labelling import RefinementConfig
@@ -250,6 +251,7 @@ class RunConfig:
     generator: GeneratorConfig = GeneratorConfig()
     mutual: MutualConfig = MutualConfig()
     distil: DistilConfig = DistilConfig()
+    compression: CompressionConfig = CompressionConfig()
     replay: ReplayConfig = ReplayConfig()
     zoo: ZooConfig = ZooConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
@@ -290,7 +292,8 @@ class RunConfig:
 _SECTIONS = (
     RunConfig, TerminalConfig, DriftStep, Outage, WindowConfig, TeacherConfig, RefreshConfig, ReferenceConfig,
     GroupsConfig, DriftConfig, LabelConfig, GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig,
-    RefinementConfig, SamplingConfig, TriggerConfig, ReplayConfig, ZooConfig, AdversarialConfig, ExecutionConfig,
+    CompressionConfig, RefinementConfig, SamplingConfig, TriggerConfig, ReplayConfig, ZooConfig, AdversarialConfig,
+    ExecutionConfig,
 )  # fmt: skip
 for _section in _SECTIONS:
     # Unknown keys are mistakes; pydantic reads this attribute when the adapter below is built.

@@ -20,10 +20,11 @@ from nestevo_hw.evolution.training import Draw, draws, optimise
 from nestevo_hw.models.checkpoint import load_detector, save_detector
 from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.augment import mirrored
-from nestevo_hw.streams.frame import Annotation, FrameBatch
+from nestevo_hw.streams.compression import FACTOR, poolable, pooled_images
+from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, reversal_strength
-from nestevo_hw.tasks.supervision import load_supervision
+from nestevo_hw.tasks.supervision import load_supervision, shrunk_words
 from nestevo_hw.tasks.task import Task, task_named
 
 FEATURES_PER_STEP = 32
@@ -52,12 +53,14 @@ def learn_mutually(
     own = load_frames(frames)
     annotations = [s.annotation for s in load_supervision(supervision)]
     random = torch_generator(config.seed, random_name)
-    next_batch = _batches(task, config.mutual, own, annotations, replay_part(load_frames(reference)), random, device)
+    pool, known = poolable(annotations, config.compression), replay_part(load_frames(reference))
+    next_batch = _batches(task, config.mutual, own, annotations, known, pool, random, device)
     extra = _generated_loss(task, config, generator, counts, len(mid_spec.classes), (local, mid), random)
 
     def step() -> Tensor:
-        images, labels = next_batch()
-        losses = task.mutual_losses(local, mid, images, labels, alpha=config.mutual.alpha, beta=config.mutual.beta)
+        images, labels, pooled = next_batch()
+        with task.smaller_input([local, mid], FACTOR if pooled else 1):
+            losses = task.mutual_losses(local, mid, images, labels, alpha=config.mutual.alpha, beta=config.mutual.beta)
         return losses[0] + losses[1] + extra()
 
     def noise() -> AbstractContextManager[None]:
@@ -68,7 +71,7 @@ def learn_mutually(
         loss = optimise([local, mid], config.mutual.plan, step, perturb=noise)
     save_detector(local, local_spec, terminal_out)
     save_detector(mid, mid_spec, intermediate_out)
-    return {"loss": loss, "steps": config.mutual.plan.steps}
+    return {"loss": loss, "steps": config.mutual.plan.steps, "pooled_share": sum(pool) / len(pool)}
 
 
 def _batches(
@@ -77,21 +80,26 @@ def _batches(
     own: FrameBatch,
     annotations: Sequence[Annotation],
     reference: FrameBatch,
+    pool: Sequence[bool],
     random: torch.Generator,
     device: torch.device,
-) -> Callable[[], tuple[list[Tensor], list[Annotation]]]:
+) -> Callable[[], tuple[list[Tensor], list[Annotation], bool]]:
     """Batches of a terminal's pseudo-labelled frames, with a few labelled in-domain ones."""
     plan = config.plan
     replayed = min(config.replay_frames, plan.batch_size - 1)
-    fresh = draws(own.images, replace(plan, batch_size=plan.batch_size - replayed), task.augmentation, random, device)
+    rest = replace(plan, batch_size=plan.batch_size - replayed)
+    fresh = draws(own.images, rest, task.augmentation, random, device, pool=pool)
     known = draws(reference.images, replace(plan, batch_size=max(1, replayed)), task.augmentation, random, device)
 
-    def following() -> tuple[list[Tensor], list[Annotation]]:
-        images, labels = labelled(next(fresh), annotations)
+    def following() -> tuple[list[Tensor], list[Annotation], bool]:
+        draw = next(fresh)
+        images, labels = labelled(draw, annotations)
         if replayed and reference.truth is not None:
             old_images, old_labels = labelled(next(known), reference.truth)
+            if draw.pooled:
+                old_images, old_labels = pooled_images(old_images), [shrunk(a, FACTOR) for a in old_labels]
             images, labels = images + old_images, labels + old_labels
-        return images, labels
+        return images, labels, draw.pooled
 
     return following
 
@@ -99,8 +107,8 @@ def _batches(
 def labelled(draw: Draw, annotations: Sequence[Annotation]) -> tuple[list[Tensor], list[Annotation]]:
     """Images of a draw with their annotations, mirrored where the image is."""
     width = draw.images[0].shape[-1]
-    pairs = zip(draw.rows, draw.flips, strict=True)
-    return draw.images, [mirrored(annotations[r], width) if flip else annotations[r] for r, flip in pairs]
+    shown = [shrunk(annotations[r], FACTOR) if draw.pooled else annotations[r] for r in draw.rows]
+    return draw.images, [mirrored(a, width) if flip else a for a, flip in zip(shown, draw.flips, strict=True)]
 
 
 def _generated_loss(
@@ -165,21 +173,24 @@ def distil_terminal(
     if old is not None:
         images, words = torch.cat([images, old[0]]), words + old[1]
     plan = replace(config.distil.plan, steps=steps)
-    batches = draws(images, plan, task.augmentation, torch_generator(config.seed, random_name), device)
+    pool = poolable([w.annotation for w in words], config.compression)
+    random = torch_generator(config.seed, random_name)
+    batches = draws(images, plan, task.augmentation, random, device, pool=pool)
 
     def step() -> Tensor:
         draw = next(batches)
-        width = images.shape[-1]
-        pairs = zip(draw.rows, draw.flips, strict=True)
-        chosen = [words[row].mirrored(width) if flip else words[row] for row, flip in pairs]
-        return task.distillation_loss(
-            student, draw.images, chosen, temperature=config.distil.temperature, soft_share=share
-        )
+        width = draw.images[0].shape[-1]
+        said = [shrunk_words(words[row], FACTOR) if draw.pooled else words[row] for row in draw.rows]
+        chosen = [w.mirrored(width) if flip else w for w, flip in zip(said, draw.flips, strict=True)]
+        with task.smaller_input([student], FACTOR if draw.pooled else 1):
+            return task.distillation_loss(
+                student, draw.images, chosen, temperature=config.distil.temperature, soft_share=share
+            )
 
     with seeded(config.seed, random_name):
         loss = optimise([student], plan, step)
     save_detector(student, spec, terminal_out)
-    return {"loss": loss, "steps": steps}
+    return {"loss": loss, "steps": steps, "pooled_share": sum(pool) / len(pool)}
 
 
 def adapt_terminal(

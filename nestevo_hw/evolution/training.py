@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.errors import ConfigError, TaskError
 from nestevo_hw.streams.augment import Augmentation, augment
+from nestevo_hw.streams.compression import pooled_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +48,35 @@ class Draw:
     """Which frames they are."""
     flips: tuple[bool, ...]
     """Which of them are mirrored."""
+    pooled: bool = False
+    """Whether they are at half their size."""
 
 
 def draws(
-    images: Tensor, plan: TrainingPlan, how: Augmentation, generator: torch.Generator, device: torch.device
+    images: Tensor,
+    plan: TrainingPlan,
+    how: Augmentation,
+    generator: torch.Generator,
+    device: torch.device,
+    *,
+    pool: Sequence[bool] = (),
 ) -> Iterator[Draw]:
-    """Endless batches over (N, 3, H, W) uint8 images: each pass sees every frame once, in a new order."""
-    order: list[int] = []
+    """Endless batches over (N, 3, H, W) uint8 images: each pass sees every frame once, in a new order.
+
+    Frames marked in `pool` come at half their size, in batches of their own.
+    """
+    waiting: dict[bool, list[int]] = {False: [], True: []}
+    marks = list(pool) or [False] * len(images)
     while True:
-        while len(order) < plan.batch_size:
-            order += torch.randperm(len(images), generator=generator).tolist()
-        rows, order = tuple(order[: plan.batch_size]), order[plan.batch_size :]
+        while not (ready := [mark for mark, rows in waiting.items() if len(rows) >= plan.batch_size]):
+            for row in torch.randperm(len(images), generator=generator).tolist():
+                waiting[marks[row]].append(row)
+        mark = max(ready, key=lambda m: len(waiting[m]))
+        rows, waiting[mark] = tuple(waiting[mark][: plan.batch_size]), waiting[mark][plan.batch_size :]
         flips = tuple(bool(how.flip and torch.rand((), generator=generator) < 0.5) for _ in rows)
         floats = [images[row].to(device).float() / 255 for row in rows]
-        pairs = zip(floats, flips, strict=True)
-        yield Draw(images=[augment(f, how, generator, flip=m) for f, m in pairs], rows=rows, flips=flips)
+        drawn = [augment(f, how, generator, flip=m) for f, m in zip(floats, flips, strict=True)]
+        yield Draw(images=pooled_images(drawn) if mark else drawn, rows=rows, flips=flips, pooled=mark)
 
 
 def optimise(

@@ -35,6 +35,11 @@ class Annotation:
         return cls(boxes=boxes, labels=labels, ignore=torch.zeros(len(labels), dtype=torch.bool))
 
 
+def shrunk(annotation: Annotation, factor: float) -> Annotation:
+    """Annotation of a frame after it is made smaller by a factor."""
+    return replace(annotation, boxes=annotation.boxes / factor)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameBatch:
     """Consecutive or sampled frames of one stream."""

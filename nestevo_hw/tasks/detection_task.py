@@ -1,6 +1,7 @@
 """Object detection as a task of the evolution loop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -98,6 +99,20 @@ class Detection:
     def drifted_view(self, model: nn.Module, images: list[Tensor]) -> DomainView:
         """See `nestevo_hw.tasks.detection_adversarial.drifted_view`."""
         return drifted_view(_detector(model), images)
+
+    @contextmanager
+    def smaller_input(self, models: Sequence[nn.Module], factor: float) -> Iterator[None]:
+        """Torchvision's detectors would scale smaller frames up again, so their input size is lowered."""
+        transforms = [_detector(model).transform for model in models]
+        sizes = [(t.min_size, t.max_size) for t in transforms]
+        for transform, (least, most) in zip(transforms, sizes, strict=True):
+            transform.min_size = tuple(round(side / factor) for side in least)
+            transform.max_size = round(most / factor)
+        try:
+            yield
+        finally:
+            for transform, size in zip(transforms, sizes, strict=True):
+                transform.min_size, transform.max_size = size
 
     def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
         """See `nestevo_hw.tasks.detection.predict`."""

@@ -1,6 +1,6 @@
 """Words on frames that several views and several detectors of one scene agree on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,26 +20,17 @@ from nestevo_hw.tasks.metrics import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 from nestevo_hw.tasks.tracks import supported
 
-SUREST = 0.9
-"""Quantile of a class's scores that sets its threshold."""
-FAINTEST = 0.1
-"""Scores up to this one do not count for the quantile."""
-FEWEST = 6
-"""Classes with fewer detections take the threshold of all."""
-LOWEST_THRESHOLD = 0.2
-"""No class's own threshold falls below this one."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefinementConfig:
     """How detections are confirmed before they become pseudo-labels; each part can be left out."""
 
     mirror: bool = True
-    """Look at the mirrored frames, too."""
+    """Let the teacher look at the mirrored frames, too."""
     zoom: float = 1.5
-    """Look at frames enlarged by this factor, too; 1 leaves it out. Finds small objects."""
+    """Let the teacher look at frames enlarged by this factor, too; 1 leaves it out. Finds small objects."""
     peers: bool = True
-    """Let further detectors of the scene look, too, such as the terminal."""
+    """Let further detectors of the scene look at the plain frames, such as the terminal."""
     overlap: float = 0.55
     """IoU from which on detections of two views are one object."""
     tracks: float = 0.3
@@ -48,28 +39,21 @@ class RefinementConfig:
     """Seconds between two frames up to which objects are followed from one to the next."""
     accept: float = 0.4
     """Fused score from which on a detection is an object; `LabelConfig.accept` is for one detector's scores."""
-    adaptive: float = 0.6
-    """In place of `accept`: this share of the score that a class's surest tenth of detections in the scene reaches, so
-    that a class the drift makes fainter is not lost; 0 leaves it out."""
-    doubt: float = 0.5
-    """From this share of the class's threshold on a detection is neither object nor background."""
-
-    @property
-    def looks(self) -> float:
-        """Times that a model looks at each frame; an enlarged one counts by its area."""
-        return 1.0 + self.mirror + (self.zoom**2 if self.zoom > 1.0 else 0.0)
+    doubt: float = 0.2
+    """From here up to `accept` it is neither object nor background."""
 
     def __post_init__(self) -> None:
-        shares = {name: getattr(self, name) for name in ("accept", "adaptive", "doubt", "tracks")}
-        for name, share in shares.items():
-            if not 0.0 <= share <= 1.0:
-                raise ConfigError(f"need 0 <= refinement.{name} <= 1, got {share}")
+        if not 0.0 <= self.doubt <= self.accept <= 1.0:
+            raise ConfigError(f"need 0 <= refinement.doubt <= refinement.accept <= 1, got {self.doubt}, {self.accept}")
         if self.zoom < 1.0 or not 0.0 < self.overlap <= 1.0:
             raise ConfigError(
                 f"need refinement.zoom >= 1 and 0 < refinement.overlap <= 1, got {self.zoom} and {self.overlap}"
             )
-        if self.tracks_within_s < 0:
-            raise ConfigError(f"need refinement.tracks_within_s >= 0, got {self.tracks_within_s}")
+        if not 0.0 <= self.tracks <= 1.0 or self.tracks_within_s < 0:
+            raise ConfigError(
+                "need 0 <= refinement.tracks <= 1 and refinement.tracks_within_s >= 0, "
+                f"got {self.tracks} and {self.tracks_within_s}"
+            )
 
 
 def refined_words(
@@ -97,14 +81,16 @@ def refined_words(
     """
     teacher = models[0]
     follows = refinement.tracks > 0 and spacing_s <= refinement.tracks_within_s
-    views = [view for model in (models if refinement.peers else [teacher]) for view in looks(model, images, refinement)]
+    views = looks(teacher, images, refinement)
+    if refinement.peers:
+        # One vote each: a terminal that outvotes the teacher would be taught its own mistakes.
+        views += [predict(peer, images) for peer in models[1:]]
     if len(views) == 1 and not follows:
         return supervise(teacher, images, labels)
     found = [fused(frame, overlap=refinement.overlap) for frame in zip(*views, strict=True)]
     if follows:
         found = supported(found, share=refinement.tracks)
-    accept = thresholds(found, refinement)
-    annotations = [annotated(detections, accept, refinement.doubt) for detections in found]
+    annotations = [annotated(detections, refinement.accept, refinement.doubt) for detections in found]
     return described(teacher, images, annotations, labels.regions)
 
 
@@ -152,37 +138,16 @@ def enlarged(model: FasterRCNN, images: Tensor, factor: float, *, batch_size: in
             norm.load_state_dict(buffers, strict=False)
 
 
-def thresholds(detections: Sequence[Prediction], refinement: RefinementConfig) -> dict[int, float]:
-    """Score of each class from which on a detection is an object.
-
-    A class that drift makes fainter has lower scores throughout; one threshold for all would lose it.
-
-    Args:
-        detections: of each frame of a scene.
-        refinement: tells how.
-    """
-    labels = torch.cat([found["labels"] for found in detections])
-    scores = torch.cat([found["scores"] for found in detections])
-    accept: dict[int, float] = {}
-    for label in labels.unique().tolist():
-        own = scores[(labels == label) & (scores > FAINTEST)]
-        enough = refinement.adaptive > 0 and len(own) >= FEWEST
-        wanted = refinement.adaptive * float(own.quantile(SUREST)) if enough else refinement.accept
-        accept[label] = max(LOWEST_THRESHOLD, wanted) if enough else wanted
-    return accept
-
-
-def annotated(detections: Prediction, accept: Mapping[int, float], doubt: float) -> Annotation:
+def annotated(detections: Prediction, accept: float, doubt: float) -> Annotation:
     """Detections as pseudo-labels, objects before ignore regions.
 
     Args:
         detections: of one frame.
-        accept: score of each class from which on one is an object.
-        doubt: share of that score from which on one is an ignore region.
+        accept: score from which on one is an object.
+        doubt: score from which on one is an ignore region.
     """
-    needed = torch.tensor([accept[label] for label in detections["labels"].tolist()])
-    kept = detections["scores"] >= doubt * needed
-    ignore = (detections["scores"] < needed)[kept]
+    kept = detections["scores"] >= doubt
+    ignore = detections["scores"][kept] < accept
     order = torch.argsort(ignore.int(), stable=True)
     return Annotation(
         boxes=detections["boxes"][kept][order], labels=detections["labels"][kept][order], ignore=ignore[order]

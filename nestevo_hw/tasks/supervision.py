@@ -12,7 +12,7 @@ from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.files import replacing
 from nestevo_hw.models.checkpoint import read_tensors
 from nestevo_hw.streams.augment import mirrored, mirrored_boxes
-from nestevo_hw.streams.frame import Annotation, FrameBatch
+from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,11 @@ class Supervision:
             regions=mirrored_boxes(self.regions, width),
             deltas=deltas.flatten(1),
         )
+
+
+def shrunk_words(words: Supervision, factor: float) -> Supervision:
+    """The same word on the frame made smaller by a factor."""
+    return replace(words, annotation=shrunk(words.annotation, factor), regions=words.regions / factor)
 
 
 def described_objects(words: Sequence[Supervision]) -> tuple[Tensor, Tensor]:

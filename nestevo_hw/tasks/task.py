@@ -1,6 +1,7 @@
 """What the evolution loop asks of a task: to label, to learn, to score. The loop never asks which task it has."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -113,6 +114,10 @@ class Task(Protocol):
 
     def drifted_view(self, model: nn.Module, images: list[Tensor]) -> DomainView:
         """What domain classifiers see of unlabelled frames."""
+        ...
+
+    def smaller_input(self, models: Sequence[nn.Module], factor: float) -> AbstractContextManager[None]:
+        """Models take frames made smaller by a factor as they are, for the time of a block."""
         ...
 
     def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
