@@ -4,7 +4,7 @@ from importlib import resources
 
 from nestevo_hw.errors import ConfigError
 
-PRESETS = ("quick", "paper")
+PRESETS = ("quick", "digits", "paper")
 
 
 def preset_text(name: str) -> str:

@@ -15,7 +15,9 @@ from nestevo_hw.commands.options import machine_readable
 @click.option("--class-map", multiple=True, metavar="FROM=TO", help="Label file's class to model's class; repeatable.")
 @click.option("--until", type=click.IntRange(min=1), help="Use only the video's frames before this one.")
 @click.option("--long-side", type=click.IntRange(min=64), default=320, show_default=True, help="Of the video, pixels.")
-@click.option("--model", default="fasterrcnn-tiny", show_default=True, help="Architecture of the teacher.")
+@click.option("--task", type=click.Choice(["detection", "classification"]), default="detection", show_default=True,
+              help="Of the embedded streams: street scenes, or handwritten digits.")  # fmt: skip
+@click.option("--model", help="Architecture of the teacher.  [default: fasterrcnn-tiny, or digits-cnn]")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of the teacher.  [default: 3600]")
 @click.option("--terminal-steps", type=click.IntRange(min=1), help="Steps of each terminal.  [default: 600]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of frames, weights and training.")
@@ -30,7 +32,8 @@ def pretrain(
     class_map: tuple[str, ...],
     until: int | None,
     long_side: int,
-    model: str,
+    task: str,
+    model: str | None,
     steps: int | None,
     terminal_steps: int | None,
     seed: int,
@@ -45,6 +48,7 @@ def pretrain(
     \b
     Examples:
       nestevo-hw pretrain --out checkpoints
+      nestevo-hw pretrain --out checkpoints --task classification --steps 1500
       nestevo-hw pretrain --out checkpoints --video clip.mp4 --labels clip.json --until 400 --class-map person=person
     """
     from dataclasses import replace
@@ -53,9 +57,12 @@ def pretrain(
     from nestevo_hw.errors import ConfigError
     from nestevo_hw.evolution import pretrain as room
     from nestevo_hw.evolution.training import training_device
-    from nestevo_hw.models.checkpoint import DetectorSpec
+    from nestevo_hw.models.checkpoint import ModelSpec
 
-    plan = room.PretrainConfig(seed=seed)
+    if video is not None and task != "detection":
+        raise ConfigError("--video is for detection; image classification learns from the embedded digits")
+    name, size = ("fasterrcnn-tiny", (128, 160)) if task == "detection" else ("digits-cnn", (32, 32))
+    plan = room.PretrainConfig(seed=seed, task=task)
     plan = replace(
         plan,
         teacher=replace(plan.teacher, steps=steps or plan.teacher.steps),
@@ -64,15 +71,15 @@ def pretrain(
     classes: tuple[str, ...]
     with progress_bar(5, "frames") as advance:
         if video is None:
-            training, held_out, classes = *room.embedded_frames(plan, (128, 160)), room.EMBEDDED_CLASSES
+            training, held_out, classes = room.embedded_frames(plan, size)
         elif labels is None:
             raise ConfigError("--video needs --labels: pre-training is supervised")
         else:
             mapping = dict(_pair(text) for text in class_map)
             training, held_out, classes = room.video_frames(video, labels, mapping, long_side=long_side, until=until)
         height, width = training.images.shape[2:]
-        spec = DetectorSpec(
-            architecture=model, classes=classes, min_size=min(height, width), max_size=max(height, width)
+        spec = ModelSpec(
+            architecture=model or name, classes=classes, min_size=min(height, width), max_size=max(height, width)
         )
         advance("training the teacher")
         scores = room.pretrain(
@@ -80,8 +87,9 @@ def pretrain(
             device=training_device(device).type, workers=workers, on_task=lambda task: advance(f"{task.name} done"),
         )  # fmt: skip
     if not as_json:
-        for name, score in scores.items():
-            click.echo(f"{out / name}.safetensors  mAP@0.50 {score['map50']:.3f} on held-out frames")
+        for written, score in scores.items():
+            metric, value = next(iter(score.items()))
+            click.echo(f"{out / written}.safetensors  {metric} {value:.3f} on held-out frames")
     return {"out": str(out), "seed": seed, "frames": len(training), "scores": scores}
 
 

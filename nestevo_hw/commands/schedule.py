@@ -10,83 +10,146 @@ from nestevo_hw.commands.options import machine_readable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Table
+
     from nestevo_hw.scheduler.comparison import PolicyFigures
+    from nestevo_hw.scheduler.machine import Machine
     from nestevo_hw.scheduler.simulator import Plan
 
-_BAR_COLUMNS = 40
+_BAR_COLUMNS = 32
+_POLICIES = ("knapsack", "random", "serial", "backfill", "lifecycle", "lookahead", "lookahead-gain")
+"""As `scheduler.policies.POLICIES`, which --help must not import: it would import numpy."""
 
 
 @click.command()
 @click.argument("tasks", type=click.Path(path_type=Path), metavar="TASKS.json")
-@click.option("--policy", type=click.Choice(["knapsack", "random", "serial"]), default="knapsack", show_default=True,
+@click.option("--policy", type=click.Choice(_POLICIES), default="lookahead", show_default=True,
               help="Whose plan to show; the figures are given for all.")  # fmt: skip
-@click.option("--memory-gb", default=4.0, show_default=True, help="That running tasks may use together, 1e9 bytes.")
-@click.option("--workers", default=4, show_default=True, help="Tasks that may run at the same time.")
-@click.option("--seed", default=0, show_default=True, help="Of the random policy.")
+@click.option("--memory-gb", type=float, multiple=True, default=(4.0,), show_default=True,
+              help="That running tasks may use together, 1e9 bytes; once for each GPU or machine.")  # fmt: skip
+@click.option("--workers", default=4, show_default=True, help="Tasks that may run at the same time on each of them.")
+@click.option("--duration-error", default=0.0, show_default=True,
+              help="Standard deviation of ln(true / predicted duration).")  # fmt: skip
+@click.option("--memory-error", default=0.0, show_default=True,
+              help="The same for memory; a task that reserved too little fails and runs again.")  # fmt: skip
+@click.option("--contention", default=0.0, show_default=True,
+              help="How much longer a task takes for each other one beside it: 0.1 is 10 %.")  # fmt: skip
+@click.option("--patience-s", default=1800.0, show_default=True,
+              help="Tasks that arrive this much later than another never overtake it.")  # fmt: skip
+@click.option("--window-s", type=float, help="Over which gains are averaged; by default twice the time of all tasks.")
+@click.option("--seed", default=0, show_default=True, help="Of the random policy and of the errors.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Write the plan as a picture.")
 @machine_readable
 def schedule(
-    tasks: Path, policy: str, memory_gb: float, workers: int, seed: int, plot: Path | None, as_json: bool
-) -> dict[str, Any]:
-    """Plan TASKS.json under each policy and compare mean waiting time, turnaround and makespan.
+    tasks: Path, policy: str, memory_gb: tuple[float, ...], workers: int, duration_error: float, memory_error: float,
+    contention: float, patience_s: float, window_s: float | None, seed: int, plot: Path | None, as_json: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Plan TASKS.json under each policy and compare waiting, turnaround, makespan and accuracy won.
 
-    All tasks arrive at once; times are modelled from the predicted durations. knapsack is the paper's Algorithm 3,
-    random its baseline B1 (mean over 100 draws), serial its baseline B2.
+    Times are modelled from the predicted durations. knapsack is the paper's Algorithm 3, random its baseline B1 (mean
+    over 100 draws), serial its baseline B2. backfill runs the shortest first around reservations, lifecycle packs by
+    accuracy per second, lookahead searches for the plan with the least mean waiting, lookahead-gain for the one that
+    wins the most accuracy. A task may also give "cores", "priority" (higher first), "expected_gain" (accuracy, 0 to 1)
+    and "arrives_s".
 
     \b
     Example:
       echo '[{"name": "campus",   "memory_gb": 1.5, "duration_s": 30},
-             {"name": "village",  "memory_gb": 3.0, "duration_s": 12, "cores": 1},
-             {"name": "downtown", "memory_gb": 0.9, "duration_s": 50}]' > tasks.json
+             {"name": "village",  "memory_gb": 3.0, "duration_s": 12, "arrives_s": 5},
+             {"name": "downtown", "memory_gb": 0.9, "duration_s": 50, "expected_gain": 0.1}]' > tasks.json
       nestevo-hw schedule tasks.json --memory-gb 4 --workers 2 --plot plan.png
+      nestevo-hw schedule tasks.json --memory-gb 80 --memory-gb 24 --duration-error 0.3
     """
     from dataclasses import asdict
 
     from nestevo_hw.scheduler.comparison import compare_policies
-    from nestevo_hw.scheduler.policies import Machine, policy_named
-    from nestevo_hw.scheduler.simulator import simulate
+    from nestevo_hw.scheduler.devices import Device
+    from nestevo_hw.scheduler.machine import Machine
+    from nestevo_hw.scheduler.policies import policy_named
+    from nestevo_hw.scheduler.simulator import Reality, simulate
     from nestevo_hw.scheduler.tasklist import read_tasks
 
-    listed, machine = read_tasks(tasks), Machine(memory_bytes=round(memory_gb * 1e9), cores=workers)
-    figures = compare_policies(listed, machine, seed=seed)
-    plan = simulate(listed, policy_named(policy, seed=seed), machine)
+    listed = read_tasks(tasks)
+    devices = tuple(
+        Device(memory_bytes=round(gb * 1e9), cores=workers, name=f"device {number} ({gb:g} GB)")
+        for number, gb in enumerate(memory_gb)
+    )
+    machine = Machine(devices=devices, patience_s=patience_s)
+    reality = Reality(duration_error=duration_error, memory_error=memory_error, contention=contention, seed=seed)
+    figures = compare_policies(listed, machine, seed=seed, reality=reality, window_s=window_s)
+    plan = simulate(listed, policy_named(policy, seed=seed), machine, reality)
     if plot is not None:
         from nestevo_hw.report.style import save_png
         from nestevo_hw.scheduler.plots import draw_plan
 
-        save_png(draw_plan(plan, f"{policy}, {workers} workers, {memory_gb:g} GB"), plot)
+        memory = " + ".join(f"{gb:g}" for gb in memory_gb)
+        save_png(draw_plan(plan, machine, f"{policy}, {memory} GB, {workers} workers each"), plot)
     if not as_json:
-        _show(figures, plan, policy, plot)
-    planned = [
-        {"name": p.task.name, "worker": p.worker, "started_s": p.started_s, "ended_s": p.ended_s} for p in plan.tasks
+        _show(figures, plan, machine, policy, plot)
+    return {"policies": [asdict(f) for f in figures], "policy": policy, "plan": _document(plan)}
+
+
+def _document(plan: "Plan") -> list[dict[str, Any]]:
+    return [
+        {
+            "name": p.task.name,
+            "device": p.device,
+            "worker": p.worker,
+            "arrives_s": p.task.arrives_s,
+            "started_s": p.started_s,
+            "ended_s": p.ended_s,
+            "wait_s": p.wait_s,
+            "attempts": p.attempts,
+        }
+        for p in plan.tasks
     ]
-    return {"policies": [asdict(f) for f in figures], "policy": policy, "plan": planned}
 
 
-def _show(figures: "Sequence[PolicyFigures]", plan: "Plan", policy: str, plot: Path | None) -> None:
-    from rich.box import SIMPLE_HEAD
+def _show(figures: "Sequence[PolicyFigures]", plan: "Plan", machine: "Machine", policy: str, plot: Path | None) -> None:
     from rich.console import Console
-    from rich.markup import escape
+
+    console = Console()
+    console.print(_comparison(figures, policy))
+    console.print(_chart(plan, machine, policy))
+    if plot is not None:
+        console.print(f"picture: {plot}", highlight=False)
+
+
+def _comparison(figures: "Sequence[PolicyFigures]", policy: str) -> "Table":
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(title="Policies (modelled, seconds)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("policy")
-    for heading in ("mean wait", "mean turnaround", "makespan"):
+    with_gain = figures[0].mean_gain is not None
+    for heading in ("mean wait", "longest", "turnaround", "makespan", *(["accuracy won"] if with_gain else [])):
         table.add_column(heading, justify="right")
     for f in figures:
-        values = (f"{v:.1f}" for v in (f.mean_wait_s, f.mean_turnaround_s, f.makespan_s))
-        table.add_row(f.name, *values, style="bold" if f.name == policy else None)
+        values = [f"{v:.1f}" for v in (f.mean_wait_s, f.longest_wait_s, f.mean_turnaround_s, f.makespan_s)]
+        gain = [] if f.mean_gain is None else [f"{f.mean_gain:.4f}"]
+        table.add_row(f.name, *values, *gain, style="bold" if f.name == policy else None)
+    return table
+
+
+def _chart(plan: "Plan", machine: "Machine", policy: str) -> "Table":
+    """A text Gantt chart: dots while a task waits, a line while it runs."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
     chart = Table(title=f"Plan of {policy}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    chart.add_column("task")
-    chart.add_column("GB", justify="right", no_wrap=True)
-    chart.add_column("slot", justify="right", no_wrap=True)
+    chart.add_column("task", no_wrap=True, max_width=24)
+    several = len(machine.devices) > 1
+    for heading in ("GB", *(["device"] if several else []), "slot", "wait"):
+        chart.add_column(heading, justify="right", no_wrap=True)
     chart.add_column(f"0 to {plan.makespan_s:.1f} s", no_wrap=True)
     for p in plan.tasks:
-        start, end = (round(t / plan.makespan_s * _BAR_COLUMNS) for t in (p.started_s, p.ended_s))
-        bar = " " * start + "━" * max(end - start, 1)
-        chart.add_row(escape(p.task.name), f"{p.task.memory_bytes / 1e9:.2f}", str(p.worker), bar)
-    console = Console()
-    console.print(table)
-    console.print(chart)
-    if plot is not None:
-        console.print(f"picture: {plot}", highlight=False)
+        arrival, start, end = (
+            round(t / plan.makespan_s * _BAR_COLUMNS) for t in (p.task.arrives_s, p.started_s, p.ended_s)
+        )
+        bar = " " * arrival + "·" * (start - arrival) + "━" * max(end - start, 1)
+        device = [str(p.device)] if several else []
+        slot = p.worker - sum(d.cores for d in machine.devices[: p.device])
+        gb = f"{p.task.memory_bytes / 1e9:.2f}"
+        chart.add_row(escape(p.task.name), gb, *device, str(slot), f"{p.wait_s:.1f}", bar)
+    return chart

@@ -8,7 +8,7 @@ import torch
 
 from nestevo_hw.config import RunConfig, TerminalConfig
 from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
+from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
 from nestevo_hw.seeding import derive_seed
 from nestevo_hw.streams.frame import FrameBatch, Stream
 from nestevo_hw.streams.storage import concatenate
@@ -49,7 +49,7 @@ def _open_video(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) 
         path=path,
         labels=labels,
         class_map=dict(terminal.class_map),
-        classes=load_detector(resolve_checkpoint(config.teacher.model))[1].classes,
+        classes=load_model(resolve_checkpoint(config.teacher.model))[1].classes,
         long_side=max(config.frame_size),
     )
     if not drifting:
@@ -185,7 +185,11 @@ def _embedded_reference(config: RunConfig) -> list[FrameBatch]:
     batches = []
     for place in plan.places:
         stream = task_named(config.task).embedded_stream(
-            name=place, place=place, seed=derive_seed(config.seed, "reference", place), size=config.frame_size
+            name=place,
+            place=place,
+            seed=derive_seed(config.seed, "reference", place),
+            size=config.frame_size,
+            role="reference",
         )
         for segment in range(plan.segments_per_place):
             first = segment * plan.frames_per_segment * REFERENCE_SPACING

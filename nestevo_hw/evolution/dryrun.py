@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nestevo_hw.config import RunConfig
-from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.profiler.dryrun import profile_step
 from nestevo_hw.seeding import seeded
 from nestevo_hw.streams.frame import Annotation
@@ -21,7 +21,7 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
         For each kind of task a `StepProfile` document.
     """
     task = task_named(config.task)
-    (local, _), (mid, _) = load_detector(terminal), load_detector(intermediate)
+    (local, _), (mid, _) = load_model(terminal), load_model(intermediate)
     local, mid = local.to(device), mid.to(device)
     random = torch.Generator().manual_seed(config.seed)
     height, width = config.frame_size

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nestevo_hw.config import RunConfig
 from nestevo_hw.evolution.teacher import DIGITAL, TeacherFiles, open_teacher
-from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.tasks.task import headline, task_named
 
@@ -60,7 +60,7 @@ def score_teacher(config: RunConfig, files: TeacherFiles, reference: FrameBatch)
     scene = _part(reference, list(range(0, len(reference), PARTS))).images if config.scene_norm else None
     task = task_named(config.task)
     found = task.predict(open_teacher(task, config.teacher, files, scene), held_out.images)
-    classes = len(load_detector(files.weights)[1].classes)
+    classes = len(load_model(files.weights)[1].classes)
     truth = held_out.truth or _twin_truth(config, files, scene, held_out)
     return headline(task.score(found, truth, classes))
 

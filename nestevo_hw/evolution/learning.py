@@ -17,7 +17,7 @@ from nestevo_hw.evolution.generator import label_distribution, load_generator
 from nestevo_hw.evolution.guard import replay_part
 from nestevo_hw.evolution.replay import remembered
 from nestevo_hw.evolution.training import Draw, draws, optimise
-from nestevo_hw.models.checkpoint import load_detector, save_detector
+from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.augment import mirrored
 from nestevo_hw.streams.compression import FACTOR, poolable, pooled_images
@@ -48,12 +48,12 @@ def learn_mutually(
 ) -> dict[str, Any]:
     """Train one pair and write both models; returns their mean late loss."""
     task = task_named(config.task)
-    (local, local_spec), (mid, mid_spec) = load_detector(terminal), load_detector(intermediate)
+    (local, local_spec), (mid, mid_spec) = load_model(terminal), load_model(intermediate)
     local, mid = local.to(device), mid.to(device)
     own = load_frames(frames)
     annotations = [s.annotation for s in load_supervision(supervision)]
     random = torch_generator(config.seed, random_name)
-    pool, known = poolable(annotations, config.compression), replay_part(load_frames(reference))
+    pool, known = _pool(config, annotations), replay_part(load_frames(reference))
     next_batch = _batches(task, config.mutual, own, annotations, known, pool, random, device)
     extra = _generated_loss(task, config, generator, counts, len(mid_spec.classes), (local, mid), random)
 
@@ -69,8 +69,8 @@ def learn_mutually(
 
     with seeded(config.seed, random_name):
         loss = optimise([local, mid], config.mutual.plan, step, perturb=noise)
-    save_detector(local, local_spec, terminal_out)
-    save_detector(mid, mid_spec, intermediate_out)
+    save_model(local, local_spec, terminal_out)
+    save_model(mid, mid_spec, intermediate_out)
     return {"loss": loss, "steps": config.mutual.plan.steps, "pooled_share": sum(pool) / len(pool)}
 
 
@@ -102,6 +102,13 @@ def _batches(
         return images, labels, draw.pooled
 
     return following
+
+
+def _pool(config: RunConfig, annotations: Sequence[Annotation]) -> list[bool]:
+    """Which frames are trained on at half their size."""
+    if not config.compresses:
+        return [False] * len(annotations)
+    return poolable(annotations, config.compression.small_px)
 
 
 def labelled(draw: Draw, annotations: Sequence[Annotation]) -> tuple[list[Tensor], list[Annotation]]:
@@ -165,7 +172,7 @@ def distil_terminal(
     """
     task = task_named(config.task)
     share = config.distil.soft_share if soft_share is None else soft_share
-    student, spec = load_detector(terminal)
+    student, spec = load_model(terminal)
     student = student.to(device)
     images, words = load_frames(frames).images, load_supervision(supervision)
     earlier = [(load_frames(own).images, load_supervision(said)) for own, said in memories if config.replay.frames]
@@ -173,7 +180,7 @@ def distil_terminal(
     if old is not None:
         images, words = torch.cat([images, old[0]]), words + old[1]
     plan = replace(config.distil.plan, steps=steps)
-    pool = poolable([w.annotation for w in words], config.compression)
+    pool = _pool(config, [w.annotation for w in words])
     random = torch_generator(config.seed, random_name)
     batches = draws(images, plan, task.augmentation, random, device, pool=pool)
 
@@ -189,7 +196,7 @@ def distil_terminal(
 
     with seeded(config.seed, random_name):
         loss = optimise([student], plan, step)
-    save_detector(student, spec, terminal_out)
+    save_model(student, spec, terminal_out)
     return {"loss": loss, "steps": steps, "pooled_share": sum(pool) / len(pool)}
 
 
@@ -213,7 +220,7 @@ def adapt_terminal(
         InputError: the in-domain frames have no labels.
     """
     task = task_named(config.task)
-    model, spec = load_detector(terminal)
+    model, spec = load_model(terminal)
     model = model.to(device)
     own, known = load_frames(frames), replay_part(load_frames(reference))
     if known.truth is None:
@@ -236,5 +243,5 @@ def adapt_terminal(
 
         loss = optimise([model, classifiers], plan, step)
     task.re_estimate(model, own.images)
-    save_detector(model, spec, terminal_out)
+    save_model(model, spec, terminal_out)
     return {"loss": loss, "steps": steps}

@@ -5,7 +5,7 @@ from typing import Protocol
 from nestevo_hw.config import RunConfig
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.window import Window
-from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
+from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
 
 
 class Method(Protocol):
@@ -138,7 +138,7 @@ class NaiveAverage(_ServesAll):
     def check(self, config: RunConfig) -> None:
         """Refuse terminals of different structure, whose mean is undefined (paper Table 2)."""
         shapes = {
-            t.name: {n: p.shape for n, p in load_detector(resolve_checkpoint(t.model))[0].state_dict().items()}
+            t.name: {n: p.shape for n, p in load_model(resolve_checkpoint(t.model))[0].state_dict().items()}
             for t in config.terminals
         }
         first, *others = shapes

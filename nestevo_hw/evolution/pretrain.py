@@ -6,27 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torchvision.models.detection import FasterRCNN
+from torch import Tensor, nn
 
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
-from nestevo_hw.models.checkpoint import DetectorSpec, load_detector, save_detector
+from nestevo_hw.models.checkpoint import ModelSpec, load_model, save_model
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
 from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.policies import KnapsackPolicy
-from nestevo_hw.scheduler.task import Task
+from nestevo_hw.scheduler.task import Task as Job
 from nestevo_hw.seeding import derive_seed, seeded, torch_generator
-from nestevo_hw.streams.augment import MILD, Augmentation
+from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import concatenate, load_frames, save_frames
-from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.video import VideoStream
-from nestevo_hw.tasks.detection import detection_loss, predict
-from nestevo_hw.tasks.metrics import mean_average_precision
+from nestevo_hw.tasks.task import Task, task_named
 
-EMBEDDED_CLASSES = CLASSES
 PLACES = (
     "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",
 )  # fmt: skip
@@ -37,6 +33,7 @@ PLACES = (
 class PretrainConfig:
     """Data and length of the pre-training."""
 
+    task: str = "detection"
     seed: int = 0
     variants: int = 16
     """Sceneries of each place."""
@@ -46,7 +43,7 @@ class PretrainConfig:
 
 
 def pretrain(
-    spec: DetectorSpec,
+    spec: ModelSpec,
     training: FrameBatch,
     held_out: FrameBatch,
     out: Path,
@@ -54,7 +51,7 @@ def pretrain(
     *,
     device: str,
     workers: int,
-    on_task: Callable[[Task], None] = lambda _: None,
+    on_task: Callable[[Job], None] = lambda _: None,
 ) -> dict[str, dict[str, float]]:
     """Train a teacher and its three pruned terminals, and write their checkpoints.
 
@@ -69,7 +66,7 @@ def pretrain(
         on_task: called with each finished task.
 
     Returns:
-        mAP of each checkpoint on the held-out frames, by name and metric.
+        scores of each checkpoint on the held-out frames, by name and metric.
     """
     frames, test = out / "training-frames.safetensors", out / "held-out-frames.safetensors"
     save_frames(training, frames)
@@ -86,17 +83,17 @@ def pretrain(
     memory = 64 * 10**9
     with LocalExecutor(policy=KnapsackPolicy(), memory_bytes=memory, workers=workers) as run:
         for variants in (("",), tuple(PRUNING_RATIOS)):
-            tasks = [_task(spec, variant, common, out) for variant in variants]
-            for name, result in run.run(tasks, on_result=lambda task, _: on_task(task)).items():
+            jobs = [_job(spec, variant, common, out) for variant in variants]
+            for name, result in run.run(jobs, on_result=lambda job, _: on_task(job)).items():
                 scores[name] = result.value
     for file in (frames, test):
         file.unlink()
     return scores
 
 
-def _task(spec: DetectorSpec, variant: str, common: Mapping[str, object], out: Path) -> Task:
+def _job(spec: ModelSpec, variant: str, common: Mapping[str, object], out: Path) -> Job:
     name = terminal_name(spec.architecture, variant) if variant else spec.architecture
-    return Task(
+    return Job(
         name=name,
         function=f"{__name__}:{'train_terminal' if variant else 'train_teacher'}",
         payload={**common, "variant": variant, "out": str(out / f"{name}.safetensors")},
@@ -107,7 +104,7 @@ def _task(spec: DetectorSpec, variant: str, common: Mapping[str, object], out: P
 
 def train_teacher(payload: dict[str, Any]) -> dict[str, float]:
     """Task: `pretrain_teacher` with paths and settings from a payload."""
-    spec = DetectorSpec(**{**payload["spec"], "classes": tuple(payload["spec"]["classes"])})
+    spec = ModelSpec(**{**payload["spec"], "classes": tuple(payload["spec"]["classes"])})
     return pretrain_teacher(
         spec, Path(payload["training"]), Path(payload["held_out"]), Path(payload["out"]), _settings(payload),
         device=torch.device(payload["device"]),
@@ -128,19 +125,18 @@ def _settings(payload: Mapping[str, Any]) -> PretrainConfig:
     return PretrainConfig(**fields, teacher=teacher, terminal=terminal)
 
 
-def embedded_frames(config: PretrainConfig, size: tuple[int, int]) -> tuple[FrameBatch, FrameBatch]:
-    """Day frames of the embedded streams: to train on, and of unseen sceneries to score on."""
-    training, held_out = [], []
+def embedded_frames(config: PretrainConfig, size: tuple[int, int]) -> tuple[FrameBatch, FrameBatch, tuple[str, ...]]:
+    """Day frames of the embedded streams: to train on, and unseen ones to score on; and the classes."""
+    task, training, held_out = task_named(config.task), [], []
     for place in PLACES:
         for variant in range(config.variants):
             seed = derive_seed(config.seed, "pretrain", place, variant)
-            stream = SyntheticStream(name=place, place=place, seed=seed, size=size)
+            stream = task.embedded_stream(name=place, place=place, seed=seed, size=size, role="training")
             training.append(stream.read([k * 67 for k in range(config.frames_per_scene)]))
         seed = derive_seed(config.seed, "held out", place)
-        held_out.append(
-            SyntheticStream(name=place, place=place, seed=seed, size=size).read([k * 61 for k in range(20)])
-        )
-    return concatenate(training), concatenate(held_out)
+        unseen = task.embedded_stream(name=place, place=place, seed=seed, size=size)
+        held_out.append(unseen.read([k * 61 for k in range(20)]))
+    return concatenate(training), concatenate(held_out), stream.classes
 
 
 def video_frames(
@@ -168,7 +164,8 @@ def terminal_name(architecture: str, variant: str) -> str:
 
 
 def train_supervised(
-    model: FasterRCNN,
+    task: Task,
+    model: nn.Module,
     frames: FrameBatch,
     plan: TrainingPlan,
     how: Augmentation,
@@ -178,10 +175,11 @@ def train_supervised(
     device: torch.device,
     on_step: Callable[[int], None] | None = None,
 ) -> float:
-    """Train a detector on labelled frames, in place.
+    """Train a model on labelled frames, in place.
 
     Args:
-        model: detector.
+        task: of the model.
+        model: in any mode.
         frames: with truth.
         plan: length and step size.
         how: augmentation.
@@ -202,7 +200,7 @@ def train_supervised(
     batches = draws(frames.images, plan, how, torch_generator(seed, name), device)
 
     def step() -> Tensor:
-        return detection_loss(model, *labelled(next(batches), truth))
+        return task.supervised_loss(model, *labelled(next(batches), truth))
 
     model.to(device)
     with seeded(seed, name):
@@ -210,7 +208,7 @@ def train_supervised(
 
 
 def pretrain_teacher(
-    spec: DetectorSpec,
+    spec: ModelSpec,
     training: Path,
     held_out: Path,
     out: Path,
@@ -222,17 +220,18 @@ def pretrain_teacher(
     """Train a teacher from scratch on stored frames and write it.
 
     Returns:
-        mAP of the written checkpoint on the held-out frames, by metric name.
+        scores of the written checkpoint on the held-out frames, by metric name.
     """
     with seeded(config.seed, "initialise"):
         model = spec.build()
+    task = task_named(config.task)
     train_supervised(
-        model, load_frames(training), config.teacher, MILD, seed=config.seed, name="teacher", device=device,
-        on_step=on_step,
+        task, model, load_frames(training), config.teacher, task.augmentation, seed=config.seed, name="teacher",
+        device=device, on_step=on_step,
     )  # fmt: skip
     notes = {"seed": str(config.seed), "steps": str(config.teacher.steps)}
-    save_detector(model.cpu(), spec, out, notes=notes, half=True)
-    return score_checkpoint(out, held_out)
+    save_model(model.cpu(), spec, out, notes=notes, half=True)
+    return score_checkpoint(task, out, held_out)
 
 
 def pretrain_terminal(
@@ -253,26 +252,26 @@ def pretrain_terminal(
     """
     if variant not in PRUNING_RATIOS:
         raise ConfigError(f"unknown terminal variant {variant!r}; choose from {', '.join(PRUNING_RATIOS)}")
-    model, spec = load_detector(teacher)
+    model, spec = load_model(teacher)
     prune(model, PRUNING_RATIOS[variant])
+    task = task_named(config.task)
     train_supervised(
-        model, load_frames(training), config.terminal, Augmentation(), seed=config.seed, name=variant,
-        device=device, on_step=on_step,
+        task, model, load_frames(training), config.terminal, Augmentation(flip=task.augmentation.flip),
+        seed=config.seed, name=variant, device=device, on_step=on_step,
     )  # fmt: skip
     notes = {
         "seed": str(config.seed),
         "steps": str(config.terminal.steps),
         "pruning": str(PRUNING_RATIOS[variant]),
     }
-    save_detector(model.cpu(), spec, out, notes=notes, half=True)
-    return score_checkpoint(out, held_out)
+    save_model(model.cpu(), spec, out, notes=notes, half=True)
+    return score_checkpoint(task, out, held_out)
 
 
-def score_checkpoint(path: Path, frames: Path) -> dict[str, float]:
-    """MAP of a stored detector on stored labelled frames."""
-    model, spec = load_detector(path)
+def score_checkpoint(task: Task, path: Path, frames: Path) -> dict[str, float]:
+    """Scores of a stored model on stored labelled frames, the headline first."""
+    model, spec = load_model(path)
     batch = load_frames(frames)
     if batch.truth is None:
         raise InputError(f"{frames} has no labels to score against")
-    score = mean_average_precision(predict(model, batch.images), batch.truth, len(spec.classes))
-    return {"map50": score.map50, "map75": score.map75, "map": score.map}
+    return task.score(task.predict(model, batch.images), batch.truth, len(spec.classes))

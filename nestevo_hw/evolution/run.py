@@ -67,7 +67,7 @@ def evolve(
             journal.event("groups", by=config.groups.by, groups={name: list(own) for name, own in groups.items()})
         server = Server(config, layout, journal, dispatch, costs, groups)
         EvolutionLoop(server, METHODS[config.method]).run()
-    document |= {"classes": server.classes, "metric": task_named(config.task).metric}
+    document |= {"classes": server.classes}
     write_json(layout.run_json, document)
     summary = summarise(read_run(run_dir)) | {"method": config.method, "seed": config.seed}
     summary["wall_s"] = time.monotonic() - started
@@ -105,6 +105,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[
             "device": config.execution.device,
         },
         "classes": [],
+        "metric": task_named(config.task).metric,
         "summary": None,
     }
     write_json(layout.run_json, document)

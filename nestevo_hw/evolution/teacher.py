@@ -15,7 +15,7 @@ from nestevo_hw.crossbar.programming_cost import programming_cost
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.workload import count_workload
 from nestevo_hw.evolution.refresh import Programming
-from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.seeding import seeded
 from nestevo_hw.tasks.task import Task
 
@@ -57,7 +57,7 @@ def program_teacher(
     """
     if config.device == DIGITAL:
         return {}
-    model, _ = load_detector(files.weights)
+    model, _ = load_model(files.weights)
     teacher = AnalogTeacher(model, device=config.device, tile=config.tile, seed=seed, backend=config.backend)
     with seeded(seed, "calibrate"):
         teacher.calibrate([task.inputs(chunk) for chunk in reference[:32].split(8)])
@@ -120,7 +120,7 @@ def open_teacher(task: Task, config: TeacherConfig, files: TeacherFiles, scene: 
         scene: (N, 3, H, W) uint8 frames whose BatchNorm statistics replace the stored ones, or None. BatchNorm is
             digital, so this costs no programming; it also takes up what drift does to a layer's mean and scale.
     """
-    model: nn.Module = load_detector(files.weights)[0]
+    model: nn.Module = load_model(files.weights)[0]
     if config.device != DIGITAL:
         teacher = AnalogTeacher.load(files.crossbar, model)
         teacher.age(files.age_s)

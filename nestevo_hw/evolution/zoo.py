@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from nestevo_hw.errors import ConfigError
-from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import Task, headline
 
@@ -56,7 +56,7 @@ def choose_start(
     labels = [w.annotation for w in words[::every]]
     scores = []
     for path in candidates:
-        model, spec = load_detector(path)
+        model, spec = load_model(path)
         scores.append(headline(task.score(task.predict(model, images[::every]), labels, len(spec.classes))))
     best = max(range(len(scores)), key=lambda i: scores[i])
     return Choice(index=best if scores[best] > scores[0] + config.margin else 0, scores=tuple(scores))

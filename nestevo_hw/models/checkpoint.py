@@ -1,7 +1,7 @@
-"""Detectors in and out of safetensors files, pruned ones included."""
+"""Detectors and classifiers in and out of safetensors files, pruned ones included."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,31 +14,36 @@ from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.files import replacing
+from nestevo_hw.models.classifier import small_classifier
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
 
-BUILDERS = {
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "fasterrcnn-tiny": fasterrcnn_tiny,
     "fasterrcnn-resnet50-fpn": resnet50_fpn,
     "fasterrcnn-mobilenet-v3": mobilenet_v3,
+    "digits-cnn": small_classifier,
 }
-PRETRAINED = ("fasterrcnn-tiny", "fasterrcnn-tiny-m1", "fasterrcnn-tiny-m2", "fasterrcnn-tiny-m3")
+_FAMILIES = ("fasterrcnn-tiny", "digits-cnn")
+PRETRAINED = tuple(family + variant for family in _FAMILIES for variant in ("", "-m1", "-m2", "-m3"))
+FORMATS = ("nestevo-hw-model", "nestevo-hw-detector")
+"""Of the files this module reads; it writes the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DetectorSpec:
-    """What is needed to build a detector before its weights are loaded."""
+class ModelSpec:
+    """What is needed to build a model before its weights are loaded."""
 
     architecture: str
     """A name of `BUILDERS`."""
     classes: tuple[str, ...]
-    """Object classes without background; label k is classes[k - 1]."""
+    """Classes without background; label k is classes[k - 1]."""
     min_size: int
     """Shorter side of the network's input, pixels."""
     max_size: int
     """Longer side of the network's input, pixels."""
 
-    def build(self) -> FasterRCNN:
-        """A detector of this architecture with fresh weights.
+    def build(self) -> nn.Module:
+        """A model of this architecture with fresh weights.
 
         Raises:
             ConfigError: the architecture is unknown.
@@ -49,9 +54,9 @@ class DetectorSpec:
         return builder(len(self.classes) + 1, min_size=self.min_size, max_size=self.max_size)
 
 
-def save_detector(
+def save_model(
     model: nn.Module,
-    spec: DetectorSpec,
+    spec: ModelSpec,
     path: Path,
     *,
     notes: Mapping[str, str] | None = None,
@@ -60,7 +65,7 @@ def save_detector(
     """Write weights and spec to one safetensors file.
 
     Args:
-        model: a detector built from `spec`, possibly pruned.
+        model: built from `spec`, possibly pruned.
         spec: written into the header.
         path: file to write, whole or not at all.
         notes: further header entries, such as the seed of the training.
@@ -70,24 +75,36 @@ def save_detector(
         name: tensor.half() if half and tensor.is_floating_point() and "running_" not in name else tensor
         for name, tensor in model.state_dict().items()
     }
-    header = {"format": "nestevo-hw-detector", "spec": json.dumps(asdict(spec)), **(notes or {})}
+    header = {"format": FORMATS[0], "spec": json.dumps(asdict(spec)), **(notes or {})}
     with replacing(path) as temporary:
         save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, temporary, header)
 
 
-def load_detector(path: Path) -> tuple[FasterRCNN, DetectorSpec]:
-    """Read a detector written by `save_detector`; pruned layers get the shapes found in the file.
+def load_detector(path: Path) -> tuple[FasterRCNN, ModelSpec]:
+    """Read a detector, as `load_model` does.
+
+    Raises:
+        InputError: as there, or the file holds another kind of model.
+    """
+    model, spec = load_model(path)
+    if not isinstance(model, FasterRCNN):
+        raise InputError(f"{path} holds a {spec.architecture}, not a detector; name a Faster R-CNN checkpoint")
+    return model, spec
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
+    """Read a model written by `save_model`; pruned layers get the shapes found in the file.
 
     Raises:
         InputError: the file is missing, corrupt, of another program, or holds NaN.
     """
     header, state = read_tensors(path)
-    if header.get("format") != "nestevo-hw-detector":
+    if header.get("format") not in FORMATS:
         raise InputError(
-            f"{path} is a safetensors file but not a nestevo-hw detector; make one with `nestevo-hw pretrain`"
+            f"{path} is a safetensors file but not a nestevo-hw model; make one with `nestevo-hw pretrain`"
         )
     fields = json.loads(header["spec"])
-    spec = DetectorSpec(**{**fields, "classes": tuple(fields["classes"])})
+    spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
     model = spec.build()
     load_weights(model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path))
     return model.eval(), spec

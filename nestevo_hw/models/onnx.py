@@ -3,6 +3,7 @@
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -88,21 +89,30 @@ def unmatched(expected: dict[str, Tensor], got: dict[str, Tensor], *, min_score:
     return int((~same.any(1)).sum())
 
 
+def open_session(path: Path) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
+    """A session of ONNX Runtime on the CPU with one thread.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"no ONNX file {path}; export the terminal first")
+    # Otherwise the import starts a telemetry thread and opens a database in the user's cache (1.31).
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 class OnnxDetector:
     """A detector run by ONNX Runtime on the CPU, one frame at a time and one thread."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise InputError(f"no ONNX file {path}; export the terminal first")
-        # Otherwise the import starts a telemetry thread and opens a database in the user's cache (1.31).
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = open_session(path)
 
     def predict(self, images: Tensor) -> list[dict[str, Tensor]]:
         """Detections of each frame of (N, 3, H, W) uint8, shaped like `tasks.detection.predict`."""

@@ -8,6 +8,7 @@ from typing import Protocol
 from nestevo_hw.profiler.features import StepProfile, TaskFeatures
 from nestevo_hw.profiler.memory import resident_memory, training_memory
 from nestevo_hw.profiler.time import training_seconds
+from nestevo_hw.profiler.vector import StepTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +42,19 @@ class CostModel(Protocol):
 
 
 def task_features(
-    profile: StepProfile, *, kind: str, frames: int, batch_size: int, steps: int, on_gpu: bool = False
+    profile: StepProfile,
+    *,
+    kind: str,
+    frames: int,
+    batch_size: int,
+    steps: int,
+    on_gpu: bool = False,
+    task: StepTask | None = None,
 ) -> TaskFeatures:
-    """Features of a training task from the dry run of one of its steps, where the task will run."""
+    """Features of a training task from the dry run of one of its steps, where the task will run.
+
+    `task` is the same step by a fake run at the batch size, for a stored profile to predict from.
+    """
     memory = training_memory(profile, batch_size).total if on_gpu else resident_memory(profile, batch_size)
     return TaskFeatures(
         kind=kind,
@@ -55,6 +66,7 @@ def task_features(
         steps=steps,
         dry_memory_bytes=memory,
         dry_duration_s=training_seconds(profile, batch_size=batch_size, steps=steps),
+        task=task,
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nestevo_hw.profiler.features import LARGE, SMALL, PerBatch, StepProfile
-from nestevo_hw.profiler.memory import AllocationMeter
+from nestevo_hw.profiler.memory import AllocationMeter, leaf_outputs
 
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 TIMED_STEPS = 2
@@ -107,7 +107,7 @@ def _count(
 ) -> _Counts:
     optimiser.zero_grad(set_to_none=True)
     flops = FlopCounterMode(display=False)
-    with _saved_for_backward(parameters) as saved, _leaf_outputs(models) as outputs, flops:
+    with _saved_for_backward(parameters) as saved, leaf_outputs(models) as outputs, flops:
         transient = _peak_of(lambda: _step(optimiser, loss, batch_size), device)
     return _Counts(
         saved_bytes=sum(saved.values()),
@@ -149,21 +149,3 @@ def _saved_for_backward(parameters: Sequence[Tensor]) -> Iterator[dict[int, int]
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield saved
-
-
-@contextmanager
-def _leaf_outputs(models: Sequence[nn.Module]) -> Iterator[list[int]]:
-    """Bytes of each tensor that a module without children returns."""
-    sizes: list[int] = []
-
-    def note(_module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            sizes.append(output.nbytes)
-
-    leaves = [module for model in models for module in model.modules() if not list(module.children())]
-    handles = [module.register_forward_hook(note) for module in leaves]
-    try:
-        yield sizes
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from nestevo_hw.errors import InputError
+
+if TYPE_CHECKING:
+    from nestevo_hw.profiler.vector import StepTask
 
 SMALL, LARGE = 2, 4
 """Batch sizes of a dry run. At one frame the peak often falls elsewhere in the step than it does in a real batch."""
@@ -91,3 +94,5 @@ class TaskFeatures:
     """Peak memory by the dry run: resident on a CPU, allocated on a GPU."""
     dry_duration_s: float
     """Duration by the dry run."""
+    task: "StepTask | None" = None
+    """One step by a fake run, for models that have learned this machine; None where none was made."""

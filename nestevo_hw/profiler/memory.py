@@ -1,12 +1,13 @@
 """Memory of a training task by its parts: M = m_p + m_f + m_g + m_opt + m_ws (section 6.1 of the paper)."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -104,7 +105,7 @@ class AllocationMeter(TorchDispatchMode):
         """Run an operation, then count what it created."""
         del types
         known = {id(leaf.untyped_storage()) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
-        result = func(*args, **(kwargs or {}))
+        result = self._call(func, args, kwargs or {})
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
@@ -113,13 +114,43 @@ class AllocationMeter(TorchDispatchMode):
                     self._count(storage)
         return result
 
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Run the operation itself."""
+        return func(*args, **kwargs)
+
     def _count(self, storage: torch.UntypedStorage) -> None:
         key, size = id(storage), storage.nbytes()
 
         def gone(_: object) -> None:
             self.live_bytes -= size
             self._alive.pop(key, None)
+            self._died(key, size)
 
         self._alive[key] = weakref.ref(storage, gone)
         self.live_bytes += size
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        self._born(key, size)
+
+    def _born(self, key: int, size: int) -> None:
+        """Called with every new storage: a key that no other living one has, and its bytes."""
+
+    def _died(self, key: int, size: int) -> None:
+        """Called with every storage that is freed."""
+
+
+@contextmanager
+def leaf_outputs(models: Sequence[nn.Module]) -> Iterator[list[int]]:
+    """Bytes of each tensor that a module without children returns."""
+    sizes: list[int] = []
+
+    def note(_module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.nbytes)
+
+    leaves = [module for model in models for module in model.modules() if not list(module.children())]
+    handles = [module.register_forward_hook(note) for module in leaves]
+    try:
+        yield sizes
+    finally:
+        for handle in handles:
+            handle.remove()

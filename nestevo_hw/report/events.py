@@ -29,6 +29,8 @@ class Header:
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    metric: str = "mAP@0.50"
+    """Headline score of the run's task."""
     summary: dict[str, Any] | None = None
 
 

@@ -4,7 +4,6 @@ from matplotlib.figure import Figure, SubFigure
 
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import (
-    accuracy_limits,
     draw_accuracy_axis,
     draw_conditions,
     draw_evolutions,
@@ -52,7 +51,7 @@ def _draw_terminal(column: SubFigure, run: Run, name: str, pair: SamplePair | No
     windows = max(run.windows, 1)
     draw_conditions(chart, run, name, palette, windows)
     draw_evolutions(chart, evolutions(run, name, scene=name), palette, palette.after)
-    draw_accuracy_axis(chart, accuracy_limits(run))
+    draw_accuracy_axis(chart, run)
     dress(chart, palette)
     draw_window_axis(chart, windows)
     pruning = pruning_of(run, name)

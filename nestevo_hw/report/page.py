@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from nestevo_hw.files import write_text
-from nestevo_hw.report import sections, server_sections
+from nestevo_hw.report import sections, server_sections, terminal_sections
 from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
 from nestevo_hw.report.plots import teacher_panel, terminal_panel
@@ -46,6 +46,8 @@ def page_text(run: Run) -> str:
         server_sections.teacher(run),
         upkeep(run),
         server_sections.decisions(run),
+        terminal_sections.knowledge(run),
+        terminal_sections.troubles(run),
         server_sections.timing(run),
         sections.reproduce(run),
         sections.closing(),
@@ -63,6 +65,7 @@ def _save_plots(run: Run, folder: Path) -> None:
     figures |= {
         "teacher": teacher_panel(run, LIGHT),
         "upkeep": upkeep_panel(run, LIGHT),
+        "trigger": terminal_sections.trigger_panel(run, LIGHT),
         "tasks": gantt(run, LIGHT),
         "delay": delay_parts(run, LIGHT),
         "predicted-time": prediction_scatter(run, LIGHT, memory=False),

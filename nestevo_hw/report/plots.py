@@ -70,7 +70,7 @@ def terminal_panel(run: Run, terminal: str, palette: Palette) -> Figure:
     windows = max(run.windows, 1)
     draw_conditions(upper, run, terminal, palette, windows)
     draw_evolutions(upper, evolutions(run, terminal, scene=terminal), palette, palette.after)
-    draw_accuracy_axis(upper, accuracy_limits(run))
+    draw_accuracy_axis(upper, run)
     dress(upper, palette)
     _draw_drift(lower, [d for d in run.of(Drift) if d.terminal == terminal], palette)
     dress(lower, palette)
@@ -87,7 +87,7 @@ def teacher_panel(run: Run, palette: Palette) -> Figure:
             span = (e.window + BEFORE_X, e.window + AFTER_X)
             axes.plot(span, (e.before, e.after), color=palette.teacher, alpha=0.28, lw=1.0)
     draw_evolutions(axes, evolutions(run, TEACHER), palette, palette.teacher)
-    draw_accuracy_axis(axes, accuracy_limits(run))
+    draw_accuracy_axis(axes, run)
     dress(axes, palette)
     draw_window_axis(axes, max(run.windows, 1))
     return figure
@@ -116,11 +116,11 @@ def _draw_drift(axes: Axes, scores: Sequence[Drift], palette: Palette) -> None:
     axes.set_ylabel("drift")
 
 
-def draw_accuracy_axis(axes: Axes, limits: tuple[float, float]) -> None:
+def draw_accuracy_axis(axes: Axes, run: Run) -> None:
     """The accuracy axis, with the same limits in every panel."""
-    axes.set_ylim(*limits)
+    axes.set_ylim(*accuracy_limits(run))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
-    axes.set_ylabel("mAP@0.50")
+    axes.set_ylabel(run.header.metric)
 
 
 def draw_window_axis(axes: Axes, windows: int) -> None:

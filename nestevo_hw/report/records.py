@@ -186,6 +186,41 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sense:
+    """What a terminal made of its own accuracy before a window, without any label."""
+
+    window: Window
+    terminal: str
+    remains: Number
+    """Share of its accuracy that seems left since it was last known to do well, 0 to 1."""
+    asks: bool
+    """Whether that is little enough to ask for evolution."""
+    agreement: Number = math.nan
+    confidence: Number = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """Whether a terminal began from an earlier model of its own."""
+
+    window: Window
+    terminal: str
+    reused: bool
+    scores: tuple[Number, ...] = ()
+    """Agreement with the teacher's labels: of the present model, then of earlier ones, the oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """Accuracy of a new model on the test frames of earlier windows."""
+
+    window: Window
+    terminal: str
+    scores: dict[int, Number]
+    """By window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
     """A terminal whose camera sent nothing of use in a window; it keeps its model."""
 
@@ -206,5 +241,19 @@ class Failure:
 
 
 Event = (
-    Accuracy | Drift | Decision | Generator | Task | Program | Refresh | Deploy | Lifecycle | Groups | Absent | Failure
+    Accuracy
+    | Drift
+    | Decision
+    | Generator
+    | Task
+    | Program
+    | Refresh
+    | Deploy
+    | Lifecycle
+    | Groups
+    | Sense
+    | Reuse
+    | Recall
+    | Absent
+    | Failure
 )

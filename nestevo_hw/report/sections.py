@@ -67,18 +67,19 @@ def tiles(run: Run) -> str:
     delay = number(section(document, "delay_s").get("mean"))
     window = mean(e.window_s for e in run.of(Lifecycle))
     cores, device = run.header.machine.get("cores"), run.header.machine.get("device")
+    metric = run.header.metric
     terminals_gain, teacher_gain = gain.get("terminals_relative"), gain.get("teacher_relative")
     contents = (
-        tile("Terminals, mAP@0.50", MEASURED, _change(before, after),
+        tile(f"Terminals, {metric}", MEASURED, _change(before, after),
              f"{percent(terminals_gain)} relative, mean of {counted(len(rows), 'terminal')}"),
-        tile("Teacher, mAP@0.50", SIMULATED, _change(scores.get("before"), scores.get("after")),
+        tile(f"Teacher, {metric}", SIMULATED, _change(scores.get("before"), scores.get("after")),
              f"{percent(teacher_gain)} relative, mean over all scenes"),
         tile("As deployed (ONNX)", MEASURED, score(onnx),
-             f"mAP@0.50, {signed(onnx - after)} against PyTorch"),
+             f"{metric}, {signed(onnx - after)} against PyTorch"),
         tile("Evolution delay", MODELLED, duration(delay),
-             f"of a {duration(window)} window; links modelled, queue and training measured"),
+             f"of a {duration(window)} window; links and crossbar modelled, queue and training measured"),
         tile("Life-cycle accuracy", MODELLED, score(lcp),
-             "mAP@0.50 over a whole window, the old model's time included"),
+             f"{metric} over a whole window, the old model's time included"),
         tile("Wall time", MEASURED, duration(document.get("wall_s")),
              f"on {cores} cores, {device}" if cores and device else "of the whole run"),
     )  # fmt: skip

@@ -47,18 +47,20 @@ def teacher(run: Run) -> str:
 
 def decisions(run: Run) -> str:
     """What each window decided: who drifted, which evolution, whether the guard let the new teacher in."""
-    decided = {e.window: e for e in run.of(Decision)}
-    generated = {e.window: e for e in run.of(Generator)}
-    deployed = {e.window: e for e in run.of(Deploy)}
+    decided = {(e.window, e.group): e for e in run.of(Decision)}
+    generated = {(e.window, e.group): e for e in run.of(Generator)}
+    deployed = {(e.window, e.group): e for e in run.of(Deploy)}
     rows = []
-    for w in sorted({*decided, *generated, *deployed}):
-        decision, generator, deploy = decided.get(w), generated.get(w), deployed.get(w)
+    for w, group in sorted({*decided, *generated, *deployed}):
+        key = (w, group)
+        decision, generator, deploy = decided.get(key), generated.get(key), deployed.get(key)
         left_out = sorted({c for d in run.of(Drift) if d.window == w for c in d.left_out})
         rows.append((
-            str(w),
+            f"{w} {group}".strip(),
             _drifted(decision, len(run.terminals)) if decision else DASH,
             decision.mode if decision else DASH,
             change(generator.emd_before, generator.emd_after) if generator else DASH,
+            change(generator.feature_emd_before, generator.feature_emd_after) if generator else DASH,
             _guard(deploy) if deploy else DASH,
             ", ".join(left_out) or "none",
         ))  # fmt: skip
@@ -69,15 +71,16 @@ def decisions(run: Run) -> str:
         "drifted terminals",
         "evolution",
         "label distance",
+        "feature distance",
         "guard",
         "too rare to compare",
     )
     return (
         heading("What each window decided", MEASURED)
         + note(
-            "The teacher evolves only where enough terminals drifted. Label distance: earth mover's distance "
-            "between the terminals' labels, without and with generated samples; closer labels make a better "
-            "average. The guard keeps the old teacher if the new one is worse on held-out labelled frames. "
+            "The teacher evolves only where enough terminals drifted. Label and feature distance: earth mover's "
+            "distance between what the terminals train on, without and with generated features; nearer ones make a "
+            "better average. The guard keeps the old teacher if the new one is worse on held-out labelled frames. "
             "Too rare to compare: classes with too few objects to judge drift by."
         )
         + card(table(heads, rows))

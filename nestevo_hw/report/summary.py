@@ -67,6 +67,7 @@ def summarise(run: Run) -> dict[str, Any]:
             parts.setdefault(name, []).append(seconds)
     return {
         "run_dir": str(run.directory),
+        "metric": run.header.metric,
         "windows": run.windows,
         "terminals": terminals,
         "teacher": teacher,

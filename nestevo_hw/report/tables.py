@@ -17,8 +17,8 @@ def summary_table(document: Mapping[str, Any]) -> Table:
     """
     gain, delay = section(document, "gain"), section(document, "delay_s")
     table = Table(
-        title="mAP@0.50, mean over the windows in which a model evolved",
-        caption=f"mean evolution delay {duration(delay.get('mean'))} (links modelled), "
+        title=f"{document.get('metric', 'accuracy')}, mean over the windows in which a model evolved",
+        caption=f"mean evolution delay {duration(delay.get('mean'))} (links and crossbar modelled), "
         f"wall time {duration(document.get('wall_s'))}",
     )
     table.add_column("model")

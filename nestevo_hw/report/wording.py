@@ -26,14 +26,14 @@ def headline(run: Run) -> str:
 
 def lede(run: Run) -> str:
     """The outcome in one or two sentences with its figures."""
-    pairs = _evolved(run)
+    pairs, metric = _evolved(run), run.header.metric
     if not pairs:
         found = mean(b for b, _ in _scored(run))
-        return f"Mean accuracy of the original models on frames of their own scenes: mAP@0.50 {score(found)}."
+        return f"Mean accuracy of the original models on frames of their own scenes: {metric} {score(found)}."
     before, after = mean(b for b, _ in pairs), mean(a for _, a in pairs)
     text = (
         f"Mean accuracy of the terminals on unseen frames of their own scenes: "
-        f"mAP@0.50 {before:.3f} before evolving, {after:.3f} after ({percent(relative_gain(before, after))})."
+        f"{metric} {before:.3f} before evolving, {after:.3f} after ({percent(relative_gain(before, after))})."
     )
     return text if run.complete else text + " Unfinished: figures so far."
 

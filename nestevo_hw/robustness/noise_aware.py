@@ -14,7 +14,7 @@ from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.pretrain import PLACES
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
-from nestevo_hw.models.checkpoint import BUILDERS, DetectorSpec, load_detector, save_detector
+from nestevo_hw.models.checkpoint import BUILDERS, ModelSpec, load_detector, save_model
 from nestevo_hw.robustness.plan import AWARE, PLAIN
 from nestevo_hw.seeding import derive_seed, seeded, torch_generator
 from nestevo_hw.streams.augment import MILD
@@ -59,7 +59,7 @@ class FineTuning:
 
 def tuned_pair(
     model: FasterRCNN,
-    spec: DetectorSpec,
+    spec: ModelSpec,
     config: FineTuning,
     folder: Path,
     *,
@@ -88,7 +88,7 @@ def tuned_pair(
         if not path.is_file():
             frames = training_frames(config, seed, size) if frames is None else frames
             notes = {"mu": repr(mu), "steps": str(config.steps), "seed": str(seed)}
-            save_detector(fine_tuned(model, frames, config, mu, seed=seed), spec, path, notes=notes)
+            save_model(fine_tuned(model, frames, config, mu, seed=seed), spec, path, notes=notes)
         pair[training] = load_detector(path)[0]
         on_model()
     return pair
@@ -123,7 +123,7 @@ def fine_tuned(model: FasterRCNN, frames: FrameBatch, config: FineTuning, mu: fl
     return tuned
 
 
-def spec_of(name: str, model: FasterRCNN) -> DetectorSpec:
+def spec_of(name: str, model: FasterRCNN) -> ModelSpec:
     """How to build a detector that the zoo knows by `name`.
 
     Raises:
@@ -136,6 +136,6 @@ def spec_of(name: str, model: FasterRCNN) -> DetectorSpec:
             "train a copy with nestevo_hw.crossbar.noise.weight_noise and give it as --noise-aware-weights"
         )
     transform = model.transform
-    return DetectorSpec(
+    return ModelSpec(
         architecture=architecture, classes=CLASSES, min_size=transform.min_size[0], max_size=transform.max_size
     )

@@ -30,6 +30,15 @@ def call(function: str, payload_json: str) -> Reply:
         return {"error": description}
 
 
+def limit_gpu_memory(most_bytes: int) -> None:
+    """Keep this process, which has not used CUDA yet, from taking more memory of its first GPU than is reserved."""
+    import torch
+
+    if torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(most_bytes / total, 1.0), 0)
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     """Python's own error, torch's for devices, or the RuntimeError of torch's CPU allocator."""
     return (

@@ -7,7 +7,7 @@ worker (exit status, largest resident set) is passed on even of one that was kil
 
 It reads JSON messages from the executor on the connection FD, and answers on it:
     {"start": id, "cores": n}, then a file descriptor -> {"event": "started", "id", "at_s"}; the worker reads
-        {"function", "payload"} from that descriptor and writes its `Reply` there, with "shared_bytes" added.
+        {"function", "payload", "gpu"} from that descriptor and writes its `Reply` there, with "shared_bytes" added.
     {"stop": [id, ...]}: ask these workers to end, insist after GRACE_S.
     When a worker has ended -> {"event": "ended", "id", "at_s", "status", "peak_bytes"}.
     End of file: the executor is gone; stop all workers and end.
@@ -30,7 +30,7 @@ from multiprocessing.reduction import recv_handle
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nestevo_hw.scheduler.calling import call
+from nestevo_hw.scheduler.calling import call, limit_gpu_memory
 
 GRACE_S = 5.0
 """From SIGTERM, which lets a task remove its temporary files, to SIGKILL."""
@@ -127,6 +127,9 @@ def _work(channel_fd: int, cores: int, server: int) -> NoReturn:
             torch.set_num_threads(cores)
         channel = Connection(channel_fd)
         request = json.loads(channel.recv_bytes())
+        if (gpu := request["gpu"]) is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu["number"])
+            limit_gpu_memory(gpu["bytes"])
         reply = call(request["function"], request["payload"])
         channel.send_bytes(json.dumps({**reply, "shared_bytes": shared_bytes}).encode())
         status = 0

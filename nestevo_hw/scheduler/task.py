@@ -23,6 +23,12 @@ class Task:
     """Predicted duration, seconds."""
     cores: int = 1
     """Threads the task computes with."""
+    priority: int = 0
+    """Tasks of a higher priority go first, whatever their length."""
+    expected_gain: float | None = None
+    """Accuracy it is expected to win once it has ended, 0 to 1; None where nobody has said."""
+    arrives_s: float = 0.0
+    """When it may start, seconds after the run or the plan began."""
 
     def __post_init__(self) -> None:
         module, colon, function = self.function.partition(":")
@@ -35,6 +41,12 @@ class Task:
             raise ConfigError(
                 f"task {self.name!r}: need memory_bytes >= 0, duration_s > 0 and cores >= 1, "
                 f"got {self.memory_bytes}, {self.duration_s} and {self.cores}"
+            )
+        gain = 0.0 if self.expected_gain is None else self.expected_gain
+        if not 0.0 <= self.arrives_s < float("inf") or not 0.0 <= gain <= 1.0:
+            raise ConfigError(
+                f"task {self.name!r}: need arrives_s >= 0 and expected_gain from 0 to 1, "
+                f"got {self.arrives_s} and {self.expected_gain}"
             )
 
 
@@ -50,7 +62,7 @@ class TaskResult:
     """Start of the last attempt, measured where the worker was forked."""
     ended_s: float
     worker: int
-    """Slot of the machine it ran in, from 0."""
+    """Slot it ran in, from 0; slots are numbered through all devices."""
     peak_memory_bytes: int
     """Largest resident set of the task's own process (ru_maxrss, from the kernel). It includes pages shared with
     the other workers (`shared_memory_bytes`), so the sum over workers is an upper bound of what they hold together.
@@ -59,3 +71,17 @@ class TaskResult:
     """Resident set with which the worker began: the preloaded libraries, shared with the other workers."""
     attempts: int = 1
     """1, or 2 if the first worker died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailure:
+    """A task that failed for good: by an error of its own, twice by its worker's death, by a time-out or cancelled."""
+
+    name: str
+    reason: str
+    """One line for the user: what happened, and what to do."""
+    attempts: int
+    error_type: str = ""
+    """Name of the exception that its function raised; "" where it could not even answer."""
+    traceback: str = ""
+    """Of the worker, where its function raised."""

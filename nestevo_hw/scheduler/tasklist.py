@@ -21,15 +21,20 @@ class _Entry(BaseModel):
     duration_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """Predicted, seconds."""
     cores: Annotated[int, Field(ge=1)] = 1
+    priority: int = 0
+    expected_gain: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Accuracy, 0 to 1."""
+    arrives_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 _ENTRIES = TypeAdapter(list[_Entry])
 
 
 def read_tasks(path: Path) -> list[Task]:
-    """Tasks to plan with, from `[{"name": "campus", "memory_gb": 1.2, "duration_s": 30.0, "cores": 1}, ...]`.
+    """Tasks to plan with, from `[{"name": "campus", "memory_gb": 1.2, "duration_s": 30.0}, ...]`.
 
-    They are for the simulator: run, they would do nothing.
+    A task may also have "cores", "priority", "expected_gain" and "arrives_s". They are for the simulator: run, they
+    would do nothing.
 
     Raises:
         InputError: the file is missing, not JSON, or a task lacks a value or has an impossible one.
@@ -54,6 +59,9 @@ def read_tasks(path: Path) -> list[Task]:
             memory_bytes=round(entry.memory_gb * 1e9),
             duration_s=entry.duration_s,
             cores=entry.cores,
+            priority=entry.priority,
+            expected_gain=entry.expected_gain,
+            arrives_s=entry.arrives_s,
         )
         for entry in entries
     ]

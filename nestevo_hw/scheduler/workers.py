@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from nestevo_hw.errors import ConfigError, TaskError
 from nestevo_hw.scheduler.calling import Reply, call
+from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.forkserver import GRACE_S, RSS_UNIT_BYTES
 from nestevo_hw.scheduler.task import Task
 
@@ -49,16 +50,30 @@ class Ended:
     """Largest resident set."""
     shared_bytes: int
     """Resident set at the fork; 0 if it died."""
+    ran_s: float | None = None
+    """How long it ran, seconds, where the worker measured that itself: its `Started` only told that it was sent off."""
+    device_lost: bool = False
+    """Whether the attempt ended only because its device is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceLost:
+    """A device is gone for good; the ends of its attempts are told besides."""
+
+    device: int
+
+
+Event = Started | Ended | DeviceLost
 
 
 class Workers(Protocol):
     """Starts attempts, identified by numbers that are never used again, and tells what becomes of them."""
 
-    def start(self, attempt: int, task: Task) -> None:
-        """Begin an attempt."""
+    def start(self, attempt: int, task: Task, device: int) -> None:
+        """Begin an attempt on a device."""
         ...
 
-    def wait(self, timeout_s: float | None) -> Sequence[Started | Ended]:
+    def wait(self, timeout_s: float | None) -> Sequence[Event]:
         """What happened since; blocks until something does, or until the timeout."""
         ...
 
@@ -74,7 +89,8 @@ class Workers(Protocol):
 class ForkedWorkers:
     """One process for each attempt, forked from a server that has imported the heavy modules once."""
 
-    def __init__(self, preload: Sequence[str]) -> None:
+    def __init__(self, preload: Sequence[str], devices: Sequence[Device]) -> None:
+        self._devices = devices
         self._server, theirs = Pipe()
         paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - the empty entry means here
         self._process = subprocess.Popen(
@@ -87,8 +103,10 @@ class ForkedWorkers:
         theirs.close()
         self._channels: dict[int, Connection] = {}
         self._replies: dict[int, Reply] = {}
+        self._untold: list[Event] = []
+        """What became of other workers while some were being stopped."""
 
-    def start(self, attempt: int, task: Task) -> None:
+    def start(self, attempt: int, task: Task, device: int) -> None:
         """See `Workers.start`."""
         if self._server.closed:
             raise TaskError("the executor is closed and runs no more tasks; open another")
@@ -101,12 +119,23 @@ class ForkedWorkers:
                 channel.close()
                 raise self._server_gone() from error
         self._channels[attempt] = channel
-        request = {"function": task.function, "payload": json.dumps(dict(task.payload))}
+        gpu = self._devices[device].gpu
+        request = {
+            "function": task.function,
+            "payload": json.dumps(dict(task.payload)),
+            "gpu": None if gpu is None else {"number": gpu, "bytes": task.memory_bytes},
+        }
         with suppress(ConnectionError):  # it died at once: its end is reported
             channel.send_bytes(json.dumps(request).encode())
 
-    def wait(self, timeout_s: float | None) -> Sequence[Started | Ended]:
+    def wait(self, timeout_s: float | None) -> Sequence[Event]:
         """See `Workers.wait`."""
+        if self._untold:
+            told, self._untold = self._untold, []
+            return told
+        return self._events(timeout_s)
+
+    def _events(self, timeout_s: float | None) -> list[Started | Ended]:
         pending = [channel for attempt, channel in self._channels.items() if attempt not in self._replies]
         ready = wait([self._server, *pending], timeout_s)
         for attempt, channel in self._channels.items():
@@ -145,13 +174,18 @@ class ForkedWorkers:
 
     def stop(self, attempts: Collection[int]) -> None:
         """See `Workers.stop`: they are asked, then after a grace of seconds killed."""
+        self._untold = [e for e in self._untold if isinstance(e, DeviceLost) or e.id not in attempts]
         waiting_for = self._channels.keys() & set(attempts)
         if not waiting_for:
             return
         with suppress(ConnectionError, ConfigError, TaskError):  # no server, no workers
             self._tell({"stop": sorted(waiting_for)})
             while waiting_for:
-                waiting_for -= {event.id for event in self.wait(None) if isinstance(event, Ended)}
+                for event in self._events(None):
+                    if event.id not in waiting_for:
+                        self._untold.append(event)
+                    elif isinstance(event, Ended):
+                        waiting_for.discard(event.id)
 
     def close(self) -> None:
         """See `Workers.close`; the server stops its workers when its connection ends."""
@@ -183,10 +217,11 @@ class InlineWorkers:
     """Runs each attempt in this very process as it starts: for debugging and small tests."""
 
     def __init__(self) -> None:
-        self._events: list[Started | Ended] = []
+        self._events: list[Event] = []
 
-    def start(self, attempt: int, task: Task) -> None:
+    def start(self, attempt: int, task: Task, device: int) -> None:
         """See `Workers.start`; returns when the attempt has ended."""
+        del device
         self._events.append(Started(id=attempt, at_s=time.monotonic()))
         with _torch_threads(task.cores):
             reply = call(task.function, json.dumps(dict(task.payload)))
@@ -194,9 +229,10 @@ class InlineWorkers:
         ended = Ended(id=attempt, at_s=time.monotonic(), reply=reply, status=0, peak_bytes=peak, shared_bytes=0)
         self._events.append(ended)
 
-    def wait(self, timeout_s: float | None) -> Sequence[Started | Ended]:
-        """See `Workers.wait`; never blocks."""
-        del timeout_s
+    def wait(self, timeout_s: float | None) -> Sequence[Event]:
+        """See `Workers.wait`; blocks only if nothing has run."""
+        if not self._events and timeout_s:
+            time.sleep(timeout_s)
         events, self._events = self._events, []
         return events
 

@@ -17,7 +17,8 @@ FACTOR = 2
 class CompressionConfig:
     """Which frames are pooled before training."""
 
-    enabled: bool = False
+    enabled: bool | None = None
+    """None: where the method does (NestEvo and A2 do, the other baselines do not)."""
     small_px: float = 12.0
     """An object of a smaller area than this squared keeps its frame whole, pixels of the frame. COCO's 32 px belong to
     frames 800 px high; a detector also needs its smallest anchor after pooling."""
@@ -27,12 +28,9 @@ class CompressionConfig:
             raise ConfigError(f"compression: need small_px above 0, got {self.small_px}")
 
 
-def poolable(annotations: Sequence[Annotation], config: CompressionConfig) -> list[bool]:
-    """Whether each frame may be pooled: compression is on, and no object or doubtful region on it is small."""
-    smallest = config.small_px**2
-    return [
-        config.enabled and not bool(((a.boxes[:, 2:] - a.boxes[:, :2]).prod(-1) < smallest).any()) for a in annotations
-    ]
+def poolable(annotations: Sequence[Annotation], small_px: float) -> list[bool]:
+    """Whether each frame may be pooled: no object or doubtful region on it is smaller than `small_px` squared."""
+    return [not bool(((a.boxes[:, 2:] - a.boxes[:, :2]).prod(-1) < small_px**2).any()) for a in annotations]
 
 
 def pooled_images(images: list[Tensor]) -> list[Tensor]:

@@ -14,6 +14,7 @@ from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.onnx import OnnxDetector, export_detector
 from nestevo_hw.streams.augment import MILD
+from nestevo_hw.streams.digits import Role
 from nestevo_hw.streams.frame import Annotation, Stream
 from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript
@@ -36,9 +37,17 @@ class Detection:
     first_logit = 1
 
     def embedded_stream(
-        self, *, name: str, place: str, seed: int, size: tuple[int, int], drift: DriftScript | None = None
+        self,
+        *,
+        name: str,
+        place: str,
+        seed: int,
+        size: tuple[int, int],
+        drift: DriftScript | None = None,
+        role: Role = "terminal",
     ) -> Stream:
-        """Rendered street scenes."""
+        """Rendered street scenes; those of another seed are other scenes, whatever the role."""
+        del role
         return SyntheticStream(name=name, place=place, seed=seed, size=size, drift=drift)
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:

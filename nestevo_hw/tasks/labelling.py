@@ -83,7 +83,7 @@ def refined_words(
     follows = refinement.tracks > 0 and spacing_s <= refinement.tracks_within_s
     views = looks(teacher, images, refinement)
     if refinement.peers:
-        # One vote each: a terminal that outvotes the teacher would be taught its own mistakes.
+        # One view each, so that a terminal does not outvote its teacher.
         views += [predict(peer, images) for peer in models[1:]]
     if len(views) == 1 and not follows:
         return supervise(teacher, images, labels)

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.streams.augment import Augmentation
+from nestevo_hw.streams.digits import Role
 from nestevo_hw.streams.frame import Annotation, Stream
 from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
+from nestevo_hw.tasks.classification import Classification
 from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.labelling import RefinementConfig
 from nestevo_hw.tasks.metrics import Prediction
@@ -44,9 +46,16 @@ class Task(Protocol):
     """Index of class 1 among the logits of `prediction_module`."""
 
     def embedded_stream(
-        self, *, name: str, place: str, seed: int, size: tuple[int, int], drift: DriftScript | None = None
+        self,
+        *,
+        name: str,
+        place: str,
+        seed: int,
+        size: tuple[int, int],
+        drift: DriftScript | None = None,
+        role: Role = "terminal",
     ) -> Stream:
-        """A terminal's endless stream that needs no files."""
+        """An endless stream that needs no files; what streams of one role show, those of another never do."""
         ...
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
@@ -149,7 +158,7 @@ class Task(Protocol):
         ...
 
 
-TASKS: dict[str, Task] = {task.name: task for task in (Detection(),)}
+TASKS: dict[str, Task] = {task.name: task for task in (Detection(), Classification())}
 
 
 def task_named(name: str) -> Task:

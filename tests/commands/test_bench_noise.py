@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from nestevo_hw.commands.bench_noise import bench_noise
-from nestevo_hw.models.checkpoint import DetectorSpec, save_detector
+from nestevo_hw.models.checkpoint import ModelSpec, save_model
 from nestevo_hw.models.zoo import example_inputs
 from nestevo_hw.robustness.bench import Scores
 from nestevo_hw.robustness.fidelity import normalise_statistics
@@ -126,9 +126,9 @@ def test_benchmarks_are_compared(net: str, tmp_path: Path) -> None:
 
 
 def test_a_detector_of_the_embedded_classes_is_scored_by_day_and_night(tmp_path: Path) -> None:
-    spec = DetectorSpec(architecture="fasterrcnn-tiny", classes=CLASSES, min_size=128, max_size=160)
+    spec = ModelSpec(architecture="fasterrcnn-tiny", classes=CLASSES, min_size=128, max_size=160)
     path = tmp_path / "tiny.safetensors"
-    save_detector(spec.build(), spec, path)  # untrained: its score means nothing, only that it is taken
+    save_model(spec.build(), spec, path)  # untrained: its score means nothing, only that it is taken
     arguments = ["fasterrcnn-tiny", "--weights", str(path), *FAST, "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(bench_noise, arguments, env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.stderr
@@ -140,11 +140,11 @@ def test_a_detector_of_the_embedded_classes_is_scored_by_day_and_night(tmp_path:
 
 
 def test_a_detector_of_other_classes_is_compared_with_itself(tmp_path: Path) -> None:
-    spec = DetectorSpec(architecture="fasterrcnn-tiny", classes=("a", "b", "c", "d", "e"), min_size=96, max_size=128)
+    spec = ModelSpec(architecture="fasterrcnn-tiny", classes=("a", "b", "c", "d", "e"), min_size=96, max_size=128)
     path = tmp_path / "tiny.safetensors"
     model = spec.build()
     normalise_statistics(model.eval(), [example_inputs(model)])
-    save_detector(model, spec, path)
+    save_model(model, spec, path)
     arguments = ["fasterrcnn-tiny", "--weights", str(path), *FAST, "--out", str(tmp_path), "--json"]
     result = CliRunner().invoke(bench_noise, arguments)
     assert result.exit_code == 0, result.stderr

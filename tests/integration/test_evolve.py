@@ -78,7 +78,11 @@ def test_a_run_leaves_everything_it_promises(whole_run):
         assert (folder / "samples" / f"w0-{terminal}-after.png").exists()
     assert [t["name"] for t in summary["terminals"]] == ["campus", "village"]
     assert set(summary["delay_s"]["parts"]) == {
-        "communication_s", "labelling_s", "programming_s", "waiting_s", "training_s"
+        "communication_s",
+        "labelling_s",
+        "programming_s",
+        "waiting_s",
+        "training_s",
     }
     kinds = {e["event"] for e in outcome(folder)}
     assert kinds == {"program", "refresh", "drift", "decision", "generator", "deploy", "accuracy"}

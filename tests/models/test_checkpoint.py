@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import save_file
 
 from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.models.checkpoint import DetectorSpec, load_detector, read_tensors, save_detector
+from nestevo_hw.models.checkpoint import ModelSpec, load_detector, read_tensors, save_model
 from nestevo_hw.models.faster_rcnn import as_list, box_feature_width
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
 
-SPEC = DetectorSpec(architecture="fasterrcnn-tiny", classes=("a", "b"), min_size=128, max_size=160)
+SPEC = ModelSpec(architecture="fasterrcnn-tiny", classes=("a", "b"), min_size=128, max_size=160)
 
 
 def build():
@@ -22,7 +22,7 @@ def build():
 @pytest.mark.parametrize("ratio", PRUNING_RATIOS.values())
 def test_a_pruned_detector_survives_its_file_bit_for_bit(tmp_path, ratio):
     model = prune(build(), ratio).eval()
-    save_detector(model, SPEC, tmp_path / "m.safetensors")
+    save_model(model, SPEC, tmp_path / "m.safetensors")
     back, spec = load_detector(tmp_path / "m.safetensors")
     image = as_list(torch.randint(0, 255, (1, 3, 128, 160), dtype=torch.uint8))
     assert spec == SPEC
@@ -49,7 +49,7 @@ def test_pruning_out_of_range_is_refused():
 def test_half_precision_keeps_batch_norm_statistics(tmp_path):
     model = build()
     model.backbone.body.stem[1].running_var.fill_(1e9)
-    save_detector(model, SPEC, tmp_path / "m.safetensors", half=True)
+    save_model(model, SPEC, tmp_path / "m.safetensors", half=True)
     _, tensors = read_tensors(tmp_path / "m.safetensors")
     assert tensors["backbone.body.stem.0.weight"].dtype == torch.float16
     assert load_detector(tmp_path / "m.safetensors")[0].backbone.body.stem[1].running_var.max() == 1e9
@@ -70,15 +70,15 @@ def test_damaged_files_are_named_with_what_to_do(tmp_path):
 def test_nan_and_foreign_tensors_are_refused(tmp_path):
     model, path = build(), Path(tmp_path / "m.safetensors")
     model.roi_heads.box_predictor.cls_score.bias.data[0] = float("nan")
-    save_detector(model, SPEC, path)
+    save_model(model, SPEC, path)
     with pytest.raises(InputError, match=r"box_predictor\.cls_score\.bias holds NaN"):
         load_detector(path)
-    bigger = DetectorSpec(architecture="fasterrcnn-tiny", classes=("a", "b", "c"), min_size=128, max_size=160)
-    save_detector(bigger.build(), SPEC, path)
+    bigger = ModelSpec(architecture="fasterrcnn-tiny", classes=("a", "b", "c"), min_size=128, max_size=160)
+    save_model(bigger.build(), SPEC, path)
     with pytest.raises(InputError, match="expected shape"):
         load_detector(path)
 
 
 def test_an_unknown_architecture_names_the_known_ones():
     with pytest.raises(ConfigError, match="choose from fasterrcnn-tiny"):
-        DetectorSpec(architecture="yolo", classes=("a",), min_size=1, max_size=1).build()
+        ModelSpec(architecture="yolo", classes=("a",), min_size=1, max_size=1).build()

@@ -10,7 +10,7 @@ from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.models.checkpoint import DetectorSpec, save_detector
+from nestevo_hw.models.checkpoint import ModelSpec, save_model
 from nestevo_hw.models.zoo import example_inputs, load_model, names, open_model
 
 
@@ -49,9 +49,9 @@ def test_weights_of_a_file_are_loaded_with_their_number_of_classes(tmp_path: Pat
 
 
 def test_a_detector_checkpoint_of_this_program_is_loaded(tmp_path: Path) -> None:
-    spec = DetectorSpec(architecture="fasterrcnn-tiny", classes=("car", "bus"), min_size=96, max_size=128)
+    spec = ModelSpec(architecture="fasterrcnn-tiny", classes=("car", "bus"), min_size=96, max_size=128)
     model, path = spec.build(), tmp_path / "tiny.safetensors"
-    save_detector(model, spec, path)
+    save_model(model, spec, path)
     loaded = load_model("fasterrcnn-tiny", weights=path)
     assert isinstance(loaded, FasterRCNN)
     assert loaded.transform.min_size == (96,)

@@ -89,6 +89,7 @@ def test_the_plots_lie_beside_the_page(written):
     assert {p.name for p in (written / "plots").iterdir()} == {
         "terminal-campus-a.svg", "terminal-village-a.svg", "terminal-downtown-a.svg",
         "teacher.svg", "upkeep.svg", "tasks.svg", "delay.svg", "predicted-time.svg", "predicted-memory.svg",
+        "trigger.svg",
     }  # fmt: skip
     with Image.open(written / "overview.png") as picture:
         assert picture.width == 2048

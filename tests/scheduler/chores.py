@@ -92,3 +92,20 @@ def fail_after(payload: Payload) -> Payload:
 def count_server_threads(payload: Payload) -> Payload:
     del payload
     return {"threads": len(list(Path(f"/proc/{os.getppid()}/task").iterdir()))}
+
+
+def nap(payload: Payload) -> Payload:
+    time.sleep(payload["seconds"])
+    return {"slept": payload["seconds"]}
+
+
+def copy_upper(payload: Payload) -> Payload:
+    """Read one file, write another, and say where both lay."""
+    text = Path(payload["source"]).read_text(encoding="utf-8")
+    Path(payload["target"]).write_text(text.upper(), encoding="utf-8")
+    return {"target": payload["target"], "read_from": str(Path(payload["source"]).parent.resolve()).encode().hex()}
+
+
+def whereabouts(payload: Payload) -> Payload:
+    del payload
+    return {"visible": os.environ.get("CUDA_VISIBLE_DEVICES", "")}

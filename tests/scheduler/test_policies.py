@@ -1,26 +1,26 @@
-"""One conformance suite for every policy, and Algorithm 3 against brute force."""
+"""One conformance suite for every policy, and each policy's own promises against independent oracles."""
 
 import itertools
 
+import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nestevo_hw.errors import ConfigError
-from nestevo_hw.scheduler.policies import (
-    MIB,
-    POLICIES,
-    KnapsackPolicy,
-    Machine,
-    Policy,
-    RandomParallelPolicy,
-    SerialPolicy,
-    policy_named,
-)
+from nestevo_hw.scheduler.backfill import BackfillPolicy
+from nestevo_hw.scheduler.baselines import RandomParallelPolicy, SerialPolicy
+from nestevo_hw.scheduler.devices import Device, DeviceState, Placement, Running
+from nestevo_hw.scheduler.knapsack import MIB, KnapsackPolicy, solve_knapsack
+from nestevo_hw.scheduler.lifecycle_knapsack import LifecyclePolicy
+from nestevo_hw.scheduler.lookahead import LookaheadPolicy
+from nestevo_hw.scheduler.machine import Machine, Policy, Queued, Reservation
+from nestevo_hw.scheduler.policies import POLICIES, policy_named
+from nestevo_hw.scheduler.simulator import simulate
 from nestevo_hw.scheduler.task import Task
 
 
-def task(name: str, memory_bytes: int, duration_s: float, cores: int = 1) -> Task:
+def task(name: str, memory_bytes: int, duration_s: float, cores: int = 1, **more: float) -> Task:
     return Task(
         name=name,
         function="builtins:dict",
@@ -28,42 +28,121 @@ def task(name: str, memory_bytes: int, duration_s: float, cores: int = 1) -> Tas
         memory_bytes=memory_bytes,
         duration_s=duration_s,
         cores=cores,
+        **more,  # type: ignore[arg-type]
     )
 
 
-task_lists = st.lists(st.tuples(st.integers(0, 12 * MIB), st.floats(0.1, 1000.0)), min_size=0, max_size=8).map(
-    lambda needs: [task(f"t{i}", memory, duration) for i, (memory, duration) in enumerate(needs)]
+def idle(*memory_bytes: int, cores: int = 100) -> list[DeviceState]:
+    return [DeviceState(device=Device(memory_bytes=m, cores=cores)) for m in memory_bytes]
+
+
+def busy(memory_bytes: int, *running: Task, cores: int = 100) -> DeviceState:
+    held = tuple(Running(task=t, remaining_s=t.duration_s) for t in running)
+    return DeviceState(device=Device(memory_bytes=memory_bytes, cores=cores), running=held)
+
+
+def names(placements: list[Placement]) -> list[str]:
+    return [p.task.name for p in placements]
+
+
+needs = st.tuples(
+    st.integers(0, 12 * MIB), st.floats(0.1, 1000.0), st.integers(1, 3), st.integers(0, 1), st.floats(0.0, 1.0)
 )
-free_memory = st.integers(0, 20 * MIB)
+
+
+def of_needs(found: list[tuple[int, float, int, int, float]]) -> list[Task]:
+    return [
+        task(f"t{i}", memory, duration, cores, priority=priority, expected_gain=gain)
+        for i, (memory, duration, cores, priority, gain) in enumerate(found)
+    ]
+
+
+task_lists = st.lists(needs, min_size=0, max_size=8).map(of_needs)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[list[Task], list[DeviceState]]:
+    """Some devices, some of them busy, and tasks each of which fits on one of them when it is idle."""
+    states = []
+    for number in range(draw(st.integers(1, 3))):
+        state = DeviceState(device=Device(memory_bytes=draw(st.integers(1, 20 * MIB)), cores=draw(st.integers(1, 4))))
+        for k, (memory, duration, cores, *_) in enumerate(draw(st.lists(needs, max_size=3))):
+            running = task(f"r{number}/{k}", memory, duration, cores)
+            state = state.with_task(running) if state.fits(running) else state
+        states.append(state)
+    tasks = [t for t in draw(task_lists) if any(s.device.could_hold(t) for s in states)]
+    return tasks, states
 
 
 @pytest.mark.parametrize("name", POLICIES)
 class TestEveryPolicy:
-    @given(tasks=task_lists, free_bytes=free_memory, running=st.integers(0, 3))
-    def test_stays_within_free_memory(self, name: str, tasks: list[Task], free_bytes: int, running: int) -> None:
-        chosen = policy_named(name, seed=3).choose(tasks, free_bytes, running)
-        assert sum(t.memory_bytes for t in chosen) <= free_bytes
-        assert len({t.name for t in chosen}) == len(chosen)
-        assert all(t in tasks for t in chosen)
+    @settings(deadline=None)
+    @given(situation=situations())
+    def test_stays_within_what_is_free(self, name: str, situation: tuple[list[Task], list[DeviceState]]) -> None:
+        tasks, states = situation
+        placements = policy_named(name, seed=3).choose(tasks, states)
+        assert len(set(names(placements))) == len(placements)
+        assert all(p.task in tasks for p in placements)
+        for index, state in enumerate(states):
+            here = [p.task for p in placements if p.device == index]
+            assert sum(t.memory_bytes for t in here) <= state.free_bytes
+            assert sum(t.cores for t in here) <= state.free_cores
 
-    @given(tasks=task_lists, free_bytes=free_memory)
-    @example(tasks=[task("odd", 3 * MIB + 7, 1.0)], free_bytes=3 * MIB + 7)
-    def test_never_idles_while_something_fits(self, name: str, tasks: list[Task], free_bytes: int) -> None:
-        chosen = policy_named(name, seed=3).choose(tasks, free_bytes, 0)
-        assert bool(chosen) == any(t.memory_bytes <= free_bytes for t in tasks)
+    @settings(deadline=None)
+    @given(situation=situations())
+    @example(situation=([task("odd", 3 * MIB + 7, 1.0)], idle(3 * MIB + 7)))
+    def test_never_idles_while_something_fits(self, name: str, situation: tuple[list[Task], list[DeviceState]]) -> None:
+        tasks, states = situation
+        states = [DeviceState(device=state.device) for state in states]
+        assert bool(policy_named(name, seed=3).choose(tasks, states)) == bool(tasks)
 
-    @given(tasks=task_lists, free_bytes=free_memory, running=st.integers(0, 3))
+    @settings(deadline=None)
+    @given(situation=situations())
     def test_is_deterministic_and_leaves_the_queue_alone(
-        self, name: str, tasks: list[Task], free_bytes: int, running: int
+        self, name: str, situation: tuple[list[Task], list[DeviceState]]
     ) -> None:
+        tasks, states = situation
         before = list(tasks)
-        first = policy_named(name, seed=3).choose(tasks, free_bytes, running)
-        assert policy_named(name, seed=3).choose(tasks, free_bytes, running) == first
+        first = policy_named(name, seed=3).choose(tasks, states)
+        assert policy_named(name, seed=3).choose(tasks, states) == first
         assert tasks == before
 
+    @given(tasks=task_lists.filter(bool))
+    def test_higher_priority_goes_first(self, name: str, tasks: list[Task]) -> None:
+        """On a device that holds any task, but only one, the one to start has the highest priority of all."""
+        large = [task(t.name, 8 * MIB, t.duration_s, priority=t.priority, expected_gain=0.1) for t in tasks]
+        placements = policy_named(name, seed=3).choose(large, idle(12 * MIB))
+        assert [p.task.priority for p in placements] == [max(t.priority for t in large)]
+
     def test_empty_queue(self, name: str) -> None:
-        assert policy_named(name).choose([], MIB, 0) == []
+        assert policy_named(name).choose([], idle(MIB)) == []
         assert policy_named(name).name == name
+
+    def test_nothing_waits_for_ever(self, name: str) -> None:
+        """A large, long task among a stream of small ones that would keep the machine full for hours."""
+        patience_s, short_s = 100.0, 10.0
+        stream = [task(f"s{i}", 6 * MIB, short_s, arrives_s=4.0 * i) for i in range(200)]
+        whale = task("whale", 16 * MIB, 500.0, arrives_s=1.0, expected_gain=0.0)
+        machine = Machine(devices=(Device(memory_bytes=16 * MIB, cores=4),), patience_s=patience_s)
+        plan = simulate([*stream[:1], whale, *stream[1:]], policy_named(name), machine)
+        wait_s = next(p.wait_s for p in plan.tasks if p.task.name == "whale")
+        overtaking = sum(t.arrives_s <= whale.arrives_s + patience_s for t in stream)
+        assert wait_s <= (overtaking + 1) * short_s
+
+    @settings(deadline=None)
+    @given(
+        arrivals=st.lists(st.tuples(st.integers(1, 16), st.floats(0.1, 50.0), st.floats(0.0, 200.0)), max_size=12),
+        patience_s=st.floats(0.0, 50.0),
+    )
+    def test_overtakers_arrived_within_the_patience(
+        self, name: str, arrivals: list[tuple[int, float, float]], patience_s: float
+    ) -> None:
+        tasks = [task(f"t{i}", m * MIB, d, arrives_s=a) for i, (m, d, a) in enumerate(arrivals)]
+        machine = Machine(devices=(Device(memory_bytes=16 * MIB, cores=3),), patience_s=patience_s)
+        plan = simulate(tasks, policy_named(name), machine)
+        for one, other in itertools.permutations(plan.tasks, 2):
+            if other.started_s < one.started_s and one.task.arrives_s <= other.started_s:
+                assert other.task.arrives_s <= one.task.arrives_s + patience_s
 
 
 def best_value(tasks: list[Task], free_bytes: int) -> float:
@@ -77,57 +156,136 @@ def best_value(tasks: list[Task], free_bytes: int) -> float:
     )
 
 
-@given(tasks=task_lists, free_bytes=free_memory)
+plain_lists = st.lists(st.tuples(st.integers(0, 12 * MIB), st.floats(0.1, 1000.0)), max_size=8).map(
+    lambda found: [task(f"t{i}", memory, duration) for i, (memory, duration) in enumerate(found)]
+)
+
+
+@given(tasks=plain_lists, free_bytes=st.integers(1, 20 * MIB))
 def test_knapsack_finds_the_best_set(tasks: list[Task], free_bytes: int) -> None:
-    chosen = KnapsackPolicy().choose(tasks, free_bytes, 0)
-    value = sum(1.0 / t.duration_s for t in chosen)
-    assert value >= best_value(tasks, free_bytes) * (1 - 1e-12)
+    fitting = [t for t in tasks if t.memory_bytes <= free_bytes]
+    chosen = KnapsackPolicy().choose(fitting, idle(free_bytes))
+    value = sum(1.0 / p.task.duration_s for p in chosen)
+    assert value >= best_value(fitting, free_bytes) * (1 - 1e-9)
+
+
+@given(items=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 10)), max_size=10), capacity=st.integers(0, 60))
+def test_knapsack_solver_with_ties_against_every_subset(items: list[tuple[int, int]], capacity: int) -> None:
+    """Whole values make many sets equal, where a bound that fixes items too eagerly would show."""
+    weights, values = np.array([w for w, _ in items], dtype=np.int64), np.array([float(v) for _, v in items])
+    chosen = solve_knapsack(weights, values, capacity)
+    assert sum(items[k][0] for k in chosen) <= capacity
+    best = max(
+        sum(items[k][1] for k in subset)
+        for size in range(len(items) + 1)
+        for subset in itertools.combinations(range(len(items)), size)
+        if sum(items[k][0] for k in subset) <= capacity
+    )
+    assert sum(items[k][1] for k in chosen) == best
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(20, 60))
+def test_knapsack_solver_leaves_nothing_out_by_its_bound(seed: int, count: int) -> None:
+    """Larger than brute force allows, against the plain dynamic programme over all items."""
+    rng = np.random.default_rng(seed)
+    weights, values = rng.integers(1, 50, count), rng.random(count)
+    capacity = int(weights.sum() // 3)
+    best = np.zeros(capacity + 1)
+    for w, v in zip(weights.tolist(), values.tolist(), strict=True):
+        best[w:] = np.maximum(best[w:], best[: capacity + 1 - w] + v)
+    assert values[solve_knapsack(weights, values, capacity)].sum() == pytest.approx(best[-1], rel=1e-12)
 
 
 def test_knapsack_worked_example() -> None:
     """By hand: the shortest task (value 1/5) blocks the pair of the next two (1/8 + 1/9 > 1/5)."""
     tasks = [task("shortest", 4 * MIB, 5.0), task("pair1", 2 * MIB, 9.0), task("pair2", 2 * MIB, 8.0)]
-    chosen = KnapsackPolicy().choose(tasks, 4 * MIB, 0)
-    assert [t.name for t in chosen] == ["pair2", "pair1"]  # the more valuable first
+    assert names(KnapsackPolicy().choose(tasks, idle(4 * MIB))) == ["pair2", "pair1"]  # the more valuable first
 
 
-@given(tasks=task_lists, free_bytes=free_memory, time_value=st.floats(0.01, 100.0))
+@given(tasks=plain_lists, free_bytes=st.integers(12 * MIB, 20 * MIB), time_value=st.floats(0.01, 100.0))
 def test_time_value_does_not_change_the_total_value(tasks: list[Task], free_bytes: int, time_value: float) -> None:
     """Scaling all values may only break exact ties differently."""
-    chosen = KnapsackPolicy(time_value=time_value).choose(tasks, free_bytes, 0)
-    usual = KnapsackPolicy().choose(tasks, free_bytes, 0)
-    assert sum(1 / t.duration_s for t in chosen) == pytest.approx(sum(1 / t.duration_s for t in usual), rel=1e-9)
+    chosen = KnapsackPolicy(time_value=time_value).choose(tasks, idle(free_bytes))
+    usual = KnapsackPolicy().choose(tasks, idle(free_bytes))
+    total = sum(1 / p.task.duration_s for p in usual)
+    assert sum(1 / p.task.duration_s for p in chosen) == pytest.approx(total, rel=1e-9)
 
 
 def test_knapsack_on_a_large_machine_is_exact_and_bounded() -> None:
     tasks = [task(f"t{i}", 10 * MIB, 1.0 + i) for i in range(50)]
-    assert len(KnapsackPolicy().choose(tasks, 10**15, 0)) == 50
+    assert len(KnapsackPolicy().choose(tasks, idle(10**15))) == 50
+
+
+def test_knapsack_fills_the_small_gpu_first() -> None:
+    """By hand: the small task goes where only it fits, which leaves the large GPU to the large one."""
+    tasks = [task("small", 4 * MIB, 1.0), task("large", 10 * MIB, 50.0)]
+    chosen = KnapsackPolicy().choose(tasks, idle(10 * MIB, 5 * MIB))
+    assert {(p.task.name, p.device) for p in chosen} == {("small", 1), ("large", 0)}
+
+
+def test_lifecycle_prefers_the_gain_per_second() -> None:
+    """By hand, one fits: 0.10 / 50 s beats 0.01 / 10 s, though it is longer."""
+    tasks = [task("short", 8 * MIB, 10.0, expected_gain=0.01), task("useful", 8 * MIB, 50.0, expected_gain=0.10)]
+    assert names(LifecyclePolicy().choose(tasks, idle(8 * MIB))) == ["useful"]
+    assert names(KnapsackPolicy().choose(tasks, idle(8 * MIB))) == ["short"]
+
+
+@given(tasks=plain_lists, free_bytes=st.integers(12 * MIB, 20 * MIB))
+def test_lifecycle_without_gains_is_algorithm_3(tasks: list[Task], free_bytes: int) -> None:
+    assert LifecyclePolicy().choose(tasks, idle(free_bytes)) == KnapsackPolicy().choose(tasks, idle(free_bytes))
+
+
+def test_backfill_keeps_the_reservation_of_the_first_that_must_wait() -> None:
+    """By hand, 10 MiB, 6 of them held for 20 s: b (8) may start then, so c (30 s) must not, d (40 s in 2 MiB) may."""
+    device = busy(10 * MIB, task("a", 6 * MIB, 20.0))
+    waiting = [task("b", 8 * MIB, 10.0), task("c", 3 * MIB, 30.0), task("d", 2 * MIB, 40.0), task("e", MIB, 19.0)]
+    assert names(BackfillPolicy().choose(waiting, [device])) == ["e", "d"]
+
+
+def test_lookahead_keeps_memory_free_where_waiting_pays() -> None:
+    """By hand: x (100 s, 6 MiB) now would hold up y (8 MiB, 5 s), which can start in 1 s, for 99 s."""
+    device = busy(10 * MIB, task("running", 4 * MIB, 1.0))
+    waiting = [task("x", 6 * MIB, 100.0), task("y", 8 * MIB, 5.0)]
+    assert LookaheadPolicy().choose(waiting, [device]) == []
+    assert names(KnapsackPolicy().choose(waiting, [device])) == ["x"]
 
 
 def test_serial_keeps_order_and_runs_one_at_a_time() -> None:
     tasks = [task("long", MIB, 100.0), task("short", MIB, 1.0)]
-    assert SerialPolicy().choose(tasks, 10 * MIB, 0) == tasks[:1]
-    assert SerialPolicy().choose(tasks, 10 * MIB, 1) == []
+    assert names(SerialPolicy().choose(tasks, idle(10 * MIB))) == ["long"]
+    assert SerialPolicy().choose(tasks, [busy(10 * MIB, task("r", MIB, 1.0))]) == []
 
 
 def test_random_orders_are_uniform() -> None:
     """Each of three tasks is first in a third of 3000 seeds, within four standard errors of a proportion."""
     tasks = [task(name, MIB, 1.0) for name in ("a", "b", "c")]
     draws = 3000
-    firsts = [RandomParallelPolicy(seed=s).choose(tasks, 3 * MIB, 0)[0].name for s in range(draws)]
+    firsts = [names(RandomParallelPolicy(seed=s).choose(tasks, idle(3 * MIB)))[0] for s in range(draws)]
     standard_error = (1 / 3 * 2 / 3 / draws) ** 0.5
     for name in ("a", "b", "c"):
         assert firsts.count(name) / draws == pytest.approx(1 / 3, abs=4 * standard_error)
 
 
 def test_machine_admits_in_the_policy_s_order_while_cores_are_free() -> None:
-    machine = Machine(memory_bytes=10 * MIB, cores=2)
+    machine = Machine.single(10 * MIB, 2)
     tasks = [task("slow", MIB, 9.0), task("quick", MIB, 1.0), task("medium", MIB, 5.0)]
     policy: Policy = KnapsackPolicy()
-    assert [t.name for t in machine.admit(policy, tasks, [])] == ["quick", "medium"]
-    assert [t.name for t in machine.admit(policy, tasks[:1], tasks[1:])] == []
+
+    def admitted(waiting: list[Task], running: list[Task]) -> list[str]:
+        held = [Reservation(task=t, device=0, started_s=0.0) for t in running]
+        return names(machine.admit(policy, [Queued(task=t, arrived_s=0.0) for t in waiting], held, 0.5))
+
+    assert admitted(tasks, []) == ["quick", "medium"]
+    assert admitted(tasks[:1], tasks[1:]) == []
     wide_first = [task("wide", MIB, 1.0, cores=2), task("quick", MIB, 2.0)]
-    assert machine.admit(policy, wide_first, [tasks[0]]) == []  # quick does not overtake wide for ever
+    assert admitted(wide_first, [tasks[0]]) == []  # quick does not overtake wide for ever
+
+
+def test_lost_devices_get_nothing() -> None:
+    machine = Machine(devices=(Device(memory_bytes=8 * MIB, cores=1), Device(memory_bytes=9 * MIB, cores=1)))
+    queue = [Queued(task=task("t", MIB, 1.0), arrived_s=0.0)]
+    assert machine.admit(KnapsackPolicy(), queue, [], 0.0, {0}) == [Placement(queue[0].task, 1)]
+    assert machine.free_slot(1, set()) == 1
 
 
 @pytest.mark.parametrize(
@@ -139,6 +297,9 @@ def test_machine_admits_in_the_policy_s_order_while_cores_are_free() -> None:
         {"duration_s": 0.0},
         {"duration_s": float("nan")},
         {"cores": 0},
+        {"arrives_s": -1.0},
+        {"expected_gain": 1.5},
+        {"expected_gain": float("nan")},
     ],
 )
 def test_impossible_tasks_are_refused(bad: dict[str, object]) -> None:
@@ -150,7 +311,13 @@ def test_impossible_tasks_are_refused(bad: dict[str, object]) -> None:
 
 
 def test_bad_names_and_units() -> None:
-    with pytest.raises(ConfigError, match="unknown policy 'fifo'; choose from knapsack, random, serial"):
+    with pytest.raises(ConfigError, match="unknown policy 'fifo'; choose from knapsack, random, serial, backfill"):
         policy_named("fifo")
     with pytest.raises(ConfigError, match="unit_bytes"):
         KnapsackPolicy(unit_bytes=0)
+    with pytest.raises(ConfigError, match="front"):
+        LookaheadPolicy(front=0)
+    with pytest.raises(ConfigError, match="at least one device"):
+        Machine(devices=())
+    with pytest.raises(ConfigError, match="patience_s"):
+        Machine(devices=(Device(memory_bytes=1, cores=1),), patience_s=-1.0)

@@ -17,9 +17,8 @@ def annotation(*boxes):
 def test_one_small_object_keeps_its_frame_whole():
     large, small = [0.0, 0.0, 20.0, 20.0], [30.0, 30.0, 36.0, 40.0]
     frames = [annotation(large), annotation(large, small), annotation()]
-    assert poolable(frames, CompressionConfig(enabled=True, small_px=12.0)) == [True, False, True]
-    assert poolable(frames, CompressionConfig(enabled=True, small_px=6.0)) == [True, True, True]
-    assert poolable(frames, CompressionConfig(enabled=False)) == [False, False, False]
+    assert poolable(frames, 12.0) == [True, False, True]
+    assert poolable(frames, 6.0) == [True, True, True]
 
 
 def test_pixels_are_means_of_four_and_boxes_half_as_large():

@@ -20,12 +20,11 @@ from nestevo_hw.tasks.labelling import (
     enlarged,
     looks,
     refined_words,
-    thresholds,
 )
 from nestevo_hw.tasks.supervision import LabelConfig
 
 LABELS = LabelConfig(accept=0.6, doubt=0.1, regions=20)
-ALONE = RefinementConfig(mirror=False, zoom=1.0, peers=False, tracks=0.0, adaptive=0.0)
+ALONE = RefinementConfig(mirror=False, zoom=1.0, peers=False, tracks=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def test_with_nothing_to_confirm_the_teacher_has_the_only_word(teacher, images):
 
 def test_a_peer_that_is_the_teacher_changes_no_score(teacher, images):
     """The mean of twice the same is the same; only what one class detects twice is joined."""
-    how = replace(ALONE, peers=True, overlap=1.0, accept=0.6, doubt=0.25)
+    how = replace(ALONE, peers=True, overlap=1.0, accept=0.6, doubt=0.15)
     words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5)
     found = predict(teacher, images)
     for word, detections in zip(words, found, strict=True):
@@ -128,32 +127,19 @@ def test_features_are_those_of_the_box_in_its_frame(teacher, images):
 
 
 def test_thresholds_include_their_value():
-    scores = torch.tensor([0.25, 0.5, 0.125, 0.9, 0.3])
-    found = {"boxes": torch.arange(20.0).view(5, 4), "labels": torch.tensor([1, 2, 3, 1, 2]), "scores": scores}
-    annotation = annotated(found, {1: 0.5, 2: 0.5, 3: 0.4}, 0.5)
-    assert annotation.labels.tolist() == [2, 1, 1, 2]
-    assert annotation.ignore.tolist() == [False, False, True, True]
-    torch.testing.assert_close(annotation.boxes, found["boxes"][[1, 3, 0, 4]])
-
-
-def test_a_faint_class_has_a_lower_threshold():
-    def frame(label, scores):
-        return {"boxes": torch.zeros(len(scores), 4), "labels": torch.full((len(scores),), label), "scores": scores}
-
-    strong, faint = torch.linspace(0.2, 1.0, 41), torch.linspace(0.2, 0.6, 41)
-    scene = [frame(1, strong), frame(2, faint), frame(3, torch.tensor([0.9])), frame(4, torch.full((9,), 0.15))]
-    found = thresholds(scene, RefinementConfig(adaptive=0.6, accept=0.45))
-    # Of 41 evenly spaced scores the 0.9 quantile is the 37th: 0.92 and 0.56. One detection does not tell; 0.2 is least.
-    assert found == pytest.approx({1: 0.6 * 0.92, 2: 0.6 * 0.56, 3: 0.45, 4: 0.2})
-    assert thresholds(scene, RefinementConfig(adaptive=0.0, accept=0.45)) == dict.fromkeys((1, 2, 3, 4), 0.45)
+    scores = torch.tensor([0.25, 0.5, 0.125, 0.9])
+    found = {"boxes": torch.arange(16.0).view(4, 4), "labels": torch.tensor([1, 2, 3, 1]), "scores": scores}
+    annotation = annotated(found, 0.5, 0.25)
+    assert annotation.labels.tolist() == [2, 1, 1]
+    assert annotation.ignore.tolist() == [False, False, True]
+    torch.testing.assert_close(annotation.boxes, found["boxes"][[1, 3, 0]])
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
         {"accept": 1.1},
-        {"adaptive": -0.1},
-        {"doubt": 2.0},
+        {"accept": 0.1},
         {"zoom": 0.5},
         {"overlap": 0.0},
         {"tracks": 1.5},

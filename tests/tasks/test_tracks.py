@@ -23,6 +23,13 @@ def test_crossing_walkers_keep_their_tracks_by_velocity():
     assert paths(frames) == [[(t, 0) for t in range(11)], [(t, 1) for t in range(11)]]
 
 
+def test_a_fast_car_is_found_where_its_velocity_takes_it():
+    """Each step is longer than its size, too far for a second sighting that knows no velocity."""
+    assert paths([frame((10.0 + 20 * t, 50.0, 1, 0.9)) for t in range(7)]) == [[(t, 0) for t in range(7)]]
+    turning = [frame((x, 50.0, 1, 0.9)) for x in (10.0, 30.0, 10.0)]
+    assert len(paths(turning)) == 2
+
+
 def test_classes_sizes_and_far_jumps_are_not_linked():
     assert len(paths([frame((10.0, 50.0, 1, 0.9)), frame((10.0, 50.0, 2, 0.9))])) == 2
     assert len(paths([frame((10.0, 50.0, 1, 0.9)), frame((60.0, 50.0, 1, 0.9))])) == 2

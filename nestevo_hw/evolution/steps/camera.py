@@ -7,7 +7,7 @@ from nestevo_hw.evolution.cameras import capture_window, spacing_s
 from nestevo_hw.evolution.steps.payload import Payload, Result, opened
 from nestevo_hw.evolution.trigger import sense as signals
 from nestevo_hw.evolution.trigger import thinned
-from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.health import fault_of
 from nestevo_hw.streams.storage import load_frames, save_frames
 
@@ -15,7 +15,7 @@ from nestevo_hw.streams.storage import load_frames, save_frames
 def sense(payload: Payload) -> Result:
     """What a terminal sees of its own accuracy, without any label."""
     config, task = opened(payload)
-    model, spec = load_detector(Path(payload["model"]))
+    model, spec = load_model(Path(payload["model"]))
     images = thinned(load_frames(Path(payload["frames"])).images, config.trigger.frames)
     return asdict(signals(task, model, images, len(spec.classes)))
 

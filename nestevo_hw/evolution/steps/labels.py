@@ -7,7 +7,7 @@ from pathlib import Path
 from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class
 from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, opened
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
-from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.labelling import RefinementConfig
 from nestevo_hw.tasks.supervision import Supervision, described_objects, save_supervision, true_words
@@ -23,7 +23,7 @@ def label(payload: Payload) -> Result:
         return _written(task.label(teacher, images, config.labels), payload) | on_crossbar(config, len(images))
     models, refinement = [teacher], config.refinement
     for path in payload["peers"] if refinement.peers else ():
-        peer, _ = load_detector(Path(path))
+        peer, _ = load_model(Path(path))
         task.re_estimate(peer, images)
         models.append(peer)
     words = task.refined(models, images, config.labels, refinement, spacing_s=payload["spacing_s"])
@@ -39,14 +39,14 @@ def label_own(payload: Payload) -> Result:
     """A terminal labels its own frames, with the BatchNorm statistics of the scene."""
     config, task = opened(payload)
     images = load_frames(Path(payload["upload"])).images
-    model, _ = load_detector(Path(payload["terminal_in"]))
+    model, _ = load_model(Path(payload["terminal_in"]))
     task.re_estimate(model, images)
     return _written(task.label(model, images, config.labels), payload)
 
 
 def label_truly(payload: Payload) -> Result:
     """The truth of the uploaded frames in the form of words: what no teacher can surpass."""
-    _, spec = load_detector(Path(payload["terminal_in"]))
+    _, spec = load_model(Path(payload["terminal_in"]))
     return _written(true_words(load_frames(Path(payload["truth"])), len(spec.classes)), payload)
 
 
@@ -61,7 +61,7 @@ def _written(words: Sequence[Supervision], payload: Payload) -> Result:
 def describe(payload: Payload) -> Result:
     """Mean feature of what the first teacher, still digital, finds on a terminal's frames; empty if nothing."""
     config, task = opened(payload)
-    model, _ = load_detector(Path(payload["weights"]))
+    model, _ = load_model(Path(payload["weights"]))
     words = task.label(model, load_frames(Path(payload["upload"])).images, config.labels)
     features, _ = described_objects(words)
     return {"feature": features.mean(0).tolist() if len(features) else []}
@@ -78,7 +78,7 @@ def judge(payload: Payload) -> Result:
     drift = drift_score(
         load_moments(Path(payload["moments"])),
         moments_by_class(*described_objects(words)),
-        range(1, len(load_detector(files.weights)[1].classes) + 1),
+        range(1, len(load_model(files.weights)[1].classes) + 1),
         min_samples=config.drift.min_samples,
     )
     return {"score": drift.score, "left_out": list(drift.left_out), **on_crossbar(config, len(images))}

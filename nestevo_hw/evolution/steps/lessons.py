@@ -10,7 +10,7 @@ from nestevo_hw.evolution.learning import adapt_terminal, distil_terminal, learn
 from nestevo_hw.evolution.steps.payload import Payload, Result, class_counts, opened, or_null
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.evolution.zoo import choose_start
-from nestevo_hw.models.checkpoint import load_detector
+from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.supervision import described_objects, load_supervision
@@ -28,7 +28,7 @@ def generate(payload: Payload) -> Result:
     config, task = opened(payload)
     modules: list[nn.Module] = []
     for path in payload["predictors"]:
-        model, spec = load_detector(Path(path))
+        model, spec = load_model(Path(path))
         modules.append(task.prediction_module(model).requires_grad_(False))
     classes, counts = len(spec.classes), class_counts(payload["counts"])
     width: int = modules[0].in_features  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.steps.payload import Payload, Result, opened, or_null
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.files import replacing
-from nestevo_hw.models.checkpoint import load_detector, save_detector
+from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.report.pictures import draw_detections
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
@@ -21,16 +21,16 @@ SHOWN_SCORE = 0.5
 
 def average_terminals(payload: Payload) -> Result:
     """The plain mean of terminals' models, which only exists where all have one structure."""
-    model, spec = load_detector(Path(payload["terminals"][0]))
-    model.load_state_dict(average([load_detector(Path(path))[0].state_dict() for path in payload["terminals"]]))
-    save_detector(model, spec, Path(payload["terminal_out"]))
+    model, spec = load_model(Path(payload["terminals"][0]))
+    model.load_state_dict(average([load_model(Path(path))[0].state_dict() for path in payload["terminals"]]))
+    save_model(model, spec, Path(payload["terminal_out"]))
     return {}
 
 
 def export(payload: Payload) -> Result:
     """Write the evolved terminal as ONNX, checked against the model on an uploaded frame."""
     _, task = opened(payload)
-    model, _ = load_detector(Path(payload["terminal_out"]))
+    model, _ = load_model(Path(payload["terminal_out"]))
     task.export(model, Path(payload["onnx"]), load_frames(Path(payload["upload"])).images[0])
     return {"download_bytes": Path(payload["onnx"]).stat().st_size}
 
@@ -42,7 +42,7 @@ def evaluate(payload: Payload) -> Result:
     scores = []
     for subject in payload["subjects"]:
         weights = Path(subject["weights"])
-        classes = load_detector(weights)[1].classes
+        classes = load_model(weights)[1].classes
         if subject["runtime"] == "onnx":
             found = task.open_exported(Path(subject["onnx"])).predict(test.images)
         elif subject["runtime"] == "crossbar":
@@ -50,7 +50,7 @@ def evaluate(payload: Payload) -> Result:
             teacher = open_teacher(task, config.teacher, TeacherFiles.of(subject), scene)
             found = task.predict(teacher, test.images)
         else:
-            found = task.predict(load_detector(weights)[0], test.images)
+            found = task.predict(load_model(weights)[0], test.images)
         scores.append({"model": subject["model"], "stage": subject["stage"], **_score(task, found, test, len(classes))})
         if subject.get("picture"):
             _draw(Path(subject["picture"]), test, found, classes)
@@ -60,7 +60,7 @@ def evaluate(payload: Payload) -> Result:
 def recall(payload: Payload) -> Result:
     """Score a terminal's model on the test frames of earlier windows: what it still knows of them."""
     _, task = opened(payload)
-    model, spec = load_detector(Path(payload["terminal_out"]))
+    model, spec = load_model(Path(payload["terminal_out"]))
     scores = {}
     for window, path in payload["tests"].items():
         test = load_frames(Path(path))

@@ -11,7 +11,7 @@ from nestevo_hw.evolution.guard import PARTS, compare_teachers, score_teacher
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, opened, or_null
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
-from nestevo_hw.models.checkpoint import load_detector, save_detector
+from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
 from nestevo_hw.tasks.supervision import described_objects
@@ -25,7 +25,7 @@ def prepare(payload: Payload) -> Result:
     frames, segments = reference_frames(config)
     save_frames(frames, Path(payload["reference"]))
     programmed = _programmed(task, config, files, frames, generation=payload["generation"])
-    model, classes = open_teacher(task, config.teacher, files, None), load_detector(files.weights)[1].classes
+    model, classes = open_teacher(task, config.teacher, files, None), load_model(files.weights)[1].classes
     words = task.label(model, frames.images, config.labels)
     training = moments_by_class(*described_objects(words))
     save_moments(training, Path(payload["moments"]))
@@ -63,9 +63,9 @@ def merge(payload: Payload) -> Result:
     """Average the intermediate models, program the result, and guard (Algorithm 2, line 14)."""
     config, task = opened(payload)
     old, new = TeacherFiles.of(payload), TeacherFiles.of(payload["candidate"])
-    model, spec = load_detector(old.weights)
-    model.load_state_dict(average([load_detector(Path(path))[0].state_dict() for path in payload["intermediates"]]))
-    save_detector(model, spec, new.weights)
+    model, spec = load_model(old.weights)
+    model.load_state_dict(average([load_model(Path(path))[0].state_dict() for path in payload["intermediates"]]))
+    save_model(model, spec, new.weights)
     reference = load_frames(Path(payload["reference"]))
     written = _written(task, config, new, reference, generation=payload["candidate"]["generation"])
     verdict = compare_teachers(config, old, new, reference)

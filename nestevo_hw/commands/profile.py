@@ -1,0 +1,103 @@
+"""`nestevo-hw profile`: learn on this machine what training tasks take."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nestevo_hw.commands.options import machine_readable
+
+if TYPE_CHECKING:
+    from nestevo_hw.profiler.evaluation import Evaluation
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("profile"), show_default=True,
+              help="Directory for samples.jsonl, profile.safetensors, report.html and pictures.")  # fmt: skip
+@click.option("--samples", type=click.IntRange(16), help="Tasks to learn from.  [default: 200, quick 24]")
+@click.option("--held-out", type=click.IntRange(4), help="Tasks of other architectures to judge by, measured too.  "
+              "[default: 60, quick 8]")  # fmt: skip
+@click.option("--passes", type=click.IntRange(1), help="Rounds of timing over all of them.  [default: 2, quick 1]")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop measuring after this time; what is "
+              "there is learned from, and --resume goes on.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the samples in --out, or learn from them anew.")
+@click.option("--seed", default=0, show_default=True, help="Of the choice of tasks.")
+@click.option("--quick", is_flag=True, help="Few samples, to see it work; its predictions are poor.")
+@machine_readable
+def profile(
+    *,
+    out: Path,
+    samples: int | None,
+    held_out: int | None,
+    passes: int | None,
+    minutes: float | None,
+    resume: bool,
+    seed: int,
+    quick: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Measure training tasks on this machine and learn to predict memory and time of any other.
+
+    Tasks are spread evenly over architectures, frame sizes, batch sizes, optimisers, precisions, single and mutual
+    learning. A three-layer network learns from them; tasks of architectures kept out of training say how good it is,
+    next to linear regression, gradient boosting and the analytic formula. About 25 minutes on a free core; every
+    sample is kept at once. The file profile.safetensors is what `evolve` can start its predictions from.
+
+    \b
+    Examples:
+      nestevo-hw profile --quick --out runs/profile-quick
+      nestevo-hw profile --out runs/profile --minutes 15
+      nestevo-hw profile --out runs/profile --resume
+    """
+    import os
+
+    # Torch's profiler, which knows the true peak of memory, announces itself on stderr otherwise.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    import torch
+
+    from nestevo_hw.commands.progress import progress_bar
+    from nestevo_hw.profiler.collect import Collection, SampleFile, collect, outstanding, read_samples
+    from nestevo_hw.profiler.output import learn_and_judge, write_profile
+
+    torch.set_num_threads(1)
+    plan = Collection(
+        samples=samples or (24 if quick else 200), held_out=held_out or (8 if quick else 60),
+        passes=passes or (1 if quick else 2), seed=seed,
+    )  # fmt: skip
+    file = SampleFile(out, seed, resume=resume)
+    with progress_bar(outstanding(plan, file), "measuring tasks") as advance:
+        done = collect(plan, file, budget_s=None if minutes is None else 60 * minutes, advance=advance)
+    machine, found = read_samples(out)
+    model, evaluation = learn_and_judge(found, machine, seed=seed)
+    document = write_profile(model, evaluation, out)
+    if not as_json:
+        _show(evaluation, out, done=done)
+    return document
+
+
+def _show(found: "Evaluation", out: Path, *, done: bool) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"Errors on {len(found.judged)} tasks of other architectures (measured)", title_justify="left",
+        box=SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    for heading in ("quantity", "method"):
+        table.add_column(heading)
+    for heading in ("mean", "median", "90 % below", "over 5 % too low"):
+        table.add_column(heading, justify="right")
+    for s in found.scores:
+        values = (f"{v:.1%}" for v in (s.mape, s.median, s.p90, s.under_rate))
+        table.add_row(s.quantity, s.method, *values, style="bold" if s.method == "three-layer" else None)
+    console = Console()
+    console.print(table)
+    goals = ", ".join(f"{name.replace('_', ' ')} {'reached' if ok else 'missed'}" for name, ok in found.goals().items())
+    console.print(
+        f"90 % intervals hold {found.coverage_time:.0%} of the times and {found.coverage_memory:.0%} of the peaks\n"
+        f"goals: {goals}\nwritten to {out}: profile.safetensors, profile.json, report.html and pictures",
+        highlight=False, markup=False,
+    )  # fmt: skip
+    if not done:
+        console.print("time is up before all was measured; go on with --resume", highlight=False)

@@ -1,0 +1,157 @@
+"""What a training step does: its operations by sort and size, and every tensor's birth and death in order."""
+
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from nestevo_hw.profiler.memory import AllocationMeter
+
+COMPUTING = ("conv", "pointwise", "depthwise", "dense")
+"""Sorts of operations whose time is bound by arithmetic."""
+MOVING = ("norm", "regions", "pool", "random", "copy", "elementwise")
+"""Sorts of operations whose time is bound by memory."""
+SORTS = (*COMPUTING, *(f"{sort} backward" for sort in COMPUTING), *MOVING, *(f"{sort} backward" for sort in MOVING))
+
+_WORDS = {
+    "norm": ("batch_norm", "layer_norm", "group_norm"),
+    "regions": ("roi_align",),
+    "pool": ("pool", "upsample"),
+    "random": ("rand", "bernoulli", "uniform", "normal_", "dropout"),
+    "copy": ("copy", "cat", "clone", "index", "stack", "fill", "zero", "gather", "scatter", "topk", "sort", "new_"),
+}
+
+
+SMALL_BYTES = 16_384
+"""Operations that move less than this and multiply nothing take the time of their call, whatever they do."""
+
+
+class Operation(NamedTuple):
+    """What the time of one operation depends on."""
+
+    sort: str
+    macs: int = 0
+    """Multiply-accumulates; 0 where memory bounds it."""
+    in_bytes: int = 0
+    """Of its tensors, weights apart."""
+    out_bytes: int = 0
+    weight_bytes: int = 0
+    """Of a convolution's weight."""
+    inputs: int = 0
+    """Channels that one output sees."""
+    outputs: int = 0
+    """Channels."""
+    pixels: int = 0
+    """Of an output of a convolution, all images together."""
+    taps: int = 0
+    """Of a convolution's kernel."""
+    itemsize: int = 0
+    """Bytes of an element of the first result."""
+
+
+class StepMeter(AllocationMeter):
+    """Counts operations next to what they allocate; works on real and on fake tensors.
+
+    Attributes:
+        operations: how often each was done; all small ones of a sort count as one without size.
+        events: (key, bytes) of each tensor when it is born, and (key, -bytes) when it dies, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: Counter[Operation] = Counter()
+        self.events: list[tuple[int, int]] = []
+
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        result = func(*args, **kwargs)
+        given = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if given and not getattr(func, "is_view", False):
+            taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            done = _operation(func, args, kwargs, result, taken, given)
+            small = not done.macs and done.in_bytes + done.out_bytes < SMALL_BYTES
+            self.operations[Operation(done.sort) if small else done] += 1
+        return result
+
+    def _born(self, key: int, size: int) -> None:
+        self.events.append((key, size))
+
+    def _died(self, key: int, size: int) -> None:
+        self.events.append((key, -size))
+
+
+class ComputingTimer(TorchDispatchMode):
+    """Times the operations that compute, convolutions and products, where they happen; all others run untouched.
+
+    Attributes:
+        seconds: of each time an operation was done.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seconds: defaultdict[Operation, list[float]] = defaultdict(list)
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the operation returns
+        """Run an operation, timed if it computes."""
+        del types
+        kwargs = kwargs or {}
+        if getattr(func, "_overloadpacket", None) not in flop_registry:
+            return func(*args, **kwargs)
+        began = time.perf_counter()
+        result = func(*args, **kwargs)
+        seconds = time.perf_counter() - began
+        taken, given = ([t for t in tree_leaves(tree) if isinstance(t, Tensor)] for tree in ((args, kwargs), result))
+        self.seconds[_operation(func, args, kwargs, result, taken, given)].append(seconds)
+        return result
+
+
+def _operation(
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    result: object,
+    taken: list[Tensor],
+    given: list[Tensor],
+) -> Operation:
+    name, formula = getattr(func, "__name__", ""), flop_registry.get(getattr(func, "_overloadpacket", None))
+    backward = " backward" if "backward" in name else ""
+    macs = round(formula(*args, **kwargs, out_val=result) / 2) if formula is not None else 0
+    moved = (sum(t.nbytes for t in taken), sum(t.nbytes for t in given))
+    if "convolution" in name:
+        return _convolution(taken[1:] if backward else taken, taken[0] if backward else given[0], macs, moved, backward)
+    if formula is not None:
+        sort = "dense"
+    else:
+        sort = next((s for s, words in _WORDS.items() if any(word in name for word in words)), "elementwise")
+    return Operation(
+        sort=sort + backward, macs=macs, in_bytes=moved[0], out_bytes=moved[1], weight_bytes=0,
+        inputs=taken[0].shape[-1] if formula is not None and taken else 0,
+        outputs=given[0].shape[-1] if formula is not None and given[0].dim() else 0,
+        pixels=given[0].shape[0] if formula is not None and given[0].dim() else 0, taps=0, itemsize=given[0].itemsize,
+    )  # fmt: skip
+
+
+def _convolution(
+    data_and_weight: list[Tensor], output: Tensor, macs: int, moved: tuple[int, int], backward: str
+) -> Operation:
+    """A convolution from (input, weight, ...) and its output, or the output's gradient."""
+    data, weight = data_and_weight[:2]
+    outputs, inputs, *kernel = weight.shape
+    dense = "pointwise" if math.prod(kernel) == 1 else "conv"
+    sort = dense if data.shape[1] == inputs else "depthwise"
+    return Operation(
+        sort=sort + backward, macs=macs, in_bytes=moved[0] - weight.nbytes, out_bytes=moved[1],
+        weight_bytes=weight.nbytes, inputs=inputs, outputs=outputs, pixels=output.numel() // max(outputs, 1),
+        taps=math.prod(kernel), itemsize=data.itemsize,
+    )  # fmt: skip

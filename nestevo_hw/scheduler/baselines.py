@@ -1,0 +1,37 @@
+"""The paper's two baselines: random tasks in parallel (B1), and one after another (B2)."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nestevo_hw.scheduler.devices import DeviceState, Placement, start_in_order
+from nestevo_hw.scheduler.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomParallelPolicy:
+    """Baseline B1: tasks in random order, each started if it still fits.
+
+    A task's place in the order depends on the seed and its name only, so that executor and simulator draw alike.
+    """
+
+    seed: int = 0
+    name: str = "random"
+
+    def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:
+        """See `Policy.choose`."""
+        order = sorted(waiting, key=lambda t: (-t.priority, random.Random(f"{self.seed}/{t.name}").random()))
+        return start_in_order(order, devices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialPolicy:
+    """Baseline B2: one task at a time, in order of arrival."""
+
+    name: str = "serial"
+
+    def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:
+        """See `Policy.choose`."""
+        if any(state.running for state in devices):
+            return []
+        return start_in_order(sorted(waiting, key=lambda t: -t.priority), devices)[:1]

@@ -1,0 +1,102 @@
+"""Predicted against actual, task by task and by kind: how far the scheduler can trust what it plans with."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nestevo_hw.scheduler.task import Task, TaskResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a task was predicted to take, and what it took."""
+
+    name: str
+    kind: str
+    wait_s: float
+    """From its submission to its start."""
+    predicted_s: float
+    actual_s: float
+    predicted_bytes: int
+    peak_bytes: int
+
+    @classmethod
+    def of(cls, task: Task, result: TaskResult) -> "Outcome":
+        """Of a task that has ended; its kind is the second part of a name like "w0/mutual/campus"."""
+        return cls(
+            name=task.name,
+            kind=_kind(task.name),
+            wait_s=result.started_s - result.submitted_s,
+            predicted_s=task.duration_s,
+            actual_s=result.ended_s - result.started_s,
+            predicted_bytes=task.memory_bytes,
+            peak_bytes=result.peak_memory_bytes,
+        )
+
+    @classmethod
+    def read(cls, event: Mapping[str, Any]) -> "Outcome":
+        """Of a "task" event of a run's metrics.jsonl."""
+        return cls(
+            name=event["name"],
+            kind=event["kind"],
+            wait_s=event["started_s"] - event["submitted_s"],
+            predicted_s=event["predicted_s"],
+            actual_s=event["ended_s"] - event["started_s"],
+            predicted_bytes=event["predicted_bytes"],
+            peak_bytes=event["peak_bytes"],
+        )
+
+    def line(self) -> str:
+        """For a progress display."""
+        return (
+            f"{self.name}: {self.actual_s:.1f} s (predicted {self.predicted_s:.1f}), "
+            f"{self.peak_bytes / 1e9:.2f} GB (predicted {self.predicted_bytes / 1e9:.2f}), waited {self.wait_s:.1f} s"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindFigures:
+    """Errors of the predictions for one kind of task."""
+
+    kind: str
+    tasks: int
+    mean_wait_s: float
+    mean_predicted_s: float
+    mean_actual_s: float
+    typical_duration_factor: float
+    """exp of the root mean square of ln(actual / predicted): 1 is exact, 2 is off by a factor of two either way."""
+    over_reservation: int
+    """Tasks whose peak was above the predicted one."""
+    worst_memory_ratio: float
+    """Largest peak / predicted; infinite where nothing was predicted."""
+
+
+def by_kind(outcomes: Iterable[Outcome]) -> list[KindFigures]:
+    """Figures of each kind, in the order in which the kinds first appear."""
+    groups: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.kind].append(outcome)
+    return [_figures(kind, found) for kind, found in groups.items()]
+
+
+def _figures(kind: str, found: Sequence[Outcome]) -> KindFigures:
+    # A clock may not resolve the shortest tasks.
+    logs = [math.log(max(o.actual_s, 1e-3) / o.predicted_s) for o in found]
+    return KindFigures(
+        kind=kind,
+        tasks=len(found),
+        mean_wait_s=statistics.fmean(o.wait_s for o in found),
+        mean_predicted_s=statistics.fmean(o.predicted_s for o in found),
+        mean_actual_s=statistics.fmean(o.actual_s for o in found),
+        typical_duration_factor=math.exp(math.sqrt(statistics.fmean(x * x for x in logs))),
+        over_reservation=sum(o.peak_bytes > o.predicted_bytes for o in found),
+        worst_memory_ratio=max(o.peak_bytes / o.predicted_bytes if o.predicted_bytes else math.inf for o in found),
+    )
+
+
+def _kind(name: str) -> str:
+    parts = name.split("/")
+    return parts[1] if len(parts) > 1 else name

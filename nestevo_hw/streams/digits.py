@@ -1,0 +1,137 @@
+"""A stream of handwritten digits from scikit-learn: each frame shows one, in the colours of its place.
+
+The 1797 digits are split once: 55 % to pre-train on, 15 % for the server's in-domain frames, 30 % for terminals. A
+terminal shows each of its digits once before any comes again, so frames of one window differ as long as the window has
+at most 539 of them.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nestevo_hw.errors import InputError
+from nestevo_hw.seeding import derive_seed, torch_generator
+from nestevo_hw.streams.frame import Annotation, FrameBatch
+from nestevo_hw.streams.weather import PHOTOMETRIC, DriftScript, apply_weather
+
+CLASSES = tuple(str(digit) for digit in range(10))
+Role = Literal["training", "reference", "terminal"]
+SHARES: dict[Role, tuple[float, float]] = {"training": (0.0, 0.55), "reference": (0.55, 0.7), "terminal": (0.7, 1.0)}
+"""From where to where in a fixed random order each role's digits lie."""
+SENSOR_NOISE = 0.02
+"""Standard deviation of pixel noise, of full scale."""
+
+
+class DigitStream:
+    """An endless stream; frame i is a pure function of the arguments and i.
+
+    The class satisfies `nestevo_hw.streams.frame.Stream`.
+    """
+
+    FPS = 1.0
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        place: str,
+        seed: int,
+        size: tuple[int, int] = (32, 32),
+        drift: DriftScript | None = None,
+        role: Role = "terminal",
+    ) -> None:
+        """Describe a stream.
+
+        Args:
+            name: of the terminal.
+            place: decides colours.
+            seed: of order, position and noise.
+            size: (H, W), pixels.
+            drift: conditions over time.
+            role: which digits it may show.
+        """
+        self.name = name
+        self.place = place
+        self.seed = seed
+        self.size = size
+        self.fps = self.FPS
+        self.drift = drift or DriftScript()
+        self.classes: tuple[str, ...] = CLASSES
+        self.length: int | None = None
+        self._rows = _rows(role)
+
+    def read(self, indices: Sequence[int]) -> FrameBatch:
+        """Frames at `indices` with their truth.
+
+        Raises:
+            InputError: a negative index.
+        """
+        if indices and min(indices) < 0:
+            raise InputError(f"stream {self.name!r} has no frame {min(indices)}; indices start at 0")
+        frames = [self._frame(index) for index in indices]
+        images = torch.stack([image for image, _ in frames]) if frames else torch.empty((0, 3, *self.size)).byte()
+        return FrameBatch(images=images, indices=tuple(indices), truth=tuple(truth for _, truth in frames))
+
+    def _frame(self, index: int) -> tuple[Tensor, Annotation]:
+        turn, position = divmod(index, len(self._rows))
+        row = int(self._rows[_order(self.seed, self.place, turn, len(self._rows))[position]])
+        pixels, labels = _digits()
+        random = torch_generator(self.seed, "digit", self.place, index)
+        ink = _placed(pixels[row], self.size, random)
+        paper, pen = _colours(self.place, self.seed)
+        image = paper + ink * (pen - paper)
+        image = image + SENSOR_NOISE * torch.randn(image.shape, generator=random)
+        strengths = self.drift.strengths(index)
+        if any(kind in strengths for kind in PHOTOMETRIC):
+            image = apply_weather(image.clamp(0, 1)[None], [strengths], [random])[0]
+        height, width = self.size
+        truth = Annotation.of(torch.tensor([[0.0, 0.0, width, height]]), torch.tensor([int(labels[row]) + 1]))
+        return (image * 255).round().clamp(0, 255).to(torch.uint8), truth
+
+
+@lru_cache(maxsize=1)
+def _digits() -> tuple[Tensor, np.ndarray]:
+    """(1797, 1, 8, 8) ink in 0..1, and the digits they show."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return torch.from_numpy(found.images / 16.0).float()[:, None], found.target
+
+
+@lru_cache(maxsize=8)
+def _rows(role: Role) -> np.ndarray:
+    count = len(_digits()[1])
+    order = np.random.default_rng(20240531).permutation(count)
+    first, last = (round(share * count) for share in SHARES[role])
+    return order[first:last]
+
+
+@lru_cache(maxsize=16)
+def _order(seed: int, place: str, turn: int, count: int) -> np.ndarray:
+    return np.random.default_rng(derive_seed(seed, "order", place, turn)).permutation(count)
+
+
+def _placed(ink: Tensor, size: tuple[int, int], random: torch.Generator) -> Tensor:
+    """A digit turned by up to 12 degrees, moved by up to a tenth of the frame: (1, H, W)."""
+    angle, right, down, scale = (torch.rand(4, generator=random) * 2 - 1).tolist()
+    turn, grow = math.radians(12 * angle), 1.15 + 0.1 * scale
+    matrix = torch.tensor(
+        [[grow * math.cos(turn), -grow * math.sin(turn), 0.2 * right],
+         [grow * math.sin(turn), grow * math.cos(turn), 0.2 * down]]
+    )  # fmt: skip
+    grid = F.affine_grid(matrix[None], [1, 1, *size], align_corners=False)
+    return F.grid_sample(ink[None], grid, mode="bicubic", align_corners=False)[0].clamp(0, 1)
+
+
+@lru_cache(maxsize=16)
+def _colours(place: str, seed: int) -> tuple[Tensor, Tensor]:
+    """(3, 1, 1) colours of paper and pen, the paper light, the pen dark."""
+    random = torch_generator(seed, "colours", place)
+    paper = 0.7 + 0.3 * torch.rand(3, 1, 1, generator=random)
+    return paper, 0.35 * torch.rand(3, 1, 1, generator=random)

@@ -1,0 +1,236 @@
+"""Image classification as a task of the evolution loop: an image's class is one object that fills its frame."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nestevo_hw.errors import InputError
+from nestevo_hw.models.batch_norm import re_estimate_batch_norm
+from nestevo_hw.models.classifier import FEATURE_WIDTH, OnnxClassifier, SmallClassifier, export_classifier
+from nestevo_hw.streams.augment import Augmentation
+from nestevo_hw.streams.digits import DigitStream, Role
+from nestevo_hw.streams.frame import Annotation, Stream
+from nestevo_hw.streams.weather import DriftScript
+from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
+from nestevo_hw.tasks.detection import divergence
+from nestevo_hw.tasks.labelling import RefinementConfig
+from nestevo_hw.tasks.metrics import Prediction
+from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+
+IGNORED = -100
+"""Class index that F.cross_entropy leaves out."""
+BATCH = 64
+"""Images at a time where nothing is learned."""
+
+
+class Classification:
+    """Classifiers of whole images; see `nestevo_hw.tasks.task.Task`."""
+
+    name = "classification"
+    metric = "accuracy"
+    augmentation = Augmentation(brightness=0.2, contrast=0.2, saturation=0.2, flip=False)
+    embedded_fps = DigitStream.FPS
+    first_logit = 0
+
+    def embedded_stream(
+        self,
+        *,
+        name: str,
+        place: str,
+        seed: int,
+        size: tuple[int, int],
+        drift: DriftScript | None = None,
+        role: Role = "terminal",
+    ) -> Stream:
+        """Handwritten digits."""
+        return DigitStream(name=name, place=place, seed=seed, size=size, drift=drift, role=role)
+
+    def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
+        """The likeliest class of each image; one below `config.accept` teaches nothing but its soft target."""
+        return _words(_classifier(model), images, _logits(model, images), config)
+
+    def refined(
+        self,
+        models: Sequence[nn.Module],
+        images: Tensor,
+        config: LabelConfig,
+        refinement: RefinementConfig,
+        *,
+        spacing_s: float,
+    ) -> list[Supervision]:
+        """The teacher's and its peers' mean probabilities; successive images show different things."""
+        del refinement, spacing_s
+        mean = torch.stack([_logits(model, images).softmax(-1) for model in models]).mean(0)
+        return _words(_classifier(models[0]), images, mean.clamp(min=1e-9).log(), config)
+
+    def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
+        """Cross-entropy."""
+        return _cross_entropy(model(torch.stack(images)), annotations)
+
+    def mutual_losses(
+        self,
+        terminal: nn.Module,
+        intermediate: nn.Module,
+        images: list[Tensor],
+        annotations: Sequence[Annotation],
+        *,
+        alpha: float,
+        beta: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Deep mutual learning on class probabilities (paper eq. 14 and 15)."""
+        batch = torch.stack(images)
+        local, mid = terminal(batch), intermediate(batch)
+        return (
+            alpha * _cross_entropy(local, annotations) + (1 - alpha) * divergence(local, mid),
+            beta * _cross_entropy(mid, annotations) + (1 - beta) * divergence(mid, local),
+        )
+
+    def distillation_loss(
+        self,
+        student: nn.Module,
+        images: list[Tensor],
+        words: Sequence[Supervision],
+        *,
+        temperature: float,
+        soft_share: float,
+    ) -> Tensor:
+        """Cross-entropy against sure labels, divergence from all soft targets."""
+        logits = student(torch.stack(images))
+        hard = _cross_entropy(logits, [w.annotation for w in words])
+        if soft_share == 0.0:
+            return hard
+        taught = torch.cat([w.logits for w in words]).to(logits.device)
+        return (1 - soft_share) * hard + soft_share * divergence(logits, taught, temperature)
+
+    def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
+        """On image features only."""
+        del model
+        return DomainClassifiers(None, FEATURE_WIDTH, config)
+
+    def familiar_view(
+        self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]
+    ) -> tuple[Tensor, DomainView]:
+        """Cross-entropy and features of labelled images."""
+        classifier = _classifier(model)
+        features = classifier.features(torch.stack(images))
+        return _cross_entropy(classifier.head(features), annotations), DomainView(maps=(), regions=features.split(1))
+
+    def drifted_view(self, model: nn.Module, images: list[Tensor]) -> DomainView:
+        """Features of unlabelled images."""
+        return DomainView(maps=(), regions=_classifier(model).features(torch.stack(images)).split(1))
+
+    @contextmanager
+    def smaller_input(self, models: Sequence[nn.Module], factor: float) -> Iterator[None]:
+        """Nothing to do: a classifier takes images of any size."""
+        del models, factor
+        yield
+
+    def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
+        """One prediction an image."""
+        return _predictions(_logits(model, images), images)
+
+    def score(self, predictions: Sequence[Prediction], truth: Sequence[Annotation], classes: int) -> dict[str, float]:
+        """Accuracy, and the mean recall over classes that occur; images without a sure label do not count."""
+        pairs = [
+            (int(p["labels"][0]), int(a.labels[0]))
+            for p, a in zip(predictions, truth, strict=True)
+            if len(a.labels) and not bool(a.ignore[0])
+        ]
+        if not pairs:
+            return {"accuracy": float("nan"), "mean_recall": float("nan")}
+        by_class = [[found == wanted for found, wanted in pairs if wanted == c] for c in range(1, classes + 1)]
+        recalls = [sum(hits) / len(hits) for hits in by_class if hits]
+        right = sum(found == wanted for found, wanted in pairs)
+        return {"accuracy": right / len(pairs), "mean_recall": sum(recalls) / len(recalls)}
+
+    def prediction_module(self, model: nn.Module) -> nn.Module:
+        """The last layer."""
+        return _classifier(model).head
+
+    @torch.no_grad()
+    def re_estimate(self, model: nn.Module, images: Tensor) -> None:
+        """Statistics of the convolutions' outputs on these images."""
+        body = _classifier(model).body
+        re_estimate_batch_norm(model, body, [_floats(chunk) - 0.5 for chunk in images.split(BATCH)])
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Floats in 0..1."""
+        return _floats(images)
+
+    def export(self, model: nn.Module, path: Path, example: Tensor) -> None:
+        """See `export_classifier`."""
+        export_classifier(model, path, example)
+
+    def open_exported(self, path: Path) -> "ExportedClassifier":
+        """The classifier as ONNX Runtime runs it."""
+        return ExportedClassifier(OnnxClassifier(path))
+
+
+class ExportedClassifier:
+    """Predictions of a classifier outside of torch."""
+
+    def __init__(self, model: OnnxClassifier) -> None:
+        self._model = model
+
+    def predict(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """One prediction an image."""
+        return _predictions(self._model.logits(images), images)
+
+
+def _classifier(model: nn.Module) -> SmallClassifier:
+    if not isinstance(model, SmallClassifier):
+        raise InputError(
+            f"expected an image classifier but got {type(model).__name__}; "
+            'set task = "detection" for detectors, or name a classifier'
+        )
+    return model
+
+
+def _floats(images: Tensor) -> Tensor:
+    return images.float() / 255
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    """(N, C) on the CPU."""
+    device = next(model.parameters()).device
+    return torch.cat([model(_floats(chunk.to(device))).cpu() for chunk in images.split(BATCH)])
+
+
+@torch.no_grad()
+def _words(model: SmallClassifier, images: Tensor, logits: Tensor, config: LabelConfig) -> list[Supervision]:
+    device = next(model.parameters()).device
+    features = torch.cat([model.features(_floats(chunk.to(device))).cpu() for chunk in images.split(BATCH)])
+    box = _frame_box(images)
+    scores, labels = logits.softmax(-1).max(-1)
+    return [
+        Supervision(
+            annotation=Annotation(boxes=box, labels=label[None] + 1, ignore=~sure[None]),
+            regions=box,
+            logits=own[None],
+            deltas=own.new_zeros(1, 0),
+            features=feature[None][sure[None]],
+        )
+        for label, sure, own, feature in zip(labels, scores >= config.accept, logits, features, strict=True)
+    ]
+
+
+def _cross_entropy(logits: Tensor, annotations: Sequence[Annotation]) -> Tensor:
+    wanted = [IGNORED if not len(a.labels) or bool(a.ignore[0]) else int(a.labels[0]) - 1 for a in annotations]
+    if all(label == IGNORED for label in wanted):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits, torch.tensor(wanted, device=logits.device), ignore_index=IGNORED)
+
+
+def _predictions(logits: Tensor, images: Tensor) -> list[dict[str, Tensor]]:
+    box = _frame_box(images)
+    scores, labels = logits.softmax(-1).max(-1)
+    return [{"boxes": box, "labels": k[None] + 1, "scores": s[None]} for k, s in zip(labels, scores, strict=True)]
+
+
+def _frame_box(images: Tensor) -> Tensor:
+    return torch.tensor([[0.0, 0.0, images.shape[-1], images.shape[-2]]])

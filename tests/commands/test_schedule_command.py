@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from nestevo_hw.commands import schedule as command
+from nestevo_hw.scheduler.policies import POLICIES
+
+TASKS = [
+    {"name": "campus", "memory_gb": 3.0, "duration_s": 30, "expected_gain": 0.02},
+    {"name": "village", "memory_gb": 3.0, "duration_s": 60, "expected_gain": 0.30},
+    {"name": "late", "memory_gb": 1.0, "duration_s": 5, "arrives_s": 40, "priority": 1},
+]
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps(TASKS))
+    return path
+
+
+def run(tasks: Path, *options: str) -> dict[str, Any]:
+    result = CliRunner().invoke(command.schedule, [str(tasks), *options, "--json"])
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_help_offers_every_policy() -> None:
+    assert POLICIES == command._POLICIES
+
+
+def test_plan_and_figures_by_hand(tasks: Path) -> None:
+    """One after the other in 4 GB: campus 0 to 30 s, village 30 to 90 s, late beside it at once."""
+    document = run(tasks, "--window-s", "200")
+    plan = {p["name"]: p for p in document["plan"]}
+    assert [plan[n]["wait_s"] for n in ("campus", "village", "late")] == [0.0, 30.0, 0.0]
+    assert plan["late"]["started_s"] == 40.0
+    figures = {p["name"]: p for p in document["policies"]}
+    assert list(figures) == list(POLICIES)
+    assert figures["lookahead"]["mean_wait_s"] == 10.0
+    assert figures["lookahead"]["longest_wait_s"] == 30.0
+    gain = (0.02 * (1 - 30 / 200) + 0.30 * (1 - 90 / 200)) / 3
+    assert figures["lookahead"]["mean_gain"] == pytest.approx(gain)
+    useful_first = (0.30 * (1 - 60 / 200) + 0.02 * (1 - 90 / 200)) / 3
+    assert figures["lifecycle"]["mean_gain"] == pytest.approx(useful_first)
+    assert figures["lookahead-gain"]["mean_gain"] == pytest.approx(useful_first)
+
+
+def test_several_devices(tasks: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "plan.png"
+    document = run(tasks, "--memory-gb", "4", "--memory-gb", "3", "--workers", "2", "--plot", str(picture))
+    assert {p["device"] for p in document["plan"]} == {0, 1}
+    assert {p["worker"] for p in document["plan"] if p["device"] == 1} == {2}
+    assert max(p["wait_s"] for p in document["plan"]) == 0.0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    spoken = CliRunner().invoke(command.schedule, [str(tasks), "--memory-gb", "4", "--memory-gb", "3"])
+    assert "device" in spoken.output
+    assert "accuracy won" in spoken.output
+
+
+def test_errors_and_contention_change_times_only(tasks: Path) -> None:
+    exact, wrong = run(tasks), run(tasks, "--duration-error", "0.5", "--contention", "0.2")
+    assert {p["name"] for p in wrong["plan"]} == {p["name"] for p in exact["plan"]}
+    assert [p["ended_s"] for p in wrong["plan"]] != [p["ended_s"] for p in exact["plan"]]
+    assert run(tasks, "--duration-error", "0.5", "--contention", "0.2") == wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--memory-gb", "2"], 2, "'campus' is predicted to need 3.00 GB"),
+        (["--contention", "-1"], 2, "contention must be 0 or more"),
+        (["--patience-s", "-1"], 2, "patience_s must be 0 or more"),
+        (["--workers", "0"], 2, "at least one worker"),
+    ],
+)
+def test_bad_options_are_one_line(tasks: Path, options: list[str], code: int, message: str) -> None:
+    result = CliRunner().invoke(command.schedule, [str(tasks), *options])
+    assert result.exit_code == code
+    assert result.output.count("\n") == 1
+    assert message in result.output

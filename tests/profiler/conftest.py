@@ -1,0 +1,11 @@
+"""A profile of a made-up machine, learned once."""
+
+import pytest
+from made_up_samples import made_up_samples
+
+from nestevo_hw.profiler.output import learn_and_judge
+
+
+@pytest.fixture(scope="session")
+def learned():
+    return learn_and_judge([*made_up_samples(48), *made_up_samples(40, held_out=True)], {"cpu": "made up"})
