@@ -1,6 +1,6 @@
 """How far off is the learned profile? Memory and time of training tasks on architectures held out of training.
 
-    python benchmarks/profiler_error.py [--quick] [--json] [--samples runs/profile] [--families]
+    python benchmarks/profiler_error.py [--quick] [--json] [--samples runs/profile] [--cross] [--families]
 
 Reads the samples that `nestevo-hw profile` has measured into the folder, or measures them first. Goals: memory within
 5 % on average and more than 5 % too low for at most 1 % of the tasks, time within 7 % of the median of repeated runs,
@@ -23,12 +23,13 @@ import torch
 
 from nestevo_hw.profiler.collect import SAMPLES, Collection, SampleFile, collect, read_samples
 from nestevo_hw.profiler.evaluation import THREE_LAYERS, evaluate
-from nestevo_hw.profiler.model import ProfileModel
+from nestevo_hw.profiler.model import ProfileModel, architecture_folds
 from nestevo_hw.profiler.output import document_of, learn_and_judge
 from nestevo_hw.profiler.rates import DeviceFigures
 from nestevo_hw.profiler.samples import Sample
 
 PREDICTION_GOAL_S = 5e-3
+CROSS_FOLDS = 5
 
 
 def main() -> None:
@@ -40,6 +41,9 @@ def main() -> None:
         "--samples", type=Path, help="folder of a profile  [default: runs/profile, quick runs/profile-quick]"
     )
     parser.add_argument("--families", action="store_true", help="also hold out each family of architectures whole")
+    parser.add_argument(
+        "--cross", action="store_true", help="also judge every sample by a model of other architectures"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = options.samples or Path("runs/profile-quick" if options.quick else "runs/profile")
@@ -53,6 +57,8 @@ def main() -> None:
     document["goals"]["prediction_s"] = document["prediction_s"] < PREDICTION_GOAL_S
     if options.families:
         document["families"] = _families(samples, machine, DeviceFigures(**model.about["device"]))
+    if options.cross:
+        document["cross"] = _crossed(samples, machine, DeviceFigures(**model.about["device"]))
     print(json.dumps(document, indent=2) if options.json else _table(document))
 
 
@@ -65,6 +71,18 @@ def _prediction_s(model: ProfileModel, samples: list[Sample]) -> float:
         model.estimate(task)
         times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+def _crossed(samples: list[Sample], machine: dict[str, Any], device: DeviceFigures) -> dict[str, float]:
+    """Figures over all samples, each predicted by one of five models that have not seen its architecture."""
+    total: dict[str, float] = {}
+    for known, left in architecture_folds(samples, CROSS_FOLDS):
+        learned, judged = [samples[i] for i in known], [samples[i] for i in left]
+        model = ProfileModel.fit(learned, machine=machine, device=device)
+        figures = evaluate(model, learned, judged, device=device).figures()
+        for name, value in figures.items():
+            total[name] = total.get(name, 0.0) + value * (1 if name == "samples" else len(judged) / len(samples))
+    return total
 
 
 def _families(samples: list[Sample], machine: dict[str, Any], device: DeviceFigures) -> dict[str, Any]:
@@ -95,6 +113,9 @@ def _table(document: dict[str, Any]) -> str:
             else:
                 values = (score["mape"], score["median"], score["p90"], score["under_rate"])
                 lines.append(f"{quantity:8} {name:22} " + " ".join(f"{v:8.1%}" for v in values))
+    if "cross" in document:
+        lines.append("every sample by a model that has not seen its architecture:")
+        lines += [f"  {name:20} {value:8.4f}" for name, value in document["cross"].items()]
     for family, figures in document.get("families", {}).items():
         lines.append(
             f"without {family:12} time {figures['time_mape']:.1%}, memory {figures['memory_mape']:.1%}, "

@@ -219,7 +219,16 @@ class ExecutionConfig:
     """Worker processes of one thread each; 0: one a core, at most four."""
     memory_gb: float = 4.0
     """Memory that tasks may reserve together, GB."""
-    policy: Literal["knapsack", "random", "serial"] = "knapsack"
+    policy: Literal["knapsack", "random", "serial", "backfill", "lifecycle", "lookahead", "lookahead-gain"] = "knapsack"
+    """knapsack is Algorithm 3, random B1, serial B2; the others are in docs/scheduling.md."""
+    executor: Literal["local", "ray"] = "local"
+    """Worker processes of this machine, or the nodes of a Ray cluster."""
+    address: str = "auto"
+    """Head of the Ray cluster, host:port; auto: the one that runs here, local: start one."""
+    shared_folder: bool = False
+    """Whether all nodes see the run folder; otherwise files travel with the tasks."""
+    timeout_s: float | None = None
+    """Longest a task may run, seconds; None: no limit."""
     device: str = "auto"
     """Where training runs: auto, cpu or cuda."""
     keep_windows: int | None = None

@@ -23,6 +23,10 @@ from nestevo_hw.method_names import METHOD_NAMES
 @click.option("--seed", type=int, help="Override the seed.")
 @click.option("--windows", type=click.IntRange(min=1), help="Override the number of evolution windows.")
 @click.option("--workers", type=click.IntRange(min=1), help="Override the number of worker processes.")
+@click.option(
+    "--executor", type=click.Choice(["local", "ray"]), help="Override where tasks run: here, or on Ray nodes."
+)
+@click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
 @machine_readable
 def evolve(
@@ -35,6 +39,8 @@ def evolve(
     seed: int | None,
     windows: int | None,
     workers: int | None,
+    executor: str | None,
+    address: str | None,
     device: str | None,
     as_json: bool,
 ) -> dict[str, Any]:
@@ -47,6 +53,8 @@ def evolve(
       nestevo-hw evolve
       nestevo-hw evolve evolve.toml --out runs/night --seed 1
       nestevo-hw evolve --method A4 --out runs/baseline
+      nestevo-hw evolve --preset digits
+      nestevo-hw evolve --executor ray --address local
       nestevo-hw evolve --resume runs/night
     """
     from nestevo_hw.commands.progress import progress_bar
@@ -56,7 +64,7 @@ def evolve(
     from nestevo_hw.evolution.run import most_tasks, stored_config
 
     changes = {"method": method, "seed": seed, "window.count": windows, "execution.workers": workers}
-    changes |= {"execution.device": device}
+    changes |= {"execution.device": device, "execution.executor": executor, "execution.address": address}
     if resume is not None:
         if config is not None or out is not None or any(v is not None for v in changes.values()):
             raise ConfigError("--resume takes its configuration from the run folder; give no CONFIG, --out or override")
@@ -80,8 +88,11 @@ def _free_folder(wanted: Path) -> Path:
 def _show(summary: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
 
-    from nestevo_hw.report.tables import summary_table
+    from nestevo_hw.report.events import read_run
+    from nestevo_hw.report.records import Task
+    from nestevo_hw.report.tables import prediction_table, summary_table
 
     console = Console()
     console.print(summary_table(summary))
+    console.print(prediction_table(read_run(folder).of(Task)))
     console.print(f"Report: {folder / 'report.html'}")

@@ -55,7 +55,7 @@ ABLATIONS = (
               {"mutual.alpha": 1.0, "mutual.beta": 1.0}),
     _ablation("without-noise-training", "intermediate models are trained without weight noise (eq. 18-20)",
               {"mutual.noise_mu": 0.0}),
-    _ablation("without-compression", "frames are uploaded uncompressed", {"compression.enabled": False}),
+    _ablation("without-compression", "every frame is trained on at its full size", {"compression.enabled": False}),
     _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.device": "digital"}),
     _ablation("without-scene-norm", "the teacher labels with its own BatchNorm statistics everywhere",
               {"teacher.scene_norm": False}),

@@ -21,6 +21,8 @@ class Dispatch:
         self._document = config.document()
         self._journal = journal
         self._costs = costs
+        self.gains: dict[str, float] = {}
+        """Accuracy that each terminal won in its last evolution: what the scheduler expects of the next."""
 
     def run(
         self, step: Step, window: int | None, payloads: Mapping[str, Mapping[str, Any]], *, kind: str = ""
@@ -50,4 +52,5 @@ class Dispatch:
             payload={"config": self._document, "name": name, "terminal": subject, "window": window, **payload},
             memory_bytes=cost.memory_bytes,
             duration_s=cost.duration_s,
+            expected_gain=self.gains.get(subject),
         )

@@ -138,6 +138,8 @@ class EvolutionLoop:
             self._server.journal.event("recall", window=window.number, terminal=name, scores=result.value["scores"])
         for name in evolved:
             self._server.tests[name].append(window.number)
+            won = accuracy[name, "after"] - accuracy.get((name, "before"), accuracy[name, "after"])
+            self._server.dispatch.gains[name] = max(won, 0.0)
 
     def _account(self, window: Window, captured: Results, accuracy: Mapping[tuple[str, str], float]) -> None:
         """Life-cycle performance of each terminal that evolved (eq. 6-8)."""

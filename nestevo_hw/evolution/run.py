@@ -25,7 +25,7 @@ from nestevo_hw.files import write_json
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.summary import summarise
-from nestevo_hw.scheduler.executor import LocalExecutor
+from nestevo_hw.scheduler.executor import Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import policy_named
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.tasks.task import task_named
@@ -53,12 +53,9 @@ def evolve(
         ConfigError: the folder holds another run, or the one to resume has another configuration.
     """
     check_run(config)
-    layout, started = RunLayout(run_dir), time.monotonic()
+    layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     document = _open_folder(config, layout, resume=resume)
-    workers = config.execution.workers or min(os.cpu_count() or 1, MOST_WORKERS)
-    policy = policy_named(config.execution.policy, seed=config.seed)
-    memory = round(config.execution.memory_gb * 1e9)
-    with LocalExecutor(policy=policy, memory_bytes=memory, workers=workers) as executor:
+    with _executor(config, layout) as executor:
         journal = Journal(layout, executor, on_task)
         costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
         dispatch = Dispatch(config, journal, costs)
@@ -76,10 +73,32 @@ def evolve(
     return summary
 
 
+def _executor(config: RunConfig, layout: RunLayout) -> Executor:
+    """Worker processes of this machine, or the nodes of a Ray cluster."""
+    execution = config.execution
+    policy = policy_named(execution.policy, seed=config.seed)
+    if execution.executor == "ray":
+        from nestevo_hw.scheduler.ray_executor import RayExecutor
+
+        return RayExecutor(
+            policy=policy,
+            address=execution.address,
+            folder=None if execution.shared_folder else layout.root,
+            workers=execution.workers or None,
+            timeout_s=execution.timeout_s,
+        )
+    return LocalExecutor(
+        policy=policy,
+        memory_bytes=round(execution.memory_gb * 1e9),
+        workers=execution.workers or min(os.cpu_count() or 1, MOST_WORKERS),
+        timeout_s=execution.timeout_s,
+    )
+
+
 def most_tasks(config: RunConfig) -> int:
     """Tasks of a run in which the teacher evolves in every window."""
     terminals = len(config.terminals)
-    return 1 + terminals + config.window.count * (8 * terminals + 4)
+    return 1 + 2 * terminals + config.window.count * (14 * terminals + 4 * len(config.terminals))
 
 
 def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[str, Any]:
