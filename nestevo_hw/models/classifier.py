@@ -1,5 +1,6 @@
 """A small image classifier with BatchNorm, and its ONNX form."""
 
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 
@@ -81,10 +82,12 @@ def export_classifier(model: nn.Module, path: Path, example: Tensor) -> None:
     """
     image, model = example[None].cpu().float() / 255, model.cpu().eval()
     with replacing(path) as temporary:
-        torch.onnx.export(
-            model, (image,), str(temporary), dynamo=False, opset_version=OPSET, input_names=["image"],
-            output_names=["logits"],
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the same exporter as for detectors, deprecated as it is
+            torch.onnx.export(
+                model, (image,), str(temporary), dynamo=False, opset_version=OPSET, input_names=["image"],
+                output_names=["logits"],
+            )  # fmt: skip
         onnx.checker.check_model(str(temporary))
         with torch.no_grad():
             apart = float((OnnxClassifier(temporary).logits(example[None]) - model(image)).abs().max())

@@ -105,7 +105,9 @@ class ProfileModel:
             InputError: fewer than FEWEST_SAMPLES.
         """
         if len(samples) < FEWEST_SAMPLES:
-            raise InputError(f"need {FEWEST_SAMPLES} samples or more to learn from, got {len(samples)}; measure more")
+            raise InputError(
+                f"need {FEWEST_SAMPLES} samples or more to learn from, got {len(samples)}; go on with --resume"
+            )
         left_out = out_of_fold(samples, seed=seed)
         shares = best_shares(left_out)
         log_errors = left_out.missing - np.array(shares) * left_out.corrections

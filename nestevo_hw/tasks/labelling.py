@@ -42,6 +42,15 @@ class RefinementConfig:
     doubt: float = 0.2
     """From here up to `accept` it is neither object nor background."""
 
+    @property
+    def looks(self) -> float:
+        """Times that the teacher looks at each frame; an enlarged one counts by its area.
+
+        Once for detections in each view, again for the BatchNorm statistics of enlarged frames, and for soft targets.
+        """
+        enlarged_area = self.zoom**2 if self.zoom > 1.0 else 0.0
+        return 1.0 + self.mirror + 2 * enlarged_area + 1.0
+
     def __post_init__(self) -> None:
         if not 0.0 <= self.doubt <= self.accept <= 1.0:
             raise ConfigError(f"need 0 <= refinement.doubt <= refinement.accept <= 1, got {self.doubt}, {self.accept}")

@@ -9,7 +9,6 @@ from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, ope
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.labelling import RefinementConfig
 from nestevo_hw.tasks.supervision import Supervision, described_objects, save_supervision, true_words
 
 
@@ -27,12 +26,7 @@ def label(payload: Payload) -> Result:
         task.re_estimate(peer, images)
         models.append(peer)
     words = task.refined(models, images, config.labels, refinement, spacing_s=payload["spacing_s"])
-    return _written(words, payload) | on_crossbar(config, round(_looks(refinement) * len(images)))
-
-
-def _looks(refinement: RefinementConfig) -> float:
-    """Times that the teacher looks at each frame; an enlarged one counts by its area."""
-    return 1.0 + refinement.mirror + (refinement.zoom**2 if refinement.zoom > 1.0 else 0.0)
+    return _written(words, payload) | on_crossbar(config, round(refinement.looks * len(images)))
 
 
 def label_own(payload: Payload) -> Result:

@@ -1,0 +1,46 @@
+"""Image classification through the whole loop, and the loop's ignorance of tasks."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+import nestevo_hw
+from nestevo_hw.config import load_preset, override, parse_config
+from nestevo_hw.evolution.run import evolve
+from nestevo_hw.report.events import read_run
+from nestevo_hw.report.records import Accuracy
+from nestevo_hw.tasks.task import TASKS
+
+SEAMS = {"adversarial", "labelling", "metrics", "supervision", "task"}
+"""Modules of `tasks/` that hold no task of their own."""
+
+
+@pytest.mark.parametrize("method", ["NestEvo", "A1"])
+def test_terminals_that_read_digits_evolve(method, tmp_path):
+    small = {
+        "window.count": 1, "window.upload_frames": 48, "window.test_frames": 60, "mutual.plan.steps": 10,
+        "distil.plan.steps": 10, "reference.frames_per_segment": 6, "generator.steps": 30, "execution.workers": 2,
+        "method": method, "drift.gamma": 0.0, "guard_margin": 1.0, "trigger.mode": "off",
+    }  # fmt: skip
+    document = override(load_preset("digits"), small).document()
+    document["terminals"] = document["terminals"][:2]
+    summary = evolve(parse_config(document, source="test"), tmp_path / "run")
+    assert summary["metric"] == "accuracy"
+    assert all(0.0 < t["before"] < t["after"] <= 1.0 for t in summary["terminals"])
+    assert all(t["onnx_after"] == pytest.approx(t["after"], abs=0.02) for t in summary["terminals"])
+    scored = read_run(tmp_path / "run").of(Accuracy)
+    assert all(set(a.metrics) == {"accuracy", "mean_recall"} for a in scored)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["metric"] == "accuracy"
+
+
+def test_nothing_in_evolution_knows_which_task_it_has():
+    for path in sorted((Path(nestevo_hw.__file__).parent / "evolution").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nestevo_hw.tasks."):
+                assert node.module.split(".")[2] in SEAMS, f"{path.name} imports {node.module}"
+            if isinstance(node, ast.Compare):
+                compared = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+                assert not compared & set(TASKS), f"{path.name} asks which task it has"
