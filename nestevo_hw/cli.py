@@ -12,6 +12,7 @@ from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.init import init
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.commands.pretrain import pretrain
+from nestevo_hw.commands.profile import profile
 from nestevo_hw.commands.report import report
 from nestevo_hw.commands.schedule import schedule
 from nestevo_hw.commands.sensitivity import sensitivity
@@ -32,5 +33,17 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-for _command in (doctor, init, pretrain, evolve, compare, report, map_command, sensitivity, bench_noise, schedule):
+for _command in (
+    doctor,
+    init,
+    pretrain,
+    evolve,
+    compare,
+    report,
+    map_command,
+    sensitivity,
+    bench_noise,
+    schedule,
+    profile,
+):
     main.add_command(_command)

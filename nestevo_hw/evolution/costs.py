@@ -3,10 +3,14 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nestevo_hw.config import RunConfig
-from nestevo_hw.profiler.costs import DryRunCosts, Measured, Prediction, task_features
+from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, Prediction, task_features
 from nestevo_hw.profiler.features import StepProfile, TaskFeatures
+from nestevo_hw.profiler.learned import ProfiledCosts
+from nestevo_hw.profiler.steps import parse_step
+from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.scheduler.task import TaskResult
 
 FIRST_GUESS = Prediction(memory_bytes=700_000_000, duration_s=3.0)
@@ -29,14 +33,19 @@ class TaskCosts:
         self._plans = {"mutual": config.mutual.plan, "distil": config.distil.plan}
         self._frames = config.window.upload_frames
         self._on_gpu = on_gpu
-        self._trainings = DryRunCosts()
+        stored = config.execution.profile
+        self._trainings: CostModel = ProfiledCosts.load(Path(stored)) if stored else DryRunCosts()
+        self._steps: dict[tuple[str, str], StepTask] = {}
         self._profiles: dict[tuple[str, str], StepProfile] = {}
         self._seen: dict[str, _Seen] = defaultdict(_Seen)
 
     def learn(self, profiles: Mapping[str, TaskResult]) -> None:
         """Take over dry runs: results of the task `profile`, by terminal."""
         for terminal, result in profiles.items():
-            for kind, document in result.value.items():
+            documents = dict(result.value)
+            for kind, step in documents.pop("fake", {}).items():
+                self._steps[kind, terminal] = parse_step(step)
+            for kind, document in documents.items():
                 self._profiles[kind, terminal] = StepProfile.parse(document)
 
     def predict(self, kind: str, terminal: str, steps: int | None = None) -> Prediction:
@@ -72,4 +81,5 @@ class TaskCosts:
             batch_size=plan.batch_size,
             steps=steps or plan.steps,
             on_gpu=self._on_gpu,
+            task=self._steps.get((kind, terminal)),
         )

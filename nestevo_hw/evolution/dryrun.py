@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nestevo_hw.config import RunConfig
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.profiler.dryrun import profile_step
+from nestevo_hw.profiler.steps import step_document
 from nestevo_hw.seeding import seeded
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.task import task_named
+from nestevo_hw.tasks.task import Task, task_named
 
 
 def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: torch.device) -> dict[str, Any]:
@@ -47,7 +48,23 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
 
     with seeded(config.seed, "dry run"):
         # The smaller task first: the largest resident set never shrinks.
-        return {
+        found = {
             "distil": profile_step([local], distil, device=device).document(),
             "mutual": profile_step([local, mid], mutual, device=device).document(),
         }
+    if config.execution.profile is not None:
+        found["fake"] = _fake_steps(config, task, local, mid)
+    return found
+
+
+def _fake_steps(config: RunConfig, task: Task, local: nn.Module, mid: nn.Module) -> dict[str, Any]:
+    """The same steps without arithmetic, for a stored profile; those that the task cannot run so are left out."""
+    regions, sizes = config.labels.regions, {"distil": config.distil.plan, "mutual": config.mutual.plan}
+    models = {"distil": [local], "mutual": [local, mid]}
+    steps = {
+        kind: task.fake_step(
+            models[kind], frame_size=config.frame_size, batch_size=plan.batch_size, soft_regions=regions
+        )
+        for kind, plan in sizes.items()
+    }
+    return {kind: step_document(step) for kind, step in steps.items() if step is not None}

@@ -1,5 +1,6 @@
 """Training tasks of a terminal: mutual learning with its intermediate model, and distillation."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -67,11 +68,14 @@ def learn_mutually(
         mu = config.mutual.noise_mu
         return weight_noise(mid, mu, random) if mu else nullcontext()
 
+    began = time.perf_counter()
     with seeded(config.seed, random_name):
         loss = optimise([local, mid], config.mutual.plan, step, perturb=noise)
+    trained_s = time.perf_counter() - began
     save_model(local, local_spec, terminal_out)
     save_model(mid, mid_spec, intermediate_out)
-    return {"loss": loss, "steps": config.mutual.plan.steps, "pooled_share": sum(pool) / len(pool)}
+    share = sum(pool) / len(pool)
+    return {"loss": loss, "steps": config.mutual.plan.steps, "trained_s": trained_s, "pooled_share": share}
 
 
 def _batches(
@@ -194,10 +198,12 @@ def distil_terminal(
                 student, draw.images, chosen, temperature=config.distil.temperature, soft_share=share
             )
 
+    began = time.perf_counter()
     with seeded(config.seed, random_name):
         loss = optimise([student], plan, step)
+    trained_s = time.perf_counter() - began
     save_model(student, spec, terminal_out)
-    return {"loss": loss, "steps": steps, "pooled_share": sum(pool) / len(pool)}
+    return {"loss": loss, "steps": steps, "trained_s": trained_s, "pooled_share": sum(pool) / len(pool)}
 
 
 def adapt_terminal(

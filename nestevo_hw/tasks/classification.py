@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nestevo_hw.errors import InputError
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.classifier import FEATURE_WIDTH, OnnxClassifier, SmallClassifier, export_classifier
+from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.digits import DigitStream, Role
 from nestevo_hw.streams.frame import Annotation, Stream
@@ -156,6 +157,13 @@ class Classification:
         """Statistics of the convolutions' outputs on these images."""
         body = _classifier(model).body
         re_estimate_batch_norm(model, body, [_floats(chunk) - 0.5 for chunk in images.split(BATCH)])
+
+    def fake_step(
+        self, models: Sequence[nn.Module], *, frame_size: tuple[int, int], batch_size: int, soft_regions: int
+    ) -> StepTask | None:
+        """None: trainings of such small models are predicted by a dry run."""
+        del models, frame_size, batch_size, soft_regions
+        return None
 
     def inputs(self, images: Tensor) -> Tensor:
         """Floats in 0..1."""

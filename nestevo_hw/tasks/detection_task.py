@@ -13,6 +13,7 @@ from nestevo_hw.errors import InputError
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.onnx import OnnxDetector, export_detector
+from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.streams.augment import MILD
 from nestevo_hw.streams.digits import Role
 from nestevo_hw.streams.frame import Annotation, Stream
@@ -143,6 +144,16 @@ class Detection:
         detector = _detector(model)
         batches = [detector.transform(as_list(chunk), None)[0].tensors for chunk in images.split(batch_size)]
         re_estimate_batch_norm(detector, detector.backbone, batches)
+
+    def fake_step(
+        self, models: Sequence[nn.Module], *, frame_size: tuple[int, int], batch_size: int, soft_regions: int
+    ) -> StepTask | None:
+        """See `detector_step`."""
+        # The profiler builds its samples from detectors' losses, so it imports this room.
+        from nestevo_hw.profiler.steps import detector_step
+
+        detectors = [_detector(model) for model in models]
+        return detector_step(detectors, frame_size=frame_size, batch_size=batch_size, soft_regions=soft_regions)
 
     def inputs(self, images: Tensor) -> list[Tensor]:
         """The list that torchvision's detectors take."""

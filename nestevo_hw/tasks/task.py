@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from nestevo_hw.errors import ConfigError
+from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.digits import Role
 from nestevo_hw.streams.frame import Annotation, Stream
@@ -143,6 +144,19 @@ class Task(Protocol):
 
     def re_estimate(self, model: nn.Module, images: Tensor) -> None:
         """Replace a model's BatchNorm statistics by those of frames, in place."""
+        ...
+
+    def fake_step(
+        self, models: Sequence[nn.Module], *, frame_size: tuple[int, int], batch_size: int, soft_regions: int
+    ) -> StepTask | None:
+        """One training step without arithmetic, for a stored profile to predict from; None where there is no such run.
+
+        Args:
+            models: terminal, or terminal and intermediate model that learn from one another.
+            frame_size: (H, W), pixels.
+            batch_size: frames a step.
+            soft_regions: regions a frame that carry soft targets.
+        """
         ...
 
     def inputs(self, images: Tensor) -> object:
