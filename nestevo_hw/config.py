@@ -222,7 +222,7 @@ class ExecutionConfig:
     policy: Literal["knapsack", "random", "serial", "backfill", "lifecycle", "lookahead", "lookahead-gain"] = "knapsack"
     """knapsack is Algorithm 3, random B1, serial B2; the others are in docs/scheduling.md."""
     profile: str | None = None
-    """profile.safetensors that `nestevo-hw profile` has written: predicts the time of trainings from the first one on."""
+    """profile.safetensors of `nestevo-hw profile`, which predicts the time of trainings from the first one on."""
     executor: Literal["local", "ray"] = "local"
     """Worker processes of this machine, or the nodes of a Ray cluster."""
     address: str = "auto"

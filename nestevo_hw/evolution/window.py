@@ -37,6 +37,8 @@ class Window:
         self._lessons: dict[str, str] = {name: str(server.models[name]) for name in captured}
         """Checkpoint from which each terminal's next lesson starts."""
         self._taught_mutually: set[str] = set()
+        self._views: dict[str, str] = {}
+        """What models have found on each terminal's frames so far; later rounds count it as well."""
         self._outcomes: dict[str, str] = {}
         """Checkpoint to deploy on each terminal."""
 
@@ -57,11 +59,15 @@ class Window:
                 **self._server.teacher_of(name, self.number),
                 "peers": self._peers(name),
                 "spacing_s": self._captured[name].value["spacing_s"],
+                "earlier": self._views.get(name),
+                "views": self.file(name, f"{kind}-views.safetensors"),
             }
             for name in self.names
             if names is None or name in names
         }
         self._say(labels.label, kind, asked)
+        if self.config.refines:
+            self._views |= {name: payload["views"] for name, payload in asked.items() if name in self.names}
 
     def label_themselves(self) -> None:
         """Each terminal labels its own frames."""
@@ -270,9 +276,9 @@ class Window:
         return done
 
     def _peers(self, name: str) -> list[str]:
-        """Further models that know a terminal's scene: its own, and its intermediate model once that has learned."""
+        """A further model that knows a terminal's scene: its own, or its intermediate model once that has learned."""
         learned = name in self._taught_mutually
-        return [self._lessons[name], *([str(self._server.intermediates[name])] if learned else [])]
+        return [str(self._server.intermediates[name]) if learned else self._lessons[name]]
 
     def _members(self, group: str) -> list[str]:
         return [name for name in self.names if self._server.group_of[name] == group]

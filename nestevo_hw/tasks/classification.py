@@ -21,6 +21,7 @@ from nestevo_hw.tasks.detection import divergence
 from nestevo_hw.tasks.labelling import RefinementConfig
 from nestevo_hw.tasks.metrics import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+from nestevo_hw.tasks.views import View
 
 IGNORED = -100
 """Class index that F.cross_entropy leaves out."""
@@ -62,11 +63,13 @@ class Classification:
         refinement: RefinementConfig,
         *,
         spacing_s: float,
-    ) -> list[Supervision]:
-        """The teacher's and its peers' mean probabilities; successive images show different things."""
-        del refinement, spacing_s
-        mean = torch.stack([_logits(model, images).softmax(-1) for model in models]).mean(0)
-        return _words(_classifier(models[0]), images, mean.clamp(min=1e-9).log(), config)
+        earlier: Sequence[View] = (),
+    ) -> tuple[list[Supervision], list[View]]:
+        """The mean probabilities of all models and rounds; a view holds each class of an image with its probability."""
+        del refinement, spacing_s  # one view a model; successive images show different things
+        views = [*earlier, *(_every_class(_logits(model, images).softmax(-1), images) for model in models)]
+        mean = torch.stack([torch.stack([frame["scores"] for frame in view]) for view in views]).mean(0)
+        return _words(_classifier(models[0]), images, mean.clamp(min=1e-9).log(), config), views
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
         """Cross-entropy."""
@@ -238,6 +241,13 @@ def _predictions(logits: Tensor, images: Tensor) -> list[dict[str, Tensor]]:
     box = _frame_box(images)
     scores, labels = logits.softmax(-1).max(-1)
     return [{"boxes": box, "labels": k[None] + 1, "scores": s[None]} for k, s in zip(labels, scores, strict=True)]
+
+
+def _every_class(probabilities: Tensor, images: Tensor) -> View:
+    """(N, C) probabilities as predictions of all classes on each image."""
+    count = probabilities.shape[1]
+    boxes, labels = _frame_box(images).expand(count, 4), torch.arange(1, count + 1)
+    return [{"boxes": boxes, "labels": labels, "scores": row} for row in probabilities]
 
 
 def _frame_box(images: Tensor) -> Tensor:

@@ -23,9 +23,10 @@ from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, D
 from nestevo_hw.tasks.detection import detection_loss, mutual_losses, predict
 from nestevo_hw.tasks.detection_adversarial import detection_domain_classifiers, drifted_view, familiar_view
 from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
-from nestevo_hw.tasks.labelling import RefinementConfig, refined_words
+from nestevo_hw.tasks.labelling import RefinementConfig, agreed_words, gathered_views
 from nestevo_hw.tasks.metrics import Prediction, mean_average_precision
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+from nestevo_hw.tasks.views import View
 
 
 class Detection:
@@ -63,9 +64,12 @@ class Detection:
         refinement: RefinementConfig,
         *,
         spacing_s: float,
-    ) -> list[Supervision]:
+        earlier: Sequence[View] = (),
+    ) -> tuple[list[Supervision], list[View]]:
         """See `refined_words`."""
-        return refined_words([_detector(m) for m in models], images, config, refinement, spacing_s=spacing_s)
+        detectors = [_detector(model) for model in models]
+        views = [*earlier, *gathered_views(detectors, images, refinement)]
+        return agreed_words(detectors[0], views, images, config, refinement, spacing_s=spacing_s), views
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
         """See `detection_loss`."""

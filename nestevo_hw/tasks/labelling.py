@@ -19,6 +19,7 @@ from nestevo_hw.tasks.fusion import fused
 from nestevo_hw.tasks.metrics import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 from nestevo_hw.tasks.tracks import supported
+from nestevo_hw.tasks.views import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +89,39 @@ def refined_words(
     Returns:
         One supervision a frame, on the CPU; with nothing to confirm the teacher the same as `supervise`.
     """
-    teacher = models[0]
+    views = gathered_views(models, images, refinement)
+    return agreed_words(models[0], views, images, labels, refinement, spacing_s=spacing_s)
+
+
+def gathered_views(models: Sequence[FasterRCNN], images: Tensor, refinement: RefinementConfig) -> list[View]:
+    """What each model finds on frames: models of the teacher's architecture from all sides, others once.
+
+    One view of a pruned peer, so that a terminal does not outvote its teacher.
+
+    Args:
+        models: as for `refined_words`.
+        images: (N, 3, H, W) uint8.
+        refinement: tells which views.
+    """
+    size = sum(p.numel() for p in models[0].parameters())
+    views = looks(models[0], images, refinement)
+    for peer in models[1:] if refinement.peers else ():
+        alike = sum(p.numel() for p in peer.parameters()) == size
+        views += looks(peer, images, refinement) if alike else [predict(peer, images)]
+    return views
+
+
+def agreed_words(
+    teacher: FasterRCNN,
+    views: Sequence[View],
+    images: Tensor,
+    labels: LabelConfig,
+    refinement: RefinementConfig,
+    *,
+    spacing_s: float,
+) -> list[Supervision]:
+    """Words on what views agree on; see `refined_words`."""
     follows = refinement.tracks > 0 and spacing_s <= refinement.tracks_within_s
-    views = looks(teacher, images, refinement)
-    if refinement.peers:
-        # One view each, so that a terminal does not outvote its teacher.
-        views += [predict(peer, images) for peer in models[1:]]
     if len(views) == 1 and not follows:
         return supervise(teacher, images, labels)
     found = [fused(frame, overlap=refinement.overlap) for frame in zip(*views, strict=True)]
@@ -103,7 +131,7 @@ def refined_words(
     return described(teacher, images, annotations, labels.regions)
 
 
-def looks(model: FasterRCNN, images: Tensor, refinement: RefinementConfig) -> list[list[dict[str, Tensor]]]:
+def looks(model: FasterRCNN, images: Tensor, refinement: RefinementConfig) -> list[View]:
     """Detections of a model in each view, frame by frame in pixels of the plain frames.
 
     Args:
@@ -111,7 +139,7 @@ def looks(model: FasterRCNN, images: Tensor, refinement: RefinementConfig) -> li
         images: (N, 3, H, W) uint8.
         refinement: tells which views.
     """
-    views = [predict(model, images)]
+    views: list[View] = [predict(model, images)]
     if refinement.mirror:
         found = predict(model, images.flip(-1))
         views.append([{**d, "boxes": mirrored_boxes(d["boxes"], images.shape[-1])} for d in found])

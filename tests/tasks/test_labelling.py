@@ -12,16 +12,19 @@ from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection import predict
+from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.detection_teaching import supervise
 from nestevo_hw.tasks.labelling import (
     RefinementConfig,
     annotated,
     described,
     enlarged,
+    gathered_views,
     looks,
     refined_words,
 )
 from nestevo_hw.tasks.supervision import LabelConfig
+from nestevo_hw.tasks.views import load_views, save_views
 
 LABELS = LabelConfig(accept=0.6, doubt=0.1, regions=20)
 ALONE = RefinementConfig(mirror=False, zoom=1.0, peers=False, tracks=0.0)
@@ -149,3 +152,24 @@ def test_thresholds_include_their_value():
 def test_settings_that_mean_nothing_are_refused(wrong):
     with pytest.raises(ConfigError, match="refinement"):
         RefinementConfig(**wrong)
+
+
+def test_earlier_views_count_and_survive_their_file(teacher, images, tmp_path):
+    """Two rounds in one go, or the first one read back from its file: the same words."""
+    task, how = Detection(), RefinementConfig(tracks=0.0)
+    peer = load_detector(resolve_checkpoint("fasterrcnn-tiny-m3"))[0]
+    _, views = task.refined([teacher, peer], images, LABELS, how, spacing_s=0.5)
+    assert len(views) == 4
+    save_views(views, tmp_path / "views.safetensors")
+    back = load_views(tmp_path / "views.safetensors")
+    words, both = task.refined([teacher], images, LABELS, how, spacing_s=0.5, earlier=back)
+    direct, _ = task.refined([teacher], images, LABELS, how, spacing_s=0.5, earlier=views)
+    assert len(both) == 7
+    equal(words, direct)
+
+
+def test_a_peer_of_the_teachers_size_looks_from_all_sides(teacher, images):
+    views = gathered_views([teacher, copy.deepcopy(teacher)], images, RefinementConfig())
+    assert len(views) == 6
+    for one, other in zip(views[0], views[3], strict=True):
+        torch.testing.assert_close(one["boxes"], other["boxes"])

@@ -10,6 +10,7 @@ from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.supervision import Supervision, described_objects, save_supervision, true_words
+from nestevo_hw.tasks.views import load_views, save_views
 
 
 def label(payload: Payload) -> Result:
@@ -25,7 +26,11 @@ def label(payload: Payload) -> Result:
         peer, _ = load_model(Path(path))
         task.re_estimate(peer, images)
         models.append(peer)
-    words = task.refined(models, images, config.labels, refinement, spacing_s=payload["spacing_s"])
+    earlier = load_views(Path(payload["earlier"])) if payload["earlier"] else []
+    words, views = task.refined(
+        models, images, config.labels, refinement, spacing_s=payload["spacing_s"], earlier=earlier
+    )
+    save_views(views, Path(payload["views"]))
     return _written(words, payload) | on_crossbar(config, round(refinement.looks * len(images)))
 
 
