@@ -37,8 +37,8 @@ class Window:
         self._lessons: dict[str, str] = {name: str(server.models[name]) for name in captured}
         """Checkpoint from which each terminal's next lesson starts."""
         self._taught_mutually: set[str] = set()
-        self._views: dict[str, str] = {}
-        """What models have found on each terminal's frames so far; later rounds count it as well."""
+        self._rounds: dict[str, dict[str, str]] = {}
+        """Last round of labels on each terminal's frames; the next one counts it as well."""
         self._outcomes: dict[str, str] = {}
         """Checkpoint to deploy on each terminal."""
 
@@ -59,7 +59,7 @@ class Window:
                 **self._server.teacher_of(name, self.number),
                 "peers": self._peers(name),
                 "spacing_s": self._captured[name].value["spacing_s"],
-                "earlier": self._views.get(name),
+                "earlier": self._rounds.get(name),
                 "views": self.file(name, f"{kind}-views.safetensors"),
             }
             for name in self.names
@@ -67,7 +67,11 @@ class Window:
         }
         self._say(labels.label, kind, asked)
         if self.config.refines:
-            self._views |= {name: payload["views"] for name, payload in asked.items() if name in self.names}
+            self._rounds |= {
+                name: {"supervision": self._words[name], "views": payload["views"]}
+                for name, payload in asked.items()
+                if name in self.names
+            }
 
     def label_themselves(self) -> None:
         """Each terminal labels its own frames."""

@@ -21,7 +21,7 @@ from nestevo_hw.tasks.detection import divergence
 from nestevo_hw.tasks.labelling import RefinementConfig
 from nestevo_hw.tasks.metrics import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
-from nestevo_hw.tasks.views import View
+from nestevo_hw.tasks.views import Round, View
 
 IGNORED = -100
 """Class index that F.cross_entropy leaves out."""
@@ -63,13 +63,15 @@ class Classification:
         refinement: RefinementConfig,
         *,
         spacing_s: float,
-        earlier: Sequence[View] = (),
-    ) -> tuple[list[Supervision], list[View]]:
+        earlier: Round | None = None,
+    ) -> Round:
         """The mean probabilities of all models and rounds; a view holds each class of an image with its probability."""
         del refinement, spacing_s  # one view a model; successive images show different things
-        views = [*earlier, *(_every_class(_logits(model, images).softmax(-1), images) for model in models)]
+        old = earlier.views if earlier else ()
+        views = [*old, *(_every_class(_logits(model, images).softmax(-1), images) for model in models)]
         mean = torch.stack([torch.stack([frame["scores"] for frame in view]) for view in views]).mean(0)
-        return _words(_classifier(models[0]), images, mean.clamp(min=1e-9).log(), config), views
+        words = _words(_classifier(models[0]), images, mean.clamp(min=1e-9).log(), config)
+        return Round(words=words, views=views)
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
         """Cross-entropy."""

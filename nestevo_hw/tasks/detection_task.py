@@ -25,8 +25,8 @@ from nestevo_hw.tasks.detection_adversarial import detection_domain_classifiers,
 from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
 from nestevo_hw.tasks.labelling import RefinementConfig, agreed_words, gathered_views
 from nestevo_hw.tasks.metrics import Prediction, mean_average_precision
-from nestevo_hw.tasks.supervision import LabelConfig, Supervision
-from nestevo_hw.tasks.views import View
+from nestevo_hw.tasks.supervision import LabelConfig, Supervision, with_targets_of
+from nestevo_hw.tasks.views import Round
 
 
 class Detection:
@@ -64,12 +64,15 @@ class Detection:
         refinement: RefinementConfig,
         *,
         spacing_s: float,
-        earlier: Sequence[View] = (),
-    ) -> tuple[list[Supervision], list[View]]:
-        """See `refined_words`."""
+        earlier: Round | None = None,
+    ) -> Round:
+        """See `refined_words`; soft targets are those of both rounds, each on its own regions."""
         detectors = [_detector(model) for model in models]
-        views = [*earlier, *gathered_views(detectors, images, refinement)]
-        return agreed_words(detectors[0], views, images, config, refinement, spacing_s=spacing_s), views
+        views = [*(earlier.views if earlier else ()), *gathered_views(detectors, images, refinement)]
+        words = agreed_words(detectors[0], views, images, config, refinement, spacing_s=spacing_s)
+        if earlier is not None:
+            words = [with_targets_of(new, old) for new, old in zip(words, earlier.words, strict=True)]
+        return Round(words=words, views=views)
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
         """See `detection_loss`."""

@@ -62,6 +62,16 @@ class Supervision:
         )
 
 
+def with_targets_of(words: Supervision, other: Supervision) -> Supervision:
+    """Words with the soft targets of another round beside their own."""
+    return replace(
+        words,
+        regions=torch.cat([words.regions, other.regions]),
+        logits=torch.cat([words.logits, other.logits]),
+        deltas=torch.cat([words.deltas, other.deltas]),
+    )
+
+
 def shrunk_words(words: Supervision, factor: float) -> Supervision:
     """The same word on the frame made smaller by a factor."""
     return replace(words, annotation=shrunk(words.annotation, factor), regions=words.regions / factor)

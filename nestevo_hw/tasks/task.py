@@ -19,7 +19,7 @@ from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.labelling import RefinementConfig
 from nestevo_hw.tasks.metrics import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
-from nestevo_hw.tasks.views import View
+from nestevo_hw.tasks.views import Round
 
 
 class Predictor(Protocol):
@@ -72,9 +72,9 @@ class Task(Protocol):
         refinement: RefinementConfig,
         *,
         spacing_s: float,
-        earlier: Sequence[View] = (),
-    ) -> tuple[list[Supervision], list[View]]:
-        """Words that several views, models and neighbouring frames agree on, and all views.
+        earlier: Round | None = None,
+    ) -> Round:
+        """Words that several views, models and neighbouring frames agree on.
 
         Args:
             models: the teacher, then further models of the same classes, all with the scene's BatchNorm statistics.
@@ -82,7 +82,7 @@ class Task(Protocol):
             config: thresholds where nothing confirms the teacher.
             refinement: what confirms it.
             spacing_s: seconds between two frames.
-            earlier: views of an earlier round, which count as well.
+            earlier: round before, whose views and soft targets count as well.
         """
         ...
 

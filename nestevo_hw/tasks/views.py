@@ -1,6 +1,7 @@
 """What several views and models found on frames, kept so that a later round can count their votes as well."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,10 +11,19 @@ from torch import Tensor
 from nestevo_hw.errors import InputError
 from nestevo_hw.files import replacing
 from nestevo_hw.models.checkpoint import read_tensors
+from nestevo_hw.tasks.supervision import Supervision
 
 View = Sequence[Mapping[str, Tensor]]
 """Predictions of one model in one view, frame by frame: boxes (D, 4), labels (D,) and scores (D,)."""
 _KEYS = ("boxes", "labels", "scores")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round of labels: the words, and the views behind them."""
+
+    words: Sequence[Supervision]
+    views: Sequence[View]
 
 
 def save_views(views: Sequence[View], path: Path) -> None:

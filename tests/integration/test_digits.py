@@ -13,7 +13,7 @@ from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Accuracy
 from nestevo_hw.tasks.task import TASKS
 
-SEAMS = {"adversarial", "labelling", "metrics", "supervision", "task"}
+SEAMS = {"adversarial", "labelling", "metrics", "supervision", "task", "views"}
 """Modules of `tasks/` that hold no task of their own."""
 
 

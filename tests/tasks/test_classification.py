@@ -77,12 +77,12 @@ def test_words_are_sure_or_silent(frames, teacher):
 
 def test_peers_speak_with_one_voice(frames, teacher):
     peer, _ = load_model(pretrained_path("digits-cnn-m3"))
-    first = TASK.refined([teacher], frames.images, LabelConfig(), RefinementConfig(), spacing_s=1.0)[1]
-    words, views = TASK.refined([peer], frames.images, LabelConfig(), RefinementConfig(), spacing_s=1.0, earlier=first)
-    assert len(views) == 2
+    first = TASK.refined([teacher], frames.images, LabelConfig(), RefinementConfig(), spacing_s=1.0)
+    second = TASK.refined([peer], frames.images, LabelConfig(), RefinementConfig(), spacing_s=1.0, earlier=first)
+    assert len(second.views) == 2
     batch = frames.images.float() / 255
     mean = (teacher(batch).softmax(-1) + peer(batch).softmax(-1)).detach() / 2
-    torch.testing.assert_close(torch.cat([w.logits for w in words]).softmax(-1), mean, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(torch.cat([w.logits for w in second.words]).softmax(-1), mean, atol=1e-4, rtol=1e-3)
 
 
 def test_mutual_losses_against_their_definition(frames):

@@ -24,7 +24,7 @@ from nestevo_hw.tasks.labelling import (
     refined_words,
 )
 from nestevo_hw.tasks.supervision import LabelConfig
-from nestevo_hw.tasks.views import load_views, save_views
+from nestevo_hw.tasks.views import Round, load_views, save_views
 
 LABELS = LabelConfig(accept=0.6, doubt=0.1, regions=20)
 ALONE = RefinementConfig(mirror=False, zoom=1.0, peers=False, tracks=0.0)
@@ -154,18 +154,20 @@ def test_settings_that_mean_nothing_are_refused(wrong):
         RefinementConfig(**wrong)
 
 
-def test_earlier_views_count_and_survive_their_file(teacher, images, tmp_path):
-    """Two rounds in one go, or the first one read back from its file: the same words."""
+def test_an_earlier_round_counts_and_survives_its_file(teacher, images, tmp_path):
+    """The first round read back from its file gives the same words; soft targets are those of both rounds."""
     task, how = Detection(), RefinementConfig(tracks=0.0)
     peer = load_detector(resolve_checkpoint("fasterrcnn-tiny-m3"))[0]
-    _, views = task.refined([teacher, peer], images, LABELS, how, spacing_s=0.5)
-    assert len(views) == 4
-    save_views(views, tmp_path / "views.safetensors")
-    back = load_views(tmp_path / "views.safetensors")
-    words, both = task.refined([teacher], images, LABELS, how, spacing_s=0.5, earlier=back)
-    direct, _ = task.refined([teacher], images, LABELS, how, spacing_s=0.5, earlier=views)
-    assert len(both) == 7
-    equal(words, direct)
+    first = task.refined([teacher, peer], images, LABELS, how, spacing_s=0.5)
+    assert len(first.views) == 4
+    save_views(first.views, tmp_path / "views.safetensors")
+    back = Round(words=first.words, views=load_views(tmp_path / "views.safetensors"))
+    second = task.refined([peer], images, LABELS, how, spacing_s=0.5, earlier=back)
+    equal(second.words, task.refined([peer], images, LABELS, how, spacing_s=0.5, earlier=first).words)
+    assert len(second.views) == 7
+    alone = task.refined([peer], images, LABELS, how, spacing_s=0.5)
+    for both, new, old in zip(second.words, alone.words, first.words, strict=True):
+        torch.testing.assert_close(both.logits, torch.cat([new.logits, old.logits]))
 
 
 def test_a_peer_of_the_teachers_size_looks_from_all_sides(teacher, images):

@@ -9,8 +9,8 @@ from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, ope
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.supervision import Supervision, described_objects, save_supervision, true_words
-from nestevo_hw.tasks.views import load_views, save_views
+from nestevo_hw.tasks.supervision import Supervision, described_objects, load_supervision, save_supervision, true_words
+from nestevo_hw.tasks.views import Round, load_views, save_views
 
 
 def label(payload: Payload) -> Result:
@@ -26,12 +26,19 @@ def label(payload: Payload) -> Result:
         peer, _ = load_model(Path(path))
         task.re_estimate(peer, images)
         models.append(peer)
-    earlier = load_views(Path(payload["earlier"])) if payload["earlier"] else []
-    words, views = task.refined(
-        models, images, config.labels, refinement, spacing_s=payload["spacing_s"], earlier=earlier
+    found = task.refined(
+        models, images, config.labels, refinement, spacing_s=payload["spacing_s"], earlier=_earlier(payload)
     )
-    save_views(views, Path(payload["views"]))
-    return _written(words, payload) | on_crossbar(config, round(refinement.looks * len(images)))
+    save_views(found.views, Path(payload["views"]))
+    return _written(found.words, payload) | on_crossbar(config, round(refinement.looks * len(images)))
+
+
+def _earlier(payload: Payload) -> Round | None:
+    """The round before, if there was one."""
+    paths = payload["earlier"]
+    if paths is None:
+        return None
+    return Round(words=load_supervision(Path(paths["supervision"])), views=load_views(Path(paths["views"])))
 
 
 def label_own(payload: Payload) -> Result:
