@@ -49,5 +49,5 @@ def test_overrides_reach_nested_values_and_none_leaves_them_alone():
 
 
 def test_unknown_presets_name_the_known_ones():
-    with pytest.raises(ConfigError, match="choose from quick, paper"):
+    with pytest.raises(ConfigError, match="choose from quick, digits, paper"):
         preset_text("huge")

@@ -6,12 +6,12 @@ from typing import Any, Literal
 from nestevo_hw.comparison import measures
 from nestevo_hw.comparison.intervals import Estimate
 from nestevo_hw.comparison.results import UNCHANGED, Comparison
-from nestevo_hw.comparison.variants import A1, A4, DIGITAL_TEACHER, NESTEVO, TRUE_LABELS
+from nestevo_hw.comparison.variants import A1, A3, A4, DIGITAL_TEACHER, NESTEVO, TRUE_LABELS
 
 GAP_CLOSED = 0.50
 """Of the room between distilling from the unchanged teacher (A4) and true labels: on the mean and on each drift."""
 GAIN = 0.45
-"""Relative gain of the terminals."""
+"""Relative gain of the terminals over those that never evolve (A3), as in Table 4."""
 LEAD = 0.15
 """By which the terminals' relative gain exceeds that of A4 and of A1."""
 TEACHER_GAIN = 0.10
@@ -74,11 +74,11 @@ def goals(found: Comparison) -> list[Goal]:
              why=no_gap)
         for where, cells in room
     ]  # fmt: skip
-    aims.append(Goal(name="relative gain of the terminals", target=GAIN, estimate=measures.gain(found, NESTEVO),
-                     why=_needs(found)))  # fmt: skip
+    aims.append(Goal(name="relative gain of the terminals", target=GAIN,
+                     estimate=measures.gain_over_originals(found, NESTEVO), why=_needs(found, A3)))  # fmt: skip
     aims += [
         Goal(name=f"relative gain above that of {other}", target=LEAD,
-             estimate=measures.lead(found, NESTEVO, other), why=_needs(found, other))
+             estimate=measures.lead(found, NESTEVO, other), why=_needs(found, A3, other))
         for other in (A4, A1)
     ]  # fmt: skip
     aims.append(Goal(name="relative gain of the teacher", target=TEACHER_GAIN,

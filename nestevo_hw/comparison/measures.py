@@ -50,11 +50,9 @@ def gain_over_originals(found: Comparison, name: str) -> Estimate:
 
 
 def lead(found: Comparison, name: str, other: str) -> Estimate:
-    """Relative gain of one method minus that of another."""
-    return difference_of_ratios(
-        (after_by_seed(found, name), before_by_seed(found, name)),
-        (after_by_seed(found, other), before_by_seed(found, other)),
-    )
+    """Relative gain over the originals (A3) of one method minus that of another."""
+    originals = after_by_seed(found, A3)
+    return difference_of_ratios((after_by_seed(found, name), originals), (after_by_seed(found, other), originals))
 
 
 def difference_by_seed(found: Comparison, name: str, other: str, cells: Sequence[Cell] | None = None) -> list[float]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from nestevo_hw.evolution.forgetting import backward_transfer
 from nestevo_hw.report.events import Run
+from nestevo_hw.report.forgetting import backward_transfer
 from nestevo_hw.report.markup import MEASURED, card, cards, heading, note, table
 from nestevo_hw.report.plots import PANEL_IN
 from nestevo_hw.report.records import Absent, Accuracy, Failure, Groups, Recall, Reuse, Sense

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from nestevo_hw.errors import ConfigError
-from nestevo_hw.evolution.forgetting import backward_transfer, forgetting
 from nestevo_hw.evolution.replay import ReplayConfig, remembered
 from nestevo_hw.evolution.zoo import ZooConfig, choose_start
 from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.report.forgetting import backward_transfer
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection_task import Detection
@@ -59,9 +59,6 @@ def test_forgetting_by_hand():
     learned, now = {0: 0.6, 1: 0.5}, {0: 0.4, 1: 0.55}
     assert backward_transfer(learned, now) == pytest.approx((-0.2 + 0.05) / 2)
     assert backward_transfer({}, now) is None
-    history = {0: {0: 0.6, 1: 0.7}, 1: {1: 0.5}}
-    assert forgetting(history, now) == pytest.approx(((0.7 - 0.4) + (0.5 - 0.55)) / 2)
-    assert forgetting({}, now) is None
 
 
 def test_impossible_settings_are_refused():

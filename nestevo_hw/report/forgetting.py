@@ -15,14 +15,3 @@ def backward_transfer(learned: Mapping[int, float], now: Mapping[int, float]) ->
     """
     both = [window for window in now if window in learned]
     return sum(now[w] - learned[w] for w in both) / len(both) if both else None
-
-
-def forgetting(history: Mapping[int, Mapping[int, float]], now: Mapping[int, float]) -> float | None:
-    """Mean loss on earlier scenes against the best the terminal ever had on each (Chaudhry et al., ECCV 2018).
-
-    Args:
-        history: accuracies on the frames of each window, by the window after which they were measured.
-        now: accuracy of the present model on the frames of each window.
-    """
-    both = [window for window in now if history.get(window)]
-    return sum(max(history[w].values()) - now[w] for w in both) / len(both) if both else None
