@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.errors import ConfigError, InputError
 
 Groups = dict[str, tuple[str, ...]]
 """Terminals by group; every terminal is in exactly one, and a single group is called ""."""
@@ -45,30 +45,56 @@ def named_groups(names: Mapping[str, str | None]) -> Groups:
     return {group: tuple(members) for group, members in groups.items()}
 
 
-def similar_groups(points: Mapping[str, Sequence[float]], count: int, *, standardise: bool) -> Groups:
+def similar_groups(
+    points: Mapping[str, Sequence[float]],
+    count: int | None = None,
+    *,
+    standardise: bool,
+    distance: float | None = None,
+) -> Groups:
     """Groups of terminals that lie near one another, by Ward's hierarchical clustering: deterministic.
 
     Args:
         points: coordinates of each terminal: a place in metres, or mean features.
         count: number of groups.
         standardise: give every coordinate unit variance first, as features need and places do not.
+        distance: instead of a count: groups grow as long as joining two costs no more than this (Ward's distance, for
+            two single terminals their Euclidean one), in the unit of the coordinates, after standardising.
 
     Raises:
-        ConfigError: more groups than terminals.
+        ConfigError: more groups than terminals, or not just one of count and distance.
+        InputError: coordinates that are not finite, or not equally many.
     """
-    if count > len(points):
-        raise ConfigError(f"groups: {count} groups are wanted of {len(points)} terminals; lower groups.count")
-    if count == len(points):
+    if (count is None) == (distance is None):
+        raise ConfigError("groups: give either a count or a distance")
+    if count is not None and not 1 <= count <= len(points):
+        raise ConfigError(
+            f"groups: {count} groups are wanted of {len(points)} terminals; choose groups.count from 1 to {len(points)}"
+        )
+    if distance is not None and not distance > 0:
+        raise ConfigError(f"groups: need a distance above 0, got {distance}")
+    if len(points) < 2 or count == len(points):
         return {f"group{k + 1}": (name,) for k, name in enumerate(points)}
     from sklearn.cluster import AgglomerativeClustering
 
-    table = np.array([points[name] for name in points], dtype=float)
-    if standardise:
-        spread = table.std(0)
-        table = table[:, spread > 0] / spread[spread > 0]
-    labels = AgglomerativeClustering(n_clusters=count).fit_predict(table).tolist()
+    table = _table(points, standardise=standardise)
+    labels = AgglomerativeClustering(n_clusters=count, distance_threshold=distance).fit_predict(table).tolist()
     order = list(dict.fromkeys(labels))
     return {
         f"group{k + 1}": tuple(name for name, own in zip(points, labels, strict=True) if own == label)
         for k, label in enumerate(order)
     }
+
+
+def _table(points: Mapping[str, Sequence[float]], *, standardise: bool) -> np.ndarray:
+    """(terminals, coordinates), checked; coordinates that all terminals share say nothing and become zero."""
+    width = len(next(iter(points.values())))
+    for name, point in points.items():
+        if len(point) != width or not np.isfinite(point).all():
+            raise InputError(f"terminal {name!r}: expected {width} finite coordinates to group it by, got {[*point]}")
+    table = np.array(list(points.values()), dtype=float)
+    if not standardise:
+        return table
+    spread = table.std(0)
+    varies = spread > 1e-12 * np.abs(table).max(0)  # below, nothing but rounding
+    return (table - table.mean(0)) * varies / np.where(varies, spread, 1.0)

@@ -35,7 +35,9 @@ def remembered(memories: Sequence[Memory], frames: int) -> Memory | None:
     present = [(images, words) for images, words in memories if len(images)]
     if not present or not frames:
         return None
-    shares = [frames // len(present) + (k < frames % len(present)) for k in range(len(present))]
+    sizes, shares = [len(images) for images, _ in present], [0] * len(present)
+    for _ in range(min(frames, sum(sizes))):
+        shares[min((k for k, size in enumerate(sizes) if shares[k] < size), key=lambda k: shares[k])] += 1
     kept = [_spread(images, words, share) for (images, words), share in zip(present, shares, strict=True)]
     return torch.cat([images for images, _ in kept]), [w for _, words in kept for w in words]
 

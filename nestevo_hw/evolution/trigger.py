@@ -78,21 +78,18 @@ def sense(task: Task, model: nn.Module, images: Tensor, classes: int) -> Signals
 def remaining_accuracy(now: Signals, known: Signals) -> float:
     """Estimated share of its accuracy that a model still has, 0 to 1.
 
-    The geometric mean of how far both signals have kept their values.
+    The geometric mean of how far both signals have kept their values; neither can make up for the other. A model that
+    never agreed with itself is taken to have nothing left, so that it asks.
 
     Args:
         now: on present frames.
         known: of the same model on frames on which its accuracy was last known to be good.
     """
-    ratios = (
-        _ratio(now.agreement, known.agreement),
-        _ratio(now.confidence, known.confidence),
-    )
-    return min(1.0, math.sqrt(ratios[0] * ratios[1]))
+    return math.sqrt(_kept(now.agreement, known.agreement) * _kept(now.confidence, known.confidence))
 
 
-def _ratio(now: float, known: float) -> float:
-    return now / known if known > 0 else 1.0
+def _kept(now: float, known: float) -> float:
+    return min(1.0, now / known) if known > 0 else 0.0
 
 
 def thinned(images: Tensor, frames: int) -> Tensor:

@@ -14,28 +14,28 @@ from torchvision.models import resnet18
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.models.checkpoint import (
-    BUILDERS,
-    PRETRAINED,
-    load_detector,
-    load_pretrained,
-    pretrained_path,
-    read_tensors,
-)
+from nestevo_hw.models.checkpoint import BUILDERS, FORMATS, PRETRAINED, pretrained_path, read_tensors
+from nestevo_hw.models.checkpoint import load_model as load_checkpoint
+from nestevo_hw.models.classifier import SmallClassifier, small_classifier
 from nestevo_hw.models.onnx_import import ImportedDetector, ImportedModel, import_onnx
 from nestevo_hw.seeding import seeded, torch_generator
 
 Task = Literal["detection", "classification"]
 
-_CLASSIFIERS = {"resnet18": resnet18}
+_CLASSIFIERS: dict[str, Callable[[int], nn.Module]] = {
+    "digits-cnn": lambda classes: small_classifier(classes + 1),
+    "resnet18": lambda classes: resnet18(num_classes=classes),
+}
+"""By number of classes, which have no background here."""
 _DEFAULT_CLASSES = {
     "fasterrcnn-tiny": 4,
     "fasterrcnn-resnet50-fpn": 11,
     "fasterrcnn-mobilenet-v3": 11,
+    "digits-cnn": 10,
     "resnet18": 1000,
 }
 """Classes of a model with random weights; a detector's include background (BDD100K has 10 objects)."""
-_HEADS = ("roi_heads.box_predictor.cls_score.weight", "fc.weight")
+_HEADS = ("roi_heads.box_predictor.cls_score.weight", "fc.weight", "head.weight")
 """Where the number of classes shows in a state dict."""
 RANDOM_SEED = 0
 
@@ -61,7 +61,7 @@ class ZooModel:
 def names() -> tuple[str, ...]:
     """Every name that `load_model` knows, beside `package.module:factory`."""
     shipped = (name for name in PRETRAINED if name not in BUILDERS and pretrained_path(name).is_file())
-    return (*BUILDERS, *shipped, *_CLASSIFIERS)
+    return tuple(dict.fromkeys((*BUILDERS, *shipped, *_CLASSIFIERS)))
 
 
 def load_model(name: str, *, weights: Path | None = None, num_classes: int | None = None) -> nn.Module:
@@ -75,7 +75,7 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
     Args:
         name: one of `names`, the path of a file that ends in .onnx, or `package.module:factory` for a function of
             your own that returns a module; it is called with `num_classes` only if that is given.
-        weights: safetensors file with the model's state dict, or a detector checkpoint of this program.
+        weights: safetensors file with the model's state dict, or a checkpoint of this program.
             Without it, the weights that ship with the package, else random ones from a fixed seed.
         num_classes: classes of a model that is not shipped; a detector's include background. Without it,
             the number found in `weights`, else a default.
@@ -96,7 +96,9 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
             "or give a file that ends in .onnx or package.module:factory"
         )
     elif weights is None and num_classes is None and name in PRETRAINED and pretrained_path(name).is_file():
-        return _ready(name, load_pretrained(name), "weights that ship with the package", trained=True)
+        return _ready(
+            name, load_checkpoint(pretrained_path(name))[0], "weights that ship with the package", trained=True
+        )
     elif weights is not None and _is_own_checkpoint(weights):
         return _ready(name, _own_checkpoint(name, weights), f"weights of {weights}", trained=True)
     else:
@@ -124,7 +126,7 @@ def example_inputs(
         model: decides between a list of images (detectors) and one tensor.
         count: number of images.
         seed: of the images.
-        size: (H, W) in pixels; default: the model's own input size, a detector's at most 320 px, or 64 px.
+        size: (H, W) in pixels; default: the model's own input size, a detector's at most 320 px, or 64 px (digits: 32 px).
 
     Returns:
         What `model(batch)` takes, values in 0..1, or 0..255 for an ONNX file that takes those.
@@ -138,7 +140,7 @@ def example_inputs(
         taken = model.image_input
         images = _pink_images(count, size or model.input_size or default, seed, channels=taken.channels) * taken.white
         return list(images.unbind(0)) if isinstance(model, ImportedDetector) else images
-    return _pink_images(count, size or (64, 64), seed)
+    return _pink_images(count, size or ((32, 32) if isinstance(model, SmallClassifier) else (64, 64)), seed)
 
 
 def _pink_images(count: int, size: tuple[int, int], seed: int, *, channels: int = 3) -> Tensor:
@@ -159,13 +161,12 @@ def _ready(name: str, model: nn.Module, origin: str, *, trained: bool) -> ZooMod
 
 
 def _random(name: str, classes: int | None) -> nn.Module:
-    if classes is None:
+    if classes is None or (name not in BUILDERS and name not in _CLASSIFIERS):
         raise ConfigError(f"{name} ships with its own classes; leave num_classes out")
     if classes < 1:
         raise ConfigError(f"need 1 class or more, got {classes}")
     with seeded(RANDOM_SEED, "zoo", name):
-        model: nn.Module = BUILDERS[name](classes) if name in BUILDERS else _CLASSIFIERS[name](num_classes=classes)
-    return model
+        return _CLASSIFIERS[name](classes) if name in _CLASSIFIERS else BUILDERS[name](classes)
 
 
 def _from_factory(name: str, num_classes: int | None) -> nn.Module:
@@ -188,12 +189,11 @@ def _from_factory(name: str, num_classes: int | None) -> nn.Module:
 
 
 def _is_own_checkpoint(path: Path) -> bool:
-    return read_tensors(path)[0].get("format") == "nestevo-hw-detector"
+    return read_tensors(path)[0].get("format") in FORMATS
 
 
 def _own_checkpoint(name: str, path: Path) -> nn.Module:
-    model: nn.Module
-    model, spec = load_detector(path)
+    model, spec = load_checkpoint(path)
     if not name.startswith(spec.architecture):
         raise InputError(f"{path} holds a {spec.architecture}, not a {name}")
     return model

@@ -50,6 +50,8 @@ def test_replayed_frames_come_evenly_from_all_memories(frames):
     rows = [next(i for i in range(12) if torch.equal(frames.images[i], image)) for image in images]
     assert rows == [0, 2, 5, 8, 10]
     assert [w is words[row] for w, row in zip(said, rows, strict=True)] == [True] * 5
+    few, many = (frames.images[:2], words[:2]), (frames.images[2:], words[2:])
+    assert len(remembered([few, many], 9)[0]) == 9
     assert remembered([first], 0) is None
     assert remembered([], 5) is None
     assert len(remembered([(frames.images[:2], words[:2])], 5)[0]) == 2

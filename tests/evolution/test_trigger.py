@@ -1,5 +1,7 @@
 """What a terminal can tell of its own accuracy: it agrees with itself by day, less so at night."""
 
+import math
+
 import pytest
 
 from nestevo_hw.errors import ConfigError
@@ -32,7 +34,8 @@ def test_both_signals_count_and_neither_can_excuse_the_other():
     assert remaining_accuracy(Signals(agreement=0.2, confidence=0.5), known) == pytest.approx(0.5)
     assert remaining_accuracy(Signals(agreement=0.0, confidence=0.9), known) == 0.0
     assert remaining_accuracy(Signals(agreement=0.9, confidence=0.9), known) == 1.0
-    assert remaining_accuracy(known, Signals(agreement=0.0, confidence=0.0)) == 1.0
+    assert remaining_accuracy(Signals(agreement=0.4, confidence=0.9), known) == pytest.approx(math.sqrt(0.5))
+    assert remaining_accuracy(known, Signals(agreement=0.0, confidence=0.5)) == 0.0
 
 
 def test_frames_are_thinned_evenly():

@@ -63,7 +63,7 @@ def test_damaged_files_are_named_with_what_to_do(tmp_path):
     with pytest.raises(InputError, match="not a readable safetensors file"):
         load_detector(path)
     save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(InputError, match="not a nestevo-hw detector"):
+    with pytest.raises(InputError, match="not a nestevo-hw model"):
         load_detector(path)
 
 

@@ -10,7 +10,8 @@ from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.models.checkpoint import ModelSpec, save_model
+from nestevo_hw.models.checkpoint import PRETRAINED, ModelSpec, save_model
+from nestevo_hw.models.pruning import prune
 from nestevo_hw.models.zoo import example_inputs, load_model, names, open_model
 
 
@@ -58,6 +59,36 @@ def test_a_detector_checkpoint_of_this_program_is_loaded(tmp_path: Path) -> None
     assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in model.state_dict().items())
     with pytest.raises(InputError, match="holds a fasterrcnn-tiny, not a fasterrcnn-resnet50-fpn"):
         load_model("fasterrcnn-resnet50-fpn", weights=path)
+
+
+def test_every_shipped_model_opens_under_its_name() -> None:
+    assert len(names()) == len(set(names()))
+    for name in PRETRAINED:
+        opened = open_model(name)
+        assert opened.trained
+        assert opened.task == ("classification" if name.startswith("digits") else "detection")
+
+
+def test_checkpoints_of_classifiers_are_loaded_pruned_or_not(tmp_path: Path) -> None:
+    spec = ModelSpec(architecture="digits-cnn", classes=("a", "b", "c"), min_size=32, max_size=32)
+    model, path, images = spec.build().eval(), tmp_path / "digits.safetensors", torch.rand(2, 3, 32, 32)
+    prune(model, 0.5)
+    save_model(model, spec, path)
+    loaded = load_model("digits-cnn", weights=path)
+    assert torch.equal(loaded(images), model(images))
+    with pytest.raises(InputError, match="holds a digits-cnn, not a fasterrcnn-tiny"):
+        load_model("fasterrcnn-tiny", weights=path)
+
+
+def test_a_classifiers_classes_have_no_background(tmp_path: Path) -> None:
+    images = example_inputs(load_model("digits-cnn"))
+    assert isinstance(images, Tensor)
+    assert images.shape == (4, 3, 32, 32)
+    assert load_model("digits-cnn", num_classes=7)(images).shape == (4, 7)
+    state = load_model("digits-cnn", num_classes=6).state_dict()
+    assert load_model("digits-cnn", weights=_write(tmp_path / "w.safetensors", state))(images).shape == (4, 6)
+    with pytest.raises(ConfigError, match="ships with its own classes"):
+        load_model("digits-cnn-m1", num_classes=6)
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
