@@ -8,10 +8,12 @@ from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.cameras import open_stream, plan_window
 from nestevo_hw.evolution.drift import calibrated_threshold
+from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.models.checkpoint import resolve_checkpoint
+from nestevo_hw.streams.sampling import allocate
 from nestevo_hw.tasks.task import task_named
 
 
@@ -25,6 +27,8 @@ def check_run(config: RunConfig) -> None:
     """
     task_named(config.task)
     METHODS[config.method].check(config)
+    declared_groups(config)
+    _check_budget(config)
     resolve_checkpoint(config.teacher.model)
     for terminal in config.terminals:
         resolve_checkpoint(terminal.model)
@@ -47,3 +51,12 @@ def _ages(config: RunConfig) -> list[float]:
     """Every age at which the teacher may be read: of the first programming, and of later ones."""
     starts = [config.window.start_s(window) for window in range(config.window.count)]
     return [config.teacher.age_s + s for s in starts] + [config.teacher.delay_s + s for s in starts]
+
+
+def _check_budget(config: RunConfig) -> None:
+    """The upload budget gives every terminal of every window its least."""
+    sampling, most = config.sampling, config.window.segment_frames
+    if sampling.budget_frames is not None:
+        for window in range(config.window.count):
+            present = dict.fromkeys(config.present(window), 0.0)
+            allocate(present, sampling.budget_frames, least=min(sampling.least_frames, most), most=most)

@@ -15,6 +15,18 @@ def form_groups(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> Gro
     Raises:
         ConfigError: a terminal lacks what the grouping needs.
     """
+    declared = declared_groups(config)
+    if declared is not None:
+        return declared
+    return similar_groups(_features(config, layout, dispatch), config.groups.count, standardise=True)
+
+
+def declared_groups(config: RunConfig) -> Groups | None:
+    """Groups that follow from the configuration alone; None where frames decide.
+
+    Raises:
+        ConfigError: a terminal lacks what the grouping needs, or there are more groups than terminals.
+    """
     terminals = {t.name: t for t in config.terminals}
     match config.groups.by:
         case "none":
@@ -28,16 +40,24 @@ def form_groups(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> Gro
                 raise ConfigError(f'terminal {missing[0]!r}: groups.by = "place" needs its position_m')
             return similar_groups(places, config.groups.count, standardise=False)
         case "features":
-            return similar_groups(_features(config, layout, dispatch), config.groups.count, standardise=True)
+            _check_features(config)
+            return None
 
 
-def _features(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> dict[str, list[float]]:
-    """Mean feature that the first teacher, still digital, finds on each terminal's first frames."""
+def _check_features(config: RunConfig) -> None:
     late = [t.name for t in config.terminals if t.joins]
     if late:
         raise ConfigError(
             f'terminal {late[0]!r} joins later, but groups.by = "features" needs its first frames at once'
         )
+    if config.groups.count > len(config.terminals):
+        raise ConfigError(
+            f"groups: {config.groups.count} groups are wanted of {len(config.terminals)} terminals; lower groups.count"
+        )
+
+
+def _features(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> dict[str, list[float]]:
+    """Mean feature that the first teacher, still digital, finds on each terminal's first frames."""
     files = {
         t.name: {name: str(layout.window(0, t.name, f"{name}.safetensors")) for name in ("upload", "test")}
         for t in config.terminals

@@ -14,6 +14,12 @@ from nestevo_hw.evolution.run import evolve
         ({"teacher.model": "absent.safetensors"}, "no checkpoint 'absent.safetensors'"),
         ({"window.length_s": 3.0}, "too few for 96 uploaded ones"),
         ({"teacher.device": "memristor"}, "memristor"),
+        ({"groups.by": "name"}, "terminal 'campus': .* needs a group for every terminal"),
+        ({"groups.by": "place"}, "terminal 'campus': .* needs its position_m"),
+        ({"groups.by": "features", "groups.count": 4}, "4 groups are wanted of 3 terminals"),
+        ({"sampling.budget_frames": 50}, "50 frames do not give 3 terminals 24 each"),
+        ({"method": "naive-average"}, "differ in structure"),
+        ({"task": "segmentation"}, "unknown task 'segmentation'; choose from detection, classification"),
         ({"drift.false_alarm_rate": 0.001}, "needs at least 999 in-domain segments, got 20"),
     ],
 )

@@ -1,0 +1,60 @@
+"""What terminals know and what went wrong, on the page."""
+
+import json
+
+import pytest
+from fake_runs import fake_run
+
+from nestevo_hw.report.events import read_run
+from nestevo_hw.report.page import page_text
+from nestevo_hw.report.terminal_sections import estimates, knowledge, troubles
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Three terminals and two windows, with estimates whose truth is known, a recall and some trouble."""
+    folder = fake_run(tmp_path / "run", pictures=False)
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    scored = [e for e in map(json.loads, lines) if e["event"] == "accuracy" and e["model"] == e["scene"]]
+    before = {(e["window"], e["model"]): e["score"] for e in scored if e["stage"] == "before"}
+    after = {(e["window"], e["model"]): e["score"] for e in scored if e["stage"] == "after"}
+    told = [
+        {"event": "sense", "window": w, "terminal": name, "remains": score, "asks": score < 0.5}
+        for (w, name), score in before.items()
+    ]
+    told += [
+        {"event": "recall", "window": 1, "terminal": "campus-a", "scores": {"0": after[0, "campus-a"] - 0.25}},
+        {"event": "reuse", "window": 1, "terminal": "campus-a", "reused": True, "scores": [0.4, 0.6]},
+        {"event": "groups", "by": "name", "groups": {"north": ["campus-a"], "south": ["village-a", "downtown-a"]}},
+        {"event": "absent", "window": 1, "terminal": "village-a", "reason": "sent <noise>"},
+        {"event": "failure", "window": 0, "kind": "merge", "terminal": None, "reason": "its worker was killed"},
+    ]
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(event) + "\n" for event in told)
+    return read_run(folder)
+
+
+def test_estimates_stand_beside_the_truth(run):
+    found = estimates(run)
+    assert len(found) == 6
+    assert all(sense.remains == accuracy for sense, accuracy in found)
+    assert "Correlation with true accuracy: 1.00." in knowledge(run)
+
+
+def test_what_was_forgotten_is_said(run):
+    text = knowledge(run)
+    assert "-0.2500 on average since these were learned" in text
+    assert "worse in 100.0 % of the cases" in text
+    assert "an earlier model" in text
+
+
+def test_trouble_is_named_and_escaped(run):
+    text = troubles(run)
+    for part in ("sent &lt;noise&gt;", "its worker was killed", "north", "village-a, downtown-a", "server"):
+        assert part in text
+    assert text in page_text(run)
+
+
+def test_a_run_without_any_of_it_shows_nothing(tmp_path):
+    run = read_run(fake_run(tmp_path / "plain", pictures=False))
+    assert knowledge(run) == troubles(run) == ""
