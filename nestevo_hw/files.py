@@ -12,6 +12,16 @@ from safetensors import SafetensorError
 from nestevo_hw.errors import OutputError
 
 
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; rename it on success, remove it on failure.
@@ -24,6 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
+            temporary.chmod(0o666 & ~_UMASK)  # safetensors writes for the owner alone
             temporary.replace(path)
         finally:
             with suppress(OSError):  # its folder may be what is missing

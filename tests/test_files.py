@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from nestevo_hw.errors import ConfigError, OutputError
 from nestevo_hw.files import replacing, write_text
@@ -52,3 +54,10 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 def test_pictures_are_png(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"give .*x\.png instead of .*x\.gif"):
         save_png(new_figure(1.0, 1.0, LIGHT), tmp_path / "x.gif")
+
+
+def test_others_may_read_what_safetensors_wrote(tmp_path: Path) -> None:
+    with replacing(tmp_path / "model.safetensors") as temporary:
+        save_file({"x": torch.zeros(1)}, temporary)
+    write_text(tmp_path / "plain.txt", "x")
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode

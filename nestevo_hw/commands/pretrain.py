@@ -62,7 +62,7 @@ def pretrain(
     if video is not None and task != "detection":
         raise ConfigError("--video is for detection; image classification learns from the embedded digits")
     name, size = ("fasterrcnn-tiny", (128, 160)) if task == "detection" else ("digits-cnn", (32, 32))
-    plan = room.PretrainConfig(seed=seed, task=task)
+    plan = room.PretrainConfig.shipped(task, seed=seed)
     plan = replace(
         plan,
         teacher=replace(plan.teacher, steps=steps or plan.teacher.steps),

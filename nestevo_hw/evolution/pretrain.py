@@ -1,7 +1,7 @@
 """Pre-training of the teacher by day, and of its pruned terminals."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,15 @@ class PretrainConfig:
     frames_per_scene: int = 20
     teacher: TrainingPlan = TrainingPlan(steps=3600, learning_rate=2e-3)
     terminal: TrainingPlan = TrainingPlan(steps=600, learning_rate=1e-3)
+
+    @classmethod
+    def shipped(cls, task: str, *, seed: int = 0) -> "PretrainConfig":
+        """What the shipped checkpoints of a task were made with, up to the seed."""
+        teacher, terminal = task_named(task).shipped_steps
+        plan = cls(task=task, seed=seed)
+        return replace(
+            plan, teacher=replace(plan.teacher, steps=teacher), terminal=replace(plan.terminal, steps=terminal)
+        )
 
 
 def pretrain(

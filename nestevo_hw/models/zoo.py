@@ -126,7 +126,8 @@ def example_inputs(
         model: decides between a list of images (detectors) and one tensor.
         count: number of images.
         seed: of the images.
-        size: (H, W) in pixels; default: the model's own input size, a detector's at most 320 px, 32 px for digits, or 64 px.
+        size: (H, W) in pixels; default: the model's own input size, a detector's at most 320 px, digits' 32 px,
+            or 64 px.
 
     Returns:
         What `model(batch)` takes, values in 0..1, or 0..255 for an ONNX file that takes those.

@@ -35,6 +35,7 @@ class Classification:
     name = "classification"
     metric = "accuracy"
     augmentation = Augmentation(brightness=0.2, contrast=0.2, saturation=0.2, flip=False)
+    shipped_steps = (1500, 400)
     embedded_fps = DigitStream.FPS
     first_logit = 0
 

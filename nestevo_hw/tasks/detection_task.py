@@ -35,6 +35,7 @@ class Detection:
     name = "detection"
     metric = "mAP@0.50"
     augmentation = MILD
+    shipped_steps = (3600, 600)
     embedded_fps = SyntheticStream.FPS
     first_logit = 1
 

@@ -42,6 +42,8 @@ class Task(Protocol):
     """Name of the headline score."""
     augmentation: Augmentation
     """What may be done to a training frame without changing what it shows."""
+    shipped_steps: tuple[int, int]
+    """Optimiser steps with which the shipped teacher and its terminals were pre-trained."""
     embedded_fps: float
     """Frames a second of `embedded_stream`."""
     first_logit: int
