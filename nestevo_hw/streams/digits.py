@@ -1,8 +1,9 @@
 """A stream of handwritten digits from scikit-learn: each frame shows one, in the colours of its place.
 
 The 1797 digits are split once: 55 % to pre-train on, 15 % for the server's in-domain frames, 30 % for terminals. A
-terminal shows each of its digits once before any comes again, so frames of one window differ as long as the window has
-at most 539 of them.
+terminal shows each of its 539 digits once before any comes again, so what one window tests was not uploaded in it, but
+for a few where a window straddles two turns. Terminals share these digits, each in an order of its own, and a later
+window tests digits that an earlier one uploaded, without labels.
 """
 
 import math
