@@ -35,7 +35,7 @@ WORKERS = 4
 SECONDS = {
     "prepare": 12.0, "profile": 2.0, "baseline": 1.0, "capture": 5.0, "sense": 1.0, "inspect": 5.0, "program": 6.0,
     "label": 9.0, "relabel": 9.0, "judge": 3.0, "choose": 1.0, "generate": 1.5, "mutual": 14.0, "merge": 12.0,
-    "distil": 7.0, "adapt": 18.0, "export": 2.0, "evaluate": 8.0, "recall": 2.0,
+    "distil": 7.0, "adapt": 18.0, "re_estimate": 1.0, "export": 2.0, "evaluate": 8.0, "recall": 2.0,
 }  # fmt: skip
 """Typical duration of each kind of task."""
 PROGRAMMED = {
@@ -73,6 +73,7 @@ def answer(task: Task) -> dict[str, Any]:
         },
         "distil": lambda: {"loss": 1.0, "steps": payload["steps"]},
         "adapt": lambda: {"loss": 1.0, "steps": payload["steps"]},
+        "re_estimate": dict,
         "average_terminals": dict,
         "export": lambda: {"download_bytes": 2_000_000},
         "evaluate": lambda: {

@@ -2,6 +2,6 @@
 
 from typing import Literal, get_args
 
-Method = Literal["NestEvo", "A1", "A2", "A3", "A4", "self-training", "true-labels", "naive-average"]
+Method = Literal["NestEvo", "A1", "A2", "A3", "A4", "AdaBN", "self-training", "true-labels", "naive-average"]
 """What each does: `nestevo_hw.evolution.methods`."""
 METHOD_NAMES: tuple[str, ...] = get_args(Method)

@@ -11,12 +11,12 @@ from nestevo_hw.comparison import measures
 from nestevo_hw.comparison.goals import GAP_CLOSED
 from nestevo_hw.comparison.intervals import Estimate, mean_of
 from nestevo_hw.comparison.results import UNCHANGED, Comparison
-from nestevo_hw.comparison.variants import A1, A2, A3, A4, NAIVE_AVERAGE, NESTEVO, SELF_TRAINING, TRUE_LABELS
+from nestevo_hw.comparison.variants import A1, A2, A3, A4, ADA_BN, NAIVE_AVERAGE, NESTEVO, SELF_TRAINING, TRUE_LABELS
 from nestevo_hw.report.style import SMALL, Palette, dress, new_figure
 
 ROLES = {
-    NESTEVO: "after", A1: "aggregate", A2: "mutual", A3: "other", A4: "before", SELF_TRAINING: "generator",
-    TRUE_LABELS: "muted", NAIVE_AVERAGE: "alarm",
+    NESTEVO: "after", A1: "aggregate", A2: "mutual", A3: "other", A4: "before", ADA_BN: "export",
+    SELF_TRAINING: "generator", TRUE_LABELS: "muted", NAIVE_AVERAGE: "alarm",
 }  # fmt: skip
 """Colour role of each method; ablations share one."""
 PANEL_IN = (5.2, 3.3)

@@ -9,7 +9,7 @@ from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.methods import METHODS as EVOLUTION_METHODS
 
 NESTEVO, A1, A2, A3, A4 = "NestEvo", "A1", "A2", "A3", "A4"
-SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE = "self-training", "true-labels", "naive-average"
+ADA_BN, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE = "AdaBN", "self-training", "true-labels", "naive-average"
 DIGITAL_TEACHER = "digital-teacher"
 
 
@@ -47,7 +47,7 @@ def _ablation(name: str, meaning: str, changes: Mapping[str, Any]) -> Variant:
 
 
 METHODS = tuple(
-    _method(name) for name in (NESTEVO, A1, A2, A3, A4, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE)
+    _method(name) for name in (NESTEVO, A1, A2, A3, A4, ADA_BN, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE)
 )  # fmt: skip
 """In the order in which tables show them."""
 ABLATIONS = (

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nestevo_hw.errors import ConfigError
-from nestevo_hw.evolution.transport import feature_distance, label_distance
+from nestevo_hw.evolution.transport import distance_to_overall, feature_distance, label_distance
 from nestevo_hw.files import replacing
 from nestevo_hw.models.checkpoint import read_tensors
 
@@ -144,7 +144,8 @@ def generator_effect(
         random: draws them.
 
     Returns:
-        "emd_before" and "emd_after" of labels, "feature_emd_before" and "feature_emd_after" of features.
+        "emd_before" and "emd_after" of labels, "feature_emd_before" and "feature_emd_after" of features, and
+        "overall_emd_before" and "overall_emd_after" from each terminal's features to the real ones of all together.
     """
     overall = label_distribution(counts, generator.classes)
     own = [label_distribution([c], generator.classes) for c in counts]
@@ -158,7 +159,9 @@ def generator_effect(
         "emd_before": label_distance(own),
         "emd_after": label_distance(mixed),
         "feature_emd_before": feature_distance(features),
-        "feature_emd_after": feature_distance(added),
+        "feature_emd_after": feature_distance(added, unit=features),
+        "overall_emd_before": distance_to_overall(features, features),
+        "overall_emd_after": distance_to_overall(added, features),
     }
 
 

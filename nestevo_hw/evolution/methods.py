@@ -11,7 +11,7 @@ from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
 class Method(Protocol):
     """One way to keep terminals accurate.
 
-    All methods see the same frames, and give a terminal the same number of optimiser steps.
+    All methods see the same frames, and those that train give a terminal the same number of optimiser steps.
     """
 
     name: str
@@ -102,6 +102,18 @@ class AdversarialAdaptation(_ServesAll):
         window.deploy()
 
 
+class AdaptiveBatchNorm(_ServesAll):
+    """The least that every other method has to beat: no label, no gradient, no server (Li et al., AdaBN, 2016)."""
+
+    name = "AdaBN"
+    summary = "each terminal with the BatchNorm statistics of its scene, and no training"
+
+    def evolve(self, window: Window) -> None:
+        """See `Method.evolve`."""
+        window.re_estimate_norms()
+        window.deploy()
+
+
 class SelfTraining(_ServesAll):
     """Each terminal is its own teacher."""
 
@@ -166,6 +178,7 @@ METHODS: dict[str, Method] = {
         CoEvolution("A2", "NestEvo without the generator", generator=False),
         NoEvolution(),
         Distillation(),
+        AdaptiveBatchNorm(),
         SelfTraining(),
         NaiveAverage(),
         TrueLabels(),

@@ -201,11 +201,9 @@ class Window:
         """
         short = self.config.distil.plan.steps
         payloads = {
-            name: {
-                "terminal_in": self._lessons[name],
-                "upload": self.file(name, "upload.safetensors"),
+            name: self._lesson(name)
+            | {
                 "supervision": self._words[name],
-                "terminal_out": self.file(name, "terminal.safetensors"),
                 "steps": short if name in self._taught_mutually else short + self.config.mutual.plan.steps,
                 "soft_share": soft_share,
                 "memories": [lesson._asdict() for lesson in self._server.lessons[name]] if replay else [],
@@ -217,16 +215,19 @@ class Window:
     def adapt_adversarially(self) -> None:
         """Each terminal by domain-adversarial training, for as many steps as other methods have."""
         payloads = {
-            name: {
-                "terminal_in": self._lessons[name],
-                "upload": self.file(name, "upload.safetensors"),
+            name: self._lesson(name)
+            | {
                 "reference": str(self._server.layout.reference(self._server.group_of[name])),
-                "terminal_out": self.file(name, "terminal.safetensors"),
                 "steps": self.config.distil.plan.steps + self.config.mutual.plan.steps,
             }
             for name in self.names
         }
         self._learned(self._run(lessons.adapt, payloads), payloads)
+
+    def re_estimate_norms(self) -> None:
+        """The BatchNorm statistics of its own frames into each terminal."""
+        payloads = {name: self._lesson(name) for name in self.names}
+        self._learned(self._run(lessons.re_estimate, payloads), payloads)
 
     def average_terminals(self) -> None:
         """The mean of a group's terminals in place of each of them."""
@@ -256,6 +257,14 @@ class Window:
     def file(self, name: str, file: str) -> str:
         """Path of a terminal's file in this window."""
         return str(self._server.layout.window(self.number, name, file))
+
+    def _lesson(self, name: str) -> dict[str, Any]:
+        """What every last lesson of a terminal in a window has in common."""
+        return {
+            "terminal_in": self._lessons[name],
+            "upload": self.file(name, "upload.safetensors"),
+            "terminal_out": self.file(name, "terminal.safetensors"),
+        }
 
     def _learned(self, done: Results, payloads: Mapping[str, Mapping[str, Any]]) -> None:
         self._outcomes |= {name: payloads[name]["terminal_out"] for name in done}

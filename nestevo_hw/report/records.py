@@ -84,7 +84,11 @@ class Generator:
     feature_emd_before: Number = math.nan
     """Earth mover's distance between the features of the terminals' objects, in units of their spread."""
     feature_emd_after: Number = math.nan
-    """The same with generated features added."""
+    """The same with generated features added. Sets that share a part are nearer by it, whatever the generator is."""
+    overall_emd_before: Number = math.nan
+    """Earth mover's distance from the features of each terminal's objects to those of all terminals together."""
+    overall_emd_after: Number = math.nan
+    """The same with generated features added to a terminal's; lower only where these are like real ones."""
     group: str = ""
 
 

@@ -61,6 +61,7 @@ def decisions(run: Run) -> str:
             decision.mode if decision else DASH,
             change(generator.emd_before, generator.emd_after) if generator else DASH,
             change(generator.feature_emd_before, generator.feature_emd_after) if generator else DASH,
+            change(generator.overall_emd_before, generator.overall_emd_after) if generator else DASH,
             _guard(deploy) if deploy else DASH,
             ", ".join(left_out) or "none",
         ))  # fmt: skip
@@ -72,6 +73,7 @@ def decisions(run: Run) -> str:
         "evolution",
         "label distance",
         "feature distance",
+        "distance to all",
         "guard",
         "too rare to compare",
     )
@@ -80,8 +82,10 @@ def decisions(run: Run) -> str:
         + note(
             "The teacher evolves only where enough terminals drifted. Label and feature distance: earth mover's "
             "distance between what the terminals train on, without and with generated features; nearer ones make a "
-            "better average. The guard keeps the old teacher if the new one is worse on held-out labelled frames. "
-            "Too rare to compare: classes with too few objects to judge drift by."
+            "better average. Distance to all: from what a terminal trains on to the real features of all terminals "
+            "together, lower only where generated features are like real ones. The guard keeps the old teacher if the "
+            "new one is worse on held-out labelled frames. Too rare to compare: classes with too few objects to judge "
+            "drift by."
         )
         + card(table(heads, rows))
     )

@@ -10,7 +10,7 @@ from nestevo_hw.evolution.learning import adapt_terminal, distil_terminal, learn
 from nestevo_hw.evolution.steps.payload import Payload, Result, class_counts, opened, or_null
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.evolution.zoo import choose_start
-from nestevo_hw.models.checkpoint import load_model
+from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.supervision import described_objects, load_supervision
@@ -99,3 +99,12 @@ def adapt(payload: Payload) -> Result:
         random_name=payload["name"],
         device=training_device(config.execution.device),
     )
+
+
+def re_estimate(payload: Payload) -> Result:
+    """Give a terminal the BatchNorm statistics of its frames; nothing is trained."""
+    _, task = opened(payload)
+    model, spec = load_model(Path(payload["terminal_in"]))
+    task.re_estimate(model, load_frames(Path(payload["upload"])).images)
+    save_model(model, spec, Path(payload["terminal_out"]))
+    return {}
