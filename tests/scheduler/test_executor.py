@@ -235,6 +235,8 @@ def test_close_leaves_no_process(kind: str) -> None:
 
 
 DRIVER = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born deaf to it
 from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.policies import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task

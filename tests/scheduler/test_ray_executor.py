@@ -193,6 +193,8 @@ def test_no_cluster_is_one_clear_line() -> None:
 
 
 LOCAL_DRIVER = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born deaf to it
 
 from nestevo_hw.scheduler.policies import KnapsackPolicy
 from nestevo_hw.scheduler.ray_executor import RayExecutor
