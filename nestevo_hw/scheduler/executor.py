@@ -60,7 +60,44 @@ class Executor(Protocol):
         ...
 
 
-class LocalExecutor:
+class DispatchedExecutor:
+    """A dispatcher and its workers as an `Executor`; leaving it ends every process that the workers started."""
+
+    def __init__(self, dispatcher: Dispatcher, workers: Workers) -> None:
+        self._dispatcher = dispatcher
+        self._workers = workers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run(
+        self, tasks: Sequence[Task], on_result: OnResult | None = None, on_failure: OnFailure | None = None
+    ) -> dict[str, TaskResult]:
+        """See `Executor.run`."""
+        try:
+            return self._dispatcher.run(tasks, on_result, on_failure)
+        except Exception:
+            raise
+        except BaseException:
+            # Ctrl-C may have cut a message in half, so nothing more can be said to the workers: end them.
+            self.close()
+            raise
+
+    def cancel(self, names: Sequence[str]) -> None:
+        """See `Executor.cancel`; has no effect on a task that runs in this process (workers=0)."""
+        self._dispatcher.cancel(names)
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        self._workers.close()
+
+
+class LocalExecutor(DispatchedExecutor):
     """Worker slots of this machine, shared by tasks as a policy chooses.
 
     Leaving it, also by an exception or Ctrl-C, ends every process it started; if this program is killed, they notice
@@ -95,40 +132,7 @@ class LocalExecutor:
         if workers < 0:
             raise ConfigError(f"workers must be 0 (in this process) or more, got {workers}")
         machine = Machine(devices=tuple(gpus)) if gpus and workers else Machine.single(memory_bytes, max(workers, 1))
-        self._workers: Workers = ForkedWorkers(preload, machine.devices) if workers else InlineWorkers()
-        self._dispatcher = Dispatcher(
-            policy=policy,
-            machine=machine,
-            workers=self._workers,
-            on_event=on_event,
-            timeout_s=timeout_s if workers else None,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def run(
-        self, tasks: Sequence[Task], on_result: OnResult | None = None, on_failure: OnFailure | None = None
-    ) -> dict[str, TaskResult]:
-        """See `Executor.run`."""
-        try:
-            return self._dispatcher.run(tasks, on_result, on_failure)
-        except Exception:
-            raise
-        except BaseException:
-            # Ctrl-C may have cut a message in half, so nothing more can be said to the workers: end them.
-            self.close()
-            raise
-
-    def cancel(self, names: Sequence[str]) -> None:
-        """See `Executor.cancel`; has no effect on a task that runs in this process (workers=0)."""
-        self._dispatcher.cancel(names)
-
-    def close(self) -> None:
-        """See `Executor.close`."""
-        self._workers.close()
+        backing: Workers = ForkedWorkers(preload, machine.devices) if workers else InlineWorkers()
+        limit_s = timeout_s if workers else None
+        dispatcher = Dispatcher(policy=policy, machine=machine, workers=backing, on_event=on_event, timeout_s=limit_s)
+        super().__init__(dispatcher, backing)

@@ -5,25 +5,25 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.scheduler.devices import Device
-from nestevo_hw.scheduler.dispatcher import Dispatcher, OnFailure, OnResult, TaskEvent
+from nestevo_hw.scheduler.dispatcher import Dispatcher, TaskEvent
+from nestevo_hw.scheduler.executor import DispatchedExecutor
 from nestevo_hw.scheduler.forkserver import GRACE_S
 from nestevo_hw.scheduler.machine import Machine, Policy
 from nestevo_hw.scheduler.mirror import files_named, unpack, version
 from nestevo_hw.scheduler.ray_connection import connect, import_ray
 from nestevo_hw.scheduler.ray_worker import perform
-from nestevo_hw.scheduler.task import Task, TaskResult
+from nestevo_hw.scheduler.task import Task
 from nestevo_hw.scheduler.workers import DeviceLost, Ended, Event, Started
 
 _GPU_SHARE_DIGITS = 4
 """Ray counts shares of a GPU in ten-thousandths."""
 
 
-class RayExecutor:
+class RayExecutor(DispatchedExecutor):
     """Nodes of a Ray cluster, shared by tasks as a policy chooses.
 
     The policy picks the node; Ray is told the task's memory, cores and share of a GPU, so that it keeps room for them
@@ -60,42 +60,10 @@ class RayExecutor:
         on_event: Callable[[TaskEvent], None] | None = None,
         timeout_s: float | None = None,
     ) -> None:
-        self._workers = RayWorkers(address, folder, node_memory_bytes, gpu_memory_bytes, workers)
-        self._dispatcher = Dispatcher(
-            policy=policy,
-            machine=Machine(devices=self._workers.devices),
-            workers=self._workers,
-            on_event=on_event,
-            timeout_s=timeout_s,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def run(
-        self, tasks: Sequence[Task], on_result: OnResult | None = None, on_failure: OnFailure | None = None
-    ) -> dict[str, TaskResult]:
-        """See `Executor.run`."""
-        try:
-            return self._dispatcher.run(tasks, on_result, on_failure)
-        except Exception:
-            raise
-        except BaseException:
-            self.close()
-            raise
-
-    def cancel(self, names: Sequence[str]) -> None:
-        """See `Executor.cancel`."""
-        self._dispatcher.cancel(names)
-
-    def close(self) -> None:
-        """See `Executor.close`; a cluster that was there before stays."""
-        self._workers.close()
+        nodes = RayWorkers(address, folder, node_memory_bytes, gpu_memory_bytes, workers)
+        machine = Machine(devices=nodes.devices)
+        dispatcher = Dispatcher(policy=policy, machine=machine, workers=nodes, on_event=on_event, timeout_s=timeout_s)
+        super().__init__(dispatcher, nodes)
 
 
 class RayWorkers:

@@ -6,44 +6,11 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from small_run import SMALL
 
 from nestevo_hw.commands.compare import compare
 from nestevo_hw.comparison import study
 from nestevo_hw.method_names import METHOD_NAMES
-
-SMALL = """
-guard_margin = 1.0
-[window]
-count = 1
-upload_frames = 12
-test_frames = 10
-[teacher]
-tile = 128
-[refresh]
-policy = "never"
-[reference]
-places = ["campus", "village", "downtown", "park", "school"]
-frames_per_segment = 4
-[drift]
-gamma = 0.0
-min_samples = 1
-[mutual.plan]
-steps = 2
-[distil.plan]
-steps = 2
-[execution]
-workers = 2
-memory_gb = 6.0
-[[terminals]]
-name = "campus"
-model = "fasterrcnn-tiny-m1"
-place = "campus"
-drift = [{ window = 0, kind = "night", strength = 0.5 }]
-[[terminals]]
-name = "village"
-model = "fasterrcnn-tiny-m3"
-place = "village"
-"""
 
 
 def _evolve(config, folder, *, resume, on_task):  # noqa: ARG001 - as the real one is called
