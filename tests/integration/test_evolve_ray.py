@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_evolve import SMALL, command, outcome, run  # same folder
+from small_run import SMALL
+from test_evolve import command, outcome, run  # same folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 pytest.importorskip("ray")
