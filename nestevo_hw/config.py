@@ -108,6 +108,9 @@ class WindowConfig:
     """Later frames of the same window, used by nobody but the evaluation."""
     recalled: int = 2
     """Earlier windows on whose test frames a new model is scored as well, to see what it has forgotten."""
+    interim: bool = True
+    """Send terminals the BatchNorm statistics of their new frames at once, to run with until they have evolved. Only
+    methods that evolve the teacher take the time for it."""
 
     def __post_init__(self) -> None:
         if min(self.count, self.upload_frames, self.upload_spacing, self.test_frames) < 1 or self.length_s <= 0:

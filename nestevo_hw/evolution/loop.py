@@ -37,7 +37,7 @@ class EvolutionLoop:
         asking = {name: captured[name] for name in self._asking(number, captured)}
         window = Window(self._server, number, asking)
         self._method.evolve(window)
-        accuracy = self._evaluate(number, list(captured), models, teachers)
+        accuracy = self._evaluate(window, list(captured), models, teachers)
         self._recall(window, accuracy)
         evolved = {name: self._file(number, name, "upload.safetensors") for name in window.names if window.stages}
         self._server.remember_signals(number, evolved)
@@ -85,7 +85,7 @@ class EvolutionLoop:
 
     def _evaluate(
         self,
-        number: int,
+        window: Window,
         names: Sequence[str],
         models: Mapping[str, Path],
         teachers: Mapping[str, TeacherState],
@@ -93,11 +93,12 @@ class EvolutionLoop:
         """Accuracy on later frames of the window, by (terminal, stage); nothing is learned from it.
 
         Args:
-            number: of the window.
+            window: after its evolution.
             names: terminals to score.
             models: what each terminal ran before the window.
             teachers: in force before the window, by group.
         """
+        number = window.number
         start_s = self._config.window.start_s(number)
         payloads: dict[str, dict[str, Any]] = {}
         for name in names:
@@ -111,6 +112,7 @@ class EvolutionLoop:
                     number,
                     name,
                     terminals=(models[name], self._server.models[name]),
+                    interim=window.interims.get(name),
                     teachers=(old.at(start_s), None if new is old else new.at(start_s)),
                     scene_norm=self._config.scene_norm,
                 ),
@@ -150,6 +152,7 @@ class EvolutionLoop:
                 captured[name],
                 before=accuracy.get((name, "before")),
                 after=accuracy.get((name, "after")),
+                interim=accuracy.get((name, "interim")),
                 labelling=self._server.labelling_of(name),
                 link=self._config.link,
                 window_s=self._config.window.length_s,

@@ -53,6 +53,7 @@ class CoEvolution(_ServesAll):
     def evolve(self, window: Window) -> None:
         """See `Method.evolve`; the numbers are lines of Algorithm 2."""
         generated = self._generator and window.config.generator.enabled
+        window.bridge()
         window.refresh()
         window.label()  # 1
         window.choose_starts()

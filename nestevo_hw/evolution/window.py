@@ -39,6 +39,8 @@ class Window:
         self._taught_mutually: set[str] = set()
         self._rounds: dict[str, dict[str, str]] = {}
         """Last round of labels on each terminal's frames; the next one counts it as well."""
+        self.interims: dict[str, str] = {}
+        """Checkpoint that a terminal runs until it has evolved, where it is not the old one."""
         self._outcomes: dict[str, str] = {}
         """Checkpoint to deploy on each terminal."""
 
@@ -51,6 +53,15 @@ class Window:
         """Measure each group's teacher, and program it again where its policy says so."""
         for group in self.groups:
             self.stages += self._server.upkeep[group].refresh(self.number)
+
+    def bridge(self) -> None:
+        """BatchNorm statistics of its new frames for each terminal, to run with until it has evolved."""
+        if self.config.window.interim:
+            payloads = {
+                name: self._lesson(name) | {"terminal_out": self.file(name, "interim.safetensors")}
+                for name in self.names
+            }
+            self.interims = {name: payloads[name]["terminal_out"] for name in self._run(lessons.re_estimate, payloads)}
 
     def label(self, *, kind: str = "label", names: Collection[str] | None = None) -> None:
         """Line 1, and again with a new teacher: labels and soft targets from the crossbar."""

@@ -6,6 +6,13 @@ import torch
 from torch import Tensor, nn
 
 
+def batch_norm_bytes(model: nn.Module) -> int:
+    """Size of a model's BatchNorm statistics, mean and variance of each channel."""
+    return sum(
+        b.nbytes for m in model.modules() if isinstance(m, nn.BatchNorm2d) for b in m.buffers() if b.is_floating_point()
+    )
+
+
 @torch.no_grad()
 def re_estimate_batch_norm(model: nn.Module, dense: nn.Module, batches: Sequence[Tensor]) -> None:
     """Replace the BatchNorm statistics of `model` by those of the given inputs, in place.

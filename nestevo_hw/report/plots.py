@@ -13,7 +13,7 @@ from nestevo_hw.report.records import TEACHER, Drift
 from nestevo_hw.report.style import SMALL, Palette, dress, new_figure
 from nestevo_hw.report.summary import Evolution, evolutions
 
-BEFORE_X, AFTER_X = 0.22, 0.78
+BEFORE_X, INTERIM_X, AFTER_X = 0.22, 0.36, 0.78
 """Where in its window a model is scored, as drawn: conditions change, it fails, it evolves, it recovers."""
 PANEL_IN = (4.1, 2.9)
 """Width and height of a panel, inches; the page shows three side by side."""
@@ -32,6 +32,7 @@ def draw_evolutions(axes: Axes, measured: Sequence[Evolution], palette: Palette,
         axes.plot(x, y, color=palette.muted, lw=1.0, ls=(0, (1, 2)), zorder=2)
     for stage, shift, face, edge in (
         ("before", BEFORE_X, palette.before, palette.surface),
+        ("interim", INTERIM_X, palette.export, palette.surface),
         ("after", AFTER_X, colour, palette.surface),
         ("onnx", AFTER_X, "none", palette.ink),
     ):

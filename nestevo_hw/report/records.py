@@ -35,8 +35,8 @@ class Accuracy:
     """TEACHER or the name of a terminal."""
     scene: str
     """Terminal whose frames these are."""
-    stage: Literal["before", "after", "onnx"]
-    """Old model, evolved model, or the evolved model as run by ONNX Runtime."""
+    stage: Literal["before", "interim", "after", "onnx"]
+    """Old model, the one that runs while the terminal evolves, evolved model, or that as run by ONNX Runtime."""
     score: Number
     """By the task's headline metric, 0 to 1: mAP@0.50 or accuracy."""
     metrics: dict[str, Number] = field(default_factory=dict)
@@ -174,6 +174,8 @@ class Lifecycle:
     lcp: Number = math.nan
     window_s: Number = math.nan
     evolving_s: Number = math.nan
+    interim_s: Number = math.nan
+    """From the request until the model that runs meanwhile is in force; NaN where the old one stays."""
     parts: dict[str, Number] = field(default_factory=dict)
     """Parts of the evolution delay, seconds."""
     origins: dict[str, str] = field(default_factory=dict)

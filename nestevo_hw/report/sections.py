@@ -79,7 +79,7 @@ def tiles(run: Run) -> str:
         tile("Evolution delay", MODELLED, duration(delay),
              f"of a {duration(window)} window; links and crossbar modelled, queue and training measured"),
         tile("Life-cycle accuracy", MODELLED, score(lcp),
-             f"{metric} over a whole window, the old model's time included"),
+             f"{metric} over a whole window, the time before the new model included"),
         tile("Wall time", MEASURED, duration(document.get("wall_s")),
              f"on {cores} cores, {device}" if cores and device else "of the whole run"),
     )  # fmt: skip
@@ -112,6 +112,7 @@ def terminals(run: Run) -> str:
         return ""
     key = (
         ("dot", "before", "old model"),
+        ("dot", "export", "old model with the new frames' BatchNorm, until it has evolved"),
         ("dot", "after", "evolved model"),
         ("ring", "ink", "evolved model in ONNX Runtime"),
         ("bar", "before", "drifted"),

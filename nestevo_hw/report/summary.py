@@ -16,6 +16,7 @@ class Evolution:
 
     window: int
     before: float
+    interim: float
     after: float
     onnx: float
 
@@ -45,7 +46,7 @@ def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution
         if event.model == model and scene in (None, event.scene):
             scores.setdefault(event.window, {}).setdefault(event.stage, []).append(event.score)
     return [
-        Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in ("before", "after", "onnx")})
+        Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in ("before", "interim", "after", "onnx")})
         for w, by in sorted(scores.items())
     ]
 
@@ -118,6 +119,7 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         "name": name,
         "pruning": pruning_of(run, name),
         **_before_after(own),
+        "interim": _or_none(mean(e.interim for e in own)),
         "onnx_after": _or_none(mean(e.onnx for e in own)),
         "lcp": _or_none(mean(lives)),
     }

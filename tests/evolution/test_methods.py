@@ -66,6 +66,16 @@ def test_a_terminal_gets_the_same_frames_and_optimiser_steps_whatever_the_method
     assert len(evolved) == (0 if method == "A3" else 3)
 
 
+@pytest.mark.parametrize(("method", "wanted", "sent"), [("NestEvo", True, 6), ("NestEvo", False, 0), ("A4", True, 0)])
+def test_terminals_run_an_interim_model_only_where_the_method_sends_one(method, wanted, sent, tmp_path):
+    server, executor, _ = drive(tmp_path, config(method, **{"window.interim": wanted}))
+    asked = executor.payloads("re_estimate")
+    scored = [s for p in executor.payloads("evaluate") for s in p["subjects"] if s["stage"] == "interim"]
+    assert len(asked) == len(scored) == sent
+    assert {p["terminal_out"] for p in asked} == {s["weights"] for s in scored}
+    assert not {str(path) for path in server.models.values()} & {s["weights"] for s in scored}
+
+
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_only_the_reference_reads_the_truth(method, tmp_path):
     _, executor, _ = drive(tmp_path, config(method, windows=1))

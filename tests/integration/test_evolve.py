@@ -61,6 +61,7 @@ def test_a_run_leaves_everything_it_promises(whole_run):
 def test_onnx_runtime_gives_the_accuracy_of_the_checkpoint(whole_run):
     _, _, summary = whole_run
     for terminal in summary["terminals"]:
+        assert 0.0 <= terminal["interim"] <= 1.0
         assert terminal["onnx_after"] == pytest.approx(terminal["after"], abs=0.01)
 
 

@@ -10,6 +10,7 @@ from nestevo_hw.evolution.learning import adapt_terminal, distil_terminal, learn
 from nestevo_hw.evolution.steps.payload import Payload, Result, class_counts, opened, or_null
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.evolution.zoo import choose_start
+from nestevo_hw.models.batch_norm import batch_norm_bytes
 from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.storage import load_frames
@@ -102,9 +103,9 @@ def adapt(payload: Payload) -> Result:
 
 
 def re_estimate(payload: Payload) -> Result:
-    """Give a terminal the BatchNorm statistics of its frames; nothing is trained."""
+    """Give a terminal the BatchNorm statistics of its frames; nothing is trained, and only they have to be sent."""
     _, task = opened(payload)
     model, spec = load_model(Path(payload["terminal_in"]))
     task.re_estimate(model, load_frames(Path(payload["upload"])).images)
     save_model(model, spec, Path(payload["terminal_out"]))
-    return {}
+    return {"download_bytes": batch_norm_bytes(model)}
