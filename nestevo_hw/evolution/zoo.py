@@ -45,6 +45,9 @@ def choose_start(
 ) -> Choice:
     """The candidate that agrees best with the teacher's labels, if clearly better than the first.
 
+    Each is tried with the BatchNorm statistics of these frames, as training brings them anyway: without them any model
+    of another scene looks poor, however much it has learned.
+
     Args:
         task: of the models.
         candidates: checkpoints, the present model first.
@@ -57,6 +60,7 @@ def choose_start(
     scores = []
     for path in candidates:
         model, spec = load_model(path)
+        task.re_estimate(model, images)
         scores.append(headline(task.score(task.predict(model, images[::every]), labels, len(spec.classes))))
     best = max(range(len(scores)), key=lambda i: scores[i])
     return Choice(index=best if scores[best] > scores[0] + config.margin else 0, scores=tuple(scores))

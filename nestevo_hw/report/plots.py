@@ -25,7 +25,9 @@ def draw_evolutions(axes: Axes, measured: Sequence[Evolution], palette: Palette,
     """One model's accuracy over the windows: solid where it evolves, dotted from one window to the next."""
     size = 6.0 if len(measured) <= _MANY_WINDOWS else 3.5
     for e in measured:
-        axes.plot((e.window + BEFORE_X, e.window + AFTER_X), (e.before, e.after), color=colour, lw=2.0, zorder=3)
+        stops = ((BEFORE_X, e.before), (INTERIM_X, e.interim), (AFTER_X, e.after))
+        way = [(e.window + shift, score) for shift, score in stops if math.isfinite(score)]
+        axes.plot([x for x, _ in way], [y for _, y in way], color=colour, lw=2.0, zorder=3)
     for e, following in itertools.pairwise(measured):
         x = (e.window + (AFTER_X if math.isfinite(e.after) else BEFORE_X), following.window + BEFORE_X)
         y = (e.after if math.isfinite(e.after) else e.before, following.before)

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.replay import ReplayConfig, remembered
 from nestevo_hw.evolution.zoo import ZooConfig, choose_start
-from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
 from nestevo_hw.report.forgetting import backward_transfer
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.synthetic import SyntheticStream
@@ -32,6 +33,19 @@ def test_an_earlier_model_comes_back_where_it_clearly_fits_better(frames):
     assert choice.scores[1] > choice.scores[0]
     assert choose_start(TASK, [EARLIER, PRESENT], frames.images, words, ZooConfig()).index == 0
     assert choose_start(TASK, [PRESENT, EARLIER], frames.images, words, ZooConfig(margin=0.9)).index == 0
+
+
+def test_models_are_compared_with_the_statistics_of_the_scene_and_not_of_their_own(frames, tmp_path):
+    """The better model, as it would be with statistics of some very different scene, is not given up."""
+    model, spec = load_model(EARLIER)
+    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean += 2.0
+        norm.running_var *= 5.0
+    save_model(model, spec, tmp_path / "elsewhere.safetensors")
+    words = true_words(frames, 3)
+    choice = choose_start(TASK, [tmp_path / "elsewhere.safetensors", PRESENT], frames.images, words, ZooConfig())
+    assert choice.index == 0
+    assert choice.scores[0] > choice.scores[1] + 0.02
 
 
 def test_a_scene_in_which_the_teacher_finds_nothing_brings_nothing_back(frames):
