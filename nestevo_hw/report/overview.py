@@ -1,6 +1,7 @@
 """One picture that tells what happened: recovery and sample frames of a run's first terminals."""
 
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import (
@@ -29,10 +30,30 @@ def overview(run: Run, palette: Palette) -> Figure:
     title.text(0.012, 0.2, lede(run), size=10.5, color=palette.muted, family=FONT, va="center")
     if not shown:
         return figure
+    _draw_key(title, palette)
     columns = body.subfigures(1, len(shown), squeeze=False)[0]
     for column, name in zip(columns, shown, strict=True):
         _draw_terminal(column, run, name, pairs[name], palette)
     return figure
+
+
+def _draw_key(title: SubFigure, palette: Palette) -> None:
+    kinds = (
+        ("old model", palette.before, palette.before),
+        ("with the new scene's BatchNorm", palette.export, palette.export),
+        ("evolved", palette.after, palette.after),
+        ("in ONNX Runtime", "none", palette.ink),
+    )
+    dots = [
+        Line2D([], [], ls="", marker="o", ms=7.0, markerfacecolor=face, markeredgecolor=edge, label=name)
+        for name, face, edge in kinds
+    ]
+    key = title.legend(
+        handles=dots, loc="center right", bbox_to_anchor=(0.995, 0.72), ncols=len(dots), frameon=False,
+        fontsize=9, labelcolor=palette.muted, handletextpad=0.2, columnspacing=1.2,
+    )  # fmt: skip
+    for text in key.get_texts():
+        text.set_fontfamily(FONT)
 
 
 def _draw_terminal(column: SubFigure, run: Run, name: str, pair: SamplePair | None, palette: Palette) -> None:
