@@ -293,12 +293,6 @@ class RunConfig:
         wanted = self.labels.refine
         return self.method in _CO_EVOLVING if wanted is None else wanted
 
-    @property
-    def compresses(self) -> bool:
-        """Whether frames without small objects are trained on at half their size."""
-        wanted = self.compression.enabled
-        return self.method in _CO_EVOLVING if wanted is None else wanted
-
     def present(self, window: int) -> list[str]:
         """Terminals that take part in a window."""
         return [t.name for t in self.terminals if t.joins <= window and (t.leaves is None or window < t.leaves)]

@@ -43,23 +43,42 @@ class GeneratorConfig:
             raise ConfigError("generator: weight and diversity must not be negative, learning_rate positive")
 
 
-class FeatureGenerator(nn.Module):
-    """G(y, z): (N,) labels and (N, Z) noise to (N, D) features, non-negative like those of a box head."""
+REACH = 2.0
+"""How far a generated feature may lie from the mean of its class, in standard deviations."""
 
-    def __init__(self, classes: int, feature_width: int, config: GeneratorConfig) -> None:
+
+class FeatureGenerator(nn.Module):
+    """G(y, z): (N,) labels and (N, Z) noise to (N, D) features, non-negative like those of a box head.
+
+    Prediction modules alone would be content with features far from any real one, as these are classified best. So
+    features stay within `REACH` standard deviations of what the teacher has seen of their class.
+
+    Args:
+        config: widths.
+        mean: (C, D) mean feature of each class.
+        spread: (C, D) its standard deviation.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, config: GeneratorConfig, mean: Tensor, spread: Tensor) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, feature_width = mean.shape
         self.noise_width = config.noise_width
+        self.register_buffer("mean", mean)
+        self.register_buffer("spread", spread)
         self.layers = nn.Sequential(
-            nn.Linear(classes + config.noise_width, config.hidden_width),
+            nn.Linear(self.classes + config.noise_width, config.hidden_width),
             nn.ReLU(),
             nn.Linear(config.hidden_width, feature_width),
-            nn.ReLU(),
+            nn.Tanh(),
         )
 
     def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
         """Features of `labels` (1 to C) drawn by `noise`."""
-        return self.layers(torch.cat([F.one_hot(labels - 1, self.classes).to(noise.dtype), noise], 1))  # type: ignore[no-any-return]
+        away: Tensor = self.layers(torch.cat([F.one_hot(labels - 1, self.classes).to(noise.dtype), noise], 1))
+        return F.relu(self.mean[labels - 1] + REACH * self.spread[labels - 1] * away)
 
     def sample(self, distribution: Tensor, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """`count` features and their labels (1 to C), labels drawn from `distribution` (C,)."""
@@ -67,6 +86,16 @@ class FeatureGenerator(nn.Module):
         noise = torch.randn(count, self.noise_width, generator=random)
         device = next(self.parameters()).device
         return self(labels.to(device), noise.to(device)), labels.to(device)
+
+
+def class_moments(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C, D) of (N, D) features by their labels (1 to C).
+
+    A class with fewer than two objects has those of all objects together.
+    """
+    own = [features[labels == c] for c in range(1, classes + 1)]
+    known = [rows if len(rows) > 1 else features for rows in own]
+    return torch.stack([r.mean(0) for r in known]), torch.stack([r.std(0, correction=0) for r in known])
 
 
 def label_distribution(counts: Sequence[Mapping[int, int]], classes: int) -> Tensor:
@@ -168,13 +197,12 @@ def generator_effect(
 def save_generator(generator: FeatureGenerator, path: Path) -> None:
     """Write a generator to a safetensors file."""
     with replacing(path) as temporary:
-        save_file(dict(generator.state_dict()), temporary, {"classes": str(generator.classes)})
+        save_file(dict(generator.state_dict()), temporary)
 
 
 def load_generator(path: Path, config: GeneratorConfig) -> FeatureGenerator:
     """Read what `save_generator` wrote, in eval mode and frozen."""
-    header, tensors = read_tensors(path)
-    width = tensors["layers.2.bias"].shape[0]
-    generator = FeatureGenerator(int(header["classes"]), width, config)
+    _, tensors = read_tensors(path)
+    generator = FeatureGenerator(config, tensors["mean"], tensors["spread"])
     generator.load_state_dict(tensors)
     return generator.eval().requires_grad_(False)

@@ -110,7 +110,7 @@ def _batches(
 
 def _pool(config: RunConfig, annotations: Sequence[Annotation]) -> list[bool]:
     """Which frames are trained on at half their size."""
-    if not config.compresses:
+    if not config.compression.enabled:
         return [False] * len(annotations)
     return poolable(annotations, config.compression.small_px)
 

@@ -155,7 +155,7 @@ def test_states_of_a_goal(mean, ci95, options, state, certain):
 
 
 def test_the_document_has_the_keys_that_scripts_read(tmp_path):
-    found = comparison(tmp_path, left_out={"without-compression": "refused: why"})
+    found = comparison(tmp_path, left_out={"with-compression": "refused: why"})
     document = document_of(found)
     json.dumps(document, allow_nan=False)
     assert document["seeds"] == [0, 1, 2, 3, 4]
@@ -171,7 +171,7 @@ def test_the_document_has_the_keys_that_scripts_read(tmp_path):
     assert document["by_drift"]["night"]["cells"] == [["campus", 0], ["downtown", 1]]
     paired = document["paired"]["NestEvo"]["minus_a4"]
     assert paired["mean"] == pytest.approx(sum(paired["by_seed"]) / 5)
-    assert document["left_out"] == {"without-compression": "refused: why"}
+    assert document["left_out"] == {"with-compression": "refused: why"}
     assert document["paper"]["NestEvo"]["mean"] == pytest.approx(0.566)
     assert {g["state"] for g in document["goals"]} <= {"reached", "missed", "not measured"}
 

@@ -46,7 +46,7 @@ def _page(folder):
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    return comparison(tmp_path_factory.mktemp("runs"), left_out={"without-compression": "refused: <nothing> & nobody"})
+    return comparison(tmp_path_factory.mktemp("runs"), left_out={"with-compression": "refused: <nothing> & nobody"})
 
 
 def test_all_files_are_written(full, tmp_path):

@@ -16,6 +16,8 @@ from nestevo_hw.evolution.generator import (
 )
 
 CONFIG = GeneratorConfig(steps=400, learning_rate=1e-2, hidden_width=32, noise_width=8)
+MEAN = torch.arange(1.0, 4.0)[:, None].expand(3, 16).clone()
+"""Typical features of three classes."""
 
 
 def predictors(classes=3, width=16):
@@ -25,7 +27,7 @@ def predictors(classes=3, width=16):
 
 def trained():
     torch.manual_seed(1)
-    generator, random = FeatureGenerator(3, 16, CONFIG), torch.Generator().manual_seed(2)
+    generator, random = FeatureGenerator(CONFIG, MEAN, torch.ones(3, 16)), torch.Generator().manual_seed(2)
     counts = [{1: 30, 2: 5}, {2: 20, 3: 40}]
     return generator, train_generator(generator, predictors(), counts, CONFIG, random, first_logit=1), random
 

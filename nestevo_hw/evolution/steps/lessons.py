@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from nestevo_hw.evolution.dryrun import dry_run
-from nestevo_hw.evolution.generator import FeatureGenerator, generator_effect, save_generator, train_generator
+from nestevo_hw.evolution.generator import (
+    FeatureGenerator,
+    class_moments,
+    generator_effect,
+    save_generator,
+    train_generator,
+)
 from nestevo_hw.evolution.learning import adapt_terminal, distil_terminal, learn_mutually
 from nestevo_hw.evolution.steps.payload import Payload, Result, class_counts, opened, or_null
 from nestevo_hw.evolution.training import training_device
@@ -31,15 +38,15 @@ def generate(payload: Payload) -> Result:
     for path in payload["predictors"]:
         model, spec = load_model(Path(path))
         modules.append(task.prediction_module(model).requires_grad_(False))
-    classes, counts = len(spec.classes), class_counts(payload["counts"])
-    width: int = modules[0].in_features  # type: ignore[assignment]
+    counts = class_counts(payload["counts"])
+    described = [described_objects(load_supervision(Path(path))) for path in payload["supervisions"]]
+    own, labels = [features for features, _ in described], torch.cat([labels for _, labels in described])
     with seeded(config.seed, payload["name"]):
-        generator = FeatureGenerator(classes, width, config.generator)
+        generator = FeatureGenerator(config.generator, *class_moments(torch.cat(own), labels, len(spec.classes)))
     random = torch_generator(config.seed, payload["name"])
     loss = train_generator(generator, modules, counts, config.generator, random, first_logit=task.first_logit)
     save_generator(generator, Path(payload["generator"]))
     share = config.generator.weight / (1 + config.generator.weight)
-    own = [described_objects(load_supervision(Path(path)))[0] for path in payload["supervisions"]]
     return {"label_loss": loss, **generator_effect(generator, counts, own, share, random)}
 
 
