@@ -29,7 +29,7 @@ from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.fusion import fused
-from nestevo_hw.tasks.labelling import RefinementConfig, gathered_views
+from nestevo_hw.tasks.labelling import RefinementConfig, clearly_seen, gathered_views
 from nestevo_hw.tasks.metrics import mean_average_precision
 from nestevo_hw.tasks.task import task_named
 from nestevo_hw.tasks.tracks import supported
@@ -56,7 +56,9 @@ def detections(seed: int, folder: Path, place: str, kind: str) -> tuple[dict[str
     teacher = open_teacher(TASK, config.teacher, files, frames.images)
     peer = load_detector(pretrained_path(SCENES[place]))[0]
     TASK.re_estimate(peer, frames.images)
-    plain, mirrored, enlarged, other = gathered_views([teacher, peer], frames.images, how)  # type: ignore[list-item]
+    unclear = TASK.predict(teacher, frames.images)
+    with clearly_seen([teacher, peer], frames.images, how) as seen:
+        plain, mirrored, enlarged, other = gathered_views([teacher, peer], seen, how)
 
     def agreed(*views: Found) -> list[dict[str, Tensor]]:
         return [fused(frame, overlap=how.overlap) for frame in zip(*views, strict=True)]
@@ -65,7 +67,8 @@ def detections(seed: int, folder: Path, place: str, kind: str) -> tuple[dict[str
     single, several = config.labels.accept, how.accept
     stages: dict[str, tuple[Found, float]] = {
         "own statistics (A4)": (TASK.predict(alone, frames.images), single),
-        PLAIN: (plain, single),
+        PLAIN: (unclear, single),
+        "+ cleared frames": (plain, single),
         "+ mirrored": (agreed(plain, mirrored), several),
         "+ enlarged": (agreed(plain, mirrored, enlarged), several),
         "+ terminal": (together, several),

@@ -23,7 +23,7 @@ from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, D
 from nestevo_hw.tasks.detection import detection_loss, mutual_losses, predict
 from nestevo_hw.tasks.detection_adversarial import detection_domain_classifiers, drifted_view, familiar_view
 from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
-from nestevo_hw.tasks.labelling import RefinementConfig, agreed_words, gathered_views
+from nestevo_hw.tasks.labelling import RefinementConfig, agreed_words, clearly_seen, gathered_views
 from nestevo_hw.tasks.metrics import Prediction, mean_average_precision
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision, with_targets_of
 from nestevo_hw.tasks.views import Round
@@ -69,8 +69,9 @@ class Detection:
     ) -> Round:
         """See `refined_words`; soft targets are those of both rounds, each on its own regions."""
         detectors = [_detector(model) for model in models]
-        views = [*(earlier.views if earlier else ()), *gathered_views(detectors, images, refinement)]
-        words = agreed_words(detectors[0], views, images, config, refinement, spacing_s=spacing_s)
+        with clearly_seen(detectors, images, refinement) as seen:
+            views = [*(earlier.views if earlier else ()), *gathered_views(detectors, seen, refinement)]
+            words = agreed_words(detectors[0], views, seen, config, refinement, spacing_s=spacing_s)
         if earlier is not None:
             words = [with_targets_of(new, old) for new, old in zip(words, earlier.words, strict=True)]
         return Round(words=words, views=views)

@@ -1,7 +1,7 @@
 """Words on frames that several views and several detectors of one scene agree on."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from nestevo_hw.errors import ConfigError
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.augment import mirrored_boxes
+from nestevo_hw.streams.clearing import LEAST_FRAMES, cleared
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.detection import look_at, predict
 from nestevo_hw.tasks.detection_teaching import supervise
@@ -26,6 +27,9 @@ from nestevo_hw.tasks.views import View
 class RefinementConfig:
     """How detections are confirmed before they become pseudo-labels; each part can be left out."""
 
+    amplify: float = 2.0
+    """Let all look at frames in which what differs from the background has this many times the contrast, and streaks
+    of rain are gone; 1 leaves frames as they are. Finds what is faint. For a camera that moves, set 1."""
     mirror: bool = True
     """Let the teacher look at the mirrored frames, too."""
     zoom: float = 1.5
@@ -47,14 +51,17 @@ class RefinementConfig:
     def looks(self) -> float:
         """Times that the teacher looks at each frame; an enlarged one counts by its area.
 
-        Once for detections in each view, again for the BatchNorm statistics of enlarged frames, and for soft targets.
+        Once for detections in each view, again for the BatchNorm statistics of cleared and of enlarged frames, and for
+        soft targets.
         """
         enlarged_area = self.zoom**2 if self.zoom > 1.0 else 0.0
-        return 1.0 + self.mirror + 2 * enlarged_area + 1.0
+        return 1.0 + self.mirror + 2 * enlarged_area + 1.0 + (self.amplify > 1.0)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.doubt <= self.accept <= 1.0:
             raise ConfigError(f"need 0 <= refinement.doubt <= refinement.accept <= 1, got {self.doubt}, {self.accept}")
+        if self.amplify < 1.0:
+            raise ConfigError(f"need refinement.amplify >= 1, got {self.amplify}")
         if self.zoom < 1.0 or not 0.0 < self.overlap <= 1.0:
             raise ConfigError(
                 f"need refinement.zoom >= 1 and 0 < refinement.overlap <= 1, got {self.zoom} and {self.overlap}"
@@ -76,7 +83,7 @@ def refined_words(
 ) -> list[Supervision]:
     """Label frames with what several views, detectors and neighbouring frames agree on.
 
-    Soft targets and features are the first detector's own, on its own regions of the plain frames.
+    Soft targets and features are the first detector's own, on its own regions of the frames that all look at.
 
     Args:
         models: the teacher, then further detectors of the same classes; all in eval mode, with the BatchNorm
@@ -89,8 +96,26 @@ def refined_words(
     Returns:
         One supervision a frame, on the CPU; with nothing to confirm the teacher the same as `supervise`.
     """
-    views = gathered_views(models, images, refinement)
-    return agreed_words(models[0], views, images, labels, refinement, spacing_s=spacing_s)
+    with clearly_seen(models, images, refinement) as seen:
+        views = gathered_views(models, seen, refinement)
+        return agreed_words(models[0], views, seen, labels, refinement, spacing_s=spacing_s)
+
+
+@contextmanager
+def clearly_seen(models: Sequence[FasterRCNN], images: Tensor, refinement: RefinementConfig) -> Iterator[Tensor]:
+    """Frames as models look at them to label them, and their BatchNorm statistics in the models until the block ends.
+
+    Args:
+        models: as for `refined_words`.
+        images: (N, 3, H, W) uint8 frames of one fixed camera.
+        refinement: tells how much to amplify; with 1, or too few frames to know the background, nothing changes.
+    """
+    with ExitStack() as stack:
+        if refinement.amplify > 1.0 and len(images) >= LEAST_FRAMES:
+            images = cleared(images, amplify=refinement.amplify)
+            for model in models:
+                stack.enter_context(statistics_of(model, images))
+        yield images
 
 
 def gathered_views(models: Sequence[FasterRCNN], images: Tensor, refinement: RefinementConfig) -> list[View]:
@@ -150,27 +175,41 @@ def looks(model: FasterRCNN, images: Tensor, refinement: RefinementConfig) -> li
 
 
 @contextmanager
-def enlarged(model: FasterRCNN, images: Tensor, factor: float, *, batch_size: int = 16) -> Iterator[None]:
+def enlarged(model: FasterRCNN, images: Tensor, factor: float) -> Iterator[None]:
     """A detector that enlarges its input, with BatchNorm statistics of enlarged frames; both are undone afterwards.
 
     Args:
         model: in eval mode.
         images: (N, 3, H, W) uint8 frames that give the statistics.
         factor: of the network's input size.
-        batch_size: frames at a time.
     """
     transform, sizes = model.transform, (model.transform.min_size, model.transform.max_size)
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    kept = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     transform.min_size = tuple(round(factor * size) for size in sizes[0])
     transform.max_size = round(factor * sizes[1])
     try:
+        with statistics_of(model, images):
+            yield
+    finally:
+        transform.min_size, transform.max_size = sizes
+
+
+@contextmanager
+def statistics_of(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> Iterator[None]:
+    """A detector with the BatchNorm statistics of given frames, undone afterwards.
+
+    Args:
+        model: in eval mode.
+        images: (N, 3, H, W) uint8.
+        batch_size: frames at a time.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    kept = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    try:
         device = next(model.parameters()).device
-        batches = [transform(as_list(c.to(device)), None)[0].tensors for c in images.split(batch_size)]
+        batches = [model.transform(as_list(c.to(device)), None)[0].tensors for c in images.split(batch_size)]
         re_estimate_batch_norm(model, model.backbone, batches)
         yield
     finally:
-        transform.min_size, transform.max_size = sizes
         for norm, buffers in zip(norms, kept, strict=True):
             norm.load_state_dict(buffers, strict=False)
 

@@ -11,23 +11,26 @@ from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.detection import predict
 from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.detection_teaching import supervise
 from nestevo_hw.tasks.labelling import (
     RefinementConfig,
     annotated,
+    clearly_seen,
     described,
     enlarged,
     gathered_views,
     looks,
     refined_words,
 )
+from nestevo_hw.tasks.metrics import mean_average_precision
 from nestevo_hw.tasks.supervision import LabelConfig
 from nestevo_hw.tasks.views import Round, load_views, save_views
 
 LABELS = LabelConfig(accept=0.6, doubt=0.1, regions=20)
-ALONE = RefinementConfig(mirror=False, zoom=1.0, peers=False, tracks=0.0)
+ALONE = RefinementConfig(amplify=1.0, mirror=False, zoom=1.0, peers=False, tracks=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,25 @@ def test_enlarging_is_undone(teacher, images):
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
 
 
+@pytest.mark.parametrize("kind", ["rain", "fog"])
+def test_more_is_found_on_cleared_frames(teacher, kind):
+    """The median over the frames needs no truth, yet clears what weather hides; the statistics are undone."""
+    drift = DriftScript(segments=(DriftSegment(start=0, kind=kind, strength=0.6),))
+    frames = SyntheticStream(name="lane", place="downtown", seed=3, drift=drift).read(range(0, 240, 10))
+    task, models = Detection(), [copy.deepcopy(teacher)]
+    task.re_estimate(models[0], frames.images)
+    before = {name: tensor.clone() for name, tensor in models[0].state_dict().items()}
+    plain = predict(models[0], frames.images)
+    with clearly_seen(models, frames.images, RefinementConfig()) as seen:
+        clear = predict(models[0], seen)
+    assert all(torch.equal(t, before[name]) for name, t in models[0].state_dict().items())
+    scores = [mean_average_precision(found, frames.truth, 3).map50 for found in (plain, clear)]
+    assert scores[1] > scores[0] + 0.05
+    with clearly_seen(models, frames.images, ALONE) as same:
+        assert same is frames.images
+    assert all(torch.equal(t, before[name]) for name, t in models[0].state_dict().items())
+
+
 def test_frames_far_apart_are_not_tracked(teacher, images):
     still = images[:1].expand(3, -1, -1, -1)
     how = replace(ALONE, tracks=0.5, tracks_within_s=1.0, accept=0.6)
@@ -141,6 +163,7 @@ def test_thresholds_include_their_value():
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"amplify": 0.5},
         {"accept": 1.1},
         {"accept": 0.1},
         {"zoom": 0.5},

@@ -1,0 +1,72 @@
+"""What differs from a fixed camera's background stands out, and streaks go."""
+
+import pytest
+import torch
+
+from nestevo_hw.streams.clearing import LEAST_FRAMES, cleared
+
+GREY, FAINT = 100, 120
+
+
+def passing(frames=12, size=12):
+    """A faint square that crosses a grey ground, and where it is in each frame."""
+    images = torch.full((frames, 3, 64, 160), GREY, dtype=torch.uint8)
+    where = torch.zeros((frames, 64, 160), dtype=torch.bool)
+    for frame in range(frames):
+        where[frame, 20 : 20 + size, 12 * frame : 12 * frame + size] = True
+    images[where[:, None].expand_as(images)] = FAINT
+    return images, where
+
+
+def streaked(images, where):
+    """Upright bright lines, one pixel wide, on a fiftieth of the columns, elsewhere in each frame."""
+    random = torch.Generator().manual_seed(0)
+    drops = (torch.rand(where.shape, generator=random) < 0.004).float()
+    lines = torch.nn.functional.max_pool2d(torch.nn.functional.pad(drops, (0, 0, 8, 0))[:, None], (9, 1), 1)[:, 0] > 0
+    return torch.where(lines[:, None], torch.tensor(220, dtype=torch.uint8), images), lines
+
+
+def test_what_moves_has_twice_the_contrast_and_the_rest_stays():
+    images, where = passing()
+    out = cleared(images, amplify=2.0, batch_size=5)
+    assert out.dtype == torch.uint8
+    assert set(out[where[:, None].expand_as(out)].tolist()) == {2 * FAINT - GREY}
+    assert set(out[~where[:, None].expand_as(out)].tolist()) == {GREY}
+
+
+def test_what_stands_still_stays_as_it_is():
+    still = torch.randint(0, 256, (1, 3, 64, 80), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    images = still.expand(LEAST_FRAMES, -1, -1, -1)
+    assert torch.equal(cleared(images, amplify=3.0), images)
+
+
+def test_a_brighter_frame_is_not_a_change():
+    random = torch.Generator().manual_seed(2)
+    still = torch.randint(20, 120, (1, 3, 64, 80), generator=random)
+    images = (still * torch.tensor([2, 2, 2, 2, 2, 2, 2, 2, 1]).view(-1, 1, 1, 1)).to(torch.uint8)
+    assert torch.equal(cleared(images, amplify=2.0), images)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_streaks_go_and_objects_stay(turned):
+    images, where = passing()
+    rainy, lines = streaked(images, where)
+    out = cleared(rainy.mT if turned else rainy, amplify=1.0)
+    out = out.mT if turned else out
+    assert lines.float().mean() > 0.02
+    # Lines side by side are wider than a streak and stay.
+    left = (out[:, 0][lines & ~where] > GREY + 10).float().mean()
+    assert left < 0.25
+    assert (out[:, 0][where & ~lines] >= FAINT).all()
+
+
+def test_noise_without_direction_is_no_streak():
+    images, _ = passing()
+    noise = torch.randint(-20, 21, images.shape, generator=torch.Generator().manual_seed(3))
+    noisy = (images + noise).to(torch.uint8)
+    assert torch.equal(cleared(noisy, amplify=1.0), noisy)
+
+
+def test_few_frames_tell_no_background():
+    images, _ = passing(frames=LEAST_FRAMES - 1)
+    assert cleared(images, amplify=2.0) is images
