@@ -60,6 +60,7 @@ ABLATIONS = (
     _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.device": "digital"}),
     _ablation("without-scene-norm", "the teacher labels with its own BatchNorm statistics everywhere",
               {"teacher.scene_norm": False}),
+    _ablation("without-clearing", "the teacher labels the frames as they came", {"refinement.amplify": 1.0}),
     _ablation("without-refinement", "the teacher's labels are used as they come", {"labels.refine": False}),
     _ablation("A4-scene-norm", "A4, the teacher labelling with each scene's BatchNorm statistics",
               {"method": A4, "teacher.scene_norm": True}),
