@@ -64,6 +64,8 @@ ABLATIONS = (
     _ablation("without-refinement", "the teacher's labels are used as they come", {"labels.refine": False}),
     _ablation("A4-scene-norm", "A4, the teacher labelling with each scene's BatchNorm statistics",
               {"method": A4, "teacher.scene_norm": True}),
+    _ablation("A4-refined", "A4 with NestEvo's labels: what they give without any co-evolution",
+              {"method": A4, "teacher.scene_norm": True, "labels.refine": True}),
 )  # fmt: skip
 """One part changed each; the one without the generator is A2."""
 QUICK = (NESTEVO, A4, TRUE_LABELS)
