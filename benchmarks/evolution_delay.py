@@ -1,6 +1,6 @@
 """How much sooner terminals get their better model with crossbar, scheduling and compression than without.
 
-    python benchmarks/evolution_delay.py [--quick] [--json]
+    python benchmarks/evolution_delay.py [--quick] [--json] [--repeats 3]
 
 The embedded default in one window, once with all three and once with a digital teacher, tasks one after another (B2)
 and without compression; then with each of the three alone. Training, waiting and a digital teacher's labels are
@@ -64,8 +64,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one repeat, few optimiser steps")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each variant (3)")
     options = parser.parse_args()
-    document = measure(1 if options.quick else 3, quick=options.quick)
+    document = measure(1 if options.quick else options.repeats, quick=options.quick)
     if options.json:
         print(json.dumps(document, indent=2))
         return
