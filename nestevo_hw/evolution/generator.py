@@ -91,8 +91,11 @@ class FeatureGenerator(nn.Module):
 def class_moments(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (C, D) of (N, D) features by their labels (1 to C).
 
-    A class with fewer than two objects has those of all objects together.
+    A class with fewer than two objects has those of all objects together; without any object they are 0 and 1.
     """
+    if not len(features):
+        nothing = features.new_zeros(classes, features.shape[1])
+        return nothing, nothing + 1.0
     own = [features[labels == c] for c in range(1, classes + 1)]
     known = [rows if len(rows) > 1 else features for rows in own]
     return torch.stack([r.mean(0) for r in known]), torch.stack([r.std(0, correction=0) for r in known])

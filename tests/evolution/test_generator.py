@@ -8,6 +8,7 @@ from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.generator import (
     FeatureGenerator,
     GeneratorConfig,
+    class_moments,
     generator_effect,
     label_distribution,
     load_generator,
@@ -40,6 +41,16 @@ def test_generated_features_are_recognised_by_the_modules_that_know_their_class(
     assert (second[labels == 3] == 3).float().mean() > 0.9
     assert (first[labels == 1] == 1).float().mean() > 0.9
     assert loss < 0.5
+
+
+def test_moments_are_those_of_the_class_or_of_all_and_always_finite():
+    features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [8.0, 6.0]])
+    mean, spread = class_moments(features, torch.tensor([1, 1, 2]), 3)
+    torch.testing.assert_close(mean, torch.tensor([[2.0, 0.0], [4.0, 2.0], [4.0, 2.0]]))
+    torch.testing.assert_close(spread[0], torch.tensor([1.0, 0.0]))
+    mean, spread = class_moments(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), 3)
+    assert torch.equal(mean, torch.zeros(3, 2))
+    assert torch.equal(spread, torch.ones(3, 2))
 
 
 def test_features_of_one_class_differ_from_one_another():
