@@ -24,27 +24,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from label_quality import TASK, TERMINALS, UPLOADED, labellers, programmed, stream_of
 
+from nestevo_hw.comparison.intervals import mean_of
 from nestevo_hw.config import RunConfig, load_preset, override
-from nestevo_hw.evolution.cameras import reference_frames
 from nestevo_hw.evolution.learning import distil_terminal
-from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.profiler.samples import allocated_peak
-from nestevo_hw.robustness.points import t_interval
-from nestevo_hw.seeding import derive_seed
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import save_frames
-from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
-from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from nestevo_hw.streams.synthetic import CLASSES
 from nestevo_hw.tasks.supervision import save_supervision
-from nestevo_hw.tasks.task import headline, task_named
+from nestevo_hw.tasks.task import headline
 
-TASK = task_named("detection")
-TERMINALS = {"campus": "fasterrcnn-tiny-m1", "village": "fasterrcnn-tiny-m2", "downtown": "fasterrcnn-tiny-m3"}
 KINDS = ("night", "fog", "rain")
-UPLOADED, LATER = range(0, 480, 5), range(520, 6000, 46)
-"""Frames of a window of 600 s at 10 frames a second: those learned from, and those scored on."""
+LATER = range(520, 6000, 46)
+"""Frames of a window of 600 s at 10 frames a second that come after the uploaded ones, to score on."""
 PAPER = {"time": "-30 %", "memory": "-12 to -5 %", "accuracy": "no loss"}
 QUICK_STEPS = 4
 WEIGHED_STEPS = 20
@@ -68,30 +63,16 @@ class Scene:
         return f"{self.place}/{self.kind}"
 
 
-def stream_of(seed: int, place: str, kind: str) -> SyntheticStream:
-    """The camera of a scene."""
-    drift = DriftScript(segments=(DriftSegment(start=0, kind=kind, strength=0.6),))
-    return SyntheticStream(name=place, place=place, seed=derive_seed(seed, "stream", place), drift=drift)
-
-
 def scenes(config: RunConfig, folder: Path, *, quick: bool) -> Iterator[Scene]:
     """Every place under every kind of drift, labelled by one programming of the teacher."""
-    files = TeacherFiles(
-        weights=pretrained_path("fasterrcnn-tiny"), crossbar=folder / f"tiles-{config.seed}", age_s=config.teacher.age_s
-    )
-    reference = reference_frames(config)[0].images
-    program_teacher(TASK, config.teacher, files, reference, seed=config.seed, generation=0, chip="hermes")
+    files = programmed(config, folder)
     for kind in KINDS[:1] if quick else KINDS:
-        for place, terminal in list(TERMINALS.items())[: 1 if quick else None]:
+        for place in list(TERMINALS)[: 1 if quick else None]:
             stream = stream_of(config.seed, place, kind)
             upload, later = stream.read(UPLOADED[:: 3 if quick else 1]), stream.read(LATER[:: 10 if quick else 1])
-            teacher = open_teacher(TASK, config.teacher, files, upload.images)
-            peer = load_detector(pretrained_path(terminal))[0]
-            TASK.re_estimate(peer, upload.images)
+            models = labellers(config, files, place, upload.images)
             spacing_s = (upload.indices[1] - upload.indices[0]) / stream.fps
-            said = TASK.refined(
-                [teacher, peer], upload.images, config.labels, config.refinement, spacing_s=spacing_s
-            ).words
+            said = TASK.refined(models, upload.images, config.labels, config.refinement, spacing_s=spacing_s).words
             frames, words = folder / "frames", folder / "words"
             save_frames(upload.unlabelled(), frames)
             save_supervision(said, words)
@@ -153,23 +134,18 @@ def summary(rows: Sequence[dict[str, Any]], small_px: float) -> dict[str, Any]:
     return {
         "small_px": small_px,
         "pooled": statistics.fmean(on["pooled"] for _, on, _ in pairs),
-        "time_ratio": mean_and_interval([on["time_s"] / off["time_s"] for _, on, off in pairs]),
-        "memory_ratio": mean_and_interval(
+        "time_ratio": mean_of([on["time_s"] / off["time_s"] for _, on, off in pairs]).document(),
+        "memory_ratio": mean_of(
             [on["memory_bytes"] / off["memory_bytes"] for _, on, off in pairs if off["memory_bytes"] is not None]
-        ),
+        ).document(),
         "accuracy": statistics.fmean(on["accuracy"] for _, on, _ in pairs),
         "accuracy_whole": statistics.fmean(off["accuracy"] for _, _, off in pairs),
-        "accuracy_difference": mean_and_interval([on["accuracy"] - off["accuracy"] for _, on, off in pairs]),
+        "accuracy_difference": mean_of([on["accuracy"] - off["accuracy"] for _, on, off in pairs]).document(),
         "by_kind": {
-            kind: mean_and_interval([on["accuracy"] - off["accuracy"] for k, on, off in pairs if k == kind])
+            kind: mean_of([on["accuracy"] - off["accuracy"] for k, on, off in pairs if k == kind]).document()
             for kind in dict.fromkeys(k for k, _, _ in pairs)
         },
     }
-
-
-def mean_and_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and, of several, its 95 % interval."""
-    return {"mean": statistics.fmean(values), "ci95": list(t_interval(values)) if len(values) > 1 else None}
 
 
 def shown(found: dict[str, Any], *, share: bool) -> str:

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.comparison.intervals import mean_of
 from nestevo_hw.config import RunConfig, load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Accuracy, Recall
-from nestevo_hw.robustness.points import t_interval
 
 KINDS = {"campus": ("night", "fog"), "village": ("fog", "night"), "downtown": ("night", "fog")}
 """At each place first and again, and in between."""
@@ -89,11 +89,11 @@ def measure(seeds: int, frames: int, *, quick: bool) -> dict[str, Any]:
 def _figures(done: Sequence[Mapping[str, float]], neither: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     out = {}
     for figure in FIGURES:
-        apart = [a[figure] - b[figure] for a, b in zip(done, neither, strict=True)]
+        apart = mean_of([a[figure] - b[figure] for a, b in zip(done, neither, strict=True)])
         out[figure] = {
             "mean": statistics.fmean(d[figure] for d in done),
-            "minus_neither": statistics.fmean(apart),
-            "ci95": list(t_interval(apart)) if len(apart) > 1 else None,
+            "minus_neither": apart.mean,
+            "ci95": apart.bounds,
         }
     return out
 

@@ -17,13 +17,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision.models.detection import FasterRCNN
 from torchvision.ops import box_iou
 
-from nestevo_hw.config import load_preset, override
+from nestevo_hw.comparison.intervals import mean_of
+from nestevo_hw.config import RunConfig, load_preset, override
 from nestevo_hw.evolution.cameras import reference_frames
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
-from nestevo_hw.robustness.points import t_interval
 from nestevo_hw.seeding import derive_seed
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
@@ -35,30 +36,47 @@ from nestevo_hw.tasks.task import task_named
 from nestevo_hw.tasks.tracks import supported
 
 TASK = task_named("detection")
-SCENES = {"campus": "fasterrcnn-tiny-m1", "village": "fasterrcnn-tiny-m2", "downtown": "fasterrcnn-tiny-m3"}
+TERMINALS = {"campus": "fasterrcnn-tiny-m1", "village": "fasterrcnn-tiny-m2", "downtown": "fasterrcnn-tiny-m3"}
 KINDS = ("night", "fog", "rain", "defocus")
+UPLOADED = range(0, 480, 5)
 Found = Sequence[Mapping[str, Tensor]]
 PLAIN = "scene statistics"
+
+
+def stream_of(seed: int, place: str, kind: str) -> SyntheticStream:
+    """The camera of a scene."""
+    drift = DriftScript(segments=(DriftSegment(start=0, kind=kind, strength=0.6),))
+    return SyntheticStream(name=place, place=place, seed=derive_seed(seed, "stream", place), drift=drift)
+
+
+def programmed(config: RunConfig, folder: Path) -> TeacherFiles:
+    """The teacher on simulated tiles, written once for each seed."""
+    files = TeacherFiles(
+        weights=pretrained_path("fasterrcnn-tiny"), crossbar=folder / f"tiles-{config.seed}", age_s=config.teacher.age_s
+    )
+    if not files.crossbar.exists():
+        images = reference_frames(config)[0].images
+        program_teacher(TASK, config.teacher, files, images, seed=config.seed, generation=0, chip="hermes")
+    return files
+
+
+def labellers(config: RunConfig, files: TeacherFiles, place: str, images: Tensor) -> list[FasterRCNN]:
+    """The teacher and the terminal of a place, with the statistics of its frames."""
+    teacher = open_teacher(TASK, config.teacher, files, images)
+    peer = load_detector(pretrained_path(TERMINALS[place]))[0]
+    TASK.re_estimate(peer, images)
+    return [teacher, peer]  # type: ignore[list-item]
 
 
 def detections(seed: int, folder: Path, place: str, kind: str) -> tuple[dict[str, tuple[Found, float]], FrameBatch]:
     """What each stage of confirmation finds on a scene, with its threshold, and the frames."""
     config = override(load_preset("quick"), {"seed": seed, "reference.frames_per_segment": 2})
-    files = TeacherFiles(weights=pretrained_path("fasterrcnn-tiny"), crossbar=folder / f"tiles-{seed}", age_s=3600.0)
-    if not files.crossbar.exists():
-        images = reference_frames(config)[0].images
-        program_teacher(TASK, config.teacher, files, images, seed=seed, generation=0, chip="hermes")
-    drift = DriftScript(segments=(DriftSegment(start=0, kind=kind, strength=0.6),))
-    frames = SyntheticStream(name=place, place=place, seed=derive_seed(seed, "stream", place), drift=drift).read(
-        range(0, 480, 5)
-    )
+    files, frames = programmed(config, folder), stream_of(seed, place, kind).read(UPLOADED)
     alone, how = open_teacher(TASK, config.teacher, files, None), RefinementConfig()
-    teacher = open_teacher(TASK, config.teacher, files, frames.images)
-    peer = load_detector(pretrained_path(SCENES[place]))[0]
-    TASK.re_estimate(peer, frames.images)
-    unclear = TASK.predict(teacher, frames.images)
-    with clearly_seen([teacher, peer], frames.images, how) as seen:
-        plain, mirrored, enlarged, other = gathered_views([teacher, peer], seen, how)
+    models = labellers(config, files, place, frames.images)
+    unclear = TASK.predict(models[0], frames.images)
+    with clearly_seen(models, frames.images, how) as seen:
+        plain, mirrored, enlarged, other = gathered_views(models, seen, how)
 
     def agreed(*views: Found) -> list[dict[str, Tensor]]:
         return [fused(frame, overlap=how.overlap) for frame in zip(*views, strict=True)]
@@ -98,7 +116,7 @@ def quality(found: Found, truth: Sequence[Annotation], accept: float) -> tuple[f
 def measure(seeds: int, *, quick: bool) -> dict[str, Any]:
     """Each stage over all scenes, against the scene's statistics alone."""
     scores: dict[str, list[tuple[float, float, float]]] = {}
-    kinds, places = (KINDS[:1], ["campus"]) if quick else (KINDS, list(SCENES))
+    kinds, places = (KINDS[:1], ["campus"]) if quick else (KINDS, list(TERMINALS))
     with tempfile.TemporaryDirectory() as name:
         for seed in range(1 if quick else seeds):
             for kind in kinds:
@@ -108,12 +126,11 @@ def measure(seeds: int, *, quick: bool) -> dict[str, Any]:
                         scores.setdefault(stage, []).append(quality(found, frames.truth or (), accept))
     rows = []
     for stage, found in scores.items():
-        apart = [a[0] - b[0] for a, b in zip(found, scores[PLAIN], strict=True)]
+        apart = mean_of([a[0] - b[0] for a, b in zip(found, scores[PLAIN], strict=True)])
         ap, precision, recall = (statistics.fmean(column) for column in zip(*found, strict=True))
-        ci95 = list(t_interval(apart)) if len(apart) > 1 and stage != PLAIN else None
         rows.append({
             "words": stage, "ap": ap, "precision": precision, "recall": recall,
-            "ap_difference": statistics.fmean(apart), "ci95": ci95,
+            "ap_difference": apart.mean, "ci95": apart.bounds if stage != PLAIN else None,
         })  # fmt: skip
     return {"scenes": len(scores[PLAIN]), "device": "pcm (simulated)", "rows": rows}
 

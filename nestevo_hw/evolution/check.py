@@ -59,4 +59,4 @@ def _check_budget(config: RunConfig) -> None:
     if sampling.budget_frames is not None:
         for window in range(config.window.count):
             present = dict.fromkeys(config.present(window), 0.0)
-            allocate(present, sampling.budget_frames, least=min(sampling.least_frames, most), most=most)
+            allocate(present, sampling.budget_frames, least=sampling.least_frames, most=most)

@@ -59,12 +59,11 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
 
 def _fake_steps(config: RunConfig, task: Task, local: nn.Module, mid: nn.Module) -> dict[str, Any]:
     """The same steps without arithmetic, for a stored profile; those that the task cannot run so are left out."""
-    regions, sizes = config.labels.regions, {"distil": config.distil.plan, "mutual": config.mutual.plan}
-    models = {"distil": [local], "mutual": [local, mid]}
+    kinds = {"distil": (config.distil.plan, [local]), "mutual": (config.mutual.plan, [local, mid])}
     steps = {
         kind: task.fake_step(
-            models[kind], frame_size=config.frame_size, batch_size=plan.batch_size, soft_regions=regions
+            models, frame_size=config.frame_size, batch_size=plan.batch_size, soft_regions=config.labels.regions
         )
-        for kind, plan in sizes.items()
+        for kind, (plan, models) in kinds.items()
     }
     return {kind: step_document(step) for kind, step in steps.items() if step is not None}

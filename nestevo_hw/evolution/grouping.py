@@ -3,7 +3,7 @@
 from nestevo_hw.config import RunConfig
 from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.dispatch import Dispatch
-from nestevo_hw.evolution.groups import Groups, named_groups, similar_groups
+from nestevo_hw.evolution.groups import Groups, check_count, named_groups, similar_groups
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.steps import camera, labels
 from nestevo_hw.models.checkpoint import resolve_checkpoint
@@ -50,10 +50,7 @@ def _check_features(config: RunConfig) -> None:
         raise ConfigError(
             f'terminal {late[0]!r} joins later, but groups.by = "features" needs its first frames at once'
         )
-    if config.groups.count > len(config.terminals):
-        raise ConfigError(
-            f"groups: {config.groups.count} groups are wanted of {len(config.terminals)} terminals; lower groups.count"
-        )
+    check_count(config.groups.count, len(config.terminals))
 
 
 def _features(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> dict[str, list[float]]:

@@ -45,6 +45,18 @@ def named_groups(names: Mapping[str, str | None]) -> Groups:
     return {group: tuple(members) for group, members in groups.items()}
 
 
+def check_count(count: int, terminals: int) -> None:
+    """Refuse a number of groups that so many terminals cannot form.
+
+    Raises:
+        ConfigError: with the numbers that they can.
+    """
+    if not 1 <= count <= terminals:
+        raise ConfigError(
+            f"groups: {count} groups are wanted of {terminals} terminals; choose groups.count from 1 to {terminals}"
+        )
+
+
 def similar_groups(
     points: Mapping[str, Sequence[float]],
     count: int | None = None,
@@ -67,10 +79,8 @@ def similar_groups(
     """
     if (count is None) == (distance is None):
         raise ConfigError("groups: give either a count or a distance")
-    if count is not None and not 1 <= count <= len(points):
-        raise ConfigError(
-            f"groups: {count} groups are wanted of {len(points)} terminals; choose groups.count from 1 to {len(points)}"
-        )
+    if count is not None:
+        check_count(count, len(points))
     if distance is not None and not distance > 0:
         raise ConfigError(f"groups: need a distance above 0, got {distance}")
     if len(points) < 2 or count == len(points):

@@ -96,9 +96,9 @@ def _executor(config: RunConfig, layout: RunLayout) -> Executor:
 
 
 def most_tasks(config: RunConfig) -> int:
-    """Tasks of a run in which the teacher evolves in every window."""
-    terminals = len(config.terminals)
-    return 1 + 2 * terminals + config.window.count * (14 * terminals + 4 * len(config.terminals))
+    """Tasks of a run in which every terminal has a teacher of its own, which evolves in every window."""
+    terminals = groups = len(config.terminals)
+    return 1 + 2 * terminals + config.window.count * (14 * terminals + 4 * groups)
 
 
 def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[str, Any]:

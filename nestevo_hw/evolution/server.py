@@ -112,7 +112,7 @@ class Server:
         usual = sum(known) / len(known) if known else 1.0
         drift = {name: self.drift.get(name, usual) for name in names}
         most = window.segment_frames
-        return allocate(drift, sampling.budget_frames, least=min(sampling.least_frames, most), most=most)
+        return allocate(drift, sampling.budget_frames, least=sampling.least_frames, most=most)
 
     def files_in_use(self) -> set[Path]:
         """Files of past windows that later ones may read."""

@@ -57,10 +57,7 @@ class Window:
     def bridge(self) -> None:
         """BatchNorm statistics of its new frames for each terminal, to run with until it has evolved."""
         if self.config.window.interim:
-            payloads = {
-                name: self._lesson(name) | {"terminal_out": self.file(name, "interim.safetensors")}
-                for name in self.names
-            }
+            payloads = {name: self._lesson(name, outcome="interim") for name in self.names}
             self.interims = {name: payloads[name]["terminal_out"] for name in self._run(lessons.re_estimate, payloads)}
 
     def label(self, *, kind: str = "label", names: Collection[str] | None = None) -> None:
@@ -269,12 +266,12 @@ class Window:
         """Path of a terminal's file in this window."""
         return str(self._server.layout.window(self.number, name, file))
 
-    def _lesson(self, name: str) -> dict[str, Any]:
-        """What every last lesson of a terminal in a window has in common."""
+    def _lesson(self, name: str, *, outcome: str = "terminal") -> dict[str, Any]:
+        """What all lessons on a terminal's own frames have in common."""
         return {
             "terminal_in": self._lessons[name],
             "upload": self.file(name, "upload.safetensors"),
-            "terminal_out": self.file(name, "terminal.safetensors"),
+            "terminal_out": self.file(name, f"{outcome}.safetensors"),
         }
 
     def _learned(self, done: Results, payloads: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """BatchNorm statistics of a scene in place of those of the training data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +9,7 @@ from torch import Tensor, nn
 
 def batch_norm_bytes(model: nn.Module) -> int:
     """Size of a model's BatchNorm statistics, mean and variance of each channel."""
-    return sum(
-        b.nbytes for m in model.modules() if isinstance(m, nn.BatchNorm2d) for b in m.buffers() if b.is_floating_point()
-    )
+    return sum(b.nbytes for norm in _norms(model) for b in norm.buffers() if b.is_floating_point())
 
 
 @torch.no_grad()
@@ -20,16 +19,32 @@ def re_estimate_batch_norm(model: nn.Module, dense: nn.Module, batches: Sequence
     Args:
         model: its BatchNorm layers are updated; stays in eval mode.
         dense: the part of the model to run, such as a detector's backbone.
-        batches: (N, 3, H, W) normalised inputs of `dense`.
+        batches: (N, 3, H, W) normalised inputs of `dense`, on any device.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms, device = _norms(model), next(model.parameters()).device
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean over the batches
         norm.train()
     for batch in batches:
-        dense(batch)
+        dense(batch.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
+
+
+@contextmanager
+def kept_batch_norm(model: nn.Module) -> Iterator[None]:
+    """Give a model its BatchNorm statistics back at the end of the block, whatever happens to them within."""
+    norms = _norms(model)
+    kept = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, kept, strict=True):
+            norm.load_state_dict(buffers, strict=False)
+
+
+def _norms(model: nn.Module) -> list[nn.BatchNorm2d]:
+    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]

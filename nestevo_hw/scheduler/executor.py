@@ -81,11 +81,10 @@ class DispatchedExecutor:
         """See `Executor.run`."""
         try:
             return self._dispatcher.run(tasks, on_result, on_failure)
-        except Exception:
-            raise
-        except BaseException:
-            # Ctrl-C may have cut a message in half, so nothing more can be said to the workers: end them.
-            self.close()
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                # Ctrl-C may have cut a message in half, so nothing more can be said to the workers: end them.
+                self.close()
             raise
 
     def cancel(self, names: Sequence[str]) -> None:

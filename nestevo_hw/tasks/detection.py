@@ -12,6 +12,7 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import box_area
 
+from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
 
@@ -231,3 +232,15 @@ def predict(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> list[
     for chunk in images.split(batch_size):
         found += [{k: v.cpu() for k, v in d.items()} for d in model(as_list(chunk.to(device)))]
     return found
+
+
+def re_estimate(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> None:
+    """Replace a detector's BatchNorm statistics by those of frames, in place.
+
+    Args:
+        model: in eval mode.
+        images: (N, 3, H, W) uint8.
+        batch_size: frames at a time.
+    """
+    batches = [model.transform(as_list(chunk), None)[0].tensors for chunk in images.split(batch_size)]
+    re_estimate_batch_norm(model, model.backbone, batches)

@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.errors import InputError
-from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.onnx import OnnxDetector, export_detector
 from nestevo_hw.profiler.vector import StepTask
@@ -20,12 +18,12 @@ from nestevo_hw.streams.frame import Annotation, Stream
 from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
-from nestevo_hw.tasks.detection import detection_loss, mutual_losses, predict
+from nestevo_hw.tasks.detection import detection_loss, mutual_losses, predict, re_estimate
 from nestevo_hw.tasks.detection_adversarial import detection_domain_classifiers, drifted_view, familiar_view
 from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
-from nestevo_hw.tasks.labelling import RefinementConfig, agreed_words, clearly_seen, gathered_views
+from nestevo_hw.tasks.labelling import RefinementConfig, refined_words
 from nestevo_hw.tasks.metrics import Prediction, mean_average_precision
-from nestevo_hw.tasks.supervision import LabelConfig, Supervision, with_targets_of
+from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 from nestevo_hw.tasks.views import Round
 
 
@@ -67,14 +65,9 @@ class Detection:
         spacing_s: float,
         earlier: Round | None = None,
     ) -> Round:
-        """See `refined_words`; soft targets are those of both rounds, each on its own regions."""
+        """See `refined_words`."""
         detectors = [_detector(model) for model in models]
-        with clearly_seen(detectors, images, refinement) as seen:
-            views = [*(earlier.views if earlier else ()), *gathered_views(detectors, seen, refinement)]
-            words = agreed_words(detectors[0], views, seen, config, refinement, spacing_s=spacing_s)
-        if earlier is not None:
-            words = [with_targets_of(new, old) for new, old in zip(words, earlier.words, strict=True)]
-        return Round(words=words, views=views)
+        return refined_words(detectors, images, config, refinement, spacing_s=spacing_s, earlier=earlier)
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
         """See `detection_loss`."""
@@ -147,12 +140,9 @@ class Detection:
         module: nn.Module = _detector(model).roi_heads.box_predictor.cls_score
         return module
 
-    @torch.no_grad()
-    def re_estimate(self, model: nn.Module, images: Tensor, *, batch_size: int = 16) -> None:
+    def re_estimate(self, model: nn.Module, images: Tensor) -> None:
         """Statistics of the backbone's features on these frames."""
-        detector = _detector(model)
-        batches = [detector.transform(as_list(chunk), None)[0].tensors for chunk in images.split(batch_size)]
-        re_estimate_batch_norm(detector, detector.backbone, batches)
+        re_estimate(_detector(model), images)
 
     def fake_step(
         self, models: Sequence[nn.Module], *, frame_size: tuple[int, int], batch_size: int, soft_regions: int

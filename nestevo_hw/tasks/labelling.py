@@ -5,22 +5,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.errors import ConfigError
-from nestevo_hw.models.batch_norm import re_estimate_batch_norm
+from nestevo_hw.models.batch_norm import kept_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.augment import mirrored_boxes
 from nestevo_hw.streams.clearing import LEAST_FRAMES, cleared
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.detection import look_at, predict
+from nestevo_hw.tasks.detection import look_at, predict, re_estimate
 from nestevo_hw.tasks.detection_teaching import supervise
 from nestevo_hw.tasks.fusion import fused
 from nestevo_hw.tasks.metrics import Prediction
-from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+from nestevo_hw.tasks.supervision import LabelConfig, Supervision, with_targets_of
 from nestevo_hw.tasks.tracks import supported
-from nestevo_hw.tasks.views import View
+from nestevo_hw.tasks.views import Round, View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +80,12 @@ def refined_words(
     refinement: RefinementConfig,
     *,
     spacing_s: float,
-) -> list[Supervision]:
+    earlier: Round | None = None,
+) -> Round:
     """Label frames with what several views, detectors and neighbouring frames agree on.
 
-    Soft targets and features are the first detector's own, on its own regions of the frames that all look at.
+    Soft targets and features are the first detector's own, on its own regions of the frames that all look at; soft
+    targets of an earlier round stay beside them, on theirs.
 
     Args:
         models: the teacher, then further detectors of the same classes; all in eval mode, with the BatchNorm
@@ -92,13 +94,18 @@ def refined_words(
         labels: number of regions; its thresholds hold where nothing confirms the teacher.
         refinement: what confirms it.
         spacing_s: seconds between two frames.
+        earlier: round before, whose views count as well.
 
     Returns:
-        One supervision a frame, on the CPU; with nothing to confirm the teacher the same as `supervise`.
+        One supervision a frame, on the CPU, and all views; with nothing to confirm the teacher the same words as
+        `supervise`.
     """
     with clearly_seen(models, images, refinement) as seen:
-        views = gathered_views(models, seen, refinement)
-        return agreed_words(models[0], views, seen, labels, refinement, spacing_s=spacing_s)
+        views = [*(earlier.views if earlier else ()), *gathered_views(models, seen, refinement)]
+        words = agreed_words(models[0], views, seen, labels, refinement, spacing_s=spacing_s)
+    if earlier is not None:
+        words = [with_targets_of(new, old) for new, old in zip(words, earlier.words, strict=True)]
+    return Round(words=words, views=views)
 
 
 @contextmanager
@@ -194,24 +201,16 @@ def enlarged(model: FasterRCNN, images: Tensor, factor: float) -> Iterator[None]
 
 
 @contextmanager
-def statistics_of(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> Iterator[None]:
+def statistics_of(model: FasterRCNN, images: Tensor) -> Iterator[None]:
     """A detector with the BatchNorm statistics of given frames, undone afterwards.
 
     Args:
         model: in eval mode.
         images: (N, 3, H, W) uint8.
-        batch_size: frames at a time.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    kept = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
-    try:
-        device = next(model.parameters()).device
-        batches = [model.transform(as_list(c.to(device)), None)[0].tensors for c in images.split(batch_size)]
-        re_estimate_batch_norm(model, model.backbone, batches)
+    with kept_batch_norm(model):
+        re_estimate(model, images)
         yield
-    finally:
-        for norm, buffers in zip(norms, kept, strict=True):
-            norm.load_state_dict(buffers, strict=False)
 
 
 def annotated(detections: Prediction, accept: float, doubt: float) -> Annotation:

@@ -53,13 +53,13 @@ def equal(one, other):
 
 
 def test_with_nothing_to_confirm_the_teacher_has_the_only_word(teacher, images):
-    equal(refined_words([teacher], images, LABELS, ALONE, spacing_s=0.5), supervise(teacher, images, LABELS))
+    equal(refined_words([teacher], images, LABELS, ALONE, spacing_s=0.5).words, supervise(teacher, images, LABELS))
 
 
 def test_a_peer_that_is_the_teacher_changes_no_score(teacher, images):
     """The mean of twice the same is the same; only what one class detects twice is joined."""
     how = replace(ALONE, peers=True, overlap=1.0, accept=0.6, doubt=0.15)
-    words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5)
+    words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).words
     found = predict(teacher, images)
     for word, detections in zip(words, found, strict=True):
         assert int((~word.annotation.ignore).sum()) == int((detections["scores"] >= 0.6).sum())
@@ -117,19 +117,20 @@ def test_frames_far_apart_are_not_tracked(teacher, images):
     still = images[:1].expand(3, -1, -1, -1)
     how = replace(ALONE, tracks=0.5, tracks_within_s=1.0, accept=0.6)
     equal(
-        refined_words([teacher], still, LABELS, how, spacing_s=2.0),
-        refined_words([teacher], still, LABELS, replace(how, tracks=0.0), spacing_s=2.0),
+        refined_words([teacher], still, LABELS, how, spacing_s=2.0).words,
+        refined_words([teacher], still, LABELS, replace(how, tracks=0.0), spacing_s=2.0).words,
     )
     moving = torch.cat([still[:1], torch.zeros_like(still[:1]), still[:1]])
     count = [
-        sum(len(w.features) for w in refined_words([teacher], moving, LABELS, how, spacing_s=s)) for s in (0.5, 2.0)
+        sum(len(w.features) for w in refined_words([teacher], moving, LABELS, how, spacing_s=s).words)
+        for s in (0.5, 2.0)
     ]
     assert count[0] < count[1], "what is gone in the next frame was not doubted"
 
 
 def test_objects_come_before_ignore_regions_with_a_feature_each(teacher, images):
     how = RefinementConfig(tracks=0.0)
-    words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5)
+    words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).words
     assert any(len(w.features) for w in words)
     assert any(w.annotation.ignore.any() for w in words)
     for word in words:
