@@ -20,7 +20,7 @@ evolve: $(STAMP)  ## run the whole loop on the embedded streams
 	$(BIN)/nestevo-hw evolve $(ARGS)
 
 test: $(STAMP)  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile $(ARGS)
 
 lint: $(STAMP)  ## check style and types
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import ast
 import json
 from pathlib import Path
 
+import golden_runs
 import pytest
 
 import nestevo_hw
@@ -44,3 +45,9 @@ def test_nothing_in_evolution_knows_which_task_it_has():
             if isinstance(node, ast.Compare):
                 compared = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
                 assert not compared & set(TASKS), f"{path.name} asks which task it has"
+
+
+@pytest.mark.slow
+def test_the_figures_of_the_preset_are_the_frozen_ones(tmp_path):
+    evolve(override(load_preset("digits"), {"execution.workers": 2}), tmp_path / "run")
+    golden_runs.check(tmp_path / "run", "digits")

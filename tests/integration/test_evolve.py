@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import golden_runs
 import pytest
 from small_run import SMALL
 
@@ -56,6 +57,11 @@ def test_a_run_leaves_everything_it_promises(whole_run):
     programmed = [e["cause"] for e in outcome(folder) if e["event"] == "program"]
     assert programmed == ["first", "refresh", "new teacher"]
     assert summary["programming"]["count"] == 3
+
+
+def test_the_figures_are_the_frozen_ones(whole_run):
+    _, folder, _ = whole_run
+    golden_runs.check(folder, "detection")
 
 
 def test_onnx_runtime_gives_the_accuracy_of_the_checkpoint(whole_run):
