@@ -34,8 +34,8 @@ bench: $(STAMP)  ## run every benchmark in its quick form
 		$(BIN)/python "$$script" --quick $(ARGS); \
 	done
 
-docs: $(STAMP)  ## regenerate docs/cli.md
-	$(BIN)/python docs/build_cli.py
+docs: $(STAMP)  ## regenerate docs/cli.md and docs/files.md
+	$(BIN)/python docs/build.py
 
 clean:  ## remove .venv, caches and builds; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -26,14 +26,14 @@ from typing import Any
 import torch
 from label_quality import TASK, TERMINALS, UPLOADED, labellers, programmed, stream_of
 
-from nestevo_hw.comparison.intervals import mean_of
-from nestevo_hw.config import RunConfig, load_preset, override
+from nestevo_hw.evolution.config import RunConfig, load_preset, override
 from nestevo_hw.evolution.learning import distil_terminal
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.profiler.samples import allocated_peak
 from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.rendered.synthetic import CLASSES
 from nestevo_hw.streams.storage import save_frames
-from nestevo_hw.streams.synthetic import CLASSES
+from nestevo_hw.studies.compare.intervals import mean_of
 from nestevo_hw.tasks.supervision import save_supervision
 from nestevo_hw.tasks.task import headline
 

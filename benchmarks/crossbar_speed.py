@@ -36,7 +36,7 @@ from nestevo_hw.crossbar.devices import DevicePreset, find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.models.zoo import example_inputs, open_model
 from nestevo_hw.profiler.memory import AllocationMeter
-from nestevo_hw.robustness.fidelity import normalise_statistics
+from nestevo_hw.studies.noise.fidelity import normalise_statistics
 
 BATCHES = {
     "resnet18": (16, (64, 64)),

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.config import load_preset, override
+from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.run import evolve
 
 GOAL, PAPER = 0.55, 0.5198

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nestevo_hw.config import RunConfig, load_preset, parse_config
+from nestevo_hw.evolution.config import RunConfig, load_preset, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.grouping import form_groups
@@ -69,7 +69,7 @@ def answer(task: Task) -> dict[str, Any]:
         "generate": lambda: {"label_loss": 0.1, "emd_before": 0.3, "emd_after": 0.2},
         "mutual": lambda: {"loss": 1.0, "steps": 40},
         "merge": lambda: {
-            **PROGRAMMED, "accepted": True, "guard_before": 0.8, "guard_after": 0.81, "reason": "within the margin"
+            **PROGRAMMED, "accepted": True, "gate_before": 0.8, "gate_after": 0.81, "reason": "within the margin"
         },
         "distil": lambda: {"loss": 1.0, "steps": payload["steps"]},
         "adapt": lambda: {"loss": 1.0, "steps": payload["steps"]},

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.comparison.intervals import mean_of
-from nestevo_hw.config import RunConfig, load_preset, override, parse_config
+from nestevo_hw.evolution.config import RunConfig, load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Accuracy, Recall
+from nestevo_hw.studies.compare.intervals import mean_of
 
 KINDS = {"campus": ("night", "fog"), "village": ("fog", "night"), "downtown": ("night", "fog")}
 """At each place first and again, and in between."""
@@ -40,7 +40,8 @@ def settings(seed: int, remedy: str, frames: int, *, quick: bool) -> RunConfig:
     replays, keeps = REMEDIES[remedy]
     changes: dict[str, Any] = {
         "seed": seed, "window.count": 3, "window.recalled": 2, "drift.gamma": 1e9, "trigger.mode": "off",
-        "execution.workers": 1, "refresh.policy": "never", "reference.frames_per_segment": 4, "window.interim": False,
+        "execution.workers": 1, "refresh.policy": "never", "reference.frames_per_segment": 4,
+        "window.batch_norm_adaptation": False,
         "replay.frames": frames if replays else 0, "zoo.size": 3 if keeps else 0,
     }  # fmt: skip
     if quick:

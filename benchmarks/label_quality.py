@@ -20,18 +20,18 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.ops import box_iou
 
-from nestevo_hw.comparison.intervals import mean_of
-from nestevo_hw.config import RunConfig, load_preset, override
+from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.cameras import reference_frames
+from nestevo_hw.evolution.config import RunConfig, load_preset, override
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
-from nestevo_hw.seeding import derive_seed
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from nestevo_hw.studies.compare.intervals import mean_of
 from nestevo_hw.tasks.fusion import fused
-from nestevo_hw.tasks.labelling import RefinementConfig, clearly_seen, gathered_views
 from nestevo_hw.tasks.metrics import mean_average_precision
+from nestevo_hw.tasks.pseudo_labels import RefinementConfig, clearly_seen, gathered_views
 from nestevo_hw.tasks.task import task_named
 from nestevo_hw.tasks.tracks import supported
 

@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.config import load_preset, override
+from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import Task
+from nestevo_hw.report.records import TaskRun
 
 TRAINING = ("mutual", "distil")
 GOAL = 0.05
@@ -30,7 +30,7 @@ def measure(steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         evolve(override(load_preset("quick"), changes), run)
-        tasks = sorted(read_run(run).of(Task), key=lambda t: t.started_s)
+        tasks = sorted(read_run(run).of(TaskRun), key=lambda t: t.started_s)
         steps_s = sum(
             json.loads(path.read_text())["value"].get("trained_s", 0.0) for path in run.glob("results/*.json")
         )

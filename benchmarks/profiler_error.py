@@ -21,12 +21,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from nestevo_hw.profiler.collect import SAMPLES, Collection, SampleFile, collect, read_samples
-from nestevo_hw.profiler.evaluation import THREE_LAYERS, evaluate
 from nestevo_hw.profiler.model import ProfileModel, architecture_folds
-from nestevo_hw.profiler.output import document_of, learn_and_judge
 from nestevo_hw.profiler.rates import DeviceFigures
 from nestevo_hw.profiler.samples import Sample
+from nestevo_hw.studies.profile.collect import SAMPLES, Collection, SampleFile, collect, read_samples
+from nestevo_hw.studies.profile.evaluation import THREE_LAYERS, evaluate
+from nestevo_hw.studies.profile.output import document_of, learn_and_judge
 
 PREDICTION_GOAL_S = 5e-3
 CROSS_FOLDS = 5

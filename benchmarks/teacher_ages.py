@@ -24,20 +24,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nestevo_hw.base.files import write_json
+from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.devices import DAY_S, find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.refresh import YEAR_S, Programming, RefreshConfig, chip_of
 from nestevo_hw.evolution.teacher import programming_on
-from nestevo_hw.files import write_json
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.report.wording import duration
-from nestevo_hw.robustness.points import t_interval
-from nestevo_hw.seeding import seeded
 from nestevo_hw.streams.frame import Annotation, FrameBatch
+from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.storage import concatenate
-from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from nestevo_hw.studies.noise.points import t_interval
 from nestevo_hw.tasks.detection import predict
 from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.metrics import mean_average_precision

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.trigger import TriggerConfig, remaining_accuracy, sense
 from nestevo_hw.models.checkpoint import load_pretrained
-from nestevo_hw.seeding import derive_seed
-from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.task import headline, task_named
 

@@ -1,7 +1,7 @@
 """A configuration that runs the whole loop in seconds."""
 
 SMALL = """
-guard_margin = 1.0
+gate_margin = 1.0
 [window]
 count = 1
 upload_frames = 12

@@ -2,9 +2,9 @@
 
 import pytest
 
-from nestevo_hw.config import load_config, load_preset, override, parse_config
-from nestevo_hw.errors import ConfigError
-from nestevo_hw.presets import PRESETS, preset_text
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.evolution.config import load_config, load_preset, override, parse_config
+from nestevo_hw.evolution.presets import PRESETS, preset_text
 
 TERMINAL = {"name": "a", "model": "fasterrcnn-tiny-m1", "place": "campus"}
 

@@ -7,9 +7,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from nestevo_hw.errors import ConfigError, OutputError
-from nestevo_hw.files import replacing, write_text
-from nestevo_hw.report.style import LIGHT, new_figure, save_png
+from nestevo_hw.base.errors import ConfigError, OutputError
+from nestevo_hw.base.files import replacing, write_text
+from nestevo_hw.pages.style import LIGHT, new_figure, save_png
 
 
 def _write(path: Path, failure: Exception) -> None:

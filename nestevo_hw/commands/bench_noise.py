@@ -8,7 +8,7 @@ import click
 from nestevo_hw.commands.options import machine_readable
 
 if TYPE_CHECKING:
-    from nestevo_hw.robustness.results import Benchmark
+    from nestevo_hw.studies.noise.results import Benchmark
 
 
 @click.command("bench-noise")
@@ -96,11 +96,11 @@ def bench_noise(
     """
     from typing import get_args
 
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.crossbar.teacher import Backend
-    from nestevo_hw.errors import ConfigError
-    from nestevo_hw.robustness.output import document_of, write_benchmark
-    from nestevo_hw.robustness.request import Request
+    from nestevo_hw.studies.noise.output import document_of, write_benchmark
+    from nestevo_hw.studies.noise.request import Request
 
     if compare:
         return _compare(tuple(Path(name) for name in model), out, as_json=as_json)
@@ -129,9 +129,9 @@ def _show(found: "Benchmark", out: Path, written: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from nestevo_hw.robustness.findings import conclusion
-    from nestevo_hw.robustness.output import findings_of
-    from nestevo_hw.robustness.sweeps import SWEEPS
+    from nestevo_hw.studies.noise.findings import conclusion
+    from nestevo_hw.studies.noise.output import findings_of
+    from nestevo_hw.studies.noise.sweeps import SWEEPS
 
     about = found.about
     title = f"{about['model']} ({about['weights']}), {about['device']}: {about['metric']} (simulated)"
@@ -158,9 +158,9 @@ def _compare(folders: tuple[Path, ...], out: Path, *, as_json: bool) -> dict[str
     from rich.console import Console
     from rich.table import Table
 
-    from nestevo_hw.robustness.comparison import compare_benchmarks
-    from nestevo_hw.robustness.comparison_page import write_comparison
-    from nestevo_hw.robustness.sweeps import SWEEPS
+    from nestevo_hw.studies.noise.comparison import compare_benchmarks
+    from nestevo_hw.studies.noise.comparison_page import write_comparison
+    from nestevo_hw.studies.noise.sweeps import SWEEPS
 
     comparison = compare_benchmarks(folders)
     written = write_comparison(comparison, out)

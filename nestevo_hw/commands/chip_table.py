@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from nestevo_hw.crossbar.cost import ChipCost
-    from nestevo_hw.crossbar.estimates import Estimate
+    from nestevo_hw.crossbar.chips.cost import ChipCost
+    from nestevo_hw.crossbar.chips.estimates import Estimate
     from nestevo_hw.crossbar.mapping import MappingReport
 
 UPDATES_PER_DAY = (1, 24, 144)
@@ -37,10 +37,10 @@ def model_chip(
         frames: number of frames that arrive together.
         size: of a frame, as "720x1280".
     """
-    from nestevo_hw.crossbar.chips import load_chip
-    from nestevo_hw.crossbar.cost import chip_cost
-    from nestevo_hw.crossbar.estimates import estimates, notes
-    from nestevo_hw.crossbar.workload import count_workload, parse_size
+    from nestevo_hw.crossbar.chips.chip import load_chip
+    from nestevo_hw.crossbar.chips.cost import chip_cost
+    from nestevo_hw.crossbar.chips.estimates import estimates, notes
+    from nestevo_hw.crossbar.chips.workload import count_workload, parse_size
 
     figures, height_width = load_chip(chip), parse_size(size)
     cost = chip_cost(report, count_workload(model, height_width), figures, frames=frames, chips=chips)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.commands.options import machine_readable
-from nestevo_hw.method_names import METHOD_NAMES
+from nestevo_hw.evolution.method_names import METHOD_NAMES
 
 if TYPE_CHECKING:
-    from nestevo_hw.comparison.results import Comparison
+    from nestevo_hw.studies.compare.results import Comparison
 
 
 @click.command()
@@ -62,11 +62,11 @@ def compare(
       nestevo-hw compare --seeds 10 --out runs/comparison --resume
     """
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.comparison.document import document_of
-    from nestevo_hw.comparison.output import write_comparison
-    from nestevo_hw.comparison.study import plan_study, run_study
-    from nestevo_hw.comparison.variants import QUICK, choose, listing
-    from nestevo_hw.config import load_config, load_preset, override
+    from nestevo_hw.evolution.config import load_config, load_preset, override
+    from nestevo_hw.studies.compare.document import document_of
+    from nestevo_hw.studies.compare.output import write_comparison
+    from nestevo_hw.studies.compare.study import plan_study, run_study
+    from nestevo_hw.studies.compare.variants import QUICK, choose, listing
 
     if only_list:
         found_variants = listing()
@@ -91,8 +91,8 @@ def compare(
 def _show(found: "Comparison", out: Path, written: list[str]) -> None:
     from rich.console import Console
 
-    from nestevo_hw.comparison.table import console_tables
-    from nestevo_hw.comparison.wording import conclusion
+    from nestevo_hw.studies.compare.table import console_tables
+    from nestevo_hw.studies.compare.wording import conclusion
 
     console = Console()
     if not console.is_terminal:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nestevo_hw.commands.options import machine_readable
-from nestevo_hw.method_names import METHOD_NAMES
+from nestevo_hw.evolution.method_names import METHOD_NAMES
 
 
 @click.command()
@@ -57,9 +57,9 @@ def evolve(
       nestevo-hw evolve --executor ray --address local
       nestevo-hw evolve --resume runs/night
     """
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.config import load_config, load_preset, override, parse_config
-    from nestevo_hw.errors import ConfigError
+    from nestevo_hw.evolution.config import load_config, load_preset, override, parse_config
     from nestevo_hw.evolution.run import evolve as run
     from nestevo_hw.evolution.run import most_tasks, stored_config
 
@@ -89,10 +89,10 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
 
     from nestevo_hw.report.events import read_run
-    from nestevo_hw.report.records import Task
+    from nestevo_hw.report.records import TaskRun
     from nestevo_hw.report.tables import prediction_table, summary_table
 
     console = Console()
     console.print(summary_table(summary))
-    console.print(prediction_table(read_run(folder).of(Task)))
+    console.print(prediction_table(read_run(folder).of(TaskRun)))
     console.print(f"Report: {folder / 'report.html'}")

@@ -23,9 +23,9 @@ def init(path: Path, *, preset: str, force: bool, as_json: bool) -> dict[str, An
       nestevo-hw init evolve.toml
       nestevo-hw evolve evolve.toml
     """
-    from nestevo_hw.errors import ConfigError
-    from nestevo_hw.files import write_text
-    from nestevo_hw.presets import preset_text
+    from nestevo_hw.base.errors import ConfigError
+    from nestevo_hw.base.files import write_text
+    from nestevo_hw.evolution.presets import preset_text
 
     text = preset_text(preset)
     if path.exists() and not force:

@@ -87,9 +87,9 @@ def map_command(
             teacher.program()
         report = teacher.report
     if plot is not None:
-        from nestevo_hw.crossbar.cost_plots import draw_cost
+        from nestevo_hw.crossbar.chips.plots import draw_cost
         from nestevo_hw.crossbar.plots import draw_mapping
-        from nestevo_hw.report.style import save_png
+        from nestevo_hw.pages.style import save_png
 
         save_png(draw_mapping(report, model), plot)
         if modelled is not None:

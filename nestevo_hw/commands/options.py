@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nestevo_hw.errors import ConfigError, NestEvoError
+from nestevo_hw.base.errors import ConfigError, NestEvoError
 
 Command = Callable[..., dict[str, Any] | None]
 

@@ -53,8 +53,8 @@ def pretrain(
     """
     from dataclasses import replace
 
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.errors import ConfigError
     from nestevo_hw.evolution import pretrain as room
     from nestevo_hw.evolution.training import training_device
     from nestevo_hw.models.checkpoint import ModelSpec
@@ -94,7 +94,7 @@ def pretrain(
 
 
 def _pair(text: str) -> tuple[str, str]:
-    from nestevo_hw.errors import ConfigError
+    from nestevo_hw.base.errors import ConfigError
 
     source, equals, target = text.partition("=")
     if not (source and equals and target):

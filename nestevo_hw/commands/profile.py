@@ -8,7 +8,7 @@ import click
 from nestevo_hw.commands.options import machine_readable
 
 if TYPE_CHECKING:
-    from nestevo_hw.profiler.evaluation import Evaluation
+    from nestevo_hw.studies.profile.evaluation import Evaluation
 
 
 @click.command()
@@ -56,8 +56,8 @@ def profile(
     import torch
 
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.profiler.collect import Collection, SampleFile, collect, outstanding, read_samples
-    from nestevo_hw.profiler.output import learn_and_judge, write_profile
+    from nestevo_hw.studies.profile.collect import Collection, SampleFile, collect, outstanding, read_samples
+    from nestevo_hw.studies.profile.output import learn_and_judge, write_profile
 
     torch.set_num_threads(1)
     plan = Collection(

@@ -79,7 +79,7 @@ def schedule(
     figures = compare_policies(listed, machine, seed=seed, reality=reality, window_s=window_s)
     plan = simulate(listed, policy_named(policy, seed=seed), machine, reality)
     if plot is not None:
-        from nestevo_hw.report.style import save_png
+        from nestevo_hw.pages.style import save_png
         from nestevo_hw.scheduler.plots import draw_plan
 
         memory = " + ".join(f"{gb:g}" for gb in memory_gb)

@@ -9,11 +9,11 @@ from nestevo_hw.commands.options import machine_readable
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.devices import DevicePreset
-    from nestevo_hw.crossbar.keep_digital import KeepDigitalPlan
-    from nestevo_hw.crossbar.sensitivity import SensitivityReport
     from nestevo_hw.crossbar.teacher import AnalogTeacher
     from nestevo_hw.models.zoo import ZooModel
-    from nestevo_hw.robustness.evaluation import BenchTask
+    from nestevo_hw.studies.noise.evaluation import BenchTask
+    from nestevo_hw.studies.sensitivity.keep_digital import KeepDigitalPlan
+    from nestevo_hw.studies.sensitivity.measure import SensitivityReport
 
 _PROBED = 2
 """Calibration batches for the signal-to-noise ratios."""
@@ -80,7 +80,7 @@ def sensitivity(
     from nestevo_hw.crossbar.mapping import parse_tile
     from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend, choose_backend
     from nestevo_hw.models.zoo import open_model
-    from nestevo_hw.robustness.evaluation import prepare_task
+    from nestevo_hw.studies.noise.evaluation import prepare_task
 
     preset, rows_columns = find_preset(device, perfect_io=perfect_io), parse_tile(tile)
     preset.check_time(age_s)
@@ -116,9 +116,9 @@ def _measure(
     teacher: "AnalogTeacher", task: "BenchTask", *, age_s: float, draws: int, complement: bool, target: float | None
 ) -> "tuple[SensitivityReport, KeepDigitalPlan | None]":
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.crossbar.keep_digital import find_plan
     from nestevo_hw.crossbar.partial import PartlyAnalog
-    from nestevo_hw.crossbar.sensitivity import ScoreLoss, measure_sensitivity
+    from nestevo_hw.studies.sensitivity.keep_digital import find_plan
+    from nestevo_hw.studies.sensitivity.measure import ScoreLoss, measure_sensitivity
 
     partly = PartlyAnalog(teacher, age_s=age_s)
     loss = ScoreLoss(partly, task.evaluate)
@@ -145,9 +145,9 @@ def _notes(task: "BenchTask", preset: "DevicePreset", plan: "KeepDigitalPlan | N
 
 
 def _write(document: dict[str, Any], report: "SensitivityReport", plan: "KeepDigitalPlan | None", out: Path) -> None:
-    from nestevo_hw.crossbar.sensitivity_plots import draw_sensitivity
-    from nestevo_hw.files import write_json, write_text
-    from nestevo_hw.report.style import save_png
+    from nestevo_hw.base.files import write_json, write_text
+    from nestevo_hw.pages.style import save_png
+    from nestevo_hw.studies.sensitivity.plots import draw_sensitivity
 
     kept = plan.layers if plan is not None else ()
     write_text(out / "sensitivity.csv", _csv(document, kept))
@@ -212,7 +212,7 @@ def _totals(document: dict[str, Any], report: "SensitivityReport") -> list[str]:
 
 
 def _plan_lines(plan: "KeepDigitalPlan") -> list[str]:
-    from nestevo_hw.crossbar.sensitivity import Summary
+    from nestevo_hw.studies.sensitivity.measure import Summary
 
     lost = ", ".join(f"{scene} {_with_interval(Summary.of(v).document())}" for scene, v in plan.losses.items())
     heading = "plan" if plan.reached else "no plan keeps the target; the nearest found"
@@ -225,7 +225,7 @@ def _plan_lines(plan: "KeepDigitalPlan") -> list[str]:
 
 
 def _title(document: dict[str, Any]) -> str:
-    from nestevo_hw.robustness.sweeps import age_text
+    from nestevo_hw.studies.noise.sweeps import age_text
 
     age = "right after programming" if document["age_s"] == 0 else f"{age_text(document['age_s'])} after programming"
     return f"{document['model']} on {document['device']} {age}: each layer alone on the crossbar (simulated)"

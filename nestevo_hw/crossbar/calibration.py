@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.errors import MappingError
+from nestevo_hw.base.errors import MappingError
 
 CLIPPED_SHARE = 1e-4
 """Share of the inputs beyond the range: their clipping costs less than the finer steps gain."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 
 NoiseModelName = Literal["none", "pcm-like", "hermes", "reram-wan", "reram-cmo"]
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nestevo_hw.seeding import derive_seed
+from nestevo_hw.base.seeding import derive_seed
 
 _LEVELS = 1 << 16
 _PIECE = 1 << 15

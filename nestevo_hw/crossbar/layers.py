@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nestevo_hw.base.errors import MappingError
 from nestevo_hw.crossbar.devices import ConverterModel
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.placement import explicit_padding, pair
 from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
 from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, loss, seen_from_column_end
-from nestevo_hw.errors import MappingError
 
 
 def plain_layer(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> nn.Conv2d | nn.Linear:

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
+from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.crossbar.placement import inside_attention, unmappable
-from nestevo_hw.errors import ConfigError, MappingError
 
 Tile = tuple[int, int]
 """(rows, columns): inputs and outputs of one crossbar tile."""

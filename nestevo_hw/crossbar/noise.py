@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 
 
 @contextmanager

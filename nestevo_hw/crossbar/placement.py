@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from nestevo_hw.errors import MappingError
+from nestevo_hw.base.errors import MappingError
 
 
 def inside_attention(aliases: Sequence[str], model: nn.Module) -> str:

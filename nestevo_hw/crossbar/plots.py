@@ -4,7 +4,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nestevo_hw.crossbar.mapping import MappingReport
-from nestevo_hw.report.style import LIGHT, SMALL, dress, new_figure
+from nestevo_hw.pages.style import LIGHT, SMALL, dress, new_figure
 
 _NAMED = 80
 """Layers up to which each gets its name."""

@@ -13,13 +13,13 @@ from aihwkit.simulator.parameters.mapping import MappingParameter
 from aihwkit.simulator.parameters.pre_post import InputRangeParameter, PrePostProcessingParameter
 from torch import Tensor, nn
 
+from nestevo_hw.base.errors import MappingError
+from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.cells import noise_model
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
 from nestevo_hw.crossbar.layers import CrossbarLayer
 from nestevo_hw.crossbar.mapping import Tile
 from nestevo_hw.crossbar.tiles import LayerTiles
-from nestevo_hw.errors import MappingError
-from nestevo_hw.seeding import seeded
 
 
 def _io(converters: ConverterModel | None) -> IOParameters:

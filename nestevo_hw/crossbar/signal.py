@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.errors import InputError, MappingError
 
 
 def snr_db(relative_error: float | None) -> float | None:

@@ -12,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nestevo_hw.base.errors import InputError, MappingError
+from nestevo_hw.base.files import replacing
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
 from nestevo_hw.crossbar.mapping import Tile
-from nestevo_hw.errors import InputError, MappingError
-from nestevo_hw.files import replacing
 
 FORMAT = "nestevo-hw-analog-teacher-2"
 

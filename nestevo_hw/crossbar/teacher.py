@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.crossbar import state as state_file
 from nestevo_hw.crossbar.calibration import observe_inputs
 from nestevo_hw.crossbar.devices import DevicePreset, find_preset
@@ -17,8 +19,6 @@ from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model, tile_siz
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.reference import ReferenceLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
-from nestevo_hw.errors import ConfigError, MappingError
-from nestevo_hw.seeding import derive_seed
 
 Backend = Literal["auto", "fold", "fused", "reference"]
 Chosen = Literal["fold", "fused", "reference"]

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.errors import MappingError
+from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.crossbar.cells import cells_of, with_stuck
 from nestevo_hw.crossbar.devices import DevicePreset
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.mapping import Tile, split_sizes
-from nestevo_hw.errors import MappingError
-from nestevo_hw.seeding import torch_generator
 
 _SMALLEST_READOUT = 1e-4
 """Floor of the mean conductance that drift compensation divides by, as in aihwkit."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nestevo_hw.errors import TaskError
+from nestevo_hw.base.errors import TaskError
 
 StateDict = Mapping[str, Tensor]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nestevo_hw.config import RunConfig, TerminalConfig
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.seeding import derive_seed
+from nestevo_hw.evolution.config import RunConfig, TerminalConfig
 from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
-from nestevo_hw.seeding import derive_seed
 from nestevo_hw.streams.frame import FrameBatch, Stream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.video import VideoStream

@@ -2,11 +2,11 @@
 
 import torch
 
-from nestevo_hw.config import RunConfig
-from nestevo_hw.crossbar.chips import load_chip
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.devices import find_preset
-from nestevo_hw.errors import ConfigError
 from nestevo_hw.evolution.cameras import open_stream, plan_window
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.drift import calibrated_threshold
 from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestevo_hw.config import RunConfig
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, Prediction, task_features
 from nestevo_hw.profiler.features import StepProfile, TaskFeatures
 from nestevo_hw.profiler.learned import ProfiledCosts

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nestevo_hw.config import RunConfig
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.steps.payload import Payload, Result

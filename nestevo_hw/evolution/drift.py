@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nestevo_hw.errors import ConfigError
-from nestevo_hw.files import replacing
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.files import replacing
 from nestevo_hw.models.checkpoint import read_tensors
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.config import RunConfig
+from nestevo_hw.base.seeding import seeded
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.profiler.dryrun import profile_step
 from nestevo_hw.profiler.steps import step_document
-from nestevo_hw.seeding import seeded
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.task import Task, task_named
+from nestevo_hw.tasks.task import VisionTask, task_named
 
 
 def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: torch.device) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
     return found
 
 
-def _fake_steps(config: RunConfig, task: Task, local: nn.Module, mid: nn.Module) -> dict[str, Any]:
+def _fake_steps(config: RunConfig, task: VisionTask, local: nn.Module, mid: nn.Module) -> dict[str, Any]:
     """The same steps without arithmetic, for a stored profile; those that the task cannot run so are left out."""
     kinds = {"distil": (config.distil.plan, [local]), "mutual": (config.mutual.plan, [local, mid])}
     steps = {

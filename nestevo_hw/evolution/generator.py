@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.files import replacing
 from nestevo_hw.evolution.transport import distance_to_overall, feature_distance, label_distance
-from nestevo_hw.files import replacing
 from nestevo_hw.models.checkpoint import read_tensors
 
 

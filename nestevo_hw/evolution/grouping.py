@@ -1,7 +1,7 @@
 """Forming the groups of a run before its first window."""
 
-from nestevo_hw.config import RunConfig
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.groups import Groups, check_count, named_groups, similar_groups
 from nestevo_hw.evolution.layout import RunLayout

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 
 Groups = dict[str, tuple[str, ...]]
 """Terminals by group; every terminal is in exactly one, and a single group is called ""."""

@@ -11,22 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestevo_hw.config import MutualConfig, RunConfig
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.crossbar.noise import weight_noise
-from nestevo_hw.errors import InputError
+from nestevo_hw.evolution.config import MutualConfig, RunConfig
+from nestevo_hw.evolution.gate import replay_part
 from nestevo_hw.evolution.generator import label_distribution, load_generator
-from nestevo_hw.evolution.guard import replay_part
 from nestevo_hw.evolution.replay import remembered
 from nestevo_hw.evolution.training import Draw, draws, optimise
 from nestevo_hw.models.checkpoint import load_model, save_model
-from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.augment import mirrored
 from nestevo_hw.streams.compression import FACTOR, poolable, pooled_images
 from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, reversal_strength
-from nestevo_hw.tasks.supervision import load_supervision, shrunk_words
-from nestevo_hw.tasks.task import Task, task_named
+from nestevo_hw.tasks.supervision import load_supervision, shrunk_supervision
+from nestevo_hw.tasks.task import VisionTask, task_named
 
 FEATURES_PER_STEP = 32
 """Generated features each prediction module sees in a step of mutual learning."""
@@ -79,7 +79,7 @@ def learn_mutually(
 
 
 def _batches(
-    task: Task,
+    task: VisionTask,
     config: MutualConfig,
     own: FrameBatch,
     annotations: Sequence[Annotation],
@@ -123,7 +123,7 @@ def labelled(draw: Draw, annotations: Sequence[Annotation]) -> tuple[list[Tensor
 
 
 def _generated_loss(
-    task: Task,
+    task: VisionTask,
     config: RunConfig,
     path: Path | None,
     counts: Sequence[Mapping[int, int]],
@@ -191,7 +191,7 @@ def distil_terminal(
     def step() -> Tensor:
         draw = next(batches)
         width = draw.images[0].shape[-1]
-        said = [shrunk_words(words[row], FACTOR) if draw.pooled else words[row] for row in draw.rows]
+        said = [shrunk_supervision(words[row], FACTOR) if draw.pooled else words[row] for row in draw.rows]
         chosen = [w.mirrored(width) if flip else w for w, flip in zip(said, draw.flips, strict=True)]
         with task.smaller_input([student], FACTOR if draw.pooled else 1):
             return task.distillation_loss(

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from nestevo_hw.config import LinkConfig
+from nestevo_hw.evolution.config import LinkConfig
 from nestevo_hw.evolution.teacher import LabellingTime
 from nestevo_hw.scheduler.task import TaskResult
 
@@ -45,7 +45,7 @@ class _Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interim:
+class AdaptedModel:
     """A model that a terminal runs from some moment of its evolution on, until that ends."""
 
     accuracy: float
@@ -55,23 +55,23 @@ class Interim:
 
 
 def life_cycle_performance(
-    before: float, after: float, evolving_s: float, window_s: float, interim: Interim | None = None
+    before: float, after: float, evolving_s: float, window_s: float, adapted: AdaptedModel | None = None
 ) -> float:
-    """Mean accuracy of a terminal over one evolution window (paper eq. 6, which has no interim model).
+    """Mean accuracy of a terminal over one evolution window (paper eq. 6, which knows no model in between).
 
     Args:
         before: accuracy of the old model, 0 to 1.
         after: accuracy of the evolved model, 0 to 1.
         evolving_s: communication + labelling + programming + waiting + training, seconds.
         window_s: time between two evolution requests, seconds.
-        interim: what the terminal runs meanwhile, if not the old model all the time.
+        adapted: what the terminal runs meanwhile, if not the old model all the time.
 
     Raises:
         ValueError: the evolution outlasts its window.
     """
     if not 0.0 <= evolving_s <= window_s:
         raise ValueError(f"evolving takes {evolving_s:.1f} s, which is not within the window of {window_s:.1f} s")
-    won = 0.0 if interim is None else (interim.accuracy - before) * max(evolving_s - interim.from_s, 0.0)
+    won = 0.0 if adapted is None else (adapted.accuracy - before) * max(evolving_s - adapted.from_s, 0.0)
     return (before * evolving_s + won + after * (window_s - evolving_s)) / window_s
 
 
@@ -82,7 +82,7 @@ def account(
     *,
     before: float | None,
     after: float | None,
-    interim: float | None = None,
+    adapted: float | None = None,
     labelling: LabellingTime | None,
     link: LinkConfig,
     window_s: float,
@@ -96,7 +96,7 @@ def account(
         captured: of the capture; its value holds "upload_bytes", that of the export among `stages` "download_bytes".
         before: accuracy of the old model, 0 to 1; None where nothing could be scored.
         after: accuracy of the evolved one.
-        interim: accuracy of the model with new BatchNorm statistics, the outcome of the first step; None without one.
+        adapted: accuracy of the model with new BatchNorm statistics, the outcome of the first step; None without one.
         labelling: time the crossbar takes to label; None for a digital teacher.
         link: bandwidths.
         window_s: t_total, seconds. An evolution that outlasts it leaves the old model in place all the time.
@@ -112,22 +112,22 @@ def account(
         training_s=sum(s.training_s for s in shares),
     )
     meanwhile = None
-    if interim is not None:
-        meanwhile = Interim(accuracy=interim, from_s=_interim_from_s(stages[0], subjects, upload, link))
+    if adapted is not None:
+        meanwhile = AdaptedModel(accuracy=adapted, from_s=_adapted_from_s(stages[0], subjects, upload, link))
     lcp = None
     if before is not None and after is not None:
         lcp = life_cycle_performance(before, after, min(time.total_s, window_s), window_s, meanwhile)
     return {
         "lcp": lcp,
         "window_s": window_s,
-        "interim_s": None if meanwhile is None else meanwhile.from_s,
+        "adapted_s": None if meanwhile is None else meanwhile.from_s,
         "evolving_s": time.total_s,
         "parts": asdict(time),
         "origins": _origins(analog=labelling is not None),
     }
 
 
-def _interim_from_s(
+def _adapted_from_s(
     stage: Mapping[str, TaskResult], subjects: tuple[str, str], upload_bytes: int, link: LinkConfig
 ) -> float:
     """Upload, waiting and computing of a terminal's first step, and the download of what it gave."""

@@ -77,10 +77,10 @@ class EvolutionLoop:
         silent = set()
         for name, result in self._server.dispatch.run(camera.sense, number, payloads).items():
             remains = remaining_accuracy(Signals.of(result.value), known[name])
-            asks = remains < 1.0 - trigger.margin
-            told = {"remains": remains, "asks": asks, **result.value}
+            requests = remains < 1.0 - trigger.margin
+            told = {"remains": remains, "requests": requests, **result.value}
             self._server.journal.event("sense", window=number, terminal=name, **told)
-            silent |= {name} if trigger.mode == "ask" and not asks else set()
+            silent |= {name} if trigger.mode == "request" and not requests else set()
         return [name for name in captured if name not in silent]
 
     def _evaluate(
@@ -112,7 +112,7 @@ class EvolutionLoop:
                     number,
                     name,
                     terminals=(models[name], self._server.models[name]),
-                    interim=window.interims.get(name),
+                    adapted=window.adapted_models.get(name),
                     teachers=(old.at(start_s), None if new is old else new.at(start_s)),
                     scene_norm=self._config.scene_norm,
                 ),
@@ -152,7 +152,7 @@ class EvolutionLoop:
                 captured[name],
                 before=accuracy.get((name, "before")),
                 after=accuracy.get((name, "after")),
-                interim=accuracy.get((name, "interim")),
+                adapted=accuracy.get((name, "adapted")),
                 labelling=self._server.labelling_of(name),
                 link=self._config.link,
                 window_s=self._config.window.length_s,

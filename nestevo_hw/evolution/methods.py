@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from nestevo_hw.config import RunConfig
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.window import Window
 from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
 

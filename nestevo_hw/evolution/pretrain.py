@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.seeding import derive_seed, seeded, torch_generator
 from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
 from nestevo_hw.models.checkpoint import ModelSpec, load_model, save_model
@@ -16,12 +17,11 @@ from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
 from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.policies import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task as Job
-from nestevo_hw.seeding import derive_seed, seeded, torch_generator
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import concatenate, load_frames, save_frames
 from nestevo_hw.streams.video import VideoStream
-from nestevo_hw.tasks.task import Task, task_named
+from nestevo_hw.tasks.task import VisionTask, task_named
 
 PLACES = (
     "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",
@@ -173,7 +173,7 @@ def terminal_name(architecture: str, variant: str) -> str:
 
 
 def train_supervised(
-    task: Task,
+    task: VisionTask,
     model: nn.Module,
     frames: FrameBatch,
     plan: TrainingPlan,
@@ -277,7 +277,7 @@ def pretrain_terminal(
     return score_checkpoint(task, out, held_out)
 
 
-def score_checkpoint(task: Task, path: Path, frames: Path) -> dict[str, float]:
+def score_checkpoint(task: VisionTask, path: Path, frames: Path) -> dict[str, float]:
     """Scores of a stored model on stored labelled frames, the headline first."""
     model, spec = load_model(path)
     batch = load_frames(frames)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 
 YEAR_S = 365.25 * 86_400.0
 

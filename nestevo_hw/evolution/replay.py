@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.tasks.supervision import Supervision
 
 Memory = tuple[Tensor, list[Supervision]]

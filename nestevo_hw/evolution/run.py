@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.config import RunConfig, parse_config
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.files import write_json
 from nestevo_hw.evolution.check import check_run
+from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.grouping import form_groups
@@ -21,7 +22,6 @@ from nestevo_hw.evolution.loop import EvolutionLoop
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.training import training_device
-from nestevo_hw.files import write_json
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.summary import summarise
@@ -78,7 +78,7 @@ def _executor(config: RunConfig, layout: RunLayout) -> Executor:
     execution = config.execution
     policy = policy_named(execution.policy, seed=config.seed)
     if execution.executor == "ray":
-        from nestevo_hw.scheduler.ray_executor import RayExecutor
+        from nestevo_hw.scheduler.ray.executor import RayExecutor
 
         return RayExecutor(
             policy=policy,

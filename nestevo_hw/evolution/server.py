@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nestevo_hw.config import RunConfig
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.journal import Journal

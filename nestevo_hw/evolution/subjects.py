@@ -15,7 +15,7 @@ def subjects(
     name: str,
     *,
     terminals: tuple[Path, Path],
-    interim: str | None = None,
+    adapted: str | None = None,
     teachers: tuple[Mapping[str, Any], Mapping[str, Any] | None],
     scene_norm: bool,
 ) -> list[Subject]:
@@ -26,7 +26,7 @@ def subjects(
         window: number of the window.
         name: of the terminal.
         terminals: checkpoints before and after; equal where the terminal did not evolve.
-        interim: checkpoint that the terminal ran while it evolved, if not the one before.
+        adapted: checkpoint that the terminal ran while it evolved, if not the one before.
         teachers: payload entries of the teacher before, and after where it evolved.
         scene_norm: whether a new teacher is scored with the scene's BatchNorm statistics, as it labels.
     """
@@ -44,8 +44,8 @@ def subjects(
             {**own, "stage": "after", "runtime": "torch", "picture": str(layout.sample(window, name, "after"))},
             {**own, "stage": "onnx", "runtime": "onnx", "onnx": str(layout.window(window, name, "terminal.onnx"))},
         ]
-    if interim is not None:
-        found.append({"model": name, "stage": "interim", "runtime": "torch", "weights": interim})
+    if adapted is not None:
+        found.append({"model": name, "stage": "adapted", "runtime": "torch", "weights": adapted})
     if teachers[1] is not None:
         found.append(
             {"model": "teacher", "stage": "after", "runtime": "crossbar", "scene_norm": scene_norm, **teachers[1]}

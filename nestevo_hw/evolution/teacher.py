@@ -7,17 +7,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nestevo_hw.config import TeacherConfig
-from nestevo_hw.crossbar.chips import load_chip
-from nestevo_hw.crossbar.cost import chip_cost
+from nestevo_hw.base.seeding import seeded
+from nestevo_hw.crossbar.chips.chip import load_chip
+from nestevo_hw.crossbar.chips.cost import chip_cost
+from nestevo_hw.crossbar.chips.programming import programming_cost
+from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.mapping import MappingReport
-from nestevo_hw.crossbar.programming_cost import programming_cost
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.crossbar.workload import count_workload
+from nestevo_hw.evolution.config import TeacherConfig
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.models.checkpoint import load_model
-from nestevo_hw.seeding import seeded
-from nestevo_hw.tasks.task import Task
+from nestevo_hw.tasks.task import VisionTask
 
 DIGITAL = "digital"
 """Value of `TeacherConfig.device` that leaves the crossbar out."""
@@ -38,7 +38,14 @@ class TeacherFiles:
 
 
 def program_teacher(
-    task: Task, config: TeacherConfig, files: TeacherFiles, reference: Tensor, *, seed: int, generation: int, chip: str
+    task: VisionTask,
+    config: TeacherConfig,
+    files: TeacherFiles,
+    reference: Tensor,
+    *,
+    seed: int,
+    generation: int,
+    chip: str,
 ) -> dict[str, Any]:
     """Program a teacher onto the crossbar and write its tile state.
 
@@ -110,7 +117,7 @@ def labelling_on(report: MappingReport, model: nn.Module, chip: str, size: tuple
     return LabellingTime(first_s=cost.frame.total, interval_s=cost.interval_s)
 
 
-def open_teacher(task: Task, config: TeacherConfig, files: TeacherFiles, scene: Tensor | None) -> nn.Module:
+def open_teacher(task: VisionTask, config: TeacherConfig, files: TeacherFiles, scene: Tensor | None) -> nn.Module:
     """The teacher ready to label, in eval mode.
 
     Args:

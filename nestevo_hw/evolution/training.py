@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.errors import ConfigError, TaskError
+from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.streams.augment import Augmentation, augment
 from nestevo_hw.streams.compression import pooled_images
 

@@ -1,4 +1,4 @@
-"""Label-free trigger: what a terminal can tell of its own accuracy, and whether it asks for evolution."""
+"""Label-free trigger: what a terminal can tell of its own accuracy, and whether it requests evolution."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tf
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.streams.augment import mirrored_boxes
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.task import Task, headline
+from nestevo_hw.tasks.task import VisionTask, headline
 
 SURE = 0.5
 """Score from which on a prediction counts as what the terminal believes."""
@@ -22,12 +22,12 @@ BRIGHTER = 1.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerConfig:
-    """When a terminal asks for evolution."""
+    """When a terminal requests evolution."""
 
-    mode: Literal["off", "watch", "ask"] = "watch"
-    """off; watch: estimate and report, but evolve in every window; ask: evolve only where accuracy seems lost."""
+    mode: Literal["off", "watch", "request"] = "watch"
+    """off; watch: estimate and report, but evolve in every window; request: evolve only where accuracy seems lost."""
     margin: float = 0.1
-    """Share of its accuracy that must seem lost before a terminal asks."""
+    """Share of its accuracy that must seem lost before a terminal requests evolution."""
     frames: int = 32
     """Frames it judges itself on."""
 
@@ -51,7 +51,7 @@ class Signals:
         return cls(agreement=document["agreement"], confidence=document["confidence"])
 
 
-def sense(task: Task, model: nn.Module, images: Tensor, classes: int) -> Signals:
+def sense(task: VisionTask, model: nn.Module, images: Tensor, classes: int) -> Signals:
     """Signals of a terminal's model on its own frames; needs no label and no other model.
 
     The changed view is brighter, and mirrored where the task allows it.
@@ -79,7 +79,7 @@ def remaining_accuracy(now: Signals, known: Signals) -> float:
     """Estimated share of its accuracy that a model still has, 0 to 1.
 
     The geometric mean of how far both signals have kept their values; neither can make up for the other. A model that
-    never agreed with itself is taken to have nothing left, so that it asks.
+    never agreed with itself is taken to have nothing left, so that it requests evolution.
 
     Args:
         now: on present frames.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.config import RunConfig
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.dispatch import Dispatch, Results
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout

@@ -39,7 +39,7 @@ class Window:
         self._taught_mutually: set[str] = set()
         self._rounds: dict[str, dict[str, str]] = {}
         """Last round of labels on each terminal's frames; the next one counts it as well."""
-        self.interims: dict[str, str] = {}
+        self.adapted_models: dict[str, str] = {}
         """Checkpoint that a terminal runs until it has evolved, where it is not the old one."""
         self._outcomes: dict[str, str] = {}
         """Checkpoint to deploy on each terminal."""
@@ -56,9 +56,11 @@ class Window:
 
     def bridge(self) -> None:
         """BatchNorm statistics of its new frames for each terminal, to run with until it has evolved."""
-        if self.config.window.interim:
-            payloads = {name: self._lesson(name, outcome="interim") for name in self.names}
-            self.interims = {name: payloads[name]["terminal_out"] for name in self._run(lessons.re_estimate, payloads)}
+        if self.config.window.batch_norm_adaptation:
+            payloads = {name: self._lesson(name, outcome="adapted") for name in self.names}
+            self.adapted_models = {
+                name: payloads[name]["terminal_out"] for name in self._run(lessons.re_estimate, payloads)
+            }
 
     def label(self, *, kind: str = "label", names: Collection[str] | None = None) -> None:
         """Line 1, and again with a new teacher: labels and soft targets from the crossbar."""
@@ -197,7 +199,7 @@ class Window:
         for group, result in self._run(teachers.merge, payloads).items():
             value = result.value
             self._server.upkeep[group].judged(self.number, candidates[group], value)
-            verdict = {k: value[k] for k in ("accepted", "guard_before", "guard_after", "reason")}
+            verdict = {k: value[k] for k in ("accepted", "gate_before", "gate_after", "reason")}
             self._tell("deploy", group=group, **verdict)
             renewed += self._members(group) if value["accepted"] else []
         return renewed

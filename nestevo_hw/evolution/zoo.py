@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.tasks.supervision import Supervision
-from nestevo_hw.tasks.task import Task, headline
+from nestevo_hw.tasks.task import VisionTask, headline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Choice:
 
 
 def choose_start(
-    task: Task, candidates: Sequence[Path], images: Tensor, words: Sequence[Supervision], config: ZooConfig
+    task: VisionTask, candidates: Sequence[Path], images: Tensor, words: Sequence[Supervision], config: ZooConfig
 ) -> Choice:
     """The candidate that agrees best with the teacher's labels, if clearly better than the first.
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.files import replacing
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.files import replacing
 from nestevo_hw.models.classifier import small_classifier
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
 

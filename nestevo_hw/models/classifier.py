@@ -9,9 +9,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.errors import NestEvoError
-from nestevo_hw.files import replacing
-from nestevo_hw.models.onnx import OPSET, open_session
+from nestevo_hw.base.errors import NestEvoError
+from nestevo_hw.base.files import replacing
+from nestevo_hw.models.onnx.export import OPSET, open_session
 
 FEATURE_WIDTH = 32
 """Width of the feature handed to the last layer: the same in teacher, intermediates and pruned terminals."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.classifier import SmallClassifier
 
 PRUNING_RATIOS = {"m1": 0.3, "m2": 0.5, "m3": 0.7}

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.models.checkpoint import BUILDERS, FORMATS, PRETRAINED, pretrained_path, read_tensors
 from nestevo_hw.models.checkpoint import load_model as load_checkpoint
 from nestevo_hw.models.classifier import SmallClassifier, small_classifier
-from nestevo_hw.models.onnx_import import ImportedDetector, ImportedModel, import_onnx
-from nestevo_hw.seeding import seeded, torch_generator
+from nestevo_hw.models.onnx.imported import ImportedDetector, ImportedModel, import_onnx
 
 Task = Literal["detection", "classification"]
 

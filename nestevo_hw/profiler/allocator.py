@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.profiler.fake_run import StepWork
 
 MIB = 1 << 20

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 
 if TYPE_CHECKING:
     from nestevo_hw.profiler.vector import StepTask

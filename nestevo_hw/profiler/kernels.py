@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from nestevo_hw.base.seeding import numpy_generator
 from nestevo_hw.profiler.operations import COMPUTING, SORTS, Operation
 from nestevo_hw.profiler.regressor import Regressor, RegressorPlan
 from nestevo_hw.profiler.vector import BFLOAT16_BYTES, Array
-from nestevo_hw.seeding import numpy_generator
 
 COMPUTING_SORTS = tuple(sort for sort in SORTS if sort.removesuffix(" backward") in COMPUTING)
 PLAN = RegressorPlan(members=2, hidden=40, epochs=250, learning_rate=1e-2, weight_decay=1e-3, left_out=0.0, jitter=0.0)

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nestevo_hw.errors import InputError
-from nestevo_hw.files import replacing
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.files import replacing
 from nestevo_hw.models.checkpoint import read_tensors
 from nestevo_hw.profiler.conformal import Calibration, Seen, Trust, trust
 from nestevo_hw.profiler.kernels import Kernels

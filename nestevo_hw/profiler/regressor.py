@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nestevo_hw.seeding import torch_generator
+from nestevo_hw.base.seeding import torch_generator
 
 Array = NDArray[np.float64]
 

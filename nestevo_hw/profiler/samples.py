@@ -11,13 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.seeding import seeded
 from nestevo_hw.profiler.fake_run import CLIP_NORM, StepWork, training_optimiser
 from nestevo_hw.profiler.operations import ComputingTimer, Operation
 from nestevo_hw.profiler.space import TrainingSpec, halved
 from nestevo_hw.profiler.subject import Subject
 from nestevo_hw.profiler.vector import StepTask
-from nestevo_hw.seeding import seeded
 
 RUN_S = 0.2
 """A timed run takes as many steps as fill about this time, so that the clock and short pauses weigh little."""

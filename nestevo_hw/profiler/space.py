@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.fake_run import Optimiser, Precision
 
 Learning = Literal["single", "distil", "mutual"]

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.fake_run import Optimiser, Precision, fake_copies, fake_step
 from nestevo_hw.profiler.surrogate import detector_loss, mutual_detector_loss
 from nestevo_hw.profiler.vector import StepTask

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.faster_rcnn import TinyWidths, fasterrcnn_tiny
 from nestevo_hw.models.pruning import prune
 from nestevo_hw.profiler.fake_run import StepWork, fake_copies, fake_step

@@ -3,6 +3,7 @@
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from nestevo_hw.pages.style import FONT, Palette, dress, new_figure
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import (
     draw_accuracy_axis,
@@ -11,7 +12,6 @@ from nestevo_hw.report.plots import (
     draw_window_axis,
 )
 from nestevo_hw.report.samples import SamplePair, latest_pair, load_picture
-from nestevo_hw.report.style import FONT, Palette, dress, new_figure
 from nestevo_hw.report.summary import evolutions, pruning_of
 from nestevo_hw.report.wording import headline, lede
 

@@ -5,12 +5,12 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from nestevo_hw.files import write_text
+from nestevo_hw.base.files import write_text
+from nestevo_hw.pages.style import DARK, LIGHT, css_variables, save_png, save_svg
 from nestevo_hw.report import sections, server_sections, terminal_sections
 from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
 from nestevo_hw.report.plots import teacher_panel, terminal_panel
-from nestevo_hw.report.style import DARK, LIGHT, css_variables, save_png, save_svg
 from nestevo_hw.report.timing import delay_parts, gantt, prediction_scatter
 from nestevo_hw.report.upkeep import upkeep, upkeep_panel
 

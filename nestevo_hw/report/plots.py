@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nestevo_hw.pages.style import SMALL, Palette, dress, new_figure
 from nestevo_hw.report.events import Run, terminal_configs
 from nestevo_hw.report.records import TEACHER, Drift
-from nestevo_hw.report.style import SMALL, Palette, dress, new_figure
 from nestevo_hw.report.summary import Evolution, evolutions
 
 BEFORE_X, INTERIM_X, AFTER_X = 0.22, 0.36, 0.78
@@ -25,7 +25,7 @@ def draw_evolutions(axes: Axes, measured: Sequence[Evolution], palette: Palette,
     """One model's accuracy over the windows: solid where it evolves, dotted from one window to the next."""
     size = 6.0 if len(measured) <= _MANY_WINDOWS else 3.5
     for e in measured:
-        stops = ((BEFORE_X, e.before), (INTERIM_X, e.interim), (AFTER_X, e.after))
+        stops = ((BEFORE_X, e.before), (INTERIM_X, e.adapted), (AFTER_X, e.after))
         way = [(e.window + shift, score) for shift, score in stops if math.isfinite(score)]
         axes.plot([x for x, _ in way], [y for _, y in way], color=colour, lw=2.0, zorder=3)
     for e, following in itertools.pairwise(measured):
@@ -34,7 +34,7 @@ def draw_evolutions(axes: Axes, measured: Sequence[Evolution], palette: Palette,
         axes.plot(x, y, color=palette.muted, lw=1.0, ls=(0, (1, 2)), zorder=2)
     for stage, shift, face, edge in (
         ("before", BEFORE_X, palette.before, palette.surface),
-        ("interim", INTERIM_X, palette.export, palette.surface),
+        ("adapted", INTERIM_X, palette.export, palette.surface),
         ("after", AFTER_X, colour, palette.surface),
         ("onnx", AFTER_X, "none", palette.ink),
     ):

@@ -35,7 +35,7 @@ class Accuracy:
     """TEACHER or the name of a terminal."""
     scene: str
     """Terminal whose frames these are."""
-    stage: Literal["before", "interim", "after", "onnx"]
+    stage: Literal["before", "adapted", "after", "onnx"]
     """Old model, the one that runs while the terminal evolves, evolved model, or that as run by ONNX Runtime."""
     score: Number
     """By the task's headline metric, 0 to 1: mAP@0.50 or accuracy."""
@@ -93,7 +93,7 @@ class Generator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class TaskRun:
     """One piece of scheduled work; times in seconds since the start of the run."""
 
     window: Window
@@ -159,8 +159,8 @@ class Deploy:
 
     window: Window
     accepted: bool
-    guard_before: Number = math.nan
-    guard_after: Number = math.nan
+    gate_before: Number = math.nan
+    gate_after: Number = math.nan
     reason: str = ""
     group: str = ""
 
@@ -174,7 +174,7 @@ class Lifecycle:
     lcp: Number = math.nan
     window_s: Number = math.nan
     evolving_s: Number = math.nan
-    interim_s: Number = math.nan
+    adapted_s: Number = math.nan
     """From the request until the model that runs meanwhile is in force; NaN where the old one stays."""
     parts: dict[str, Number] = field(default_factory=dict)
     """Parts of the evolution delay, seconds."""
@@ -199,7 +199,7 @@ class Sense:
     terminal: str
     remains: Number
     """Share of its accuracy that seems left since it was last known to do well, 0 to 1."""
-    asks: bool
+    requests: bool
     """Whether that is little enough to ask for evolution."""
     agreement: Number = math.nan
     confidence: Number = math.nan
@@ -251,7 +251,7 @@ Event = (
     | Drift
     | Decision
     | Generator
-    | Task
+    | TaskRun
     | Program
     | Refresh
     | Deploy

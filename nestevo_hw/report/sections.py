@@ -4,8 +4,7 @@ import json
 import math
 from html import escape
 
-from nestevo_hw.report.events import Run
-from nestevo_hw.report.markup import (
+from nestevo_hw.pages.markup import (
     MEASURED,
     MODELLED,
     SIMULATED,
@@ -18,10 +17,11 @@ from nestevo_hw.report.markup import (
     pill,
     tile,
 )
+from nestevo_hw.pages.style import THEMED, inline_svg
+from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import terminal_panel
 from nestevo_hw.report.records import Lifecycle
 from nestevo_hw.report.samples import data_uri, latest_pair, load_picture
-from nestevo_hw.report.style import THEMED, inline_svg
 from nestevo_hw.report.summary import mean, number, pruning_of, relative_gain, section, summarise
 from nestevo_hw.report.wording import (
     ARROW,

@@ -2,8 +2,7 @@
 
 import math
 
-from nestevo_hw.report.events import Run
-from nestevo_hw.report.markup import (
+from nestevo_hw.pages.markup import (
     MEASURED,
     SIMULATED,
     card,
@@ -13,9 +12,10 @@ from nestevo_hw.report.markup import (
     table,
     wide,
 )
+from nestevo_hw.pages.style import THEMED, inline_svg
+from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import teacher_panel
-from nestevo_hw.report.records import TEACHER, Decision, Deploy, Drift, Generator, Lifecycle, Task
-from nestevo_hw.report.style import THEMED, inline_svg
+from nestevo_hw.report.records import TEACHER, Decision, Deploy, Drift, Generator, Lifecycle, TaskRun
 from nestevo_hw.report.summary import evolutions
 from nestevo_hw.report.timing import (
     delay_parts,
@@ -94,7 +94,7 @@ def decisions(run: Run) -> str:
 def timing(run: Run) -> str:
     """Tasks by worker, parts of the delay, and how good the predictions were."""
     chart, contents = "", []
-    if any(math.isfinite(t.started_s) and math.isfinite(t.ended_s) for t in run.of(Task)):
+    if any(math.isfinite(t.started_s) and math.isfinite(t.ended_s) for t in run.of(TaskRun)):
         svg = inline_svg(gantt(run, THEMED), "Tasks of each worker over time")
         width = round(gantt_width_in(run) * 96) if run.windows > 4 else 760
         chart = card(wide(svg, width), "Each bar is one task on one worker; gaps are idle time. Measured.")
@@ -107,7 +107,7 @@ def timing(run: Run) -> str:
             figure = prediction_scatter(run, THEMED, memory=is_memory)
             svg = inline_svg(figure, f"Predicted against measured {name}")
             caption = (
-                f"Task {name}: on the line the prediction was right, within the band off by at most 25 %. "
+                f"TaskRun {name}: on the line the prediction was right, within the band off by at most 25 %. "
                 f"Mean error {share(mean_relative_error(points))} over {counted(len(points), 'task')}."
             )
             contents.append(card(svg, caption))
@@ -119,5 +119,5 @@ def _drifted(decision: Decision, terminals: int) -> str:
 
 
 def _guard(deploy: Deploy) -> str:
-    text = f"{'accepted' if deploy.accepted else 'rejected'}: {change(deploy.guard_before, deploy.guard_after)}"
+    text = f"{'accepted' if deploy.accepted else 'rejected'}: {change(deploy.gate_before, deploy.gate_after)}"
     return f"{text} ({deploy.reason})" if deploy.reason else text

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from nestevo_hw.report.events import Run, terminal_configs
-from nestevo_hw.report.records import TEACHER, Accuracy, Lifecycle, Program, Refresh, Task
+from nestevo_hw.report.records import TEACHER, Accuracy, Lifecycle, Program, Refresh, TaskRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Evolution:
 
     window: int
     before: float
-    interim: float
+    adapted: float
     after: float
     onnx: float
 
@@ -46,7 +46,7 @@ def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution
         if event.model == model and scene in (None, event.scene):
             scores.setdefault(event.window, {}).setdefault(event.stage, []).append(event.score)
     return [
-        Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in ("before", "interim", "after", "onnx")})
+        Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in ("before", "adapted", "after", "onnx")})
         for w, by in sorted(scores.items())
     ]
 
@@ -83,7 +83,7 @@ def summarise(run: Run) -> dict[str, Any]:
             "parts": {name: _or_none(mean(values)) for name, values in parts.items()},
         },
         "programming": _programming(run),
-        "wall_s": _or_none(max((t.ended_s for t in run.of(Task) if math.isfinite(t.ended_s)), default=math.nan)),
+        "wall_s": _or_none(max((t.ended_s for t in run.of(TaskRun) if math.isfinite(t.ended_s)), default=math.nan)),
     }
 
 
@@ -119,7 +119,7 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         "name": name,
         "pruning": pruning_of(run, name),
         **_before_after(own),
-        "interim": _or_none(mean(e.interim for e in own)),
+        "adapted": _or_none(mean(e.adapted for e in own)),
         "onnx_after": _or_none(mean(e.onnx for e in own)),
         "lcp": _or_none(mean(lives)),
     }

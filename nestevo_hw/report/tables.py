@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from nestevo_hw.report.records import Task
+from nestevo_hw.report.records import TaskRun
 from nestevo_hw.report.summary import number, relative_gain, section
 from nestevo_hw.report.wording import duration, percent, score
 from nestevo_hw.scheduler.outcomes import Outcome, by_kind
@@ -47,7 +47,7 @@ def summary_table(document: Mapping[str, Any]) -> Table:
     return table
 
 
-def prediction_table(tasks: Iterable[Task]) -> Table:
+def prediction_table(tasks: Iterable[TaskRun]) -> Table:
     """What each kind of task was predicted to take, and what it took.
 
     Args:

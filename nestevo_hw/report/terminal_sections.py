@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from nestevo_hw.pages.markup import MEASURED, card, cards, heading, note, table
+from nestevo_hw.pages.style import THEMED, Palette, dress, inline_svg, new_figure
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.forgetting import backward_transfer
-from nestevo_hw.report.markup import MEASURED, card, cards, heading, note, table
 from nestevo_hw.report.plots import PANEL_IN
 from nestevo_hw.report.records import Absent, Accuracy, Failure, Groups, Recall, Reuse, Sense
-from nestevo_hw.report.style import THEMED, Palette, dress, inline_svg, new_figure
 from nestevo_hw.report.wording import DASH, change, counted, score, share, signed
 
 FEWEST_POINTS = 3
@@ -56,8 +56,8 @@ def trigger_panel(run: Run, palette: Palette) -> Figure:
     """Estimated remaining accuracy against true accuracy, one point a terminal and window."""
     figure = new_figure(*PANEL_IN, palette)
     axes = figure.subplots()
-    for asks, colour in ((True, palette.before), (False, palette.after)):
-        points = [(s.remains, accuracy) for s, accuracy in estimates(run) if s.asks == asks]
+    for requests, colour in ((True, palette.before), (False, palette.after)):
+        points = [(s.remains, accuracy) for s, accuracy in estimates(run) if s.requests == requests]
         axes.scatter([x for x, _ in points], [y for _, y in points], color=colour, s=30)
     axes.set_xlabel("accuracy that seems left, share")
     axes.set_ylabel(f"true {run.header.metric}")
@@ -72,7 +72,7 @@ def _trigger(run: Run) -> list[str]:
     if not found:
         return []
     svg = inline_svg(trigger_panel(run, THEMED), "Estimated against true accuracy")
-    calm = [s for s, _ in found if not s.asks]
+    calm = [s for s, _ in found if not s.requests]
     text = (
         f"Before a window each terminal judges itself, without labels. Orange asks for evolution, violet does not: "
         f"{counted(len(calm), 'upload')} of {len(found)} would be saved. {_correlation(found)}"

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from nestevo_hw.pages.style import SMALL, Palette, dress, kind_colour, legend, new_figure
 from nestevo_hw.report.events import Run
-from nestevo_hw.report.records import SETUP, Lifecycle, Task
-from nestevo_hw.report.style import SMALL, Palette, dress, kind_colour, legend, new_figure
+from nestevo_hw.report.records import SETUP, Lifecycle, TaskRun
 from nestevo_hw.report.summary import mean
 
 MEASURED_PARTS = {"waiting": "generator", "training": "mutual"}
@@ -19,7 +19,7 @@ MEASURED_PARTS = {"waiting": "generator", "training": "mutual"}
 
 def gantt(run: Run, palette: Palette) -> Figure:
     """Which worker did what when: one row a worker, one bar a task, coloured by kind."""
-    tasks = [t for t in run.of(Task) if math.isfinite(t.started_s) and math.isfinite(t.ended_s)]
+    tasks = [t for t in run.of(TaskRun) if math.isfinite(t.started_s) and math.isfinite(t.ended_s)]
     workers = sorted({_worker(t) for t in tasks})
     figure = new_figure(gantt_width_in(run), 1.15 + 0.34 * max(len(workers), 1), palette)
     axes = figure.subplots()
@@ -103,7 +103,7 @@ def predictions(run: Run, *, memory: bool) -> list[tuple[str, float, float]]:
         (t.kind, t.predicted_bytes / 1e6, t.peak_bytes / 1e6)
         if memory
         else (t.kind, t.predicted_s, t.ended_s - t.started_s)
-        for t in run.of(Task)
+        for t in run.of(TaskRun)
     ]
     return [(k, p, a) for k, p, a in found if 0 < p < math.inf and 0 < a < math.inf]
 
@@ -130,12 +130,12 @@ def _part_colour(palette: Palette, part: str) -> str:
     return str(getattr(palette, MEASURED_PARTS.get(part.removesuffix("_s"), "export" if "down" in part else "upload")))
 
 
-def _worker(task: Task) -> int:
+def _worker(task: TaskRun) -> int:
     """Worker of a task; -1 for the edge server's own process."""
     return -1 if task.worker is None else task.worker
 
 
-def _mark_windows(axes: Axes, tasks: Sequence[Task], palette: Palette) -> None:
+def _mark_windows(axes: Axes, tasks: Sequence[TaskRun], palette: Palette) -> None:
     for window in sorted({t.window for t in tasks}):
         start = min(t.started_s for t in tasks if t.window == window)
         axes.axvline(start, color=palette.muted, lw=0.8, ls=(0, (2, 2)), zorder=0)

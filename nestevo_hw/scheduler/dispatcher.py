@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nestevo_hw.errors import TaskError
+from nestevo_hw.base.errors import TaskError
 from nestevo_hw.scheduler.deaths import death_of, last_words
 from nestevo_hw.scheduler.machine import Machine, Policy, Queued, Reservation
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult

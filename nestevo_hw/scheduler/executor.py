@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.dispatcher import Dispatcher, OnFailure, OnResult, TaskEvent
 from nestevo_hw.scheduler.machine import Machine, Policy

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.scheduler.devices import DeviceState, Placement, best_fit
 from nestevo_hw.scheduler.task import Task
 

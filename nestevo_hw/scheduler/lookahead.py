@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.scheduler.availability import Profile, book
 from nestevo_hw.scheduler.devices import DeviceState, Placement
 from nestevo_hw.scheduler.knapsack import pack
 from nestevo_hw.scheduler.lifecycle_knapsack import gain_of, usual_gain
-from nestevo_hw.scheduler.profile import Profile, book
 from nestevo_hw.scheduler.task import Task
 
 _MEMORY_EXPONENTS = (0.0, 0.5, 1.0)

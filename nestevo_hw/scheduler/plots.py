@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from nestevo_hw.report.style import LIGHT, SMALL, dress, new_figure
+from nestevo_hw.pages.style import LIGHT, SMALL, dress, new_figure
 from nestevo_hw.scheduler.machine import Machine
 from nestevo_hw.scheduler.simulator import Plan
 

@@ -1,6 +1,6 @@
 """The policies by name."""
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.scheduler.backfill import BackfillPolicy
 from nestevo_hw.scheduler.baselines import RandomParallelPolicy, SerialPolicy
 from nestevo_hw.scheduler.knapsack import KnapsackPolicy

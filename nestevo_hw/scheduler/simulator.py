@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from nestevo_hw.errors import ConfigError, TaskError
+from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.scheduler.machine import Machine, Policy, Queued, Reservation
 from nestevo_hw.scheduler.task import Task
 

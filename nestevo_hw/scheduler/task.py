@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

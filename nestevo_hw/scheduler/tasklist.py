@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.scheduler.task import Task
 
 

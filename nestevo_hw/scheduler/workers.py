@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.reduction import send_handle
 from typing import Any, Protocol
 
-from nestevo_hw.errors import ConfigError, TaskError
+from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.scheduler.calling import Reply, call
 from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.forkserver import GRACE_S, RSS_UNIT_BYTES

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.frame import Annotation
 
 

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nestevo_hw.errors import InputError
-from nestevo_hw.seeding import derive_seed, torch_generator
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.seeding import derive_seed, torch_generator
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.weather import PHOTOMETRIC, DriftScript, apply_weather
 

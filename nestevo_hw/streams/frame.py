@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 Pixels = NDArray[np.uint8]

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.seeding import torch_generator
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.annotations import load_coco
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.sources import FrameSource, ImageFolder, VideoFile

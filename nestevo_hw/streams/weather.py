@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 
 PHOTOMETRIC = ("fog", "rain", "dusk", "night", "defocus")
 """Conditions that change any image, in the order in which they are applied."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 
 FAMILIAR, DRIFTED = 0.0, 1.0
 """Labels of the two domains."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.classifier import FEATURE_WIDTH, OnnxClassifier, SmallClassifier, export_classifier
 from nestevo_hw.profiler.vector import StepTask
@@ -18,10 +18,10 @@ from nestevo_hw.streams.frame import Annotation, Stream
 from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
 from nestevo_hw.tasks.detection import divergence
-from nestevo_hw.tasks.labelling import RefinementConfig
+from nestevo_hw.tasks.ensemble import Round, View
 from nestevo_hw.tasks.metrics import Prediction
+from nestevo_hw.tasks.pseudo_labels import RefinementConfig
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
-from nestevo_hw.tasks.views import Round, View
 
 IGNORED = -100
 """Class index that F.cross_entropy leaves out."""

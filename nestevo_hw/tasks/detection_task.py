@@ -8,23 +8,23 @@ from pathlib import Path
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.faster_rcnn import as_list
-from nestevo_hw.models.onnx import OnnxDetector, export_detector
+from nestevo_hw.models.onnx.export import OnnxDetector, export_detector
 from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.streams.augment import MILD
 from nestevo_hw.streams.digits import Role
 from nestevo_hw.streams.frame import Annotation, Stream
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
 from nestevo_hw.tasks.detection import detection_loss, mutual_losses, predict, re_estimate
 from nestevo_hw.tasks.detection_adversarial import detection_domain_classifiers, drifted_view, familiar_view
 from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
-from nestevo_hw.tasks.labelling import RefinementConfig, refined_words
+from nestevo_hw.tasks.ensemble import Round
 from nestevo_hw.tasks.metrics import Prediction, mean_average_precision
+from nestevo_hw.tasks.pseudo_labels import RefinementConfig, confirmed_supervision
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
-from nestevo_hw.tasks.views import Round
 
 
 class Detection:
@@ -65,9 +65,9 @@ class Detection:
         spacing_s: float,
         earlier: Round | None = None,
     ) -> Round:
-        """See `refined_words`."""
+        """See `confirmed_supervision`."""
         detectors = [_detector(model) for model in models]
-        return refined_words(detectors, images, config, refinement, spacing_s=spacing_s, earlier=earlier)
+        return confirmed_supervision(detectors, images, config, refinement, spacing_s=spacing_s, earlier=earlier)
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
         """See `detection_loss`."""

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.files import replacing
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.files import replacing
 from nestevo_hw.models.checkpoint import read_tensors
 from nestevo_hw.streams.augment import mirrored, mirrored_boxes
 from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
@@ -72,7 +72,7 @@ def with_targets_of(words: Supervision, other: Supervision) -> Supervision:
     )
 
 
-def shrunk_words(words: Supervision, factor: float) -> Supervision:
+def shrunk_supervision(words: Supervision, factor: float) -> Supervision:
     """The same word on the frame made smaller by a factor."""
     return replace(words, annotation=shrunk(words.annotation, factor), regions=words.regions / factor)
 
@@ -83,7 +83,7 @@ def described_objects(words: Sequence[Supervision]) -> tuple[Tensor, Tensor]:
     return torch.cat([w.features for w in words]), torch.cat(labels)
 
 
-def true_words(frames: FrameBatch, classes: int) -> list[Supervision]:
+def ground_truth_supervision(frames: FrameBatch, classes: int) -> list[Supervision]:
     """The truth of frames as a teacher would say it; its soft targets are empty and have no meaning.
 
     Raises:

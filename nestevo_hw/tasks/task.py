@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.digits import Role
@@ -16,10 +16,10 @@ from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
 from nestevo_hw.tasks.classification import Classification
 from nestevo_hw.tasks.detection_task import Detection
-from nestevo_hw.tasks.labelling import RefinementConfig
+from nestevo_hw.tasks.ensemble import Round
 from nestevo_hw.tasks.metrics import Prediction
+from nestevo_hw.tasks.pseudo_labels import RefinementConfig
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
-from nestevo_hw.tasks.views import Round
 
 
 class Predictor(Protocol):
@@ -30,7 +30,7 @@ class Predictor(Protocol):
         ...
 
 
-class Task(Protocol):
+class VisionTask(Protocol):
     """Verbs of one task, all on frames with `Annotation`s: an image's class is one object that fills its frame.
 
     Images are (N, 3, H, W) uint8, and lists of (3, H, W) floats in 0..1 in losses. Models are in eval mode to label,
@@ -177,10 +177,10 @@ class Task(Protocol):
         ...
 
 
-TASKS: dict[str, Task] = {task.name: task for task in (Detection(), Classification())}
+TASKS: dict[str, VisionTask] = {task.name: task for task in (Detection(), Classification())}
 
 
-def task_named(name: str) -> Task:
+def task_named(name: str) -> VisionTask:
     """The task of a name.
 
     Raises:

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.models.checkpoint import ModelSpec, save_model
 from nestevo_hw.models.zoo import example_inputs
-from nestevo_hw.robustness.bench import Scores
-from nestevo_hw.robustness.fidelity import normalise_statistics
-from nestevo_hw.robustness.journal import ScoreJournal
-from nestevo_hw.robustness.plan import Cell
-from nestevo_hw.robustness.sweeps import SWEEPS
-from nestevo_hw.streams.synthetic import CLASSES
+from nestevo_hw.streams.rendered.synthetic import CLASSES
+from nestevo_hw.studies.noise.bench import Scores
+from nestevo_hw.studies.noise.fidelity import normalise_statistics
+from nestevo_hw.studies.noise.journal import ScoreJournal
+from nestevo_hw.studies.noise.plan import Cell
+from nestevo_hw.studies.noise.sweeps import SWEEPS
 
 NET = """
 import torch

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from small_run import SMALL
 
 from nestevo_hw.commands.compare import compare
-from nestevo_hw.comparison import study
-from nestevo_hw.method_names import METHOD_NAMES
+from nestevo_hw.evolution.method_names import METHOD_NAMES
+from nestevo_hw.studies.compare import study
 
 
 def _evolve(config, folder, *, resume, on_task):  # noqa: ARG001 - as the real one is called

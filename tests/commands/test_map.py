@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from nestevo_hw.commands.map import map_command
-from nestevo_hw.crossbar.chips import chip_text
+from nestevo_hw.crossbar.chips.chip import chip_text
 from nestevo_hw.models.zoo import load_model
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.cells import cells_of, draws, noise_model, with_stuck
 from nestevo_hw.crossbar.devices import DAY_S, DevicePreset, find_preset
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.tiles import LayerTiles
-from nestevo_hw.errors import ConfigError
 
 CPU = torch.device("cpu")
 PCM = find_preset("pcm", perfect_io=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nestevo_hw.crossbar.chips import ANALOG, Chip, load_chip, load_reference
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.crossbar.chips.chip import ANALOG, Chip, load_chip, load_reference
 
 CHIPS = resources.files("nestevo_hw") / "data" / "chips"
 WORDS = {"name", "title", "memory", "notes", "figures"}

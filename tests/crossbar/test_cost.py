@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nestevo_hw.crossbar.chips import load_chip
-from nestevo_hw.crossbar.cost import chip_cost
-from nestevo_hw.crossbar.estimates import estimates, is_table6, notes
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.chips.chip import load_chip
+from nestevo_hw.crossbar.chips.cost import chip_cost
+from nestevo_hw.crossbar.chips.estimates import estimates, is_table6, notes
+from nestevo_hw.crossbar.chips.programming import programming_cost
+from nestevo_hw.crossbar.chips.workload import Workload, count_workload
 from nestevo_hw.crossbar.mapping import MappingReport, map_model
-from nestevo_hw.crossbar.programming_cost import programming_cost
-from nestevo_hw.crossbar.workload import Workload, count_workload
-from nestevo_hw.errors import ConfigError
 from nestevo_hw.models.faster_rcnn import mobilenet_v3, resnet50_fpn
 
 SMALL = replace(

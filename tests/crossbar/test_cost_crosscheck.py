@@ -9,10 +9,10 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from nestevo_hw.crossbar.chips import Chip, load_chip
-from nestevo_hw.crossbar.cost import chip_cost
+from nestevo_hw.crossbar.chips.chip import Chip, load_chip
+from nestevo_hw.crossbar.chips.cost import chip_cost
+from nestevo_hw.crossbar.chips.workload import LayerWork, count_workload
 from nestevo_hw.crossbar.mapping import map_model
-from nestevo_hw.crossbar.workload import LayerWork, count_workload
 
 # Warnings of other people's tools are not ours to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -15,12 +15,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from nestevo_hw.base.errors import MappingError
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
 from nestevo_hw.crossbar.layers import FusedLayer, plain_layer
 from nestevo_hw.crossbar.placement import explicit_padding
 from nestevo_hw.crossbar.reference import ReferenceLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
-from nestevo_hw.errors import MappingError
 
 QUIET = ConverterModel(output_noise=0.0)
 """Converters without noise, so that two backends can be compared code by code."""

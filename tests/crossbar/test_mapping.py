@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import mobilenet_v3_small, resnet18
 
+from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.mapping import map_model, parse_tile, split_sizes, tile_size
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.reference import rpu_config
-from nestevo_hw.errors import ConfigError, MappingError
 from nestevo_hw.models.faster_rcnn import resnet50_fpn
 
 

@@ -7,8 +7,8 @@ import torch
 from scipy.stats import kstest
 from torch import nn
 
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.noise import weight_noise
-from nestevo_hw.errors import ConfigError
 
 
 def _generator(seed: int = 0) -> torch.Generator:

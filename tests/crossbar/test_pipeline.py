@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestevo_hw.crossbar.pipeline import Stage, balanced, passes
-from nestevo_hw.errors import MappingError
+from nestevo_hw.base.errors import MappingError
+from nestevo_hw.crossbar.chips.pipeline import Stage, balanced, passes
 
 LAYERS = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30)), min_size=1, max_size=4)
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
+from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.crossbar.devices import ConverterModel, find_preset
 from nestevo_hw.crossbar.signal import OutputProbe, layer_signals, snr_db
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.errors import InputError, MappingError
 from nestevo_hw.models.faster_rcnn import TinyWidths, fasterrcnn_tiny
 
 PERFECT_PCM = find_preset("pcm", perfect_io=True)

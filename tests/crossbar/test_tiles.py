@@ -17,11 +17,11 @@ from aihwkit.nn.conversion import convert_to_analog
 from aihwkit.simulator.configs import TorchInferenceRPUConfig
 from torch import nn
 
+from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.crossbar.check import program_one_tile
 from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset
 from nestevo_hw.crossbar.reference import rpu_config
 from nestevo_hw.crossbar.tiles import LayerTiles
-from nestevo_hw.errors import ConfigError, MappingError
 
 NOISY = [name for name in PRESETS if name != "ideal"]
 

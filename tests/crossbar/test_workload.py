@@ -18,10 +18,10 @@ from torchvision.models.detection import (
     ssdlite320_mobilenet_v3_large,
 )
 
-from nestevo_hw.crossbar.chips import load_reference
+from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.crossbar.chips.chip import load_reference
+from nestevo_hw.crossbar.chips.workload import LayerWork, count_workload, parse_size
 from nestevo_hw.crossbar.mapping import map_model
-from nestevo_hw.crossbar.workload import LayerWork, count_workload, parse_size
-from nestevo_hw.errors import ConfigError, MappingError
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
 
 

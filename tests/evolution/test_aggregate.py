@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nestevo_hw.errors import TaskError
+from nestevo_hw.base.errors import TaskError
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 

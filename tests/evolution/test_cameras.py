@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from nestevo_hw.config import load_preset, override, parse_config
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.evolution.cameras import capture_window, reference_frames
-from nestevo_hw.evolution.guard import compare_teachers, replay_part
+from nestevo_hw.evolution.config import load_preset, override, parse_config
+from nestevo_hw.evolution.gate import compare_teachers, replay_part
 from nestevo_hw.evolution.teacher import TeacherFiles
 
 
@@ -118,4 +118,4 @@ def test_a_video_without_labels_runs_unscored(clip):
     files = TeacherFiles(weights=clip / "absent", crossbar=clip / "absent", age_s=0.0)
     verdict = compare_teachers(settings, files, files, frames)
     assert verdict.accepted
-    assert verdict.guard_after is None
+    assert verdict.gate_after is None

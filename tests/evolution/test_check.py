@@ -2,9 +2,9 @@
 
 import pytest
 
-from nestevo_hw.config import load_preset, override, parse_config
-from nestevo_hw.errors import ConfigError, NestEvoError
+from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.evolution.check import check_run
+from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 
 

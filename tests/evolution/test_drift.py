@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.drift import (
     FeatureMoments,
     calibrated_threshold,

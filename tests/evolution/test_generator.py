@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.generator import (
     FeatureGenerator,
     GeneratorConfig,

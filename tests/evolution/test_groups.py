@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.evolution.groups import GroupsConfig, named_groups, similar_groups
 
 POINT = st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))

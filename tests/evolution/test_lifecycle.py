@@ -2,8 +2,8 @@
 
 import pytest
 
-from nestevo_hw.config import LinkConfig
-from nestevo_hw.evolution.lifecycle import EvolvingTime, Interim, account, life_cycle_performance
+from nestevo_hw.evolution.config import LinkConfig
+from nestevo_hw.evolution.lifecycle import AdaptedModel, EvolvingTime, account, life_cycle_performance
 from nestevo_hw.evolution.teacher import LabellingTime
 from nestevo_hw.scheduler.task import TaskResult
 
@@ -12,9 +12,9 @@ def test_a_quarter_of_the_window_at_the_old_accuracy():
     assert life_cycle_performance(0.4, 0.8, 25.0, 100.0) == pytest.approx(0.7)
 
 
-def test_an_interim_model_counts_until_the_evolved_one_is_there():
+def test_an_adapted_model_counts_until_the_evolved_one_is_there():
     """5 s at 0.4, 20 s at 0.5, 75 s at 0.8; one that comes too late changes nothing."""
-    soon, late = (Interim(accuracy=0.5, from_s=seconds) for seconds in (5.0, 30.0))
+    soon, late = (AdaptedModel(accuracy=0.5, from_s=seconds) for seconds in (5.0, 30.0))
     assert life_cycle_performance(0.4, 0.8, 25.0, 100.0, soon) == pytest.approx(0.02 + 0.1 + 0.6)
     assert life_cycle_performance(0.4, 0.8, 25.0, 100.0, late) == life_cycle_performance(0.4, 0.8, 25.0, 100.0)
 
@@ -59,7 +59,7 @@ def test_a_digital_evolution_is_measured_from_label_to_export():
     assert account(stages, ("a", ""), CAPTURED, window_s=5.0, **told)["lcp"] == pytest.approx(0.2)
 
 
-def test_an_interim_model_is_in_force_after_upload_computing_and_download():
+def test_an_adapted_model_is_in_force_after_upload_computing_and_download():
     """4 s up, 1 s of waiting, 2 s of work, 1 MB down in 0.16 s."""
     stages = [
         {
@@ -69,8 +69,8 @@ def test_an_interim_model_is_in_force_after_upload_computing_and_download():
         {"a": task("distil", 103.0, 103.0, 110.0)},
     ]
     told = {"before": 0.2, "after": 0.6, "labelling": None, "link": LINK, "window_s": 100.0}
-    life = account(stages, ("a", ""), CAPTURED, interim=0.4, **told)
-    assert life["interim_s"] == pytest.approx(7.16)
+    life = account(stages, ("a", ""), CAPTURED, adapted=0.4, **told)
+    assert life["adapted_s"] == pytest.approx(7.16)
     gained = 100.0 * (life["lcp"] - account(stages, ("a", ""), CAPTURED, **told)["lcp"])
     assert gained == pytest.approx(0.2 * (life["evolving_s"] - 7.16))
 

@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 from scale_benchmark import evolution_scale as scale
 
-from nestevo_hw.config import load_preset, override, parse_config
-from nestevo_hw.errors import TaskError
+from nestevo_hw.base.errors import TaskError
+from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.scheduler.task import TaskFailure
 
 
@@ -154,8 +154,8 @@ def test_the_upload_budget_follows_drift(tmp_path):
 
 
 def test_a_terminal_that_finds_itself_well_does_not_ask(tmp_path):
-    settings = override(config(2), {"trigger.mode": "ask", "trigger.margin": 0.5})
+    settings = override(config(2), {"trigger.mode": "request", "trigger.margin": 0.5})
     server = scale.drive(settings, tmp_path, scale.SimulatedExecutor())
-    assert {e["asks"] for e in events(tmp_path, "sense")} == {False}
+    assert {e["requests"] for e in events(tmp_path, "sense")} == {False}
     assert not events(tmp_path, "lifecycle")
     assert all("windows" not in path.parts for path in server.models.values())

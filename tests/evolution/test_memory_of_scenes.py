@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.replay import ReplayConfig, remembered
 from nestevo_hw.evolution.zoo import ZooConfig, choose_start
 from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
 from nestevo_hw.report.forgetting import backward_transfer
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection_task import Detection
-from nestevo_hw.tasks.supervision import true_words
+from nestevo_hw.tasks.supervision import ground_truth_supervision
 
 TASK = Detection()
 PRESENT, EARLIER = pretrained_path("fasterrcnn-tiny-m3"), pretrained_path("fasterrcnn-tiny")
@@ -27,7 +27,7 @@ def frames():
 
 
 def test_an_earlier_model_comes_back_where_it_clearly_fits_better(frames):
-    words = true_words(frames, 3)
+    words = ground_truth_supervision(frames, 3)
     choice = choose_start(TASK, [PRESENT, EARLIER], frames.images, words, ZooConfig())
     assert choice.index == 1
     assert choice.scores[1] > choice.scores[0]
@@ -42,7 +42,7 @@ def test_models_are_compared_with_the_statistics_of_the_scene_and_not_of_their_o
         norm.running_mean += 2.0
         norm.running_var *= 5.0
     save_model(model, spec, tmp_path / "elsewhere.safetensors")
-    words = true_words(frames, 3)
+    words = ground_truth_supervision(frames, 3)
     choice = choose_start(TASK, [tmp_path / "elsewhere.safetensors", PRESENT], frames.images, words, ZooConfig())
     assert choice.index == 0
     assert choice.scores[0] > choice.scores[1] + 0.02
@@ -50,14 +50,14 @@ def test_models_are_compared_with_the_statistics_of_the_scene_and_not_of_their_o
 
 def test_a_scene_in_which_the_teacher_finds_nothing_brings_nothing_back(frames):
     nothing = Annotation.of(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    silent = [replace(w, annotation=nothing) for w in true_words(frames, 3)]
+    silent = [replace(w, annotation=nothing) for w in ground_truth_supervision(frames, 3)]
     choice = choose_start(TASK, [PRESENT, EARLIER], frames.images, silent, ZooConfig())
     assert choice.index == 0
     assert all(math.isnan(score) for score in choice.scores)
 
 
 def test_replayed_frames_come_evenly_from_all_memories(frames):
-    words = true_words(frames, 3)
+    words = ground_truth_supervision(frames, 3)
     first, second = (frames.images[:8], words[:8]), (frames.images[8:], words[8:])
     images, said = remembered([first, second], 5)
     assert len(images) == len(said) == 5

@@ -5,10 +5,10 @@ import json
 import pytest
 from scale_benchmark import evolution_scale as scale
 
-from nestevo_hw.config import load_preset, override, parse_config
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.evolution.config import load_preset, override, parse_config
+from nestevo_hw.evolution.method_names import METHOD_NAMES
 from nestevo_hw.evolution.methods import METHODS
-from nestevo_hw.method_names import METHOD_NAMES
 from nestevo_hw.scheduler.task import TaskFailure
 
 TRAINING = ("mutual", "distil", "adapt")
@@ -67,10 +67,10 @@ def test_a_terminal_gets_the_same_frames_and_optimiser_steps_whatever_the_method
 
 
 @pytest.mark.parametrize(("method", "wanted", "sent"), [("NestEvo", True, 6), ("NestEvo", False, 0), ("A4", True, 0)])
-def test_terminals_run_an_interim_model_only_where_the_method_sends_one(method, wanted, sent, tmp_path):
-    server, executor, _ = drive(tmp_path, config(method, **{"window.interim": wanted}))
+def test_terminals_run_an_adapted_model_only_where_the_method_sends_one(method, wanted, sent, tmp_path):
+    server, executor, _ = drive(tmp_path, config(method, **{"window.batch_norm_adaptation": wanted}))
     asked = executor.payloads("re_estimate")
-    scored = [s for p in executor.payloads("evaluate") for s in p["subjects"] if s["stage"] == "interim"]
+    scored = [s for p in executor.payloads("evaluate") for s in p["subjects"] if s["stage"] == "adapted"]
     assert len(asked) == len(scored) == sent
     assert {p["terminal_out"] for p in asked} == {s["weights"] for s in scored}
     assert not {str(path) for path in server.models.values()} & {s["weights"] for s in scored}

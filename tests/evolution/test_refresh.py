@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestevo_hw.config import load_preset, override
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.check import check_run
-from nestevo_hw.evolution.guard import score_teacher
+from nestevo_hw.evolution.config import load_preset, override
+from nestevo_hw.evolution.gate import score_teacher
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.refresh import (
     YEAR_S,
@@ -31,8 +31,8 @@ from nestevo_hw.evolution.teacher import TeacherFiles, program_teacher
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import pretrained_path
 from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate
-from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection_task import Detection
 
 DAY_S = 86_400.0

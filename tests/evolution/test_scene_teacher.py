@@ -2,10 +2,10 @@
 
 import torch
 
-from nestevo_hw.config import TeacherConfig
+from nestevo_hw.evolution.config import TeacherConfig
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.models.checkpoint import load_pretrained, pretrained_path
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.detection import predict
 from nestevo_hw.tasks.detection_task import Detection

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nestevo_hw.config import load_preset, override
+from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.models.checkpoint import pretrained_path

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.trigger import Signals, TriggerConfig, remaining_accuracy, sense, thinned
 from nestevo_hw.models.checkpoint import load_pretrained
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.detection_task import Detection
 

@@ -15,10 +15,10 @@ EVENTS = {
     "accuracy": (("window", "scene", "model", "stage"), ("score",)),
     "drift": (("window", "terminal"), ("score", "threshold", "drifted")),
     "decision": (("window", "group"), ("drifted", "epsilon", "mode")),
-    "deploy": (("window", "group"), ("accepted", "guard_before", "guard_after")),
+    "deploy": (("window", "group"), ("accepted", "gate_before", "gate_after")),
     "program": (("window", "group", "cause"), ("weight_error", "score", "tiles", "time_s", "energy_j", "wear")),
     "generator": (("window", "group"), ("label_loss", "emd_before", "emd_after")),
-    "sense": (("window", "terminal"), ("remains", "asks")),
+    "sense": (("window", "terminal"), ("remains", "requests")),
 }
 """Of each kind of event: what names it, and what it found."""
 

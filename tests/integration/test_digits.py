@@ -8,7 +8,7 @@ import golden_runs
 import pytest
 
 import nestevo_hw
-from nestevo_hw.config import load_preset, override, parse_config
+from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Accuracy
@@ -23,7 +23,7 @@ def test_terminals_that_read_digits_evolve(method, tmp_path):
     small = {
         "window.count": 1, "window.upload_frames": 48, "window.test_frames": 60, "mutual.plan.steps": 10,
         "distil.plan.steps": 10, "reference.frames_per_segment": 6, "generator.steps": 30, "execution.workers": 2,
-        "method": method, "drift.gamma": 0.0, "guard_margin": 1.0, "trigger.mode": "off",
+        "method": method, "drift.gamma": 0.0, "gate_margin": 1.0, "trigger.mode": "off",
     }  # fmt: skip
     document = override(load_preset("digits"), small).document()
     document["terminals"] = document["terminals"][:2]

@@ -67,7 +67,7 @@ def test_the_figures_are_the_frozen_ones(whole_run):
 def test_onnx_runtime_gives_the_accuracy_of_the_checkpoint(whole_run):
     _, _, summary = whole_run
     for terminal in summary["terminals"]:
-        assert 0.0 <= terminal["interim"] <= 1.0
+        assert 0.0 <= terminal["adapted"] <= 1.0
         assert terminal["onnx_after"] == pytest.approx(terminal["after"], abs=0.01)
 
 

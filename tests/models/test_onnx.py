@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from nestevo_hw.errors import InputError, NestEvoError
-from nestevo_hw.models import onnx
+from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
+from nestevo_hw.models.onnx import export as onnx
 from nestevo_hw.models.pruning import prune
 from nestevo_hw.tasks.detection import predict
 

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from handmade_onnx import saved, weights
 from onnx import TensorProto, helper
 
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.crossbar.mapping import map_model
-from nestevo_hw.errors import InputError
-from nestevo_hw.models.onnx_import import import_onnx
+from nestevo_hw.models.onnx.imported import import_onnx
 
 _CONV = helper.make_node("Conv", ["x", "w"], ["y"], name="stem")
 _UNPACK = helper.make_node("DequantizeLinear", ["q", "scale"], ["w"], name="unpack")

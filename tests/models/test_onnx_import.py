@@ -14,15 +14,15 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.map import map_command
+from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.crossbar.workload import count_workload
-from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.models.faster_rcnn import as_list
-from nestevo_hw.models.onnx import OnnxDetector, export_detector, unmatched
-from nestevo_hw.models.onnx_import import ImportedDetector, import_onnx
+from nestevo_hw.models.onnx.export import OnnxDetector, export_detector, unmatched
+from nestevo_hw.models.onnx.imported import ImportedDetector, import_onnx
 from nestevo_hw.models.zoo import example_inputs, load_model, open_model
 
 

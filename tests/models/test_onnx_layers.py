@@ -11,8 +11,8 @@ from onnx import NodeProto, helper
 from torch import nn
 
 from nestevo_hw.crossbar.mapping import map_model
-from nestevo_hw.models.onnx_import import import_onnx
-from nestevo_hw.models.onnx_names import layer_names
+from nestevo_hw.models.onnx.imported import import_onnx
+from nestevo_hw.models.onnx.names import layer_names
 
 
 @given(

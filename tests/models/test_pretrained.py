@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.pretrain import PLACES
 from nestevo_hw.models.checkpoint import PRETRAINED, load_detector, pretrained_path, read_tensors
-from nestevo_hw.seeding import derive_seed
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate
-from nestevo_hw.streams.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.detection import predict
 from nestevo_hw.tasks.metrics import mean_average_precision

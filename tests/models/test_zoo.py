@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.models.checkpoint import PRETRAINED, ModelSpec, save_model
 from nestevo_hw.models.pruning import prune
 from nestevo_hw.models.zoo import example_inputs, load_model, names, open_model

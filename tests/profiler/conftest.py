@@ -3,7 +3,7 @@
 import pytest
 from made_up_samples import made_up_samples
 
-from nestevo_hw.profiler.output import learn_and_judge
+from nestevo_hw.studies.profile.output import learn_and_judge
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 
-from nestevo_hw.profiler.collect import SAMPLES, machine
 from nestevo_hw.profiler.fake_run import StepWork
 from nestevo_hw.profiler.operations import Operation
 from nestevo_hw.profiler.samples import Sample, Timing
 from nestevo_hw.profiler.space import TrainingSpec
+from nestevo_hw.studies.profile.collect import SAMPLES, machine
 
 MACS_PER_S, BYTES_PER_S, CALL_S = 2e10, 5e9, 1e-5
 REFERENCE_S = 0.01

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.profiler.allocator import BLOCK_BYTES, MIB, CachingAllocator, needed_bytes, target_device
 from nestevo_hw.profiler.fake_run import fake_step
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from made_up_samples import write_made_up_samples
 
-from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.profiler import collect as collecting
-from nestevo_hw.profiler.collect import SAMPLES, Collection, SampleFile, collect, outstanding, read_samples
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.profiler.samples import Sample, Timing, measure, normalised
 from nestevo_hw.profiler.space import TrainingSpec
+from nestevo_hw.studies.profile import collect as collecting
+from nestevo_hw.studies.profile.collect import SAMPLES, Collection, SampleFile, collect, outstanding, read_samples
 
 SMALL = TrainingSpec(architecture="mobilenet_v2/0.35", height=32, width=32, batch_size=2, frames=8)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from training_chores import tiny_training
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.dryrun import profile_step
 from nestevo_hw.profiler.features import PerBatch, StepProfile
 from nestevo_hw.profiler.memory import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.profiler.fake_run import fake_copies, fake_step, training_optimiser
 from nestevo_hw.profiler.operations import Operation
 from nestevo_hw.profiler.samples import allocated_peak

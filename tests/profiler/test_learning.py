@@ -8,16 +8,16 @@ import pytest
 import torch
 from made_up_samples import BYTES_PER_S, CALL_S, MACS_PER_S, law_s, made_up_samples, made_up_work
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.conformal import Calibration, Seen, trust
-from nestevo_hw.profiler.evaluation import THREE_LAYERS
 from nestevo_hw.profiler.kernels import Kernels
 from nestevo_hw.profiler.model import OutOfFold, ProfileModel, architecture_folds, best_shares, memory_margin
 from nestevo_hw.profiler.operations import Operation
-from nestevo_hw.profiler.output import PROFILE
 from nestevo_hw.profiler.rates import DeviceFigures, Rates, nominal_step_s
 from nestevo_hw.profiler.regressor import Regressor, RegressorPlan
 from nestevo_hw.profiler.vector import StepTask, matrix
+from nestevo_hw.studies.profile.evaluation import THREE_LAYERS
+from nestevo_hw.studies.profile.output import PROFILE
 
 DEVICE = DeviceFigures(macs_per_s=MACS_PER_S, bytes_per_s=BYTES_PER_S, call_s=CALL_S)
 

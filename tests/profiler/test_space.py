@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.space import (
     CLASSIFIERS,
     DETECTOR_SHARE,

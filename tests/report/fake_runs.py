@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nestevo_hw.report.pictures import draw_detections
+from nestevo_hw.pages.pictures import draw_detections
 
 PLACES = (
     "campus",
@@ -120,8 +120,8 @@ def _window(events, draw, names, window, clock) -> float:
                 "event": "deploy",
                 "window": window,
                 "accepted": window % 3 != 2,
-                "guard_before": 0.70,
-                "guard_after": 0.72 if window % 3 != 2 else 0.66,
+                "gate_before": 0.70,
+                "gate_after": 0.72 if window % 3 != 2 else 0.66,
                 "reason": "" if window % 3 != 2 else "worse",
             }
         )

@@ -4,9 +4,9 @@ import math
 import pytest
 from fake_runs import fake_run
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import SETUP, Accuracy, Program, Task
+from nestevo_hw.report.records import SETUP, Accuracy, Program, TaskRun
 
 
 def append(run_dir, line):
@@ -28,7 +28,7 @@ def test_reads_what_was_written(run_dir):
     assert len(run.events) == len(lines)
     first = next(json.loads(line) for line in lines if '"accuracy"' in line)
     assert run.of(Accuracy)[0].score == first["score"]
-    assert {t.kind for t in run.of(Task)} >= {"label", "distil", "export", "evaluate"}
+    assert {t.kind for t in run.of(TaskRun)} >= {"label", "distil", "export", "evaluate"}
 
 
 def test_null_becomes_nan_and_a_missing_window_the_setup(run_dir):

@@ -7,9 +7,9 @@ import pytest
 from fake_runs import fake_run
 from PIL import Image
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.pages.style import DARK, LIGHT, ROLES, THEMED
 from nestevo_hw.report.page import write_report
-from nestevo_hw.report.style import DARK, LIGHT, ROLES, THEMED
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import ImageColor
 
-from nestevo_hw.errors import InputError
-from nestevo_hw.report.pictures import COLOURS, draw_detections
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.pages.pictures import COLOURS, draw_detections
 
 GREY = torch.full((3, 60, 80), 90, dtype=torch.uint8)
 CLASSES = ("person", "car")

@@ -30,7 +30,7 @@ def test_means_are_over_the_windows_in_which_a_model_evolved():
     document = summarise(run)
     assert document["terminals"] == [
         {"name": "a", "pruning": None, "before": pytest.approx(0.3), "after": pytest.approx(0.6),
-         "interim": None, "onnx_after": 0.39, "lcp": pytest.approx(0.6)}
+         "adapted": None, "onnx_after": 0.39, "lcp": pytest.approx(0.6)}
     ]  # fmt: skip
     assert document["gain"] == {"terminals_relative": pytest.approx(1.0), "teacher_relative": None}
     assert document["delay_s"] == {"mean": 20.0, "parts": {"waiting_s": 6.0}}

@@ -19,7 +19,7 @@ def run(tmp_path):
     before = {(e["window"], e["model"]): e["score"] for e in scored if e["stage"] == "before"}
     after = {(e["window"], e["model"]): e["score"] for e in scored if e["stage"] == "after"}
     told = [
-        {"event": "sense", "window": w, "terminal": name, "remains": score, "asks": score < 0.5}
+        {"event": "sense", "window": w, "terminal": name, "remains": score, "requests": score < 0.5}
         for (w, name), score in before.items()
     ]
     told += [

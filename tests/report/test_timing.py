@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from fake_runs import fake_run
 
+from nestevo_hw.pages.style import LIGHT, kind_colour
 from nestevo_hw.report.events import Header, Run, read_run
-from nestevo_hw.report.records import Task
-from nestevo_hw.report.style import LIGHT, kind_colour
+from nestevo_hw.report.records import TaskRun
 from nestevo_hw.report.timing import delay_parts, gantt, mean_relative_error, part_name, predictions
 
 
@@ -15,7 +15,7 @@ def run_of(*tasks):
 
 
 def task(start, end, worker, kind="label", **fields):
-    return Task(window=0, name=kind, kind=kind, started_s=start, ended_s=end, worker=worker, **fields)
+    return TaskRun(window=0, name=kind, kind=kind, started_s=start, ended_s=end, worker=worker, **fields)
 
 
 def test_every_task_is_one_bar_on_its_worker_s_row():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nestevo_hw.errors import TaskError
+from nestevo_hw.base.errors import TaskError
 from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.dispatcher import MOST_LOSSES, Dispatcher, TaskEvent
 from nestevo_hw.scheduler.executor import Executor, LocalExecutor

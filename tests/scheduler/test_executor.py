@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nestevo_hw.errors import ConfigError, TaskError
+from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.scheduler.executor import LocalExecutor, TaskEvent
 from nestevo_hw.scheduler.policies import KnapsackPolicy, Policy, SerialPolicy
 from nestevo_hw.scheduler.task import Task

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from nestevo_hw.scheduler.mirror import files_named, rebase, unpack, version
-from nestevo_hw.scheduler.ray_worker import perform
+from nestevo_hw.scheduler.ray.mirror import files_named, rebase, unpack, version
+from nestevo_hw.scheduler.ray.worker import perform
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.scheduler.backfill import BackfillPolicy
 from nestevo_hw.scheduler.baselines import RandomParallelPolicy, SerialPolicy
 from nestevo_hw.scheduler.devices import Device, DeviceState, Placement, Running

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nestevo_hw.errors import ConfigError, TaskError
+from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.scheduler.executor import Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import KnapsackPolicy, LookaheadPolicy
 from nestevo_hw.scheduler.task import Task, TaskFailure
@@ -26,7 +26,7 @@ pytest.importorskip("ray")
 
 from ray_cluster import DOOMED, HEAD, NODE, OTHER, two_nodes  # noqa: E402
 
-from nestevo_hw.scheduler.ray_executor import RayExecutor  # noqa: E402
+from nestevo_hw.scheduler.ray.executor import RayExecutor  # noqa: E402
 
 MB = 10**6
 
@@ -184,7 +184,7 @@ def test_nodes_are_on_loopback() -> None:
 
 def test_no_cluster_is_one_clear_line() -> None:
     script = (
-        "from nestevo_hw.scheduler.ray_executor import RayExecutor\n"
+        "from nestevo_hw.scheduler.ray.executor import RayExecutor\n"
         "from nestevo_hw.scheduler.policies import KnapsackPolicy\n"
         "RayExecutor(policy=KnapsackPolicy(), address='no port here')\n"
     )
@@ -197,7 +197,7 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born deaf to it
 
 from nestevo_hw.scheduler.policies import KnapsackPolicy
-from nestevo_hw.scheduler.ray_executor import RayExecutor
+from nestevo_hw.scheduler.ray.executor import RayExecutor
 from nestevo_hw.scheduler.task import Task
 tasks = [Task(name=f"t{i}", function="chores:sleep", memory_bytes=1, duration_s=1.0,
               payload={"begun": f"begun{i}", "cleaned": f"cleaned{i}"}) for i in range(2)]

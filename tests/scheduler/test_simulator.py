@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.commands.schedule import schedule
-from nestevo_hw.errors import ConfigError, InputError
 from nestevo_hw.scheduler.comparison import compare_policies
 from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.knapsack import MIB

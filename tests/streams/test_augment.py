@@ -4,8 +4,8 @@ import torch
 
 from nestevo_hw.streams.augment import MILD, Augmentation, augment, mirrored, mirrored_boxes
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate, load_frames, save_frames
-from nestevo_hw.streams.synthetic import SyntheticStream
 
 
 def test_augmented_images_stay_in_range_and_repeat_from_their_generator():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nestevo_hw.streams.clearing import LEAST_FRAMES, cleared
+from nestevo_hw.streams.background import LEAST_FRAMES, cleared
 
 GREY, FAINT = 100, 120
 

@@ -7,16 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.training import TrainingPlan, draws
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.compression import FACTOR, CompressionConfig, poolable, pooled_images
 from nestevo_hw.streams.frame import Annotation, shrunk
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection import prepare, targets_of
 from nestevo_hw.tasks.detection_task import Detection
-from nestevo_hw.tasks.supervision import LabelConfig, shrunk_words
+from nestevo_hw.tasks.supervision import LabelConfig, shrunk_supervision
 
 
 def annotation(*boxes):
@@ -97,7 +97,7 @@ def test_soft_targets_shrink_with_their_frame():
     """Box offsets are relative to their region, so they stay."""
     model = load_pretrained("fasterrcnn-tiny-m3")
     (words,) = Detection().label(model, SyntheticStream(name="a", place="park", seed=2).read([0]).images, LabelConfig())
-    small = shrunk_words(words, FACTOR)
+    small = shrunk_supervision(words, FACTOR)
     torch.testing.assert_close(small.regions, words.regions / 2)
     torch.testing.assert_close(small.annotation.boxes, words.annotation.boxes / 2)
     decode = model.roi_heads.box_coder.decode

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nestevo_hw.streams.health import fault_of
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import PHOTOMETRIC, DriftScript, DriftSegment
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.streams.figures import CAR, CYCLIST, PEDESTRIAN
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.frame import Stream
-from nestevo_hw.streams.place import make_place
-from nestevo_hw.streams.scene import LEAST_PX, OVERSAMPLING, Scene
-from nestevo_hw.streams.synthetic import CLASSES, SyntheticStream, _scene
-from nestevo_hw.streams.traffic import Actor, actors_at, make_paths
+from nestevo_hw.streams.rendered.figures import CAR, CYCLIST, PEDESTRIAN
+from nestevo_hw.streams.rendered.place import make_place
+from nestevo_hw.streams.rendered.scene import LEAST_PX, OVERSAMPLING, Scene
+from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream, _scene
+from nestevo_hw.streams.rendered.traffic import Actor, actors_at, make_paths
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 
 PLACES = ("campus", "downtown", "crossing", "suburb", "any other name")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.frame import Stream
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestevo_hw.errors import ConfigError, InputError
-from nestevo_hw.seeding import torch_generator
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.seeding import torch_generator
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import PHOTOMETRIC, DriftScript, DriftSegment, apply_weather
 
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.models.faster_rcnn import as_list
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.adversarial import (
     DRIFTED,
     FAMILIAR,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import entropy
 
-from nestevo_hw.errors import InputError
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.models.classifier import SmallClassifier
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
@@ -17,8 +17,8 @@ from nestevo_hw.streams.health import fault_of
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, AdversarialConfig
 from nestevo_hw.tasks.classification import Classification
-from nestevo_hw.tasks.labelling import RefinementConfig
-from nestevo_hw.tasks.supervision import LabelConfig, described_objects, true_words
+from nestevo_hw.tasks.pseudo_labels import RefinementConfig
+from nestevo_hw.tasks.supervision import LabelConfig, described_objects, ground_truth_supervision
 
 TASK = Classification()
 
@@ -103,7 +103,9 @@ def test_mutual_losses_against_their_definition(frames):
 def test_distillation_learns_from_truth_and_from_soft_targets(frames, teacher):
     student = SmallClassifier(10).eval()
     images = floats(frames, 8)
-    hard = TASK.distillation_loss(student, images, true_words(frames, 10)[:8], temperature=2.0, soft_share=0.0)
+    hard = TASK.distillation_loss(
+        student, images, ground_truth_supervision(frames, 10)[:8], temperature=2.0, soft_share=0.0
+    )
     labels = torch.tensor([int(t.labels[0]) - 1 for t in frames.truth[:8]])
     assert hard.item() == pytest.approx(F.cross_entropy(student(torch.stack(images)), labels).item(), rel=1e-5)
     words = TASK.label(teacher, frames.images[:8], LabelConfig())

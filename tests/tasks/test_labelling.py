@@ -6,28 +6,28 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nestevo_hw.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.streams.synthetic import SyntheticStream
+from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.detection import predict
 from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.detection_teaching import supervise
-from nestevo_hw.tasks.labelling import (
+from nestevo_hw.tasks.ensemble import Round, load_views, save_views
+from nestevo_hw.tasks.metrics import mean_average_precision
+from nestevo_hw.tasks.pseudo_labels import (
     RefinementConfig,
     annotated,
     clearly_seen,
+    confirmed_supervision,
     described,
     enlarged,
     gathered_views,
     looks,
-    refined_words,
 )
-from nestevo_hw.tasks.metrics import mean_average_precision
 from nestevo_hw.tasks.supervision import LabelConfig
-from nestevo_hw.tasks.views import Round, load_views, save_views
 
 LABELS = LabelConfig(accept=0.6, doubt=0.1, regions=20)
 ALONE = RefinementConfig(amplify=1.0, mirror=False, zoom=1.0, peers=False, tracks=0.0)
@@ -53,13 +53,15 @@ def equal(one, other):
 
 
 def test_with_nothing_to_confirm_the_teacher_has_the_only_word(teacher, images):
-    equal(refined_words([teacher], images, LABELS, ALONE, spacing_s=0.5).words, supervise(teacher, images, LABELS))
+    equal(
+        confirmed_supervision([teacher], images, LABELS, ALONE, spacing_s=0.5).words, supervise(teacher, images, LABELS)
+    )
 
 
 def test_a_peer_that_is_the_teacher_changes_no_score(teacher, images):
     """The mean of twice the same is the same; only what one class detects twice is joined."""
     how = replace(ALONE, peers=True, overlap=1.0, accept=0.6, doubt=0.15)
-    words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).words
+    words = confirmed_supervision([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).words
     found = predict(teacher, images)
     for word, detections in zip(words, found, strict=True):
         assert int((~word.annotation.ignore).sum()) == int((detections["scores"] >= 0.6).sum())
@@ -117,12 +119,12 @@ def test_frames_far_apart_are_not_tracked(teacher, images):
     still = images[:1].expand(3, -1, -1, -1)
     how = replace(ALONE, tracks=0.5, tracks_within_s=1.0, accept=0.6)
     equal(
-        refined_words([teacher], still, LABELS, how, spacing_s=2.0).words,
-        refined_words([teacher], still, LABELS, replace(how, tracks=0.0), spacing_s=2.0).words,
+        confirmed_supervision([teacher], still, LABELS, how, spacing_s=2.0).words,
+        confirmed_supervision([teacher], still, LABELS, replace(how, tracks=0.0), spacing_s=2.0).words,
     )
     moving = torch.cat([still[:1], torch.zeros_like(still[:1]), still[:1]])
     count = [
-        sum(len(w.features) for w in refined_words([teacher], moving, LABELS, how, spacing_s=s).words)
+        sum(len(w.features) for w in confirmed_supervision([teacher], moving, LABELS, how, spacing_s=s).words)
         for s in (0.5, 2.0)
     ]
     assert count[0] < count[1], "what is gone in the next frame was not doubted"
@@ -130,7 +132,7 @@ def test_frames_far_apart_are_not_tracked(teacher, images):
 
 def test_objects_come_before_ignore_regions_with_a_feature_each(teacher, images):
     how = RefinementConfig(tracks=0.0)
-    words = refined_words([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).words
+    words = confirmed_supervision([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).words
     assert any(len(w.features) for w in words)
     assert any(w.annotation.ignore.any() for w in words)
     for word in words:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nestevo_hw.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.models.faster_rcnn import as_list, fasterrcnn_tiny
 from nestevo_hw.tasks.detection_teaching import distillation_loss, supervise
 from nestevo_hw.tasks.supervision import LabelConfig, described_objects, load_supervision, save_supervision

@@ -9,8 +9,14 @@ from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, ope
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.supervision import Supervision, described_objects, load_supervision, save_supervision, true_words
-from nestevo_hw.tasks.views import Round, load_views, save_views
+from nestevo_hw.tasks.ensemble import Round, load_views, save_views
+from nestevo_hw.tasks.supervision import (
+    Supervision,
+    described_objects,
+    ground_truth_supervision,
+    load_supervision,
+    save_supervision,
+)
 
 
 def label(payload: Payload) -> Result:
@@ -53,7 +59,7 @@ def label_own(payload: Payload) -> Result:
 def label_truly(payload: Payload) -> Result:
     """The truth of the uploaded frames in the form of words: what no teacher can surpass."""
     _, spec = load_model(Path(payload["terminal_in"]))
-    return _written(true_words(load_frames(Path(payload["truth"])), len(spec.classes)), payload)
+    return _written(ground_truth_supervision(load_frames(Path(payload["truth"])), len(spec.classes)), payload)
 
 
 def _written(words: Sequence[Supervision], payload: Payload) -> Result:

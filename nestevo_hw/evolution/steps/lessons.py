@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.evolution.generator import (
     FeatureGenerator,
@@ -19,7 +20,6 @@ from nestevo_hw.evolution.training import training_device
 from nestevo_hw.evolution.zoo import choose_start
 from nestevo_hw.models.batch_norm import batch_norm_bytes
 from nestevo_hw.models.checkpoint import load_model, save_model
-from nestevo_hw.seeding import seeded, torch_generator
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.supervision import described_objects, load_supervision
 

@@ -3,15 +3,15 @@
 import math
 from typing import Any
 
-from nestevo_hw.config import RunConfig, parse_config
+from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.teacher import DIGITAL
-from nestevo_hw.tasks.task import Task, task_named
+from nestevo_hw.tasks.task import VisionTask, task_named
 
 Payload = dict[str, Any]
 Result = dict[str, Any]
 
 
-def opened(payload: Payload) -> tuple[RunConfig, Task]:
+def opened(payload: Payload) -> tuple[RunConfig, VisionTask]:
     """The run's configuration and its task."""
     config = parse_config(payload["config"], source="task payload")
     return config, task_named(config.task)

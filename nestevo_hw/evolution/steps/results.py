@@ -5,15 +5,15 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nestevo_hw.base.files import replacing
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.steps.payload import Payload, Result, opened, or_null
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
-from nestevo_hw.files import replacing
 from nestevo_hw.models.checkpoint import load_model, save_model
-from nestevo_hw.report.pictures import draw_detections
+from nestevo_hw.pages.pictures import draw_detections
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.task import Task, headline
+from nestevo_hw.tasks.task import VisionTask, headline
 
 SHOWN_SCORE = 0.5
 """Predictions drawn into sample pictures."""
@@ -68,7 +68,7 @@ def recall(payload: Payload) -> Result:
     return {"scores": scores}
 
 
-def _score(task: Task, found: Sequence[dict[str, Tensor]], test: FrameBatch, classes: int) -> Result:
+def _score(task: VisionTask, found: Sequence[dict[str, Tensor]], test: FrameBatch, classes: int) -> Result:
     """Scores by metric and the headline; null where the frames have no labels or no objects."""
     if test.truth is None:
         return {"score": None, "metrics": {}, "frames": len(test)}

@@ -3,11 +3,11 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from nestevo_hw.config import RunConfig
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.cameras import reference_frames
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.drift import calibrated_threshold, drift_score, moments_by_class, save_moments
-from nestevo_hw.evolution.guard import PARTS, compare_teachers, score_teacher
+from nestevo_hw.evolution.gate import PARTS, compare_teachers, score_teacher
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, opened, or_null
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
@@ -15,7 +15,7 @@ from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
 from nestevo_hw.tasks.supervision import described_objects
-from nestevo_hw.tasks.task import Task
+from nestevo_hw.tasks.task import VisionTask
 
 
 def prepare(payload: Payload) -> Result:
@@ -69,13 +69,15 @@ def merge(payload: Payload) -> Result:
     reference = load_frames(Path(payload["reference"]))
     written = _written(task, config, new, reference, generation=payload["candidate"]["generation"])
     verdict = compare_teachers(config, old, new, reference)
-    score = verdict.guard_after
+    score = verdict.gate_after
     if score is None and written:
         score = or_null(score_teacher(config, new, reference))
     return {**asdict(verdict), **written, "score": score, **on_crossbar(config, 2 * len(reference) // PARTS)}
 
 
-def _programmed(task: Task, config: RunConfig, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> Result:
+def _programmed(
+    task: VisionTask, config: RunConfig, files: TeacherFiles, frames: FrameBatch, *, generation: int
+) -> Result:
     """Program a teacher, and measure it as it will be at its first label."""
     written = _written(task, config, files, frames, generation=generation)
     fresh = replace(files, age_s=config.teacher.delay_s)
@@ -85,7 +87,9 @@ def _programmed(task: Task, config: RunConfig, files: TeacherFiles, frames: Fram
     return {**written, "score": score, **on_crossbar(config, len(frames) // PARTS)}
 
 
-def _written(task: Task, config: RunConfig, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> Result:
+def _written(
+    task: VisionTask, config: RunConfig, files: TeacherFiles, frames: FrameBatch, *, generation: int
+) -> Result:
     chip = chip_of(config.refresh, config.teacher.device)
     return program_teacher(
         task, config.teacher, files, frames.images, seed=config.seed, generation=generation, chip=chip

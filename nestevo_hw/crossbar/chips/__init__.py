@@ -1,0 +1,1 @@
+"""What a mapped model costs on published chips: time, energy, area, wear."""

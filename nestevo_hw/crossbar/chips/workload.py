@@ -1,0 +1,220 @@
+"""What one frame asks of every layer: matrix-vector products and multiply-accumulates, counted without computing."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from nestevo_hw.base.errors import ConfigError, MappingError
+
+Size = tuple[int, int]
+"""(H, W) of a frame in pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerWork:
+    """One layer in one frame."""
+
+    rows: int
+    """Inputs of the layer's matrix."""
+    columns: int
+    """Outputs of the layer's matrix."""
+    products: int
+    """Matrix-vector products: output positions of a convolution, rows of a linear layer's input."""
+    macs: int
+    """Multiply-accumulates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One frame through a model."""
+
+    size: Size
+    """Frame as the camera delivers it."""
+    network_size: Size
+    """Frame as the network sees it, after the detector's resizing and padding."""
+    regions: int
+    """Proposals that pass through the box head; 0 for models without one."""
+    layers: dict[str, LayerWork]
+    """By module name (the first one of a shared layer), in order of the first call."""
+    other_macs: int
+    """Multiply-accumulates outside convolutions and linear layers, such as attention."""
+    not_counted: str
+    """What a frame needs beside multiply-accumulates."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a frame."""
+        return sum(layer.macs for layer in self.layers.values()) + self.other_macs
+
+
+def parse_size(text: str) -> Size:
+    """(H, W) from text such as "720x1280".
+
+    Raises:
+        ConfigError: it is not two positive numbers.
+    """
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
+        raise ConfigError(f"need a size as HEIGHTxWIDTH, such as 720x1280, got {text!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def count_workload(model: nn.Module, size: Size | None = None, *, inputs: Tensor | None = None) -> Workload:
+    """Count the work of one frame; shapes are propagated, nothing is multiplied.
+
+    Detectors of torchvision are counted part by part, with as many proposals as they keep at test time.
+
+    Args:
+        model: any module; it is left as it was.
+        size: (H, W) of the frame, pixels. Three channels are assumed.
+        inputs: one input of the module instead, batch dimension included, for models that take no frame.
+
+    Raises:
+        ConfigError: neither or both of `size` and `inputs`.
+        MappingError: the model does not accept such a frame.
+    """
+    if (size is None) == (inputs is None):
+        raise ConfigError("give either the size of a frame or an input of the model")
+    if inputs is None:
+        inputs = torch.zeros(1, 3, *(size or ()))
+    work: dict[str, LayerWork] = {}
+    with _evaluating(model), _counting(model, work):
+        try:
+            network, regions, operations = _run(model, inputs, work)
+        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise MappingError(f"the model does not take an input of shape {tuple(inputs.shape)}: {reason}") from error
+    return Workload(
+        size=size or _size(inputs),
+        network_size=network,
+        regions=regions,
+        layers=work,
+        other_macs=max(operations // 2 - sum(layer.macs for layer in work.values()), 0),
+        not_counted=_NOT_COUNTED + (_NOT_COUNTED_DETECTOR if regions else ""),
+    )
+
+
+_NOT_COUNTED = "activations, normalisation, pooling and additions between layers"
+_NOT_COUNTED_DETECTOR = ", RoI pooling, proposal filter and NMS"
+
+
+def _run(model: nn.Module, inputs: Tensor, work: dict[str, LayerWork]) -> tuple[Size, int, int]:
+    """Size that the network sees, proposals, and operations by torch's own counter."""
+    if not isinstance(getattr(model, "transform", None), GeneralizedRCNNTransform):
+        return _size(inputs), 0, _operations(model, model, inputs, work)
+    # The resizing rule rounds in its own way and reads values, so the real one runs, on an empty frame.
+    with torch.no_grad():
+        images = model.get_submodule("transform")([inputs[0]])[0].tensors
+    regions = int(getattr(model, "rpn").post_nms_top_n()) if hasattr(model, "rpn") else 0  # noqa: B009 - for mypy
+    return _size(images), regions, _operations(model, lambda x: _detect(model, x, regions), images, work)
+
+
+def _detect(model: Any, images: Tensor, regions: int) -> None:  # noqa: ANN401 - one of torchvision's detectors
+    """The parts of a detector that have weights, called as its forward calls them."""
+    features = model.backbone(images)
+    levels = [features] if isinstance(features, Tensor) else list(features.values())
+    if not regions:
+        model.head(levels)
+        return
+    heads, channels = model.roi_heads, levels[0].shape[1]
+    model.rpn.head(levels)
+    heads.box_predictor(heads.box_head(images.new_zeros(regions, channels, *heads.box_roi_pool.output_size)))
+    for kind in ("mask", "keypoint"):
+        if getattr(heads, f"{kind}_roi_pool", None) is not None:
+            bins = getattr(heads, f"{kind}_roi_pool").output_size
+            pooled = images.new_zeros(heads.detections_per_img, channels, *bins)
+            getattr(heads, f"{kind}_predictor")(getattr(heads, f"{kind}_head")(pooled))
+
+
+def _operations(model: nn.Module, call: Callable[[Tensor], object], inputs: Tensor, work: dict[str, LayerWork]) -> int:
+    """Operations of a call by torch's own counter, on shapes alone where the model allows it."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        if device.type == "meta":
+            call(inputs.to(device))
+            return int(counter.get_total_flops())
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                call(torch.zeros(inputs.shape, dtype=inputs.dtype, device=device))
+            return int(counter.get_total_flops())
+        except (DynamicOutputShapeException, DataDependentOutputException, UnsupportedOperatorException):
+            work.clear()  # its path depends on values, so there is no way round computing them
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        call(inputs.to(device))
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode and countable attention inside, and everything as it was afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    model.eval()
+    torch.backends.mha.set_fastpath_enabled(False)  # fused attention kernels escape torch's counter
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _counting(model: nn.Module, work: dict[str, LayerWork]) -> Iterator[None]:
+    """Add every call of a convolution or linear layer to `work`."""
+
+    def count(name: str, module: nn.Module, received: tuple[Tensor, ...], returned: Tensor) -> None:
+        rows, columns, products = _product(module, received[0], returned)
+        before = work[name].products if name in work else 0
+        total = before + products
+        work[name] = LayerWork(rows=rows, columns=columns, products=total, macs=total * _weights(module))
+
+    hooks = [
+        module.register_forward_hook(functools.partial(count, name))
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, _ConvNd))
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _product(module: nn.Module, received: Tensor, returned: Tensor) -> tuple[int, int, int]:
+    """Rows, columns and number of matrix-vector products of one call."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features, returned.numel() // module.out_features
+    if isinstance(module, _ConvTransposeNd):
+        return module.in_channels, _weights(module) // module.in_channels, received.numel() // module.in_channels
+    if isinstance(module, _ConvNd):
+        return _weights(module) // module.out_channels, module.out_channels, returned.numel() // module.out_channels
+    raise AssertionError(f"{type(module).__name__} is not hooked")
+
+
+def _weights(module: nn.Module) -> int:
+    weight = module.weight
+    if not isinstance(weight, Tensor):
+        raise AssertionError(f"{type(module).__name__} has no weight")
+    return weight.numel()
+
+
+def _size(images: Tensor) -> Size:
+    """(H, W) of a batch of frames; a vector is one line."""
+    return (int(images.shape[-2]) if images.ndim > 2 else 1), int(images.shape[-1])

@@ -1,0 +1,234 @@
+"""An ONNX file as a torch module whose convolutions and linear layers can go onto the crossbar.
+
+ONNX Runtime simplifies the graph (constants folded, BatchNorm folded into convolutions) and computes everything
+between the layers with weights, so any operator it knows works, loops and NMS included; only those layers are torch
+modules. No code is generated from the file.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from onnx import GraphProto, ModelProto, numpy_helper
+from torch import Tensor, nn
+
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.models.onnx.file import read_simplified
+from nestevo_hw.models.onnx.layers import find_layers
+from nestevo_hw.models.onnx.stages import Stage, Values, cut_stages
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+_CHANNELS = (1, 3, 4)
+"""Of images; what tells (C, H, W) from (H, W, C)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """What an ONNX file takes."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    """As the file states it; None where any size will do."""
+    white: float = 1.0
+    """Value of a white pixel: 255 for a file that begins with subtracting or dividing by numbers of that order."""
+
+    @property
+    def channels_last(self) -> bool:
+        """(N, H, W, C), as TensorFlow exports, instead of (N, C, H, W)."""
+        return len(self.shape) in (3, 4) and self.shape[-1] in _CHANNELS and self.shape[-3] not in _CHANNELS
+
+    @property
+    def bare(self) -> bool:
+        """One image without a batch dimension."""
+        return len(self.shape) == 3 and (self.channels_last or self.shape[0] in _CHANNELS)
+
+    @property
+    def batch(self) -> int | None:
+        """Images of one call; None for any number."""
+        return 1 if self.bare else self.shape[0]
+
+    @property
+    def one(self) -> tuple[int | None, ...]:
+        """Shape of one input; of an image (C, H, W), whatever the file's order."""
+        one = self.shape if self.bare else self.shape[1:]
+        return (one[2], one[0], one[1]) if self.channels_last else one
+
+    @property
+    def channels(self) -> int:
+        """Of an image; 3 for a file that takes any number, or no images."""
+        return (self.one[0] or 3) if len(self.one) == 3 else 3
+
+
+class ImportedModel(nn.Module):
+    """An ONNX graph whose layers with weights are torch modules, under the names they had before export.
+
+    For inference only. The operators between the layers run on the CPU, wherever the layers are.
+
+    Attributes:
+        image_input: what the file takes.
+    """
+
+    def __init__(self, image_input: ImageInput, stages: Sequence[Stage], outputs: Sequence[str]) -> None:
+        super().__init__()
+        self.image_input, self._stages, self._outputs = image_input, tuple(stages), tuple(outputs)
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(H, W) in pixels that the file asks for; None if it takes any, or no images."""
+        match self.image_input.one:
+            case (_, int(height), int(width)):
+                return height, width
+        return None
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """What the file puts out.
+
+        Args:
+            x: (N, C, H, W) for a file that takes images; a file with a fixed batch is called as often as needed.
+
+        Raises:
+            InputError: the file does not take such an input.
+        """
+        self._check(x)
+        count, batch = len(x), self.image_input.batch or max(len(x), 1)
+        whole = torch.cat([x, x[-1:].expand(-count % batch, *x.shape[1:])]) if count % batch else x
+        runs = [self._call(chunk) for chunk in whole.split(batch)]
+        # An output may hold several rows for each image.
+        joined = [torch.cat(parts) for parts in zip(*runs, strict=True)]
+        kept = tuple(output[: len(output) * count // len(whole)] for output in joined)
+        return kept[0] if len(kept) == 1 else kept
+
+    def _call(self, x: Tensor) -> list[Tensor]:
+        """Outputs of one call of the graph, with at least one dimension each.
+
+        Args:
+            x: as many images (N, C, H, W) as the file takes at a time.
+        """
+        if self.image_input.channels_last:
+            x = x.permute(0, 2, 3, 1)
+        values: Values = {self.image_input.name: x[0] if self.image_input.bare else x}
+        for stage in self._stages:
+            stage.run(values, self)
+        return [torch.atleast_1d(values[name]) for name in self._outputs]
+
+    def _check(self, x: Tensor) -> None:
+        wanted, got = self.image_input.one, tuple(x.shape[1:])
+        if len(wanted) != len(got) or any(w not in (None, g) for w, g in zip(wanted, got, strict=True)):
+            text = " x ".join("any" if side is None else str(side) for side in wanted)
+            raise InputError(f"the ONNX file takes inputs of {text}, got {' x '.join(map(str, got))}")
+
+
+class ImportedDetector(ImportedModel):
+    """An ONNX graph from image to boxes, labels and scores; called as torchvision's detectors are."""
+
+    @torch.no_grad()
+    def forward(self, images: Iterable[Tensor]) -> list[dict[str, Tensor]]:  # type: ignore[override]
+        """Detections of each image.
+
+        Args:
+            images: (C, H, W) each.
+
+        Returns:
+            One dictionary an image: boxes (K, 4) xyxy in pixels, labels (K,) int64, scores (K,).
+
+        Raises:
+            InputError: the file does not take such an image.
+        """
+        found = []
+        for image in images:
+            self._check(image[None])
+            found.append(dict(zip(("boxes", "labels", "scores"), self._call(image[None]), strict=True)))
+        return found
+
+
+def import_onnx(path: Path) -> ImportedModel:
+    """Read an ONNX file.
+
+    Args:
+        path: file with one input, an image, in float32. Weights stored as float16 and cast in the file will do.
+
+    Returns:
+        The model in eval mode; an `ImportedDetector` if it puts out boxes, labels and scores of one image.
+
+    Raises:
+        InputError: the file is missing, corrupt, quantised, not float32, without weights, or takes several inputs.
+    """
+    graph, session = read_simplified(path)
+    try:
+        image_input = _image_input(session, graph)
+        layers = find_layers(graph.graph)
+        if not layers.modules:
+            raise InputError("it has no convolution or linear layer with constant weights")
+        stages = cut_stages(graph, layers.nodes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    detections = _detections(session)
+    if detections and image_input.batch == 1:
+        model: ImportedModel = ImportedDetector(image_input, stages, detections)
+    else:
+        model = ImportedModel(image_input, stages, [entry.name for entry in session.get_outputs()])
+    for name, module in layers.modules.items():
+        _attach(model, name, module)
+    return model.eval()
+
+
+def _image_input(session: "ort.InferenceSession", model: ModelProto) -> ImageInput:
+    entries = session.get_inputs()
+    if len(entries) != 1:
+        names = ", ".join(entry.name for entry in entries)
+        raise InputError(f"expected one input, an image, but it has {len(entries)}: {names}")
+    (entry,) = entries
+    if entry.type != "tensor(float)":
+        raise InputError(f"expected float32 input but {entry.name!r} is {entry.type}; export it in float32")
+    if not entry.shape:
+        raise InputError(f"input {entry.name!r} states no shape; export the model with one")
+    shape = tuple(side if isinstance(side, int) and side > 0 else None for side in entry.shape)
+    return ImageInput(name=entry.name, shape=shape, white=_white(model.graph, entry.name))
+
+
+def _white(graph: GraphProto, image: str) -> float:
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    names = {image}
+    for node in graph.node:
+        if not names.intersection(node.input):
+            continue
+        factors = [np.abs(numpy_helper.to_array(constants[name])) for name in node.input if name in constants]
+        match node.op_type, factors:
+            case (("Cast" | "Identity" | "Transpose"), _):
+                names.update(node.output)
+            case (("Add" | "Sub"), [offset]) if offset.max() >= 2.0:
+                return 255.0
+            case "Div", [divisor] if divisor.min() >= 20.0:
+                return 255.0
+            case "Mul", [factor] if factor.max() <= 0.05:
+                return 255.0
+    return 1.0
+
+
+def _detections(session: "ort.InferenceSession") -> tuple[str, str, str] | None:
+    """Names of the outputs that are boxes (K, 4), labels (K,) and scores (K,), if there is just one of each."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for entry in session.get_outputs():
+        sides = tuple(side if isinstance(side, int) else None for side in entry.shape)[1:]
+        found.setdefault((entry.type, *sides), []).append(entry.name)
+    kinds = (("tensor(float)", 4), ("tensor(int64)",), ("tensor(float)",))
+    if any(len(found.get(kind, ())) != 1 for kind in kinds):
+        return None
+    boxes, labels, scores = (found[kind][0] for kind in kinds)
+    return boxes, labels, scores
+
+
+def _attach(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module under a dotted name."""
+    *parents, last = name.split(".")
+    for part in parents:
+        if part not in dict(model.named_children()):
+            model.add_module(part, nn.Module())
+        model = model.get_submodule(part)
+    model.add_module(last, module)

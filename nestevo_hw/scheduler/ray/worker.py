@@ -1,0 +1,69 @@
+"""What a Ray worker does for one task; it needs this package on its machine, and not Ray itself."""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nestevo_hw.scheduler.calling import Reply, call, limit_gpu_memory
+from nestevo_hw.scheduler.forkserver import RSS_UNIT_BYTES
+from nestevo_hw.scheduler.ray.mirror import Files, changed, make_places, rebase, snapshot, unpack
+
+
+def perform(request_json: str, *contents: bytes) -> tuple[str, Files]:
+    """Run a task: one call, one reply.
+
+    Args:
+        request_json: {"function", "payload", "cores", "gpu_bytes", "folder", "files"}; "folder" is null if the files
+            are shared, else the run folder on the sender's machine, of which "files" names the contents.
+        contents: of the files.
+
+    Returns:
+        The `Reply` as JSON, with "ran_s", "peak_bytes" and "shared_bytes" added, and the files that the task wrote
+        below the folder.
+    """
+    request, started = json.loads(request_json), time.monotonic()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(request["cores"])
+    if request["gpu_bytes"]:
+        limit_gpu_memory(request["gpu_bytes"])
+    shared_bytes = _forget_peak()
+    if request["folder"] is None:
+        reply, files = call(request["function"], json.dumps(request["payload"])), Files()
+    else:
+        reply, files = _perform_in_mirror(request, dict(zip(request["files"], contents, strict=True)))
+    needed = {"ran_s": time.monotonic() - started, "peak_bytes": _peak(), "shared_bytes": shared_bytes}
+    return json.dumps({**reply, **needed}), files
+
+
+def _perform_in_mirror(request: dict[str, Any], files: Files) -> tuple[Reply, Files]:
+    """Run a task in a private copy of the files it names; paths are rewritten on the way in and out."""
+    folder = Path(request["folder"])
+    with tempfile.TemporaryDirectory(prefix="nestevo-hw-") as name:
+        mirror = Path(name)
+        unpack(files, mirror)
+        payload = rebase(request["payload"], folder, mirror)
+        make_places(payload, mirror)
+        before = snapshot(mirror)
+        reply = call(request["function"], json.dumps(payload))
+        return rebase(reply, mirror, folder), changed(mirror, before)
+
+
+def _forget_peak() -> int:
+    """Start the largest resident set anew, as a worker serves many tasks (Linux); the present one, bytes."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _peak()
+
+
+def _peak() -> int:
+    """Largest resident set since it was last forgotten, bytes."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES

@@ -1,0 +1,1 @@
+"""The embedded streams: street scenes rendered from a seed."""

@@ -1,0 +1,101 @@
+"""The machine-readable report of a comparison."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nestevo_hw.studies.compare import measures
+from nestevo_hw.studies.compare.goals import goals
+from nestevo_hw.studies.compare.intervals import Estimate
+from nestevo_hw.studies.compare.paper import TABLE_4
+from nestevo_hw.studies.compare.results import Cell, Comparison
+from nestevo_hw.studies.compare.variants import A1, A3, A4, NESTEVO, TRUE_LABELS, Variant
+
+
+def document_of(found: Comparison) -> dict[str, Any]:
+    """All figures with their intervals; null where a figure is not defined or was not measured."""
+    return {
+        "metric": found.metric,
+        "seeds": list(found.seeds),
+        "windows": len({window for _, window in found.cells}),
+        "methods": [_method(found, v) for v in found.variants],
+        "by_drift": {
+            kind: {
+                "cells": [list(cell) for cell in cells],
+                **{name: _cells(found, name, cells) for name in found.names},
+            }
+            for kind, cells in found.kinds.items()
+        },
+        "paired": {name: _paired(found, name) for name in found.names},
+        "analog": {
+            "terminals_loss": measures.analog_loss(found).document(),
+            "teacher_loss": measures.analog_teacher_loss(found).document(),
+        },
+        "goals": [goal.document() for goal in goals(found)],
+        "left_out": dict(found.left_out),
+        "failures": found.failures,
+        "paper": {name: row.document() for name, row in TABLE_4.items()},
+    }
+
+
+def _method(found: Comparison, variant: Variant) -> dict[str, Any]:
+    name = variant.name
+    teacher = measures.teacher_before(found, name), measures.teacher_after(found, name)
+    return {
+        "name": name,
+        "meaning": variant.meaning,
+        "ablation": variant.ablation,
+        "changes": dict(variant.changes),
+        "terminals": _accuracy(found, name, None),
+        **_figure("gain_relative", measures.gain(found, name)),
+        **_figure("gain_over_originals", measures.gain_over_originals(found, name)),
+        **_figure("gap_closed", measures.gap_closed(found, name)),
+        "by_terminal": {
+            terminal: {"pruning": found.prunings[terminal], **_cells(found, name, of_terminal(found, terminal))}
+            for terminal in found.terminals
+        },
+        "teacher": {
+            "before": teacher[0].value,
+            "after": teacher[1].value,
+            "after_ci95": teacher[1].bounds,
+            **_figure("gain_relative", measures.teacher_gain(found, name)),
+        },
+        **_figure("delay_s", measures.delay(found, name)),
+        **_figure("lcp", measures.life_cycle(found, name)),
+        "wall_s": measures.wall(found, name).value,
+    }
+
+
+def of_terminal(found: Comparison, terminal: str) -> tuple[Cell, ...]:
+    """Cells of one terminal."""
+    return tuple(cell for cell in found.cells if cell[0] == terminal)
+
+
+def _cells(found: Comparison, name: str, cells: Sequence[Cell]) -> dict[str, Any]:
+    return {
+        **_accuracy(found, name, cells),
+        **_figure("gap_closed", measures.gap_closed(found, name, cells)),
+        **_figure("minus_a4", measures.difference(found, name, A4, cells)),
+        **_figure("minus_a1", measures.difference(found, name, A1, cells)),
+    }
+
+
+def _accuracy(found: Comparison, name: str, cells: Sequence[Cell] | None) -> dict[str, Any]:
+    after = measures.after(found, name, cells)
+    return {"before": measures.before(found, name, cells).value, "after": after.value, "ci95": after.bounds}
+
+
+def _paired(found: Comparison, name: str) -> dict[str, Any]:
+    """Accuracy after evolving minus that of each reference, within each seed."""
+    return {
+        f"minus_{other.lower().replace('-', '_')}": {
+            **measures.difference(found, name, other).document(),
+            "by_seed": [v if math.isfinite(v) else None for v in measures.difference_by_seed(found, name, other)],
+        }
+        for other in (NESTEVO, A1, A3, A4, TRUE_LABELS)
+        if other != name and found.has(other)
+    }
+
+
+def _figure(name: str, estimate: Estimate) -> dict[str, Any]:
+    return {name: estimate.value, f"{name}_ci95": estimate.bounds}

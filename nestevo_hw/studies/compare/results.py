@@ -1,0 +1,166 @@
+"""What the runs of a comparison came to, read from their folders."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nestevo_hw.report.events import Run, read_run, terminal_configs
+from nestevo_hw.report.records import TEACHER, Failure, Lifecycle
+from nestevo_hw.report.summary import evolutions, mean, number, pruning_of, section
+from nestevo_hw.studies.compare.variants import Variant
+
+Cell = tuple[str, int]
+"""A terminal in a window."""
+UNCHANGED = "none"
+"""Name for cells in which no condition has drifted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One run of one variant with one seed; accuracies are 0 to 1, NaN where not measured."""
+
+    before: Mapping[Cell, float]
+    """Of the model a terminal entered a window with, on test frames of that window."""
+    after: Mapping[Cell, float]
+    """Of the model it left the window with, on the same frames; equal to `before` where it did not evolve."""
+    teacher_before: float
+    """Mean over all windows and scenes in which the teacher evolved; over all where it never did."""
+    teacher_after: float
+    """NaN where it never evolved."""
+    delay_s: float
+    """Mean evolution delay; training measured, links modelled."""
+    lcp: float
+    """Mean life-cycle performance (eq. 6); of terminals that never evolve their accuracy."""
+    wall_s: float = math.nan
+    failures: tuple[str, ...] = ()
+    """Tasks that failed for good; the terminals they served kept their model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Variants that ran with the same seeds, and those that did not run."""
+
+    variants: tuple[Variant, ...]
+    """Those that ran."""
+    left_out: Mapping[str, str]
+    """Variants that did not run, and why."""
+    seeds: tuple[int, ...]
+    outcomes: Mapping[tuple[str, int], Outcome]
+    """By name of the variant and seed."""
+    config: Mapping[str, Any]
+    """Of the base, as in run.json."""
+    metric: str
+    """Name of the headline score."""
+    prunings: Mapping[str, str | None] = field(default_factory=dict)
+    """Of each terminal."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the variants that ran."""
+        return tuple(v.name for v in self.variants)
+
+    @property
+    def terminals(self) -> tuple[str, ...]:
+        """Names of the terminals."""
+        return tuple(self.prunings)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every terminal in every window."""
+        windows = int(number(section(self.config, "window").get("count")))
+        return tuple((terminal, window) for window in range(windows) for terminal in self.terminals)
+
+    @property
+    def kinds(self) -> dict[str, tuple[Cell, ...]]:
+        """Cells in which each kind of drift is active; UNCHANGED last, where there are any."""
+        scripts = {t["name"]: t.get("drift") or () for t in terminal_configs(self.config)}
+        found: dict[str, list[Cell]] = {}
+        for terminal, window in self.cells:
+            for kind in active_kinds(scripts[terminal], window) or (UNCHANGED,):
+                found.setdefault(kind, []).append((terminal, window))
+        unchanged = found.pop(UNCHANGED, None)
+        return {
+            kind: tuple(cells) for kind, cells in [*found.items(), *([(UNCHANGED, unchanged)] if unchanged else [])]
+        }
+
+    def has(self, *names: str) -> bool:
+        """Whether all these variants ran."""
+        return set(names) <= set(self.names)
+
+    @property
+    def failures(self) -> dict[str, list[str]]:
+        """What failed for good, by run."""
+        return {f"{name}, seed {seed}": list(o.failures) for (name, seed), o in self.outcomes.items() if o.failures}
+
+    def by_seed(self, name: str, value: Callable[[Outcome], float]) -> list[float]:
+        """A value of every run of a variant, in the order of the seeds."""
+        return [value(self.outcomes[name, seed]) for seed in self.seeds]
+
+
+def active_kinds(script: Iterable[Mapping[str, Any]], window: int) -> tuple[str, ...]:
+    """Kinds of drift that hold in a window.
+
+    Args:
+        script: steps with window, kind and strength, in any order. A step sets the strength of its kind from its window
+            on; the later of two steps of a kind wins, and strength 0 ends it.
+        window: number of the window.
+    """
+    strengths: dict[str, float] = {}
+    for step in sorted(script, key=lambda s: int(s["window"])):
+        if step["window"] <= window:
+            strengths[str(step["kind"])] = number(step["strength"])
+    return tuple(kind for kind, strength in strengths.items() if strength > 0.0)
+
+
+def read_outcome(run: Run) -> Outcome:
+    """What one finished run came to."""
+    before: dict[Cell, float] = {}
+    after: dict[Cell, float] = {}
+    for name in run.terminals:
+        for e in evolutions(run, name, scene=name):
+            before[name, e.window] = e.before
+            after[name, e.window] = e.after if math.isfinite(e.after) else e.before
+    teacher = evolutions(run, TEACHER)
+    evolved = [e for e in teacher if math.isfinite(e.after)]
+    lives = run.of(Lifecycle)
+    return Outcome(
+        before=before,
+        after=after,
+        teacher_before=mean(e.before for e in evolved or teacher),
+        teacher_after=mean(e.after for e in evolved),
+        delay_s=mean(life.evolving_s for life in lives),
+        lcp=mean(life.lcp for life in lives) if lives else mean(after.values()),
+        wall_s=number((run.header.summary or {}).get("wall_s")),
+        failures=tuple(
+            f"window {f.window}, {' '.join(filter(None, (f.kind, f.terminal)))}: {f.reason}" for f in run.of(Failure)
+        ),
+    )
+
+
+def read_comparison(
+    folders: Mapping[tuple[str, int], Path], variants: Sequence[Variant], left_out: Mapping[str, str], *, metric: str
+) -> Comparison:
+    """Read the folders of finished runs.
+
+    Args:
+        folders: of every variant and seed.
+        variants: those that ran, in the order to show.
+        left_out: those that did not, and why.
+        metric: name of the headline score.
+
+    Raises:
+        InputError: a folder is not that of a run, or a file in it is corrupt.
+    """
+    runs = {key: read_run(folder) for key, folder in folders.items()}
+    first = next(iter(runs.values()))
+    return Comparison(
+        variants=tuple(variants),
+        left_out=dict(left_out),
+        seeds=tuple(dict.fromkeys(seed for _, seed in folders)),
+        outcomes={key: read_outcome(run) for key, run in runs.items()},
+        config=first.header.config,
+        metric=metric,
+        prunings={name: pruning_of(first, name) for name in first.terminals},
+    )

@@ -1,0 +1,154 @@
+"""Runs every variant with every seed, one after another, and goes on after an interruption."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nestevo_hw.base.errors import ConfigError, NestEvoError, TaskError
+from nestevo_hw.evolution.check import check_run
+from nestevo_hw.evolution.config import RunConfig, override, parse_config
+from nestevo_hw.evolution.run import evolve, most_tasks, stored_config
+from nestevo_hw.scheduler.task import Task
+from nestevo_hw.studies.compare.results import Comparison, read_comparison
+from nestevo_hw.studies.compare.variants import A3, Variant
+from nestevo_hw.tasks.task import task_named
+
+Advance = Callable[[str], None]
+KEPT = ("terminal.safetensors", "teacher.safetensors")
+"""Tensors of a finished run that stay; frames, labels and crossbar states take ten times their space."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will run, and what will not."""
+
+    configs: Mapping[tuple[str, int], RunConfig]
+    """By name of the variant and seed; seed by seed, so that a stopped study holds whole seeds."""
+    variants: tuple[Variant, ...]
+    """Those that will run."""
+    left_out: Mapping[str, str]
+    """Those that will not, and why."""
+
+    @property
+    def steps(self) -> int:
+        """How often `run_study` calls `advance`."""
+        return sum(most_tasks(config) for config in self.configs.values())
+
+
+def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Plan:
+    """Check everything before anything runs.
+
+    A variant that equals one before it is left out, and so is one that this configuration cannot run, such as a plain
+    average of terminals whose structures differ.
+
+    Args:
+        base: the configuration; its method is replaced by each variant's.
+        variants: to run.
+        seeds: how many, counted up from the base's seed.
+
+    Raises:
+        ConfigError: the base itself cannot run, or none of the variants can.
+        InputError: a video or its labels cannot be read.
+    """
+    # Never evolving asks nothing of the terminals, so what is wrong now is wrong with the configuration itself.
+    check_run(override(base, {"method": A3}))
+    chosen: dict[str, RunConfig] = {}
+    left_out: dict[str, str] = {}
+    for variant in variants:
+        try:
+            config = variant.config(base, base.seed)
+            check_run(config)
+        except ConfigError as error:
+            left_out[variant.name] = f"refused: {error}"
+            continue
+        equal = next((name for name, other in chosen.items() if other == config), None)
+        if equal is not None:
+            left_out[variant.name] = f"skipped: in this configuration it is the same as {equal}"
+        else:
+            chosen[variant.name] = config
+    if not chosen:
+        raise ConfigError("nothing to compare: " + "; ".join(f"{name} {why}" for name, why in left_out.items()))
+    running = tuple(v for v in variants if v.name in chosen)
+    configs = {(v.name, seed): v.config(base, seed) for seed in range(base.seed, base.seed + seeds) for v in running}
+    return Plan(configs=configs, variants=running, left_out=left_out)
+
+
+def run_study(plan: Plan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance) -> Comparison:
+    """Run what has not finished yet, each run into FOLDER/VARIANT-SEED, and read all of it.
+
+    Args:
+        plan: what to run.
+        folder: of the comparison.
+        resume: reuse finished runs in the folder and go on with unfinished ones; else the folder must be new or empty.
+        keep_files: keep all tensors of every run; else only KEPT stay once it has finished.
+        advance: called with what has just ended, `plan.steps` times.
+
+    Raises:
+        ConfigError: the folder is in use, or holds a run of another configuration.
+        TaskError: a run failed.
+        NestEvoError: interrupted by Ctrl-C; what has finished is kept.
+    """
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
+    folders = {(name, seed): folder / f"{name}-{seed}" for name, seed in plan.configs}
+    for key, config in plan.configs.items():
+        _check_stored(folders[key], config)
+    done = 0
+    try:
+        for (name, seed), config in plan.configs.items():
+            _run(config, folders[name, seed], f"{name}, seed {seed}", keep_files=keep_files, advance=advance)
+            done += 1
+    except KeyboardInterrupt:
+        raise NestEvoError(
+            f"stopped after {done} of {len(folders)} runs, which are kept in {folder}; "
+            "run the same command with --resume to go on, or with fewer --seeds to see what is there"
+        ) from None
+    metric = task_named(next(iter(plan.configs.values())).task).metric
+    return read_comparison(folders, plan.variants, plan.left_out, metric=metric)
+
+
+def _run(config: RunConfig, folder: Path, title: str, *, keep_files: bool, advance: Advance) -> None:
+    """One run, or what is left of it."""
+    left = most_tasks(config)
+
+    def tell(task: Task) -> None:
+        nonlocal left
+        left -= 1
+        advance(f"{title}: {task.name}")
+
+    if not _finished(folder):
+        try:
+            evolve(config, folder, resume=(folder / "run.json").is_file(), on_task=tell)
+        except TaskError as error:
+            raise TaskError(f"{title}: {error}; --resume goes on from here") from error
+        if not keep_files:
+            _tidy(folder)
+    # A run in which the teacher does not evolve has fewer tasks than it might have had.
+    for _ in range(left):
+        advance(title)
+
+
+def _tidy(folder: Path) -> None:
+    for path in folder.rglob("*.safetensors"):
+        if path.name not in KEPT:
+            path.unlink()
+
+
+def _finished(folder: Path) -> bool:
+    path = folder / "run.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("status") == "complete"
+
+
+def _check_stored(folder: Path, config: RunConfig) -> None:
+    """Refuse a folder whose run had another configuration; where and how fast it ran does not matter once finished."""
+    if not (folder / "run.json").is_file():
+        return
+    stored = parse_config(stored_config(folder), source=str(folder))
+    if _finished(folder):
+        stored = replace(stored, execution=config.execution)
+    if stored != config:
+        differing = [key for key, value in config.document().items() if stored.document().get(key) != value]
+        raise ConfigError(
+            f"{folder} was run with another configuration ({', '.join(differing)} differ); choose another --out"
+        )

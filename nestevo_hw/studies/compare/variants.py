@@ -1,0 +1,105 @@
+"""What a comparison runs: the methods, and NestEvo with one part taken out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.evolution.config import RunConfig, override
+from nestevo_hw.evolution.methods import METHODS as EVOLUTION_METHODS
+
+NESTEVO, A1, A2, A3, A4 = "NestEvo", "A1", "A2", "A3", "A4"
+ADA_BN, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE = "AdaBN", "self-training", "true-labels", "naive-average"
+DIGITAL_TEACHER = "digital-teacher"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way to run the same terminals on the same frames."""
+
+    name: str
+    """Also names its run folders."""
+    meaning: str
+    """One line, plain text."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Configuration values by dotted name that make it differ from the base."""
+    ablation: bool = False
+    """Whether it is NestEvo, or a baseline, with one part changed."""
+
+    def config(self, base: RunConfig, seed: int) -> RunConfig:
+        """The configuration of one run.
+
+        Raises:
+            ConfigError: the base has no such setting, or cannot take the value.
+        """
+        try:
+            return override(base, {**self.changes, "seed": seed})
+        except KeyError as error:
+            raise ConfigError(f"{self.name}: the configuration has no section {error}") from error
+
+
+def _method(name: str) -> Variant:
+    return Variant(name=name, meaning=EVOLUTION_METHODS[name].summary, changes={"method": name})
+
+
+def _ablation(name: str, meaning: str, changes: Mapping[str, Any]) -> Variant:
+    return Variant(name=name, meaning=meaning, changes={"method": NESTEVO, **changes}, ablation=True)
+
+
+METHODS = tuple(
+    _method(name) for name in (NESTEVO, A1, A2, A3, A4, ADA_BN, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE)
+)  # fmt: skip
+"""In the order in which tables show them."""
+ABLATIONS = (
+    _ablation("without-mutual-learning", "terminal and intermediate model learn from labels only",
+              {"mutual.alpha": 1.0, "mutual.beta": 1.0}),
+    _ablation("without-noise-training", "intermediate models are trained without weight noise (eq. 18-20)",
+              {"mutual.noise_mu": 0.0}),
+    _ablation("with-compression", "frames without small objects are trained on at half their size",
+              {"compression.enabled": True}),
+    _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.device": "digital"}),
+    _ablation("without-scene-norm", "the teacher labels with its own BatchNorm statistics everywhere",
+              {"teacher.scene_norm": False}),
+    _ablation("without-clearing", "the teacher labels the frames as they came", {"refinement.amplify": 1.0}),
+    _ablation("without-refinement", "the teacher's labels are used as they come", {"labels.refine": False}),
+    _ablation("A4-scene-norm", "A4, the teacher labelling with each scene's BatchNorm statistics",
+              {"method": A4, "teacher.scene_norm": True}),
+    _ablation("A4-refined", "A4 with NestEvo's labels: what they give without any co-evolution",
+              {"method": A4, "teacher.scene_norm": True, "labels.refine": True}),
+)  # fmt: skip
+"""One part changed each; the one without the generator is A2."""
+QUICK = (NESTEVO, A4, TRUE_LABELS)
+"""Methods of `compare --quick`."""
+
+
+def choose(methods: Iterable[str] | None, *, ablations: bool) -> tuple[Variant, ...]:
+    """Variants by name, in the order of METHODS and ABLATIONS.
+
+    Args:
+        methods: names of methods or single ablations; None for all methods.
+        ablations: add every ablation, A2, and NestEvo and A4 to compare them with.
+
+    Raises:
+        ConfigError: a name that does not exist, or one given twice.
+    """
+    named = [m.name for m in METHODS] if methods is None else list(methods)
+    known = [v.name for v in (*METHODS, *ABLATIONS)]
+    for name in named:
+        if name not in known:
+            raise ConfigError(f"unknown method {name!r}; choose from {', '.join(known)}")
+        if named.count(name) > 1:
+            raise ConfigError(f"method {name!r} is named twice")
+    if not named:
+        raise ConfigError(f"name at least one method of {', '.join(known)}")
+    wanted = set(named)
+    if ablations:
+        wanted |= {v.name for v in ABLATIONS} | {NESTEVO, A2, A4}
+    return tuple(v for v in (*METHODS, *ABLATIONS) if v.name in wanted)
+
+
+def listing() -> list[dict[str, Any]]:
+    """Every variant as JSON values: what it is, and what it changes in the configuration."""
+    return [
+        {"name": v.name, "meaning": v.meaning, "ablation": v.ablation, "changes": dict(v.changes)}
+        for v in (*METHODS, *ABLATIONS)
+    ]

@@ -1,0 +1,55 @@
+"""The files of a benchmark."""
+
+from pathlib import Path
+from typing import Any
+
+from nestevo_hw.base.files import write_json, write_text
+from nestevo_hw.pages.style import LIGHT, save_png
+from nestevo_hw.studies.noise.findings import conclusion, pair_finding, student_finding, student_overview, sweep_finding
+from nestevo_hw.studies.noise.journal import RESULTS
+from nestevo_hw.studies.noise.page import page_text
+from nestevo_hw.studies.noise.plots import draw_pair, draw_students, draw_sweeps
+from nestevo_hw.studies.noise.points import write_csv
+from nestevo_hw.studies.noise.results import Benchmark
+
+
+def write_benchmark(found: Benchmark, folder: Path) -> list[str]:
+    """Write results.csv, the pictures, report.html and, when all else is there, results.json.
+
+    Returns:
+        Names of the files.
+    """
+    pictures = {
+        "results.png": draw_sweeps if found.sweeps else None,
+        "noise-aware.png": draw_pair if found.paired else None,
+        "students.png": draw_students if found.lessons else None,
+    }
+    written = ["results.csv"]
+    write_text(folder / "results.csv", write_csv(found.points))
+    for name, draw in pictures.items():
+        if draw is not None:
+            save_png(draw(found, LIGHT), folder / name)
+            written.append(name)
+    write_text(folder / "report.html", page_text(found))
+    write_json(folder / RESULTS, document_of(found))
+    return [*written, "report.html", RESULTS]
+
+
+def document_of(found: Benchmark) -> dict[str, Any]:
+    """The machine-readable report with its sentences."""
+    return {
+        **found.document(),
+        "conclusion": conclusion(found),
+        "findings": findings_of(found),
+    }
+
+
+def findings_of(found: Benchmark) -> dict[str, str]:
+    """Every sentence about a benchmark, by what it is about."""
+    sentences = {sweep: sweep_finding(found, sweep) for sweep in found.sweeps}
+    for sweep in found.paired:
+        for scene in found.scenes:
+            sentences[f"noise-aware, {sweep}, {scene}"] = pair_finding(found, sweep, scene)
+    if found.lessons:
+        sentences["students"] = student_overview(found)
+    return sentences | {sweep: student_finding(found, sweep) for sweep in found.lessons}

@@ -1,0 +1,92 @@
+"""What a user asks of the benchmark, turned into a study or a clear refusal."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.mapping import parse_tile
+from nestevo_hw.crossbar.teacher import Backend
+from nestevo_hw.models.checkpoint import resolve_checkpoint
+from nestevo_hw.studies.noise.noise_aware import FineTuning
+from nestevo_hw.studies.noise.plan import make_plan, parse_sweep
+from nestevo_hw.studies.noise.students import Teaching
+from nestevo_hw.studies.noise.study import Study
+from nestevo_hw.studies.noise.subject import Setup
+from nestevo_hw.studies.noise.sweeps import Hardware, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The options of `nestevo-hw bench-noise`; None where the default depends on `quick`."""
+
+    model: str
+    weights: Path | None = None
+    device: str = "pcm"
+    perfect_io: bool = False
+    tile: str = "256"
+    keep_digital: tuple[str, ...] = ()
+    backend: Backend = "auto"
+    sweeps: tuple[str, ...] = ()
+    """Each "name" or "name=values"."""
+    everything: bool = False
+    students: bool = False
+    student: str = "fasterrcnn-tiny-m2"
+    noise_aware: float | None = None
+    noise_aware_weights: Path | None = None
+    repeats: int | None = None
+    frames: int | None = None
+    seed: int = 0
+    quick: bool = False
+
+    def study(self) -> Study:
+        """The benchmark, ready to run.
+
+        Raises:
+            ConfigError: an impossible request.
+            InputError: weights that cannot be read.
+        """
+        if self.noise_aware is not None and self.noise_aware_weights is not None:
+            raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
+        tile = parse_tile(self.tile)
+        preset = find_preset(self.device, perfect_io=self.perfect_io)
+        hardware = Hardware(preset=preset, tile=tile, backend=self.backend)
+        plan = make_plan(
+            hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
+            repeats=self.repeats,
+        )  # fmt: skip
+        setup = Setup(
+            model=self.model, weights=_text(self.weights), device=self.device, perfect_io=self.perfect_io, tile=tile,
+            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            frames=self.frames or (24 if self.quick else 60), noise_aware=self._tuning(),
+            noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
+        )  # fmt: skip
+        return Study(setup, plan)
+
+    def _named(self) -> dict[str, tuple[Value, ...]]:
+        named: dict[str, tuple[Value, ...]] = {}
+        for text in self.sweeps:
+            name, values = parse_sweep(text)
+            if name in named:
+                raise ConfigError(f"sweep {name} is named twice; give all its values at once")
+            named[name] = values
+        return named
+
+    def _tuning(self) -> FineTuning | None:
+        if self.noise_aware is None:
+            return None
+        return (
+            FineTuning(mu=self.noise_aware, steps=80, frames_per_place=8)
+            if self.quick
+            else FineTuning(mu=self.noise_aware)
+        )
+
+    def _teaching(self) -> Teaching:
+        resolve_checkpoint(self.student)
+        if self.quick:
+            return Teaching(student=self.student, cameras=1, upload_frames=48, test_frames=40, steps=30)
+        return Teaching(student=self.student)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,144 @@
+"""The outcome of a benchmark: its points and what to compare them with, to JSON and back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.studies.noise.bench import Scores
+from nestevo_hw.studies.noise.journal import RESULTS
+from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, AWARE, DIGITAL, GIVEN, Cell
+from nestevo_hw.studies.noise.points import SweepPoint, summary
+from nestevo_hw.studies.noise.students import REFERENCE
+from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Value
+
+_ASIDE = (DIGITAL, AS_PROGRAMMED, REFERENCE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """Outcome of a benchmark."""
+
+    about: Mapping[str, Any]
+    """Model, device, metric and whatever else a reader must know, as JSON values."""
+    points: tuple[SweepPoint, ...]
+    digital: tuple[SweepPoint, ...]
+    """Without any noise; one score each."""
+    as_programmed: tuple[SweepPoint, ...]
+    """On the device as it is, right after programming; empty where no sweep uses the device."""
+    students: tuple[SweepPoint, ...]
+    """Students to compare with, by value: before, digital teacher, true labels."""
+
+    @classmethod
+    def of_cells(cls, about: Mapping[str, Any], cells: Mapping[Cell, Scores]) -> "Benchmark":
+        """From the scores of all cells; a value's repeats must be in order."""
+        groups: dict[tuple[str, Value, str], list[Scores]] = {}
+        for cell, scores in cells.items():
+            groups.setdefault((cell.sweep, cell.value, cell.training), []).append(scores)
+        order = (*_ASIDE, *SWEEPS)
+        points = [
+            SweepPoint(
+                sweep=sweep, value=value, training=training, scene=scene,
+                scores={metric: tuple(s[scene][metric] for s in scores) for metric in scores[0][scene]},
+            )
+            for (sweep, value, training), scores in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
+            for scene in scores[0]
+        ]  # fmt: skip
+        aside = {name: tuple(p for p in points if p.sweep == name) for name in _ASIDE}
+        return cls(
+            about=about, points=tuple(p for p in points if p.sweep not in _ASIDE), digital=aside[DIGITAL],
+            as_programmed=aside[AS_PROGRAMMED], students=aside[REFERENCE],
+        )  # fmt: skip
+
+    @property
+    def metric(self) -> str:
+        """Name of the headline metric."""
+        return str(self.about["metric"])
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """What was scored: day and night, or all."""
+        return tuple(dict.fromkeys(p.scene for p in self.digital))
+
+    @property
+    def main_training(self) -> str:
+        """The model as it was given, which a pair calls plain."""
+        return next(p.training for p in self.digital)
+
+    @property
+    def sweeps(self) -> tuple[str, ...]:
+        """Names of all sweeps without students."""
+        return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep not in TEACHING))
+
+    @property
+    def lessons(self) -> tuple[str, ...]:
+        """Names of the sweeps that teach students."""
+        return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep in TEACHING))
+
+    @property
+    def paired(self) -> tuple[str, ...]:
+        """Sweeps in which a noise-aware model is compared with a plain one."""
+        return tuple(dict.fromkeys(p.sweep for p in self.points if p.training == AWARE))
+
+    def of(self, sweep: str, scene: str, training: str | None = None) -> list[SweepPoint]:
+        """Points of one line, in the order of the values; of the main training unless another is given."""
+        if training is None:
+            training = GIVEN if sweep in TEACHING else self.main_training
+        return [p for p in self.points if (p.sweep, p.scene, p.training) == (sweep, scene, training)]
+
+    def digital_score(self, scene: str, training: str | None = None) -> float:
+        """Headline score without any noise."""
+        wanted = self.main_training if training is None else training
+        return next(p.mean for p in self.digital if (p.scene, p.training) == (scene, wanted))
+
+    def programmed(self, scene: str, training: str | None = None) -> SweepPoint | None:
+        """The device as it is, right after programming."""
+        wanted = self.main_training if training is None else training
+        return next((p for p in self.as_programmed if (p.scene, p.training) == (scene, wanted)), None)
+
+    def student(self, name: str) -> SweepPoint | None:
+        """A student to compare with."""
+        return next((p for p in self.students if p.value == name and p.scene == "student"), None)
+
+    def document(self) -> dict[str, Any]:
+        """The machine-readable report."""
+        return {
+            **self.about,
+            "points": [point.document() for point in self.points],
+            "digital": [_aside(point) for point in self.digital],
+            "as_programmed": [_aside(point) for point in self.as_programmed],
+            "students": [_aside(point) for point in self.students],
+        }
+
+
+def _aside(point: SweepPoint) -> dict[str, Any]:
+    return {
+        "name": point.value, "variant": point.variant, "scene": point.scene, "training": point.training,
+        **summary(point.headline), "metrics": {metric: summary(scores) for metric, scores in point.scores.items()},
+    }  # fmt: skip
+
+
+def read_benchmark(path: Path) -> Benchmark:
+    """The benchmark in a folder, or in a results.json.
+
+    Raises:
+        InputError: there is none, or it is damaged or of an older version.
+    """
+    file = path / RESULTS if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"no {RESULTS} in {path}; finish the benchmark first, with --resume if it was interrupted")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        lists = {key: _read(key, document.pop(key)) for key in ("points", "digital", "as_programmed", "students")}
+        return Benchmark(about=document, **lists)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is no benchmark of this version ({error!r}); run bench-noise again") from error
+
+
+def _read(key: str, entries: Sequence[Mapping[str, Any]]) -> tuple[SweepPoint, ...]:
+    names = {"digital": DIGITAL, "as_programmed": AS_PROGRAMMED, "students": REFERENCE}
+    if key in names:
+        entries = [{**entry, "sweep": names[key], "value": entry["name"]} for entry in entries]
+    return tuple(SweepPoint.of(entry) for entry in entries)

@@ -1,0 +1,214 @@
+"""How good students become when a noisy teacher labels their frames, by the very functions of `evolve`."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchvision.models.detection import FasterRCNN
+
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.seeding import derive_seed
+from nestevo_hw.evolution.config import RunConfig, load_preset
+from nestevo_hw.evolution.learning import distil_terminal
+from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
+from nestevo_hw.report.wording import counted
+from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
+from nestevo_hw.streams.storage import save_frames
+from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from nestevo_hw.studies.noise.bench import Keep, Rig, Scores, setting_of
+from nestevo_hw.studies.noise.evaluation import score_detector
+from nestevo_hw.studies.noise.plan import Cell, Plan
+from nestevo_hw.studies.noise.sweeps import TEACHING, Hardware, Setting
+from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection_teaching import supervise
+from nestevo_hw.tasks.supervision import Supervision, ground_truth_supervision, save_supervision
+
+REFERENCE = "student"
+"""Name of the sweep of students to compare with."""
+BEFORE, DIGITAL_TEACHER, TRUE_LABELS = "before", "digital teacher", "true labels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teaching:
+    """One student's lesson."""
+
+    student: str = "fasterrcnn-tiny-m2"
+    """A shipped terminal detector, or the path of a checkpoint."""
+    kind: str = "night"
+    """Drift of the scene."""
+    strength: float = 0.6
+    cameras: int = 2
+    """Scenes; a score is the mean over them."""
+    upload_frames: int = 96
+    """Unlabelled frames the teacher labels, of each camera."""
+    upload_spacing: int = 5
+    """Frames of the stream between two uploaded ones."""
+    test_frames: int = 60
+    """Later frames of the same scene with truth."""
+    test_spacing: int = 20
+    steps: int = 40
+    """Of distillation."""
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration of `evolve` that teacher and student follow."""
+        return load_preset("quick")
+
+    @property
+    def note(self) -> str:
+        """For people to read: what a lesson is."""
+        return (
+            f"The teacher labels {self.upload_frames} unlabelled frames of {counted(self.cameras, 'drifted scene')} "
+            f"each ({self.kind} {self.strength:g}), after re-estimating its digital BatchNorm statistics on them as "
+            f"evolve does; {self.student} learns from its words for {self.steps} steps and is scored on "
+            f"{self.test_frames} other frames of the same scene. Repeats draw other noise and other batches."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """Frames of one scene."""
+
+    name: str
+    upload: FrameBatch
+    """With truth, which only the student of true labels reads."""
+    test: FrameBatch
+
+
+def teaching_cells(plan: Plan) -> list[Cell]:
+    """Every lesson of a plan: the students to compare with, and one a value and repeat."""
+    if not plan.teaching:
+        return []
+    repeats = range(plan.repeats)
+    references = [Cell(sweep=REFERENCE, value=BEFORE, repeat=0)]
+    references += [Cell(sweep=REFERENCE, value=name, repeat=r) for name in (DIGITAL_TEACHER, TRUE_LABELS)
+                   for r in repeats]  # fmt: skip
+    return references + [
+        Cell(sweep=sweep.name, value=value, repeat=r)
+        for sweep, values in plan.sweeps if sweep.name in TEACHING
+        for value in values for r in repeats
+    ]  # fmt: skip
+
+
+def is_lesson(cell: Cell) -> bool:
+    """Whether a cell's score is that of a student."""
+    return cell.sweep == REFERENCE or cell.sweep in TEACHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class School:
+    """A teacher, its hardware, and the scenes in which it teaches."""
+
+    teacher: nn.Module
+    """Digital, in eval mode."""
+    calibration: Sequence[object]
+    hardware: Hardware
+    teaching: Teaching
+    seed: int = 0
+
+    def run(self, cells: Sequence[Cell], known: Mapping[Cell, Scores], keep: Keep) -> None:
+        """Give the lesson of every cell that is not known yet; `keep` is told of each, in order."""
+        memo: dict[tuple[Setting, int], Scores] = {}
+        for cell, scores in known.items():
+            if self._taught(cell):
+                memo[self._setting(cell), cell.repeat] = scores
+        rig = Rig(self.teacher, self.calibration, seed=self.seed)
+        for cell in cells:
+            if cell in known:
+                continue
+            if not self._taught(cell):
+                keep(cell, self._reference(cell))
+                continue
+            key = self._setting(cell), cell.repeat
+            if key not in memo:
+                with rig.under(*key) as teacher:
+                    memo[key] = self.lesson(teacher, cell.repeat)
+            keep(cell, memo[key])
+
+    def lesson(self, teacher: nn.Module, repeat: int) -> Scores:
+        """Scores of a teacher and of the students it teaches, each the mean over the cameras."""
+        if not isinstance(teacher, FasterRCNN):
+            raise ConfigError(f"only a Faster R-CNN teaches students, not a {type(teacher).__name__}")
+        taught, teaching = [], []
+        for camera in cameras(self.teaching, self.seed):
+            with scene_statistics(teacher, camera.upload):
+                words = supervise(teacher, camera.upload.images, self.teaching.config.labels)
+                teaching.append(score_detector(teacher, camera.test))
+            taught.append(self._learn(words, camera, repeat, self.teaching.config))
+        return {"teacher": _mean(teaching), "student": _mean(taught)}
+
+    def _reference(self, cell: Cell) -> Scores:
+        scores = []
+        for camera in cameras(self.teaching, self.seed):
+            if cell.value == BEFORE:
+                student, _ = load_detector(resolve_checkpoint(self.teaching.student))
+                scores.append(score_detector(student, camera.test))
+            else:
+                config = self.teaching.config
+                hard = replace(config, distil=replace(config.distil, soft_share=0.0))
+                scores.append(
+                    self._learn(ground_truth_supervision(camera.upload, len(CLASSES)), camera, cell.repeat, hard)
+                )
+        return {"student": _mean(scores)}
+
+    def _learn(self, words: Sequence[Supervision], camera: Camera, repeat: int, config: RunConfig) -> dict[str, float]:
+        """Score of the student that learns `words`; repeats differ in their batches, lessons do not."""
+        with tempfile.TemporaryDirectory() as name:
+            frames, supervision, out = (Path(name) / part for part in ("frames", "words", "student"))
+            save_frames(camera.upload.unlabelled(), frames)
+            save_supervision(words, supervision)
+            distil_terminal(
+                config, terminal=resolve_checkpoint(self.teaching.student), frames=frames, supervision=supervision,
+                terminal_out=out, steps=self.teaching.steps, random_name=f"student/{camera.name}/{repeat}",
+                device=torch.device("cpu"),
+            )  # fmt: skip
+            return score_detector(load_detector(out)[0], camera.test)
+
+    def _taught(self, cell: Cell) -> bool:
+        return cell.sweep in TEACHING or (cell.sweep == REFERENCE and cell.value == DIGITAL_TEACHER)
+
+    def _setting(self, cell: Cell) -> Setting:
+        return Setting(mu=0.0) if cell.sweep == REFERENCE else setting_of(cell, self.hardware)
+
+
+@lru_cache(maxsize=2)
+def cameras(teaching: Teaching, seed: int) -> tuple[Camera, ...]:
+    """Rendered frames of every scene."""
+    found = []
+    for number in range(teaching.cameras):
+        name = f"camera {number + 1}"
+        script = DriftScript(segments=(DriftSegment(start=0, kind=teaching.kind, strength=teaching.strength),))
+        size = teaching.config.frame_size
+        stream = SyntheticStream(
+            name=name, place=name, seed=derive_seed(seed, "bench", "students", number), size=size, drift=script
+        )
+        last = teaching.upload_frames * teaching.upload_spacing
+        upload = stream.read(range(0, last, teaching.upload_spacing))
+        first = last + 10 * teaching.test_spacing
+        test = stream.read(range(first, first + teaching.test_frames * teaching.test_spacing, teaching.test_spacing))
+        found.append(Camera(name=name, upload=upload, test=test))
+    return tuple(found)
+
+
+@contextmanager
+def scene_statistics(model: FasterRCNN, frames: FrameBatch) -> Iterator[None]:
+    """A scene's BatchNorm statistics in a teacher for the time of a block, as `evolve` re-estimates them."""
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    try:
+        Detection().re_estimate(model, frames.images)
+        yield
+    finally:
+        for norm, buffers in zip(norms, before, strict=True):
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(buffers[name])
+
+
+def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {metric: sum(s[metric] for s in scores) / len(scores) for metric in scores[0]}

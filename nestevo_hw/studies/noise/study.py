@@ -1,0 +1,95 @@
+"""A whole benchmark: find every score, remember it in a folder, go on after an interruption."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nestevo_hw.base.errors import NestEvoError
+from nestevo_hw.studies.noise.bench import Scores
+from nestevo_hw.studies.noise.evaluation import BenchTask
+from nestevo_hw.studies.noise.journal import ScoreJournal
+from nestevo_hw.studies.noise.parallel import score_in_workers
+from nestevo_hw.studies.noise.plan import AWARE, PLAIN, Cell, Plan
+from nestevo_hw.studies.noise.results import Benchmark
+from nestevo_hw.studies.noise.students import teaching_cells
+from nestevo_hw.studies.noise.subject import MODELS, Setup, Subject
+
+Advance = Callable[[str], None]
+
+
+class Study:
+    """A benchmark that is ready to run.
+
+    Args:
+        setup: model, device, frames.
+        plan: what is swept.
+
+    Raises:
+        ConfigError: the model cannot do what the setup asks of it.
+        InputError: weights that cannot be read.
+    """
+
+    def __init__(self, setup: Setup, plan: Plan) -> None:
+        self.setup, self.plan, self.subject = setup, plan, Subject(setup)
+        self.cells = plan.cells(setup.trainings) + teaching_cells(plan)
+
+    @property
+    def steps(self) -> int:
+        """How often `advance` is called."""
+        return len(self.cells) + (2 if self.setup.noise_aware is not None else 0)
+
+    def run(self, folder: Path, *, resume: bool, advance: Advance, workers: int = 1) -> Benchmark:
+        """Find all scores, those of an interrupted run from its journal.
+
+        Args:
+            folder: for the journal and the tuned models.
+            resume: go on with what is there.
+            advance: called with what has just ended, `steps` times.
+            workers: processes that score; 1 = this one. The scores are the same.
+
+        Raises:
+            ConfigError: the folder holds something else, or nothing to resume.
+            NestEvoError: interrupted by Ctrl-C; what was found is kept.
+        """
+        journal = ScoreJournal(folder, self.subject.identity(), resume=resume)
+        if not resume:
+            for training in (PLAIN, AWARE):
+                (folder / MODELS / f"{training}.safetensors").unlink(missing_ok=True)
+
+        def keep(cell: Cell, scores: Scores) -> None:
+            journal.keep(cell, scores)
+            advance(f"{cell.sweep} {cell.training}".strip())
+
+        try:
+            for cell in self.cells:
+                if cell in journal.scores:
+                    advance(cell.sweep)
+            ready = self.subject.prepare(folder, lambda: advance("fine-tuning"))
+            if workers > 1:
+                score_in_workers(self.setup, folder, self.cells, journal.scores, keep, workers=workers)
+            ready.score(self.cells, journal.scores, keep)
+        except KeyboardInterrupt:
+            done = sum(cell in journal.scores for cell in self.cells)
+            raise NestEvoError(
+                f"stopped after {done} of {len(self.cells)} scores, which are kept in {folder}; "
+                "run the same command with --resume to go on"
+            ) from None
+        return Benchmark.of_cells(self._about(ready.task), {cell: journal.scores[cell] for cell in self.cells})
+
+    def _about(self, task: BenchTask) -> dict[str, Any]:
+        setup, preset = self.setup, self.setup.hardware.preset
+        about = {
+            "model": setup.model, "device": setup.device, "task": task.task, "metric": task.metric,
+            "metrics": list(task.metrics), "weights": self.subject.given.origin,
+            "perfect_io": preset.converters is None, "tile": list(setup.tile),
+            "keep_digital": list(setup.keep_digital), "backend": setup.backend, "seed": setup.seed,
+            "frames": setup.frames, "note": task.note, "source": preset.source, "leaves_out": preset.leaves_out,
+            "left_out": list(self.plan.left_out),
+        }  # fmt: skip
+        if setup.teaching is not None:
+            about |= {"student": setup.teaching.student, "teaching_note": setup.teaching.note}
+        if setup.noise_aware is not None:
+            about |= {"noise_aware_mu": setup.noise_aware.mu, "pair_note": setup.noise_aware.note}
+        elif setup.noise_aware_weights is not None:
+            about |= {"pair_note": f"The noise-aware model is that of {setup.noise_aware_weights}."}
+        return about

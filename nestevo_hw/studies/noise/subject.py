@@ -1,0 +1,176 @@
+"""What is benchmarked: the model in its trainings, how it is scored, and what it is programmed onto."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torchvision.models.detection import FasterRCNN
+
+from nestevo_hw import __version__
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.mapping import Tile
+from nestevo_hw.crossbar.teacher import Backend
+from nestevo_hw.models.zoo import ZooModel, open_model
+from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
+from nestevo_hw.studies.noise.evaluation import BenchTask, detects_embedded_classes, prepare_task
+from nestevo_hw.studies.noise.noise_aware import FineTuning, spec_of, tuned_pair
+from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Cell
+from nestevo_hw.studies.noise.students import School, Teaching, is_lesson
+from nestevo_hw.studies.noise.sweeps import Hardware
+
+MODELS = "models"
+"""Subfolder of the tuned pair."""
+FRAME_SIZE = (128, 160)
+"""(H, W) of the embedded frames, pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """All that a score depends on beside its cell, as plain values: it means the same in any process."""
+
+    model: str
+    weights: str | None
+    device: str
+    perfect_io: bool
+    tile: Tile
+    keep_digital: tuple[str, ...]
+    backend: Backend
+    seed: int
+    frames: int
+    """Scored on, of each scene."""
+    noise_aware: FineTuning | None
+    noise_aware_weights: str | None
+    teaching: Teaching | None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Setup":
+        """The setup that `asdict` and JSON made this of."""
+        rows, columns = document["tile"]
+        tuning, teaching = document["noise_aware"], document["teaching"]
+        exact = {
+            "tile": (rows, columns),
+            "keep_digital": tuple(document["keep_digital"]),
+            "noise_aware": None if tuning is None else FineTuning(**tuning),
+            "teaching": None if teaching is None else Teaching(**teaching),
+        }
+        return cls(**{**document, **exact})
+
+    @property
+    def hardware(self) -> Hardware:
+        """What the model is programmed onto.
+
+        Raises:
+            ConfigError: unknown device.
+        """
+        return Hardware(
+            preset=find_preset(self.device, perfect_io=self.perfect_io), tile=self.tile,
+            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+        )  # fmt: skip
+
+    @property
+    def trainings(self) -> tuple[str, ...]:
+        """Of the model: as it was given, or the pair that is compared."""
+        if self.noise_aware is not None:
+            return (GIVEN, PLAIN, AWARE)
+        return (GIVEN,) if self.noise_aware_weights is None else (PLAIN, AWARE)
+
+
+class Subject:
+    """The opened models of a setup.
+
+    Raises:
+        ConfigError: the model cannot do what the setup asks of it.
+        InputError: weights that cannot be read.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.given = open_model(setup.model, weights=_path(setup.weights))
+        self._aware: ZooModel | None = None
+        if setup.noise_aware_weights is not None:
+            self._aware = open_model(setup.model, weights=_path(setup.noise_aware_weights))
+        embedded = self.given.trained and detects_embedded_classes(self.given.model)
+        if not embedded and (setup.teaching is not None or setup.noise_aware is not None):
+            raise ConfigError(
+                f"{setup.model} is no trained detector of the embedded classes, so there are no labelled frames "
+                "for --students or --noise-aware; try fasterrcnn-tiny, or give --noise-aware-weights"
+            )
+        if setup.noise_aware is not None and isinstance(self.given.model, FasterRCNN):
+            self._spec = spec_of(setup.model, self.given.model)
+
+    def identity(self) -> dict[str, Any]:
+        """All that the scores depend on, as JSON values; ask before `prepare`."""
+        identity = {
+            **asdict(self.setup),
+            "weights_digest": digest(self.given.model),
+            "preset": asdict(self.setup.hardware.preset),
+            "version": __version__,
+        }
+        if self._aware is not None:
+            identity["noise_aware_digest"] = digest(self._aware.model)
+        if self.setup.teaching is not None:
+            lesson = self.setup.teaching.config.document()
+            identity["lesson"] = {"labels": lesson["labels"], "distil": lesson["distil"]}
+        return identity
+
+    def prepare(self, folder: Path, on_model: Callable[[], None] = lambda: None) -> "ReadySubject":
+        """Render the frames and tune the pair, or read it from `folder` where it was tuned before.
+
+        Args:
+            folder: of the benchmark.
+            on_model: called after each model of a pair that the setup wants tuned.
+        """
+        setup = self.setup
+        task = prepare_task(self.given, frames=setup.frames, seed=setup.seed)
+        measures = dict.fromkeys(setup.trainings, task.measure)
+        models: dict[str, nn.Module] = {setup.trainings[0]: self.given.model}
+        if self._aware is not None:
+            models[AWARE] = self._aware.model
+            measures[AWARE] = prepare_task(self._aware, frames=setup.frames, seed=setup.seed).measure
+        elif setup.noise_aware is not None and isinstance(self.given.model, FasterRCNN):
+            models |= tuned_pair(
+                self.given.model, self._spec, setup.noise_aware, folder / MODELS, seed=setup.seed, size=FRAME_SIZE,
+                on_model=on_model,
+            )  # fmt: skip
+        bench = Bench(
+            models=models, measures=measures, calibration=task.calibration, hardware=setup.hardware, seed=setup.seed
+        )
+        school = None
+        if setup.teaching is not None:
+            school = School(
+                teacher=self.given.model, calibration=task.calibration, hardware=setup.hardware,
+                teaching=setup.teaching, seed=setup.seed,
+            )  # fmt: skip
+        return ReadySubject(task=task, bench=bench, school=school)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadySubject:
+    """A subject whose frames are rendered and whose models are trained."""
+
+    task: BenchTask
+    bench: Bench
+    school: School | None
+
+    def score(self, cells: Sequence[Cell], known: Mapping[Cell, Scores], keep: Keep) -> None:
+        """Find the scores of cells that are not known yet, lessons last; `keep` is told of each."""
+        self.bench.run([cell for cell in cells if not is_lesson(cell)], known, keep)
+        if self.school is not None:
+            self.school.run([cell for cell in cells if is_lesson(cell)], known, keep)
+
+
+def digest(model: nn.Module) -> str:
+    """Fingerprint of a model's weights and buffers."""
+    found = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

@@ -1,0 +1,1 @@
+"""What training tasks cost on this machine: measured, learned, judged."""

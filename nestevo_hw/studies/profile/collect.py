@@ -1,0 +1,184 @@
+"""Collects samples into a file, one line a measurement, so that a stopped collection goes on where it stood."""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.files import write_text
+from nestevo_hw.profiler.samples import Sample, measure, normalised
+from nestevo_hw.profiler.space import TrainingSpec, spread_specs
+
+SAMPLES = "samples.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """What is to be measured."""
+
+    samples: int = 200
+    """To learn from."""
+    held_out: int = 60
+    """Of architectures nobody learns from, to judge by."""
+    passes: int = 2
+    """Times each sample is timed, one round after the other, so that no sample falls into one slow moment whole."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.held_out < 0 or self.passes < 1:
+            raise ConfigError(
+                "need samples >= 1, held_out >= 0 and passes >= 1, "
+                f"got {self.samples}, {self.held_out} and {self.passes}"
+            )
+
+
+class SampleFile:
+    """Samples by their place in the plan, kept in a file of JSON lines behind a line about the machine.
+
+    Args:
+        folder: of the profile.
+        seed: of the plan.
+        resume: go on with what is there.
+
+    Raises:
+        ConfigError: the folder holds another machine's or seed's samples, or some that are not to be resumed.
+        InputError: the file is damaged.
+    """
+
+    def __init__(self, folder: Path, seed: int, *, resume: bool) -> None:
+        self._path = folder / SAMPLES
+        self.samples: dict[tuple[bool, int], Sample] = {}
+        header = {"machine": machine(), "seed": seed}
+        if self._path.is_file():
+            if not resume:
+                raise ConfigError(f"{folder} holds samples already; add --resume to go on, or choose another --out")
+            self._read(header)
+        else:
+            write_text(self._path, json.dumps(header) + "\n")
+
+    def keep(self, place: tuple[bool, int], sample: Sample) -> None:
+        """Remember a sample, measured anew or once more, at once and for good."""
+        self.samples[place] = sample
+        entry = {"index": place[1], **sample.document()}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def _read(self, header: dict[str, Any]) -> None:
+        entries = read_lines(self._path)
+        there = entries[0] if entries else header
+        if there != header:
+            raise ConfigError(
+                f"{self._path} was measured elsewhere or with another seed ({_difference(there, header)}); "
+                "choose another --out"
+            )
+        self.samples = {(e["held_out"], e["index"]): Sample.parse(e) for e in entries[1:]}
+
+
+def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
+    """What is known about the machine, and all samples of a profile's folder.
+
+    Raises:
+        InputError: there are none, or the file is damaged.
+    """
+    path = folder / SAMPLES
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; measure samples with `nestevo-hw profile --out {folder}`")
+    entries = read_lines(path)
+    latest = {(e["held_out"], e["index"]): Sample.parse(e) for e in entries[1:]}
+    if not latest:
+        raise InputError(f"{path} holds no samples; go on with `nestevo-hw profile --out {folder} --resume`")
+    return dict(entries[0]["machine"]), normalised(list(latest.values()))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Objects of the lines that were written to their end; a torn last one is cut off the file.
+
+    Raises:
+        InputError: another line is damaged.
+    """
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        with path.open("r+b") as file:
+            file.truncate(end)
+    entries = []
+    for number, line in enumerate(data[:end].splitlines(), start=1):
+        try:
+            entries.append(dict(json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path}, line {number} is damaged ({error}); delete the line") from error
+    return entries
+
+
+def collect(
+    plan: Collection, file: SampleFile, *, budget_s: float | None = None, advance: Callable[[str], None] | None = None
+) -> bool:
+    """Measure what is still missing.
+
+    Args:
+        plan: how much.
+        file: what is there already, and where new samples go.
+        budget_s: stop before this time is over; None for no limit.
+        advance: called after each measurement with a few words about it.
+
+    Returns:
+        Whether all of the plan is done.
+    """
+    began, longest = time.monotonic(), 0.0
+    for number in range(plan.passes):
+        for place, spec in _order(plan):
+            known = file.samples.get(place)
+            if known is not None and len(known.timings) > number:
+                continue
+            started = time.monotonic()
+            if budget_s is not None and started - began + longest > budget_s:
+                return False
+            sample = measure(known.spec if known else spec, seed=plan.seed, held_out=place[0], again=known)
+            file.keep(place, sample)
+            longest = max(longest, time.monotonic() - started)
+            if advance is not None:
+                advance(f"{sample.spec.architecture}, {sample.spec.learning}, batch {sample.spec.batch_size}")
+    return True
+
+
+def outstanding(plan: Collection, file: SampleFile) -> int:
+    """Measurements still to be made."""
+    places = [place for place, _ in _order(plan)]
+    done = (min(len(file.samples[p].timings), plan.passes) for p in places if p in file.samples)
+    return plan.passes * len(places) - sum(done)
+
+
+def bfloat16_is_native() -> bool:
+    """Whether this CPU computes in bfloat16 rather than imitating it."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def machine() -> dict[str, Any]:
+    """What times depend on."""
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": bfloat16_is_native(),
+    }
+
+
+def _order(plan: Collection) -> Iterator[tuple[tuple[bool, int], TrainingSpec]]:
+    """Both sorts of tasks, mixed evenly, so that a collection cut short has some of each."""
+    streams = {h: spread_specs(plan.seed, held_out=h, bfloat16=bfloat16_is_native()) for h in (False, True)}
+    places = [((False, i), (i + 0.5) / plan.samples) for i in range(plan.samples)]
+    places += [((True, i), (i + 0.5) / plan.held_out) for i in range(plan.held_out)]
+    for place, _ in sorted(places, key=lambda entry: entry[1]):
+        yield place, next(streams[place[0]])
+
+
+def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+    old, new = ({**h.get("machine", {}), "seed": h.get("seed")} for h in (there, here))
+    return next(f"{k} is {old.get(k)} there and {v} here" for k, v in new.items() if old.get(k) != v)

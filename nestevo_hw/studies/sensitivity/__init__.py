@@ -1,0 +1,1 @@
+"""Which layers suffer most on the crossbar, and which to keep digital."""

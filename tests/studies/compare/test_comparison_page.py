@@ -1,0 +1,124 @@
+"""Files of a comparison of methods: complete, well-formed, honest about what is missing, nothing from outside."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from made_up_runs import comparison
+from rich.console import Console
+
+from nestevo_hw.studies.compare.document import document_of
+from nestevo_hw.studies.compare.output import write_comparison
+from nestevo_hw.studies.compare.results import read_comparison
+from nestevo_hw.studies.compare.table import accuracy_heads, accuracy_rows, console_tables
+from nestevo_hw.studies.compare.wording import conclusion
+
+VOID = {"meta", "br", "img", "link"}
+
+
+class _Balance(HTMLParser):
+    """Every element that is opened is closed, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        assert not any(name in ("src", "href") and value and value.startswith("http") for name, value in attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def _page(folder):
+    balance = _Balance()
+    balance.feed((folder / "comparison.html").read_text(encoding="utf-8"))
+    assert balance.open == []
+    return re.sub(r"\s+", " ", balance.text)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    return comparison(tmp_path_factory.mktemp("runs"), left_out={"with-compression": "refused: <nothing> & nobody"})
+
+
+def test_all_files_are_written(full, tmp_path):
+    names = write_comparison(full, tmp_path)
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    assert json.loads((tmp_path / "comparison.json").read_text()) == document_of(full)
+    text = _page(tmp_path)
+    for expected in (
+        "9 ways to keep 3 terminals accurate", "What each part is worth", "refused: <nothing> & nobody", "Goals",
+        "0.566, +42.6 %", "self-training: each terminal", "Fieller", "simulated pcm",
+        "70 a terminal and window",
+    ):  # fmt: skip
+        assert expected in text, expected
+    assert (tmp_path / "comparison.html").read_text().count("<svg") == 5
+    assert text.index("Goals") > text.index("How it was compared")
+
+
+@pytest.mark.parametrize(
+    ("names", "seeds", "pictures"),
+    [(["NestEvo", "A4"], 1, 3), (["A3"], 2, 1), (["NestEvo", "A4", "true-labels"], 1, 4), (["A4", "A1"], 3, 2)],
+)
+def test_a_comparison_of_few_is_well_formed(tmp_path, names, seeds, pictures):
+    found = comparison(tmp_path / "runs", names, seeds)
+    write_comparison(found, tmp_path / "out")
+    text = _page(tmp_path / "out")
+    assert "nan" not in text.lower().replace("nano", "")
+    assert (tmp_path / "out" / "comparison.html").read_text().count("<svg") == pictures
+    assert "not measured" in text
+
+
+def test_the_table_shows_the_papers_figures_beside_ours(full):
+    heads = accuracy_heads(full)
+    rows = {row[0]: dict(zip(heads, row, strict=True)) for row in accuracy_rows(full, full.variants)}
+    document = {m["name"]: m for m in document_of(full)["methods"]}
+    assert rows["NestEvo"]["paper"] == "0.566, +42.6 %"
+    assert rows["A3"]["paper"] == "0.398"
+    assert rows["true-labels"]["paper"] == "\N{EN DASH}"
+    assert rows["A4"]["campus"] == f"{document['A4']['by_terminal']['campus']['after']:.3f}"
+    low, high = document["NestEvo"]["terminals"]["ci95"]
+    assert rows["NestEvo"]["mean after"] == f"{(low + high) / 2:.3f} ±{(high - low) / 2:.3f}"
+
+
+def test_tables_fit_a_terminal_of_a_hundred_columns(full):
+    tables = console_tables(full)
+    console = Console(width=100)
+    assert [console.measure(table).maximum <= 100 for table in tables[:-1]] == [True] * 4
+    assert [len(table.rows) for table in tables] == [9, 9, 9, 4, 12]
+
+
+def test_what_failed_is_said(tmp_path):
+    found = comparison(tmp_path / "runs", ["NestEvo", "A4"], 2)
+    assert found.failures == {}
+    event = {"event": "failure", "window": 1, "kind": "distil", "terminal": "campus", "reason": "out of <memory>"}
+    with (tmp_path / "runs" / "A4-1" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    folders = {(name, seed): tmp_path / "runs" / f"{name}-{seed}" for name in ("NestEvo", "A4") for seed in (0, 1)}
+    found = read_comparison(folders, found.variants, {}, metric="mAP@0.50")
+    assert document_of(found)["failures"] == {"A4, seed 1": ["window 1, distil campus: out of <memory>"]}
+    write_comparison(found, tmp_path / "out")
+    assert "out of <memory>" in _page(tmp_path / "out")
+
+
+def test_one_seed_claims_no_interval(tmp_path):
+    found = comparison(tmp_path, ["NestEvo", "A4", "true-labels"], 1)
+    document = document_of(found)
+    assert all(m["terminals"]["ci95"] is None for m in document["methods"])
+    assert "by one seed" in conclusion(found)
+
+
+def test_what_seeds_cannot_tell_apart_is_said(tmp_path):
+    def value(name, seed, _terminal, _window):
+        return 0.3, 0.5 + (0.05 * (-1) ** seed if name == "NestEvo" else 0.0) + 0.01 * seed
+
+    found = comparison(tmp_path, ["NestEvo", "A4"], 4, value=value)
+    assert "4 seeds cannot tell them apart" in conclusion(found)

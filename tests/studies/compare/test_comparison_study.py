@@ -1,0 +1,160 @@
+"""What runs, what is refused or skipped, and that an interrupted comparison goes on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_runs import write_run
+
+from nestevo_hw.base.errors import ConfigError, NestEvoError, TaskError
+from nestevo_hw.evolution.config import load_preset, override, parse_config
+from nestevo_hw.studies.compare import study
+from nestevo_hw.studies.compare.study import plan_study, run_study
+from nestevo_hw.studies.compare.variants import ABLATIONS, METHODS, QUICK, Variant, choose
+
+BASE = override(load_preset("quick"), {"window.count": 1})
+
+
+class _Runs:
+    """Stands in for `evolve`: writes run folders, remembers how it was called, and may be interrupted."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.calls: list[tuple[str, bool]] = []
+        self.stop_at = stop_at
+
+    def evolve(self, config, folder: Path, *, resume, on_task):
+        self.calls.append((folder.name, resume))
+        stopped = len(self.calls) == self.stop_at
+        write_run(folder, "NestEvo", config.seed, config=config.document(), status="running" if stopped else "complete",
+                  value=lambda *_: (0.4, None if config.method == "A3" else 0.6))  # fmt: skip
+        for name in ("upload.safetensors", "terminal.safetensors", "terminal.onnx"):
+            path = folder / "windows" / "000" / "campus" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+        on_task(_Task())
+        if stopped:
+            raise KeyboardInterrupt
+        return {}
+
+
+class _Task:
+    name = "w0/label/campus"
+
+
+def _plan(names, seeds=1, base=BASE):
+    return plan_study(base, choose(names, ablations=False), seeds)
+
+
+def _run(monkeypatch, runs, plan, folder, *, resume=False, keep_files=False):
+    monkeypatch.setattr(study, "evolve", runs.evolve)
+    told = []
+    found = run_study(plan, folder, resume=resume, keep_files=keep_files, advance=told.append)
+    return found, told
+
+
+def test_every_variant_runs_with_every_seed_and_progress_adds_up(monkeypatch, tmp_path):
+    runs, plan = _Runs(), _plan(["NestEvo", "A3", "A4"], seeds=2)
+    found, told = _run(monkeypatch, runs, plan, tmp_path / "out")
+    assert runs.calls == [(f"{n}-{s}", False) for s in (0, 1) for n in ("NestEvo", "A3", "A4")]
+    assert len(told) == plan.steps
+    assert (found.names, found.seeds) == (("NestEvo", "A3", "A4"), (0, 1))
+    for (name, seed), config in plan.configs.items():
+        assert (config.method, config.seed) == (name, seed)
+        assert replace(config, method="NestEvo", seed=0) == replace(BASE, method="NestEvo")
+
+
+def test_finished_runs_keep_only_what_can_be_deployed(monkeypatch, tmp_path):
+    for keep_files in (False, True):
+        folder = tmp_path / str(keep_files)
+        _run(monkeypatch, _Runs(), _plan(["A4"]), folder, keep_files=keep_files)
+        names = {path.name for path in (folder / "A4-0" / "windows" / "000" / "campus").iterdir()}
+        assert names == {"terminal.safetensors", "terminal.onnx"} | ({"upload.safetensors"} if keep_files else set())
+
+
+def test_an_interrupted_comparison_goes_on_where_it_stopped(monkeypatch, tmp_path):
+    plan = _plan(["NestEvo", "A4"], seeds=2)
+    with pytest.raises(NestEvoError, match=r"stopped after 1 of 4 runs.*--resume"):
+        _run(monkeypatch, _Runs(stop_at=2), plan, tmp_path)
+    with pytest.raises(ConfigError, match="not empty"):
+        _run(monkeypatch, _Runs(), plan, tmp_path)
+    runs = _Runs()
+    found, told = _run(monkeypatch, runs, plan, tmp_path, resume=True)
+    assert runs.calls == [("A4-0", True), ("NestEvo-1", False), ("A4-1", False)]
+    assert len(told) == plan.steps
+    assert len(found.outcomes) == 4
+    wider = _Runs()
+    _run(monkeypatch, wider, _plan(["NestEvo", "A3", "A4"], seeds=2), tmp_path, resume=True)
+    assert wider.calls == [("A3-0", False), ("A3-1", False)]
+
+
+def test_a_run_that_fails_is_named(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise TaskError("task w0/distil/campus failed: no memory")
+
+    monkeypatch.setattr(study, "evolve", fail)
+    with pytest.raises(TaskError, match="A4, seed 0: task w0/distil/campus failed: no memory; --resume goes on"):
+        run_study(_plan(["A4"]), tmp_path, resume=False, keep_files=False, advance=print)
+
+
+def test_runs_of_another_configuration_are_not_mixed_in(monkeypatch, tmp_path):
+    _run(monkeypatch, _Runs(), _plan(["A4"]), tmp_path)
+    other = override(BASE, {"window.upload_frames": 50})
+    with pytest.raises(ConfigError, match=r"A4-0 was run with another configuration \(window differ\)"):
+        _run(monkeypatch, _Runs(), _plan(["A4"], base=other), tmp_path, resume=True)
+    elsewhere = _Runs()
+    _run(monkeypatch, elsewhere, _plan(["A4"], base=override(BASE, {"execution.workers": 3})), tmp_path, resume=True)
+    assert elsewhere.calls == []
+
+
+def test_a_variant_that_changes_nothing_is_skipped_and_said_so():
+    base = override(BASE, {"teacher.device": "digital", "mutual.noise_mu": 0.0})
+    plan = _plan(["NestEvo", "digital-teacher", "without-noise-training", "without-mutual-learning"], base=base)
+    assert [v.name for v in plan.variants] == ["NestEvo", "without-mutual-learning"]
+    for name in ("digital-teacher", "without-noise-training"):
+        assert plan.left_out[name] == "skipped: in this configuration it is the same as NestEvo"
+
+
+def test_a_variant_that_cannot_run_is_refused_and_the_others_run():
+    plan = _plan(["NestEvo", "naive-average"])
+    assert [v.name for v in plan.variants] == ["NestEvo"]
+    assert plan.left_out["naive-average"].startswith("refused: naive-average: terminals campus and village differ")
+    with pytest.raises(ConfigError, match=r"nothing to compare: naive-average refused: .* differ in structure"):
+        _plan(["naive-average"])
+
+
+def test_terminals_of_one_structure_can_be_averaged():
+    document = BASE.document()
+    for terminal in document["terminals"]:
+        terminal["model"] = "fasterrcnn-tiny-m2"
+    plan = _plan(["naive-average"], base=parse_config(document, source="test"))
+    assert plan.left_out == {}
+
+
+def test_a_setting_that_does_not_exist_is_named():
+    variant = Variant(name="odd", meaning="no such thing", changes={"nothing.here": 1})
+    with pytest.raises(ConfigError, match="odd: the configuration has no section 'nothing'"):
+        variant.config(BASE, 0)
+
+
+def test_a_configuration_that_cannot_run_stops_everything():
+    with pytest.raises(ConfigError, match="unknown"):
+        _plan(["NestEvo"], base=override(BASE, {"teacher.device": "valves"}))
+
+
+def test_methods_are_chosen_by_name():
+    assert [v.name for v in choose(None, ablations=False)] == [v.name for v in METHODS]
+    assert choose(None, ablations=True) == (*METHODS, *ABLATIONS)
+    assert [v.name for v in choose(["A4", "NestEvo"], ablations=False)] == ["NestEvo", "A4"]
+    assert {"NestEvo", "A2", "A4"} <= {v.name for v in choose(["A3"], ablations=True)}
+    assert len(choose(QUICK, ablations=False)) == 3
+    for names, message in ((["A9"], "unknown method 'A9'"), (["A4", "A4"], "named twice"), ([], "at least one")):
+        with pytest.raises(ConfigError, match=message):
+            choose(names, ablations=False)
+
+
+def test_every_variant_has_its_own_name_and_says_what_it_is():
+    everything = (*METHODS, *ABLATIONS)
+    assert len({v.name for v in everything}) == len(everything)
+    assert len({json.dumps(v.changes) for v in everything}) == len(everything)
+    assert all(v.meaning and "\n" not in v.meaning for v in everything)

@@ -1,0 +1,135 @@
+"""Files of a benchmark and of a comparison: complete, well-formed, and nothing from outside."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from handmade import PAIRED, SWEPT, TAUGHT, benchmark, line, only
+
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.files import write_json
+from nestevo_hw.studies.noise.comparison import compare_benchmarks
+from nestevo_hw.studies.noise.comparison_page import write_comparison
+from nestevo_hw.studies.noise.output import document_of, write_benchmark
+from nestevo_hw.studies.noise.results import Benchmark, read_benchmark
+
+VOID = {"meta", "br", "img", "link"}
+
+
+class _Balance(HTMLParser):
+    """Every element that is opened is closed, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert not any(name in ("src", "href") and value and value.startswith("http") for name, value in attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def _page(path: Path) -> str:
+    balance = _Balance()
+    balance.feed(path.read_text(encoding="utf-8"))
+    assert balance.open == []
+    return re.sub(r"\s+", " ", balance.text)
+
+
+FULL = benchmark(SWEPT, PAIRED, TAUGHT)
+
+
+def test_a_benchmark_survives_its_files(tmp_path: Path) -> None:
+    names = write_benchmark(FULL, tmp_path)
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    read = read_benchmark(tmp_path)
+    assert (read.points, read.digital, read.as_programmed, read.students) == (
+        FULL.points, FULL.digital, FULL.as_programmed, FULL.students,
+    )  # fmt: skip
+    assert document_of(read) == json.loads((tmp_path / "results.json").read_text())
+    assert read_benchmark(tmp_path / "results.json") == read
+
+
+def test_the_page_says_what_is_simulated_and_what_was_found(tmp_path: Path) -> None:
+    write_benchmark(FULL, tmp_path)
+    text = _page(tmp_path / "report.html")
+    for expected in (
+        "net on a pcm crossbar", "By day the digital model scores 0.900", "nobody & nowhere", "10 frames <of nothing>",
+        "ir_drop: no model", "helps at 0.1", "a lesson", "A lesson".lower(), "another ADC", "0.340",
+    ):  # fmt: skip
+        assert expected in text
+    assert (tmp_path / "report.html").read_text().count("<svg") == 5 + 2 + 3
+
+
+@pytest.mark.parametrize("parts", [(SWEPT,), (only(), TAUGHT), (only("mu"),), (only("device"),)])
+def test_a_page_without_some_sections_is_well_formed(tmp_path: Path, parts: tuple) -> None:
+    write_benchmark(benchmark(*parts), tmp_path)
+    assert "All figures" in _page(tmp_path / "report.html")
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == ({"students.png"} if TAUGHT in parts else {"results.png"})
+
+
+def _two(tmp_path: Path, second: Benchmark) -> list[Path]:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, one in zip(folders, (benchmark(SWEPT, TAUGHT), second), strict=True):
+        write_json(folder / "results.json", document_of(one))
+    return folders
+
+
+def test_benchmarks_stand_side_by_side(tmp_path: Path) -> None:
+    other = benchmark([c for c in only("adc_bits") if c[0].value != 6.0], device="hermes")
+    comparison = compare_benchmarks(_two(tmp_path, other))
+    assert comparison.panels == [("adc_bits", "day"), ("adc_bits", "night")]
+    names = write_comparison(comparison, tmp_path / "out")
+    assert sorted(names) == sorted(path.name for path in (tmp_path / "out").iterdir())
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "comparison.csv").read_text())))
+    assert [(row["value"], row["net on hermes: mean"]) for row in rows if row["variant"] == "day"] == [
+        ("4", "0.34"), ("6", ""), ("7", "0.815"), ("8", "0.82"),
+    ]  # fmt: skip
+    assert "net on hermes" in _page(tmp_path / "out" / "comparison.html")
+    document = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert len(document["points"]) == 4 * 2 + 3 * 2
+    assert {p["benchmark"] for p in document["points"]} == {"net on pcm", "net on hermes"}
+
+
+def test_equal_models_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    folders = _two(tmp_path, benchmark(SWEPT, TAUGHT))
+    comparison = compare_benchmarks(folders)
+    assert list(comparison.found) == [f"net on pcm ({folder})" for folder in folders]
+    assert ("student_mu", "student") in comparison.panels
+    with pytest.raises(ConfigError, match="named twice"):
+        compare_benchmarks([folders[0], folders[0]])
+
+
+def test_different_metrics_are_not_compared(tmp_path: Path) -> None:
+    folders = _two(tmp_path, benchmark(SWEPT, metric="top1_agreement"))
+    with pytest.raises(ConfigError, match=r"second is scored by top1_agreement but .*first by map50"):
+        compare_benchmarks(folders)
+
+
+def test_benchmarks_without_a_common_sweep_are_refused(tmp_path: Path) -> None:
+    folders = _two(tmp_path, benchmark(only("tile"), line("tile", {64.0: [0.8, 0.82]})))
+    with pytest.raises(ConfigError, match="no sweep in common"):
+        compare_benchmarks(folders)
+    with pytest.raises(ConfigError, match="two benchmarks or more, got 1"):
+        compare_benchmarks(folders[:1])
+
+
+def test_unreadable_results_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="finish the benchmark first"):
+        read_benchmark(tmp_path)
+    for text in ("{", '{"points": []}', '{"points": [1], "digital": [], "as_programmed": [], "students": []}'):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(InputError, match=r"results\.json is no benchmark of this version"):
+            read_benchmark(tmp_path)

@@ -1,0 +1,55 @@
+"""Intervals against scipy, and points to CSV and JSON and back."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from nestevo_hw.studies.noise.points import SweepPoint, student_t975, summary, t_interval, write_csv
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 5, 10, 11, 15, 30, 100, 1000])
+def test_student_t_against_scipy(degrees: int) -> None:
+    assert student_t975(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-4)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=20))
+def test_interval_against_scipy(scores: list[float]) -> None:
+    low, high = t_interval(scores)
+    mean, error = sum(scores) / len(scores), stats.sem(scores)
+    half = 0.0 if error == 0 else stats.t.ppf(0.975, len(scores) - 1) * error
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=1e-3)
+
+
+def test_one_score_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="need two scores or more"):
+        t_interval([0.5])
+    assert summary([0.5]) == {"mean": 0.5, "ci95": None, "repeats": 1, "scores": [0.5]}
+
+
+POINT = SweepPoint(
+    sweep="time_s", value=86_400.0, scene="night", training="noise-aware",
+    scores={"map50": (0.5, 0.6, 0.7), "map": (0.2, 0.3, 0.4)},
+)  # fmt: skip
+
+
+def test_csv_has_one_row_a_point_and_metric() -> None:
+    first, second = csv.DictReader(io.StringIO(write_csv([POINT])))
+    assert (first["sweep"], first["value"], first["variant"], first["repeats"], first["metric"]) == (
+        "time_s", "86400", "night noise-aware", "3", "map50",
+    )  # fmt: skip
+    assert float(first["mean"]) == pytest.approx(0.6)
+    assert (float(first["ci95_low"]), float(first["ci95_high"])) == pytest.approx(POINT.ci95, rel=1e-4)
+    assert (second["metric"], float(second["mean"])) == ("map", pytest.approx(0.3))
+
+
+def test_a_point_survives_json() -> None:
+    document = json.loads(json.dumps(POINT.document()))
+    assert SweepPoint.of(document) == POINT
+    assert document["unit"] == "s after programming"
+    assert document["mean"] == pytest.approx(0.6)
+    assert document["metrics"]["map"]["mean"] == pytest.approx(0.3)

@@ -1,0 +1,83 @@
+"""The journal keeps every score, survives a torn line and refuses what is not its own."""
+
+from pathlib import Path
+
+import pytest
+
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.studies.noise.journal import JOURNAL, RESULTS, ScoreJournal
+from nestevo_hw.studies.noise.plan import Cell
+
+IDENTITY = {"model": "a", "tile": (256, 256), "seed": 0}
+CELLS = [Cell(sweep="adc_bits", value=4.0, repeat=0), Cell(sweep="device", value="pcm", repeat=1, training="plain")]
+SCORES = {"day": {"map50": 0.5, "map": 0.1}}
+
+
+def _written(folder: Path) -> Path:
+    journal = ScoreJournal(folder, IDENTITY, resume=False)
+    for cell in CELLS:
+        journal.keep(cell, SCORES)
+    return folder / JOURNAL
+
+
+def test_what_was_kept_is_read_back(tmp_path: Path) -> None:
+    _written(tmp_path)
+    assert ScoreJournal(tmp_path, IDENTITY, resume=True).scores == dict.fromkeys(CELLS, SCORES)
+
+
+@pytest.mark.parametrize("torn", [1, 10, 60])
+def test_a_torn_last_line_is_forgotten_and_written_anew(tmp_path: Path, torn: int) -> None:
+    path = _written(tmp_path)
+    path.write_bytes(path.read_bytes()[:-torn])
+    journal = ScoreJournal(tmp_path, IDENTITY, resume=True)
+    assert list(journal.scores) == CELLS[:1]
+    journal.keep(CELLS[1], SCORES)
+    assert list(ScoreJournal(tmp_path, IDENTITY, resume=True).scores) == CELLS
+
+
+def test_a_torn_first_line_begins_anew(tmp_path: Path) -> None:
+    path = _written(tmp_path)
+    path.write_bytes(path.read_bytes()[:7])
+    journal = ScoreJournal(tmp_path, IDENTITY, resume=True)
+    assert journal.scores == {}
+    journal.keep(CELLS[0], SCORES)
+    assert list(ScoreJournal(tmp_path, IDENTITY, resume=True).scores) == CELLS[:1]
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    path = _written(tmp_path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "{broken", lines[2]]) + "\n")
+    with pytest.raises(InputError, match=r"journal\.jsonl, line 2 is damaged"):
+        ScoreJournal(tmp_path, IDENTITY, resume=True)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_another_configuration_is_refused_with_what_differs(tmp_path: Path, *, resume: bool) -> None:
+    before = _written(tmp_path).read_bytes()
+    with pytest.raises(ConfigError, match=r"seed is 0 there and 1 here\); choose another --out"):
+        ScoreJournal(tmp_path, {**IDENTITY, "seed": 1}, resume=resume)
+    assert (tmp_path / JOURNAL).read_bytes() == before
+
+
+def test_what_differs_is_named_to_the_last_field(tmp_path: Path) -> None:
+    ScoreJournal(tmp_path, {"preset": {"converters": {"adc_bits": 8}}}, resume=False)
+    with pytest.raises(ConfigError, match=r"preset\.converters\.adc_bits is 8 there and 7 here"):
+        ScoreJournal(tmp_path, {"preset": {"converters": {"adc_bits": 7}}}, resume=True)
+    with pytest.raises(ConfigError, match=r"preset\.converters\.adc_bits is 8 there and None here"):
+        ScoreJournal(tmp_path, {"preset": {"converters": None}}, resume=True)
+
+
+def test_unfinished_work_is_not_thrown_away(tmp_path: Path) -> None:
+    _written(tmp_path)
+    with pytest.raises(ConfigError, match="unfinished benchmark; add --resume"):
+        ScoreJournal(tmp_path, IDENTITY, resume=False)
+    (tmp_path / RESULTS).write_text("{}")  # finished: the same again gives the same
+    assert ScoreJournal(tmp_path, IDENTITY, resume=False).scores == {}
+    assert not (tmp_path / RESULTS).exists()
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no benchmark to resume"):
+        ScoreJournal(tmp_path / "new", IDENTITY, resume=True)
+    assert not (tmp_path / "new").exists()
