@@ -19,22 +19,21 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from label_quality import TASK, TERMINALS, UPLOADED, labellers, programmed, stream_of
+from torch import Tensor, nn, set_num_threads
 
 from nestevo_hw.evolution.config import RunConfig, load_preset, override
-from nestevo_hw.evolution.learning import distil_terminal
+from nestevo_hw.evolution.learning import Seed, Trained, distil
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.profiler.samples import allocated_peak
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES
-from nestevo_hw.streams.storage import save_frames
 from nestevo_hw.studies.compare.intervals import mean_of
-from nestevo_hw.tasks.supervision import save_supervision
+from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import headline
 
 KINDS = ("night", "fog", "rain")
@@ -48,13 +47,13 @@ WEIGHED_STEPS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One terminal's window: what it learns from, as files of the loop, and what it is scored on."""
+    """One terminal's window: what it learns from, and what it is scored on."""
 
     seed: int
     place: str
     kind: str
-    frames: Path
-    words: Path
+    images: Tensor
+    supervision: Sequence[Supervision]
     later: FrameBatch
 
     @property
@@ -73,10 +72,7 @@ def scenes(config: RunConfig, folder: Path, *, quick: bool) -> Iterator[Scene]:
             models = labellers(config, files, place, upload.images)
             spacing_s = (upload.indices[1] - upload.indices[0]) / stream.fps
             said = TASK.refined(models, upload.images, config.labels, config.refinement, spacing_s=spacing_s).words
-            frames, words = folder / "frames", folder / "words"
-            save_frames(upload.unlabelled(), frames)
-            save_supervision(said, words)
-            yield Scene(seed=config.seed, place=place, kind=kind, frames=frames, words=words, later=later)
+            yield Scene(seed=config.seed, place=place, kind=kind, images=upload.images, supervision=said, later=later)
 
 
 def distilled(preset: RunConfig, scene: Scene, small_px: float | None, steps: int, *, weigh: bool) -> dict[str, Any]:
@@ -84,22 +80,23 @@ def distilled(preset: RunConfig, scene: Scene, small_px: float | None, steps: in
     settings: dict[str, Any] = {"compression.enabled": small_px is not None}
     if small_px is not None:
         settings["compression.small_px"] = small_px
-    chosen, out = override(preset, settings | {"seed": scene.seed}), scene.frames.with_name("student")
-    trained: dict[str, Any] = {}
+    chosen = override(preset, settings | {"seed": scene.seed})
 
-    def train(steps: int) -> None:
-        trained.update(distil_terminal(
-            chosen, terminal=pretrained_path(TERMINALS[scene.place]), frames=scene.frames, supervision=scene.words,
-            terminal_out=out, steps=steps, random_name=f"compression/{scene.name}", device=torch.device("cpu"),
-        ))  # fmt: skip
+    def train(steps: int) -> tuple[nn.Module, Trained]:
+        student = load_detector(pretrained_path(TERMINALS[scene.place]))[0]
+        settings = chosen.distil
+        return student, distil(
+            TASK, student, scene.images, scene.supervision, plan=replace(settings.plan, steps=steps),
+            temperature=settings.temperature, soft_share=settings.soft_share, compression=chosen.compression,
+            seed=Seed(run=chosen.seed, name=f"compression/{scene.name}"),
+        )  # fmt: skip
 
     began = time.process_time()
-    train(steps)
+    student, trained = train(steps)
     time_s = time.process_time() - began
-    student = load_detector(out)[0]
     accuracy = headline(TASK.score(TASK.predict(student, scene.later.images), scene.later.truth or (), len(CLASSES)))
     memory = allocated_peak(lambda: train(min(steps, WEIGHED_STEPS))) if weigh else None
-    return {"time_s": time_s, "memory_bytes": memory, "accuracy": accuracy, "pooled": trained["pooled_share"]}
+    return {"time_s": time_s, "memory_bytes": memory, "accuracy": accuracy, "pooled": trained.pooled_share}
 
 
 def measure(seeds: Sequence[int], sizes: Sequence[float], *, quick: bool) -> dict[str, Any]:
@@ -168,7 +165,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.seeds < 1 or min(options.small_px) <= 0:
         parser.error("need --seeds of 1 or more and each --small-px above 0")
-    torch.set_num_threads(1)
+    set_num_threads(1)
     found = measure(range(1 if options.quick else options.seeds), options.small_px, quick=options.quick)
     if options.json:
         print(json.dumps(found, indent=2))

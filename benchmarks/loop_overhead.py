@@ -32,7 +32,8 @@ def measure(steps: int) -> dict[str, Any]:
         evolve(override(load_preset("quick"), changes), run)
         tasks = sorted(read_run(run).of(TaskRun), key=lambda t: t.started_s)
         steps_s = sum(
-            json.loads(path.read_text())["value"].get("trained_s", 0.0) for path in run.glob("results/*.json")
+            json.loads(path.read_text())["value"].get("trained", {}).get("trained_s", 0.0)
+            for path in run.glob("results/*.json")
         )
     trainings = [t for t in tasks if t.kind in TRAINING]
     tasks_s = sum(t.ended_s - t.started_s for t in trainings)

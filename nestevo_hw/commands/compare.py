@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.commands.options import machine_readable
-from nestevo_hw.evolution.method_names import METHOD_NAMES
+from nestevo_hw.evolution.methods import METHODS
 
 if TYPE_CHECKING:
     from nestevo_hw.studies.compare.results import Comparison
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option("--preset", default="quick", show_default=True, help="Configuration to use without CONFIG.")
 @click.option("--methods", metavar="A,B,..",
-              help=f"Comma-separated: {', '.join(METHOD_NAMES)}, or single ablations.  "
+              help=f"Comma-separated: {', '.join(METHODS)}, or single ablations.  "
               "[default: all methods; quick NestEvo,A4,true-labels]")  # fmt: skip
 @click.option("--list", "only_list", is_flag=True, help="Say what each method and ablation does; run nothing.")
 @click.option("--ablations", is_flag=True, help="Also run NestEvo with one part changed at a time.")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nestevo_hw.commands.options import machine_readable
-from nestevo_hw.evolution.method_names import METHOD_NAMES
+from nestevo_hw.evolution.methods import METHODS
 
 
 @click.command()
@@ -19,7 +19,7 @@ from nestevo_hw.evolution.method_names import METHOD_NAMES
     help="Run folder.  [default: runs/METHOD-SEED, numbered if taken]",
 )
 @click.option("--resume", type=click.Path(path_type=Path, file_okay=False), help="Go on with the run in this folder.")
-@click.option("--method", type=click.Choice(METHOD_NAMES), help="Override the method.")
+@click.option("--method", type=click.Choice(METHODS), help="Override the method.")
 @click.option("--seed", type=int, help="Override the seed.")
 @click.option("--windows", type=click.IntRange(min=1), help="Override the number of evolution windows.")
 @click.option("--workers", type=click.IntRange(min=1), help="Override the number of worker processes.")

@@ -1,6 +1,7 @@
 """Which frames of which stream belong to which part of an evolution window."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import derive_seed
-from nestevo_hw.evolution.config import RunConfig, TerminalConfig
-from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.evolution.scenario import TerminalConfig
+from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
 from nestevo_hw.streams.frame import FrameBatch, Stream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.video import VideoStream
@@ -49,7 +51,7 @@ def _open_video(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) 
         path=path,
         labels=labels,
         class_map=dict(terminal.class_map),
-        classes=load_model(resolve_checkpoint(config.teacher.model))[1].classes,
+        classes=read_spec(resolve_checkpoint(config.teacher.model)).classes,
         long_side=max(config.frame_size),
     )
     if not drifting:
@@ -72,10 +74,20 @@ def _window_start(config: RunConfig, terminal: TerminalConfig, fps: float, windo
     return terminal.start_frame + round(window * config.window.length_s * fps)
 
 
-def capture_window(
-    config: RunConfig, name: str, window: int, *, frames: int | None = None
-) -> tuple[FrameBatch, FrameBatch]:
-    """Frames a terminal uploads at the start of a window, and labelled later ones to evaluate on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """Frames of one terminal and window."""
+
+    upload: FrameBatch
+    """What the camera sends at the start of the window."""
+    test: FrameBatch
+    """Later frames, labelled where the stream is, to evaluate on."""
+    spacing_s: float
+    """Mean time between two uploaded frames, seconds; 0 for fewer than two."""
+
+
+def capture_window(config: RunConfig, name: str, window: int, *, frames: int | None = None) -> Captured:
+    """Frames a terminal uploads at the start of a window, and later ones to evaluate on.
 
     Args:
         config: of the run.
@@ -94,15 +106,8 @@ def capture_window(
     for outage in terminal.outages:
         if outage.window == window:
             sent = _failing(sent, outage.kind, derive_seed(config.seed, "outage", name, window))
-    return sent, stream.read(test)
-
-
-def spacing_s(config: RunConfig, name: str, frames: FrameBatch) -> float:
-    """Mean time between two frames of a terminal, seconds; 0 for fewer than two."""
-    if len(frames) < 2:
-        return 0.0
-    terminal = next(t for t in config.terminals if t.name == name)
-    return (frames.indices[-1] - frames.indices[0]) / (len(frames) - 1) / open_stream(config, terminal).fps
+    span = sent.indices[-1] - sent.indices[0] if len(sent) > 1 else 0
+    return Captured(upload=sent, test=stream.read(test), spacing_s=span / max(len(sent) - 1, 1) / stream.fps)
 
 
 def _failing(frames: FrameBatch, kind: str, seed: int) -> FrameBatch:

@@ -1,15 +1,15 @@
 """What a run's tasks are expected to cost before each runs: dry runs for trainings, its like for all others."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.evolution.dryrun import DryRun
+from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, Prediction, task_features
 from nestevo_hw.profiler.features import StepProfile, TaskFeatures
 from nestevo_hw.profiler.learned import ProfiledCosts
-from nestevo_hw.profiler.steps import parse_step
 from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.scheduler.task import TaskResult
 
@@ -30,7 +30,7 @@ class TaskCosts:
     """Predictions by kind of task and terminal, corrected by every finished task."""
 
     def __init__(self, config: RunConfig, *, on_gpu: bool) -> None:
-        self._plans = {"mutual": config.mutual.plan, "distil": config.distil.plan}
+        self._plans = {step.kind: step.plan(config) for step in STEPS.values() if step.plan is not None}
         self._frames = config.window.upload_frames
         self._on_gpu = on_gpu
         stored = config.execution.profile
@@ -39,14 +39,10 @@ class TaskCosts:
         self._profiles: dict[tuple[str, str], StepProfile] = {}
         self._seen: dict[str, _Seen] = defaultdict(_Seen)
 
-    def learn(self, profiles: Mapping[str, TaskResult]) -> None:
-        """Take over dry runs: results of the task `profile`, by terminal."""
-        for terminal, result in profiles.items():
-            documents = dict(result.value)
-            for kind, step in documents.pop("fake", {}).items():
-                self._steps[kind, terminal] = parse_step(step)
-            for kind, document in documents.items():
-                self._profiles[kind, terminal] = StepProfile.parse(document)
+    def learn(self, terminal: str, dry_run: DryRun) -> None:
+        """Take over the dry run of a terminal's trainings."""
+        self._steps |= {(kind, terminal): step for kind, step in dry_run.fake.items()}
+        self._profiles |= {(kind, terminal): profile for kind, profile in dry_run.profiles.items()}
 
     def predict(self, kind: str, terminal: str, steps: int | None = None) -> Prediction:
         """Expected needs of the next task of this kind for this terminal; `steps` where they differ from the plan."""

@@ -1,21 +1,47 @@
 """From a step of the loop to its tasks: predicted, run through the journal, and learned from."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.journal import Journal
-from nestevo_hw.evolution.steps.payload import Payload, Result
-from nestevo_hw.scheduler.task import Task, TaskResult
+from nestevo_hw.evolution.steps.perform import FUNCTION, decoded, payload
+from nestevo_hw.evolution.steps.step import Request, Result, Step
+from nestevo_hw.evolution.steps.table import AnyStep
+from nestevo_hw.evolution.taskid import TaskId
+from nestevo_hw.scheduler.task import Task
 
-Step = Callable[[Payload], Result]
-Results = Mapping[str, TaskResult]
-"""Results of one kind of task, by terminal or group; those that failed are missing."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished[R: Result]:
+    """One finished task: what it returned, and when. Times are seconds since the run began."""
+
+    value: R
+    submitted_s: float
+    started_s: float
+    ended_s: float
+
+    @property
+    def ran_s(self) -> float:
+        """Seconds at work."""
+        return self.ended_s - self.started_s
+
+
+type Done[R: Result] = Mapping[str, Finished[R]]
+"""Finished tasks of one step by terminal or group; those that failed are missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of a window and its finished tasks."""
+
+    step: AnyStep
+    done: Done[Result]
 
 
 class Dispatch:
-    """Turns payloads into tasks of `evolution/steps` and runs them, all at the scheduler's discretion."""
+    """Turns requests into tasks and runs them, all at the scheduler's discretion."""
 
     def __init__(self, config: RunConfig, journal: Journal, costs: TaskCosts) -> None:
         self._document = config.document()
@@ -24,33 +50,41 @@ class Dispatch:
         self.gains: dict[str, float] = {}
         """Accuracy that each terminal won in its last evolution: what the scheduler expects of the next."""
 
-    def run(
-        self, step: Step, window: int | None, payloads: Mapping[str, Mapping[str, Any]], *, kind: str = ""
-    ) -> Results:
+    def run[Q: Request, R: Result](self, step: Step[Q, R], window: int | None, requests: Mapping[str, Q]) -> Done[R]:
         """Run one step for each terminal or group.
 
         Args:
-            step: function of `evolution/steps`.
+            step: line of the table of steps.
             window: number of the window, None before the first.
-            payloads: of each task by terminal or group ("" for the only one), without what all tasks share.
-            kind: of the task, its name in the journal, where it is not called like the step.
-        """
-        kind = kind or step.__name__
-        tasks = {subject: self._task(step, kind, window, subject, payload) for subject, payload in payloads.items()}
-        results = self._journal.run(list(tasks.values()), window=window)
-        found = {subject: results[task.name] for subject, task in tasks.items() if task.name in results}
-        for subject, result in found.items():
-            self._costs.observe(kind, subject, result, tasks[subject].payload.get("steps"))
-        return found
+            requests: by terminal or group ("" for the only one).
 
-    def _task(self, step: Step, kind: str, window: int | None, subject: str, payload: Mapping[str, Any]) -> Task:
-        name = "/".join(["setup" if window is None else f"w{window}", kind, *([subject] if subject else [])])
-        cost = self._costs.predict(kind, subject, payload.get("steps"))
+        Raises:
+            InputError: a stored result is damaged or of another version.
+        """
+        ids = {subject: TaskId(window, step.kind, subject) for subject in requests}
+        tasks = {ids[subject]: self._task(ids[subject], request) for subject, request in requests.items()}
+        results = self._journal.run(tasks, window=window)
+        finished: dict[str, Finished[R]] = {}
+        for subject, request in requests.items():
+            result = results.get(ids[subject])
+            if result is None:
+                continue
+            finished[subject] = Finished(
+                value=decoded(step.result, result.value, source=f"{self._journal.path(ids[subject])}: value"),
+                submitted_s=result.submitted_s,
+                started_s=result.started_s,
+                ended_s=result.ended_s,
+            )
+            self._costs.observe(step.kind, subject, result, request.steps)
+        return finished
+
+    def _task(self, id_: TaskId, request: Request) -> Task:
+        cost = self._costs.predict(id_.kind, id_.subject, request.steps)
         return Task(
-            name=name,
-            function=f"{step.__module__}:{step.__name__}",
-            payload={"config": self._document, "name": name, "terminal": subject, "window": window, **payload},
+            name=str(id_),
+            function=FUNCTION,
+            payload=payload(self._document, id_, request),
             memory_bytes=cost.memory_bytes,
             duration_s=cost.duration_s,
-            expected_gain=self.gains.get(subject),
+            expected_gain=self.gains.get(id_.subject),
         )

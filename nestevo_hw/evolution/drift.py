@@ -15,6 +15,20 @@ from nestevo_hw.models.checkpoint import read_tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftConfig:
+    """When evolution includes the teacher (eq. 11-13)."""
+
+    gamma: float | None = None
+    """Threshold of eq. 12; without it, calibrated on in-domain segments. The paper uses 50."""
+    false_alarm_rate: float = 0.1
+    """Share of in-domain segments that may exceed the calibrated threshold."""
+    epsilon: int | None = None
+    """Drifted terminals from which on the teacher evolves too; default: more than half."""
+    min_samples: int = 8
+    """A class with fewer objects on either side is left out of eq. 11."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureMoments:
     """Count, mean and variance of the teacher's features for one class."""
 

@@ -159,13 +159,28 @@ def _sameness(features: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
     return torch.exp(-(apart * drawn_apart)[pairs].mean()) if bool(pairs.any()) else features.sum() * 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorEffect:
+    """Earth mover's distances between what terminals train on, before and after generated features are added."""
+
+    emd_before: float
+    """Between the terminals' label distributions."""
+    emd_after: float
+    feature_emd_before: float
+    """Between the features of the terminals' objects, in units of their spread."""
+    feature_emd_after: float
+    overall_emd_before: float
+    """From the features of each terminal's objects to the real ones of all terminals together."""
+    overall_emd_after: float
+
+
 def generator_effect(
     generator: FeatureGenerator,
     counts: Sequence[Mapping[int, int]],
     features: Sequence[Tensor],
     share: float,
     random: torch.Generator,
-) -> dict[str, float]:
+) -> GeneratorEffect:
     """Earth mover's distance between what the terminals train on, without and with generated features.
 
     Args:
@@ -174,10 +189,6 @@ def generator_effect(
         features: (N_i, D) features of each terminal's labelled objects.
         share: part of each terminal's training labels that the generator draws from the overall distribution.
         random: draws them.
-
-    Returns:
-        "emd_before" and "emd_after" of labels, "feature_emd_before" and "feature_emd_after" of features, and
-        "overall_emd_before" and "overall_emd_after" from each terminal's features to the real ones of all together.
     """
     overall = label_distribution(counts, generator.classes)
     own = [label_distribution([c], generator.classes) for c in counts]
@@ -187,14 +198,14 @@ def generator_effect(
         number = round(len(mine) * share / (1 - share))
         drawn = generator.sample(overall, number, random)[0].detach().cpu() if number else mine[:0]
         added.append(torch.cat([mine, drawn]))
-    return {
-        "emd_before": label_distance(own),
-        "emd_after": label_distance(mixed),
-        "feature_emd_before": feature_distance(features),
-        "feature_emd_after": feature_distance(added, unit=features),
-        "overall_emd_before": distance_to_overall(features, features),
-        "overall_emd_after": distance_to_overall(added, features),
-    }
+    return GeneratorEffect(
+        emd_before=label_distance(own),
+        emd_after=label_distance(mixed),
+        feature_emd_before=feature_distance(features),
+        feature_emd_after=feature_distance(added, unit=features),
+        overall_emd_before=distance_to_overall(features, features),
+        overall_emd_after=distance_to_overall(added, features),
+    )
 
 
 def save_generator(generator: FeatureGenerator, path: Path) -> None:

@@ -5,7 +5,9 @@ from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.groups import Groups, check_count, named_groups, similar_groups
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.steps import camera, labels
+from nestevo_hw.evolution.steps.camera import CaptureRequest
+from nestevo_hw.evolution.steps.labels import DescribeRequest
+from nestevo_hw.evolution.steps.table import CAPTURE, DESCRIBE
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 
 
@@ -53,17 +55,22 @@ def _check_features(config: RunConfig) -> None:
     check_count(config.groups.count, len(config.terminals))
 
 
-def _features(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> dict[str, list[float]]:
-    """Mean feature that the first teacher, still digital, finds on each terminal's first frames."""
-    files = {
-        t.name: {name: str(layout.window(0, t.name, f"{name}.safetensors")) for name in ("upload", "test")}
+def _features(config: RunConfig, layout: RunLayout, dispatch: Dispatch) -> dict[str, tuple[float, ...]]:
+    """Mean feature that the first teacher, still digital, detects on each terminal's first frames."""
+    captures = {
+        t.name: CaptureRequest(
+            frames=config.window.upload_frames,
+            upload=layout.window(0, t.name, "upload.safetensors"),
+            test=layout.window(0, t.name, "test.safetensors"),
+            truth=None,
+        )
         for t in config.terminals
     }
-    captured = {"frames": config.window.upload_frames, "truth": None}
-    dispatch.run(camera.capture, None, {name: {**own, **captured} for name, own in files.items()})
-    weights = str(resolve_checkpoint(config.teacher.model))
-    described = dispatch.run(labels.describe, None, {name: {**own, "weights": weights} for name, own in files.items()})
-    blind = [name for name, result in described.items() if not result.value["feature"]]
+    dispatch.run(CAPTURE, None, captures)
+    weights = resolve_checkpoint(config.teacher.model)
+    requests = {name: DescribeRequest(weights=weights, upload=own.upload) for name, own in captures.items()}
+    features = {name: f.value.feature for name, f in dispatch.run(DESCRIBE, None, requests).items()}
+    blind = [name for name, feature in features.items() if not feature]
     if blind:
         raise ConfigError(f"the teacher finds nothing on the first frames of {blind[0]}; group by name or place")
-    return {name: result.value["feature"] for name, result in described.items()}
+    return features

@@ -1,11 +1,12 @@
-"""Training tasks of a terminal: mutual learning with its intermediate model, and distillation."""
+"""Training of one terminal: mutual learning with its intermediate model, distillation, adversarial adaptation.
+
+Everything here computes on models, frames and supervision; reading and writing files is for the steps.
+"""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,68 +15,129 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.crossbar.noise import weight_noise
-from nestevo_hw.evolution.config import MutualConfig, RunConfig
-from nestevo_hw.evolution.gate import replay_part
-from nestevo_hw.evolution.generator import label_distribution, load_generator
-from nestevo_hw.evolution.replay import remembered
-from nestevo_hw.evolution.training import Draw, draws, optimise
-from nestevo_hw.models.checkpoint import load_model, save_model
+from nestevo_hw.evolution.generator import FeatureGenerator
+from nestevo_hw.evolution.training import Draw, TrainingPlan, draws, optimise
 from nestevo_hw.streams.augment import mirrored
-from nestevo_hw.streams.compression import FACTOR, poolable, pooled_images
+from nestevo_hw.streams.compression import FACTOR, CompressionConfig, poolable, pooled_images
 from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
-from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, reversal_strength
-from nestevo_hw.tasks.supervision import load_supervision, shrunk_supervision
-from nestevo_hw.tasks.task import VisionTask, task_named
+from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, AdversarialConfig, reversal_strength
+from nestevo_hw.tasks.supervision import Supervision, shrunk_supervision
+from nestevo_hw.tasks.task import VisionTask
 
 FEATURES_PER_STEP = 32
 """Generated features each prediction module sees in a step of mutual learning."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MutualConfig:
+    """Mutual learning of a terminal and its intermediate model (eq. 14, 15, 18-20)."""
+
+    plan: TrainingPlan = TrainingPlan(steps=40)
+    alpha: float = 0.7
+    """Share of the labels in the terminal's loss."""
+    beta: float = 0.7
+    """Share of the labels in the intermediate model's loss."""
+    noise_mu: float = 0.02
+    """Weight noise of the intermediate model in training, of its weights' range; 0 turns it off."""
+    replay_frames: int = 2
+    """Labelled in-domain frames in each batch, against forgetting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistilConfig:
+    """Distillation of the teacher into a terminal."""
+
+    plan: TrainingPlan = TrainingPlan(steps=40)
+    temperature: float = 2.0
+    soft_share: float = 0.5
+    """Weight of soft targets against pseudo-labels, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """Where a training's random draws come from."""
+
+    run: int
+    """Seed of the run."""
+    name: str
+    """Of the training; others under the same seed draw other numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training came to."""
+
+    loss: float
+    """Mean of the last quarter of the steps."""
+    steps: int
+    trained_s: float
+    """Time of the optimiser steps, seconds."""
+    pooled_share: float = 0.0
+    """Share of the frames that were trained on at half their size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedFeatures:
+    """Features with which both prediction modules of a pair train beside their own frames (Algorithm 1)."""
+
+    generator: FeatureGenerator
+    distribution: Tensor
+    """(C,) shares of each class over all terminals of the group."""
+    weight: float
+    """Of their loss."""
+
+
 def learn_mutually(
-    config: RunConfig,
+    task: VisionTask,
+    terminal: nn.Module,
+    intermediate: nn.Module,
     *,
-    terminal: Path,
-    intermediate: Path,
-    frames: Path,
-    supervision: Path,
-    reference: Path,
-    generator: Path | None,
-    counts: Sequence[Mapping[int, int]],
-    terminal_out: Path,
-    intermediate_out: Path,
-    random_name: str,
-    device: torch.device,
-) -> dict[str, Any]:
-    """Train one pair and write both models; returns their mean late loss."""
-    task = task_named(config.task)
-    (local, local_spec), (mid, mid_spec) = load_model(terminal), load_model(intermediate)
-    local, mid = local.to(device), mid.to(device)
-    own = load_frames(frames)
-    annotations = [s.annotation for s in load_supervision(supervision)]
-    random = torch_generator(config.seed, random_name)
-    pool, known = _pool(config, annotations), replay_part(load_frames(reference))
-    next_batch = _batches(task, config.mutual, own, annotations, known, pool, random, device)
-    extra = _generated_loss(task, config, generator, counts, len(mid_spec.classes), (local, mid), random)
+    frames: FrameBatch,
+    annotations: Sequence[Annotation],
+    familiar: FrameBatch,
+    generated: GeneratedFeatures | None,
+    config: MutualConfig,
+    compression: CompressionConfig,
+    seed: Seed,
+) -> Trained:
+    """Train a terminal and its intermediate model on the same pseudo-labels and on each other (eq. 14, 15, 18-20).
+
+    Args:
+        task: of both models.
+        terminal: trained in place, on its own device.
+        intermediate: trained in place under weight noise, on the same device.
+        frames: uploaded ones.
+        annotations: pseudo-labels, one a frame.
+        familiar: labelled in-domain frames, a few of which are in each batch, against forgetting.
+        generated: features for both prediction modules; None without a generator.
+        config: plan, shares of the labels, noise.
+        compression: which frames are trained on at half their size.
+        seed: of batches, augmentation, noise and generated features.
+    """
+    random = torch_generator(seed.run, seed.name)
+    device = next(terminal.parameters()).device
+    pool = _pool(compression, annotations)
+    next_batch = _batches(task, config, frames, annotations, familiar, pool, random, device)
 
     def step() -> Tensor:
         images, labels, pooled = next_batch()
-        with task.smaller_input([local, mid], FACTOR if pooled else 1):
-            losses = task.mutual_losses(local, mid, images, labels, alpha=config.mutual.alpha, beta=config.mutual.beta)
-        return losses[0] + losses[1] + extra()
+        with task.smaller_input([terminal, intermediate], FACTOR if pooled else 1):
+            losses = task.mutual_losses(terminal, intermediate, images, labels, alpha=config.alpha, beta=config.beta)
+        loss = losses[0] + losses[1]
+        return loss if generated is None else loss + _generated_loss(task, generated, (terminal, intermediate), random)
 
     def noise() -> AbstractContextManager[None]:
-        mu = config.mutual.noise_mu
-        return weight_noise(mid, mu, random) if mu else nullcontext()
+        return weight_noise(intermediate, config.noise_mu, random) if config.noise_mu else nullcontext()
 
     began = time.perf_counter()
-    with seeded(config.seed, random_name):
-        loss = optimise([local, mid], config.mutual.plan, step, perturb=noise)
-    trained_s = time.perf_counter() - began
-    save_model(local, local_spec, terminal_out)
-    save_model(mid, mid_spec, intermediate_out)
-    share = sum(pool) / len(pool)
-    return {"loss": loss, "steps": config.mutual.plan.steps, "trained_s": trained_s, "pooled_share": share}
+    with seeded(seed.run, seed.name):
+        loss = optimise([terminal, intermediate], config.plan, step, perturb=noise)
+    return Trained(
+        loss=loss,
+        steps=config.plan.steps,
+        trained_s=time.perf_counter() - began,
+        pooled_share=sum(pool) / len(pool),
+    )
 
 
 def _batches(
@@ -83,7 +145,7 @@ def _batches(
     config: MutualConfig,
     own: FrameBatch,
     annotations: Sequence[Annotation],
-    reference: FrameBatch,
+    familiar: FrameBatch,
     pool: Sequence[bool],
     random: torch.Generator,
     device: torch.device,
@@ -93,13 +155,13 @@ def _batches(
     replayed = min(config.replay_frames, plan.batch_size - 1)
     rest = replace(plan, batch_size=plan.batch_size - replayed)
     fresh = draws(own.images, rest, task.augmentation, random, device, pool=pool)
-    known = draws(reference.images, replace(plan, batch_size=max(1, replayed)), task.augmentation, random, device)
+    known = draws(familiar.images, replace(plan, batch_size=max(1, replayed)), task.augmentation, random, device)
 
     def following() -> tuple[list[Tensor], list[Annotation], bool]:
         draw = next(fresh)
         images, labels = labelled(draw, annotations)
-        if replayed and reference.truth is not None:
-            old_images, old_labels = labelled(next(known), reference.truth)
+        if replayed and familiar.truth is not None:
+            old_images, old_labels = labelled(next(known), familiar.truth)
             if draw.pooled:
                 old_images, old_labels = pooled_images(old_images), [shrunk(a, FACTOR) for a in old_labels]
             images, labels = images + old_images, labels + old_labels
@@ -108,11 +170,11 @@ def _batches(
     return following
 
 
-def _pool(config: RunConfig, annotations: Sequence[Annotation]) -> list[bool]:
+def _pool(config: CompressionConfig, annotations: Sequence[Annotation]) -> list[bool]:
     """Which frames are trained on at half their size."""
-    if not config.compression.enabled:
+    if not config.enabled:
         return [False] * len(annotations)
-    return poolable(annotations, config.compression.small_px)
+    return poolable(annotations, config.small_px)
 
 
 def labelled(draw: Draw, annotations: Sequence[Annotation]) -> tuple[list[Tensor], list[Annotation]]:
@@ -123,131 +185,107 @@ def labelled(draw: Draw, annotations: Sequence[Annotation]) -> tuple[list[Tensor
 
 
 def _generated_loss(
-    task: VisionTask,
-    config: RunConfig,
-    path: Path | None,
-    counts: Sequence[Mapping[int, int]],
-    classes: int,
-    models: tuple[nn.Module, nn.Module],
-    random: torch.Generator,
-) -> Callable[[], Tensor]:
+    task: VisionTask, generated: GeneratedFeatures, models: Sequence[nn.Module], random: torch.Generator
+) -> Tensor:
     """Loss of both prediction modules on generated features with labels of the overall distribution."""
-    device = next(models[0].parameters()).device
-    if path is None:
-        return lambda: torch.zeros((), device=device)
-    generator = load_generator(path, config.generator).to(device)
-    distribution = label_distribution(counts, classes)
-
-    def loss() -> Tensor:
-        features, labels = generator.sample(distribution, FEATURES_PER_STEP, random)
-        targets = labels - 1 + task.first_logit
-        heads = (task.prediction_module(model) for model in models)
-        return config.generator.weight * torch.stack([F.cross_entropy(h(features), targets) for h in heads]).sum()
-
-    return loss
+    features, labels = generated.generator.sample(generated.distribution, FEATURES_PER_STEP, random)
+    targets = labels - 1 + task.first_logit
+    losses = [F.cross_entropy(task.prediction_module(model)(features), targets) for model in models]
+    return generated.weight * torch.stack(losses).sum()
 
 
-def distil_terminal(
-    config: RunConfig,
+def distil(
+    task: VisionTask,
+    student: nn.Module,
+    images: Tensor,
+    supervision: Sequence[Supervision],
     *,
-    terminal: Path,
-    frames: Path,
-    supervision: Path,
-    terminal_out: Path,
-    steps: int,
-    random_name: str,
-    device: torch.device,
-    soft_share: float | None = None,
-    memories: Sequence[tuple[Path, Path]] = (),
-) -> dict[str, Any]:
-    """Train a terminal on its original frames with a teacher's words and write it; returns its late loss.
+    plan: TrainingPlan,
+    temperature: float,
+    soft_share: float,
+    compression: CompressionConfig,
+    seed: Seed,
+) -> Trained:
+    """Train a terminal on frames with a teacher's pseudo-labels and soft targets.
 
     Args:
-        config: of the run.
-        terminal: checkpoint to start from.
-        frames: uploaded frames.
-        supervision: words on them.
-        terminal_out: checkpoint to write.
-        steps: optimiser steps.
-        random_name: of the batches and augmentations drawn.
-        device: to train on.
-        soft_share: weight of soft targets, 0 to 1, where it differs from the configuration's.
-        memories: frames and words of earlier windows, oldest first, some of which are replayed (`replay.frames`).
+        task: of the student.
+        student: trained in place, on its own device.
+        images: (N, 3, H, W) uint8.
+        supervision: of each frame.
+        plan: length and step size.
+        temperature: of the soft targets.
+        soft_share: weight of soft targets against pseudo-labels, 0 to 1.
+        compression: which frames are trained on at half their size.
+        seed: of batches and augmentation.
     """
-    task = task_named(config.task)
-    share = config.distil.soft_share if soft_share is None else soft_share
-    student, spec = load_model(terminal)
-    student = student.to(device)
-    images, words = load_frames(frames).images, load_supervision(supervision)
-    earlier = [(load_frames(own).images, load_supervision(said)) for own, said in memories if config.replay.frames]
-    old = remembered(earlier, config.replay.frames)
-    if old is not None:
-        images, words = torch.cat([images, old[0]]), words + old[1]
-    plan = replace(config.distil.plan, steps=steps)
-    pool = _pool(config, [w.annotation for w in words])
-    random = torch_generator(config.seed, random_name)
+    pool = _pool(compression, [s.annotation for s in supervision])
+    random = torch_generator(seed.run, seed.name)
+    device = next(student.parameters()).device
     batches = draws(images, plan, task.augmentation, random, device, pool=pool)
 
     def step() -> Tensor:
         draw = next(batches)
         width = draw.images[0].shape[-1]
-        said = [shrunk_supervision(words[row], FACTOR) if draw.pooled else words[row] for row in draw.rows]
-        chosen = [w.mirrored(width) if flip else w for w, flip in zip(said, draw.flips, strict=True)]
+        own = [shrunk_supervision(supervision[r], FACTOR) if draw.pooled else supervision[r] for r in draw.rows]
+        chosen = [s.mirrored(width) if flip else s for s, flip in zip(own, draw.flips, strict=True)]
         with task.smaller_input([student], FACTOR if draw.pooled else 1):
-            return task.distillation_loss(
-                student, draw.images, chosen, temperature=config.distil.temperature, soft_share=share
-            )
+            return task.distillation_loss(student, draw.images, chosen, temperature=temperature, soft_share=soft_share)
 
     began = time.perf_counter()
-    with seeded(config.seed, random_name):
+    with seeded(seed.run, seed.name):
         loss = optimise([student], plan, step)
-    trained_s = time.perf_counter() - began
-    save_model(student, spec, terminal_out)
-    return {"loss": loss, "steps": steps, "trained_s": trained_s, "pooled_share": sum(pool) / len(pool)}
+    return Trained(
+        loss=loss, steps=plan.steps, trained_s=time.perf_counter() - began, pooled_share=sum(pool) / len(pool)
+    )
 
 
-def adapt_terminal(
-    config: RunConfig,
+def adapt_adversarially(
+    task: VisionTask,
+    model: nn.Module,
     *,
-    terminal: Path,
-    frames: Path,
-    reference: Path,
-    terminal_out: Path,
-    steps: int,
-    random_name: str,
-    device: torch.device,
-) -> dict[str, Any]:
-    """Adapt a terminal to its uploaded frames by domain-adversarial training and write it; returns its late loss.
+    drifted: Tensor,
+    familiar: FrameBatch,
+    plan: TrainingPlan,
+    config: AdversarialConfig,
+    seed: Seed,
+) -> Trained:
+    """Adapt a terminal to its uploaded frames by domain-adversarial training (baseline A1), without any teacher.
 
     Half of each batch are labelled in-domain frames, half unlabelled ones of the terminal. At the end the BatchNorm
     statistics are those of the terminal's frames, as training leaves a mixture of both.
 
+    Args:
+        task: of the model.
+        model: trained in place, on its own device.
+        drifted: (N, 3, H, W) uint8 frames of the terminal.
+        familiar: labelled in-domain frames.
+        plan: length and step size; its batch size counts both halves.
+        config: weight of the domain loss.
+        seed: of batches, augmentation and the domain classifiers' first weights.
+
     Raises:
         InputError: the in-domain frames have no labels.
     """
-    task = task_named(config.task)
-    model, spec = load_model(terminal)
-    model = model.to(device)
-    own, known = load_frames(frames), replay_part(load_frames(reference))
-    if known.truth is None:
+    truth = familiar.truth
+    if truth is None:
         raise InputError("adversarial domain adaptation (A1) learns from labelled in-domain frames, and there are none")
-    random, half = torch_generator(config.seed, random_name), max(1, config.distil.plan.batch_size // 2)
-    plan = replace(config.distil.plan, steps=steps, batch_size=half)
-    drifted = draws(own.images, plan, task.augmentation, random, device)
-    familiar = draws(known.images, plan, task.augmentation, random, device)
-    done = 0
-    with seeded(config.seed, random_name):
-        classifiers = task.domain_classifiers(model, config.adversarial).to(device)
+    random, device = torch_generator(seed.run, seed.name), next(model.parameters()).device
+    half = replace(plan, batch_size=max(1, plan.batch_size // 2))
+    other = draws(drifted, half, task.augmentation, random, device)
+    known = draws(familiar.images, half, task.augmentation, random, device)
+    began, done = time.perf_counter(), 0
+    with seeded(seed.run, seed.name):
+        classifiers = task.domain_classifiers(model, config).to(device)
 
         def step() -> Tensor:
             nonlocal done
-            strength, done = reversal_strength(done / steps), done + 1
-            loss, view = task.familiar_view(model, *labelled(next(familiar), known.truth or ()))
-            other = task.drifted_view(model, next(drifted).images)
-            domain = classifiers.loss(view, FAMILIAR, strength) + classifiers.loss(other, DRIFTED, strength)
-            return loss + config.adversarial.weight * domain
+            strength, done = reversal_strength(done / plan.steps), done + 1
+            loss, view = task.familiar_view(model, *labelled(next(known), truth))
+            unlabelled = task.drifted_view(model, next(other).images)
+            domain = classifiers.loss(view, FAMILIAR, strength) + classifiers.loss(unlabelled, DRIFTED, strength)
+            return loss + config.weight * domain
 
-        loss = optimise([model, classifiers], plan, step)
-    task.re_estimate(model, own.images)
-    save_model(model, spec, terminal_out)
-    return {"loss": loss, "steps": steps}
+        loss = optimise([model, classifiers], half, step)
+    task.re_estimate(model, drifted)
+    return Trained(loss=loss, steps=plan.steps, trained_s=time.perf_counter() - began)

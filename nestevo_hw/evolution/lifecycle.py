@@ -1,16 +1,17 @@
 """Life-cycle performance of a terminal over one evolution window (paper eq. 6-8), each part measured or modelled."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from nestevo_hw.evolution.config import LinkConfig
+from nestevo_hw.evolution.dispatch import Finished, Stage
+from nestevo_hw.evolution.scenario import LinkConfig
+from nestevo_hw.evolution.steps.step import Result
 from nestevo_hw.evolution.teacher import LabellingTime
-from nestevo_hw.scheduler.task import TaskResult
+from nestevo_hw.report.records import Lifecycle
 
 Origin = Literal["measured", "modelled"]
-LABELLING = ("label", "relabel", "judge", "inspect", "label-own")
-"""Kinds of tasks in which a model looks at frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,64 +77,69 @@ def life_cycle_performance(
 
 
 def account(
-    stages: Sequence[Mapping[str, TaskResult]],
-    subjects: tuple[str, str],
-    captured: TaskResult,
+    terminal: str,
+    group: str,
+    stages: Sequence[Stage],
     *,
-    before: float | None,
-    after: float | None,
-    adapted: float | None = None,
-    labelling: LabellingTime | None,
-    link: LinkConfig,
+    window: int,
     window_s: float,
-) -> dict[str, Any]:
-    """What one evolution cost a terminal and what it was worth: the fields of a "lifecycle" event.
+    upload_bytes: int,
+    link: LinkConfig,
+    labelling: LabellingTime | None,
+    scores: Mapping[str, float],
+    adaptation: Stage | None,
+) -> Lifecycle:
+    """What one evolution cost a terminal, and what it was worth.
 
     Args:
-        stages: results of each step by terminal or group, in order. Each step begins when the one before has ended for
-            all terminals.
-        subjects: the terminal's name and its group's.
-        captured: of the capture; its value holds "upload_bytes", that of the export among `stages` "download_bytes".
-        before: accuracy of the old model, 0 to 1; None where nothing could be scored.
-        after: accuracy of the evolved one.
-        adapted: accuracy of the model with new BatchNorm statistics, the outcome of the first step; None without one.
-        labelling: time the crossbar takes to label; None for a digital teacher.
-        link: bandwidths.
+        terminal: its name.
+        group: of its group.
+        stages: steps that the window's terminals have waited for. Each begins when the one before has ended for all.
+        window: its number.
         window_s: t_total, seconds. An evolution that outlasts it leaves the old model in place all the time.
+        upload_bytes: frames sent.
+        link: bandwidths.
+        labelling: time the crossbar takes to label; None for a digital teacher.
+        scores: accuracy of the terminal by stage ("before", "adapted", "after"), where it could be scored.
+        adaptation: the stage among `stages` that adapts the terminals' BatchNorm; None where there was none.
     """
-    shares = [_share(stage, subjects, labelling) for stage in stages]
-    download = max((r.value.get("download_bytes", 0) for stage in stages for r in _own(stage, subjects)), default=0)
-    upload = captured.value["upload_bytes"]
+    shares = [_share(stage, (terminal, group), labelling) for stage in stages]
+    download = max((f.value.download_bytes for stage in stages for f in _own(stage, (terminal, group))), default=0)
     time = EvolvingTime(
-        communication_s=8e-6 * (upload / link.upload_mbit_s + download / link.download_mbit_s),
+        communication_s=_sent_s(upload_bytes, download, link),
         labelling_s=sum(s.labelling_s for s in shares),
         programming_s=sum(s.programming_s for s in shares),
         waiting_s=sum(s.waiting_s for s in shares),
         training_s=sum(s.training_s for s in shares),
     )
-    meanwhile = None
-    if adapted is not None:
-        meanwhile = AdaptedModel(accuracy=adapted, from_s=_adapted_from_s(stages[0], subjects, upload, link))
-    lcp = None
+    before, after, meanwhile = scores.get("before"), scores.get("after"), None
+    if adaptation is not None and terminal in adaptation.done and "adapted" in scores:
+        ready_s = _adapted_from_s(adaptation, terminal, upload_bytes, link)
+        meanwhile = AdaptedModel(accuracy=scores["adapted"], from_s=ready_s)
+    lcp = math.nan
     if before is not None and after is not None:
         lcp = life_cycle_performance(before, after, min(time.total_s, window_s), window_s, meanwhile)
-    return {
-        "lcp": lcp,
-        "window_s": window_s,
-        "adapted_s": None if meanwhile is None else meanwhile.from_s,
-        "evolving_s": time.total_s,
-        "parts": asdict(time),
-        "origins": _origins(analog=labelling is not None),
-    }
+    return Lifecycle(
+        window=window,
+        terminal=terminal,
+        lcp=lcp,
+        window_s=window_s,
+        adapted_s=math.nan if meanwhile is None else meanwhile.from_s,
+        evolving_s=time.total_s,
+        parts=asdict(time),
+        origins=dict(_origins(analog=labelling is not None)),
+    )
 
 
-def _adapted_from_s(
-    stage: Mapping[str, TaskResult], subjects: tuple[str, str], upload_bytes: int, link: LinkConfig
-) -> float:
-    """Upload, waiting and computing of a terminal's first step, and the download of what it gave."""
-    (own,) = _own(stage, subjects)
-    sent_s: float = 8e-6 * (upload_bytes / link.upload_mbit_s + own.value["download_bytes"] / link.download_mbit_s)
-    return sent_s + own.ended_s - min(r.submitted_s for r in stage.values())
+def _adapted_from_s(adaptation: Stage, terminal: str, upload_bytes: int, link: LinkConfig) -> float:
+    """Upload, waiting and computing of a terminal's BatchNorm adaptation, and the download of what it gave."""
+    own = adaptation.done[terminal]
+    first_s = min(f.submitted_s for f in adaptation.done.values())
+    return _sent_s(upload_bytes, own.value.download_bytes, link) + own.ended_s - first_s
+
+
+def _sent_s(upload_bytes: int, download_bytes: int, link: LinkConfig) -> float:
+    return 8e-6 * (upload_bytes / link.upload_mbit_s + download_bytes / link.download_mbit_s)
 
 
 def _origins(*, analog: bool) -> dict[str, Origin]:
@@ -147,28 +153,28 @@ def _origins(*, analog: bool) -> dict[str, Origin]:
     }
 
 
-def _own(stage: Mapping[str, TaskResult], subjects: tuple[str, str]) -> list[TaskResult]:
-    return [stage[s] for s in dict.fromkeys(subjects) if s in stage]
+def _own(stage: Stage, subjects: tuple[str, str]) -> list[Finished[Result]]:
+    return [stage.done[s] for s in dict.fromkeys(subjects) if s in stage.done]
 
 
-def _share(stage: Mapping[str, TaskResult], subjects: tuple[str, str], labelling: LabellingTime | None) -> _Share:
+def _share(stage: Stage, subjects: tuple[str, str], labelling: LabellingTime | None) -> _Share:
     """A terminal's part of one step; it waits for the step's other tasks.
 
     Tasks that ran on the simulated crossbar count with the chip's time, which serves one terminal after another.
     """
-    own = _own(stage, subjects)
+    own, every = _own(stage, subjects), stage.done.values()
     if not own:
         return _Share()
-    if labelling is not None and any("crossbar_frames" in r.value for r in stage.values()):
+    if labelling is not None and any(f.value.crossbar_frames is not None for f in every):
         label_s, program_s = _crossbar_s(own, labelling)
         return _Share(
             labelling_s=label_s,
             programming_s=program_s,
-            waiting_s=sum(_crossbar_s(stage.values(), labelling)) - label_s - program_s,
+            waiting_s=sum(_crossbar_s(every, labelling)) - label_s - program_s,
         )
-    ran_s = sum(r.ended_s - r.started_s for r in own)
-    span_s = max(r.ended_s for r in stage.values()) - min(r.submitted_s for r in stage.values())
-    looks = any(_kind(r) in LABELLING for r in own)
+    ran_s = sum(f.ran_s for f in own)
+    span_s = max(f.ended_s for f in every) - min(f.submitted_s for f in every)
+    looks = stage.step.part == "labelling"
     return _Share(
         labelling_s=ran_s if looks else 0.0,
         training_s=0.0 if looks else ran_s,
@@ -176,12 +182,8 @@ def _share(stage: Mapping[str, TaskResult], subjects: tuple[str, str], labelling
     )
 
 
-def _crossbar_s(done: Collection[TaskResult], labelling: LabellingTime) -> tuple[float, float]:
+def _crossbar_s(finished: Collection[Finished[Result]], labelling: LabellingTime) -> tuple[float, float]:
     """Labelling and programming time of tasks on the crossbar."""
-    looked = sum(labelling.of(r.value.get("crossbar_frames", 0)) for r in done)
-    written = sum(r.value["programming"]["time_s"] for r in done if "programming" in r.value)
-    return looked, written
-
-
-def _kind(result: TaskResult) -> str:
-    return result.name.split("/")[1]
+    labelled = sum(labelling.of(f.value.crossbar_frames or 0) for f in finished)
+    written = sum(f.value.programming.time_s for f in finished if f.value.programming is not None)
+    return labelled, written

@@ -1,19 +1,23 @@
 """Windows, one after another: frames come in, the method evolves, accuracy and time are accounted for."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from nestevo_hw.evolution.dispatch import Results
 from nestevo_hw.evolution.housekeeping import tidy
 from nestevo_hw.evolution.lifecycle import account
 from nestevo_hw.evolution.methods import Method
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.state import TeacherState
-from nestevo_hw.evolution.steps import camera, results
-from nestevo_hw.evolution.subjects import subjects
-from nestevo_hw.evolution.trigger import Signals, remaining_accuracy
+from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, SenseRequest
+from nestevo_hw.evolution.steps.scoring import EvaluateRequest, RecallRequest, Scored
+from nestevo_hw.evolution.steps.table import CAPTURE, EVALUATE, RECALL, SENSE
+from nestevo_hw.evolution.trigger import remaining_accuracy
 from nestevo_hw.evolution.window import Window
+from nestevo_hw.report.records import TEACHER, Absent, Accuracy, Recall, Sense
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Accuracy of each terminal's own models by stage, where it is defined."""
 
 
 class EvolutionLoop:
@@ -34,53 +38,60 @@ class EvolutionLoop:
         captured = self._capture(number)
         models = dict(self._server.models)
         teachers = {group: upkeep.teacher for group, upkeep in self._server.upkeep.items()}
-        asking = {name: captured[name] for name in self._asking(number, captured)}
-        window = Window(self._server, number, asking)
+        window = Window(self._server, number, {name: captured[name] for name in self._requesting(number, captured)})
         self._method.evolve(window)
-        accuracy = self._evaluate(window, list(captured), models, teachers)
-        self._recall(window, accuracy)
+        scores = self._evaluate(window, list(captured), models, teachers)
+        self._recall(window, scores)
         evolved = {name: self._file(number, name, "upload.safetensors") for name in window.names if window.stages}
         self._server.remember_signals(number, evolved)
-        self._account(window, captured, accuracy)
+        self._account(window, captured, scores)
         tidy(self._server, number)
 
-    def _capture(self, number: int) -> Results:
+    def _capture(self, number: int) -> dict[str, CaptureResult]:
         """Frames of every terminal that is there and whose camera works."""
         present = self._config.present(number)
-        frames = self._server.frames_of(present)
-        payloads = {
-            name: {
-                "frames": frames[name],
-                "upload": self._file(number, name, "upload.safetensors"),
-                "test": self._file(number, name, "test.safetensors"),
-                "truth": self._file(number, name, "truth.safetensors") if self._method.wants_truth else None,
-            }
-            for name in present
+        requests = {
+            name: CaptureRequest(
+                frames=frames,
+                upload=self._file(number, name, "upload.safetensors"),
+                test=self._file(number, name, "test.safetensors"),
+                truth=self._file(number, name, "truth.safetensors") if self._method.wants_truth else None,
+            )
+            for name, frames in self._server.frames_of(present).items()
         }
-        captured = self._server.dispatch.run(camera.capture, number, payloads)
+        captured = {name: f.value for name, f in self._server.dispatch.run(CAPTURE, number, requests).items()}
         for name, result in captured.items():
-            if result.value["fault"]:
-                self._server.journal.event("absent", window=number, terminal=name, reason=result.value["fault"])
-        return {name: result for name, result in captured.items() if not result.value["fault"]}
+            if result.fault:
+                self._server.journal.log(Absent(window=number, terminal=name, reason=result.fault))
+        return {name: result for name, result in captured.items() if not result.fault}
 
-    def _asking(self, number: int, captured: Results) -> list[str]:
+    def _requesting(self, number: int, captured: Mapping[str, CaptureResult]) -> list[str]:
         """Terminals that evolve: all, or those that find their accuracy lost."""
         trigger = self._config.trigger
         if trigger.mode == "off":
             return list(captured)
-        models, known = self._server.models, self._server.signals
-        payloads = {
-            name: {"model": str(models[name]), "frames": self._file(number, name, "upload.safetensors")}
+        known, silent = self._server.signals, set()
+        requests = {
+            name: SenseRequest(model=self._server.models[name], frames=self._file(number, name, "upload.safetensors"))
             for name in captured
             if name in known
         }
-        silent = set()
-        for name, result in self._server.dispatch.run(camera.sense, number, payloads).items():
-            remains = remaining_accuracy(Signals.of(result.value), known[name])
-            requests = remains < 1.0 - trigger.margin
-            told = {"remains": remains, "requests": requests, **result.value}
-            self._server.journal.event("sense", window=number, terminal=name, **told)
-            silent |= {name} if trigger.mode == "request" and not requests else set()
+        for name, sensed in self._server.dispatch.run(SENSE, number, requests).items():
+            signals = sensed.value.signals
+            remains = remaining_accuracy(signals, known[name])
+            requesting = remains < 1.0 - trigger.margin
+            self._server.journal.log(
+                Sense(
+                    window=number,
+                    terminal=name,
+                    remains=remains,
+                    requests=requesting,
+                    agreement=signals.agreement,
+                    confidence=signals.confidence,
+                )
+            )
+            if trigger.mode == "request" and not requesting:
+                silent.add(name)
         return [name for name in captured if name not in silent]
 
     def _evaluate(
@@ -89,8 +100,8 @@ class EvolutionLoop:
         names: Sequence[str],
         models: Mapping[str, Path],
         teachers: Mapping[str, TeacherState],
-    ) -> dict[tuple[str, str], float]:
-        """Accuracy on later frames of the window, by (terminal, stage); nothing is learned from it.
+    ) -> Scores:
+        """Accuracy on later frames of the window; nothing is learned from it.
 
         Args:
             window: after its evolution.
@@ -99,65 +110,96 @@ class EvolutionLoop:
             teachers: in force before the window, by group.
         """
         number = window.number
-        start_s = self._config.window.start_s(number)
-        payloads: dict[str, dict[str, Any]] = {}
-        for name in names:
-            group = self._server.group_of[name]
-            old, new = teachers[group], self._server.upkeep[group].teacher
-            payloads[name] = {
-                "upload": self._file(number, name, "upload.safetensors"),
-                "test": self._file(number, name, "test.safetensors"),
-                "subjects": subjects(
-                    self._server.layout,
-                    number,
-                    name,
-                    terminals=(models[name], self._server.models[name]),
-                    adapted=window.adapted_models.get(name),
-                    teachers=(old.at(start_s), None if new is old else new.at(start_s)),
-                    scene_norm=self._config.scene_norm,
+        requests = {
+            name: EvaluateRequest(
+                upload=self._file(number, name, "upload.safetensors"),
+                test=self._file(number, name, "test.safetensors"),
+                models=(
+                    *self._terminals(window, name, before=models[name]),
+                    *self._teachers(number, name, before=teachers[self._server.group_of[name]]),
                 ),
-            }
-        accuracy = {}
-        for name, result in self._server.dispatch.run(results.evaluate, number, payloads).items():
-            for score in result.value["scores"]:
-                self._server.journal.event("accuracy", window=number, scene=name, **score)
-                if score["model"] == name and score["score"] is not None:
-                    accuracy[name, score["stage"]] = score["score"]
-        return accuracy
+            )
+            for name in names
+        }
+        scores: dict[str, dict[str, float]] = {}
+        for name, evaluated in self._server.dispatch.run(EVALUATE, number, requests).items():
+            for s in evaluated.value.scores:
+                self._server.journal.log(
+                    Accuracy(
+                        window=number,
+                        scene=name,
+                        model=s.model,
+                        stage=s.stage,
+                        score=math.nan if s.score is None else s.score,
+                        metrics={m: math.nan if v is None else v for m, v in s.metrics.items()},
+                        frames=s.frames,
+                    )
+                )
+                if s.model == name and s.score is not None:
+                    scores.setdefault(name, {})[s.stage] = s.score
+        return scores
 
-    def _recall(self, window: Window, accuracy: Mapping[tuple[str, str], float]) -> None:
+    def _terminals(self, window: Window, name: str, *, before: Path) -> list[Scored]:
+        """Old and evolved model of a terminal, the latter by ONNX Runtime too, and the one it ran in between."""
+        layout, after = self._server.layout, self._server.models[name]
+        models = [
+            Scored(model=name, stage="before", weights=before, picture=layout.sample(window.number, name, "before"))
+        ]
+        if after != before:
+            picture = layout.sample(window.number, name, "after")
+            onnx = self._file(window.number, name, "terminal.onnx")
+            models.append(Scored(model=name, stage="after", weights=after, picture=picture))
+            models.append(Scored(model=name, stage="onnx", weights=after, onnx=onnx))
+        if name in window.adapted_models:
+            models.append(Scored(model=name, stage="adapted", weights=window.adapted_models[name]))
+        return models
+
+    def _teachers(self, number: int, name: str, *, before: TeacherState) -> list[Scored]:
+        """Old teacher of a terminal, and the new one as it labels, with the scene's BatchNorm where it does."""
+        start_s, after = self._config.window.start_s(number), self._server.upkeep[self._server.group_of[name]].teacher
+        old = before.at(start_s)
+        teachers = [Scored(model=TEACHER, stage="before", weights=old.weights, teacher=old)]
+        if after is not before:
+            new, norm = after.at(start_s), self._config.scene_norm
+            teachers.append(Scored(model=TEACHER, stage="after", weights=new.weights, teacher=new, scene_norm=norm))
+        return teachers
+
+    def _recall(self, window: Window, scores: Scores) -> None:
         """What the new models still know of earlier windows."""
-        layout, evolved = self._server.layout, [name for name in window.names if (name, "after") in accuracy]
-        payloads = {
-            name: {
-                "terminal_out": str(self._server.models[name]),
-                "tests": {w: str(layout.window(w, name, "test.safetensors")) for w in self._server.tests[name]},
-            }
+        layout, evolved = self._server.layout, [name for name in window.names if "after" in scores.get(name, ())]
+        requests = {
+            name: RecallRequest(
+                terminal=self._server.models[name],
+                tests={w: layout.window(w, name, "test.safetensors") for w in self._server.tests[name]},
+            )
             for name in evolved
             if self._server.tests[name]
         }
-        for name, result in self._server.dispatch.run(results.recall, window.number, payloads).items():
-            self._server.journal.event("recall", window=window.number, terminal=name, scores=result.value["scores"])
+        for name, recalled in self._server.dispatch.run(RECALL, window.number, requests).items():
+            known = {w: math.nan if s is None else s for w, s in recalled.value.scores.items()}
+            self._server.journal.log(Recall(window=window.number, terminal=name, scores=known))
         for name in evolved:
             self._server.tests[name].append(window.number)
-            won = accuracy[name, "after"] - accuracy.get((name, "before"), accuracy[name, "after"])
-            self._server.dispatch.gains[name] = max(won, 0.0)
+            after = scores[name]["after"]
+            self._server.dispatch.gains[name] = max(after - scores[name].get("before", after), 0.0)
 
-    def _account(self, window: Window, captured: Results, accuracy: Mapping[tuple[str, str], float]) -> None:
+    def _account(self, window: Window, captured: Mapping[str, CaptureResult], scores: Scores) -> None:
         """Life-cycle performance of each terminal that evolved (eq. 6-8)."""
         for name in window.names if window.stages else ():
-            life = account(
-                window.stages,
-                (name, self._server.group_of[name]),
-                captured[name],
-                before=accuracy.get((name, "before")),
-                after=accuracy.get((name, "after")),
-                adapted=accuracy.get((name, "adapted")),
-                labelling=self._server.labelling_of(name),
-                link=self._config.link,
-                window_s=self._config.window.length_s,
+            self._server.journal.log(
+                account(
+                    name,
+                    self._server.group_of[name],
+                    window.stages,
+                    window=window.number,
+                    window_s=self._config.window.length_s,
+                    upload_bytes=captured[name].upload_bytes,
+                    link=self._config.link,
+                    labelling=self._server.labelling_of(name),
+                    scores=scores.get(name, {}),
+                    adaptation=window.adaptation,
+                )
             )
-            self._server.journal.event("lifecycle", window=window.number, terminal=name, **life)
 
-    def _file(self, number: int, name: str, file: str) -> str:
-        return str(self._server.layout.window(number, name, file))
+    def _file(self, number: int, name: str, file: str) -> Path:
+        return self._server.layout.window(number, name, file)

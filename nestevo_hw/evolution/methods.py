@@ -1,11 +1,13 @@
 """What a window is used for: the method of the paper, its baselines, and references to judge them by."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.evolution.config import RunConfig
-from nestevo_hw.evolution.window import Window
-from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+
+if TYPE_CHECKING:
+    # Command lines read the names below for their help, which must not wait for torch.
+    from nestevo_hw.evolution.config import RunConfig
+    from nestevo_hw.evolution.window import Window
 
 
 class Method(Protocol):
@@ -17,10 +19,14 @@ class Method(Protocol):
     name: str
     summary: str
     """One line for people."""
+    kinds: tuple[str, ...]
+    """Kinds of the steps that it may run in a window, for counting."""
+    co_evolves: bool
+    """Whether the teacher evolves, and so labels with the scene's BatchNorm statistics and is confirmed by default."""
     wants_truth: bool
     """Whether it reads the truth of uploaded frames: then it is a reference, not a competitor."""
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, config: "RunConfig") -> None:
         """Refuse terminals that the method cannot serve.
 
         Raises:
@@ -28,7 +34,7 @@ class Method(Protocol):
         """
         ...
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """Evolve the terminals of a window."""
         ...
 
@@ -36,24 +42,31 @@ class Method(Protocol):
 class _ServesAll:
     """What most methods share: they serve any terminals and never read the truth."""
 
+    co_evolves = False
     wants_truth = False
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, config: "RunConfig") -> None:
         """See `Method.check`."""
 
 
 class CoEvolution(_ServesAll):
     """Algorithm 2."""
 
+    kinds: tuple[str, ...] = (
+        "adapt-batch-norm", "inspect", "program", "label", "choose", "detect-drift", "generate", "mutual", "merge",
+        "relabel", "distil", "export",
+    )  # fmt: skip
+    co_evolves = True
+
     def __init__(self, name: str, summary: str, *, generator: bool) -> None:
         self.name = name
         self.summary = summary
         self._generator = generator
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """See `Method.evolve`; the numbers are lines of Algorithm 2."""
         generated = self._generator and window.config.generator.enabled
-        window.bridge()
+        window.adapt_batch_norm()
         window.refresh()
         window.label()  # 1
         window.choose_starts()
@@ -62,18 +75,19 @@ class CoEvolution(_ServesAll):
             if generated:
                 window.generate(groups)  # 7
             window.learn_mutually(groups, generated=generated)  # 8-13
-            window.label(kind="relabel", names=window.merge(groups))  # 14
+            window.relabel(window.merge(groups))  # 14
         window.distil(replay=True)  # 4-5, 15-16
         window.deploy()
 
 
 class Distillation(_ServesAll):
-    """The unchanged teacher's words into each terminal."""
+    """The unchanged teacher's supervision into each terminal."""
 
     name = "A4"
     summary = "each terminal distilled from the unchanged teacher"
+    kinds: tuple[str, ...] = ("inspect", "program", "label", "distil", "export")
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
         window.refresh()
         window.label()
@@ -86,8 +100,9 @@ class NoEvolution(_ServesAll):
 
     name = "A3"
     summary = "never evolve"
+    kinds: tuple[str, ...] = ()
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """See `Method.evolve`: nothing."""
 
 
@@ -96,8 +111,9 @@ class AdversarialAdaptation(_ServesAll):
 
     name = "A1"
     summary = "adversarial domain adaptation of each terminal, without a teacher"
+    kinds: tuple[str, ...] = ("adapt", "export")
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
         window.adapt_adversarially()
         window.deploy()
@@ -108,10 +124,11 @@ class AdaptiveBatchNorm(_ServesAll):
 
     name = "AdaBN"
     summary = "each terminal with the BatchNorm statistics of its scene, and no training"
+    kinds: tuple[str, ...] = ("adapt-batch-norm", "export")
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
-        window.re_estimate_norms()
+        window.re_estimate_batch_norm()
         window.deploy()
 
 
@@ -120,8 +137,9 @@ class SelfTraining(_ServesAll):
 
     name = "self-training"
     summary = "each terminal learns its own labels, made with the scene's BatchNorm statistics"
+    kinds: tuple[str, ...] = ("self-label", "distil", "export")
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
         window.label_themselves()
         window.distil(soft_share=0.0)
@@ -133,11 +151,12 @@ class TrueLabels(_ServesAll):
 
     name = "true-labels"
     summary = "the same frames and steps with true labels: a bound, not a competitor"
+    kinds: tuple[str, ...] = ("ground-truth", "distil", "export")
     wants_truth = True
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
-        window.tell_the_truth()
+        window.read_ground_truth()
         window.distil(soft_share=0.0)
         window.deploy()
 
@@ -147,9 +166,12 @@ class NaiveAverage(_ServesAll):
 
     name = "naive-average"
     summary = "terminals averaged directly, without intermediate models; only of one structure"
+    kinds: tuple[str, ...] = ("inspect", "program", "label", "distil", "average", "export")
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, config: "RunConfig") -> None:
         """Refuse terminals of different structure, whose mean is undefined (paper Table 2)."""
+        from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+
         shapes = {
             t.name: {n: p.shape for n, p in load_model(resolve_checkpoint(t.model))[0].state_dict().items()}
             for t in config.terminals
@@ -162,7 +184,7 @@ class NaiveAverage(_ServesAll):
                 "weights is undefined; that is what intermediate models are for: use NestEvo"
             )
 
-    def evolve(self, window: Window) -> None:
+    def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
         window.refresh()
         window.label()
@@ -185,3 +207,4 @@ METHODS: dict[str, Method] = {
         TrueLabels(),
     )
 }
+"""Every method by its name."""

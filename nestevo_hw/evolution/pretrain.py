@@ -1,11 +1,12 @@
 """Pre-training of the teacher by day, and of its pruned terminals."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError, InputError
@@ -16,7 +17,7 @@ from nestevo_hw.models.checkpoint import ModelSpec, load_model, save_model
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
 from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.policies import KnapsackPolicy
-from nestevo_hw.scheduler.task import Task as Job
+from nestevo_hw.scheduler.task import Task
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import concatenate, load_frames, save_frames
@@ -51,6 +52,22 @@ class PretrainConfig:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training of a worker."""
+
+    spec: ModelSpec
+    """Of the teacher."""
+    variant: str
+    """Of the terminal; "" for the teacher."""
+    training: Path
+    held_out: Path
+    teacher: Path
+    out: Path
+    config: PretrainConfig
+    device: str
+
+
 def pretrain(
     spec: ModelSpec,
     training: FrameBatch,
@@ -60,7 +77,7 @@ def pretrain(
     *,
     device: str,
     workers: int,
-    on_task: Callable[[Job], None] = lambda _: None,
+    on_task: Callable[[Task], None] = lambda _: None,
 ) -> dict[str, dict[str, float]]:
     """Train a teacher and its three pruned terminals, and write their checkpoints.
 
@@ -80,58 +97,49 @@ def pretrain(
     frames, test = out / "training-frames.safetensors", out / "held-out-frames.safetensors"
     save_frames(training, frames)
     save_frames(held_out, test)
-    common = {
-        "spec": asdict(spec),
-        "training": str(frames),
-        "held_out": str(test),
-        "teacher": str(out / f"{spec.architecture}.safetensors"),
-        "config": asdict(config),
-        "device": device,
-    }
+    common = Job(
+        spec=spec,
+        variant="",
+        training=frames,
+        held_out=test,
+        teacher=out / f"{spec.architecture}.safetensors",
+        out=out / f"{spec.architecture}.safetensors",
+        config=config,
+        device=device,
+    )
     scores: dict[str, dict[str, float]] = {}
     memory = 64 * 10**9
     with LocalExecutor(policy=KnapsackPolicy(), memory_bytes=memory, workers=workers) as run:
         for variants in (("",), tuple(PRUNING_RATIOS)):
-            jobs = [_job(spec, variant, common, out) for variant in variants]
-            for name, result in run.run(jobs, on_result=lambda job, _: on_task(job)).items():
+            tasks = [_task(common, variant, out) for variant in variants]
+            for name, result in run.run(tasks, on_result=lambda task, _: on_task(task)).items():
                 scores[name] = result.value
     for file in (frames, test):
         file.unlink()
     return scores
 
 
-def _job(spec: ModelSpec, variant: str, common: Mapping[str, object], out: Path) -> Job:
-    name = terminal_name(spec.architecture, variant) if variant else spec.architecture
-    return Job(
+def _task(common: Job, variant: str, out: Path) -> Task:
+    name = terminal_name(common.spec.architecture, variant) if variant else common.spec.architecture
+    job = replace(common, variant=variant, out=out / f"{name}.safetensors")
+    return Task(
         name=name,
-        function=f"{__name__}:{'train_terminal' if variant else 'train_teacher'}",
-        payload={**common, "variant": variant, "out": str(out / f"{name}.safetensors")},
+        function=f"{__name__}:train",
+        payload=TypeAdapter(Job).dump_python(job, mode="json"),
         memory_bytes=2 * 10**9,
         duration_s=600.0,
     )
 
 
-def train_teacher(payload: dict[str, Any]) -> dict[str, float]:
-    """Task: `pretrain_teacher` with paths and settings from a payload."""
-    spec = ModelSpec(**{**payload["spec"], "classes": tuple(payload["spec"]["classes"])})
-    return pretrain_teacher(
-        spec, Path(payload["training"]), Path(payload["held_out"]), Path(payload["out"]), _settings(payload),
-        device=torch.device(payload["device"]),
-    )  # fmt: skip
-
-
-def train_terminal(payload: dict[str, Any]) -> dict[str, float]:
-    """Task: `pretrain_terminal` with paths and settings from a payload."""
-    return pretrain_terminal(
-        Path(payload["teacher"]), payload["variant"], Path(payload["training"]), Path(payload["held_out"]),
-        Path(payload["out"]), _settings(payload), device=torch.device(payload["device"]),
-    )  # fmt: skip
-
-
-def _settings(payload: Mapping[str, Any]) -> PretrainConfig:
-    fields = dict(payload["config"])
-    teacher, terminal = (TrainingPlan(**fields.pop(key)) for key in ("teacher", "terminal"))
-    return PretrainConfig(**fields, teacher=teacher, terminal=terminal)
+def train(payload: dict[str, Any]) -> dict[str, float]:
+    """Train what a `Job` says, in a worker."""
+    job = TypeAdapter(Job).validate_python(payload)
+    device = torch.device(job.device)
+    if job.variant:
+        return pretrain_terminal(
+            job.teacher, job.variant, job.training, job.held_out, job.out, job.config, device=device
+        )
+    return pretrain_teacher(job.spec, job.training, job.held_out, job.out, job.config, device=device)
 
 
 def embedded_frames(config: PretrainConfig, size: tuple[int, int]) -> tuple[FrameBatch, FrameBatch, tuple[str, ...]]:

@@ -46,3 +46,13 @@ def _spread(images: Tensor, words: Sequence[Supervision], count: int) -> Memory:
     count = min(count, len(images))
     rows = [k * len(images) // count for k in range(count)] if count else []
     return images[rows], [words[row] for row in rows]
+
+
+def replayed(
+    images: Tensor, supervision: Sequence[Supervision], memories: Sequence[Memory], frames: int
+) -> tuple[Tensor, list[Supervision]]:
+    """Frames and their supervision, followed by at most `frames` of earlier windows."""
+    old = remembered(memories, frames)
+    if old is None:
+        return images, list(supervision)
+    return torch.cat([images, old[0]]), [*supervision, *old[1]]

@@ -15,24 +15,24 @@ from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
+from nestevo_hw.evolution.execution import open_executor
 from nestevo_hw.evolution.grouping import form_groups
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.server import Server
+from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.page import write_report
+from nestevo_hw.report.records import Groups
 from nestevo_hw.report.summary import summarise
-from nestevo_hw.scheduler.executor import Executor, LocalExecutor
-from nestevo_hw.scheduler.policies import policy_named
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.tasks.task import task_named
 
 FORMAT = 1
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
-MOST_WORKERS = 4
 
 
 def evolve(
@@ -55,16 +55,16 @@ def evolve(
     check_run(config)
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     document = _open_folder(config, layout, resume=resume)
-    with _executor(config, layout) as executor:
+    with open_executor(config.execution, layout.root, seed=config.seed) as executor:
         journal = Journal(layout, executor, on_task)
         costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
         dispatch = Dispatch(config, journal, costs)
         groups = form_groups(config, layout, dispatch)
         if len(groups) > 1:
-            journal.event("groups", by=config.groups.by, groups={name: list(own) for name, own in groups.items()})
+            journal.log(Groups(by=config.groups.by, groups=groups))
         server = Server(config, layout, journal, dispatch, costs, groups)
         EvolutionLoop(server, METHODS[config.method]).run()
-    document |= {"classes": server.classes}
+    document |= {"classes": list(server.classes)}
     write_json(layout.run_json, document)
     summary = summarise(read_run(run_dir)) | {"method": config.method, "seed": config.seed}
     summary["wall_s"] = time.monotonic() - started
@@ -73,32 +73,12 @@ def evolve(
     return summary
 
 
-def _executor(config: RunConfig, layout: RunLayout) -> Executor:
-    """Worker processes of this machine, or the nodes of a Ray cluster."""
-    execution = config.execution
-    policy = policy_named(execution.policy, seed=config.seed)
-    if execution.executor == "ray":
-        from nestevo_hw.scheduler.ray.executor import RayExecutor
-
-        return RayExecutor(
-            policy=policy,
-            address=execution.address,
-            folder=None if execution.shared_folder else layout.root,
-            workers=execution.workers or None,
-            timeout_s=execution.timeout_s,
-        )
-    return LocalExecutor(
-        policy=policy,
-        memory_bytes=round(execution.memory_gb * 1e9),
-        workers=execution.workers or min(os.cpu_count() or 1, MOST_WORKERS),
-        timeout_s=execution.timeout_s,
-    )
-
-
 def most_tasks(config: RunConfig) -> int:
     """Tasks of a run in which every terminal has a teacher of its own, which evolves in every window."""
-    terminals = groups = len(config.terminals)
-    return 1 + 2 * terminals + config.window.count * (14 * terminals + 4 * groups)
+    terminals = len(config.terminals)
+    once = ("capture", "describe", "prepare", "dry-run", "baseline")
+    in_each = ("capture", "sense", *METHODS[config.method].kinds, "evaluate", "recall", "baseline")
+    return terminals * (len(once) + config.window.count * len(in_each))
 
 
 def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[str, Any]:
@@ -125,6 +105,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[
         },
         "classes": [],
         "metric": task_named(config.task).metric,
+        "kinds": {s.kind: {"wording": s.wording, "colour": s.colour, "resource": s.needs} for s in STEPS.values()},
         "summary": None,
     }
     write_json(layout.run_json, document)

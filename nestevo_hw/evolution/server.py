@@ -4,29 +4,24 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.steps import camera, lessons, teachers
-from nestevo_hw.evolution.teacher import LabellingTime
+from nestevo_hw.evolution.steps.camera import SenseRequest
+from nestevo_hw.evolution.steps.table import BASELINE, DRY_RUN, PREPARE
+from nestevo_hw.evolution.steps.teachers import PrepareRequest
+from nestevo_hw.evolution.steps.training import DryRunRequest, ReplaySample
+from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
 from nestevo_hw.evolution.trigger import Signals
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.streams.sampling import allocate
 
-MOST_LESSONS = 4
+MOST_REPLAYED = 4
 """Earlier windows from which frames may be replayed."""
-
-
-class Lesson(NamedTuple):
-    """Frames of one window and the words they were taught with."""
-
-    upload: str
-    supervision: str
 
 
 class Server:
@@ -62,35 +57,39 @@ class Server:
         """Last drift score (eq. 11) of each terminal."""
         self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.models}
         """Earlier models of each terminal, oldest first."""
-        self.lessons: dict[str, deque[Lesson]] = {name: deque(maxlen=MOST_LESSONS) for name in self.models}
-        """What each terminal was taught in earlier windows."""
+        self.replay: dict[str, deque[ReplaySample]] = {name: deque(maxlen=MOST_REPLAYED) for name in self.models}
+        """What each terminal was taught in earlier windows, oldest first."""
         self.tests: dict[str, deque[int]] = {name: deque(maxlen=config.window.recalled) for name in self.models}
         """Windows after which each terminal's model is scored again, oldest first."""
         self.signals: dict[str, Signals] = {}
         """Of each terminal's model on frames it was last known to do well on."""
-        self.classes: list[str] = []
+        self.classes: tuple[str, ...] = ()
         self._costs = costs
 
     def prepare(self) -> None:
-        """Program each group's teacher for the first time, and profile the training steps."""
-        payloads = {
-            group: {
-                **self.upkeep[group].at(0),
-                "reference": str(self.layout.reference(group)),
-                "moments": str(self.layout.moments(group)),
-            }
-            for group in self.groups
+        """Program each group's teacher for the first time, and measure the training steps."""
+        requests = {
+            group: PrepareRequest(
+                teacher=upkeep.at(0),
+                generation=upkeep.teacher.generation,
+                reference=upkeep.reference,
+                moments=self.layout.moments(group),
+            )
+            for group, upkeep in self.upkeep.items()
         }
-        prepared = self.dispatch.run(teachers.prepare, None, payloads)
-        for group, result in prepared.items():
-            self.gamma[group], self.classes = result.value["gamma"], result.value["classes"]
-            self.upkeep[group].programmed_first(result.value)
-        profiles = {name: {"model": str(path), **self.teacher_of(name, 0)} for name, path in self.models.items()}
-        self._costs.learn(self.dispatch.run(lessons.profile, None, profiles))
-        familiar = {name: str(self.layout.reference(group)) for name, group in self.group_of.items()}
+        for group, prepared in self.dispatch.run(PREPARE, None, requests).items():
+            self.gamma[group], self.classes = prepared.value.gamma, prepared.value.classes
+            self.upkeep[group].programmed_first(prepared.value)
+        pairs = {
+            name: DryRunRequest(terminal=path, intermediate=self.teacher_of(name, 0).weights)
+            for name, path in self.models.items()
+        }
+        for name, measured in self.dispatch.run(DRY_RUN, None, pairs).items():
+            self._costs.learn(name, measured.value.dry_run)
+        familiar = {name: self.upkeep[group].reference for name, group in self.group_of.items()}
         self.remember_signals(None, familiar)
 
-    def remember_signals(self, number: int | None, frames: Mapping[str, str]) -> None:
+    def remember_signals(self, number: int | None, frames: Mapping[str, Path]) -> None:
         """Take each terminal's signals on frames that its model does well on.
 
         Args:
@@ -99,9 +98,9 @@ class Server:
         """
         if self.config.trigger.mode == "off":
             return
-        payloads = {name: {"model": str(self.models[name]), "frames": file} for name, file in frames.items()}
-        for name, result in self.dispatch.run(camera.sense, number, payloads, kind="baseline").items():
-            self.signals[name] = Signals.of(result.value)
+        requests = {name: SenseRequest(model=self.models[name], frames=file) for name, file in frames.items()}
+        for name, sensed in self.dispatch.run(BASELINE, number, requests).items():
+            self.signals[name] = sensed.value.signals
 
     def frames_of(self, names: Sequence[str]) -> dict[str, int]:
         """How many frames each terminal uploads: by its last drift, within D_max (eq. 5)."""
@@ -120,12 +119,12 @@ class Server:
         for upkeep in self.upkeep.values():
             files |= {upkeep.teacher.weights, upkeep.teacher.crossbar}
         for name in self.models:
-            files |= set(self.zoo[name]) | {Path(file) for lesson in self.lessons[name] for file in lesson}
+            files |= set(self.zoo[name]) | {f for s in self.replay[name] for f in (s.upload, s.supervision)}
             files |= {self.layout.window(window, name, "test.safetensors") for window in self.tests[name]}
         return files
 
-    def teacher_of(self, name: str, window: int) -> dict[str, Any]:
-        """Payload entries of the teacher that serves a terminal, as it labels the frames of a window."""
+    def teacher_of(self, name: str, window: int) -> TeacherFiles:
+        """The teacher that serves a terminal, as it labels the frames of a window."""
         return self.upkeep[self.group_of[name]].at(window)
 
     def labelling_of(self, name: str) -> LabellingTime | None:

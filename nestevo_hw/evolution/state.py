@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from nestevo_hw.evolution.teacher import TeacherFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,11 +17,6 @@ class TeacherState:
     generation: int
     """Counts the programmings of a run; each draws its own noise."""
 
-    def at(self, now_s: float) -> dict[str, Any]:
-        """Payload entries of this teacher at clock time `now_s`: it has aged since its programming."""
-        return {
-            "weights": str(self.weights),
-            "crossbar": str(self.crossbar),
-            "age_s": now_s - self.programmed_s,
-            "generation": self.generation,
-        }
+    def at(self, now_s: float) -> TeacherFiles:
+        """This teacher at clock time `now_s`: it has aged since its programming."""
+        return TeacherFiles(weights=self.weights, crossbar=self.crossbar, age_s=now_s - self.programmed_s)

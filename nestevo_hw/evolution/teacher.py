@@ -1,9 +1,8 @@
 """The global teacher as the loop uses it: on the crossbar or digital, at an age, with a scene's BatchNorm."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -14,7 +13,6 @@ from nestevo_hw.crossbar.chips.programming import programming_cost
 from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.evolution.config import TeacherConfig
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.tasks.task import VisionTask
@@ -24,70 +22,32 @@ DIGITAL = "digital"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherConfig:
+    """The global teacher and the crossbar it lives on."""
+
+    model: str = "fasterrcnn-tiny"
+    device: str = "pcm"
+    """Device preset: pcm, hermes, reram-cmo, reram-wan or ideal; "digital" leaves the crossbar out."""
+    tile: int = 256
+    """Rows and columns of one crossbar tile."""
+    backend: Literal["auto", "fold", "fused", "reference"] = "auto"
+    age_s: float = 3600.0
+    """Age of the first programming when the first window starts, seconds."""
+    delay_s: float = 60.0
+    """From any later programming to the first label, seconds."""
+    scene_norm: bool | None = None
+    """Re-estimate the digital BatchNorm statistics on each terminal's frames; None: where the method does (NestEvo and
+    A2 do, the other baselines do not)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherFiles:
     """One teacher as stored: digital weights, tiles, and how long ago these were programmed."""
 
     weights: Path
     crossbar: Path
     age_s: float
-
-    @classmethod
-    def of(cls, payload: Mapping[str, Any]) -> "TeacherFiles":
-        """From the entries "weights", "crossbar" and "age_s" of a task's payload."""
-        return cls(weights=Path(payload["weights"]), crossbar=Path(payload["crossbar"]), age_s=payload["age_s"])
-
-
-def program_teacher(
-    task: VisionTask,
-    config: TeacherConfig,
-    files: TeacherFiles,
-    reference: Tensor,
-    *,
-    seed: int,
-    generation: int,
-    chip: str,
-) -> dict[str, Any]:
-    """Program a teacher onto the crossbar and write its tile state.
-
-    Args:
-        task: knows how frames enter the model.
-        config: device, tile and backend.
-        files: digital weights to read, tile state to write.
-        reference: (N, 3, H, W) uint8 in-domain frames that calibrate the input ranges.
-        seed: of the run.
-        generation: counts the programmings of this run; each draws its own noise.
-        chip: models what it costs.
-
-    Returns:
-        "tiles", the relative RMS "weight_error" after programming, "programming": what it costs (modelled), the
-        fields of `refresh.Programming`, and "labelling": `LabellingTime`. Empty for a digital teacher.
-    """
-    if config.device == DIGITAL:
-        return {}
-    model, _ = load_model(files.weights)
-    teacher = AnalogTeacher(model, device=config.device, tile=config.tile, seed=seed, backend=config.backend)
-    with seeded(seed, "calibrate"):
-        teacher.calibrate([task.inputs(chunk) for chunk in reference[:32].split(8)])
-    teacher.program(generation=generation)
-    teacher.save(files.crossbar)
-    totals = teacher.report.totals
-    return {
-        "tiles": totals.tiles,
-        "weight_error": totals.weight_error,
-        "programming": asdict(programming_on(teacher.report, chip)),
-        "labelling": asdict(labelling_on(teacher.report, model, chip, (reference.shape[2], reference.shape[3]))),
-    }
-
-
-def programming_on(report: MappingReport, chip: str) -> Programming:
-    """What writing a model once onto a chip costs, modelled from the chip's published figures.
-
-    Args:
-        report: placement of the model's layers.
-        chip: name of a chip, or the path of its .toml file.
-    """
-    cost = programming_cost(report, load_chip(chip))
-    return Programming(time_s=cost.time_s, energy_j=cost.energy_j, wear=cost.wear)
+    """Since the programming, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +62,70 @@ class LabellingTime:
     def of(self, frames: int) -> float:
         """Seconds for a number of frames in a row."""
         return self.first_s + (frames - 1) * self.interval_s if frames else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programmed:
+    """A teacher as it came onto the crossbar."""
+
+    tiles: int
+    weight_error: float | None
+    """Relative RMS error of the programmed weights; None where no layer is analog."""
+    programming: Programming
+    """What it cost; modelled."""
+    labelling: LabellingTime
+
+
+def program_teacher(
+    task: VisionTask,
+    config: TeacherConfig,
+    files: TeacherFiles,
+    reference: Tensor,
+    *,
+    seed: int,
+    generation: int,
+    chip: str,
+) -> Programmed | None:
+    """Program a teacher onto the crossbar and write its tile state.
+
+    Args:
+        task: knows how frames enter the model.
+        config: device, tile and backend.
+        files: digital weights to read, tile state to write.
+        reference: (N, 3, H, W) uint8 in-domain frames that calibrate the input ranges.
+        seed: of the run.
+        generation: counts the programmings of this run; each draws its own noise.
+        chip: models what it costs.
+
+    Returns:
+        None for a digital teacher.
+    """
+    if config.device == DIGITAL:
+        return None
+    model, _ = load_model(files.weights)
+    teacher = AnalogTeacher(model, device=config.device, tile=config.tile, seed=seed, backend=config.backend)
+    with seeded(seed, "calibrate"):
+        teacher.calibrate([task.inputs(chunk) for chunk in reference[:32].split(8)])
+    teacher.program(generation=generation)
+    teacher.save(files.crossbar)
+    totals = teacher.report.totals
+    return Programmed(
+        tiles=totals.tiles,
+        weight_error=totals.weight_error,
+        programming=programming_on(teacher.report, chip),
+        labelling=labelling_on(teacher.report, model, chip, (reference.shape[2], reference.shape[3])),
+    )
+
+
+def programming_on(report: MappingReport, chip: str) -> Programming:
+    """What writing a model once onto a chip costs, modelled from the chip's published figures.
+
+    Args:
+        report: placement of the model's layers.
+        chip: name of a chip, or the path of its .toml file.
+    """
+    cost = programming_cost(report, load_chip(chip))
+    return Programming(time_s=cost.time_s, energy_j=cost.energy_j, wear=cost.wear)
 
 
 def labelling_on(report: MappingReport, model: nn.Module, chip: str, size: tuple[int, int]) -> LabellingTime:

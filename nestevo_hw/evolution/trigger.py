@@ -1,7 +1,7 @@
 """Label-free trigger: what a terminal can tell of its own accuracy, and whether it requests evolution."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,13 +45,8 @@ class Signals:
     confidence: float
     """Mean score of its predictions, each weighted by itself, 0 to 1."""
 
-    @classmethod
-    def of(cls, document: Mapping[str, float]) -> "Signals":
-        """The signals of a JSON document."""
-        return cls(agreement=document["agreement"], confidence=document["confidence"])
 
-
-def sense(task: VisionTask, model: nn.Module, images: Tensor, classes: int) -> Signals:
+def sense_accuracy(task: VisionTask, model: nn.Module, images: Tensor, classes: int) -> Signals:
     """Signals of a terminal's model on its own frames; needs no label and no other model.
 
     The changed view is brighter, and mirrored where the task allows it.

@@ -1,20 +1,21 @@
 """Upkeep of the teacher in force: when it was programmed, how it does, and when it is programmed again."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from nestevo_hw.evolution.config import RunConfig
-from nestevo_hw.evolution.dispatch import Dispatch, Results
+from nestevo_hw.evolution.dispatch import Dispatch, Stage
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.refresh import Condition, Programming, chip_of, refresh_policy
 from nestevo_hw.evolution.state import TeacherState
-from nestevo_hw.evolution.steps import teachers
-from nestevo_hw.evolution.teacher import DIGITAL, LabellingTime
+from nestevo_hw.evolution.steps.table import INSPECT, PROGRAM
+from nestevo_hw.evolution.steps.teachers import InspectRequest, MergeResult, ProgramRequest, ProgramResult
+from nestevo_hw.evolution.teacher import DIGITAL, LabellingTime, TeacherFiles
 from nestevo_hw.models.checkpoint import resolve_checkpoint
+from nestevo_hw.report.records import SETUP, Program, Refresh
 
 
 class Upkeep:
@@ -39,7 +40,7 @@ class Upkeep:
         Args:
             config: of the run.
             layout: of its folder.
-            journal: is told of programmings and refreshes.
+            journal: logs programmings and refreshes.
             dispatch: runs tasks.
             generations: numbers of programmings, counted over all groups; each draws its own noise.
             group: of terminals that this teacher serves.
@@ -54,6 +55,8 @@ class Upkeep:
         self._programmings = 0
         self._fresh_score = math.nan
         self._cost = Programming(time_s=0.0, energy_j=0.0, wear=0.0)
+        self.reference = layout.reference(group)
+        """In-domain frames."""
         self.labelling: LabellingTime | None = None
         """How long the crossbar takes to label, modelled; None for a digital teacher."""
         self.teacher = TeacherState(
@@ -63,65 +66,65 @@ class Upkeep:
             generation=next(generations),
         )
 
-    def at(self, window: int) -> dict[str, Any]:
-        """Payload entries of the teacher in force as it labels the frames of a window."""
+    def at(self, window: int) -> TeacherFiles:
+        """The teacher in force as it labels the frames of a window."""
         return self.teacher.at(self._config.window.start_s(window))
 
-    def programmed_first(self, value: Mapping[str, Any]) -> None:
-        """Take over the first programming, the result of the task `prepare`."""
-        self._tell(None, self.teacher, value, cause="first")
-        self._take(self.teacher, value)
+    def programmed_first(self, result: ProgramResult) -> None:
+        """Take over the first programming."""
+        self._log(None, self.teacher, result, cause="first")
+        self._take(self.teacher, result)
 
-    def refresh(self, window: int) -> list[Results]:
+    def refresh(self, window: int) -> list[Stage]:
         """Measure the teacher on in-domain frames, and program it again where the policy says so.
 
         Returns:
-            Results of the tasks that the window's labels had to wait for.
+            What the window's labels had to wait for.
         """
         if self._config.teacher.device == DIGITAL:
             return []
-        payload = {**self.at(window), "reference": self._reference}
-        measured = self._dispatch.run(teachers.inspect, window, {self._group: payload})
+        request = InspectRequest(teacher=self.at(window), reference=self.reference)
+        measured = self._dispatch.run(INSPECT, window, {self._group: request})
+        stages = [Stage(step=INSPECT, done=measured)]
         if self._group not in measured:
             return []
-        condition = self._condition(window, measured[self._group].value["score"])
+        score = measured[self._group].value.score
+        condition = self._condition(window, math.nan if score is None else score)
         choice = self._policy.decide(condition)
-        self._journal.event(
-            "refresh",
-            window=window,
-            group=self._group,
-            policy=self._config.refresh.policy,
-            refreshed=choice.refresh,
-            reason=choice.reason,
-            generation=self.teacher.generation,
-            age_s=condition.age_s,
-            score=_or_none(condition.score),
-            fresh_score=_or_none(condition.fresh_score),
+        self._journal.log(
+            Refresh(
+                window=window,
+                group=self._group,
+                policy=self._config.refresh.policy,
+                refreshed=choice.refresh,
+                reason=choice.reason,
+                generation=self.teacher.generation,
+                age_s=condition.age_s,
+                score=condition.score,
+                fresh_score=condition.fresh_score,
+            )
         )
         if not choice.refresh:
-            return [measured]
+            return stages
         again = self._next(window, self.teacher.weights, "refreshed.safetensors")
-        payload = {**again.at(self._config.window.start_s(window)), "reference": self._reference}
-        programmed = self._dispatch.run(teachers.program, window, {self._group: payload})
+        files = again.at(self._config.window.start_s(window))
+        programming = ProgramRequest(teacher=files, generation=again.generation, reference=self.reference)
+        programmed = self._dispatch.run(PROGRAM, window, {self._group: programming})
         if self._group in programmed:
-            self._tell(window, again, programmed[self._group].value, cause="refresh")
+            self._log(window, again, programmed[self._group].value, cause="refresh")
             self._take(again, programmed[self._group].value)
-        return [measured, programmed]
+        return [*stages, Stage(step=PROGRAM, done=programmed)]
 
     def candidate(self, window: int) -> TeacherState:
         """A new teacher, to be programmed in this window."""
         weights = self._layout.of_group(window, self._group, "teacher.safetensors")
         return self._next(window, weights, "crossbar.safetensors")
 
-    def judged(self, window: int, candidate: TeacherState, value: Mapping[str, Any]) -> None:
-        """Take over a candidate that the guard accepted; `value` is the result of the task `merge`."""
-        self._tell(window, candidate, value, cause="new teacher")
-        if value["accepted"]:
-            self._take(candidate, value)
-
-    @property
-    def _reference(self) -> str:
-        return str(self._layout.reference(self._group))
+    def validated(self, window: int, candidate: TeacherState, result: MergeResult) -> None:
+        """Take over a candidate that passed the validation gate."""
+        self._log(window, candidate, result, cause="new teacher")
+        if result.verdict.accepted:
+            self._take(candidate, result)
 
     def _next(self, window: int, weights: Path, crossbar: str) -> TeacherState:
         return replace(
@@ -132,11 +135,11 @@ class Upkeep:
             generation=next(self._generations),
         )
 
-    def _condition(self, window: int, score: float | None) -> Condition:
+    def _condition(self, window: int, score: float) -> Condition:
         now_s = self._config.window.start_s(window)
         return Condition(
             age_s=now_s - self.teacher.programmed_s,
-            score=math.nan if score is None else score,
+            score=score,
             fresh_score=self._fresh_score,
             interval_s=self._config.window.interval_s,
             in_service_s=now_s + self._config.teacher.age_s,
@@ -144,33 +147,32 @@ class Upkeep:
             programming=self._cost,
         )
 
-    def _take(self, teacher: TeacherState, value: Mapping[str, Any]) -> None:
+    def _take(self, teacher: TeacherState, result: ProgramResult) -> None:
         self.teacher = teacher
-        self._fresh_score = math.nan if value.get("score") is None else value["score"]
+        self._fresh_score = math.nan if result.score is None else result.score
 
-    def _tell(self, window: int | None, teacher: TeacherState, value: Mapping[str, Any], *, cause: str) -> None:
-        if "programming" not in value:
+    def _log(self, window: int | None, teacher: TeacherState, result: ProgramResult, *, cause: str) -> None:
+        written = result.programmed
+        if written is None:
             return
         self._programmings += 1
-        self._cost = Programming(**value["programming"])
-        self.labelling = LabellingTime(**value["labelling"])
-        start_s = self._config.window.start_s(window or 0)
-        self._journal.event(
-            "program",
-            window=window,
-            group=self._group,
-            cause=cause,
-            generation=teacher.generation,
-            device=self._config.teacher.device,
-            tile=self._config.teacher.tile,
-            tiles=value["tiles"],
-            weight_error=value["weight_error"],
-            age_s=start_s - teacher.programmed_s,
-            score=value.get("score"),
-            chip=chip_of(self._config.refresh, self._config.teacher.device),
-            **value["programming"],
+        self._cost = written.programming
+        self.labelling = written.labelling
+        self._journal.log(
+            Program(
+                window=SETUP if window is None else window,
+                group=self._group,
+                cause=cause,
+                generation=teacher.generation,
+                device=self._config.teacher.device,
+                tile=self._config.teacher.tile,
+                tiles=written.tiles,
+                weight_error=math.nan if written.weight_error is None else written.weight_error,
+                age_s=self._config.window.start_s(window or 0) - teacher.programmed_s,
+                score=math.nan if result.score is None else result.score,
+                chip=chip_of(self._config.refresh, self._config.teacher.device),
+                time_s=written.programming.time_s,
+                energy_j=written.programming.energy_j,
+                wear=written.programming.wear,
+            )
         )
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

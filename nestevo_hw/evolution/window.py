@@ -1,47 +1,73 @@
 """One evolution window: the verbs of which methods are made, each a set of tasks for the terminals that take part."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from nestevo_hw.evolution.dispatch import Results, Step
-from nestevo_hw.evolution.server import Lesson, Server
-from nestevo_hw.evolution.steps import labels, lessons, results, teachers
+from nestevo_hw.evolution.dispatch import Done, Stage
+from nestevo_hw.evolution.server import Server
+from nestevo_hw.evolution.steps import table
+from nestevo_hw.evolution.steps.camera import CaptureResult
+from nestevo_hw.evolution.steps.labels import (
+    DriftRequest,
+    DriftResult,
+    GroundTruthRequest,
+    LabelFiles,
+    LabelRequest,
+    LabelResult,
+    SelfLabelRequest,
+)
+from nestevo_hw.evolution.steps.scoring import AverageRequest, ExportRequest
+from nestevo_hw.evolution.steps.step import Request, Result, Step
+from nestevo_hw.evolution.steps.teachers import MergeRequest
+from nestevo_hw.evolution.steps.training import (
+    AdaptRequest,
+    BatchNormRequest,
+    ChooseRequest,
+    DistilRequest,
+    GenerateRequest,
+    MutualRequest,
+    ReplaySample,
+)
+from nestevo_hw.report.records import Decision, Deploy, Drift, Generator, Reuse
 
 CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
 
 
 class Window:
-    """Terminals, their frames and what has been said of them, within one window.
+    """Terminals, their frames and the labels on them, within one window.
 
     A terminal whose task fails for good drops out of the window and keeps its model.
     """
 
-    def __init__(self, server: Server, number: int, captured: Results) -> None:
+    def __init__(self, server: Server, number: int, captured: Mapping[str, CaptureResult]) -> None:
         """Begin.
 
         Args:
             server: models in force.
             number: of the window.
-            captured: results of the capture, of each terminal that evolves.
+            captured: of each terminal that evolves.
         """
         self._captured = captured
         self._server = server
         self.config = server.config
         self.number = number
         self.names = list(captured)
-        self.stages: list[Results] = []
-        """Results of all steps that the terminals have waited for, in order."""
-        self._words: dict[str, str] = {}
-        self._counts: dict[str, Mapping[str, int]] = {}
-        self._lessons: dict[str, str] = {name: str(server.models[name]) for name in captured}
-        """Checkpoint from which each terminal's next lesson starts."""
+        self.stages: list[Stage] = []
+        """All steps that the terminals have waited for, in order."""
+        self.adaptation: Stage | None = None
+        """The one of them that gave the terminals the statistics of their new frames, to run with meanwhile."""
+        self._supervision: dict[str, Path] = {}
+        """What each terminal learns from."""
+        self._counts: dict[str, Mapping[int, int]] = {}
+        self._starts: dict[str, Path] = {name: server.models[name] for name in captured}
+        """Checkpoint from which each terminal's next training starts."""
         self._taught_mutually: set[str] = set()
-        self._rounds: dict[str, dict[str, str]] = {}
+        self._rounds: dict[str, LabelFiles] = {}
         """Last round of labels on each terminal's frames; the next one counts it as well."""
-        self.adapted_models: dict[str, str] = {}
+        self.adapted_models: dict[str, Path] = {}
         """Checkpoint that a terminal runs until it has evolved, where it is not the old one."""
-        self._outcomes: dict[str, str] = {}
+        self._outcomes: dict[str, Path] = {}
         """Checkpoint to deploy on each terminal."""
 
     @property
@@ -54,263 +80,294 @@ class Window:
         for group in self.groups:
             self.stages += self._server.upkeep[group].refresh(self.number)
 
-    def bridge(self) -> None:
+    def adapt_batch_norm(self) -> None:
         """BatchNorm statistics of its new frames for each terminal, to run with until it has evolved."""
         if self.config.window.batch_norm_adaptation:
-            payloads = {name: self._lesson(name, outcome="adapted") for name in self.names}
+            requests = {name: self._batch_norm(name, "adapted.safetensors") for name in self.names}
             self.adapted_models = {
-                name: payloads[name]["terminal_out"] for name in self._run(lessons.re_estimate, payloads)
+                name: requests[name].terminal_out for name in self._run(table.ADAPT_BATCH_NORM, requests)
             }
+            self.adaptation = self.stages[-1]
 
-    def label(self, *, kind: str = "label", names: Collection[str] | None = None) -> None:
-        """Line 1, and again with a new teacher: labels and soft targets from the crossbar."""
-        asked = {
-            name: {
-                **self._server.teacher_of(name, self.number),
-                "peers": self._peers(name),
-                "spacing_s": self._captured[name].value["spacing_s"],
-                "earlier": self._rounds.get(name),
-                "views": self.file(name, f"{kind}-views.safetensors"),
-            }
-            for name in self.names
-            if names is None or name in names
+    def label(self) -> None:
+        """Line 1: pseudo-labels and soft targets from the crossbar."""
+        self._label(table.LABEL, self.names)
+
+    def relabel(self, names: Collection[str]) -> None:
+        """The same again with a new teacher."""
+        self._label(table.RELABEL, [name for name in self.names if name in names])
+
+    def _label(self, step: Step[LabelRequest, LabelResult], names: Sequence[str]) -> None:
+        requests = {
+            name: LabelRequest(
+                teacher=self._server.teacher_of(name, self.number),
+                upload=self.file(name, "upload.safetensors"),
+                ensemble=(self._partner(name),),
+                spacing_s=self._captured[name].spacing_s,
+                earlier=self._rounds.get(name),
+                out=LabelFiles(
+                    supervision=self.file(name, f"{step.kind}.safetensors"),
+                    views=self.file(name, f"{step.kind}-views.safetensors"),
+                ),
+            )
+            for name in names
         }
-        self._say(labels.label, kind, asked)
+        done = self._run(step, requests)
+        self._labelled(done, {name: request.out.supervision for name, request in requests.items()})
         if self.config.refines:
-            self._rounds |= {
-                name: {"supervision": self._words[name], "views": payload["views"]}
-                for name, payload in asked.items()
-                if name in self.names
-            }
+            self._rounds |= {name: requests[name].out for name in done}
 
     def label_themselves(self) -> None:
         """Each terminal labels its own frames."""
-        self._say(labels.label_own, "label-own", {name: {"terminal_in": self._lessons[name]} for name in self.names})
-
-    def tell_the_truth(self) -> None:
-        """The truth in place of a teacher's words."""
-        truths = {
-            name: {"terminal_in": self._lessons[name], "truth": self.file(name, "truth.safetensors")}
-            for name in self.names
+        out = {name: self.file(name, "self-label.safetensors") for name in self.names}
+        requests = {
+            name: SelfLabelRequest(model=self._starts[name], upload=self.file(name, "upload.safetensors"), out=path)
+            for name, path in out.items()
         }
-        self._say(labels.label_truly, "label-truly", truths)
+        self._labelled(self._run(table.SELF_LABEL, requests), out)
+
+    def read_ground_truth(self) -> None:
+        """The truth in place of a teacher's labels."""
+        out = {name: self.file(name, "ground-truth.safetensors") for name in self.names}
+        requests = {
+            name: GroundTruthRequest(model=self._starts[name], truth=self.file(name, "truth.safetensors"), out=path)
+            for name, path in out.items()
+        }
+        self._labelled(self._run(table.GROUND_TRUTH, requests), out)
+
+    def _labelled(self, done: Done[LabelResult], supervision: Mapping[str, Path]) -> None:
+        for name, labelled in done.items():
+            self._supervision[name] = supervision[name]
+            self._counts[name] = labelled.value.counts
 
     def choose_starts(self) -> None:
-        """Begin with the earlier model that fits the teacher's words best, where one clearly does."""
-        payloads = {
-            name: {
-                "candidates": [self._lessons[name], *map(str, earlier)],
-                "upload": self.file(name, "upload.safetensors"),
-                "supervision": self._words[name],
-            }
+        """Begin with the earlier model that fits the teacher's labels best, where one clearly does."""
+        requests = {
+            name: ChooseRequest(
+                candidates=(self._starts[name], *earlier),
+                upload=self.file(name, "upload.safetensors"),
+                supervision=self._supervision[name],
+            )
             for name in self.names
             if (earlier := self._server.zoo[name])
         }
-        for name, result in self._run(lessons.choose, payloads).items():
-            self._lessons[name] = payloads[name]["candidates"][result.value["index"]]
-            self._tell("reuse", terminal=name, reused=result.value["index"] > 0, scores=result.value["scores"])
+        for name, chosen in self._run(table.CHOOSE, requests).items():
+            index, scores = chosen.value.index, tuple(math.nan if s is None else s for s in chosen.value.scores)
+            self._starts[name] = requests[name].candidates[index]
+            self._server.journal.log(Reuse(window=self.number, terminal=name, reused=index > 0, scores=scores))
 
     def drifted_groups(self) -> list[str]:
         """Lines 2, 3 and 6: who has drifted (eq. 11-13), and whose teacher evolves too."""
-        payloads = {
-            name: {
-                **self._server.teacher_of(name, self.number),
-                "upload": self.file(name, "upload.safetensors"),
-                "moments": str(self._server.layout.moments(self._server.group_of[name])),
-            }
+        requests = {
+            name: DriftRequest(
+                teacher=self._server.teacher_of(name, self.number),
+                upload=self.file(name, "upload.safetensors"),
+                moments=self._server.layout.moments(self._server.group_of[name]),
+            )
             for name in self.names
         }
-        drifted = [name for name, r in self._run(labels.judge, payloads).items() if self._judged(name, r.value)]
+        done = self._run(table.DETECT_DRIFT, requests)
+        drifted = [name for name, detected in done.items() if self._has_drifted(name, detected.value)]
         return [group for group in self.groups if self._decide(group, drifted) == CO_EVOLUTION]
 
-    def _judged(self, name: str, value: Mapping[str, Any]) -> bool:
-        score, gamma = value["score"], self._server.gamma[self._server.group_of[name]]
-        left_out = [self._server.classes[c - 1] for c in value["left_out"]]
-        self._tell("drift", terminal=name, score=score, threshold=gamma, drifted=score > gamma, left_out=left_out)
-        self._server.drift[name] = score
-        return bool(score > gamma)
+    def _has_drifted(self, name: str, value: DriftResult) -> bool:
+        gamma = self._server.gamma[self._server.group_of[name]]
+        drifted = value.score > gamma
+        left_out = tuple(self._server.classes[c - 1] for c in value.left_out)
+        self._server.journal.log(
+            Drift(
+                window=self.number, terminal=name, score=value.score, threshold=gamma, drifted=drifted,
+                left_out=left_out,
+            )
+        )  # fmt: skip
+        self._server.drift[name] = value.score
+        return drifted
 
     def _decide(self, group: str, drifted: Collection[str]) -> str:
         members = self._members(group)
-        found = len([name for name in members if name in drifted])
+        count = len([name for name in members if name in drifted])
         epsilon = self.config.drift.epsilon or len(members) // 2 + 1
-        mode = CO_EVOLUTION if found >= epsilon else TERMINALS_ONLY
-        self._tell("decision", group=group, drifted=found, epsilon=epsilon, mode=mode)
+        mode = CO_EVOLUTION if count >= epsilon else TERMINALS_ONLY
+        self._server.journal.log(Decision(window=self.number, group=group, drifted=count, epsilon=epsilon, mode=mode))
         return mode
 
     def generate(self, groups: Sequence[str]) -> None:
         """Line 7: a feature generator for each group (Algorithm 1)."""
-        payloads = {
-            group: {
-                "predictors": [str(self._server.intermediates[name]) for name in self._members(group)],
-                "counts": self._counts_of(group),
-                "supervisions": [self._words[name] for name in self._members(group)],
-                "generator": self._generator(group),
-            }
+        requests = {
+            group: GenerateRequest(
+                intermediates=tuple(self._server.intermediates[name] for name in self._members(group)),
+                counts=self._counts_of(group),
+                supervision=tuple(self._supervision[name] for name in self._members(group)),
+                generator=self._generator(group),
+            )
             for group in groups
         }
-        for group, result in self._run(lessons.generate, payloads).items():
-            self._tell("generator", group=group, **result.value)
+        for group, generated in self._run(table.GENERATE, requests).items():
+            effect = generated.value.effect
+            self._server.journal.log(
+                Generator(
+                    window=self.number,
+                    group=group,
+                    label_loss=generated.value.label_loss,
+                    emd_before=effect.emd_before,
+                    emd_after=effect.emd_after,
+                    feature_emd_before=effect.feature_emd_before,
+                    feature_emd_after=effect.feature_emd_after,
+                    overall_emd_before=effect.overall_emd_before,
+                    overall_emd_after=effect.overall_emd_after,
+                )
+            )
 
     def learn_mutually(self, groups: Sequence[str], *, generated: bool) -> None:
         """Lines 8-13: each pair learns from the labels and from each other, in parallel."""
-        payloads = {
-            name: {
-                "terminal_in": self._lessons[name],
-                "intermediate_in": str(self._server.upkeep[group].teacher.weights),
-                "upload": self.file(name, "upload.safetensors"),
-                "supervision": self._words[name],
-                "reference": str(self._server.layout.reference(group)),
-                "generator": self._generator(group) if generated else None,
-                "counts": self._counts_of(group),
-                "terminal_out": self.file(name, "mutual.safetensors"),
-                "intermediate_out": self.file(name, "intermediate.safetensors"),
-            }
+        requests = {
+            name: MutualRequest(
+                terminal=self._starts[name],
+                intermediate=self._server.upkeep[group].teacher.weights,
+                upload=self.file(name, "upload.safetensors"),
+                supervision=self._supervision[name],
+                reference=self._server.upkeep[group].reference,
+                generator=self._generator(group) if generated else None,
+                counts=self._counts_of(group),
+                terminal_out=self.file(name, "mutual.safetensors"),
+                intermediate_out=self.file(name, "intermediate.safetensors"),
+            )
             for group in groups
             for name in self._members(group)
         }
-        for name in self._run(lessons.mutual, payloads):
-            self._lessons[name] = self.file(name, "mutual.safetensors")
-            self._server.intermediates[name] = Path(self.file(name, "intermediate.safetensors"))
+        for name in self._run(table.MUTUAL, requests):
+            self._starts[name] = requests[name].terminal_out
+            self._server.intermediates[name] = requests[name].intermediate_out
             self._taught_mutually.add(name)
 
     def merge(self, groups: Sequence[str]) -> list[str]:
-        """Line 14: the mean of a group's intermediate models, guarded, on the crossbar.
+        """Line 14: the mean of a group's intermediate models, on the crossbar, if it passes the validation gate.
 
         Returns:
             Terminals whose teacher is a new one.
         """
+        start_s = self.config.window.start_s(self.number)
         candidates = {group: self._server.upkeep[group].candidate(self.number) for group in groups}
-        payloads = {
-            group: {
-                **self._server.upkeep[group].at(self.number),
-                "intermediates": [
+        requests = {
+            group: MergeRequest(
+                teacher=self._server.upkeep[group].at(self.number),
+                intermediates=tuple(
                     self.file(name, "intermediate.safetensors")
                     for name in self._members(group)
                     if name in self._taught_mutually
-                ],
-                "reference": str(self._server.layout.reference(group)),
-                "candidate": candidate.at(self.config.window.start_s(self.number)),
-            }
+                ),
+                candidate=candidate.at(start_s),
+                generation=candidate.generation,
+                reference=self._server.upkeep[group].reference,
+            )
             for group, candidate in candidates.items()
             if self._taught_mutually & set(self._members(group))
         }
-        renewed = []
-        for group, result in self._run(teachers.merge, payloads).items():
-            value = result.value
-            self._server.upkeep[group].judged(self.number, candidates[group], value)
-            verdict = {k: value[k] for k in ("accepted", "gate_before", "gate_after", "reason")}
-            self._tell("deploy", group=group, **verdict)
-            renewed += self._members(group) if value["accepted"] else []
+        renewed: list[str] = []
+        for group, merged in self._run(table.MERGE, requests).items():
+            verdict = merged.value.verdict
+            self._server.upkeep[group].validated(self.number, candidates[group], merged.value)
+            self._server.journal.log(
+                Deploy(
+                    window=self.number,
+                    group=group,
+                    accepted=verdict.accepted,
+                    gate_before=math.nan if verdict.gate_before is None else verdict.gate_before,
+                    gate_after=math.nan if verdict.gate_after is None else verdict.gate_after,
+                    reason=verdict.reason,
+                )
+            )
+            renewed += self._members(group) if verdict.accepted else []
         return renewed
 
     def distil(self, *, soft_share: float | None = None, replay: bool = False) -> None:
-        """Lines 4, 5, 15 and 16: the words into each terminal, on its original frames.
+        """Lines 4, 5, 15 and 16: the teacher's supervision into each terminal, on its original frames.
 
         A terminal that had no mutual learning gets its steps as well, so that every way costs a terminal the same.
         """
         short = self.config.distil.plan.steps
-        payloads = {
-            name: self._lesson(name)
-            | {
-                "supervision": self._words[name],
-                "steps": short if name in self._taught_mutually else short + self.config.mutual.plan.steps,
-                "soft_share": soft_share,
-                "memories": [lesson._asdict() for lesson in self._server.lessons[name]] if replay else [],
-            }
+        requests = {
+            name: DistilRequest(
+                terminal=self._starts[name],
+                upload=self.file(name, "upload.safetensors"),
+                supervision=self._supervision[name],
+                terminal_out=self.file(name, "terminal.safetensors"),
+                steps=short if name in self._taught_mutually else short + self.config.mutual.plan.steps,
+                soft_share=soft_share,
+                replay=tuple(self._server.replay[name]) if replay else (),
+            )
             for name in self.names
         }
-        self._learned(self._run(lessons.distil, payloads), payloads)
+        self._outcomes |= {name: requests[name].terminal_out for name in self._run(table.DISTIL, requests)}
 
     def adapt_adversarially(self) -> None:
         """Each terminal by domain-adversarial training, for as many steps as other methods have."""
-        payloads = {
-            name: self._lesson(name)
-            | {
-                "reference": str(self._server.layout.reference(self._server.group_of[name])),
-                "steps": self.config.distil.plan.steps + self.config.mutual.plan.steps,
-            }
+        requests = {
+            name: AdaptRequest(
+                terminal=self._starts[name],
+                upload=self.file(name, "upload.safetensors"),
+                reference=self._server.upkeep[self._server.group_of[name]].reference,
+                terminal_out=self.file(name, "terminal.safetensors"),
+                steps=self.config.distil.plan.steps + self.config.mutual.plan.steps,
+            )
             for name in self.names
         }
-        self._learned(self._run(lessons.adapt, payloads), payloads)
+        self._outcomes |= {name: requests[name].terminal_out for name in self._run(table.ADAPT, requests)}
 
-    def re_estimate_norms(self) -> None:
-        """The BatchNorm statistics of its own frames into each terminal."""
-        payloads = {name: self._lesson(name) for name in self.names}
-        self._learned(self._run(lessons.re_estimate, payloads), payloads)
+    def re_estimate_batch_norm(self) -> None:
+        """The BatchNorm statistics of its own frames into each terminal, and nothing else."""
+        requests = {name: self._batch_norm(name, "terminal.safetensors") for name in self.names}
+        self._outcomes |= {name: requests[name].terminal_out for name in self._run(table.ADAPT_BATCH_NORM, requests)}
 
     def average_terminals(self) -> None:
         """The mean of a group's terminals in place of each of them."""
         for group in self.groups:
             members = self._members(group)
-            paths = [self.file(name, "terminal.safetensors") for name in members]
+            paths = tuple(self.file(name, "terminal.safetensors") for name in members)
             mean = self.file(members[0], "average.safetensors")
-            if self._run(results.average_terminals, {group: {"terminals": paths, "terminal_out": mean}}):
+            if self._run(table.AVERAGE, {group: AverageRequest(terminals=paths, terminal_out=mean)}):
                 self._outcomes |= dict.fromkeys(members, mean)
 
     def deploy(self) -> None:
         """Each terminal's new model as ONNX, and in force."""
-        payloads = {
-            name: {
-                "terminal_out": self._outcomes[name],
-                "upload": self.file(name, "upload.safetensors"),
-                "onnx": self.file(name, "terminal.onnx"),
-            }
+        requests = {
+            name: ExportRequest(
+                terminal=self._outcomes[name],
+                upload=self.file(name, "upload.safetensors"),
+                onnx=self.file(name, "terminal.onnx"),
+            )
             for name in self.names
         }
-        for name in self._run(results.export, payloads):
+        for name in self._run(table.EXPORT, requests):
             self._server.zoo[name].append(self._server.models[name])
-            self._server.models[name] = Path(self._outcomes[name])
-            if name in self._words:
-                self._server.lessons[name].append(Lesson(self.file(name, "upload.safetensors"), self._words[name]))
+            self._server.models[name] = self._outcomes[name]
+            if name in self._supervision:
+                upload, supervision = self.file(name, "upload.safetensors"), self._supervision[name]
+                self._server.replay[name].append(ReplaySample(upload=upload, supervision=supervision))
 
-    def file(self, name: str, file: str) -> str:
+    def file(self, name: str, file: str) -> Path:
         """Path of a terminal's file in this window."""
-        return str(self._server.layout.window(self.number, name, file))
+        return self._server.layout.window(self.number, name, file)
 
-    def _lesson(self, name: str, *, outcome: str = "terminal") -> dict[str, Any]:
-        """What all lessons on a terminal's own frames have in common."""
-        return {
-            "terminal_in": self._lessons[name],
-            "upload": self.file(name, "upload.safetensors"),
-            "terminal_out": self.file(name, f"{outcome}.safetensors"),
-        }
+    def _batch_norm(self, name: str, out: str) -> BatchNormRequest:
+        upload = self.file(name, "upload.safetensors")
+        return BatchNormRequest(terminal=self._starts[name], upload=upload, terminal_out=self.file(name, out))
 
-    def _learned(self, done: Results, payloads: Mapping[str, Mapping[str, Any]]) -> None:
-        self._outcomes |= {name: payloads[name]["terminal_out"] for name in done}
-
-    def _say(self, step: Step, kind: str, payloads: Mapping[str, Mapping[str, Any]]) -> None:
-        whole = {
-            name: {
-                **payload,
-                "upload": self.file(name, "upload.safetensors"),
-                "supervision": self.file(name, f"{kind}.safetensors"),
-            }
-            for name, payload in payloads.items()
-        }
-        for name, result in self._run(step, whole, kind=kind).items():
-            self._words[name] = whole[name]["supervision"]
-            self._counts[name] = result.value["counts"]
-
-    def _run(self, step: Step, payloads: Mapping[str, Mapping[str, Any]], *, kind: str = "") -> Results:
-        done = self._server.dispatch.run(step, self.number, payloads, kind=kind)
-        self.stages.append(done)
-        self.names = [name for name in self.names if name in done or name not in payloads]
+    def _run[Q: Request, R: Result](self, step: Step[Q, R], requests: Mapping[str, Q]) -> Done[R]:
+        done = self._server.dispatch.run(step, self.number, requests)
+        self.stages.append(Stage(step=step, done=done))
+        self.names = [name for name in self.names if name in done or name not in requests]
         return done
 
-    def _peers(self, name: str) -> list[str]:
+    def _partner(self, name: str) -> Path:
         """A further model that knows a terminal's scene: its own, or its intermediate model once that has learned."""
-        learned = name in self._taught_mutually
-        return [str(self._server.intermediates[name]) if learned else self._lessons[name]]
+        return self._server.intermediates[name] if name in self._taught_mutually else self._starts[name]
 
     def _members(self, group: str) -> list[str]:
         return [name for name in self.names if self._server.group_of[name] == group]
 
-    def _counts_of(self, group: str) -> list[Mapping[str, int]]:
-        return [self._counts[name] for name in self._members(group)]
+    def _counts_of(self, group: str) -> tuple[Mapping[int, int], ...]:
+        return tuple(self._counts[name] for name in self._members(group))
 
-    def _generator(self, group: str) -> str:
-        return str(self._server.layout.of_group(self.number, group, "generator.safetensors"))
-
-    def _tell(self, event: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
-        self._server.journal.event(event, window=self.number, **fields)
+    def _generator(self, group: str) -> Path:
+        return self._server.layout.of_group(self.number, group, "generator.safetensors")

@@ -32,7 +32,7 @@ class ZooConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which model the next lesson starts from."""
+    """Which model the next training starts from."""
 
     index: int
     """Among the candidates; 0 is the present model."""

@@ -99,15 +99,25 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
         InputError: the file is missing, corrupt, of another program, or holds NaN.
     """
     header, state = read_tensors(path)
+    spec = _spec(header, path)
+    model = spec.build()
+    load_weights(model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path))
+    return model.eval(), spec
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """What a checkpoint holds, without loading its tensors."""
+    with safe_open(path, framework="pt") as file:
+        return _spec(dict(file.metadata() or {}), path)
+
+
+def _spec(header: Mapping[str, str], path: Path) -> ModelSpec:
     if header.get("format") not in FORMATS:
         raise InputError(
             f"{path} is a safetensors file but not a nestevo-hw model; make one with `nestevo-hw pretrain`"
         )
     fields = json.loads(header["spec"])
-    spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
-    model = spec.build()
-    load_weights(model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path))
-    return model.eval(), spec
+    return ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -9,13 +9,11 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.report.records import Accuracy, Drift, Event, TaskRun
+from nestevo_hw.report.records import Accuracy, Drift, Event, event_name
 
 FORMAT = 1
 """Version of the run folder's layout that this module reads."""
-_READERS: Mapping[str, TypeAdapter[Event]] = {
-    "task" if kind is TaskRun else kind.__name__.lower(): TypeAdapter(kind) for kind in get_args(Event)
-}
+_READERS: Mapping[str, TypeAdapter[Event]] = {event_name(kind): TypeAdapter(kind) for kind in get_args(Event)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,11 @@
 """What a run can tell: one typed record for each kind of event in metrics.jsonl."""
 
+import json
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, TypeAdapter
 
 TEACHER = "teacher"
 """Name of the global teacher among the models of a run."""
@@ -263,3 +264,15 @@ Event = (
     | Absent
     | Failure
 )
+
+
+def event_name(kind: type[Event]) -> str:
+    """What a kind of event is called in metrics.jsonl."""
+    return "task" if kind is TaskRun else kind.__name__.lower()
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """An event as metrics.jsonl holds it: null for NaN and for the window before the first."""
+    document = json.loads(TypeAdapter(type(event)).dump_json(event))
+    window = None if event.window == SETUP else event.window
+    return {"event": event_name(type(event)), **document, "window": window}

@@ -13,7 +13,7 @@ from nestevo_hw.scheduler.workers import ForkedWorkers, InlineWorkers, Workers
 
 __all__ = ["DEFAULT_PRELOAD", "Executor", "LocalExecutor", "TaskEvent"]
 
-DEFAULT_PRELOAD = ("torch", "torchvision", "aihwkit.nn", "nestevo_hw.evolution.steps")
+DEFAULT_PRELOAD = ("torch", "torchvision", "aihwkit.nn", "nestevo_hw.evolution.steps.perform")
 """Modules that every worker starts with; a task may import more."""
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from small_run import SMALL
 
 from nestevo_hw.commands.compare import compare
-from nestevo_hw.evolution.method_names import METHOD_NAMES
+from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.studies.compare import study
 
 
@@ -91,7 +91,7 @@ def test_bad_input_is_one_clear_line(arguments, message, tmp_path):
 def test_the_list_names_every_method_and_runs_nothing():
     result = CliRunner().invoke(compare, ["--list", "--json"])
     names = [variant["name"] for variant in json.loads(result.stdout)["methods"]]
-    assert set(METHOD_NAMES) < set(names)
+    assert set(METHODS) < set(names)
     shown = CliRunner().invoke(compare, ["--list"]).stdout.splitlines()
     assert [line.split()[0] for line in shown] == names
 

@@ -9,7 +9,7 @@ import pytest
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.evolution.cameras import capture_window, reference_frames
 from nestevo_hw.evolution.config import load_preset, override, parse_config
-from nestevo_hw.evolution.gate import compare_teachers, replay_part
+from nestevo_hw.evolution.gate import ValidationGate, replay_part
 from nestevo_hw.evolution.teacher import TeacherFiles
 
 
@@ -19,7 +19,9 @@ def config(**changes):
 
 def test_test_frames_follow_the_uploaded_ones_within_the_window():
     for window in (0, 1):
-        upload, test = capture_window(config(), "campus", window)
+        captured = capture_window(config(), "campus", window)
+        upload, test = captured.upload, captured.test
+        assert captured.spacing_s == pytest.approx(0.5)
         assert upload.indices == tuple(6000 * window + 5 * k for k in range(4))
         assert upload.indices[-1] < test.indices[0]
         assert test.indices[-1] < 6000 * (window + 1)
@@ -28,7 +30,7 @@ def test_test_frames_follow_the_uploaded_ones_within_the_window():
 
 def test_drift_follows_the_script():
     plain, drifted = (
-        capture_window(parse_config({**config().document(), "terminals": [terminal]}, source="test"), "campus", 0)[0]
+        capture_window(parse_config(config().document() | {"terminals": [terminal]}, source="test"), "campus", 0).upload
         for terminal in (
             {"name": "campus", "model": "fasterrcnn-tiny-m1", "place": "campus"},
             {
@@ -45,7 +47,7 @@ def test_a_window_too_short_for_its_frames_is_refused():
         capture_window(config(**{"window.length_s": 2.0}), "campus", 0)
 
 
-def test_reference_segments_cover_all_frames_and_replay_leaves_the_guards_out():
+def test_reference_segments_cover_all_frames_and_replay_leaves_the_gates_out():
     few = override(config(), {"reference.places": ["campus", "park"], "reference.frames_per_segment": 3})
     frames, segments = reference_frames(few)
     assert [s.stop - s.start for s in segments] == [3, 3, 3, 3]
@@ -91,7 +93,8 @@ def video_config(clip, **changes):
 
 def test_a_video_is_tested_on_labelled_frames_and_calibrated_on_those_before(clip):
     settings = video_config(clip)
-    upload, test = capture_window(settings, "gate", 0)
+    captured = capture_window(settings, "gate", 0)
+    upload, test = captured.upload, captured.test
     assert upload.indices == (20, 22, 24, 26)
     assert all(i % 2 == 0 and 26 < i < 60 for i in test.indices)
     frames, segments = reference_frames(settings)
@@ -110,12 +113,13 @@ def test_a_video_without_labels_runs_unscored(clip):
     settings = video_config(clip).document()
     settings["terminals"][0] |= {"labels": None, "class_map": {}}
     settings = parse_config(settings, source="test")
-    upload, test = capture_window(settings, "gate", 0)
+    captured = capture_window(settings, "gate", 0)
+    upload, test = captured.upload, captured.test
     assert test.truth is None
     assert upload.indices[-1] < test.indices[0]
     frames, _ = reference_frames(settings)
     assert frames.truth is None
     files = TeacherFiles(weights=clip / "absent", crossbar=clip / "absent", age_s=0.0)
-    verdict = compare_teachers(settings, files, files, frames)
+    verdict = ValidationGate.of(settings).compare(files, files, frames)
     assert verdict.accepted
     assert verdict.gate_after is None

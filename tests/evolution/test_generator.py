@@ -70,10 +70,10 @@ def test_generated_features_bring_terminals_nearer_to_one_another():
     generator, _, random = trained()
     features = [torch.rand(40, 16), torch.rand(60, 16) + 50.0]
     effect = generator_effect(generator, [{1: 30}, {2: 50}], features, 0.25, random)
-    assert effect["emd_before"] == pytest.approx(1.0)
-    assert effect["emd_after"] == pytest.approx(0.75)
-    assert effect["feature_emd_after"] == pytest.approx(0.75 * effect["feature_emd_before"], rel=0.05)
-    assert effect["overall_emd_after"] > 0 < effect["overall_emd_before"]
+    assert effect.emd_before == pytest.approx(1.0)
+    assert effect.emd_after == pytest.approx(0.75)
+    assert effect.feature_emd_after == pytest.approx(0.75 * effect.feature_emd_before, rel=0.05)
+    assert effect.overall_emd_after > 0 < effect.overall_emd_before
 
 
 def test_a_generator_survives_its_file(tmp_path):

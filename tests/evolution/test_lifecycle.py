@@ -1,11 +1,16 @@
 """Life-cycle performance against worked cases."""
 
+import math
+
 import pytest
 
-from nestevo_hw.evolution.config import LinkConfig
+from nestevo_hw.evolution.dispatch import Finished, Stage
 from nestevo_hw.evolution.lifecycle import AdaptedModel, EvolvingTime, account, life_cycle_performance
+from nestevo_hw.evolution.refresh import Programming
+from nestevo_hw.evolution.scenario import LinkConfig
+from nestevo_hw.evolution.steps.step import Result
+from nestevo_hw.evolution.steps.table import ADAPT_BATCH_NORM, DISTIL, EXPORT, LABEL, MERGE
 from nestevo_hw.evolution.teacher import LabellingTime
-from nestevo_hw.scheduler.task import TaskResult
 
 
 def test_a_quarter_of_the_window_at_the_old_accuracy():
@@ -29,65 +34,72 @@ def test_parts_add_up():
     assert time.total_s == 7.25
 
 
-def task(kind, submitted_s, started_s, ended_s, **value):
-    return TaskResult(
-        name=f"w0/{kind}/a", value=value, submitted_s=submitted_s, started_s=started_s, ended_s=ended_s, worker=0,
-        peak_memory_bytes=1,
-    )  # fmt: skip
+def task(submitted_s, started_s, ended_s, **value):
+    return Finished(value=Result(**value), submitted_s=submitted_s, started_s=started_s, ended_s=ended_s)
+
+
+def life_of(stages, **told):
+    given = {"before": 0.2, "after": 0.6} if "scores" not in told else told.pop("scores")
+    common = {"window": 0, "window_s": 100.0, "upload_bytes": 10e6, "link": LINK, "labelling": None}
+    return account("a", "", stages, **{**common, "scores": given, "adaptation": None, **told})
 
 
 LINK = LinkConfig(upload_mbit_s=20.0, download_mbit_s=50.0)
-CAPTURED = task("capture", 90.0, 90.0, 91.0, upload_bytes=10e6)
 
 
 def test_a_digital_evolution_is_measured_from_label_to_export():
     """10 MB up at 20 Mbit/s are 4 s, 5 MB down at 50 are 0.8 s; steps last 5 s each, 3 s and 3 s of it at work."""
     stages = [
-        {"a": task("label", 100.0, 102.0, 105.0), "b": task("label", 100.0, 100.0, 102.0)},
-        {"a": task("distil", 105.0, 107.0, 110.0)},
-        {"": task("merge", 110.0, 110.0, 111.0)},
-        {"a": task("export", 111.0, 111.0, 111.5, download_bytes=5e6), "b": task("export", 111.0, 111.0, 113.0)},
-    ]
-    told = {"before": 0.2, "after": 0.6, "labelling": None, "link": LINK}
-    life = account(stages, ("a", ""), CAPTURED, window_s=178.0, **told)
-    assert life["parts"] == pytest.approx(
+        Stage(step=LABEL, done={"a": task(100.0, 102.0, 105.0), "b": task(100.0, 100.0, 102.0)}),
+        Stage(step=DISTIL, done={"a": task(105.0, 107.0, 110.0)}),
+        Stage(step=MERGE, done={"": task(110.0, 110.0, 111.0)}),
+        Stage(step=EXPORT, done={
+            "a": task(111.0, 111.0, 111.5, download_bytes=5_000_000), "b": task(111.0, 111.0, 113.0)
+        }),
+    ]  # fmt: skip
+    life = life_of(stages, window_s=178.0)
+    assert life.parts == pytest.approx(
         {"communication_s": 4.8, "labelling_s": 3.0, "programming_s": 0.0, "waiting_s": 2 + 2 + 1.5, "training_s": 4.5}
     )
-    assert life["origins"]["labelling_s"] == "measured"
-    assert life["evolving_s"] == pytest.approx(17.8)
-    assert life["lcp"] == pytest.approx(0.2 * 0.1 + 0.6 * 0.9)
-    assert account(stages, ("a", ""), CAPTURED, window_s=5.0, **told)["lcp"] == pytest.approx(0.2)
+    assert life.origins["labelling_s"] == "measured"
+    assert life.evolving_s == pytest.approx(17.8)
+    assert life.lcp == pytest.approx(0.2 * 0.1 + 0.6 * 0.9)
+    assert life_of(stages, window_s=5.0).lcp == pytest.approx(0.2)
+    backwards = life_of(stages[::-1], window_s=178.0)
+    assert backwards.parts == pytest.approx(life.parts)
 
 
-def test_an_adapted_model_is_in_force_after_upload_computing_and_download():
-    """4 s up, 1 s of waiting, 2 s of work, 1 MB down in 0.16 s."""
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_adapted_model_is_in_force_after_upload_computing_and_download(place):
+    """4 s up, 1 s of waiting, 2 s of work, 1 MB down in 0.16 s; wherever in the window it was made."""
+    adaptation = Stage(
+        step=ADAPT_BATCH_NORM,
+        done={"b": task(100.0, 100.0, 101.0), "a": task(100.0, 101.0, 103.0, download_bytes=1_000_000)},
+    )
     stages = [
-        {
-            "b": task("re_estimate", 100.0, 100.0, 101.0),
-            "a": task("re_estimate", 100.0, 101.0, 103.0, download_bytes=1e6),
-        },
-        {"a": task("distil", 103.0, 103.0, 110.0)},
+        Stage(step=DISTIL, done={"a": task(103.0, 103.0, 110.0)}),
+        Stage(step=EXPORT, done={"a": task(110.0, 110.0, 110.0)}),
     ]
-    told = {"before": 0.2, "after": 0.6, "labelling": None, "link": LINK, "window_s": 100.0}
-    life = account(stages, ("a", ""), CAPTURED, adapted=0.4, **told)
-    assert life["adapted_s"] == pytest.approx(7.16)
-    gained = 100.0 * (life["lcp"] - account(stages, ("a", ""), CAPTURED, **told)["lcp"])
-    assert gained == pytest.approx(0.2 * (life["evolving_s"] - 7.16))
+    stages.insert(place, adaptation)
+    scores = {"before": 0.2, "adapted": 0.4, "after": 0.6}
+    life = life_of(stages, scores=scores, adaptation=adaptation)
+    assert life.adapted_s == pytest.approx(7.16)
+    gained = 100.0 * (life.lcp - life_of(stages, scores=scores).lcp)
+    assert gained == pytest.approx(0.2 * (life.evolving_s - 7.16))
 
 
 def test_the_crossbar_counts_with_the_chips_time_and_serves_one_terminal_after_another():
     """Labels of 11 frames take 1 + 10 x 0.1 = 2 s, of the other's 21 frames 3 s; simulating them does not count."""
+    programming = Programming(time_s=4.0, energy_j=0.0, wear=0.0)
     stages = [
-        {
-            "a": task("label", 0.0, 0.0, 50.0, crossbar_frames=11),
-            "b": task("label", 0.0, 0.0, 90.0, crossbar_frames=21),
-        },
-        {"": task("merge", 90.0, 90.0, 99.0, crossbar_frames=11, programming={"time_s": 4.0})},
-    ]
-    labelling = LabellingTime(first_s=1.0, interval_s=0.1)
-    life = account(stages, ("a", ""), CAPTURED, before=None, after=None, labelling=labelling, link=LINK, window_s=100.0)
-    assert life["parts"] == pytest.approx(
+        Stage(step=LABEL, done={
+            "a": task(0.0, 0.0, 50.0, crossbar_frames=11), "b": task(0.0, 0.0, 90.0, crossbar_frames=21)
+        }),
+        Stage(step=MERGE, done={"": task(90.0, 90.0, 99.0, crossbar_frames=11, programming=programming)}),
+    ]  # fmt: skip
+    life = life_of(stages, scores={}, labelling=LabellingTime(first_s=1.0, interval_s=0.1))
+    assert life.parts == pytest.approx(
         {"communication_s": 4.0, "labelling_s": 4.0, "programming_s": 4.0, "waiting_s": 3.0, "training_s": 0.0}
     )
-    assert life["origins"]["labelling_s"] == "modelled"
-    assert life["lcp"] is None
+    assert life.origins["labelling_s"] == "modelled"
+    assert math.isnan(life.lcp)

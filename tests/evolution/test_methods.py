@@ -3,13 +3,17 @@
 import json
 
 import pytest
-from scale_benchmark import evolution_scale as scale
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.config import load_preset, override, parse_config
-from nestevo_hw.evolution.method_names import METHOD_NAMES
 from nestevo_hw.evolution.methods import METHODS
+from nestevo_hw.evolution.run import most_tasks
+from nestevo_hw.evolution.steps.camera import CaptureRequest
+from nestevo_hw.evolution.steps.scoring import EvaluateRequest
+from nestevo_hw.evolution.steps.training import BatchNormRequest
+from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.scheduler.task import TaskFailure
+from nestevo_hw.testing import simulated
 
 TRAINING = ("mutual", "distil", "adapt")
 
@@ -22,44 +26,36 @@ def config(method, windows=2, **changes):
     return parse_config(document, source="test")
 
 
-class Recording(scale.SimulatedExecutor):
-    """Keeps what each task was asked."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.asked = []
-
-    def run(self, tasks, on_result=None, on_failure=None):
-        self.asked += tasks
-        return super().run(tasks, on_result, on_failure)
-
-    def payloads(self, kind):
-        return [t.payload for t in self.asked if t.name.split("/")[1] == kind]
-
-
 def drive(folder, settings, **options):
-    executor = Recording(**options)
-    server = scale.drive(settings, folder, executor)
+    executor = simulated.SimulatedExecutor(remember=True, **options)
+    server = simulated.drive(settings, folder, executor)
     events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return server, executor, events
 
 
-def test_every_name_has_a_method_and_every_method_says_what_it_does():
-    assert tuple(sorted(METHODS)) == tuple(sorted(METHOD_NAMES))
-    assert all(METHODS[name].name == name and len(METHODS[name].summary) > 10 for name in METHOD_NAMES)
+def test_every_method_says_what_it_does():
+    assert all(METHODS[name].name == name and len(METHODS[name].summary) > 10 for name in METHODS)
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_has_no_more_tasks_than_its_method_declares(method, tmp_path):
+    settings = config(method, windows=3)
+    _, executor, _ = drive(tmp_path, settings)
+    own = {asked.id.kind for asked in executor.asked if asked.id.window is not None}
+    assert own <= {*METHODS[method].kinds, "capture", "sense", "evaluate", "recall", "baseline"}
+    assert len(executor.asked) <= most_tasks(settings)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_terminal_gets_the_same_frames_and_optimiser_steps_whatever_the_method(method, tmp_path):
     settings = config(method)
     METHODS[method].check(settings)
     server, executor, _ = drive(tmp_path, settings)
-    assert [p["frames"] for p in executor.payloads("capture")] == [settings.window.upload_frames] * 6
+    assert [r.frames for r in executor.requests(CaptureRequest)] == [settings.window.upload_frames] * 6
     steps = dict.fromkeys(("campus", "village", "downtown"), 0)
-    for task in executor.asked:
-        _, kind, *subject = task.name.split("/")
-        if kind in TRAINING:
-            steps[subject[0]] += task.payload.get("steps", settings.mutual.plan.steps)
+    for asked in executor.asked:
+        if asked.id.kind in TRAINING:
+            steps[asked.id.subject] += asked.request.steps or settings.mutual.plan.steps
     wanted = settings.mutual.plan.steps + settings.distil.plan.steps
     assert set(steps.values()) == ({0} if method in ("A3", "AdaBN") else {2 * wanted})
     evolved = [path for path in server.models.values() if tmp_path in path.parents]
@@ -69,38 +65,37 @@ def test_a_terminal_gets_the_same_frames_and_optimiser_steps_whatever_the_method
 @pytest.mark.parametrize(("method", "wanted", "sent"), [("NestEvo", True, 6), ("NestEvo", False, 0), ("A4", True, 0)])
 def test_terminals_run_an_adapted_model_only_where_the_method_sends_one(method, wanted, sent, tmp_path):
     server, executor, _ = drive(tmp_path, config(method, **{"window.batch_norm_adaptation": wanted}))
-    asked = executor.payloads("re_estimate")
-    scored = [s for p in executor.payloads("evaluate") for s in p["subjects"] if s["stage"] == "adapted"]
+    asked = executor.requests(BatchNormRequest)
+    scored = [m for r in executor.requests(EvaluateRequest) for m in r.models if m.stage == "adapted"]
     assert len(asked) == len(scored) == sent
-    assert {p["terminal_out"] for p in asked} == {s["weights"] for s in scored}
-    assert not {str(path) for path in server.models.values()} & {s["weights"] for s in scored}
+    assert {r.terminal_out for r in asked} == {m.weights for m in scored}
+    assert not set(server.models.values()) & {m.weights for m in scored}
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", METHODS)
 def test_only_the_reference_reads_the_truth(method, tmp_path):
     _, executor, _ = drive(tmp_path, config(method, windows=1))
-    asked = any(p["truth"] for p in executor.payloads("capture"))
+    asked = any(r.truth for r in executor.requests(CaptureRequest))
     assert asked == METHODS[method].wants_truth == (method == "true-labels")
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["capture", "label", "mutual", "distil", "adapt", "export", "merge", "evaluate"])
 def test_a_terminal_whose_task_fails_keeps_its_model_and_the_others_go_on(method, kind, tmp_path):
     """The second terminal, or the teacher, fails in the first window; in the second all is well again."""
 
-    def fails(task):
-        if task.name in (f"w0/{kind}/village", f"w0/{kind}"):
-            return TaskFailure(name=task.name, reason="its worker was killed", attempts=2)
-        return None
+    hit = (TaskId(0, kind, "village"), TaskId(0, kind))
+
+    def fails(asked):
+        return TaskFailure(name=str(asked.id), reason="its worker was killed", attempts=2) if asked.id in hit else None
 
     server, executor, events = drive(tmp_path, config(method), fails=fails)
     told = [e for e in events if e["event"] == "failure"]
-    happened = any(t.name in (f"w0/{kind}/village", f"w0/{kind}") for t in executor.asked)
+    happened = any(asked.id in hit for asked in executor.asked)
     assert bool(told) == happened
     if method != "A3":
         assert all("windows/001" in str(path) for path in server.models.values())
-        first = {p["terminal_out"] for t in executor.asked if t.name.startswith("w0/export/") for p in [t.payload]}
-        assert len(first) >= 1
+        assert any(asked.id.window == 0 for asked in executor.asked if asked.id.kind == "export")
 
 
 def test_averaging_terminals_of_different_structure_is_refused_with_the_reason():

@@ -1,9 +1,8 @@
 """Refresh policies against one another and by hand; the teacher's age over windows; its measured state."""
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import count
-from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override
-from nestevo_hw.evolution.gate import score_teacher
+from nestevo_hw.evolution.dispatch import Finished
+from nestevo_hw.evolution.gate import ValidationGate, Verdict
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.refresh import (
     YEAR_S,
@@ -27,9 +27,12 @@ from nestevo_hw.evolution.refresh import (
     chip_of,
     refresh_policy,
 )
-from nestevo_hw.evolution.teacher import TeacherFiles, program_teacher
+from nestevo_hw.evolution.steps.table import INSPECT, PROGRAM
+from nestevo_hw.evolution.steps.teachers import InspectResult, MergeResult, ProgramResult
+from nestevo_hw.evolution.teacher import LabellingTime, Programmed, TeacherFiles, program_teacher
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.report.records import Program, Refresh
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate
@@ -149,36 +152,41 @@ def test_the_chip_follows_the_device_unless_named():
     assert chip_of(RefreshConfig(chip="isaac"), "pcm") == "isaac"
 
 
-class Told:
-    """Stands in for the journal: keeps events."""
+class Logged:
+    """Stands in for the journal."""
 
     def __init__(self):
         self.events = []
 
-    def event(self, event, **fields):
-        self.events.append({"event": event, **fields})
+    def log(self, event):
+        self.events.append(event)
 
-    def of(self, kind, key):
-        return [e[key] for e in self.events if e["event"] == kind]
+    def of(self, kind, field):
+        return [getattr(e, field) for e in self.events if isinstance(e, kind)]
 
 
 class Measured:
-    """Stands in for the dispatch: the teacher loses 0.01 a day; keeps what was asked for."""
+    """Stands in for the dispatch: the teacher loses 0.01 a day; keeps what was requested."""
 
     def __init__(self):
-        self.asked = []
+        self.requested = []
 
-    def run(self, step, window, payloads):
-        (payload,), kind = payloads.values(), step.__name__
-        self.asked.append((kind, window, payload["age_s"], payload["generation"]))
-        value = {"score": 0.8 - 0.01 * payload["age_s"] / DAY_S} if kind == "inspect" else PROGRAMMED
-        return {"": SimpleNamespace(value=value)}
+    def run(self, step, window, requests):
+        (request,) = requests.values()
+        self.requested.append((step, window))
+        lost = 0.01 * request.teacher.age_s / DAY_S
+        value = InspectResult(score=0.8 - lost) if step is INSPECT else PROGRAMMED
+        return {"": Finished(value=value, submitted_s=0.0, started_s=0.0, ended_s=1.0)}
 
 
-PROGRAMMED = {
-    "tiles": 9, "weight_error": 0.1, "score": 0.8, "programming": {"time_s": 1.0, "energy_j": 0.1, "wear": 1e-6},
-    "labelling": {"first_s": 0.1, "interval_s": 0.01},
-}  # fmt: skip
+COST = Programming(time_s=1.0, energy_j=0.1, wear=1e-6)
+WRITTEN = Programmed(tiles=9, weight_error=0.1, programming=COST, labelling=LabellingTime(first_s=0.1, interval_s=0.01))
+PROGRAMMED = ProgramResult(programmed=WRITTEN, score=0.8, programming=COST)
+
+
+def merged(accepted):
+    verdict = Verdict(accepted=accepted, gate_before=0.8, gate_after=0.8, reason="")
+    return MergeResult(verdict=verdict, programmed=WRITTEN, score=0.8, programming=COST)
 
 
 def life(tmp_path, windows, accept=lambda _: None, **changes):
@@ -186,55 +194,52 @@ def life(tmp_path, windows, accept=lambda _: None, **changes):
     config = override(
         load_preset("quick"), {"window.hours_apart": 24.0, "teacher.age_s": 3600.0, "teacher.delay_s": 60.0, **changes}
     )
-    told, dispatch, ages = Told(), Measured(), []
-    upkeep = Upkeep(config, RunLayout(tmp_path), told, dispatch, count())
+    logged, dispatch, ages = Logged(), Measured(), []
+    upkeep = Upkeep(config, RunLayout(tmp_path), logged, dispatch, count())
     upkeep.programmed_first(PROGRAMMED)
     for window in range(windows):
         upkeep.refresh(window)
-        ages.append(upkeep.at(window)["age_s"])
+        ages.append(upkeep.at(window).age_s)
         if (accepted := accept(window)) is not None:
-            upkeep.judged(window, upkeep.candidate(window), {**PROGRAMMED, "accepted": accepted})
-    return ages, told, dispatch
+            upkeep.validated(window, upkeep.candidate(window), merged(accepted))
+    return ages, logged, dispatch
 
 
 def test_a_teacher_that_stays_ages_with_the_windows(tmp_path):
-    ages, told, _ = life(tmp_path, 4, **{"refresh.policy": "never"})
+    ages, logged, _ = life(tmp_path, 4, **{"refresh.policy": "never"})
     assert ages == [3600.0 + n * DAY_S for n in range(4)]
-    assert told.of("refresh", "age_s") == ages
-    assert told.of("program", "cause") == ["first"]
+    assert logged.of(Refresh, "age_s") == ages
+    assert logged.of(Program, "cause") == ["first"]
     together, _, _ = life(tmp_path, 3, **{"refresh.policy": "never", "window.hours_apart": None})
     assert together == [3600.0, 4200.0, 4800.0]
 
 
 def test_programming_starts_the_age_anew(tmp_path):
-    ages, told, dispatch = life(tmp_path, 5, **{"refresh.policy": "every", "refresh.period_h": 48.0})
+    ages, logged, dispatch = life(tmp_path, 5, **{"refresh.policy": "every", "refresh.period_h": 48.0})
     assert ages == [3600.0, 3600.0 + DAY_S, 60.0, 60.0 + DAY_S, 60.0]
-    assert told.of("program", "cause") == ["first", "refresh", "refresh"]
-    assert [(kind, window) for kind, window, *_ in dispatch.asked if kind == "program"] == [
-        ("program", 2),
-        ("program", 4),
-    ]
-    ages, told, _ = life(tmp_path, 4, accept={0: True, 1: False}.get, **{"refresh.policy": "never"})
+    assert logged.of(Program, "cause") == ["first", "refresh", "refresh"]
+    assert [window for step, window in dispatch.requested if step is PROGRAM] == [2, 4]
+    ages, logged, _ = life(tmp_path, 4, accept={0: True, 1: False}.get, **{"refresh.policy": "never"})
     assert ages == [3600.0, 60.0 + DAY_S, 60.0 + 2 * DAY_S, 60.0 + 3 * DAY_S]
-    assert told.of("program", "cause") == ["first", "new teacher", "new teacher"]
-    assert told.of("program", "generation") == [0, 1, 2]
+    assert logged.of(Program, "cause") == ["first", "new teacher", "new teacher"]
+    assert logged.of(Program, "generation") == [0, 1, 2]
 
 
 def test_the_measured_loss_decides(tmp_path):
     """0.01 a day against a margin of 0.025: every third day, counted from each programming."""
-    ages, told, _ = life(tmp_path, 8, **{"refresh.policy": "threshold", "refresh.margin": 0.025})
-    assert told.of("refresh", "refreshed") == [False, False, False, True, False, False, True, False]
+    ages, logged, _ = life(tmp_path, 8, **{"refresh.policy": "threshold", "refresh.margin": 0.025})
+    assert logged.of(Refresh, "refreshed") == [False, False, False, True, False, False, True, False]
     assert ages[3] == ages[6] == 60.0
-    assert told.of("refresh", "reason")[3] == "lost 0.030 > margin 0.025"
+    assert logged.of(Refresh, "reason")[3] == "lost 0.030 > margin 0.025"
 
 
 def test_a_digital_teacher_needs_no_upkeep(tmp_path):
     config = override(load_preset("quick"), {"teacher.device": "digital", "refresh.policy": "always"})
-    told, dispatch = Told(), Measured()
-    upkeep = Upkeep(config, RunLayout(tmp_path), told, dispatch, count())
-    upkeep.programmed_first({})
+    logged, dispatch = Logged(), Measured()
+    upkeep = Upkeep(config, RunLayout(tmp_path), logged, dispatch, count())
+    upkeep.programmed_first(ProgramResult(programmed=None, score=None))
     assert upkeep.refresh(0) == []
-    assert told.events == dispatch.asked == []
+    assert logged.events == dispatch.requested == []
 
 
 @pytest.mark.parametrize(
@@ -265,9 +270,11 @@ def test_the_teacher_is_measured_with_and_without_labels(familiar, tmp_path):
 
     def scored(device, age_s, frames):
         config = override(load_preset("quick"), {"teacher.device": device})
-        told = program_teacher(Detection(), config.teacher, files, frames.images, seed=0, generation=0, chip="hermes")
-        assert min(told["programming"].values()) > 0
-        return score_teacher(config, replace(files, age_s=age_s), frames)
+        written = program_teacher(
+            Detection(), config.teacher, files, frames.images, seed=0, generation=0, chip="hermes"
+        )
+        assert min(astuple(written.programming)) > 0
+        return ValidationGate.of(config).score(replace(files, age_s=age_s), frames)
 
     assert scored("ideal", 60.0, unlabelled) == pytest.approx(1.0)
     assert scored("pcm", 60.0, unlabelled) > scored("pcm", YEAR_S, unlabelled) + 0.05

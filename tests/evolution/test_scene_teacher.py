@@ -2,8 +2,7 @@
 
 import torch
 
-from nestevo_hw.evolution.config import TeacherConfig
-from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
+from nestevo_hw.evolution.teacher import TeacherConfig, TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.models.checkpoint import load_pretrained, pretrained_path
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
@@ -28,7 +27,7 @@ def files(tmp_path, age_s=60.0):
 def test_a_digital_teacher_is_the_checkpoint(tmp_path):
     config = TeacherConfig(device="digital")
     images = stream().read([0]).images
-    assert program_teacher(TASK, config, files(tmp_path), images, seed=0, generation=0, chip="hermes") == {}
+    assert program_teacher(TASK, config, files(tmp_path), images, seed=0, generation=0, chip="hermes") is None
     assert not (tmp_path / "tiles.safetensors").exists()
     teacher, plain = open_teacher(TASK, config, files(tmp_path), None), load_pretrained("fasterrcnn-tiny")
     assert torch.equal(predict(teacher, images)[0]["boxes"], predict(plain, images)[0]["boxes"])
@@ -38,9 +37,9 @@ def test_an_analog_teacher_repeats_ages_and_differs_by_generation(tmp_path):
     config, images = TeacherConfig(), stream().read(range(0, 160, 40)).images
     weights = {}
     for generation in (0, 1):
-        told = program_teacher(TASK, config, files(tmp_path), images, seed=0, generation=generation, chip="hermes")
-        assert told["tiles"] > 50
-        assert 0.01 < told["weight_error"] < 0.3
+        written = program_teacher(TASK, config, files(tmp_path), images, seed=0, generation=generation, chip="hermes")
+        assert written.tiles > 50
+        assert 0.01 < written.weight_error < 0.3
         for age_s in (60.0, 86400.0):
             opened = [open_teacher(TASK, config, files(tmp_path, age_s), None) for _ in range(2)]
             first, second = (predict(teacher, images) for teacher in opened)

@@ -1,12 +1,11 @@
 """Predicted costs: a first guess, then the mean of what has finished; dry runs for trainings."""
 
 import pytest
-import torch
 
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
 from nestevo_hw.evolution.dryrun import dry_run
-from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.scheduler.task import TaskResult
 
 
@@ -27,10 +26,9 @@ def test_predictions_follow_what_has_finished():
 
 def test_a_dry_run_predicts_trainings_and_learns_how_far_it_is_off():
     config = override(load_preset("quick"), {"mutual.plan.batch_size": 4, "distil.plan.batch_size": 4})
-    teacher, terminal = pretrained_path("fasterrcnn-tiny"), pretrained_path("fasterrcnn-tiny-m3")
-    profile = dry_run(config, terminal=terminal, intermediate=teacher, device=torch.device("cpu"))
+    teacher, terminal = load_pretrained("fasterrcnn-tiny"), load_pretrained("fasterrcnn-tiny-m3")
     costs = TaskCosts(config, on_gpu=False)
-    costs.learn({"a": result(1.0, **profile)})
+    costs.learn("a", dry_run(config, terminal, teacher))
     mutual, distil = costs.predict("mutual", "a"), costs.predict("distil", "a")
     assert mutual.duration_s > distil.duration_s > 0
     assert mutual.memory_bytes >= distil.memory_bytes > 10**8

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.evolution.trigger import Signals, TriggerConfig, remaining_accuracy, sense, thinned
+from nestevo_hw.evolution.trigger import Signals, TriggerConfig, remaining_accuracy, sense_accuracy, thinned
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
@@ -17,7 +17,7 @@ NIGHT = DriftScript(segments=(DriftSegment(start=0, kind="night", strength=0.8),
 def test_night_takes_accuracy_away_and_the_terminal_notices():
     model = load_pretrained("fasterrcnn-tiny-m2")
     day, night = (
-        sense(
+        sense_accuracy(
             Detection(),
             model,
             SyntheticStream(name="a", place="park", seed=5, drift=d).read(range(0, 320, 20)).images,

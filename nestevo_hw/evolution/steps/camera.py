@@ -1,42 +1,72 @@
 """Steps of a terminal's camera."""
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
-from nestevo_hw.evolution.cameras import capture_window, spacing_s
-from nestevo_hw.evolution.steps.payload import Payload, Result, opened
-from nestevo_hw.evolution.trigger import sense as signals
-from nestevo_hw.evolution.trigger import thinned
+from nestevo_hw.evolution.cameras import capture_window
+from nestevo_hw.evolution.steps.step import Context, Request, Result
+from nestevo_hw.evolution.trigger import Signals, sense_accuracy, thinned
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.health import fault_of
 from nestevo_hw.streams.storage import load_frames, save_frames
 
 
-def sense(payload: Payload) -> Result:
-    """What a terminal sees of its own accuracy, without any label."""
-    config, task = opened(payload)
-    model, spec = load_model(Path(payload["model"]))
-    images = thinned(load_frames(Path(payload["frames"])).images, config.trigger.frames)
-    return asdict(signals(task, model, images, len(spec.classes)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRequest(Request):
+    """Frames of one terminal and window."""
+
+    frames: int
+    """To upload."""
+    upload: Path
+    test: Path
+    truth: Path | None
+    """The uploaded frames with their truth, for a method that reads it."""
 
 
-def capture(payload: Payload) -> Result:
-    """A terminal's camera: frames to upload, and later frames of the window that only the evaluation sees.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureResult(Result):
+    """What the camera gave."""
 
-    Frames that show nothing a camera can see are not written; the result then holds a "fault".
-    """
-    config, _ = opened(payload)
-    name, window = payload["terminal"], payload["window"] or 0
-    upload, test = capture_window(config, name, window, frames=payload["frames"])
+    upload_bytes: int
+    frames: int
+    fault: str | None
+    """Why the frames show nothing that a camera can see; they are not written then."""
+    spacing_s: float
+    """Mean time between two uploaded frames, seconds; 0 for fewer than two."""
+
+
+def capture(context: Context, request: CaptureRequest) -> CaptureResult:
+    """A terminal's camera: frames to upload, and later frames of the window that only the evaluation sees."""
+    captured = capture_window(context.config, context.id.subject, context.id.window or 0, frames=request.frames)
+    upload = captured.upload
     fault = fault_of(upload.images)
     if fault is None:
-        save_frames(upload.unlabelled(), Path(payload["upload"]))
-        save_frames(test, Path(payload["test"]))
-        if payload["truth"]:
-            save_frames(upload, Path(payload["truth"]))
-    return {
-        "upload_bytes": upload.images.numel(),
-        "frames": len(upload),
-        "fault": fault,
-        "spacing_s": spacing_s(config, name, upload),
-    }
+        save_frames(upload.unlabelled(), request.upload)
+        save_frames(captured.test, request.test)
+        if request.truth:
+            save_frames(upload, request.truth)
+    return CaptureResult(
+        upload_bytes=upload.images.numel(), frames=len(upload), fault=fault, spacing_s=captured.spacing_s
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenseRequest(Request):
+    """A terminal's model and frames to judge itself on."""
+
+    model: Path
+    frames: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenseResult(Result):
+    """What a terminal sees of its own accuracy."""
+
+    signals: Signals
+
+
+def sense(context: Context, request: SenseRequest) -> SenseResult:
+    """What a terminal sees of its own accuracy, without any label."""
+    model, spec = load_model(request.model)
+    images = thinned(load_frames(request.frames).images, context.config.trigger.frames)
+    return SenseResult(signals=sense_accuracy(context.task, model, images, len(spec.classes)))

@@ -1,13 +1,14 @@
-"""Steps that say what frames show: the teacher's words, a terminal's own, or the truth."""
+"""Steps that label frames: the teacher, a terminal itself, or the truth; and drift detection."""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class
-from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, opened
+from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
-from nestevo_hw.models.checkpoint import load_model
+from nestevo_hw.models.checkpoint import load_model, read_spec
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.ensemble import Round, load_views, save_views
 from nestevo_hw.tasks.supervision import (
@@ -19,78 +20,167 @@ from nestevo_hw.tasks.supervision import (
 )
 
 
-def label(payload: Payload) -> Result:
-    """The teacher labels one terminal's uploaded frames on the crossbar, confirmed by its peers on the GPU."""
-    config, task = opened(payload)
-    images = load_frames(Path(payload["upload"])).images
-    scene = images if config.scene_norm else None
-    teacher = open_teacher(task, config.teacher, TeacherFiles.of(payload), scene)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFiles:
+    """One round of labels on a terminal's frames, as stored."""
+
+    supervision: Path
+    views: Path
+    """Detections of every view and ensemble member, which a later round counts as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRequest(Request):
+    """Frames for the teacher to label."""
+
+    teacher: TeacherFiles
+    upload: Path
+    ensemble: tuple[Path, ...]
+    """Further models that know the scene and confirm the teacher."""
+    spacing_s: float
+    """Between two frames, seconds."""
+    earlier: LabelFiles | None
+    """Round before, whose votes count as well."""
+    out: LabelFiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelResult(Result):
+    """What was labelled."""
+
+    counts: dict[int, int]
+    """Objects by class."""
+    doubtful: int
+    """Detections between both confidence thresholds, which teach nothing."""
+
+
+def label(context: Context, request: LabelRequest) -> LabelResult:
+    """The teacher labels one terminal's uploaded frames on the crossbar, confirmed by an ensemble on the GPU."""
+    config, task = context.config, context.task
+    images = load_frames(request.upload).images
+    teacher = open_teacher(task, config.teacher, request.teacher, images if config.scene_norm else None)
     if not config.refines:
-        return _written(task.label(teacher, images, config.labels), payload) | on_crossbar(config, len(images))
+        supervision = task.label(teacher, images, config.labels)
+        return _written(supervision, request.out.supervision, crossbar_frames=context.on_crossbar(len(images)))
     models, refinement = [teacher], config.refinement
-    for path in payload["peers"] if refinement.peers else ():
-        peer, _ = load_model(Path(path))
-        task.re_estimate(peer, images)
-        models.append(peer)
-    found = task.refined(
-        models, images, config.labels, refinement, spacing_s=payload["spacing_s"], earlier=_earlier(payload)
+    for path in request.ensemble if refinement.peers else ():
+        member, _ = load_model(path)
+        task.re_estimate(member, images)
+        models.append(member)
+    labelled = task.refined(
+        models, images, config.labels, refinement, spacing_s=request.spacing_s, earlier=_read(request.earlier)
     )
-    save_views(found.views, Path(payload["views"]))
-    return _written(found.words, payload) | on_crossbar(config, round(refinement.looks * len(images)))
+    save_views(labelled.views, request.out.views)
+    looked_at = context.on_crossbar(round(refinement.looks * len(images)))
+    return _written(labelled.words, request.out.supervision, crossbar_frames=looked_at)
 
 
-def _earlier(payload: Payload) -> Round | None:
-    """The round before, if there was one."""
-    paths = payload["earlier"]
-    if paths is None:
+def _read(files: LabelFiles | None) -> Round | None:
+    if files is None:
         return None
-    return Round(words=load_supervision(Path(paths["supervision"])), views=load_views(Path(paths["views"])))
+    return Round(words=load_supervision(files.supervision), views=load_views(files.views))
 
 
-def label_own(payload: Payload) -> Result:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfLabelRequest(Request):
+    """A terminal's model and frames to label with it."""
+
+    model: Path
+    upload: Path
+    out: Path
+
+
+def label_themselves(context: Context, request: SelfLabelRequest) -> LabelResult:
     """A terminal labels its own frames, with the BatchNorm statistics of the scene."""
-    config, task = opened(payload)
-    images = load_frames(Path(payload["upload"])).images
-    model, _ = load_model(Path(payload["terminal_in"]))
-    task.re_estimate(model, images)
-    return _written(task.label(model, images, config.labels), payload)
+    images = load_frames(request.upload).images
+    model, _ = load_model(request.model)
+    context.task.re_estimate(model, images)
+    return _written(context.task.label(model, images, context.config.labels), request.out)
 
 
-def label_truly(payload: Payload) -> Result:
-    """The truth of the uploaded frames in the form of words: what no teacher can surpass."""
-    _, spec = load_model(Path(payload["terminal_in"]))
-    return _written(ground_truth_supervision(load_frames(Path(payload["truth"])), len(spec.classes)), payload)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundTruthRequest(Request):
+    """Uploaded frames with their truth."""
+
+    model: Path
+    """Whose classes count."""
+    truth: Path
+    out: Path
 
 
-def _written(words: Sequence[Supervision], payload: Payload) -> Result:
-    save_supervision(words, Path(payload["supervision"]))
-    _, labels = described_objects(words)
+def ground_truth(_: Context, request: GroundTruthRequest) -> LabelResult:
+    """The truth of the uploaded frames as supervision: what no teacher can surpass."""
+    classes = len(read_spec(request.model).classes)
+    return _written(ground_truth_supervision(load_frames(request.truth), classes), request.out)
+
+
+def _written(supervision: Sequence[Supervision], path: Path, *, crossbar_frames: int | None = None) -> LabelResult:
+    save_supervision(supervision, path)
+    _, labels = described_objects(supervision)
     counts = Counter(labels.tolist())
-    doubtful = sum(int(w.annotation.ignore.sum()) for w in words)
-    return {"counts": {str(c): counts[c] for c in sorted(counts)}, "doubtful": doubtful}
+    return LabelResult(
+        counts={c: counts[c] for c in sorted(counts)},
+        doubtful=sum(int(s.annotation.ignore.sum()) for s in supervision),
+        crossbar_frames=crossbar_frames,
+    )
 
 
-def describe(payload: Payload) -> Result:
-    """Mean feature of what the first teacher, still digital, finds on a terminal's frames; empty if nothing."""
-    config, task = opened(payload)
-    model, _ = load_model(Path(payload["weights"]))
-    words = task.label(model, load_frames(Path(payload["upload"])).images, config.labels)
-    features, _ = described_objects(words)
-    return {"feature": features.mean(0).tolist() if len(features) else []}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeRequest(Request):
+    """A terminal's first frames."""
+
+    weights: Path
+    """Of the first teacher."""
+    upload: Path
 
 
-def judge(payload: Payload) -> Result:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeResult(Result):
+    """Where a terminal's frames lie in the teacher's feature space."""
+
+    feature: tuple[float, ...]
+    """(D,); empty where the teacher detects nothing."""
+
+
+def describe(context: Context, request: DescribeRequest) -> DescribeResult:
+    """Mean feature of what the first teacher, still digital, detects on a terminal's frames."""
+    model, _ = load_model(request.weights)
+    supervision = context.task.label(model, load_frames(request.upload).images, context.config.labels)
+    features, _ = described_objects(supervision)
+    return DescribeResult(feature=tuple(features.mean(0).tolist()) if len(features) else ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRequest(Request):
+    """Frames that may have drifted."""
+
+    teacher: TeacherFiles
+    upload: Path
+    moments: Path
+    """Of the teacher's training data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftResult(Result):
+    """Drift of one terminal (eq. 11)."""
+
+    score: float
+    left_out: tuple[int, ...]
+    """Classes with too few objects to compare."""
+
+
+def detect_drift(context: Context, request: DriftRequest) -> DriftResult:
     """Drift of one terminal's frames from the teacher's training data (eq. 11).
 
     Without the scene's own BatchNorm statistics: they would hide what is to be measured.
     """
-    config, task = opened(payload)
-    images, files = load_frames(Path(payload["upload"])).images, TeacherFiles.of(payload)
-    words = task.label(open_teacher(task, config.teacher, files, None), images, config.labels)
+    config, task = context.config, context.task
+    images = load_frames(request.upload).images
+    supervision = task.label(open_teacher(task, config.teacher, request.teacher, None), images, config.labels)
     drift = drift_score(
-        load_moments(Path(payload["moments"])),
-        moments_by_class(*described_objects(words)),
-        range(1, len(load_model(files.weights)[1].classes) + 1),
+        load_moments(request.moments),
+        moments_by_class(*described_objects(supervision)),
+        range(1, len(read_spec(request.teacher.weights).classes) + 1),
         min_samples=config.drift.min_samples,
     )
-    return {"score": drift.score, "left_out": list(drift.left_out), **on_crossbar(config, len(images))}
+    return DriftResult(score=drift.score, left_out=drift.left_out, crossbar_frames=context.on_crossbar(len(images)))

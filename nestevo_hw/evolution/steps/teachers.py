@@ -1,38 +1,77 @@
-"""Steps of the global teacher: written, measured, and replaced by the mean of its intermediate models."""
+"""Steps of the global teacher: programmed, measured, and replaced by the mean of its intermediate models."""
 
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.cameras import reference_frames
-from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.drift import calibrated_threshold, drift_score, moments_by_class, save_moments
-from nestevo_hw.evolution.gate import PARTS, compare_teachers, score_teacher
+from nestevo_hw.evolution.gate import PARTS, ValidationGate, Verdict
 from nestevo_hw.evolution.refresh import chip_of
-from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, opened, or_null
-from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
-from nestevo_hw.models.checkpoint import load_model, save_model
+from nestevo_hw.evolution.steps.step import Context, Request, Result
+from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, open_teacher, program_teacher
+from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
 from nestevo_hw.tasks.supervision import described_objects
-from nestevo_hw.tasks.task import VisionTask
 
 
-def prepare(payload: Payload) -> Result:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramRequest(Request):
+    """A teacher to write onto the crossbar."""
+
+    teacher: TeacherFiles
+    generation: int
+    """Counts the programmings of a run; each draws its own noise."""
+    reference: Path
+    """In-domain frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramResult(Result):
+    """How it came onto the crossbar."""
+
+    programmed: Programmed | None
+    """None for a digital teacher."""
+    score: float | None
+    """On in-domain frames, as it will be at its first label; None where that is not defined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRequest(Request):
+    """The first teacher of a group, and where to keep what is known of its training data."""
+
+    teacher: TeacherFiles
+    generation: int
+    reference: Path
+    moments: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareResult(ProgramResult):
+    """The first programming, and the threshold of drift."""
+
+    gamma: float
+    """Of eq. 12."""
+    in_domain_scores: tuple[float, ...]
+    """Drift scores of in-domain segments."""
+    classes: tuple[str, ...]
+
+
+def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     """Before the first window: in-domain frames, the first programming, training moments and gamma."""
-    config, task = opened(payload)
-    files = TeacherFiles.of(payload)
+    config, task, files = context.config, context.task, request.teacher
     frames, segments = reference_frames(config)
-    save_frames(frames, Path(payload["reference"]))
-    programmed = _programmed(task, config, files, frames, generation=payload["generation"])
-    model, classes = open_teacher(task, config.teacher, files, None), load_model(files.weights)[1].classes
-    words = task.label(model, frames.images, config.labels)
-    training = moments_by_class(*described_objects(words))
-    save_moments(training, Path(payload["moments"]))
+    save_frames(frames, request.reference)
+    first = _programmed(context, files, frames, generation=request.generation)
+    classes = read_spec(files.weights).classes
+    supervision = task.label(open_teacher(task, config.teacher, files, None), frames.images, config.labels)
+    training = moments_by_class(*described_objects(supervision))
+    save_moments(training, request.moments)
     scores = [
         drift_score(
             training,
-            moments_by_class(*described_objects(words[segment])),
+            moments_by_class(*described_objects(supervision[segment])),
             range(1, len(classes) + 1),
             min_samples=config.drift.min_samples,
         ).score
@@ -41,56 +80,102 @@ def prepare(payload: Payload) -> Result:
     gamma = config.drift.gamma
     if gamma is None:
         gamma = calibrated_threshold(scores, config.drift.false_alarm_rate)
-    return {"gamma": gamma, "in_domain_scores": scores, "classes": list(classes), **programmed}
-
-
-def inspect(payload: Payload) -> Result:
-    """How good the teacher still is on in-domain frames, at its age."""
-    config, _ = opened(payload)
-    reference = load_frames(Path(payload["reference"]))
-    score = or_null(score_teacher(config, TeacherFiles.of(payload), reference))
-    return {"score": score, **on_crossbar(config, len(reference) // PARTS)}
-
-
-def program(payload: Payload) -> Result:
-    """Write the teacher in force onto the crossbar again."""
-    config, task = opened(payload)
-    frames = load_frames(Path(payload["reference"]))
-    return _programmed(task, config, TeacherFiles.of(payload), frames, generation=payload["generation"])
-
-
-def merge(payload: Payload) -> Result:
-    """Average the intermediate models, program the result, and guard (Algorithm 2, line 14)."""
-    config, task = opened(payload)
-    old, new = TeacherFiles.of(payload), TeacherFiles.of(payload["candidate"])
-    model, spec = load_model(old.weights)
-    model.load_state_dict(average([load_model(Path(path))[0].state_dict() for path in payload["intermediates"]]))
-    save_model(model, spec, new.weights)
-    reference = load_frames(Path(payload["reference"]))
-    written = _written(task, config, new, reference, generation=payload["candidate"]["generation"])
-    verdict = compare_teachers(config, old, new, reference)
-    score = verdict.gate_after
-    if score is None and written:
-        score = or_null(score_teacher(config, new, reference))
-    return {**asdict(verdict), **written, "score": score, **on_crossbar(config, 2 * len(reference) // PARTS)}
-
-
-def _programmed(
-    task: VisionTask, config: RunConfig, files: TeacherFiles, frames: FrameBatch, *, generation: int
-) -> Result:
-    """Program a teacher, and measure it as it will be at its first label."""
-    written = _written(task, config, files, frames, generation=generation)
-    fresh = replace(files, age_s=config.teacher.delay_s)
-    if not written:
-        return {}
-    score = or_null(score_teacher(config, fresh, frames))
-    return {**written, "score": score, **on_crossbar(config, len(frames) // PARTS)}
-
-
-def _written(
-    task: VisionTask, config: RunConfig, files: TeacherFiles, frames: FrameBatch, *, generation: int
-) -> Result:
-    chip = chip_of(config.refresh, config.teacher.device)
-    return program_teacher(
-        task, config.teacher, files, frames.images, seed=config.seed, generation=generation, chip=chip
+    return PrepareResult(
+        gamma=gamma,
+        in_domain_scores=tuple(scores),
+        classes=classes,
+        programmed=first.programmed,
+        score=first.score,
+        programming=first.programming,
+        crossbar_frames=first.crossbar_frames,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest(Request):
+    """A teacher to measure."""
+
+    teacher: TeacherFiles
+    reference: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectResult(Result):
+    """How good it still is."""
+
+    score: float | None
+    """On in-domain frames at its age; None where that is not defined."""
+
+
+def inspect(context: Context, request: InspectRequest) -> InspectResult:
+    """How good the teacher still is on in-domain frames, at its age."""
+    reference = load_frames(request.reference)
+    score = ValidationGate.of(context.config).score(request.teacher, reference)
+    return InspectResult(score=score, crossbar_frames=context.on_crossbar(len(reference) // PARTS))
+
+
+def program(context: Context, request: ProgramRequest) -> ProgramResult:
+    """Write the teacher in force onto the crossbar again."""
+    frames = load_frames(request.reference)
+    return _programmed(context, request.teacher, frames, generation=request.generation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequest(Request):
+    """Intermediate models of a group, the teacher in force, and the one that they are to become."""
+
+    teacher: TeacherFiles
+    intermediates: tuple[Path, ...]
+    candidate: TeacherFiles
+    generation: int
+    reference: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeResult(ProgramResult):
+    """The candidate on the crossbar, and whether it passed the validation gate."""
+
+    verdict: Verdict
+
+
+def merge(context: Context, request: MergeRequest) -> MergeResult:
+    """Average the intermediate models, program the result, and validate it (Algorithm 2, line 14)."""
+    old, new = request.teacher, request.candidate
+    model, spec = load_model(old.weights)
+    model.load_state_dict(average([load_model(path)[0].state_dict() for path in request.intermediates]))
+    save_model(model, spec, new.weights)
+    reference, gate = load_frames(request.reference), ValidationGate.of(context.config)
+    programmed = _written(context, new, reference, generation=request.generation)
+    verdict = gate.compare(old, new, reference)
+    score = verdict.gate_after
+    if score is None and programmed is not None:
+        score = gate.score(new, reference)
+    return MergeResult(
+        verdict=verdict,
+        programmed=programmed,
+        score=score,
+        programming=None if programmed is None else programmed.programming,
+        crossbar_frames=context.on_crossbar(2 * len(reference) // PARTS),
+    )
+
+
+def _programmed(context: Context, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> ProgramResult:
+    """Program a teacher, and measure it as it will be at its first label."""
+    written = _written(context, files, frames, generation=generation)
+    if written is None:
+        return ProgramResult(programmed=None, score=None)
+    fresh = replace(files, age_s=context.config.teacher.delay_s)
+    return ProgramResult(
+        programmed=written,
+        score=ValidationGate.of(context.config).score(fresh, frames),
+        programming=written.programming,
+        crossbar_frames=context.on_crossbar(len(frames) // PARTS),
+    )
+
+
+def _written(context: Context, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> Programmed | None:
+    config = context.config
+    return program_teacher(
+        context.task, config.teacher, files, frames.images, seed=config.seed, generation=generation,
+        chip=chip_of(config.refresh, config.teacher.device),
+    )  # fmt: skip

@@ -1,25 +1,20 @@
 """How good students become when a noisy teacher labels their frames, by the very functions of `evolve`."""
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
-import torch
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.config import RunConfig, load_preset
-from nestevo_hw.evolution.learning import distil_terminal
+from nestevo_hw.evolution.learning import Seed, distil
 from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
 from nestevo_hw.report.wording import counted
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
-from nestevo_hw.streams.storage import save_frames
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.studies.noise.bench import Keep, Rig, Scores, setting_of
 from nestevo_hw.studies.noise.evaluation import score_detector
@@ -27,7 +22,8 @@ from nestevo_hw.studies.noise.plan import Cell, Plan
 from nestevo_hw.studies.noise.sweeps import TEACHING, Hardware, Setting
 from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.detection_teaching import supervise
-from nestevo_hw.tasks.supervision import Supervision, ground_truth_supervision, save_supervision
+from nestevo_hw.tasks.pseudo_labels import statistics_of
+from nestevo_hw.tasks.supervision import Supervision, ground_truth_supervision
 
 REFERENCE = "student"
 """Name of the sweep of students to compare with."""
@@ -137,10 +133,10 @@ class School:
             raise ConfigError(f"only a Faster R-CNN teaches students, not a {type(teacher).__name__}")
         taught, teaching = [], []
         for camera in cameras(self.teaching, self.seed):
-            with scene_statistics(teacher, camera.upload):
+            with statistics_of(teacher, camera.upload.images):
                 words = supervise(teacher, camera.upload.images, self.teaching.config.labels)
                 teaching.append(score_detector(teacher, camera.test))
-            taught.append(self._learn(words, camera, repeat, self.teaching.config))
+            taught.append(self._learn(words, camera, repeat, self.teaching.config.distil.soft_share))
         return {"teacher": _mean(teaching), "student": _mean(taught)}
 
     def _reference(self, cell: Cell) -> Scores:
@@ -150,25 +146,28 @@ class School:
                 student, _ = load_detector(resolve_checkpoint(self.teaching.student))
                 scores.append(score_detector(student, camera.test))
             else:
-                config = self.teaching.config
-                hard = replace(config, distil=replace(config.distil, soft_share=0.0))
-                scores.append(
-                    self._learn(ground_truth_supervision(camera.upload, len(CLASSES)), camera, cell.repeat, hard)
-                )
+                truth = ground_truth_supervision(camera.upload, len(CLASSES))
+                scores.append(self._learn(truth, camera, cell.repeat, 0.0))
         return {"student": _mean(scores)}
 
-    def _learn(self, words: Sequence[Supervision], camera: Camera, repeat: int, config: RunConfig) -> dict[str, float]:
-        """Score of the student that learns `words`; repeats differ in their batches, lessons do not."""
-        with tempfile.TemporaryDirectory() as name:
-            frames, supervision, out = (Path(name) / part for part in ("frames", "words", "student"))
-            save_frames(camera.upload.unlabelled(), frames)
-            save_supervision(words, supervision)
-            distil_terminal(
-                config, terminal=resolve_checkpoint(self.teaching.student), frames=frames, supervision=supervision,
-                terminal_out=out, steps=self.teaching.steps, random_name=f"student/{camera.name}/{repeat}",
-                device=torch.device("cpu"),
-            )  # fmt: skip
-            return score_detector(load_detector(out)[0], camera.test)
+    def _learn(
+        self, supervision: Sequence[Supervision], camera: Camera, repeat: int, soft_share: float
+    ) -> dict[str, float]:
+        """Score of the student that learns from `supervision`; repeats differ in their batches."""
+        config = self.teaching.config
+        student, _ = load_detector(resolve_checkpoint(self.teaching.student))
+        distil(
+            Detection(),
+            student,
+            camera.upload.images,
+            supervision,
+            plan=replace(config.distil.plan, steps=self.teaching.steps),
+            temperature=config.distil.temperature,
+            soft_share=soft_share,
+            compression=config.compression,
+            seed=Seed(run=config.seed, name=f"student/{camera.name}/{repeat}"),
+        )
+        return score_detector(student, camera.test)
 
     def _taught(self, cell: Cell) -> bool:
         return cell.sweep in TEACHING or (cell.sweep == REFERENCE and cell.value == DIGITAL_TEACHER)
@@ -194,20 +193,6 @@ def cameras(teaching: Teaching, seed: int) -> tuple[Camera, ...]:
         test = stream.read(range(first, first + teaching.test_frames * teaching.test_spacing, teaching.test_spacing))
         found.append(Camera(name=name, upload=upload, test=test))
     return tuple(found)
-
-
-@contextmanager
-def scene_statistics(model: FasterRCNN, frames: FrameBatch) -> Iterator[None]:
-    """A scene's BatchNorm statistics in a teacher for the time of a block, as `evolve` re-estimates them."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
-    try:
-        Detection().re_estimate(model, frames.images)
-        yield
-    finally:
-        for norm, buffers in zip(norms, before, strict=True):
-            for name, buffer in norm.named_buffers():
-                buffer.copy_(buffers[name])
 
 
 def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

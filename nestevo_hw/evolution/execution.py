@@ -1,0 +1,64 @@
+"""Workers of the edge server: how many, where, under which policy."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nestevo_hw.scheduler.executor import Executor, LocalExecutor
+from nestevo_hw.scheduler.policies import policy_named
+
+MOST_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionConfig:
+    """Workers of the edge server."""
+
+    workers: int = 0
+    """Worker processes of one thread each; 0: one a core, at most four."""
+    memory_gb: float = 4.0
+    """Memory that tasks may reserve together, GB."""
+    policy: Literal["knapsack", "random", "serial", "backfill", "lifecycle", "lookahead", "lookahead-gain"] = "knapsack"
+    """knapsack is Algorithm 3, random B1, serial B2; the others are in docs/scheduling.md."""
+    profile: str | None = None
+    """profile.safetensors of `nestevo-hw profile`, which predicts the time of trainings from the first one on."""
+    executor: Literal["local", "ray"] = "local"
+    """Worker processes of this machine, or the nodes of a Ray cluster."""
+    address: str = "auto"
+    """Head of the Ray cluster, host:port; auto: the one that runs here, local: start one."""
+    shared_folder: bool = False
+    """Whether all nodes see the run folder; otherwise files travel with the tasks."""
+    timeout_s: float | None = None
+    """Longest a task may run, seconds; None: no limit."""
+    device: str = "auto"
+    """Where training runs: auto, cpu or cuda."""
+    keep_windows: int | None = None
+    """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
+
+
+def open_executor(config: ExecutionConfig, folder: Path, *, seed: int) -> Executor:
+    """Worker processes of this machine, or the nodes of a Ray cluster.
+
+    Args:
+        config: how many workers, where, under which policy.
+        folder: of the run; its files travel with the tasks where nodes do not see it.
+        seed: of a policy that draws at random.
+    """
+    policy = policy_named(config.policy, seed=seed)
+    if config.executor == "ray":
+        from nestevo_hw.scheduler.ray.executor import RayExecutor
+
+        return RayExecutor(
+            policy=policy,
+            address=config.address,
+            folder=None if config.shared_folder else folder,
+            workers=config.workers or None,
+            timeout_s=config.timeout_s,
+        )
+    return LocalExecutor(
+        policy=policy,
+        memory_bytes=round(config.memory_gb * 1e9),
+        workers=config.workers or min(os.cpu_count() or 1, MOST_WORKERS),
+        timeout_s=config.timeout_s,
+    )

@@ -1,0 +1,135 @@
+"""What a run is made of: terminals and their drift, windows, and the in-domain frames of the edge server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nestevo_hw.base.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftStep:
+    """A change of a terminal's conditions that holds from the start of a window on."""
+
+    window: int
+    """First window with this condition."""
+    kind: str
+    """night, dusk, fog, rain or defocus."""
+    strength: float
+    """0 (none) to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """A window in which a camera fails."""
+
+    window: int
+    kind: Literal["silent", "garbage", "frozen"]
+    """It sends nothing, noise, or one frame again and again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalConfig:
+    """One camera and the detector that runs on it."""
+
+    name: str
+    model: str
+    """A shipped name (fasterrcnn-tiny-m1, -m2, -m3) or the path of a checkpoint."""
+    place: str | None = None
+    """Scenery of an embedded stream."""
+    video: str | None = None
+    """Video file instead of an embedded stream."""
+    labels: str | None = None
+    """COCO-JSON labels of the video; only the evaluation reads them."""
+    class_map: Mapping[str, str] = field(default_factory=dict)
+    """Label file's class to model's class; unnamed classes are left out."""
+    start_frame: int = 0
+    """First frame of the video to use."""
+    drift: tuple[DriftStep, ...] = ()
+    joins: int = 0
+    """First window in which it takes part."""
+    leaves: int | None = None
+    """First window in which it no longer does."""
+    outages: tuple[Outage, ...] = ()
+    """Failures to try a run against."""
+    group: str | None = None
+    """Group of terminals with a teacher of their own, for `groups.by = "name"`."""
+    position_m: tuple[float, float] | None = None
+    """East and north of a common point, metres, for `groups.by = "place"`."""
+
+    def __post_init__(self) -> None:
+        if self.joins < 0 or (self.leaves is not None and self.leaves <= self.joins):
+            raise ConfigError(
+                f"terminal {self.name!r}: need 0 <= joins < leaves, got joins = {self.joins}, leaves = {self.leaves}"
+            )
+        if (self.place is None) == (self.video is None):
+            raise ConfigError(f"terminal {self.name!r}: give either place or video")
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigError(f"terminal name {self.name!r}: use letters, digits, - and _, it names files")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowConfig:
+    """What happens within one evolution window."""
+
+    count: int = 2
+    """Number of evolution windows."""
+    length_s: float = 600.0
+    """Time between two evolution requests, t_total of eq. 6, seconds."""
+    hours_apart: float | None = None
+    """Hours from the start of one window to the next by the clock that ages the teacher's cells; None: they follow
+    one another, `length_s` apart. The stream's frames go on as if no time had passed between windows."""
+    upload_frames: int = 96
+    """Unlabelled frames each terminal uploads at the start of a window."""
+    upload_spacing: int = 5
+    """Frames of the stream between two uploaded ones."""
+    test_frames: int = 60
+    """Later frames of the same window, used by nobody but the evaluation."""
+    recalled: int = 2
+    """Earlier windows on whose test frames a new model is scored as well, to see what it has forgotten."""
+    batch_norm_adaptation: bool = True
+    """Send terminals the BatchNorm statistics of their new frames at once, to run with until they have evolved. Only
+    methods that evolve the teacher take the time for it."""
+
+    def __post_init__(self) -> None:
+        if min(self.count, self.upload_frames, self.upload_spacing, self.test_frames) < 1 or self.length_s <= 0:
+            raise ConfigError("window: count, length_s, upload_frames, upload_spacing and test_frames must be positive")
+        if self.interval_s < self.length_s:
+            raise ConfigError(
+                f"window: hours_apart = {self.hours_apart} is shorter than a window of {self.length_s:g} s; "
+                "windows may not overlap"
+            )
+
+    @property
+    def segment_frames(self) -> int:
+        """Frames of the stream from which the uploaded ones are taken."""
+        return self.upload_frames * self.upload_spacing
+
+    @property
+    def interval_s(self) -> float:
+        """From the start of one window to the next by the clock, seconds."""
+        return self.length_s if self.hours_apart is None else 3600.0 * self.hours_apart
+
+    def start_s(self, window: int) -> float:
+        """When a window starts by the clock, seconds; the first one at 0."""
+        return window * self.interval_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceConfig:
+    """Labelled in-domain frames the edge server keeps: calibration, drift threshold, guard, replay."""
+
+    places: tuple[str, ...] = (
+        "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",
+    )  # fmt: skip
+    """Sceneries of embedded streams, by day."""
+    frames_per_segment: int = 24
+    segments_per_place: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkConfig:
+    """Network between terminal and edge server; its times are modelled, not measured."""
+
+    upload_mbit_s: float = 20.0
+    download_mbit_s: float = 50.0

@@ -1,0 +1,170 @@
+"""Steps at the end of a window: deployment, and what all of it was worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from nestevo_hw.base.files import replacing
+from nestevo_hw.evolution.aggregate import average
+from nestevo_hw.evolution.steps.step import Context, Request, Result
+from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
+from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
+from nestevo_hw.pages.pictures import draw_detections
+from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.task import VisionTask, headline
+
+SHOWN_SCORE = 0.5
+"""Predictions drawn into sample pictures."""
+Stage = Literal["before", "adapted", "after", "onnx"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AverageRequest(Request):
+    """Terminals of one structure."""
+
+    terminals: tuple[Path, ...]
+    terminal_out: Path
+
+
+def average_terminals(_: Context, request: AverageRequest) -> Result:
+    """The plain mean of terminals' models, which only exists where all have one structure."""
+    model, spec = load_model(request.terminals[0])
+    model.load_state_dict(average([load_model(path)[0].state_dict() for path in request.terminals]))
+    save_model(model, spec, request.terminal_out)
+    return Result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest(Request):
+    """An evolved terminal."""
+
+    terminal: Path
+    upload: Path
+    onnx: Path
+
+
+def export(context: Context, request: ExportRequest) -> Result:
+    """Write the evolved terminal as ONNX, checked against the model on an uploaded frame."""
+    model, _ = load_model(request.terminal)
+    context.task.export(model, request.onnx, load_frames(request.upload).images[0])
+    return Result(download_bytes=request.onnx.stat().st_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One model to score on a terminal's test frames."""
+
+    model: str
+    """`report.records.TEACHER` or the name of the terminal."""
+    stage: Stage
+    weights: Path
+    onnx: Path | None = None
+    """Run by ONNX Runtime in place of the weights."""
+    teacher: TeacherFiles | None = None
+    """Run on the crossbar in place of the weights."""
+    scene_norm: bool = False
+    """Whether the teacher takes the BatchNorm statistics of the uploaded frames."""
+    picture: Path | None = None
+    """Where a test frame with its detections is drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest(Request):
+    """Models to score, and on what."""
+
+    upload: Path
+    test: Path
+    models: tuple[Scored, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Accuracy of one model; None where the frames have no labels or no objects."""
+
+    model: str
+    stage: Stage
+    score: float | None
+    metrics: dict[str, float | None]
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateResult(Result):
+    """Scores in the order of the models."""
+
+    scores: tuple[Score, ...]
+
+
+def evaluate(context: Context, request: EvaluateRequest) -> EvaluateResult:
+    """Score models on a terminal's test frames: checkpoints, ONNX files, or teachers on the crossbar."""
+    task, test = context.task, load_frames(request.test)
+    scores = []
+    for scored in request.models:
+        classes = read_spec(scored.weights).classes
+        detections = _predicted(context, scored, request, test.images)
+        score, metrics = _score(task, detections, test, len(classes))
+        scores.append(Score(model=scored.model, stage=scored.stage, score=score, metrics=metrics, frames=len(test)))
+        if scored.picture is not None:
+            _draw(scored.picture, test, detections, classes)
+    return EvaluateResult(scores=tuple(scores))
+
+
+def _predicted(context: Context, scored: Scored, request: EvaluateRequest, images: Tensor) -> list[dict[str, Tensor]]:
+    task = context.task
+    if scored.onnx is not None:
+        return task.open_exported(scored.onnx).predict(images)
+    if scored.teacher is not None:
+        scene = load_frames(request.upload).images if scored.scene_norm else None
+        return task.predict(open_teacher(task, context.config.teacher, scored.teacher, scene), images)
+    return task.predict(load_model(scored.weights)[0], images)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallRequest(Request):
+    """A terminal's model and test frames of earlier windows."""
+
+    terminal: Path
+    tests: dict[int, Path]
+    """By window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallResult(Result):
+    """Its accuracy by window; None where that is not defined."""
+
+    scores: dict[int, float | None]
+
+
+def recall(context: Context, request: RecallRequest) -> RecallResult:
+    """Score a terminal's model on the test frames of earlier windows: what it still knows of them."""
+    model, spec = load_model(request.terminal)
+    scores = {}
+    for window, path in request.tests.items():
+        test = load_frames(path)
+        predictions = context.task.predict(model, test.images)
+        scores[window], _ = _score(context.task, predictions, test, len(spec.classes))
+    return RecallResult(scores=scores)
+
+
+def _score(
+    task: VisionTask, predictions: Sequence[dict[str, Tensor]], test: FrameBatch, classes: int
+) -> tuple[float | None, dict[str, float | None]]:
+    """The headline score and all scores by metric; None and nothing where the frames have no labels."""
+    if test.truth is None:
+        return None, {}
+    scores = task.score(predictions, test.truth, classes)
+    return headline(scores), dict(scores)
+
+
+def _draw(path: Path, test: FrameBatch, predictions: list[dict[str, Tensor]], classes: tuple[str, ...]) -> None:
+    """Picture of the test frame with the most objects (of an unlabelled stream, the middle one), with predictions."""
+    truth, middle = test.truth, len(test) // 2
+    busiest = middle if truth is None else max(range(len(test)), key=lambda i: len(truth[i].labels))
+    shown = predictions[busiest]["scores"] >= SHOWN_SCORE
+    boxes, labels, scores = (predictions[busiest][key][shown] for key in ("boxes", "labels", "scores"))
+    with replacing(path) as temporary:
+        draw_detections(test.images[busiest], boxes, labels, scores, classes).save(temporary, format="PNG")

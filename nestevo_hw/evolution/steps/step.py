@@ -1,0 +1,93 @@
+"""What a step of the loop is: a function from a typed request to a typed result, and what is known of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.evolution.learning import Seed
+from nestevo_hw.evolution.refresh import Programming
+from nestevo_hw.evolution.taskid import TaskId
+from nestevo_hw.evolution.teacher import DIGITAL
+from nestevo_hw.evolution.training import TrainingPlan, training_device
+from nestevo_hw.tasks.task import VisionTask, task_named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What every step is told. Files travel as paths, so that a task can run in any worker that sees the run folder."""
+
+    steps: int | None = None
+    """Optimiser steps, where they differ from the plan of the step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What every step reports, for the accounting of time."""
+
+    crossbar_frames: int | None = None
+    """Frames that went through the crossbar; None where it had no part."""
+    programming: Programming | None = None
+    """What a step that wrote a teacher onto the crossbar cost; modelled."""
+    download_bytes: int = 0
+    """What the terminal has to be sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a task knows beside its request."""
+
+    id: TaskId
+    config: RunConfig
+
+    @property
+    def task(self) -> VisionTask:
+        """The run's vision task."""
+        return task_named(self.config.task)
+
+    @property
+    def seed(self) -> Seed:
+        """Of the task's random draws."""
+        return Seed(run=self.config.seed, name=str(self.id))
+
+    @property
+    def device(self) -> torch.device:
+        """Where trainings compute."""
+        return training_device(self.config.execution.device)
+
+    @property
+    def analog(self) -> bool:
+        """Whether the teacher is on a crossbar."""
+        return self.config.teacher.device != DIGITAL
+
+    def on_crossbar(self, frames: int) -> int | None:
+        """How many frames a step sent through the crossbar; None with a digital teacher."""
+        return frames if self.analog else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step[Q: Request, R: Result]:
+    """One line of the table of steps."""
+
+    kind: str
+    """Names its tasks."""
+    run: Callable[[Context, Q], R]
+    request: type[Q]
+    result: type[R]
+    needs: Literal["cpu", "gpu", "crossbar"]
+    """What it computes on: gpu is the configured compute device, crossbar the teacher's tiles."""
+    wording: str
+    """What it does, for legends and tables."""
+    colour: str
+    """Attribute of `pages.style.Palette`."""
+    part: Literal["labelling", "training"] = "training"
+    """Of the evolution delay that its time counts as, where it ran on no crossbar."""
+    per: Literal["terminal", "group"] = "terminal"
+    plan: Callable[[RunConfig], TrainingPlan] | None = None
+    """Length of a training whose cost a dry run predicts."""
+    typical_s: float
+    """Measured once on one core with the embedded default, seconds; for simulated runs."""
+    typical: Callable[[Q], R]
+    """What a measured run returned, or its like; for simulated runs."""

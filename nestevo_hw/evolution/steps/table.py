@@ -1,0 +1,194 @@
+"""The table of steps: every kind of task of a run, with all that is known of it in one place."""
+
+from typing import Any
+
+from nestevo_hw.evolution.dryrun import DryRun
+from nestevo_hw.evolution.gate import Verdict
+from nestevo_hw.evolution.generator import GeneratorEffect
+from nestevo_hw.evolution.learning import Trained
+from nestevo_hw.evolution.refresh import Programming
+from nestevo_hw.evolution.steps import camera, labels, scoring, teachers, training
+from nestevo_hw.evolution.steps.step import Result, Step
+from nestevo_hw.evolution.teacher import LabellingTime, Programmed
+from nestevo_hw.evolution.trigger import Signals
+
+_WRITTEN = Programmed(
+    tiles=90,
+    weight_error=0.083,
+    programming=Programming(time_s=0.6, energy_j=0.002, wear=2e-6),
+    labelling=LabellingTime(first_s=2e-4, interval_s=5e-5),
+)
+_LABELLED = labels.LabelResult(counts={1: 40, 2: 60, 3: 20}, doubtful=10, crossbar_frames=96)
+_TRAINED = training.TrainingResult(trained=Trained(loss=1.0, steps=40, trained_s=6.0))
+
+PREPARE = Step(
+    kind="prepare", run=teachers.prepare, request=teachers.PrepareRequest, result=teachers.PrepareResult,
+    needs="crossbar", wording="programs the first teacher", colour="other", per="group", typical_s=12.0,
+    typical=lambda _: teachers.PrepareResult(
+        gamma=10.0, in_domain_scores=(8.0,), classes=("a", "b", "c"), programmed=_WRITTEN, score=0.8,
+        programming=_WRITTEN.programming, crossbar_frames=60,
+    ),
+)  # fmt: skip
+DRY_RUN = Step(
+    kind="dry-run", run=training.profile, request=training.DryRunRequest, result=training.DryRunResult,
+    needs="gpu", wording="measures single training steps", colour="muted", typical_s=2.0,
+    typical=lambda _: training.DryRunResult(dry_run=DryRun(profiles={}, fake={})),
+)  # fmt: skip
+DESCRIBE = Step(
+    kind="describe", run=labels.describe, request=labels.DescribeRequest, result=labels.DescribeResult,
+    needs="cpu", wording="describes first frames, to form groups", colour="other", typical_s=3.0,
+    typical=lambda request: labels.DescribeResult(feature=(float(len(str(request.upload))), 0.0)),
+)  # fmt: skip
+BASELINE = Step(
+    kind="baseline", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
+    needs="cpu", wording="takes a terminal's signals where it does well", colour="other", typical_s=1.0,
+    typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.8, confidence=0.7)),
+)  # fmt: skip
+CAPTURE = Step(
+    kind="capture", run=camera.capture, request=camera.CaptureRequest, result=camera.CaptureResult,
+    needs="cpu", wording="captures frames", colour="upload", typical_s=5.0,
+    typical=lambda request: camera.CaptureResult(
+        upload_bytes=5_898_240, frames=request.frames, fault=None, spacing_s=0.5
+    ),
+)  # fmt: skip
+SENSE = Step(
+    kind="sense", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
+    needs="cpu", wording="a terminal judges itself", colour="other", typical_s=1.0,
+    typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.5, confidence=0.5)),
+)  # fmt: skip
+ADAPT_BATCH_NORM = Step(
+    kind="adapt-batch-norm", run=training.adapt_batch_norm, request=training.BatchNormRequest, result=Result,
+    needs="cpu", wording="adapts a terminal's BatchNorm", colour="other", typical_s=1.0,
+    typical=lambda _: Result(download_bytes=4_000),
+)  # fmt: skip
+INSPECT = Step(
+    kind="inspect", run=teachers.inspect, request=teachers.InspectRequest, result=teachers.InspectResult,
+    needs="crossbar", wording="measures the teacher", colour="other", part="labelling", per="group", typical_s=5.0,
+    typical=lambda _: teachers.InspectResult(score=0.79, crossbar_frames=60),
+)  # fmt: skip
+PROGRAM = Step(
+    kind="program", run=teachers.program, request=teachers.ProgramRequest, result=teachers.ProgramResult,
+    needs="crossbar", wording="programs the teacher again", colour="program", per="group", typical_s=6.0,
+    typical=lambda _: teachers.ProgramResult(
+        programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60
+    ),
+)  # fmt: skip
+LABEL = Step(
+    kind="label", run=labels.label, request=labels.LabelRequest, result=labels.LabelResult,
+    needs="crossbar", wording="labels frames", colour="label", part="labelling", typical_s=9.0,
+    typical=lambda _: _LABELLED,
+)  # fmt: skip
+RELABEL = Step(
+    kind="relabel", run=labels.label, request=labels.LabelRequest, result=labels.LabelResult,
+    needs="crossbar", wording="the new teacher labels frames", colour="teacher", part="labelling", typical_s=9.0,
+    typical=lambda _: _LABELLED,
+)  # fmt: skip
+SELF_LABEL = Step(
+    kind="self-label", run=labels.label_themselves, request=labels.SelfLabelRequest, result=labels.LabelResult,
+    needs="cpu", wording="a terminal labels its own frames", colour="label", part="labelling", typical_s=3.0,
+    typical=lambda _: _LABELLED,
+)  # fmt: skip
+GROUND_TRUTH = Step(
+    kind="ground-truth", run=labels.ground_truth, request=labels.GroundTruthRequest, result=labels.LabelResult,
+    needs="cpu", wording="reads the truth", colour="other", typical_s=1.0, typical=lambda _: _LABELLED,
+)  # fmt: skip
+CHOOSE = Step(
+    kind="choose", run=training.choose, request=training.ChooseRequest, result=training.ChooseResult,
+    needs="cpu", wording="tries earlier models", colour="other", typical_s=1.0,
+    typical=lambda request: training.ChooseResult(index=0, scores=(0.6,) * len(request.candidates)),
+)  # fmt: skip
+DETECT_DRIFT = Step(
+    kind="detect-drift", run=labels.detect_drift, request=labels.DriftRequest, result=labels.DriftResult,
+    needs="crossbar", wording="detects drift", colour="program", part="labelling", typical_s=3.0,
+    typical=lambda _: labels.DriftResult(score=20.0, left_out=(), crossbar_frames=96),
+)  # fmt: skip
+GENERATE = Step(
+    kind="generate", run=training.generate, request=training.GenerateRequest, result=training.GenerateResult,
+    needs="cpu", wording="trains the feature generator", colour="generator", per="group", typical_s=1.5,
+    typical=lambda _: training.GenerateResult(
+        label_loss=0.1,
+        effect=GeneratorEffect(
+            emd_before=0.3, emd_after=0.2, feature_emd_before=1.0, feature_emd_after=1.0, overall_emd_before=0.5,
+            overall_emd_after=0.5,
+        ),
+    ),
+)  # fmt: skip
+MUTUAL = Step(
+    kind="mutual", run=training.mutual, request=training.MutualRequest, result=training.TrainingResult,
+    needs="gpu", wording="terminal and intermediate model learn from each other", colour="mutual", typical_s=14.0,
+    plan=lambda config: config.mutual.plan, typical=lambda _: _TRAINED,
+)  # fmt: skip
+MERGE = Step(
+    kind="merge", run=teachers.merge, request=teachers.MergeRequest, result=teachers.MergeResult,
+    needs="crossbar", wording="averages intermediate models into a teacher", colour="aggregate", per="group",
+    typical_s=12.0,
+    typical=lambda _: teachers.MergeResult(
+        verdict=Verdict(accepted=True, gate_before=0.8, gate_after=0.81, reason="within the margin"),
+        programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60,
+    ),
+)  # fmt: skip
+DISTIL = Step(
+    kind="distil", run=training.distil_terminal, request=training.DistilRequest, result=training.TrainingResult,
+    needs="gpu", wording="distils the teacher into a terminal", colour="distil", typical_s=7.0,
+    plan=lambda config: config.distil.plan, typical=lambda _: _TRAINED,
+)  # fmt: skip
+ADAPT = Step(
+    kind="adapt", run=training.adapt, request=training.AdaptRequest, result=training.TrainingResult,
+    needs="gpu", wording="adapts a terminal adversarially", colour="mutual", typical_s=18.0,
+    typical=lambda _: _TRAINED,
+)  # fmt: skip
+AVERAGE = Step(
+    kind="average", run=scoring.average_terminals, request=scoring.AverageRequest, result=Result,
+    needs="cpu", wording="averages terminals", colour="aggregate", per="group", typical_s=1.0,
+    typical=lambda _: Result(),
+)  # fmt: skip
+EXPORT = Step(
+    kind="export", run=scoring.export, request=scoring.ExportRequest, result=Result,
+    needs="cpu", wording="writes a terminal as ONNX", colour="export", typical_s=2.0,
+    typical=lambda _: Result(download_bytes=2_000_000),
+)  # fmt: skip
+EVALUATE = Step(
+    kind="evaluate", run=scoring.evaluate, request=scoring.EvaluateRequest, result=scoring.EvaluateResult,
+    needs="crossbar", wording="scores models on later frames", colour="evaluate", typical_s=8.0,
+    typical=lambda request: scoring.EvaluateResult(scores=tuple(
+        scoring.Score(model=m.model, stage=m.stage, score=0.5, metrics={"map50": 0.5}, frames=60)
+        for m in request.models
+    )),
+)  # fmt: skip
+RECALL = Step(
+    kind="recall", run=scoring.recall, request=scoring.RecallRequest, result=scoring.RecallResult,
+    needs="cpu", wording="scores a terminal on earlier windows", colour="evaluate", typical_s=2.0,
+    typical=lambda request: scoring.RecallResult(scores=dict.fromkeys(request.tests, 0.5)),
+)  # fmt: skip
+
+AnyStep = Step[Any, Any]
+STEPS: dict[str, AnyStep] = {
+    step.kind: step
+    for step in (
+        PREPARE,
+        DRY_RUN,
+        DESCRIBE,
+        BASELINE,
+        CAPTURE,
+        SENSE,
+        ADAPT_BATCH_NORM,
+        INSPECT,
+        PROGRAM,
+        LABEL,
+        RELABEL,
+        SELF_LABEL,
+        GROUND_TRUTH,
+        CHOOSE,
+        DETECT_DRIFT,
+        GENERATE,
+        MUTUAL,
+        MERGE,
+        DISTIL,
+        ADAPT,
+        AVERAGE,
+        EXPORT,
+        EVALUATE,
+        RECALL,
+    )
+}
+"""Every step by its kind."""
