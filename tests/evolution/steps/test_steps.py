@@ -1,0 +1,391 @@
+"""Every step on its own, for real: a handful of digits, the shipped classifiers and a simulated crossbar."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nestevo_hw.evolution.config import load_preset, override
+from nestevo_hw.evolution.steps import camera, labels, scoring, teachers, training
+from nestevo_hw.evolution.steps.step import Context
+from nestevo_hw.evolution.taskid import TaskId
+from nestevo_hw.evolution.teacher import TeacherFiles
+from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
+from nestevo_hw.streams.storage import load_frames, save_frames
+from nestevo_hw.tasks.supervision import described_objects, load_supervision
+
+FRAMES = 16
+TEACHER, TERMINAL = pretrained_path("digits-cnn"), pretrained_path("digits-cnn-m3")
+CONFIG = override(
+    load_preset("digits"),
+    {
+        "window.count": 1, "window.upload_frames": FRAMES, "window.test_frames": 20, "drift.gamma": 1.0,
+        "drift.min_samples": 1, "reference.frames_per_segment": 4, "mutual.plan.steps": 3, "mutual.plan.batch_size": 8,
+        "distil.plan.steps": 3, "distil.plan.batch_size": 8, "generator.steps": 10,
+    },
+)  # fmt: skip
+
+
+def context(kind, subject="counter", window=0, **changes):
+    return Context(id=TaskId(window, kind, subject), config=override(CONFIG, changes))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("steps")
+
+
+@pytest.fixture(scope="module")
+def captured(folder):
+    request = camera.CaptureRequest(
+        frames=FRAMES, upload=folder / "upload", test=folder / "test", truth=folder / "truth"
+    )
+    return camera.capture(context("capture"), request)
+
+
+@pytest.fixture(scope="module")
+def teacher(folder):
+    return TeacherFiles(weights=TEACHER, crossbar=folder / "tiles", age_s=60.0)
+
+
+@pytest.fixture(scope="module")
+def prepared(folder, teacher):
+    request = teachers.PrepareRequest(
+        teacher=teacher, generation=0, reference=folder / "reference", moments=folder / "moments"
+    )
+    return teachers.prepare(context("prepare", "", None), request)
+
+
+@pytest.fixture(scope="module")
+def label_request(folder, captured, teacher, prepared):
+    return labels.LabelRequest(
+        teacher=teacher,
+        upload=folder / "upload",
+        ensemble=(TERMINAL,),
+        spacing_s=captured.spacing_s,
+        earlier=None,
+        out=labels.LabelFiles(supervision=folder / "label", views=folder / "label-views"),
+    )
+
+
+@pytest.fixture(scope="module")
+def labelled(label_request):
+    return labels.label(context("label"), label_request)
+
+
+def test_capture_hides_the_truth_of_what_is_uploaded(folder, captured):
+    upload, test, truth = (load_frames(folder / name) for name in ("upload", "test", "truth"))
+    assert upload.truth is None
+    assert test.truth is not None
+    assert torch.equal(upload.images, truth.images)
+    assert (captured.frames, captured.fault) == (FRAMES, None)
+    assert captured.upload_bytes == upload.images.numel()
+    assert captured.spacing_s == pytest.approx(3.0, rel=0.2)
+
+
+def test_capture_writes_nothing_of_a_camera_that_failed(folder):
+    outage = [{"window": 0, "kind": "garbage"}]
+    document = CONFIG.document()["terminals"]
+    failing = context("capture", terminals=[document[0] | {"outages": outage}, *document[1:]])
+    request = camera.CaptureRequest(frames=4, upload=folder / "none", test=folder / "none-test", truth=None)
+    assert camera.capture(failing, request).fault
+    assert not (folder / "none").exists()
+
+
+def test_sense_needs_no_label(folder, captured):
+    request = camera.SenseRequest(model=TERMINAL, frames=folder / "upload")
+    signals = camera.sense(context("sense"), request).signals
+    assert 0.0 < signals.agreement <= 1.0
+    assert 0.0 < signals.confidence <= 1.0
+
+
+def test_prepare_leaves_tiles_frames_and_moments(folder, teacher, prepared):
+    assert prepared.programmed is not None
+    assert prepared.programmed.tiles > 5
+    assert prepared.programming == prepared.programmed.programming
+    assert 0.5 < prepared.score <= 1.0
+    assert prepared.gamma == 1.0
+    assert len(prepared.in_domain_scores) == 20
+    assert prepared.classes == tuple("0123456789")
+    assert prepared.crossbar_frames == len(load_frames(folder / "reference")) // 4
+    assert all((folder / name).is_file() for name in ("tiles", "reference", "moments"))
+
+
+def test_prepare_calibrates_gamma_where_none_is_given(folder, teacher):
+    request = teachers.PrepareRequest(
+        teacher=replace(teacher, crossbar=folder / "more-tiles"), generation=0, reference=folder / "more-frames",
+        moments=folder / "more-moments",
+    )  # fmt: skip
+    free = Context(id=TaskId(None, "prepare"), config=replace(CONFIG, drift=replace(CONFIG.drift, gamma=None)))
+    found = teachers.prepare(free, request)
+    assert found.gamma == sorted(found.in_domain_scores)[math.ceil(21 * 0.9) - 1]
+
+
+def test_a_digital_teacher_is_prepared_without_a_crossbar(folder, teacher):
+    request = teachers.PrepareRequest(
+        teacher=replace(teacher, crossbar=folder / "no-tiles"), generation=0, reference=folder / "digital-frames",
+        moments=folder / "digital-moments",
+    )  # fmt: skip
+    found = teachers.prepare(context("prepare", "", None, **{"teacher.device": "digital"}), request)
+    assert (found.programmed, found.programming, found.crossbar_frames) == (None, None, None)
+    assert not (folder / "no-tiles").exists()
+
+
+def test_inspect_agrees_with_the_score_after_programming(folder, teacher, prepared):
+    request = teachers.InspectRequest(teacher=teacher, reference=folder / "reference")
+    assert teachers.inspect(context("inspect", ""), request).score == pytest.approx(prepared.score)
+
+
+def test_program_draws_new_noise_for_each_generation(folder, teacher, prepared):
+    errors = []
+    for generation in (1, 2):
+        request = teachers.ProgramRequest(
+            teacher=replace(teacher, crossbar=folder / f"tiles-{generation}"), generation=generation,
+            reference=folder / "reference",
+        )  # fmt: skip
+        errors.append(teachers.program(context("program", ""), request).programmed.weight_error)
+    assert errors[0] != errors[1]
+
+
+def test_label_counts_what_it_wrote(folder, label_request, labelled):
+    _, classes = described_objects(load_supervision(folder / "label"))
+    assert sum(labelled.counts.values()) == len(classes) > 0
+    assert labelled.crossbar_frames >= FRAMES
+    assert (folder / "label-views").is_file()
+
+
+def test_a_later_round_counts_the_earlier_one(folder, label_request, labelled):
+    out = labels.LabelFiles(supervision=folder / "again", views=folder / "again-views")
+    labels.label(context("relabel"), replace(label_request, earlier=label_request.out, out=out))
+    first, again = load_supervision(folder / "label"), load_supervision(folder / "again")
+    assert len(again) == len(first) == FRAMES
+    assert (folder / "again-views").stat().st_size > (folder / "label-views").stat().st_size
+
+
+def test_a_method_that_is_not_confirmed_labels_alone(folder, label_request):
+    out = labels.LabelFiles(supervision=folder / "alone", views=folder / "no-views")
+    found = labels.label(context("label", method="A4"), replace(label_request, out=out))
+    assert found.crossbar_frames == FRAMES
+    assert not (folder / "no-views").exists()
+
+
+def test_a_terminal_labels_its_own_frames_without_a_crossbar(folder, captured):
+    request = labels.SelfLabelRequest(model=TERMINAL, upload=folder / "upload", out=folder / "own")
+    found = labels.label_themselves(context("self-label"), request)
+    assert found.crossbar_frames is None
+    assert len(load_supervision(folder / "own")) == FRAMES
+
+
+def test_ground_truth_is_the_truth(folder, captured):
+    request = labels.GroundTruthRequest(model=TERMINAL, truth=folder / "truth", out=folder / "true")
+    found = labels.ground_truth(context("ground-truth"), request)
+    truth = load_frames(folder / "truth").truth
+    told = load_supervision(folder / "true")
+    assert [s.annotation.labels.tolist() for s in told] == [t.labels.tolist() for t in truth]
+    assert (sum(found.counts.values()), found.doubtful) == (FRAMES, 0)
+
+
+def test_describe_is_empty_where_nothing_is_detected(folder, captured):
+    request = labels.DescribeRequest(weights=TEACHER, upload=folder / "upload")
+    assert len(labels.describe(context("describe"), request).feature) > 10
+    nothing = context("describe", **{"labels.accept": 1.0, "labels.doubt": 1.0})
+    assert labels.describe(nothing, request).feature == ()
+
+
+def test_drift_is_larger_where_there_is_some(folder, teacher, prepared, captured):
+    """Uploaded frames are of a drifted camera; in-domain ones are what the moments came from."""
+    scores = {}
+    for name in ("upload", "reference"):
+        request = labels.DriftRequest(teacher=teacher, upload=folder / name, moments=folder / "moments")
+        detected = labels.detect_drift(context("detect-drift"), request)
+        assert detected.crossbar_frames == len(load_frames(folder / name))
+        scores[name] = detected.score
+    assert scores["reference"] < 1e-3 < scores["upload"]
+
+
+def test_the_dry_run_measures_both_trainings():
+    request = training.DryRunRequest(terminal=TERMINAL, intermediate=TEACHER)
+    found = training.profile(context("dry-run", window=None), request).dry_run
+    assert set(found.profiles) == {"distil", "mutual"}
+    assert found.profiles["mutual"].parameters > found.profiles["distil"].parameters > 0
+    assert found.fake == {}
+
+
+@pytest.fixture(scope="module")
+def generated(folder, labelled):
+    request = training.GenerateRequest(
+        intermediates=(TEACHER,), counts=(labelled.counts,), supervision=(folder / "label",),
+        generator=folder / "generator",
+    )  # fmt: skip
+    return training.generate(context("generate", ""), request)
+
+
+def mutual_request(folder, labelled, out, generator):
+    return training.MutualRequest(
+        terminal=TERMINAL, intermediate=TEACHER, upload=folder / "upload", supervision=folder / "label",
+        reference=folder / "reference", generator=generator, counts=(labelled.counts,),
+        terminal_out=folder / f"{out}-terminal", intermediate_out=folder / f"{out}-intermediate",
+    )  # fmt: skip
+
+
+def weights(path):
+    return torch.cat([p.flatten() for p in load_model(path)[0].parameters()])
+
+
+def test_generate_learns_and_says_what_it_changed(folder, generated):
+    assert math.isfinite(generated.label_loss)
+    assert generated.effect.emd_before >= 0.0
+    assert (folder / "generator").is_file()
+
+
+def test_mutual_trains_both_the_same_way_every_time(folder, labelled, generated):
+    for out, generator in (("one", folder / "generator"), ("two", folder / "generator"), ("plain", None)):
+        trained = training.mutual(context("mutual"), mutual_request(folder, labelled, out, generator)).trained
+        assert trained.steps == 3
+        assert math.isfinite(trained.loss)
+    for model, start in (("terminal", TERMINAL), ("intermediate", TEACHER)):
+        one, two, plain = (weights(folder / f"{out}-{model}") for out in ("one", "two", "plain"))
+        assert torch.equal(one, two)
+        assert not torch.equal(one, plain)
+        assert not torch.equal(one, weights(start))
+
+
+def test_choose_takes_an_earlier_model_that_clearly_fits_better(folder, labelled, captured):
+    untrained, spec = load_model(TERMINAL)
+    for parameter in untrained.parameters():
+        parameter.data.zero_()
+    save_model(untrained, spec, folder / "blank")
+    request = training.ChooseRequest(
+        candidates=(folder / "blank", TEACHER), upload=folder / "upload", supervision=folder / "label"
+    )
+    chosen = training.choose(context("choose"), request)
+    assert chosen.index == 1
+    assert chosen.scores[1] > chosen.scores[0]
+
+
+@pytest.fixture(scope="module")
+def distil_request(folder, labelled):
+    return training.DistilRequest(
+        terminal=TERMINAL, upload=folder / "upload", supervision=folder / "label", terminal_out=folder / "distilled",
+        steps=4, soft_share=None, replay=(),
+    )  # fmt: skip
+
+
+def test_distil_takes_the_steps_it_is_told(folder, distil_request):
+    assert training.distil_terminal(context("distil"), distil_request).trained.steps == 4
+    assert not torch.equal(weights(folder / "distilled"), weights(TERMINAL))
+    plan = replace(distil_request, steps=None, terminal_out=folder / "by-the-plan")
+    assert training.distil_terminal(context("distil"), plan).trained.steps == 3
+
+
+def test_distil_replays_only_where_the_configuration_says(folder, distil_request, captured):
+    sample = training.ReplaySample(upload=folder / "upload", supervision=folder / "label")
+    outcomes = []
+    for frames in (0, 8):
+        out = folder / f"replayed-{frames}"
+        request = replace(distil_request, replay=(sample,), terminal_out=out)
+        training.distil_terminal(context("distil", **{"replay.frames": frames}), request)
+        outcomes.append(weights(out))
+    training.distil_terminal(context("distil"), distil_request)
+    assert torch.equal(outcomes[0], weights(folder / "distilled"))
+    assert not torch.equal(outcomes[1], outcomes[0])
+
+
+def test_adapt_needs_no_teacher(folder, captured, prepared):
+    request = training.AdaptRequest(
+        terminal=TERMINAL, upload=folder / "upload", reference=folder / "reference", terminal_out=folder / "adapted",
+        steps=2,
+    )  # fmt: skip
+    assert training.adapt(context("adapt", method="A1"), request).trained.steps == 2
+    assert not torch.equal(weights(folder / "adapted"), weights(TERMINAL))
+
+
+def test_batch_norm_adaptation_changes_statistics_and_nothing_else(folder, captured):
+    request = training.BatchNormRequest(terminal=TERMINAL, upload=folder / "upload", terminal_out=folder / "statistics")
+    sent = training.adapt_batch_norm(context("adapt-batch-norm"), request).download_bytes
+    old, new = (dict(load_model(path)[0].named_buffers()) for path in (TERMINAL, folder / "statistics"))
+    changed = {n for n in old if not torch.equal(old[n], new[n]) and "num_batches" not in n}
+    assert torch.equal(weights(folder / "statistics"), weights(TERMINAL))
+    assert changed == {n for n in old if n.endswith(("running_mean", "running_var"))}
+    assert sent == sum(old[n].nbytes for n in changed)
+
+
+def merge_request(folder, teacher, prepared, name, intermediates):
+    candidate = TeacherFiles(weights=folder / name, crossbar=folder / f"{name}-tiles", age_s=60.0)
+    return teachers.MergeRequest(
+        teacher=teacher, intermediates=intermediates, candidate=candidate, generation=3,
+        reference=folder / "reference",
+    )  # fmt: skip
+
+
+def test_merge_programs_the_mean_and_lets_it_pass_the_gate(folder, teacher, prepared):
+    request = merge_request(folder, teacher, prepared, "merged", (TEACHER, TEACHER))
+    found = teachers.merge(context("merge", ""), request)
+    assert torch.allclose(weights(folder / "merged"), weights(TEACHER))
+    assert found.verdict.accepted
+    assert found.score == found.verdict.gate_after
+    assert found.programmed.tiles == prepared.programmed.tiles
+    assert (folder / "merged-tiles").is_file()
+
+
+def test_merge_holds_back_a_teacher_that_lost_too_much(folder, teacher, prepared):
+    broken, spec = load_model(TEACHER)
+    for parameter in broken.parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    save_model(broken, spec, folder / "broken")
+    request = merge_request(folder, teacher, prepared, "rejected", (folder / "broken",))
+    verdict = teachers.merge(context("merge", ""), request).verdict
+    assert not verdict.accepted
+    assert verdict.gate_after < verdict.gate_before - CONFIG.gate_margin
+    assert verdict.reason == f"beyond the margin of {CONFIG.gate_margin}"
+
+
+def test_average_is_the_mean(folder):
+    model, spec = load_model(TERMINAL)
+    for parameter in model.parameters():
+        parameter.data.mul_(3.0)
+    save_model(model, spec, folder / "threefold")
+    request = scoring.AverageRequest(terminals=(TERMINAL, folder / "threefold"), terminal_out=folder / "mean")
+    scoring.average_terminals(context("average", ""), request)
+    assert torch.allclose(weights(folder / "mean"), 2.0 * weights(TERMINAL), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def exported(folder, captured):
+    request = scoring.ExportRequest(terminal=TERMINAL, upload=folder / "upload", onnx=folder / "terminal.onnx")
+    return scoring.export(context("export"), request)
+
+
+def test_export_says_what_has_to_be_sent(folder, exported):
+    assert exported.download_bytes == (folder / "terminal.onnx").stat().st_size > 1000
+
+
+def test_evaluate_scores_checkpoints_onnx_files_and_teachers(folder, captured, exported, teacher, prepared):
+    models = (
+        scoring.Scored(model="counter", stage="after", weights=TERMINAL, picture=folder / "seen.png"),
+        scoring.Scored(model="counter", stage="onnx", weights=TERMINAL, onnx=folder / "terminal.onnx"),
+        scoring.Scored(model="teacher", stage="before", weights=TEACHER, teacher=teacher),
+        scoring.Scored(model="teacher", stage="after", weights=TEACHER, teacher=teacher, scene_norm=True),
+    )
+    request = scoring.EvaluateRequest(upload=folder / "upload", test=folder / "test", models=models)
+    scores = scoring.evaluate(context("evaluate"), request).scores
+    assert [(s.model, s.stage, s.frames) for s in scores] == [(m.model, m.stage, 20) for m in models]
+    assert scores[0].score == scores[1].score == scores[0].metrics["accuracy"]
+    assert scores[2].score != scores[3].score
+    assert (folder / "seen.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluate_has_no_score_without_labels(folder, captured):
+    save_frames(load_frames(folder / "test").unlabelled(), folder / "unlabelled")
+    model = scoring.Scored(model="counter", stage="before", weights=TERMINAL)
+    request = scoring.EvaluateRequest(upload=folder / "upload", test=folder / "unlabelled", models=(model,))
+    (score,) = scoring.evaluate(context("evaluate"), request).scores
+    assert (score.score, score.metrics) == (None, {})
+
+
+def test_recall_scores_each_earlier_window(folder, captured):
+    request = scoring.RecallRequest(terminal=TERMINAL, tests={0: folder / "test", 3: folder / "test"})
+    scores = scoring.recall(context("recall", window=4), request).scores
+    assert set(scores) == {0, 3}
+    assert 0.0 <= scores[0] == scores[3] <= 1.0

@@ -1,0 +1,191 @@
+"""The verbs of a window: what each requests, and what it makes of the answers."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from nestevo_hw.evolution.config import load_preset, override
+from nestevo_hw.evolution.costs import TaskCosts
+from nestevo_hw.evolution.dispatch import Dispatch
+from nestevo_hw.evolution.gate import Verdict
+from nestevo_hw.evolution.grouping import form_groups
+from nestevo_hw.evolution.journal import Journal
+from nestevo_hw.evolution.layout import RunLayout
+from nestevo_hw.evolution.server import Server
+from nestevo_hw.evolution.steps.camera import CaptureResult
+from nestevo_hw.evolution.steps.labels import LabelRequest
+from nestevo_hw.evolution.steps.scoring import ExportRequest
+from nestevo_hw.evolution.steps.training import (
+    ChooseRequest,
+    DistilRequest,
+    GenerateRequest,
+    MutualRequest,
+)
+from nestevo_hw.evolution.window import Window
+from nestevo_hw.scheduler.task import TaskFailure
+from nestevo_hw.testing.simulated import SimulatedExecutor, typical
+
+NAMES = ["campus", "village", "downtown"]
+CAPTURED = CaptureResult(upload_bytes=100, frames=96, fault=None, spacing_s=0.5)
+
+
+class World:
+    """A prepared server, and windows on it."""
+
+    def __init__(self, folder, answers=typical, fails=lambda _: None, **changes):
+        self.config = override(load_preset("quick"), changes)
+        self.layout = RunLayout(folder)
+        folder.mkdir(exist_ok=True)
+        self.executor = SimulatedExecutor(answers=answers, fails=fails, remember=True)
+        journal, costs = Journal(self.layout, self.executor, lambda _: None), TaskCosts(self.config, on_gpu=False)
+        dispatch = Dispatch(self.config, journal, costs)
+        groups = form_groups(self.config, self.layout, dispatch)
+        self.server = Server(self.config, self.layout, journal, dispatch, costs, groups)
+        self.server.prepare()
+        self.executor.asked.clear()
+
+    def window(self, number=0):
+        return Window(self.server, number, dict.fromkeys(NAMES, CAPTURED))
+
+    def kinds(self):
+        return list(dict.fromkeys(asked.id.kind for asked in self.executor.asked))
+
+    def events(self, kind):
+        lines = self.layout.metrics.read_text().splitlines()
+        return [e for e in map(json.loads, lines) if e["event"] == kind]
+
+
+def changed(kind, subject=None, **fields):
+    """Typical answers, but for one kind of task."""
+
+    def answer(asked):
+        result = typical(asked)
+        hit = asked.id.kind == kind and subject in (None, asked.id.subject)
+        return replace(result, **fields) if hit else result
+
+    return answer
+
+
+def test_labels_come_with_the_terminal_and_later_with_its_partner(tmp_path):
+    world = World(tmp_path / "run")
+    window = world.window()
+    window.label()
+    window.learn_mutually(window.groups, generated=False)
+    window.relabel(["village"])
+    first, again = world.executor.requests(LabelRequest)[1], world.executor.requests(LabelRequest)[-1]
+    assert first.ensemble == (world.server.models["village"],)
+    assert first.earlier is None
+    assert again.ensemble == (window.file("village", "intermediate.safetensors"),)
+    assert again.earlier == first.out
+    assert len(world.executor.requests(LabelRequest)) == 4
+
+
+def test_batch_norm_adaptation_is_remembered_wherever_it_comes(tmp_path):
+    window = World(tmp_path / "run").window()
+    window.label()
+    window.adapt_batch_norm()
+    assert [stage.step.kind for stage in window.stages] == ["label", "adapt-batch-norm"]
+    assert window.adaptation is window.stages[1]
+    assert set(window.adapted_models) == set(NAMES)
+    off = World(tmp_path / "off", **{"window.batch_norm_adaptation": False}).window()
+    off.adapt_batch_norm()
+    assert (off.stages, off.adaptation, off.adapted_models) == ([], None, {})
+
+
+@pytest.mark.parametrize(("score", "epsilon", "mode"), [(20.0, None, "co-evolution"), (5.0, None, "terminals-only")])
+def test_enough_drifted_terminals_make_the_teacher_evolve(score, epsilon, mode, tmp_path):
+    world = World(tmp_path / "run", answers=changed("detect-drift", score=score, left_out=(2,)))
+    window = world.window()
+    groups = window.drifted_groups()
+    assert groups == ([""] if mode == "co-evolution" else [])
+    (decision,) = world.events("decision")
+    assert (decision["mode"], decision["epsilon"]) == (mode, 2)
+    assert {e["left_out"][0] for e in world.events("drift")} == {"b"}
+    assert world.server.drift == dict.fromkeys(NAMES, score)
+
+
+def test_mutual_learning_hands_its_outcome_to_distillation(tmp_path):
+    world = World(tmp_path / "run")
+    window = world.window()
+    window.label()
+    window.generate(window.groups)
+    window.learn_mutually(window.groups, generated=True)
+    window.distil()
+    (generate,) = world.executor.requests(GenerateRequest)
+    mutual, distil = world.executor.requests(MutualRequest), world.executor.requests(DistilRequest)
+    assert generate.counts == mutual[0].counts == ({1: 40, 2: 60, 3: 20},) * 3
+    assert {m.generator for m in mutual} == {generate.generator}
+    assert [d.terminal for d in distil] == [m.terminal_out for m in mutual]
+    assert {d.steps for d in distil} == {world.config.distil.plan.steps}
+    alone = world.window(1)
+    alone.label()
+    alone.distil(soft_share=0.0)
+    longer = world.executor.requests(DistilRequest)[-1]
+    assert longer.steps == world.config.distil.plan.steps + world.config.mutual.plan.steps
+    assert longer.soft_share == 0.0
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_only_a_teacher_that_passes_the_gate_comes_into_force(accepted, tmp_path):
+    verdict = Verdict(accepted=accepted, gate_before=0.8, gate_after=None, reason="why")
+    world = World(tmp_path / "run", answers=changed("merge", verdict=verdict))
+    window, before = world.window(), world.server.upkeep[""].teacher
+    window.label()
+    window.learn_mutually(window.groups, generated=False)
+    assert window.merge(window.groups) == (NAMES if accepted else [])
+    assert (world.server.upkeep[""].teacher is not before) == accepted
+    (event,) = world.events("deploy")
+    assert (event["accepted"], event["gate_before"], event["gate_after"]) == (accepted, 0.8, None)
+
+
+def test_nothing_is_merged_where_no_pair_has_learned(tmp_path):
+    world = World(tmp_path / "run")
+    window = world.window()
+    assert window.merge(window.groups) == []
+    assert world.kinds() == []
+
+
+def test_a_failed_terminal_drops_out_and_keeps_its_model(tmp_path):
+    def fails(asked):
+        hit = (asked.id.kind, asked.id.subject) == ("distil", "village")
+        return TaskFailure(name=str(asked.id), reason="gone", attempts=2) if hit else None
+
+    world = World(tmp_path / "run", fails=fails)
+    window, before = world.window(), dict(world.server.models)
+    window.label()
+    window.distil()
+    window.deploy()
+    assert window.names == ["campus", "downtown"]
+    assert world.server.models["village"] == before["village"]
+    assert world.server.models["campus"] == window.file("campus", "terminal.safetensors")
+    assert len(world.executor.requests(ExportRequest)) == 2
+
+
+def test_earlier_models_are_tried_and_earlier_frames_replayed(tmp_path):
+    world = World(tmp_path / "run", answers=changed("choose", index=1, scores=(0.2, None)))
+    original = world.server.models["campus"]
+    for number in range(2):
+        window = world.window(number)
+        window.label()
+        window.choose_starts()
+        window.distil(replay=True)
+        window.deploy()
+    assert world.executor.requests(ChooseRequest)[0].candidates[1] == original
+    last = world.executor.requests(DistilRequest)[-3]
+    assert last.terminal == original
+    assert [s.upload for s in last.replay] == [world.window(0).file("campus", "upload.safetensors")]
+    assert world.events("reuse")[0]["scores"] == [0.2, None]
+
+
+def test_methods_without_a_teacher(tmp_path):
+    world = World(tmp_path / "run")
+    window = world.window()
+    window.label_themselves()
+    window.read_ground_truth()
+    window.adapt_adversarially()
+    window.re_estimate_batch_norm()
+    window.average_terminals()
+    window.deploy()
+    assert world.kinds() == ["self-label", "ground-truth", "adapt", "adapt-batch-norm", "average", "export"]
+    assert len({world.server.models[name] for name in NAMES}) == 1
