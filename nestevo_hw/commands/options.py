@@ -1,4 +1,4 @@
-"""What every command shares: --json, --debug, and errors as one clear line."""
+"""What commands share: --json, --debug, errors as one clear line, and options with names from tables."""
 
 import functools
 import json
@@ -9,8 +9,13 @@ from typing import Any
 import click
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError
+from nestevo_hw.crossbar.devices import PRESETS
 
 Command = Callable[..., dict[str, Any] | None]
+
+device_option = click.option(
+    "--device", default="pcm", show_default=True, help=f"Of the crossbar: {', '.join(PRESETS)}."
+)
 
 
 def machine_readable(command: Command) -> Callable[..., None]:

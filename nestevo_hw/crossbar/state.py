@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
+from nestevo_hw.crossbar.devices import PRESETS, ConverterModel, DevicePreset, NoiseLaw
 from nestevo_hw.crossbar.mapping import Tile
 
-FORMAT = "nestevo-hw-analog-teacher-2"
+FORMAT = "nestevo-hw-analog-teacher-3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +57,22 @@ def write(
     tensors = {f"tiles/{name}/{key}": t for name, layer in tiles.items() for key, t in layer.items()}
     tensors |= {f"input_range/{name}": torch.tensor(value, dtype=torch.float64) for name, value in input_ranges.items()}
     tensors |= {f"digital/{key}": value for key, value in digital.items()}
-    metadata = {"format": FORMAT, "header": json.dumps(asdict(header))}
+    preset = {**asdict(header.preset), "noise_law": _law_name(header.preset.noise_law)}
+    metadata = {"format": FORMAT, "header": json.dumps({**asdict(header), "preset": preset})}
     with replacing(path) as temporary:
         # clone: safetensors refuses tensors that share memory, as aliased layers do
         save_file({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()}, temporary, metadata)
 
 
-def read(path: Path) -> Stored:
+def read(path: Path, own: DevicePreset | None = None) -> Stored:
     """Read what `write` wrote.
 
+    Args:
+        path: file.
+        own: device of the user's own; its noise law counts as known.
+
     Raises:
-        InputError: the file is missing, corrupt or of another program.
+        InputError: the file is missing, corrupt or of another program, or follows a noise law that is not known.
     """
     if not path.is_file():
         raise InputError(f"no file {path}; check the path")
@@ -77,7 +82,7 @@ def read(path: Path) -> Stored:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         if metadata.get("format") != FORMAT:
             raise InputError(f"{path} is a safetensors file but not an analog teacher; write it with save()")
-        header = _header(json.loads(metadata["header"]))
+        header = _header(json.loads(metadata["header"]), path, own)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a readable analog teacher ({error}); write it again") from error
     tiles: dict[str, dict[str, Tensor]] = {}
@@ -92,8 +97,17 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _header(fields: dict[str, object]) -> Header:
+def _law_name(law: NoiseLaw | None) -> str | None:
+    """A noise law is code, so a file only holds its name; it is never imported by that."""
+    return None if law is None else f"{law.__module__}:{law.__qualname__}"
+
+
+def _header(fields: dict[str, object], path: Path, own: DevicePreset | None) -> Header:
     preset = dict(fields["preset"])  # type: ignore[call-overload]
+    laws = {_law_name(p.noise_law): p.noise_law for p in (*PRESETS.values(), *([] if own is None else [own]))}
+    if preset["noise_law"] not in laws:
+        raise InputError(f"{path}: device {preset['name']} is not a shipped one; give it to load() as `device`")
+    preset["noise_law"] = laws[preset["noise_law"]]
     if preset["converters"] is not None:
         preset["converters"] = ConverterModel(**preset["converters"])
     if preset["times_s"] is not None:
