@@ -3,7 +3,7 @@
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -41,6 +41,12 @@ def machine_readable(command: Command) -> Callable[..., None]:
             click.echo(json.dumps(document, indent=2))
 
     return run
+
+
+def listed(title: str, meanings: Mapping[str, str]) -> str:
+    """Names and what they mean, as the end of a command's help; lines stay as they are."""
+    width = max(map(len, meanings)) + 2
+    return "\n".join(["\b", f"{title}:", *(f"  {name:<{width}}{text}" for name, text in meanings.items())])
 
 
 def _report(error: Exception, *, as_json: bool) -> None:

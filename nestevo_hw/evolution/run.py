@@ -25,7 +25,7 @@ from nestevo_hw.evolution.training import training_device
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.summary import summarise
-from nestevo_hw.scheduler.executor import Executor, LocalExecutor
+from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import policy_named
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.tasks.task import task_named
@@ -91,6 +91,7 @@ def _executor(config: RunConfig, layout: RunLayout) -> Executor:
         policy=policy,
         memory_bytes=round(execution.memory_gb * 1e9),
         workers=execution.workers or min(os.cpu_count() or 1, MOST_WORKERS),
+        preload=(*DEFAULT_PRELOAD, "nestevo_hw.evolution.steps"),
         timeout_s=execution.timeout_s,
     )
 
