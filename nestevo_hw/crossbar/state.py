@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.crossbar.devices import PRESETS, ConverterModel, DevicePreset, NoiseLaw
+from nestevo_hw.crossbar.devices import DevicePreset, stored_preset
 from nestevo_hw.crossbar.mapping import Tile
 
 FORMAT = "nestevo-hw-analog-teacher-3"
@@ -57,8 +57,7 @@ def write(
     tensors = {f"tiles/{name}/{key}": t for name, layer in tiles.items() for key, t in layer.items()}
     tensors |= {f"input_range/{name}": torch.tensor(value, dtype=torch.float64) for name, value in input_ranges.items()}
     tensors |= {f"digital/{key}": value for key, value in digital.items()}
-    preset = {**asdict(header.preset), "noise_law": _law_name(header.preset.noise_law)}
-    metadata = {"format": FORMAT, "header": json.dumps({**asdict(header), "preset": preset})}
+    metadata = {"format": FORMAT, "header": json.dumps({**asdict(header), "preset": header.preset.document()})}
     with replacing(path) as temporary:
         # clone: safetensors refuses tensors that share memory, as aliased layers do
         save_file({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()}, temporary, metadata)
@@ -97,23 +96,10 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _law_name(law: NoiseLaw | None) -> str | None:
-    """A noise law is code, so a file only holds its name; it is never imported by that."""
-    return None if law is None else f"{law.__module__}:{law.__qualname__}"
-
-
-def _header(fields: dict[str, object], path: Path, own: DevicePreset | None) -> Header:
-    preset = dict(fields["preset"])  # type: ignore[call-overload]
-    laws = {_law_name(p.noise_law): p.noise_law for p in (*PRESETS.values(), *([] if own is None else [own]))}
-    if preset["noise_law"] not in laws:
-        raise InputError(f"{path}: device {preset['name']} is not a shipped one; give it to load() as `device`")
-    preset["noise_law"] = laws[preset["noise_law"]]
-    if preset["converters"] is not None:
-        preset["converters"] = ConverterModel(**preset["converters"])
-    if preset["times_s"] is not None:
-        preset["times_s"] = tuple(preset["times_s"])
-    lists: dict[str, tuple[object, ...]] = {key: tuple(fields[key]) for key in ("tile", "keep_digital")}  # type: ignore[arg-type]
-    return Header(**{**fields, **lists, "preset": DevicePreset(**preset)})  # type: ignore[arg-type]
+def _header(fields: dict[str, Any], path: Path, own: DevicePreset | None) -> Header:
+    preset = stored_preset(fields["preset"], own=own, source=str(path))
+    lists = {key: tuple(fields[key]) for key in ("tile", "keep_digital")}
+    return Header(**{**fields, **lists, "preset": preset})
 
 
 def with_targets(model: nn.Module, stored: Stored, path: Path) -> nn.Module:

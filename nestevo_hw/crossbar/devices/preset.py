@@ -1,8 +1,8 @@
 """What a device is: one memory technology with its noise law, its converters and the limits of both."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from nestevo_hw.base.errors import ConfigError
 
@@ -121,6 +121,11 @@ class DevicePreset:
     def digits(self) -> int:
         """Cells that hold one weight: 1, or with bit slicing the digits of its magnitude."""
         return -(-(self.weight_bits - 1) // self.cell_bits) if self.weight_bits else 1
+
+    def document(self) -> dict[str, Any]:
+        """JSON values, the noise law by its name; `devices.stored_preset` makes the preset of them again."""
+        law = self.noise_law
+        return {**asdict(self), "noise_law": None if law is None else f"{law.__module__}:{law.__qualname__}"}
 
     def check_time(self, seconds: float) -> None:
         """Refuse a time after programming for which the device has no model.
