@@ -5,15 +5,21 @@ from dataclasses import fields
 from inspect import getdoc
 
 from nestevo_hw.crossbar.chips.chip import CHIPS, Chip, Kind, load_chip
+from nestevo_hw.crossbar.chips.cost import chip_cost
+from nestevo_hw.crossbar.chips.estimates import PAPER_SIZE
+from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.devices import PRESETS, DevicePreset
 from nestevo_hw.crossbar.devices.preset import RASCH_LEAVES_OUT, RASCH_SOURCE
+from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.models.checkpoint import PRETRAINED, load_model, pretrained_path
+from nestevo_hw.models.faster_rcnn import resnet50_fpn
 from nestevo_hw.scheduler.policies import POLICIES
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
 from nestevo_hw.tasks.task import TASKS
 
 _LETTERS: dict[Kind, str] = {"silicon": "s", "design study": "d", "derived": "=", "assumption": "a"}
+UPDATES_A_DAY = 24
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -56,6 +62,32 @@ def figures() -> str:
 def _figure(chip: Chip, name: str) -> str:
     figure = chip.figures.get(name)
     return "in arrays" if figure is None else f"{figure.value:g} {_LETTERS[figure.kind]}"
+
+
+def costs() -> str:
+    """The paper's detector on as many chips as hold it."""
+    model = resnet50_fpn(11)
+    report, workload = map_model(model, 256), count_workload(model, PAPER_SIZE)
+    rows = []
+    for name in CHIPS:
+        needed = chip_cost(report, workload, load_chip(name)).chips_needed
+        cost = chip_cost(report, workload, load_chip(name), chips=needed)
+        writing = cost.programming
+        rows.append(
+            [f"`{name}`", str(needed), f"{cost.interval_s * 1e3:.3g}", f"{cost.energy.total:.2g}",
+             f"{_with_unit(writing.time_s, 's')}, {_with_unit(writing.energy_j, 'J')}",
+             f"{writing.lifetime_years(UPDATES_A_DAY):.3g} years"]
+        )  # fmt: skip
+    height, width = PAPER_SIZE
+    title = f"Faster R-CNN ResNet-50 FPN, {width} x {height}"
+    headings = ("chips that hold it", "ms a frame on these", "J a frame", "writing a new model", "life at one an hour")
+    return _table((title, *headings), rows)
+
+
+def _with_unit(value: float, unit: str) -> str:
+    if value < 0.1:
+        return f"{value * 1e3:.2g} m{unit}"
+    return f"{value:.2g} {unit}" if value < 10 else f"{value:.0f} {unit}"
 
 
 def drift_kinds() -> str:
@@ -103,6 +135,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "devices": devices,
     "chips": chips,
     "figures": figures,
+    "costs": costs,
     "drift-kinds": drift_kinds,
     "policies": policies,
     "methods": methods,
