@@ -34,7 +34,7 @@ bench: $(STAMP)  ## run every benchmark in its quick form
 		$(BIN)/python "$$script" --quick $(ARGS); \
 	done
 
-docs: $(STAMP)  ## regenerate docs/cli.md and docs/files.md
+docs: $(STAMP)  ## regenerate cli.md, files.md and the tables of docs/
 	$(BIN)/python docs/build.py
 
 clean:  ## remove .venv, caches and builds; runs/ stays

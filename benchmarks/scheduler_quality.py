@@ -26,8 +26,8 @@ from typing import Any
 
 from nestevo_hw.scheduler.devices import Device, DeviceState
 from nestevo_hw.scheduler.machine import Machine
-from nestevo_hw.scheduler.policies import POLICIES, policy_named
-from nestevo_hw.scheduler.simulator import AS_PREDICTED, Plan, Reality, simulate
+from nestevo_hw.scheduler.policies import POLICIES, draws_lots, policy_named
+from nestevo_hw.scheduler.simulator import AS_PREDICTED, Reality, Schedule, simulate
 from nestevo_hw.scheduler.task import Task
 
 GB = 10**9
@@ -160,10 +160,10 @@ def least_total_wait_s(tasks: Sequence[Task], devices: Sequence[Device]) -> floa
     return best
 
 
-def plans(load: Load, name: str, count: int, seed: int) -> list[Plan]:
+def schedules(load: Load, name: str, count: int, seed: int) -> list[Schedule]:
     """Simulated schedules of one policy; several where it draws lots."""
     tasks, machine = load.tasks(count, seed), Machine(devices=load.devices)
-    draws = range(RANDOM_DRAWS if name == B1 else 1)
+    draws = range(RANDOM_DRAWS if draws_lots(name) else 1)
     return [simulate(tasks, policy_named(name, seed=s), machine, replace(load.reality, seed=seed)) for s in draws]
 
 
@@ -175,7 +175,7 @@ def small_cases(seeds: int) -> dict[str, Any]:
             count = 4 + seed % 4
             best.append(least_total_wait_s(load.tasks(count, seed), load.devices) / count)
             for name in POLICIES:
-                waits[name].append(statistics.fmean(p.mean_wait_s for p in plans(load, name, count, seed)))
+                waits[name].append(statistics.fmean(p.mean_wait_s for p in schedules(load, name, count, seed)))
     figures = {}
     for name, found in waits.items():
         excess = sorted(w / b - 1.0 if b else float(w > 0.0) for w, b in zip(found, best, strict=True))
@@ -192,7 +192,7 @@ def large_cases(loads: Sequence[Load], count: int, seeds: int) -> list[dict[str,
     """Mean waiting time of each policy on each load, seconds; mean over seeds."""
     rows = []
     for load in loads:
-        found = {name: [p for s in range(seeds) for p in plans(load, name, count, s)] for name in POLICIES}
+        found = {name: [p for s in range(seeds) for p in schedules(load, name, count, s)] for name in POLICIES}
         rows.append(
             {
                 "load": load.name,
@@ -206,9 +206,9 @@ def large_cases(loads: Sequence[Load], count: int, seeds: int) -> list[dict[str,
 def gains(count: int, seeds: int) -> dict[str, float]:
     """Accuracy won on average over a window of the length in which the paper's policy has run everything."""
     load = next(g for g in GRID if g.name == "spread 1.0, mixed, correlation 0")
-    window_s = statistics.fmean(plans(load, PAPER, count, s)[0].makespan_s for s in range(seeds))
+    window_s = statistics.fmean(schedules(load, PAPER, count, s)[0].makespan_s for s in range(seeds))
     return {
-        name: statistics.fmean(p.mean_gain(window_s) for s in range(seeds) for p in plans(load, name, count, s))
+        name: statistics.fmean(p.mean_gain(window_s) for s in range(seeds) for p in schedules(load, name, count, s))
         for name in POLICIES
     }
 

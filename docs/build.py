@@ -1,10 +1,15 @@
-"""Writes the generated pages, cli.md from --help and files.md from docstrings; --check only compares."""
+"""Writes what is generated: cli.md from --help, files.md from docstrings, and tables within pages; --check compares.
+
+A page asks for a table of `tables.TABLES` by a line "<!-- generated: NAME -->"; it ends at the line "<!-- end -->".
+"""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
 import click
+from tables import TABLES
 
 from nestevo_hw.base.files import write_text
 from nestevo_hw.cli import main
@@ -20,6 +25,8 @@ FILES_HEAD = """# Files
 Generated from the first line of each file by `make docs`; do not edit.
 What the rooms are for: [architecture.md](architecture.md).
 """
+
+_GENERATED = re.compile(r"(?<=<!-- generated: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def reference() -> str:
@@ -59,13 +66,24 @@ def _summary(path: Path) -> str:
     return text.partition("\n\n")[0].replace("\n", " ") if text else ""
 
 
+def with_tables(page: str) -> str:
+    """The page with its tables as the code has them now."""
+    return _GENERATED.sub(lambda match: match[1] + match[2] + TABLES[match[1]](), page)
+
+
+def _pages() -> dict[Path, str]:
+    """What each page should hold."""
+    written = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+    return {path: with_tables(text) for path, text in written.items()} | {
+        DOCS / "cli.md": reference(),
+        DOCS / "files.md": files(),
+    }
+
+
 if __name__ == "__main__":
-    pages = {DOCS / "cli.md": reference(), DOCS / "files.md": files()}
-    if "--check" in sys.argv[1:]:
-        stale = [p.name for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
-        if stale:
-            sys.exit(f"{' and '.join(stale)} in docs/: not what the code says; run `make docs`")
-    else:
-        for page, text in pages.items():
-            write_text(page, text)
-            print(f"Wrote {page}")
+    stale = {p: text for p, text in _pages().items() if not p.is_file() or p.read_text(encoding="utf-8") != text}
+    if "--check" in sys.argv[1:] and stale:
+        sys.exit(f"{' and '.join(p.name for p in stale)} in docs/: not what the code says; run `make docs`")
+    for page, text in stale.items():
+        write_text(page, text)
+        print(f"Wrote {page}")

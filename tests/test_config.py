@@ -1,10 +1,14 @@
 """Configurations: presets are valid, mistakes are named with their place."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.config import load_config, load_preset, override, parse_config
-from nestevo_hw.evolution.presets import PRESETS, preset_text
+from nestevo_hw.evolution.presets import NAMES, PRESETS, preset_text
 
 TERMINAL = {"name": "a", "model": "fasterrcnn-tiny-m1", "place": "campus"}
 
@@ -51,3 +55,15 @@ def test_overrides_reach_nested_values_and_none_leaves_them_alone():
 def test_unknown_presets_name_the_known_ones():
     with pytest.raises(ConfigError, match="choose from quick, digits, paper"):
         preset_text("huge")
+
+
+def test_comments_list_what_there_is():
+    text = preset_text("quick")
+    for names in NAMES.values():
+        assert ", ".join(names) in text
+    assert not re.search(r"\{\w+\}", "".join(map(preset_text, PRESETS)))
+
+
+def test_init_is_instant():
+    code = "import sys, nestevo_hw.evolution.presets; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

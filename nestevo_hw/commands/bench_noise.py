@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.commands.options import device_option, machine_readable
 
 if TYPE_CHECKING:
     from nestevo_hw.studies.noise.results import Benchmark
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command("bench-noise")
 @click.argument("model", nargs=-1, required=True)
-@click.option("--device", default="pcm", show_default=True, help="ideal, pcm, hermes, reram-cmo or reram-wan.")
+@device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.commands.options import device_option, machine_readable
+from nestevo_hw.crossbar.chips.chip import CHIPS
+from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.mapping import MappingReport
 
+_PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_pairs)
+
 
 @click.command("map")
 @click.argument("model")
-@click.option("--device", default="pcm", show_default=True, help="ideal, pcm, hermes, reram-cmo or reram-wan.")
+@device_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
-@click.option("--pairs", default=1, show_default=True, help="Differential conductance pairs a weight (pcm).")
+@click.option("--pairs", default=1, show_default=True, help=f"Differential conductance pairs a weight ({_PAIRED}).")
 @click.option("--weight-bits", default=0, help="Bit slicing: bits of a weight, sign included.")
 @click.option("--cell-bits", default=0, help="Bit slicing: bits a cell holds.")
 @click.option("--seed", default=0, show_default=True, help="Of the programming noise.")
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--weights", type=click.Path(path_type=Path), help="safetensors file with the model's weights.")
 @click.option("--no-program", is_flag=True, help="Only count tiles; skip the weight error of programming.")
 @click.option("--chip", metavar="NAME|FILE.toml",
-              help="Model time, energy and wear on isaac, puma, hermes, neurram, generic or your own.")  # fmt: skip
+              help=f"Model time, energy and wear on {', '.join(CHIPS)} or your own.")  # fmt: skip
 @click.option("--chips", default=1, show_default=True, help="Chips to use; a model they do not hold takes turns.")
 @click.option("--frames", default=1200, show_default=True, help="Frames that --chip is to work on.")
 @click.option("--size", default="720x1280", show_default=True, metavar="HEIGHTxWIDTH", help="Of these frames.")
@@ -67,7 +71,6 @@ def map_command(
     from rich.console import Console
 
     from nestevo_hw.commands.chip_table import chip_document, model_chip, show_chip
-    from nestevo_hw.crossbar.devices import find_preset
     from nestevo_hw.crossbar.mapping import map_model, parse_tile
     from nestevo_hw.models.zoo import open_model
 

@@ -1,16 +1,21 @@
-"""What every command shares: --json, --debug, and errors as one clear line."""
+"""What commands share: --json, --debug, errors as one clear line, and options with names from tables."""
 
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError
+from nestevo_hw.crossbar.devices import PRESETS
 
 Command = Callable[..., dict[str, Any] | None]
+
+device_option = click.option(
+    "--device", default="pcm", show_default=True, help=f"Of the crossbar: {', '.join(PRESETS)}."
+)
 
 
 def machine_readable(command: Command) -> Callable[..., None]:
@@ -36,6 +41,12 @@ def machine_readable(command: Command) -> Callable[..., None]:
             click.echo(json.dumps(document, indent=2))
 
     return run
+
+
+def listed(title: str, meanings: Mapping[str, str]) -> str:
+    """Names and what they mean, as the end of a command's help; lines stay as they are."""
+    width = max(map(len, meanings)) + 2
+    return "\n".join(["\b", f"{title}:", *(f"  {name:<{width}}{text}" for name, text in meanings.items())])
 
 
 def _report(error: Exception, *, as_json: bool) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.commands.options import listed, machine_readable
+from nestevo_hw.scheduler.policies import POLICIES, policy_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,16 +15,14 @@ if TYPE_CHECKING:
 
     from nestevo_hw.scheduler.comparison import PolicyFigures
     from nestevo_hw.scheduler.machine import Machine
-    from nestevo_hw.scheduler.simulator import Plan
+    from nestevo_hw.scheduler.simulator import Schedule
 
 _BAR_COLUMNS = 32
-_POLICIES = ("knapsack", "random", "serial", "backfill", "lifecycle", "lookahead", "lookahead-gain")
-"""As `scheduler.policies.POLICIES`, which --help must not import: it would import numpy."""
 
 
-@click.command()
+@click.command(epilog=listed("Policies", POLICIES))
 @click.argument("tasks", type=click.Path(path_type=Path), metavar="TASKS.json")
-@click.option("--policy", type=click.Choice(_POLICIES), default="lookahead", show_default=True,
+@click.option("--policy", type=click.Choice(list(POLICIES)), default="lookahead", show_default=True,
               help="Whose plan to show; the figures are given for all.")  # fmt: skip
 @click.option("--memory-gb", type=float, multiple=True, default=(4.0,), show_default=True,
               help="That running tasks may use together, 1e9 bytes; once for each GPU or machine.")  # fmt: skip
@@ -37,7 +36,7 @@ _POLICIES = ("knapsack", "random", "serial", "backfill", "lifecycle", "lookahead
 @click.option("--patience-s", default=1800.0, show_default=True,
               help="Tasks that arrive this much later than another never overtake it.")  # fmt: skip
 @click.option("--window-s", type=float, help="Over which gains are averaged; by default twice the time of all tasks.")
-@click.option("--seed", default=0, show_default=True, help="Of the random policy and of the errors.")
+@click.option("--seed", default=0, show_default=True, help="Of policies that draw lots and of the errors.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Write the plan as a picture.")
 @machine_readable
 def schedule(
@@ -46,11 +45,8 @@ def schedule(
 ) -> dict[str, Any]:  # fmt: skip
     """Plan TASKS.json under each policy and compare waiting, turnaround, makespan and accuracy won.
 
-    Times are modelled from the predicted durations. knapsack is the paper's Algorithm 3, random its baseline B1 (mean
-    over 100 draws), serial its baseline B2. backfill runs the shortest first around reservations, lifecycle packs by
-    accuracy per second, lookahead searches for the plan with the least mean waiting, lookahead-gain for the one that
-    wins the most accuracy. A task may also give "cores", "priority" (higher first), "expected_gain" (accuracy, 0 to 1)
-    and "arrives_s".
+    Times are modelled from the predicted durations; of a policy that draws lots they are means over 100 draws. A task
+    may also give "cores", "priority" (higher first), "expected_gain" (accuracy, 0 to 1) and "arrives_s".
 
     \b
     Example:
@@ -65,7 +61,6 @@ def schedule(
     from nestevo_hw.scheduler.comparison import compare_policies
     from nestevo_hw.scheduler.devices import Device
     from nestevo_hw.scheduler.machine import Machine
-    from nestevo_hw.scheduler.policies import policy_named
     from nestevo_hw.scheduler.simulator import Reality, simulate
     from nestevo_hw.scheduler.tasklist import read_tasks
 
@@ -77,19 +72,19 @@ def schedule(
     machine = Machine(devices=devices, patience_s=patience_s)
     reality = Reality(duration_error=duration_error, memory_error=memory_error, contention=contention, seed=seed)
     figures = compare_policies(listed, machine, seed=seed, reality=reality, window_s=window_s)
-    plan = simulate(listed, policy_named(policy, seed=seed), machine, reality)
+    simulated = simulate(listed, policy_named(policy, seed=seed), machine, reality)
     if plot is not None:
         from nestevo_hw.pages.style import save_png
-        from nestevo_hw.scheduler.plots import draw_plan
+        from nestevo_hw.scheduler.plots import draw_schedule
 
         memory = " + ".join(f"{gb:g}" for gb in memory_gb)
-        save_png(draw_plan(plan, machine, f"{policy}, {memory} GB, {workers} workers each"), plot)
+        save_png(draw_schedule(simulated, machine, f"{policy}, {memory} GB, {workers} workers each"), plot)
     if not as_json:
-        _show(figures, plan, machine, policy, plot)
-    return {"policies": [asdict(f) for f in figures], "policy": policy, "plan": _document(plan)}
+        _show(figures, simulated, machine, policy, plot)
+    return {"policies": [asdict(f) for f in figures], "policy": policy, "plan": _document(simulated)}
 
 
-def _document(plan: "Plan") -> list[dict[str, Any]]:
+def _document(simulated: "Schedule") -> list[dict[str, Any]]:
     return [
         {
             "name": p.task.name,
@@ -101,16 +96,18 @@ def _document(plan: "Plan") -> list[dict[str, Any]]:
             "wait_s": p.wait_s,
             "attempts": p.attempts,
         }
-        for p in plan.tasks
+        for p in simulated.tasks
     ]
 
 
-def _show(figures: "Sequence[PolicyFigures]", plan: "Plan", machine: "Machine", policy: str, plot: Path | None) -> None:
+def _show(
+    figures: "Sequence[PolicyFigures]", simulated: "Schedule", machine: "Machine", policy: str, plot: Path | None
+) -> None:
     from rich.console import Console
 
     console = Console()
     console.print(_comparison(figures, policy))
-    console.print(_chart(plan, machine, policy))
+    console.print(_chart(simulated, machine, policy))
     if plot is not None:
         console.print(f"picture: {plot}", highlight=False)
 
@@ -131,7 +128,7 @@ def _comparison(figures: "Sequence[PolicyFigures]", policy: str) -> "Table":
     return table
 
 
-def _chart(plan: "Plan", machine: "Machine", policy: str) -> "Table":
+def _chart(simulated: "Schedule", machine: "Machine", policy: str) -> "Table":
     """A text Gantt chart: dots while a task waits, a line while it runs."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
@@ -142,10 +139,10 @@ def _chart(plan: "Plan", machine: "Machine", policy: str) -> "Table":
     several = len(machine.devices) > 1
     for heading in ("GB", *(["device"] if several else []), "slot", "wait"):
         chart.add_column(heading, justify="right", no_wrap=True)
-    chart.add_column(f"0 to {plan.makespan_s:.1f} s", no_wrap=True)
-    for p in plan.tasks:
+    chart.add_column(f"0 to {simulated.makespan_s:.1f} s", no_wrap=True)
+    for p in simulated.tasks:
         arrival, start, end = (
-            round(t / plan.makespan_s * _BAR_COLUMNS) for t in (p.task.arrives_s, p.started_s, p.ended_s)
+            round(t / simulated.makespan_s * _BAR_COLUMNS) for t in (p.task.arrives_s, p.started_s, p.ended_s)
         )
         bar = " " * arrival + "·" * (start - arrival) + "━" * max(end - start, 1)
         device = [str(p.device)] if several else []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.commands.options import device_option, machine_readable
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.devices import DevicePreset
@@ -22,7 +22,7 @@ _RATIOS = ("weight_snr_db", "output_snr_db", "model_output_snr_db")
 
 @click.command("sensitivity")
 @click.argument("model")
-@click.option("--device", default="pcm", show_default=True, help="ideal, pcm, hermes, reram-cmo or reram-wan.")
+@device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--age", "age_s", default=0.0, show_default=True, metavar="SECONDS", help="Time after programming.")

@@ -6,11 +6,8 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
-from aihwkit.inference.converter.conductance import NPairConductanceConverter
 from aihwkit.inference.noise.base import BaseNoiseModel
-from aihwkit.inference.noise.hermes import HermesNoiseModel
 from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
-from aihwkit.inference.noise.reram import ReRamCMONoiseModel, ReRamWan2022NoiseModel
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -39,26 +36,15 @@ class Cells(Protocol):
 @lru_cache(maxsize=8)
 def cells_of(preset: DevicePreset, device: torch.device) -> Cells:
     """The fastest exact implementation for a preset."""
-    return PairedCells(preset, device) if preset.noise_model in ("pcm-like", "hermes") else OwnCells(preset)
+    paired = preset.idle_is_silent and preset.noise_law is not None
+    return PairedCells(preset, device) if paired else OwnCells(preset)
 
 
 def noise_model(preset: DevicePreset) -> BaseNoiseModel:
-    """Statistical model of the preset's cells, as aihwkit implements it; noise-free for "none"."""
-    match preset.noise_model:
-        case "pcm-like" if preset.pairs > 1:
-            pairs = NPairConductanceConverter(f_lst=[1.0] * preset.pairs, g_max=preset.g_max_us)
-            return PCMLikeNoiseModel(g_converter=pairs)
-        case "pcm-like":
-            return PCMLikeNoiseModel(g_max=preset.g_max_us)
-        case "hermes":
-            return HermesNoiseModel(num_devices=2, g_max=preset.g_max_us)
-        case "reram-wan":
-            return ReRamWan2022NoiseModel(g_max=preset.g_max_us)
-        case "reram-cmo":
-            # A value that is not a key of aihwkit's table (0.2 or 2, in percent) is silently read as 0.2.
-            return ReRamCMONoiseModel(acceptance_range=0.2)
-        case "none":
-            return PCMLikeNoiseModel(prog_noise_scale=0.0, read_noise_scale=0.0, drift_scale=0.0)
+    """Statistical model of the preset's cells; noise-free without a noise law."""
+    if preset.noise_law is None:
+        return PCMLikeNoiseModel(prog_noise_scale=0.0, read_noise_scale=0.0, drift_scale=0.0)
+    return preset.noise_law(preset)
 
 
 class draws(TorchFunctionMode):  # noqa: N801 - a context manager, like torch.no_grad

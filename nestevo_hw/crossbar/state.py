@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
+from nestevo_hw.crossbar.devices import DevicePreset, stored_preset
 from nestevo_hw.crossbar.mapping import Tile
 
-FORMAT = "nestevo-hw-analog-teacher-2"
+FORMAT = "nestevo-hw-analog-teacher-3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +57,21 @@ def write(
     tensors = {f"tiles/{name}/{key}": t for name, layer in tiles.items() for key, t in layer.items()}
     tensors |= {f"input_range/{name}": torch.tensor(value, dtype=torch.float64) for name, value in input_ranges.items()}
     tensors |= {f"digital/{key}": value for key, value in digital.items()}
-    metadata = {"format": FORMAT, "header": json.dumps(asdict(header))}
+    metadata = {"format": FORMAT, "header": json.dumps({**asdict(header), "preset": header.preset.document()})}
     with replacing(path) as temporary:
         # clone: safetensors refuses tensors that share memory, as aliased layers do
         save_file({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()}, temporary, metadata)
 
 
-def read(path: Path) -> Stored:
+def read(path: Path, own: DevicePreset | None = None) -> Stored:
     """Read what `write` wrote.
 
+    Args:
+        path: file.
+        own: device of the user's own; its noise law counts as known.
+
     Raises:
-        InputError: the file is missing, corrupt or of another program.
+        InputError: the file is missing, corrupt or of another program, or follows a noise law that is not known.
     """
     if not path.is_file():
         raise InputError(f"no file {path}; check the path")
@@ -77,7 +81,7 @@ def read(path: Path) -> Stored:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         if metadata.get("format") != FORMAT:
             raise InputError(f"{path} is a safetensors file but not an analog teacher; write it with save()")
-        header = _header(json.loads(metadata["header"]))
+        header = _header(json.loads(metadata["header"]), path, own)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a readable analog teacher ({error}); write it again") from error
     tiles: dict[str, dict[str, Tensor]] = {}
@@ -92,14 +96,10 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _header(fields: dict[str, object]) -> Header:
-    preset = dict(fields["preset"])  # type: ignore[call-overload]
-    if preset["converters"] is not None:
-        preset["converters"] = ConverterModel(**preset["converters"])
-    if preset["times_s"] is not None:
-        preset["times_s"] = tuple(preset["times_s"])
-    lists: dict[str, tuple[object, ...]] = {key: tuple(fields[key]) for key in ("tile", "keep_digital")}  # type: ignore[arg-type]
-    return Header(**{**fields, **lists, "preset": DevicePreset(**preset)})  # type: ignore[arg-type]
+def _header(fields: dict[str, Any], path: Path, own: DevicePreset | None) -> Header:
+    preset = stored_preset(fields["preset"], own=own, source=str(path))
+    lists = {key: tuple(fields[key]) for key in ("tile", "keep_digital")}
+    return Header(**{**fields, **lists, "preset": preset})
 
 
 def with_targets(model: nn.Module, stored: Stored, path: Path) -> nn.Module:

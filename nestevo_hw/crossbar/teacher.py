@@ -175,17 +175,18 @@ class AnalogTeacher:
         )  # fmt: skip
 
     @classmethod
-    def load(cls, path: Path, model: nn.Module) -> "AnalogTeacher":
+    def load(cls, path: Path, model: nn.Module, *, device: DevicePreset | None = None) -> "AnalogTeacher":
         """A teacher in the state in which `save` found it.
 
         Args:
             path: file written by `save`.
             model: of the same architecture; its weights do not matter.
+            device: the preset it was made with, where its noise law is your own: the file does not hold that.
 
         Raises:
-            InputError: the file is missing, corrupt, of another program or of another architecture.
+            InputError: the file is missing, corrupt, of another program, architecture or noise law.
         """
-        stored = state_file.read(path)
+        stored = state_file.read(path, device)
         header = stored.header
         teacher = cls(
             state_file.with_targets(model, stored, path), device=header.preset, tile=header.tile,

@@ -91,7 +91,7 @@ class LayerTiles:
         self._generation, self.age_s = generation, 0.0
         self.weight = self._wanted(out=self.weight)
         self.compensation.fill_(1.0)
-        if self.preset.noise_model != "none":
+        if self.preset.noise_law is not None:
             readout = [self._program_tile(*block) for block in self._blocks()]
             if self.preset.drift_compensation:
                 self.baseline = self._per_tile(readout)

@@ -82,6 +82,7 @@ class Dispatch:
         cost = self._costs.predict(id_.kind, id_.subject, request.steps)
         return Task(
             name=str(id_),
+            kind=id_.kind,
             function=FUNCTION,
             payload=payload(self._document, id_, request),
             memory_bytes=cost.memory_bytes,

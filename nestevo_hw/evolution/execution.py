@@ -1,12 +1,14 @@
 """Workers of the edge server: how many, where, under which policy."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from nestevo_hw.scheduler.executor import Executor, LocalExecutor
-from nestevo_hw.scheduler.policies import policy_named
+from nestevo_hw.base.choices import one_of
+from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecutor
+from nestevo_hw.scheduler.policies import POLICIES, policy_named
 
 MOST_WORKERS = 4
 
@@ -19,8 +21,8 @@ class ExecutionConfig:
     """Worker processes of one thread each; 0: one a core, at most four."""
     memory_gb: float = 4.0
     """Memory that tasks may reserve together, GB."""
-    policy: Literal["knapsack", "random", "serial", "backfill", "lifecycle", "lookahead", "lookahead-gain"] = "knapsack"
-    """knapsack is Algorithm 3, random B1, serial B2; the others are in docs/scheduling.md."""
+    policy: Annotated[str, one_of(POLICIES)] = "knapsack"
+    """Which waiting tasks start; docs/scheduling.md says what each policy does."""
     profile: str | None = None
     """profile.safetensors of `nestevo-hw profile`, which predicts the time of trainings from the first one on."""
     executor: Literal["local", "ray"] = "local"
@@ -37,13 +39,14 @@ class ExecutionConfig:
     """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
 
 
-def open_executor(config: ExecutionConfig, folder: Path, *, seed: int) -> Executor:
+def open_executor(config: ExecutionConfig, folder: Path, *, seed: int, preload: Sequence[str]) -> Executor:
     """Worker processes of this machine, or the nodes of a Ray cluster.
 
     Args:
         config: how many workers, where, under which policy.
         folder: of the run; its files travel with the tasks where nodes do not see it.
         seed: of a policy that draws at random.
+        preload: modules that workers load before their first task, beside the libraries.
     """
     policy = policy_named(config.policy, seed=seed)
     if config.executor == "ray":
@@ -60,5 +63,6 @@ def open_executor(config: ExecutionConfig, folder: Path, *, seed: int) -> Execut
         policy=policy,
         memory_bytes=round(config.memory_gb * 1e9),
         workers=config.workers or min(os.cpu_count() or 1, MOST_WORKERS),
+        preload=(*DEFAULT_PRELOAD, *preload),
         timeout_s=config.timeout_s,
     )

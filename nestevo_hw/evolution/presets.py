@@ -1,10 +1,24 @@
 """The commented configurations that ship with the package."""
 
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.chips.chip import CHIPS
+from nestevo_hw.crossbar.devices import PRESETS as DEVICES
+from nestevo_hw.evolution.methods import METHODS
+from nestevo_hw.scheduler.policies import POLICIES
+from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
 
 PRESETS = ("quick", "digits", "paper")
+NAMES: Mapping[str, Iterable[str]] = {
+    "devices": DEVICES,
+    "chips": CHIPS,
+    "policies": POLICIES,
+    "methods": METHODS,
+    "drift_kinds": DRIFT_KINDS,
+}
+"""What a comment of a preset may list, as {devices}; none of it imports torch."""
 
 
 def preset_text(name: str) -> str:
@@ -15,4 +29,7 @@ def preset_text(name: str) -> str:
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
-    return (resources.files("nestevo_hw") / "data" / f"{name}.toml").read_text(encoding="utf-8")
+    text = (resources.files("nestevo_hw") / "data" / f"{name}.toml").read_text(encoding="utf-8")
+    for placeholder, names in NAMES.items():
+        text = text.replace(f"{{{placeholder}}}", ", ".join(names))
+    return text

@@ -15,8 +15,8 @@ from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
 from nestevo_hw.models.checkpoint import ModelSpec, load_model, save_model
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
-from nestevo_hw.scheduler.executor import LocalExecutor
-from nestevo_hw.scheduler.policies import KnapsackPolicy
+from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, LocalExecutor
+from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
@@ -108,8 +108,8 @@ def pretrain(
         device=device,
     )
     scores: dict[str, dict[str, float]] = {}
-    memory = 64 * 10**9
-    with LocalExecutor(policy=KnapsackPolicy(), memory_bytes=memory, workers=workers) as run:
+    memory, preload = 64 * 10**9, (*DEFAULT_PRELOAD, __name__)
+    with LocalExecutor(policy=KnapsackPolicy(), memory_bytes=memory, workers=workers, preload=preload) as run:
         for variants in (("",), tuple(PRUNING_RATIOS)):
             tasks = [_task(common, variant, out) for variant in variants]
             for name, result in run.run(tasks, on_result=lambda task, _: on_task(task)).items():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.devices import PRESETS
 
 YEAR_S = 365.25 * 86_400.0
 
@@ -157,13 +158,9 @@ class CostAware:
         return Choice(refresh=pays, reason=reason)
 
 
-CHIPS = {"pcm": "hermes", "hermes": "hermes", "reram-cmo": "neurram", "reram-wan": "neurram"}
-"""A chip with published programming figures for the technology of each device."""
-
-
 def chip_of(config: RefreshConfig, device: str) -> str:
-    """Name of the chip that models what programming costs."""
-    return config.chip or CHIPS.get(device, "generic")
+    """Name of the chip that models what programming costs; a digital teacher, which is not programmed, has one too."""
+    return config.chip or (PRESETS[device] if device in PRESETS else PRESETS["ideal"]).chip
 
 
 def refresh_policy(config: RefreshConfig) -> RefreshPolicy:

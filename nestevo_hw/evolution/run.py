@@ -22,6 +22,7 @@ from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.server import Server
+from nestevo_hw.evolution.steps import perform
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.report.events import read_run
@@ -55,7 +56,7 @@ def evolve(
     check_run(config)
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     document = _open_folder(config, layout, resume=resume)
-    with open_executor(config.execution, layout.root, seed=config.seed) as executor:
+    with open_executor(config.execution, layout.root, seed=config.seed, preload=(perform.__name__,)) as executor:
         journal = Journal(layout, executor, on_task)
         costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
         dispatch = Dispatch(config, journal, costs)

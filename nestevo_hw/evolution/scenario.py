@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,8 +15,8 @@ class DriftStep:
 
     window: int
     """First window with this condition."""
-    kind: str
-    """night, dusk, fog, rain or defocus."""
+    kind: Annotated[str, one_of(DRIFT_KINDS)]
+    """docs/catalogue.md lists them."""
     strength: float
     """0 (none) to 1."""
 

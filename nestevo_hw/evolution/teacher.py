@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
+from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.programming import programming_cost
 from nestevo_hw.crossbar.chips.workload import count_workload
+from nestevo_hw.crossbar.devices import PRESETS
 from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.refresh import Programming
@@ -26,8 +28,8 @@ class TeacherConfig:
     """The global teacher and the crossbar it lives on."""
 
     model: str = "fasterrcnn-tiny"
-    device: str = "pcm"
-    """Device preset: pcm, hermes, reram-cmo, reram-wan or ideal; "digital" leaves the crossbar out."""
+    device: Annotated[str, one_of((*PRESETS, DIGITAL))] = "pcm"
+    """Device preset (docs/catalogue.md), or "digital", which leaves the crossbar out."""
     tile: int = 256
     """Rows and columns of one crossbar tile."""
     backend: Literal["auto", "fold", "fused", "reference"] = "auto"

@@ -6,7 +6,7 @@ from nestevo_hw.scheduler.devices import DeviceState
 from nestevo_hw.scheduler.task import Task
 
 
-class Profile:
+class Availability:
     """What is free on one device from now on, as steps in time.
 
     Args:
@@ -25,9 +25,9 @@ class Profile:
             for running in state.running:
                 self.book(0.0, running.task, running.remaining_s)
 
-    def copy(self) -> "Profile":
+    def copy(self) -> "Availability":
         """One to try things on."""
-        other = Profile(None)
+        other = Availability(None)
         other.size_bytes = self.size_bytes
         other._times, other._free, other._cores = self._times[:], self._free[:], self._cores[:]
         return other
@@ -67,12 +67,12 @@ class Profile:
         return k
 
 
-def book(task: Task, profiles: Sequence[Profile]) -> tuple[float, int]:
+def book(task: Task, devices: Sequence[Availability]) -> tuple[float, int]:
     """Book a task as early as it fits: on the device where it can start first, the smallest of several such.
 
     Returns:
         Its start, seconds from now, and its device.
     """
-    start_s, _, device = min((p.earliest_s(task), p.size_bytes, index) for index, p in enumerate(profiles))
-    profiles[device].book(start_s, task, task.duration_s)
+    start_s, _, device = min((d.earliest_s(task), d.size_bytes, index) for index, d in enumerate(devices))
+    devices[device].book(start_s, task, task.duration_s)
     return start_s, device

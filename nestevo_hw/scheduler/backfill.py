@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nestevo_hw.scheduler.devices import DeviceState, Placement, best_fit
 from nestevo_hw.scheduler.task import Task
@@ -15,7 +16,8 @@ class BackfillPolicy:
     when the reservation can begin. A later task starts only if it ends before that, or leaves enough memory and cores.
     """
 
-    name: str = "backfill"
+    name: ClassVar[str] = "backfill"
+    summary: ClassVar[str] = "shortest first; others fill the gap before the first that must wait"
 
     def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:
         """See `Policy.choose`."""

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nestevo_hw.scheduler.devices import DeviceState, Placement, start_in_order
 from nestevo_hw.scheduler.task import Task
@@ -16,7 +17,8 @@ class RandomParallelPolicy:
     """
 
     seed: int = 0
-    name: str = "random"
+    name: ClassVar[str] = "random"
+    summary: ClassVar[str] = "baseline B1: random order, each task that still fits"
 
     def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:
         """See `Policy.choose`."""
@@ -28,7 +30,8 @@ class RandomParallelPolicy:
 class SerialPolicy:
     """Baseline B2: one task at a time, in order of arrival."""
 
-    name: str = "serial"
+    name: ClassVar[str] = "serial"
+    summary: ClassVar[str] = "baseline B2: one after another"
 
     def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:
         """See `Policy.choose`."""

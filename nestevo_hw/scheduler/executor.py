@@ -13,8 +13,8 @@ from nestevo_hw.scheduler.workers import ForkedWorkers, InlineWorkers, Workers
 
 __all__ = ["DEFAULT_PRELOAD", "Executor", "LocalExecutor", "TaskEvent"]
 
-DEFAULT_PRELOAD = ("torch", "torchvision", "aihwkit.nn", "nestevo_hw.evolution.steps.perform")
-"""Modules that every worker starts with; a task may import more."""
+DEFAULT_PRELOAD = ("torch", "torchvision", "aihwkit.nn")
+"""What every worker starts with unless told otherwise; a task may import more."""
 
 
 class Executor(Protocol):

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.scheduler.devices import DeviceState, Placement, best_fit
 from nestevo_hw.scheduler.task import Task
+
+if TYPE_CHECKING:  # numpy is imported by those who compute: the names of the policies stay light
+    import numpy as np
 
 MIB = 2**20
 Value = Callable[[Task], float]
@@ -27,7 +29,8 @@ class KnapsackPolicy:
     """Resolution of memory; tasks are rounded up to it, free memory down."""
     time_value: float = 1.0
     """The paper's numerator a; it scales all values alike and so never changes the choice."""
-    name: str = "knapsack"
+    name: ClassVar[str] = "knapsack"
+    summary: ClassVar[str] = "Algorithm 3 of the paper: the set with the most 1 / duration that fits"
 
     def __post_init__(self) -> None:
         if self.unit_bytes < 1 or self.time_value <= 0.0:
@@ -78,6 +81,8 @@ def _by_priority(waiting: Sequence[Task]) -> Iterator[list[Task]]:
 
 
 def _best_set(tasks: Sequence[Task], free_bytes: int, value: Value, unit_bytes: int) -> list[Task]:
+    import numpy as np
+
     weights = np.array([-(-task.memory_bytes // unit_bytes) for task in tasks], dtype=np.int64)
     values = np.array([value(task) for task in tasks])
     # More memory than all tasks together need changes nothing, so a large machine costs no more than its load.
@@ -85,7 +90,7 @@ def _best_set(tasks: Sequence[Task], free_bytes: int, value: Value, unit_bytes: 
     return [tasks[k] for k in solve_knapsack(weights, values, capacity)]
 
 
-def solve_knapsack(weights: np.ndarray, values: np.ndarray, capacity: int) -> list[int]:
+def solve_knapsack(weights: "np.ndarray", values: "np.ndarray", capacity: int) -> list[int]:
     """The most valuable set of items within the capacity, exactly: indices in increasing order.
 
     Dynamic programming over `best[c]`, the best value in c units, for the items that Dantzig's bound leaves open: of a
@@ -96,6 +101,8 @@ def solve_knapsack(weights: np.ndarray, values: np.ndarray, capacity: int) -> li
         values: (n,) > 0.
         capacity: units, >= 0.
     """
+    import numpy as np
+
     taken, open_ = _fix(weights, values, capacity)
     room = capacity - int(weights[taken].sum())
     best = np.zeros(room + 1)
@@ -114,13 +121,15 @@ def solve_knapsack(weights: np.ndarray, values: np.ndarray, capacity: int) -> li
     return sorted(chosen)
 
 
-def _fix(weights: np.ndarray, values: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+def _fix(weights: "np.ndarray", values: "np.ndarray", capacity: int) -> "tuple[np.ndarray, np.ndarray]":
     """Items that every best set holds, and those that may or may not be in one (Dantzig's upper bound).
 
     Items are taken by value per unit until one does not fit. Forcing an item before it out, or one after it in, costs
     at least its distance from that item's value per unit; where this falls below what the greedy set reaches, the
     item's fate is known.
     """
+    import numpy as np
+
     candidates = np.flatnonzero(weights <= capacity)
     w, v = weights[candidates].astype(float), values[candidates]
     order = np.argsort(-v / np.maximum(w, 1e-9), kind="stable")

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nestevo_hw.scheduler.devices import DeviceState, Placement
 from nestevo_hw.scheduler.knapsack import MIB, pack
@@ -22,7 +23,8 @@ class LifecyclePolicy:
     """
 
     unit_bytes: int = MIB
-    name: str = "lifecycle"
+    name: ClassVar[str] = "lifecycle"
+    summary: ClassVar[str] = "a knapsack of the accuracy expected to be won per second (eq. 6-8)"
 
     def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:
         """See `Policy.choose`."""

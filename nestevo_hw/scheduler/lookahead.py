@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.scheduler.availability import Profile, book
+from nestevo_hw.scheduler.availability import Availability, book
 from nestevo_hw.scheduler.devices import DeviceState, Placement
 from nestevo_hw.scheduler.knapsack import pack
 from nestevo_hw.scheduler.lifecycle_knapsack import gain_of, usual_gain
@@ -44,6 +44,13 @@ class LookaheadPolicy:
         """See `Policy.name`."""
         return "lookahead-gain" if self.by_gain else "lookahead"
 
+    @property
+    def summary(self) -> str:
+        """See `Policy.summary`."""
+        if self.by_gain:
+            return "lookahead with waiting weighted by the expected gain"
+        return "plans the front of the queue, starts what begins now, plans again"
+
     def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:
         """See `Policy.choose`."""
         if not any(state.fits(task) for state in devices for task in waiting):
@@ -76,7 +83,7 @@ class _Search:
 
     def __init__(self, devices: Sequence[DeviceState], weights: dict[str, float], most_bookings: int) -> None:
         self._devices = tuple(devices)
-        self._booked = [[Profile(state) for state in devices]]
+        self._booked = [[Availability(state) for state in devices]]
         self._costs = [0.0]
         self._most_bytes = max(state.device.memory_bytes for state in devices)
         self._unit_bytes = max(self._most_bytes // _UNITS, 1)

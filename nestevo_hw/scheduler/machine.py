@@ -22,7 +22,12 @@ class Policy(Protocol):
 
     @property
     def name(self) -> str:
-        """One of `policies.POLICIES`."""
+        """Short and stable, as on the command line."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """What it does, in one line."""
         ...
 
     def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:

@@ -25,10 +25,10 @@ class Outcome:
 
     @classmethod
     def of(cls, task: Task, result: TaskResult) -> "Outcome":
-        """Of a task that has ended; its kind is the second part of a name like "w0/mutual/campus"."""
+        """Of a task that has ended."""
         return cls(
             name=task.name,
-            kind=_kind(task.name),
+            kind=task.kind or task.name,
             wait_s=result.started_s - result.submitted_s,
             predicted_s=task.duration_s,
             actual_s=result.ended_s - result.started_s,
@@ -95,8 +95,3 @@ def _figures(kind: str, found: Sequence[Outcome]) -> KindFigures:
         over_reservation=sum(o.peak_bytes > o.predicted_bytes for o in found),
         worst_memory_ratio=max(o.peak_bytes / o.predicted_bytes if o.predicted_bytes else math.inf for o in found),
     )
-
-
-def _kind(name: str) -> str:
-    parts = name.split("/")
-    return parts[1] if len(parts) > 1 else name

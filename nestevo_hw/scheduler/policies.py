@@ -8,28 +8,9 @@ from nestevo_hw.scheduler.lifecycle_knapsack import LifecyclePolicy
 from nestevo_hw.scheduler.lookahead import LookaheadPolicy
 from nestevo_hw.scheduler.machine import Policy
 
-__all__ = [
-    "POLICIES",
-    "BackfillPolicy",
-    "KnapsackPolicy",
-    "LifecyclePolicy",
-    "LookaheadPolicy",
-    "Policy",
-    "RandomParallelPolicy",
-    "SerialPolicy",
-    "policy_named",
-]
 
-POLICIES = ("knapsack", "random", "serial", "backfill", "lifecycle", "lookahead", "lookahead-gain")
-
-
-def policy_named(name: str, *, seed: int = 0) -> Policy:
-    """The policy called `name`, one of `POLICIES`; `seed` serves the random one.
-
-    Raises:
-        ConfigError: no such policy.
-    """
-    policies: tuple[Policy, ...] = (
+def _every_policy(seed: int) -> tuple[Policy, ...]:
+    return (
         KnapsackPolicy(),
         RandomParallelPolicy(seed=seed),
         SerialPolicy(),
@@ -38,7 +19,24 @@ def policy_named(name: str, *, seed: int = 0) -> Policy:
         LookaheadPolicy(),
         LookaheadPolicy(by_gain=True),
     )
-    for policy in policies:
+
+
+POLICIES: dict[str, str] = {policy.name: policy.summary for policy in _every_policy(0)}
+"""What each policy does, by its name. Light: numpy is not imported."""
+
+
+def policy_named(name: str, *, seed: int = 0) -> Policy:
+    """The policy called `name`, one of `POLICIES`; `seed` serves those that draw lots.
+
+    Raises:
+        ConfigError: no such policy.
+    """
+    for policy in _every_policy(seed):
         if policy.name == name:
             return policy
     raise ConfigError(f"unknown policy {name!r}; choose from {', '.join(POLICIES)}")
+
+
+def draws_lots(name: str) -> bool:
+    """Whether the choices of a policy depend on its seed."""
+    return policy_named(name, seed=0) != policy_named(name, seed=1)

@@ -48,8 +48,8 @@ AS_PREDICTED = Reality()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedTask:
-    """When and where a task would run; times in seconds since the plan began."""
+class ScheduledTask:
+    """When and where a task would run; times in seconds since the schedule began."""
 
     task: Task
     started_s: float
@@ -72,10 +72,10 @@ class PlannedTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Schedule:
     """A simulated schedule, in order of start. All times are modelled."""
 
-    tasks: tuple[PlannedTask, ...]
+    tasks: tuple[ScheduledTask, ...]
 
     @property
     def mean_wait_s(self) -> float:
@@ -141,7 +141,7 @@ class _Waiting:
     attempt: int = 1
 
 
-def simulate(tasks: Sequence[Task], policy: Policy, machine: Machine, reality: Reality = AS_PREDICTED) -> Plan:
+def simulate(tasks: Sequence[Task], policy: Policy, machine: Machine, reality: Reality = AS_PREDICTED) -> Schedule:
     """What the executor would do with these tasks.
 
     Args:
@@ -166,9 +166,9 @@ class _Simulation:
     now_s: float = 0.0
     waiting: dict[str, _Waiting] = field(default_factory=dict)
     running: list[_Live] = field(default_factory=list)
-    ended: list[PlannedTask] = field(default_factory=list)
+    ended: list[ScheduledTask] = field(default_factory=list)
 
-    def run(self) -> Plan:
+    def run(self) -> Schedule:
         coming = sorted(self.tasks, key=lambda t: t.arrives_s)[::-1]
         while coming or self.waiting or self.running:
             while coming and coming[-1].arrives_s <= self.now_s:
@@ -178,7 +178,7 @@ class _Simulation:
             if self.waiting and not self.running:
                 raise TaskError(f"policy {self.policy.name!r} starts none of {len(self.waiting)} tasks on idle devices")
             self._advance(coming[-1].arrives_s if coming else math.inf)
-        return Plan(tasks=tuple(sorted(self.ended, key=lambda p: (p.started_s, p.worker))))
+        return Schedule(tasks=tuple(sorted(self.ended, key=lambda p: (p.started_s, p.worker))))
 
     def _admit(self) -> None:
         queue = [Queued(task=w.task, arrived_s=w.original.arrives_s) for w in self.waiting.values()]
@@ -225,7 +225,7 @@ class _Simulation:
             self.waiting = {live.task.name: again, **self.waiting}
             return
         self.ended.append(
-            PlannedTask(
+            ScheduledTask(
                 task=live.original,
                 started_s=live.started_s,
                 ended_s=live.ends_s,

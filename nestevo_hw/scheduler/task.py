@@ -28,7 +28,9 @@ class Task:
     expected_gain: float | None = None
     """Accuracy it is expected to win once it has ended, 0 to 1; None where nobody has said."""
     arrives_s: float = 0.0
-    """When it may start, seconds after the run or the plan began."""
+    """When it may start, seconds after the run or the schedule began."""
+    kind: str = ""
+    """What tasks of its sort are called in statistics, for example "mutual"; empty: its name."""
 
     def __post_init__(self) -> None:
         module, colon, function = self.function.partition(":")

@@ -19,7 +19,7 @@ from torch import Tensor
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import derive_seed, torch_generator
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.streams.weather import PHOTOMETRIC, DriftScript, apply_weather
+from nestevo_hw.streams.weather import DriftScript, apply_weather
 
 CLASSES = tuple(str(digit) for digit in range(10))
 Role = Literal["training", "reference", "terminal"]
@@ -56,6 +56,9 @@ class DigitStream:
             size: (H, W), pixels.
             drift: conditions over time.
             role: which digits it may show.
+
+        Raises:
+            ConfigError: a drift that only rendered street scenes can have.
         """
         self.name = name
         self.place = place
@@ -63,6 +66,7 @@ class DigitStream:
         self.size = size
         self.fps = self.FPS
         self.drift = drift or DriftScript()
+        self.drift.check_weather_only(name)
         self.classes: tuple[str, ...] = CLASSES
         self.length: int | None = None
         self._rows = _rows(role)
@@ -89,7 +93,7 @@ class DigitStream:
         image = paper + ink * (pen - paper)
         image = image + SENSOR_NOISE * torch.randn(image.shape, generator=random)
         strengths = self.drift.strengths(index)
-        if any(kind in strengths for kind in PHOTOMETRIC):
+        if strengths:
             image = apply_weather(image.clamp(0, 1)[None], [strengths], [random])[0]
         height, width = self.size
         truth = Annotation.of(torch.tensor([[0.0, 0.0, width, height]]), torch.tensor([int(labels[row]) + 1]))

@@ -13,7 +13,7 @@ from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.annotations import load_coco
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.sources import FrameSource, ImageFolder, VideoFile
-from nestevo_hw.streams.weather import SCENIC, DriftScript, apply_weather
+from nestevo_hw.streams.weather import DriftScript, apply_weather
 
 
 class VideoStream:
@@ -56,9 +56,7 @@ class VideoStream:
         if long_side < 32:
             raise ConfigError(f"stream {name!r}: need a long side of at least 32 pixels, got {long_side}")
         self.drift = drift or DriftScript()
-        for segment in self.drift.segments:
-            if segment.kind in SCENIC:
-                raise ConfigError(f"stream {name!r}: drift {segment.kind} needs an embedded stream, not a recording")
+        self.drift.check_weather_only(name)
         source: FrameSource = ImageFolder(path) if path.is_dir() else VideoFile(path)
         self.name = name
         self.path = path
@@ -83,8 +81,9 @@ class VideoStream:
         Raises:
             ConfigError: the script asks for what only embedded streams can do.
         """
+        drift.check_weather_only(self.name)
         other = copy.copy(self)
-        other.drift = _weather_only(self.name, drift)
+        other.drift = drift
         other.seed = seed
         return other
 
@@ -142,10 +141,3 @@ class VideoStream:
                     f"{self._source.length} frames; check that labels and recording belong together"
                 )
             self._truth[index] = image.scaled_to(self.size)
-
-
-def _weather_only(name: str, drift: DriftScript) -> DriftScript:
-    for segment in drift.segments:
-        if segment.kind in SCENIC:
-            raise ConfigError(f"stream {name!r}: drift {segment.kind} needs an embedded stream, not a recording")
-    return drift

@@ -1,4 +1,7 @@
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,16 @@ def run(tasks: Path, *options: str) -> dict[str, Any]:
     return document
 
 
-def test_help_offers_every_policy() -> None:
-    assert POLICIES == command._POLICIES
+def test_help_offers_every_policy_and_says_what_it_does() -> None:
+    shown = CliRunner().invoke(command.schedule, ["--help"], terminal_width=200).stdout
+    assert f"[{'|'.join(POLICIES)}]" in shown
+    for name, summary in POLICIES.items():
+        assert re.search(rf"^ +{name} +{re.escape(summary)}$", shown, re.MULTILINE)
+
+
+def test_help_is_instant() -> None:
+    code = "import sys, nestevo_hw.commands.schedule; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_plan_and_figures_by_hand(tasks: Path) -> None:

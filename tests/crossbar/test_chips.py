@@ -1,19 +1,17 @@
 """The shipped chip files: complete, sourced, and consistent with the totals their authors publish."""
 
 import dataclasses
-from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.crossbar.chips.chip import ANALOG, Chip, load_chip, load_reference
+from nestevo_hw.crossbar.chips.chip import CHIPS, Chip, chip_text, load_chip, load_reference
 
-CHIPS = resources.files("nestevo_hw") / "data" / "chips"
 WORDS = {"name", "title", "memory", "notes", "figures"}
 
 
-@pytest.mark.parametrize("name", ANALOG)
+@pytest.mark.parametrize("name", CHIPS)
 def test_every_number_has_a_source_and_a_kind(name: str) -> None:
     chip = load_chip(name)
     assert chip.name == name
@@ -27,8 +25,8 @@ def test_every_number_has_a_source_and_a_kind(name: str) -> None:
         assert figure.note or figure.kind in ("silicon", "design study")
 
 
-def test_every_shipped_file_is_offered() -> None:
-    assert {path.name for path in CHIPS.iterdir()} == {f"{name}.toml" for name in (*ANALOG, "rtx-3080")}
+def test_the_published_chips_are_there() -> None:
+    assert set(CHIPS) >= {"isaac", "puma", "hermes", "neurram", "generic"}
 
 
 @pytest.mark.parametrize("name", ["isaac", "hermes", "neurram", "generic"])
@@ -47,7 +45,7 @@ def test_pumas_published_peak_is_more_than_its_own_product_time_allows() -> None
     assert chip.array_energy_pj * chip.input_cycles == pytest.approx(43_970, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ANALOG)
+@pytest.mark.parametrize("name", CHIPS)
 def test_power_is_peak_over_efficiency(name: str) -> None:
     chip = load_chip(name)
     assert chip.peak_tops / chip.peak_tops_per_w == pytest.approx(chip.chip_power_w, rel=0.01)
@@ -95,7 +93,7 @@ def test_reference_is_the_papers_measurement() -> None:
 
 
 def edited(tmp_path: Path, old: str, new: str) -> str:
-    text = (CHIPS / "generic.toml").read_text(encoding="utf-8")
+    text = chip_text("generic")
     assert old in text
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(old, new), encoding="utf-8")
@@ -154,7 +152,7 @@ def test_a_section_that_is_no_table(tmp_path: Path, section: str) -> None:
 
 
 def test_names_that_do_not_exist() -> None:
-    with pytest.raises(ConfigError, match="unknown chip 'isac'; choose from isaac, puma"):
+    with pytest.raises(ConfigError, match="unknown chip 'isac'; choose from generic, hermes"):
         load_chip("isac")
     with pytest.raises(ConfigError, match="rtx-3080 is no crossbar chip"):
         load_chip("rtx-3080")
@@ -165,7 +163,7 @@ def test_names_that_do_not_exist() -> None:
 def test_the_page_on_costs_shows_the_figures_as_they_are() -> None:
     letters = {"silicon": "s", "design study": "d", "derived": "=", "assumption": "a"}
     page = (Path(__file__).parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")
-    chips = [load_chip(name) for name in ANALOG]
+    chips = [load_chip(name) for name in CHIPS]
     for entry in dataclasses.fields(Chip):
         if entry.name not in WORDS:
             found = [chip.figures.get(entry.name) for chip in chips]

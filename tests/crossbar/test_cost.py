@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.chips.chip import load_chip
+from nestevo_hw.crossbar.chips.chip import CHIPS, load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.estimates import estimates, is_table6, notes
 from nestevo_hw.crossbar.chips.programming import programming_cost
@@ -132,7 +132,7 @@ def test_more_chips_are_never_slower(chips: int, frames: int) -> None:
     assert more.energy == fewer.energy
 
 
-@pytest.mark.parametrize("chip", ["isaac", "puma", "hermes", "neurram", "generic"])
+@pytest.mark.parametrize("chip", CHIPS)
 def test_no_chip_beats_its_published_peak(detector: tuple[MappingReport, Workload], chip: str) -> None:
     report, work = detector
     cost = chip_cost(report, work, load_chip(chip))
@@ -167,7 +167,7 @@ def test_table_6_of_the_paper(detector: tuple[MappingReport, Workload]) -> None:
     assert "one chip does not hold the model" in text
 
 
-@pytest.mark.parametrize("chip", ["isaac", "puma", "hermes", "neurram", "generic"])
+@pytest.mark.parametrize("chip", CHIPS)
 def test_the_page_on_costs_shows_these_numbers(detector: tuple[MappingReport, Workload], chip: str) -> None:
     report, work = detector
     needed = chip_cost(report, work, load_chip(chip)).chips_needed

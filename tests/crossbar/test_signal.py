@@ -51,7 +51,7 @@ def test_converter_noise_counts_with_its_known_deviation() -> None:
     torch.manual_seed(0)
     converters = ConverterModel(dac_bits=0, adc_bits=0, output_noise=0.05)
     layer = nn.Linear(50, 20)
-    teacher = _programmed(layer, device=replace(PERFECT_PCM, noise_model="none", converters=converters))
+    teacher = _programmed(layer, device=replace(PERFECT_PCM, noise_law=None, converters=converters))
     batches = list(torch.randn(16, 100, 50))
     teacher.calibrate([torch.full((1, 50), 8.0)])  # nothing is clipped
     (signal,) = layer_signals(teacher, batches).values()

@@ -18,8 +18,8 @@ from nestevo_hw.profiler.memory import (
     resident_memory,
     training_memory,
 )
+from nestevo_hw.scheduler.baselines import SerialPolicy
 from nestevo_hw.scheduler.executor import LocalExecutor
-from nestevo_hw.scheduler.policies import SerialPolicy
 from nestevo_hw.scheduler.task import Task
 
 FLOAT = 4

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from nestevo_hw.base.errors import TaskError
+from nestevo_hw.scheduler.baselines import SerialPolicy
 from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.dispatcher import MOST_LOSSES, Dispatcher, TaskEvent
 from nestevo_hw.scheduler.executor import Executor, LocalExecutor
+from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.machine import Machine
-from nestevo_hw.scheduler.policies import KnapsackPolicy, SerialPolicy
 from nestevo_hw.scheduler.task import Task, TaskFailure
 from nestevo_hw.scheduler.workers import DeviceLost, Ended, Event, Started
 

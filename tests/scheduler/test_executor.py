@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from nestevo_hw.base.errors import ConfigError, TaskError
-from nestevo_hw.scheduler.executor import LocalExecutor, TaskEvent
-from nestevo_hw.scheduler.policies import KnapsackPolicy, Policy, SerialPolicy
+from nestevo_hw.scheduler.baselines import SerialPolicy
+from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, LocalExecutor, TaskEvent
+from nestevo_hw.scheduler.knapsack import KnapsackPolicy
+from nestevo_hw.scheduler.machine import Policy
 from nestevo_hw.scheduler.task import Task
 
 MB = 10**6
@@ -238,7 +240,7 @@ DRIVER = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born deaf to it
 from nestevo_hw.scheduler.executor import LocalExecutor
-from nestevo_hw.scheduler.policies import KnapsackPolicy
+from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task
 tasks = [Task(name=f"t{i}", function="chores:sleep", memory_bytes=1, duration_s=1.0,
               payload={"begun": f"begun{i}", "cleaned": f"cleaned{i}"}) for i in range(2)]
@@ -286,8 +288,9 @@ def test_no_worker_outlives_the_driver(victim: str, signal_number: int, tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_default_preload_starts_no_threads() -> None:
+@pytest.mark.parametrize("more", [(), ("nestevo_hw.evolution.steps",)])
+def test_what_is_preloaded_starts_no_threads(more: tuple[str, ...]) -> None:
     """A process with threads must not fork; a library that starts one as it is imported shows here."""
-    with LocalExecutor(policy=SerialPolicy(), memory_bytes=10, workers=1) as ex:
+    with LocalExecutor(policy=SerialPolicy(), memory_bytes=10, workers=1, preload=(*DEFAULT_PRELOAD, *more)) as ex:
         result = ex.run([task("count", "count_server_threads", memory_bytes=1)])["count"]
     assert result.value["threads"] == 1

@@ -6,9 +6,11 @@ from nestevo_hw.scheduler.outcomes import Outcome, by_kind
 from nestevo_hw.scheduler.task import Task, TaskResult
 
 
-def outcome(name: str, predicted_s: float, actual_s: float, predicted_gb: float, peak_gb: float) -> Outcome:
+def outcome(
+    name: str, predicted_s: float, actual_s: float, predicted_gb: float, peak_gb: float, kind: str = ""
+) -> Outcome:
     task = Task(
-        name=name, function="m:f", payload={}, memory_bytes=round(predicted_gb * 1e9), duration_s=predicted_s
+        name=name, function="m:f", payload={}, memory_bytes=round(predicted_gb * 1e9), duration_s=predicted_s, kind=kind
     )  # fmt: skip
     result = TaskResult(
         name=name,
@@ -32,16 +34,16 @@ def test_event_of_a_run_reads_alike() -> None:
         "name": "w0/mutual/campus", "kind": "mutual", "submitted_s": 1.0, "started_s": 3.0, "ended_s": 15.5,
         "predicted_s": 10.0, "predicted_bytes": 10**9, "peak_bytes": 8 * 10**8,
     }  # fmt: skip
-    assert Outcome.read(event) == outcome("w0/mutual/campus", 10.0, 12.5, 1.0, 0.8)
+    assert Outcome.read(event) == outcome("w0/mutual/campus", 10.0, 12.5, 1.0, 0.8, "mutual")
 
 
 def test_figures_by_hand() -> None:
     """Off by two, once either way: the typical factor is 2, though the mean ratio would say 1.25."""
     mutual, label = by_kind(
         [
-            outcome("w0/mutual/a", 10.0, 20.0, 1.0, 1.5),
-            outcome("w0/label/a", 5.0, 5.0, 1.0, 0.5),
-            outcome("w0/mutual/b", 10.0, 5.0, 1.0, 0.5),
+            outcome("w0/mutual/a", 10.0, 20.0, 1.0, 1.5, "mutual"),
+            outcome("w0/label/a", 5.0, 5.0, 1.0, 0.5, "label"),
+            outcome("w0/mutual/b", 10.0, 5.0, 1.0, 0.5, "mutual"),
         ]
     )
     assert (mutual.kind, mutual.tasks, mutual.over_reservation) == ("mutual", 2, 1)
@@ -51,7 +53,7 @@ def test_figures_by_hand() -> None:
     assert label.typical_duration_factor == pytest.approx(1.0)
 
 
-def test_unpredicted_memory_and_names_without_parts() -> None:
+def test_unpredicted_memory_and_tasks_of_no_kind() -> None:
     (figures,) = by_kind([outcome("alone", 1.0, 0.0, 0.0, 0.1)])
     assert figures.kind == "alone"
     assert figures.worst_memory_ratio == math.inf

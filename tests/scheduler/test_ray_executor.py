@@ -14,7 +14,8 @@ import pytest
 
 from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.scheduler.executor import Executor, LocalExecutor
-from nestevo_hw.scheduler.policies import KnapsackPolicy, LookaheadPolicy
+from nestevo_hw.scheduler.knapsack import KnapsackPolicy
+from nestevo_hw.scheduler.lookahead import LookaheadPolicy
 from nestevo_hw.scheduler.task import Task, TaskFailure
 
 pytestmark = [
@@ -185,7 +186,7 @@ def test_nodes_are_on_loopback() -> None:
 def test_no_cluster_is_one_clear_line() -> None:
     script = (
         "from nestevo_hw.scheduler.ray.executor import RayExecutor\n"
-        "from nestevo_hw.scheduler.policies import KnapsackPolicy\n"
+        "from nestevo_hw.scheduler.knapsack import KnapsackPolicy\n"
         "RayExecutor(policy=KnapsackPolicy(), address='no port here')\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
@@ -196,7 +197,7 @@ LOCAL_DRIVER = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born deaf to it
 
-from nestevo_hw.scheduler.policies import KnapsackPolicy
+from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.ray.executor import RayExecutor
 from nestevo_hw.scheduler.task import Task
 tasks = [Task(name=f"t{i}", function="chores:sleep", memory_bytes=1, duration_s=1.0,

@@ -72,7 +72,7 @@ def test_optimum_against_every_order_second_by_second(tasks: list[Task], sizes: 
 
 
 @settings(deadline=None, max_examples=50)
-@given(tasks=small_tasks, name=st.sampled_from(POLICIES))
+@given(tasks=small_tasks, name=st.sampled_from(list(POLICIES)))
 def test_no_policy_beats_the_optimum(tasks: list[Task], name: str) -> None:
     devices = (Device(memory_bytes=8, cores=8),)
     plan = simulate(tasks, policy_named(name), Machine(devices=devices))

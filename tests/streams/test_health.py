@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from nestevo_hw.streams.drift_kinds import WEATHER
 from nestevo_hw.streams.health import fault_of
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
-from nestevo_hw.streams.weather import PHOTOMETRIC, DriftScript, DriftSegment
+from nestevo_hw.streams.weather import DriftScript, DriftSegment
 
 
-@pytest.mark.parametrize("kind", PHOTOMETRIC)
+@pytest.mark.parametrize("kind", WEATHER)
 def test_the_worst_weather_is_no_fault(kind):
     drift = DriftScript(segments=(DriftSegment(start=0, kind=kind, strength=1.0),))
     assert fault_of(SyntheticStream(name="a", place="harbour", seed=1, drift=drift).read([0, 30, 60]).images) is None

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.streams.drift_kinds import WEATHER
 from nestevo_hw.streams.frame import Stream
 from nestevo_hw.streams.rendered.figures import CAR, CYCLIST, PEDESTRIAN
 from nestevo_hw.streams.rendered.place import make_place
@@ -154,7 +155,7 @@ def test_objects_move_and_grow_towards_the_camera():
     assert heights[0] / heights[1] == pytest.approx(2.0, rel=0.03)
 
 
-@pytest.mark.parametrize("kind", ["night", "dusk", "fog", "rain", "defocus"])
+@pytest.mark.parametrize("kind", WEATHER)
 def test_weather_leaves_the_truth_alone(kind):
     clear, changed = stream().read([40, 41]), stream(drift=drifting(kind, 0.7)).read([40, 41])
     assert not torch.equal(clear.images, changed.images)

@@ -149,7 +149,7 @@ def test_weather_on_a_recording_keeps_its_truth(clip, labels):
 
 def test_a_recording_cannot_change_its_scene(clip):
     script = DriftScript(segments=(DriftSegment(start=0, kind="scene", strength=0.5),))
-    with pytest.raises(ConfigError, match="drift scene needs an embedded stream"):
+    with pytest.raises(ConfigError, match="drift scene needs rendered street scenes"):
         opened(clip, drift=script)
 
 

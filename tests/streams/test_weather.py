@@ -1,5 +1,7 @@
 import itertools
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,8 +10,10 @@ from hypothesis import strategies as st
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import torch_generator
+from nestevo_hw.streams.digits import DigitStream
+from nestevo_hw.streams.drift_kinds import DRIFT_KINDS, WEATHER
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
-from nestevo_hw.streams.weather import PHOTOMETRIC, DriftScript, DriftSegment, apply_weather
+from nestevo_hw.streams.weather import DriftScript, DriftSegment, apply_weather
 
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -44,7 +48,7 @@ METRICS = {
 }
 
 
-@pytest.mark.parametrize("kind", PHOTOMETRIC)
+@pytest.mark.parametrize("kind", METRICS)
 def test_strength_acts_monotonically(picture, kind):
     name, metric = METRICS[kind]
     values = [metric(changed(picture, kind, s)) for s in STRENGTHS]
@@ -52,7 +56,7 @@ def test_strength_acts_monotonically(picture, kind):
     assert values[-1] < 0.7 * values[0]
 
 
-@pytest.mark.parametrize("kind", PHOTOMETRIC)
+@pytest.mark.parametrize("kind", WEATHER)
 def test_distance_from_the_clear_picture_grows(picture, kind):
     distances = [float((changed(picture, kind, s) - picture).square().mean()) for s in STRENGTHS]
     assert distances[0] == 0.0
@@ -60,7 +64,7 @@ def test_distance_from_the_clear_picture_grows(picture, kind):
     assert len(set(distances)) == len(distances)
 
 
-@pytest.mark.parametrize("kind", PHOTOMETRIC)
+@pytest.mark.parametrize("kind", WEATHER)
 def test_output_stays_in_range_and_shape(picture, kind):
     out = changed(picture, kind, 1.0)
     assert out.shape == picture.shape
@@ -172,7 +176,7 @@ def test_strengths_agree_with_playing_the_script_forward(parts, index):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"start": 0, "kind": "snow", "strength": 0.5}, "unknown drift kind 'snow'; choose from fog"),
+        ({"start": 0, "kind": "hail", "strength": 0.5}, "unknown drift kind 'hail'; choose from fog"),
         ({"start": 0, "kind": "fog", "strength": 1.5}, "strength from 0 to 1, got 1.5"),
         ({"start": 0, "kind": "fog", "strength": math.nan}, "strength from 0 to 1, got nan"),
         ({"start": -1, "kind": "fog", "strength": 0.5}, "got -1 and 0"),
@@ -187,3 +191,17 @@ def test_impossible_segments_are_refused(arguments, message):
 def test_two_segments_of_one_kind_cannot_start_together():
     with pytest.raises(ConfigError, match="two segments start at frame 5"):
         DriftScript(segments=(segment(5), segment(5, strength=0.2)))
+
+
+def test_kinds_say_what_they_do_and_are_known_without_torch():
+    assert all(kind.summary and kind.at_full for kind in DRIFT_KINDS.values())
+    assert set(DRIFT_KINDS) - set(WEATHER) == {"scene", "mix"}
+    code = "import sys, nestevo_hw.streams.drift_kinds; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_only_rendered_street_scenes_come_under_what_a_renderer_makes():
+    script = DriftScript(segments=(segment(0), segment(3, "mix")))
+    with pytest.raises(ConfigError, match="stream 'd': drift mix needs rendered street scenes; use fog, rain"):
+        DigitStream(name="d", place="belt", seed=0, drift=script)
+    assert SyntheticStream(name="d", place="belt", seed=0, drift=script).drift == script

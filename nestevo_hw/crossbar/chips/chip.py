@@ -14,8 +14,11 @@ Kind = Literal["silicon", "design study", "derived", "assumption"]
 """silicon: measured on a chip; design study: simulated by its authors; derived: computed here from such figures;
 assumption: ours, because nobody published it."""
 
-ANALOG = ("isaac", "puma", "hermes", "neurram", "generic")
-DIGITAL = ("rtx-3080",)
+_DATA = resources.files("nestevo_hw") / "data"
+CHIPS = tuple(sorted(file.name.removesuffix(".toml") for file in (_DATA / "chips").iterdir()))
+"""Analog chips that ship: one file of `data/chips` each."""
+REFERENCE = "rtx-3080"
+"""The digital machine every chip is compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +176,7 @@ def load_chip(name: str) -> Chip:
     """An analog chip by name, or from a TOML file of the same form as the shipped ones.
 
     Args:
-        name: one of `ANALOG`, or the path of a file that ends in .toml.
+        name: one of `CHIPS`, or the path of a file that ends in .toml.
 
     Raises:
         ConfigError: no such chip, or a key that is unknown, missing, negative or without source.
@@ -187,20 +190,21 @@ def load_chip(name: str) -> Chip:
             return _chip(path.read_text(encoding="utf-8"), str(path))
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    if name in DIGITAL:
+    if name == REFERENCE:
         raise ConfigError(
             f"{name} is no crossbar chip; it is the digital machine every chip is compared with, "
-            f"so choose from {', '.join(ANALOG)} or give a .toml file"
+            f"so choose from {', '.join(CHIPS)} or give a .toml file"
         )
-    if name not in ANALOG:
-        raise ConfigError(f"unknown chip {name!r}; choose from {', '.join(ANALOG)} or give a .toml file")
+    if name not in CHIPS:
+        raise ConfigError(f"unknown chip {name!r}; choose from {', '.join(CHIPS)} or give a .toml file")
     return _shipped(name)
 
 
 @cache
-def load_reference(name: str = "rtx-3080") -> DigitalReference:
+def load_reference() -> DigitalReference:
     """The digital machine every chip is compared with."""
-    return DigitalReference(**_entries(chip_text(name), f"chip {name}", DigitalReference))
+    text = (_DATA / f"{REFERENCE}.toml").read_text(encoding="utf-8")
+    return DigitalReference(**_entries(text, f"chip {REFERENCE}", DigitalReference))
 
 
 @cache
@@ -210,7 +214,7 @@ def _shipped(name: str) -> Chip:
 
 def chip_text(name: str) -> str:
     """The file of a shipped chip, as a start for one of your own."""
-    return (resources.files("nestevo_hw") / "data" / "chips" / f"{name}.toml").read_text(encoding="utf-8")
+    return (_DATA / "chips" / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def _chip(text: str, place: str) -> Chip:

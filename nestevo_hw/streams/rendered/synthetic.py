@@ -10,10 +10,11 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import derive_seed, torch_generator
+from nestevo_hw.streams.drift_kinds import WEATHER
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.rendered.place import make_place
 from nestevo_hw.streams.rendered.scene import Rendered, Scene
-from nestevo_hw.streams.weather import PHOTOMETRIC, DriftScript, apply_weather
+from nestevo_hw.streams.weather import DriftScript, apply_weather
 
 CLASSES = ("pedestrian", "car", "cyclist")
 SENSOR_NOISE = 0.008
@@ -97,7 +98,7 @@ class SyntheticStream:
         image = image * self._daylight(index)
         generator = torch_generator(self.seed, "frame", self.place, index)
         image += SENSOR_NOISE * torch.randn(image.shape, generator=generator)
-        if any(kind in strengths for kind in PHOTOMETRIC):
+        if any(kind in strengths for kind in WEATHER):
             lights = None if rendered.lights is None else torch.from_numpy(rendered.lights)[None, None]
             horizon = scene.place.camera.horizon_px / self.size[0]
             image = apply_weather(image.clamp(0, 1)[None], [strengths], [generator], horizon=horizon, lights=lights)[0]

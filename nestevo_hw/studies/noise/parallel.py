@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, LocalExecutor
-from nestevo_hw.scheduler.policies import KnapsackPolicy
+from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task, TaskResult
 from nestevo_hw.studies.noise.bench import Keep, Scores
 from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Cell

@@ -107,7 +107,7 @@ class Subject:
         identity = {
             **asdict(self.setup),
             "weights_digest": digest(self.given.model),
-            "preset": asdict(self.setup.hardware.preset),
+            "preset": self.setup.hardware.preset.document(),
             "version": __version__,
         }
         if self._aware is not None:

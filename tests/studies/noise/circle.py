@@ -30,7 +30,7 @@ def circle_bench(preset: str = "pcm", *, noiseless_cells: bool = False) -> Bench
     model, angles = Circle().eval(), torch.linspace(0, 2 * math.pi, 600)
     batches = [torch.stack([angles.cos(), angles.sin()], 1)]
     device = find_preset(preset)
-    device = replace(device, noise_model="none") if noiseless_cells else device
+    device = replace(device, noise_law=None) if noiseless_cells else device
     return Bench(
         models={"": model}, measures={"": top1_agreement(model, batches)}, calibration=batches,
         hardware=Hardware(preset=device, tile=32),

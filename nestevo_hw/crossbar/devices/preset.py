@@ -1,13 +1,20 @@
-"""Named device presets: what a crossbar's cells and converters do to weights, inputs and outputs."""
+"""What a device is: one memory technology with its noise law, its converters and the limits of both."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from nestevo_hw.base.errors import ConfigError
 
-NoiseModelName = Literal["none", "pcm-like", "hermes", "reram-wan", "reram-cmo"]
+if TYPE_CHECKING:
+    from aihwkit.inference.noise.base import BaseNoiseModel
 
 DAY_S = 86_400.0
+
+type NoiseModel = BaseNoiseModel
+"""Statistics of programming noise, drift and slow read noise, device by device, in the form of aihwkit."""
+type NoiseLaw = Callable[[DevicePreset], NoiseModel]
+"""Makes the noise model of a preset; imports aihwkit only when called, so that the names of devices stay light."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +65,18 @@ class DevicePreset:
     """One memory technology with its converters; every number has a source."""
 
     name: str
-    noise_model: NoiseModelName
-    """Statistical model of programming noise, drift and read noise (aihwkit's implementation)."""
+    title: str
+    """Memory technology in a few words."""
+    noise_law: NoiseLaw | None
+    """What the cells do to a conductance; None = nothing."""
     g_max_us: float
     """Conductance that the largest weight of a tile maps to, microsiemens."""
+    idle_is_silent: bool = False
+    """Whether a device of a pair that carries nothing neither drifts nor flickers, as `cells.PairedCells` takes it."""
+    several_pairs: bool = False
+    """Whether the noise law is known for more than one pair a weight."""
     pairs: int = 1
-    """Differential conductance pairs a weight (pcm-like only)."""
+    """Differential conductance pairs a weight."""
     weight_bits: int = 0
     """Bit slicing: bits of a weight, sign included, cut into several cells; 0 = one analog cell holds it all."""
     cell_bits: int = 0
@@ -80,14 +93,17 @@ class DevicePreset:
     """Where the model of drift begins; 0 s itself always means: as programmed."""
     converters: ConverterModel | None
     """None = perfect input and output: only the weights carry errors."""
+    chip: str = "generic"
+    """Chip whose published figures model time, energy and wear of programming, `crossbar.chips.chip.CHIPS`."""
     source: str
     """Where the numbers come from."""
     leaves_out: str
     """What the published device does that this preset does not model."""
 
     def __post_init__(self) -> None:
-        if self.pairs < 1 or (self.pairs > 1 and self.noise_model not in ("pcm-like", "none")):
-            raise ConfigError(f"need 1 pair a weight or more, and one except for pcm, got {self.pairs} on {self.name}")
+        if self.pairs < 1 or (self.pairs > 1 and not self.several_pairs):
+            most = "or more" if self.several_pairs else "and no more"
+            raise ConfigError(f"device {self.name}: need 1 pair a weight {most}, got {self.pairs}")
         if (self.weight_bits == 0) != (self.cell_bits == 0):
             raise ConfigError("bit slicing needs both weight_bits and cell_bits")
         if self.weight_bits and not (2 <= self.weight_bits <= 24 and 1 <= self.cell_bits < self.weight_bits):
@@ -106,6 +122,11 @@ class DevicePreset:
         """Cells that hold one weight: 1, or with bit slicing the digits of its magnitude."""
         return -(-(self.weight_bits - 1) // self.cell_bits) if self.weight_bits else 1
 
+    def document(self) -> dict[str, Any]:
+        """JSON values, the noise law by its name; `devices.stored_preset` makes the preset of them again."""
+        law = self.noise_law
+        return {**asdict(self), "noise_law": None if law is None else f"{law.__module__}:{law.__qualname__}"}
+
     def check_time(self, seconds: float) -> None:
         """Refuse a time after programming for which the device has no model.
 
@@ -123,83 +144,10 @@ class DevicePreset:
             )
 
 
-_IO_SOURCE = (
+RASCH_CONVERTERS = ConverterModel()
+"""The standard analog in-memory-computing model of Rasch et al., Nat. Commun. 2023, 14:5282."""
+RASCH_SOURCE = (
     "8-bit converters, output bound 10 and output noise 0.04 follow the standard analog in-memory-computing "
     "model of Rasch et al., Nat. Commun. 2023, 14:5282; they are not figures of this device"
 )
-_IO_MISSING = "ADC non-linearity; read noise within a product and IR drop unless they are set"
-
-PRESETS: dict[str, DevicePreset] = {
-    preset.name: preset
-    for preset in (
-        DevicePreset(
-            name="ideal",
-            noise_model="none",
-            g_max_us=25.0,
-            drift_compensation=False,
-            converters=None,
-            source="no device: weights as given, perfect input and output",
-            leaves_out="everything; for checking the mapping",
-        ),
-        DevicePreset(
-            name="pcm",
-            noise_model="pcm-like",
-            g_max_us=25.0,
-            drift_compensation=True,
-            converters=ConverterModel(),
-            source="Nandakumar et al., ICECS 2019 (programming noise, drift, 1/f read noise fitted to "
-            "measured PCM devices); Joshi et al., Nat. Commun. 2020, 11:2473 (drift compensation). " + _IO_SOURCE,
-            leaves_out=_IO_MISSING,
-        ),
-        DevicePreset(
-            name="hermes",
-            noise_model="hermes",
-            g_max_us=20.7,
-            drift_compensation=True,
-            converters=ConverterModel(),
-            source="Le Gallo et al., Nat. Electron. 2023, s41928-023-01010-1 (64-core PCM chip, 8-bit input "
-            "and output); Vasilopoulos et al., TED 2023 (two devices a weight). Output bound 10 and output "
-            "noise 0.04 follow Rasch et al., Nat. Commun. 2023, 14:5282, not this chip",
-            leaves_out=_IO_MISSING + ", the chip's per-column calibration",
-        ),
-        DevicePreset(
-            name="reram-cmo",
-            noise_model="reram-cmo",
-            g_max_us=88.2,
-            drift_compensation=False,
-            earliest_s=1.0,
-            converters=ConverterModel(),
-            source="Falcone et al., arXiv:2502.04524 (conductive-metal-oxide/HfOx ReRAM, program-and-verify "
-            "to 0.2 % of the target, relaxation). " + _IO_SOURCE,
-            leaves_out=_IO_MISSING + ", a reference column that would subtract the common relaxation",
-        ),
-        DevicePreset(
-            name="reram-wan",
-            noise_model="reram-wan",
-            g_max_us=40.0,
-            drift_compensation=True,
-            times_s=(1.0, DAY_S, 2 * DAY_S),
-            converters=ConverterModel(),
-            source="Wan et al., Nature 2022, s41586-022-04992-8 (relaxation of NeuRRAM's HfOx ReRAM, "
-            "polynomials fitted to published figures at 1 s, 1 day and 2 days). " + _IO_SOURCE,
-            leaves_out=_IO_MISSING + ", any time other than the three measured ones",
-        ),
-    )
-}
-
-
-def find_preset(device: str | DevicePreset, *, perfect_io: bool = False) -> DevicePreset:
-    """A preset by name; a preset passes through.
-
-    Args:
-        device: a key of `PRESETS`, or a preset of your own.
-        perfect_io: drop the converters, so that only the weights carry errors.
-
-    Raises:
-        ConfigError: no preset has this name.
-    """
-    if isinstance(device, str):
-        if device not in PRESETS:
-            raise ConfigError(f"unknown device {device!r}; choose from {', '.join(PRESETS)}")
-        device = PRESETS[device]
-    return replace(device, converters=None) if perfect_io else device
+RASCH_LEAVES_OUT = "ADC non-linearity; read noise within a product and IR drop unless they are set"

@@ -1,0 +1,31 @@
+"""HfOx ReRAM of the NeuRRAM chip, characterised at three times after programming."""
+
+from nestevo_hw.crossbar.devices.preset import (
+    DAY_S,
+    RASCH_CONVERTERS,
+    RASCH_LEAVES_OUT,
+    RASCH_SOURCE,
+    DevicePreset,
+    NoiseModel,
+)
+
+
+def _noise(preset: DevicePreset) -> NoiseModel:
+    from aihwkit.inference.noise.reram import ReRamWan2022NoiseModel
+
+    return ReRamWan2022NoiseModel(g_max=preset.g_max_us)
+
+
+RERAM_WAN = DevicePreset(
+    name="reram-wan",
+    title="HfOx ReRAM of NeuRRAM",
+    noise_law=_noise,
+    g_max_us=40.0,
+    drift_compensation=True,
+    times_s=(1.0, DAY_S, 2 * DAY_S),
+    converters=RASCH_CONVERTERS,
+    chip="neurram",
+    source="Wan et al., Nature 2022, s41586-022-04992-8 (relaxation of NeuRRAM's HfOx ReRAM, "
+    "polynomials fitted to published figures at 1 s, 1 day and 2 days). " + RASCH_SOURCE,
+    leaves_out=RASCH_LEAVES_OUT + ", any time other than the three measured ones",
+)
