@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from label_quality import TASK, TERMINALS, UPLOADED, labellers, programmed, stream_of
 
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.config import RunConfig, load_preset, override
 from nestevo_hw.evolution.learning import distil_terminal
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
@@ -33,7 +34,6 @@ from nestevo_hw.profiler.samples import allocated_peak
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES
 from nestevo_hw.streams.storage import save_frames
-from nestevo_hw.studies.compare.intervals import mean_of
 from nestevo_hw.tasks.supervision import save_supervision
 from nestevo_hw.tasks.task import headline
 
@@ -134,15 +134,15 @@ def summary(rows: Sequence[dict[str, Any]], small_px: float) -> dict[str, Any]:
     return {
         "small_px": small_px,
         "pooled": statistics.fmean(on["pooled"] for _, on, _ in pairs),
-        "time_ratio": mean_of([on["time_s"] / off["time_s"] for _, on, off in pairs]).document(),
-        "memory_ratio": mean_of(
+        "time_ratio": Estimate.of([on["time_s"] / off["time_s"] for _, on, off in pairs]).document(),
+        "memory_ratio": Estimate.of(
             [on["memory_bytes"] / off["memory_bytes"] for _, on, off in pairs if off["memory_bytes"] is not None]
         ).document(),
         "accuracy": statistics.fmean(on["accuracy"] for _, on, _ in pairs),
         "accuracy_whole": statistics.fmean(off["accuracy"] for _, _, off in pairs),
-        "accuracy_difference": mean_of([on["accuracy"] - off["accuracy"] for _, on, off in pairs]).document(),
+        "accuracy_difference": Estimate.of([on["accuracy"] - off["accuracy"] for _, on, off in pairs]).document(),
         "by_kind": {
-            kind: mean_of([on["accuracy"] - off["accuracy"] for k, on, off in pairs if k == kind]).document()
+            kind: Estimate.of([on["accuracy"] - off["accuracy"] for k, on, off in pairs if k == kind]).document()
             for kind in dict.fromkeys(k for k, _, _ in pairs)
         },
     }

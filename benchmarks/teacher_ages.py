@@ -24,8 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nestevo_hw.base.files import write_json
+from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.seeding import seeded
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.crossbar.devices import DAY_S, find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.refresh import YEAR_S, Programming, RefreshConfig, chip_of
@@ -37,7 +38,6 @@ from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.studies.noise.points import t_interval
 from nestevo_hw.tasks.detection import predict
 from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.metrics import mean_average_precision
@@ -144,8 +144,7 @@ class Cells:
 
 def mean_of(values: list[float]) -> dict[str, Any]:
     """Mean over seeds with its 95 % t-interval."""
-    interval = list(t_interval(values)) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "ci95": interval, "by_seed": values}
+    return {**Estimate.of(values).document(), "by_seed": values}
 
 
 @cache

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.models.checkpoint import read_tensors
+from nestevo_hw.base.tensors import read_tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import replacing
+from nestevo_hw.base.tensors import read_tensors
 from nestevo_hw.evolution.transport import distance_to_overall, feature_distance, label_distance
-from nestevo_hw.models.checkpoint import read_tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

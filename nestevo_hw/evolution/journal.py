@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.errors import InputError, TaskError
-from nestevo_hw.base.files import write_json
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.scheduler.executor import Executor
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import write_json
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts

@@ -15,7 +15,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
-from nestevo_hw.models.checkpoint import BUILDERS, FORMATS, PRETRAINED, pretrained_path, read_tensors
+from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.models.checkpoint import BUILDERS, FORMATS, PRETRAINED, pretrained_path
 from nestevo_hw.models.checkpoint import load_model as load_checkpoint
 from nestevo_hw.models.classifier import SmallClassifier, small_classifier
 from nestevo_hw.models.onnx.imported import ImportedDetector, ImportedModel, import_onnx

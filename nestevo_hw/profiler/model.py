@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.models.checkpoint import read_tensors
+from nestevo_hw.base.tensors import read_tensors
 from nestevo_hw.profiler.conformal import Calibration, Seen, Trust, trust
 from nestevo_hw.profiler.kernels import Kernels
 from nestevo_hw.profiler.rates import DeviceFigures, Rates

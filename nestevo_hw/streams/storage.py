@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.models.checkpoint import read_tensors
+from nestevo_hw.base.tensors import read_tensors
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.models.checkpoint import read_tensors
+from nestevo_hw.base.tensors import read_tensors
 from nestevo_hw.streams.augment import mirrored, mirrored_boxes
 from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
 

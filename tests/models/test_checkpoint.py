@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.models.checkpoint import ModelSpec, load_detector, read_tensors, save_model
+from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.models.checkpoint import ModelSpec, load_detector, save_model
 from nestevo_hw.models.faster_rcnn import as_list, box_feature_width
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
 

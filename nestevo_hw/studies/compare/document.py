@@ -1,12 +1,11 @@
 """The machine-readable report of a comparison."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+from nestevo_hw.base.stats import Estimate, or_none
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.goals import goals
-from nestevo_hw.studies.compare.intervals import Estimate
 from nestevo_hw.studies.compare.paper import TABLE_4
 from nestevo_hw.studies.compare.results import Cell, Comparison
 from nestevo_hw.studies.compare.variants import A1, A3, A4, NESTEVO, TRUE_LABELS, Variant
@@ -90,7 +89,7 @@ def _paired(found: Comparison, name: str) -> dict[str, Any]:
     return {
         f"minus_{other.lower().replace('-', '_')}": {
             **measures.difference(found, name, other).document(),
-            "by_seed": [v if math.isfinite(v) else None for v in measures.difference_by_seed(found, name, other)],
+            "by_seed": [or_none(v) for v in measures.difference_by_seed(found, name, other)],
         }
         for other in (NESTEVO, A1, A3, A4, TRUE_LABELS)
         if other != name and found.has(other)

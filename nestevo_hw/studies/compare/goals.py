@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.studies.compare import measures
-from nestevo_hw.studies.compare.intervals import Estimate
 from nestevo_hw.studies.compare.results import UNCHANGED, Comparison
 from nestevo_hw.studies.compare.variants import A1, A3, A4, DIGITAL_TEACHER, NESTEVO, TRUE_LABELS
 

@@ -7,8 +7,8 @@ window) within each seed.
 import math
 from collections.abc import Sequence
 
-from nestevo_hw.report.summary import mean
-from nestevo_hw.studies.compare.intervals import Estimate, difference_of_ratios, mean_of, minus, ratio_of
+from nestevo_hw.base.stats import Estimate, mean
+from nestevo_hw.studies.compare.intervals import difference_of_ratios, minus, ratio_of
 from nestevo_hw.studies.compare.results import Cell, Comparison
 from nestevo_hw.studies.compare.variants import A3, A4, DIGITAL_TEACHER, NESTEVO, TRUE_LABELS
 
@@ -31,12 +31,12 @@ def after_by_seed(found: Comparison, name: str, cells: Sequence[Cell] | None = N
 
 def before(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> Estimate:
     """Mean accuracy before evolving."""
-    return mean_of(before_by_seed(found, name, cells))
+    return Estimate.of(before_by_seed(found, name, cells))
 
 
 def after(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> Estimate:
     """Mean accuracy after evolving."""
-    return mean_of(after_by_seed(found, name, cells))
+    return Estimate.of(after_by_seed(found, name, cells))
 
 
 def gain(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> Estimate:
@@ -62,7 +62,7 @@ def difference_by_seed(found: Comparison, name: str, other: str, cells: Sequence
 
 def difference(found: Comparison, name: str, other: str, cells: Sequence[Cell] | None = None) -> Estimate:
     """Accuracy after evolving of one variant minus that of another, paired by seed."""
-    return mean_of(difference_by_seed(found, name, other, cells))
+    return Estimate.of(difference_by_seed(found, name, other, cells))
 
 
 def gap_closed(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> Estimate:
@@ -83,13 +83,13 @@ def teacher_before(found: Comparison, name: str) -> Estimate:
     """The teacher's mean accuracy over all terminals' frames, before it evolved; over all windows if it never did."""
     evolved = found.by_seed(name, lambda run: run.teacher_before if math.isfinite(run.teacher_after) else math.nan)
     if any(math.isfinite(v) for v in evolved):
-        return mean_of(evolved)
-    return mean_of(found.by_seed(name, lambda run: run.teacher_before))
+        return Estimate.of(evolved)
+    return Estimate.of(found.by_seed(name, lambda run: run.teacher_before))
 
 
 def teacher_after(found: Comparison, name: str) -> Estimate:
     """The same after them; not defined where it never evolved."""
-    return mean_of(found.by_seed(name, lambda run: run.teacher_after))
+    return Estimate.of(found.by_seed(name, lambda run: run.teacher_after))
 
 
 def teacher_gain(found: Comparison, name: str) -> Estimate:
@@ -113,22 +113,22 @@ def analog_teacher_loss(found: Comparison) -> Estimate:
     if not found.has(DIGITAL_TEACHER, NESTEVO):
         return Estimate()
     digital, analog = (found.by_seed(name, lambda run: run.teacher_before) for name in (DIGITAL_TEACHER, NESTEVO))
-    return mean_of(minus(digital, analog))
+    return Estimate.of(minus(digital, analog))
 
 
 def delay(found: Comparison, name: str) -> Estimate:
     """Mean evolution delay, seconds; training measured on this machine, links modelled."""
-    return mean_of(found.by_seed(name, lambda run: run.delay_s))
+    return Estimate.of(found.by_seed(name, lambda run: run.delay_s))
 
 
 def life_cycle(found: Comparison, name: str) -> Estimate:
     """Mean life-cycle performance (eq. 6)."""
-    return mean_of(found.by_seed(name, lambda run: run.lcp))
+    return Estimate.of(found.by_seed(name, lambda run: run.lcp))
 
 
 def wall(found: Comparison, name: str) -> Estimate:
     """Time one run took, seconds."""
-    return mean_of(found.by_seed(name, lambda run: run.wall_s))
+    return Estimate.of(found.by_seed(name, lambda run: run.wall_s))
 
 
 def _less_one(ratio: Estimate) -> Estimate:

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.pages.style import SMALL, Palette, dress, new_figure
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.goals import GAP_CLOSED
-from nestevo_hw.studies.compare.intervals import Estimate, mean_of
 from nestevo_hw.studies.compare.results import UNCHANGED, Comparison
 from nestevo_hw.studies.compare.variants import (
     A1,
@@ -170,7 +170,7 @@ def _against(axes: Axes, found: Comparison, palette: Palette, names: Sequence[st
 
 def _paired(axes: Axes, series: Mapping[str, list[float]], palette: Palette, colours: Sequence[str]) -> None:
     for row, (differences, colour) in enumerate(zip(series.values(), colours, strict=True)):
-        estimate = mean_of(differences)
+        estimate = Estimate.of(differences)
         axes.scatter(differences, [row] * len(differences), s=22, color=colour, alpha=0.45, lw=0, zorder=3)
         axes.plot([estimate.mean] * 2, [row - 0.22, row + 0.22], color=colour, lw=2.4, zorder=4)
         _whisker(axes, row, estimate, palette.ink)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.stats import mean
 from nestevo_hw.report.events import Run, read_run, terminal_configs
 from nestevo_hw.report.records import TEACHER, Failure, Lifecycle
-from nestevo_hw.report.summary import evolutions, mean, number, pruning_of, section
+from nestevo_hw.report.summary import evolutions, number, pruning_of, section
 from nestevo_hw.studies.compare.variants import Variant
 
 Cell = tuple[str, int]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.report.wording import DASH, change, counted, duration, percent, score, share
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.document import of_terminal
 from nestevo_hw.studies.compare.goals import Goal, goals
-from nestevo_hw.studies.compare.intervals import Estimate
 from nestevo_hw.studies.compare.paper import TABLE_4
 from nestevo_hw.studies.compare.results import Comparison
 from nestevo_hw.studies.compare.variants import A1, A4, NESTEVO, Variant

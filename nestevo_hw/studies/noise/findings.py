@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from nestevo_hw.base.stats import t_interval
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
-from nestevo_hw.studies.noise.points import SweepPoint, t_interval
+from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.results import Benchmark
 from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, TRUE_LABELS
 from nestevo_hw.studies.noise.sweeps import SWEEPS, Sweep

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.base.files import write_json, write_text
+from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.files import write_text
 from nestevo_hw.pages.style import LIGHT, save_png
 from nestevo_hw.studies.noise.findings import conclusion, pair_finding, student_finding, student_overview, sweep_finding
 from nestevo_hw.studies.noise.journal import RESULTS

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from handmade import PAIRED, SWEPT, TAUGHT, benchmark, line, only
 
+from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import write_json
 from nestevo_hw.studies.noise.comparison import compare_benchmarks
 from nestevo_hw.studies.noise.comparison_page import write_comparison
 from nestevo_hw.studies.noise.output import document_of, write_benchmark
