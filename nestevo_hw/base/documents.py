@@ -18,6 +18,8 @@ from nestevo_hw.base.files import read_text, write_text
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+NOT_STORED = {"stored": False}
+"""Metadata of a dataclass field that stays out of documents; it needs a default."""
 _SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxother=60)
 
 
@@ -110,7 +112,10 @@ def plain(value: Any, *, nan_to_null: bool = False) -> Any:  # noqa: ANN401 - an
     if isinstance(value, list | tuple):
         return [plain(entry, nan_to_null=nan_to_null) for entry in value]
     if is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name), nan_to_null=nan_to_null) for f in fields(value)}
+        return {
+            f.name: plain(getattr(value, f.name), nan_to_null=nan_to_null)
+            for f in fields(value) if f.metadata.get("stored", True)
+        }  # fmt: skip
     raise TypeError(f"JSON cannot hold a {type(value).__name__}: {_SHORT.repr(value)}")
 
 

@@ -58,6 +58,9 @@ class _Header:
     identity: dict[str, Any]
 
 
+_ANEW = "delete the file to start anew"
+
+
 class Journal[T]:
     """Records of long work, each kept at once, behind a first line with all that they depend on.
 
@@ -106,12 +109,12 @@ def read_journal[T](path: Path, kind: type[T]) -> tuple[dict[str, Any] | None, l
     Raises:
         InputError: the file is missing or damaged.
     """
-    advice = "delete it to start anew"
-    lines = list(_lines(path, growing=True, advice=advice))
+    lines = list(_lines(path, growing=True, advice=_ANEW))
     if not lines:
         return None, []
     (first, header), *records = lines
-    identity = parse_json(header, _Header, first, advice=advice).identity
+    identity = parse_json(header, _Header, first, advice=_ANEW).identity
+    advice = "delete this line and --resume"
     return identity, [parse_json(text, kind, place, advice=advice) for place, text in records]
 
 
