@@ -62,13 +62,6 @@ class SweepPoint:
             "metrics": {metric: summary(scores) for metric, scores in self.scores.items()},
         }
 
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "SweepPoint":
-        """The point that `document` describes."""
-        scores = {metric: tuple(entry["scores"]) for metric, entry in document["metrics"].items()}
-        names = {key: document[key] for key in ("sweep", "value", "scene", "training")}
-        return cls(scores=scores, **names)
-
 
 def summary(scores: Sequence[float]) -> dict[str, Any]:
     """Mean, interval, number of repeats and the scores themselves; no interval for a single score."""

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.studies.noise import noise_aware
@@ -171,7 +172,7 @@ def test_a_setup_survives_json() -> None:
     setup = replace(
         Request(model="fasterrcnn-tiny", students=True, noise_aware=0.1, keep_digital=("rpn",)).study().setup
     )
-    assert Setup.of(json.loads(json.dumps(asdict(setup)))) == setup
+    assert parse_json(json_line(plain(setup)), Setup, "setup") == setup
 
 
 def test_the_journal_can_be_read_by_anyone(classifier: Request, tmp_path: Path) -> None:
