@@ -52,12 +52,12 @@ def parse_json[T](
     advice: str = "",
     error: type[NestEvoError] = InputError,
 ) -> T:
-    """The value in a JSON text. NaN and infinities are no JSON.
+    """The value in a JSON text.
 
     Raises:
         NestEvoError: `error`, as `read_json`; `source` says whose text it is.
     """
-    return parse(_decoded("JSON", _load_json, text, source, advice, error), kind, source, advice=advice, error=error)
+    return parse(_decoded("JSON", json.loads, text, source, advice, error), kind, source, advice=advice, error=error)
 
 
 def parse_toml[T](
@@ -173,14 +173,6 @@ def _decoded(
         raise _failure(error, f"{source} is not valid {syntax}: nested too deeply", advice) from problem
     except ValueError as problem:
         raise _failure(error, f"{source} is not valid {syntax}: {_syntax(problem)}", advice) from problem
-
-
-def _load_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
 
 
 def _syntax(problem: ValueError) -> str:
