@@ -120,7 +120,7 @@ def plain(value: Any, *, nan_to_null: bool = False) -> Any:  # noqa: ANN401 - an
 
 
 def first_difference(there: Any, here: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Where two JSON values first differ, by its dotted name and with both values; "" where they are equal."""
+    """Where two JSON objects first differ, by its dotted name and with both values; "" where they are equal."""
     old, new = _leaves(there, ""), _leaves(here, "")
     different = (place for place in dict.fromkeys((*old, *new)) if old.get(place) != new.get(place))
     return next((f"{p} is {_SHORT.repr(old.get(p))} there and {_SHORT.repr(new.get(p))} here" for p in different), "")
@@ -156,7 +156,7 @@ def _leaves(value: Any, place: str) -> dict[str, Any]:  # noqa: ANN401 - any JSO
     found: dict[str, Any] = {}
     for key, entry in inner:
         found |= _leaves(entry, f"{place}.{key}" if place else str(key))
-    return found or {place: value}
+    return found or ({place: value} if place else {})
 
 
 @cache

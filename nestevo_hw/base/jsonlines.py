@@ -22,10 +22,12 @@ def append_line(path: Path, record: object) -> None:
 
     Raises:
         OutputError: the line cannot be written.
+        ValueError: NaN or an infinity is in it.
     """
+    line = json_line(plain(record)) + "\n"
     try:
         with path.open("a", encoding="utf-8") as file:
-            file.write(json_line(plain(record)) + "\n")
+            file.write(line)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; free space or choose another place") from error
 
