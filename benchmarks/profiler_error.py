@@ -68,7 +68,7 @@ def _prediction_s(model: ProfileModel, samples: list[Sample]) -> float:
     for sample in samples[:100]:
         task = sample.task
         began = time.perf_counter()
-        model.estimate(task)
+        model.predict(task)
         times.append(time.perf_counter() - began)
     return statistics.median(times)
 

@@ -31,7 +31,7 @@ delays one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class StepPrediction:
     """A step's predicted time and memory, with 90 % intervals."""
 
     step_s: float
@@ -120,7 +120,7 @@ class ProfileModel:
             about={"machine": machine, "samples": len(samples), "device": plain(device)},
         )
 
-    def estimate(self, task: StepTask) -> Estimate:
+    def predict(self, task: StepTask) -> StepPrediction:
         """Predict one step."""
         features = matrix([task])
         means, spreads = self.regressor.predict(features)
@@ -130,7 +130,7 @@ class ProfileModel:
         wide = self.calibration.half_widths(spreads)[0] * max(novelty, 1.0)
         time_s = self.analytic.step_s(task) * np.exp(correction[0])
         memory = task.work.peak_bytes * np.exp(correction[1])
-        return Estimate(
+        return StepPrediction(
             step_s=float(time_s),
             step_low_s=float(time_s * np.exp(-wide[0])),
             step_high_s=float(time_s * np.exp(wide[0])),

@@ -124,7 +124,7 @@ def _drift(found: Comparison) -> str:
 
 
 def _cells_text(found: Comparison) -> str:
-    counts = ", ".join(f"{kind} {len(cells)}" for kind, cells in found.kinds.items())
+    counts = ", ".join(f"{kind} {len(where)}" for kind, where in found.kinds.items())
     return f"Cells a seed: {counts}."
 
 

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nestevo_hw.profiler.memory import paper_memory_bytes
-from nestevo_hw.profiler.model import UNDER, UNDER_RATE, Estimate, ProfileModel
+from nestevo_hw.profiler.model import UNDER, UNDER_RATE, ProfileModel, StepPrediction
 from nestevo_hw.profiler.rates import DeviceFigures, Rates, nominal_step_s
 from nestevo_hw.profiler.samples import Sample
 from nestevo_hw.profiler.vector import Array, matrix
@@ -50,7 +50,7 @@ class Evaluation:
     """All methods on the samples they were not trained on."""
 
     judged: tuple[Sample, ...]
-    estimates: tuple[Estimate, ...]
+    predictions: tuple[StepPrediction, ...]
     """Of the learned profile."""
     scores: tuple[Score, ...]
     coverage_time: float
@@ -96,22 +96,22 @@ def evaluate(
     model: ProfileModel, known: Sequence[Sample], judged: Sequence[Sample], *, device: DeviceFigures, seed: int = 0
 ) -> Evaluation:
     """Judge a model that learned from `known`, and rivals that learn from them here, on `judged`."""
-    estimates = tuple(model.estimate(s.task) for s in judged)
+    predictions = tuple(model.predict(s.task) for s in judged)
     times, memory = (_truth(judged, q) for q in ("time", "memory"))
     scores = [
-        _score(THREE_LAYERS, "time", np.array([e.step_s for e in estimates]), times),
-        _score(THREE_LAYERS, "memory", np.array([e.memory_bytes for e in estimates]), memory),
+        _score(THREE_LAYERS, "time", np.array([e.step_s for e in predictions]), times),
+        _score(THREE_LAYERS, "memory", np.array([e.memory_bytes for e in predictions]), memory),
         _score("operations and rates", "time", np.array([model.analytic.step_s(s.task) for s in judged]), times),
         *(_score(name, "time", p, times) for name, p in _time_rivals(known, judged, device, seed).items()),
         *(_score(name, "memory", p, memory) for name, p in _memory_rivals(known, judged, seed).items()),
     ]
     return Evaluation(
         judged=tuple(judged),
-        estimates=estimates,
+        predictions=predictions,
         scores=tuple(scores),
-        coverage_time=_share([e.step_low_s <= t <= e.step_high_s for e, t in zip(estimates, times, strict=True)]),
+        coverage_time=_share([e.step_low_s <= t <= e.step_high_s for e, t in zip(predictions, times, strict=True)]),
         coverage_memory=_share(
-            [e.memory_low_bytes <= m <= e.memory_high_bytes for e, m in zip(estimates, memory, strict=True)]
+            [e.memory_low_bytes <= m <= e.memory_high_bytes for e, m in zip(predictions, memory, strict=True)]
         ),
         noise=float(np.mean([s.spread for s in judged])),
     )
