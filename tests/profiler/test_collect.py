@@ -6,7 +6,7 @@ import pytest
 from made_up_samples import write_made_up_samples
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
 from nestevo_hw.profiler.samples import Sample, Timing, measure, normalised
 from nestevo_hw.profiler.space import TrainingSpec
 from nestevo_hw.studies.profile import collect as collecting
@@ -69,6 +69,19 @@ def test_measured_kept_and_resumed(sample, tmp_path, monkeypatch):
     _, found = read_samples(tmp_path)
     assert [len(s.timings) for s in found] == [2] * 6
     assert sum(s.held_out for s in found) == 2
+
+
+def test_a_stopped_collection_says_how_to_go_on(sample, tmp_path, monkeypatch):
+    def stopped(spec, *, held_out, **_):
+        if len(file.samples) == 2:
+            raise KeyboardInterrupt
+        return replace(sample, spec=spec, held_out=held_out)
+
+    monkeypatch.setattr(collecting, "measure", stopped)
+    file = SampleFile(tmp_path, 0, resume=False)
+    with pytest.raises(NestEvoError, match=r"stopped after 2 of 12 measurements, which are kept in .* with --resume"):
+        collect(Collection(samples=4, held_out=2, passes=2), file)
+    assert len(SampleFile(tmp_path, 0, resume=True).samples) == 2
 
 
 def test_samples_of_elsewhere_are_refused(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.documents import first_difference
-from nestevo_hw.base.errors import ConfigError, NestEvoError, TaskError
+from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, override, parse_config
 from nestevo_hw.evolution.run import evolve, most_tasks, stored_config
@@ -13,6 +13,7 @@ from nestevo_hw.report.events import read_header
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.studies.compare.results import Comparison, read_comparison
 from nestevo_hw.studies.compare.variants import A3, Variant
+from nestevo_hw.studies.interruption import resumable
 from nestevo_hw.tasks.task import task_named
 
 Advance = Callable[[str], None]
@@ -96,15 +97,11 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
     for key, config in plan.configs.items():
         _check_stored(folders[key], config)
     done = 0
-    try:
+    also = ", or with fewer --seeds to see what is there"
+    with resumable(folder, lambda: f"{done} of {len(folders)} runs", also=also):
         for (name, seed), config in plan.configs.items():
             _run(config, folders[name, seed], f"{name}, seed {seed}", keep_files=keep_files, advance=advance)
             done += 1
-    except KeyboardInterrupt:
-        raise NestEvoError(
-            f"stopped after {done} of {len(folders)} runs, which are kept in {folder}; "
-            "run the same command with --resume to go on, or with fewer --seeds to see what is there"
-        ) from None
     metric = task_named(next(iter(plan.configs.values())).task).metric
     return read_comparison(folders, plan.variants, plan.left_out, metric=metric)
 

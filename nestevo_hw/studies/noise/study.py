@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.base.errors import NestEvoError
+from nestevo_hw.studies.interruption import resumable
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.evaluation import BenchTask
 from nestevo_hw.studies.noise.journal import ScoreJournal
@@ -60,7 +60,10 @@ class Study:
             journal.keep(trial, scores)
             advance(f"{trial.sweep} {trial.training}".strip())
 
-        try:
+        def kept() -> str:
+            return f"{sum(trial in journal.scores for trial in self.trials)} of {len(self.trials)} scores"
+
+        with resumable(folder, kept):
             for trial in self.trials:
                 if trial in journal.scores:
                     advance(trial.sweep)
@@ -68,12 +71,6 @@ class Study:
             if workers > 1:
                 score_in_workers(self.setup, folder, self.trials, journal.scores, keep, workers=workers)
             ready.score(self.trials, journal.scores, keep)
-        except KeyboardInterrupt:
-            done = sum(trial in journal.scores for trial in self.trials)
-            raise NestEvoError(
-                f"stopped after {done} of {len(self.trials)} scores, which are kept in {folder}; "
-                "run the same command with --resume to go on"
-            ) from None
         return Benchmark.of_trials(self._about(ready.task), {trial: journal.scores[trial] for trial in self.trials})
 
     def _about(self, task: BenchTask) -> dict[str, Any]:

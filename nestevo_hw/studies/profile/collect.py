@@ -13,6 +13,7 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.jsonlines import Journal, read_journal
 from nestevo_hw.profiler.samples import Sample, measure, normalised
 from nestevo_hw.profiler.space import TrainingSpec, spread_specs
+from nestevo_hw.studies.interruption import resumable
 
 SAMPLES = "samples.jsonl"
 
@@ -60,7 +61,7 @@ class SampleFile:
     """
 
     def __init__(self, folder: Path, seed: int, *, resume: bool) -> None:
-        identity = {"machine": machine(), "seed": seed}
+        self.folder, identity = folder, {"machine": machine(), "seed": seed}
         self._journal = Journal(folder / SAMPLES, Measured, identity, holds="samples", resume=resume)
         self.samples = _latest(self._journal.records)
 
@@ -103,7 +104,18 @@ def collect(
 
     Returns:
         Whether all of the plan is done.
+
+    Raises:
+        NestEvoError: interrupted by Ctrl-C; what was measured is kept.
     """
+    whole = plan.passes * (plan.samples + plan.held_out)
+    with resumable(file.folder, lambda: f"{whole - outstanding(plan, file)} of {whole} measurements"):
+        return _measure_all(plan, file, budget_s, advance)
+
+
+def _measure_all(
+    plan: Collection, file: SampleFile, budget_s: float | None, advance: Callable[[str], None] | None
+) -> bool:
     began, longest = time.monotonic(), 0.0
     for number in range(plan.passes):
         for place, spec in _order(plan):
