@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 NOT_STORED = {"stored": False}
-"""Metadata of a dataclass field that stays out of documents; it needs a default."""
+"""Metadata of a dataclass field that stays out of documents; to be read back it needs a default."""
 _SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxother=60)
 
 

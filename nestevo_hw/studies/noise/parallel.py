@@ -12,7 +12,7 @@ from nestevo_hw.scheduler.task import Task, TaskResult
 from nestevo_hw.studies.noise.bench import Keep, Scores
 from nestevo_hw.studies.noise.journal import ScoredTrial
 from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Trial
-from nestevo_hw.studies.noise.students import REFERENCE, is_lesson
+from nestevo_hw.studies.noise.students import REFERENCE, is_distillation
 from nestevo_hw.studies.noise.subject import Setup, Subject
 
 TASK_BYTES = 1_500_000_000
@@ -68,12 +68,12 @@ def score_in_workers(
 
 
 def chunks(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Trials that share a programming or a crossbar, together; every lesson alone."""
+    """Trials that share a programming or a crossbar, together; every distillation alone."""
     groups: dict[tuple[object, ...], list[Trial]] = {}
     for trial in trials:
         shared = trial.repeat if trial.sweep == "time_s" else trial.value
         key: tuple[object, ...] = (trial.training, trial.sweep, shared)
-        groups.setdefault((*key, trial.repeat) if is_lesson(trial) else key, []).append(trial)
+        groups.setdefault((*key, trial.repeat) if is_distillation(trial) else key, []).append(trial)
     return list(groups.values())
 
 

@@ -73,7 +73,7 @@ class Benchmark:
         return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep not in TEACHING))
 
     @property
-    def lessons(self) -> tuple[str, ...]:
+    def taught_sweeps(self) -> tuple[str, ...]:
         """Names of the sweeps that teach students."""
         return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep in TEACHING))
 

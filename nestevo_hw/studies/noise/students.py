@@ -36,7 +36,7 @@ BEFORE, DIGITAL_TEACHER, TRUE_LABELS = "before", "digital teacher", "true labels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teaching:
-    """One student's lesson."""
+    """One student's distillation."""
 
     student: str = "fasterrcnn-tiny-m2"
     """A shipped terminal detector, or the path of a checkpoint."""
@@ -62,11 +62,11 @@ class Teaching:
 
     @property
     def note(self) -> str:
-        """For people to read: what a lesson is."""
+        """For people to read: what a distillation is."""
         return (
             f"The teacher labels {self.upload_frames} unlabelled frames of {counted(self.cameras, 'drifted scene')} "
             f"each ({self.kind} {self.strength:g}), after re-estimating its digital BatchNorm statistics on them as "
-            f"evolve does; {self.student} learns from its words for {self.steps} steps and is scored on "
+            f"evolve does; {self.student} learns from its labels for {self.steps} steps and is scored on "
             f"{self.test_frames} other frames of the same scene. Repeats draw other noise and other batches."
         )
 
@@ -82,7 +82,7 @@ class Camera:
 
 
 def teaching_trials(plan: BenchPlan) -> list[Trial]:
-    """Every lesson of a plan: the students to compare with, and one a value and repeat."""
+    """Every distillation of a plan: the students to compare with, and one a value and repeat."""
     if not plan.teaching:
         return []
     repeats = range(plan.repeats)
@@ -96,7 +96,7 @@ def teaching_trials(plan: BenchPlan) -> list[Trial]:
     ]  # fmt: skip
 
 
-def is_lesson(trial: Trial) -> bool:
+def is_distillation(trial: Trial) -> bool:
     """Whether a trial's score is that of a student."""
     return trial.sweep == REFERENCE or trial.sweep in TEACHING
 
@@ -113,7 +113,7 @@ class School:
     seed: int = 0
 
     def run(self, trials: Sequence[Trial], known: Mapping[Trial, Scores], keep: Keep) -> None:
-        """Give the lesson of every trial that is not known yet; `keep` is told of each, in order."""
+        """Distil for every trial that is not known yet; `keep` is told of each, in order."""
         memo: dict[tuple[Setting, int], Scores] = {}
         for trial, scores in known.items():
             if self._taught(trial):
@@ -128,19 +128,19 @@ class School:
             key = self._setting(trial), trial.repeat
             if key not in memo:
                 with rig.under(*key) as teacher:
-                    memo[key] = self.lesson(teacher, trial.repeat)
+                    memo[key] = self.distil(teacher, trial.repeat)
             keep(trial, memo[key])
 
-    def lesson(self, teacher: nn.Module, repeat: int) -> Scores:
+    def distil(self, teacher: nn.Module, repeat: int) -> Scores:
         """Scores of a teacher and of the students it teaches, each the mean over the cameras."""
         if not isinstance(teacher, FasterRCNN):
             raise ConfigError(f"only a Faster R-CNN teaches students, not a {type(teacher).__name__}")
         taught, teaching = [], []
         for camera in cameras(self.teaching, self.seed):
             with scene_statistics(teacher, camera.upload):
-                words = supervise(teacher, camera.upload.images, self.teaching.config.labels)
+                supervision = supervise(teacher, camera.upload.images, self.teaching.config.labels)
                 teaching.append(score_detector(teacher, camera.test))
-            taught.append(self._learn(words, camera, repeat, self.teaching.config))
+            taught.append(self._learn(supervision, camera, repeat, self.teaching.config))
         return {"teacher": _mean(teaching), "student": _mean(taught)}
 
     def _reference(self, trial: Trial) -> Scores:
@@ -157,14 +157,16 @@ class School:
                 )
         return {"student": _mean(scores)}
 
-    def _learn(self, words: Sequence[Supervision], camera: Camera, repeat: int, config: RunConfig) -> dict[str, float]:
-        """Score of the student that learns `words`; repeats differ in their batches, lessons do not."""
+    def _learn(
+        self, supervision: Sequence[Supervision], camera: Camera, repeat: int, config: RunConfig
+    ) -> dict[str, float]:
+        """Score of the student that learns from `supervision`; repeats differ in their batches, teachers do not."""
         with tempfile.TemporaryDirectory() as name:
-            frames, supervision, out = (Path(name) / part for part in ("frames", "words", "student"))
+            frames, stored, out = (Path(name) / part for part in ("frames", "supervision", "student"))
             save_frames(camera.upload.unlabelled(), frames)
-            save_supervision(words, supervision)
+            save_supervision(supervision, stored)
             distil_terminal(
-                config, terminal=resolve_checkpoint(self.teaching.student), frames=frames, supervision=supervision,
+                config, terminal=resolve_checkpoint(self.teaching.student), frames=frames, supervision=stored,
                 terminal_out=out, steps=self.teaching.steps, random_name=f"student/{camera.name}/{repeat}",
                 device=torch.device("cpu"),
             )  # fmt: skip

@@ -20,7 +20,7 @@ from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
 from nestevo_hw.studies.noise.evaluation import BenchTask, detects_embedded_classes, prepare_task
 from nestevo_hw.studies.noise.noise_aware import FineTuning, spec_of, tuned_pair
 from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Trial
-from nestevo_hw.studies.noise.students import School, Teaching, is_lesson
+from nestevo_hw.studies.noise.students import School, Teaching, is_distillation
 from nestevo_hw.studies.noise.sweeps import Hardware
 
 MODELS = "models"
@@ -101,8 +101,8 @@ class Subject:
         if self._aware is not None:
             identity["noise_aware_digest"] = digest(self._aware.model)
         if self.setup.teaching is not None:
-            lesson = self.setup.teaching.config.document()
-            identity["lesson"] = {"labels": lesson["labels"], "distil": lesson["distil"]}
+            config = self.setup.teaching.config.document()
+            identity["distillation"] = {"labels": config["labels"], "distil": config["distil"]}
         return identity
 
     def prepare(self, folder: Path, on_model: Callable[[], None] = lambda: None) -> "ReadySubject":
@@ -145,10 +145,10 @@ class ReadySubject:
     school: School | None
 
     def score(self, trials: Sequence[Trial], known: Mapping[Trial, Scores], keep: Keep) -> None:
-        """Find the scores of trials that are not known yet, lessons last; `keep` is told of each."""
-        self.bench.run([trial for trial in trials if not is_lesson(trial)], known, keep)
+        """Find the scores of trials that are not known yet, distillations last; `keep` is told of each."""
+        self.bench.run([trial for trial in trials if not is_distillation(trial)], known, keep)
         if self.school is not None:
-            self.school.run([trial for trial in trials if is_lesson(trial)], known, keep)
+            self.school.run([trial for trial in trials if is_distillation(trial)], known, keep)
 
 
 def digest(model: nn.Module) -> str:

@@ -1,7 +1,7 @@
 """Judges the learned profile and its rivals on the same samples of architectures that none of them has seen."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from nestevo_hw.base.documents import NOT_STORED, plain
 from nestevo_hw.profiler.memory import paper_memory_bytes
 from nestevo_hw.profiler.model import UNDER, UNDER_RATE, ProfileModel, StepPrediction
 from nestevo_hw.profiler.rates import DeviceFigures, Rates, nominal_step_s
@@ -35,14 +36,8 @@ class Score:
     """Nine in ten errors are smaller."""
     under_rate: float
     """Share of predictions below the truth by more than UNDER."""
-    predicted: tuple[float, ...]
+    predicted: tuple[float, ...] = field(metadata=NOT_STORED)
     """Seconds of a step or bytes, in the order of the samples."""
-
-    def document(self) -> dict[str, Any]:
-        """As a JSON object, without the single predictions."""
-        document = asdict(self)
-        del document["predicted"]
-        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +83,7 @@ class Evaluation:
         found: dict[str, Any] = {"time": {}, "memory": {}}
         for score in self.scores:
             if score.method != THREE_LAYERS:
-                found[score.quantity][score.method] = score.document()
+                found[score.quantity][score.method] = plain(score)
         return found
 
 

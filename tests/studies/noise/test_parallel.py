@@ -60,7 +60,7 @@ def test_a_chunk_is_plain_values_in_and_out(request_of_a_net: Request, tmp_path:
 def test_trials_that_share_a_programming_stay_together() -> None:
     times = [Trial(sweep="time_s", value=v, repeat=r) for v in (0.0, 1.0) for r in range(3)]
     bits = [Trial(sweep="adc_bits", value=v, repeat=r) for v in (4.0, 8.0) for r in range(3)]
-    lessons = [Trial(sweep=REFERENCE, value=name, repeat=r) for name in (BEFORE, TRUE_LABELS) for r in range(2)]
-    parts = chunks([*times, *bits, *lessons])
+    distillations = [Trial(sweep=REFERENCE, value=name, repeat=r) for name in (BEFORE, TRUE_LABELS) for r in range(2)]
+    parts = chunks([*times, *bits, *distillations])
     assert sorted(len(part) for part in parts) == [1, 1, 1, 1, 2, 2, 2, 3, 3]
     assert {len({trial.repeat for trial in part}) for part in parts if part[0].sweep == "time_s"} == {1}
