@@ -24,9 +24,9 @@ def append_line(path: Path, record: object) -> None:
         OutputError: the line cannot be written.
         ValueError: NaN or an infinity is in it.
     """
-    line = json_line(plain(record)) + "\n"
+    line = f"{json_line(plain(record))}\n".encode()
     try:
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("ab", buffering=len(line) + 1) as file:  # room for the line, so that it goes out whole
             file.write(line)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; free space or choose another place") from error
