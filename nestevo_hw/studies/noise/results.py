@@ -10,7 +10,7 @@ from nestevo_hw.base.errors import InputError
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.journal import RESULTS
 from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, AWARE, DIGITAL, GIVEN, Trial
-from nestevo_hw.studies.noise.points import SweepPoint, summary
+from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.students import REFERENCE
 from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Value
 
@@ -107,17 +107,10 @@ class Benchmark:
         return {
             **self.about,
             "points": [point.document() for point in self.points],
-            "digital": [_aside(point) for point in self.digital],
-            "as_programmed": [_aside(point) for point in self.as_programmed],
-            "students": [_aside(point) for point in self.students],
+            "digital": [{"name": point.value, **point.scored()} for point in self.digital],
+            "as_programmed": [{"name": point.value, **point.scored()} for point in self.as_programmed],
+            "students": [{"name": point.value, **point.scored()} for point in self.students],
         }
-
-
-def _aside(point: SweepPoint) -> dict[str, Any]:
-    return {
-        "name": point.value, "variant": point.variant, "scene": point.scene, "training": point.training,
-        **summary(point.headline), "metrics": {metric: summary(scores) for metric, scores in point.scores.items()},
-    }  # fmt: skip
 
 
 def read_benchmark(path: Path) -> Benchmark:
