@@ -14,7 +14,6 @@ the crossbar, so they are somewhat optimistic.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -26,13 +25,14 @@ from typing import Any
 from label_quality import TASK, TERMINALS, UPLOADED, labellers, programmed, stream_of
 from torch import Tensor, nn, set_num_threads
 
+from nestevo_hw.base.documents import json_text
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.config import RunConfig, load_preset, override
 from nestevo_hw.evolution.learning import Seed, Trained, distil
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.profiler.samples import allocated_peak
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES
-from nestevo_hw.studies.compare.intervals import mean_of
 from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import headline
 
@@ -131,15 +131,15 @@ def summary(rows: Sequence[dict[str, Any]], small_px: float) -> dict[str, Any]:
     return {
         "small_px": small_px,
         "pooled": statistics.fmean(on["pooled"] for _, on, _ in pairs),
-        "time_ratio": mean_of([on["time_s"] / off["time_s"] for _, on, off in pairs]).document(),
-        "memory_ratio": mean_of(
+        "time_ratio": Estimate.of([on["time_s"] / off["time_s"] for _, on, off in pairs]).document(),
+        "memory_ratio": Estimate.of(
             [on["memory_bytes"] / off["memory_bytes"] for _, on, off in pairs if off["memory_bytes"] is not None]
         ).document(),
         "accuracy": statistics.fmean(on["accuracy"] for _, on, _ in pairs),
         "accuracy_whole": statistics.fmean(off["accuracy"] for _, _, off in pairs),
-        "accuracy_difference": mean_of([on["accuracy"] - off["accuracy"] for _, on, off in pairs]).document(),
+        "accuracy_difference": Estimate.of([on["accuracy"] - off["accuracy"] for _, on, off in pairs]).document(),
         "by_kind": {
-            kind: mean_of([on["accuracy"] - off["accuracy"] for k, on, off in pairs if k == kind]).document()
+            kind: Estimate.of([on["accuracy"] - off["accuracy"] for k, on, off in pairs if k == kind]).document()
             for kind in dict.fromkeys(k for k, _, _ in pairs)
         },
     }
@@ -168,7 +168,7 @@ def main() -> None:
     set_num_threads(1)
     found = measure(range(1 if options.quick else options.seeds), options.small_px, quick=options.quick)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
         return
     print(f"{found['scenes']} scenes, {found['steps']} steps; differences to no compression")
     print(f"{'limit':>6} {'pooled':>6}  {'time':26} {'peak memory':26} mAP@0.50")

@@ -9,13 +9,13 @@ a hundred terminals for this figure would be absurd.
 """
 
 import argparse
-import json
 import resource
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.evolution.config import RunConfig, load_preset, parse_config
 from nestevo_hw.testing.simulated import SimulatedExecutor, drive
 
@@ -71,7 +71,7 @@ def main() -> None:
     points = [measure(count, 2 if options.quick else 5) for count in sizes]
     document = {"tasks": "simulated", "workers": SimulatedExecutor.workers, "points": points, "memory": growth}
     if options.json:
-        print(json.dumps(document, indent=2))
+        print(json_text(document))
         return
     print(f"tasks simulated, {SimulatedExecutor.workers} workers; the driver's own time is measured")
     print(

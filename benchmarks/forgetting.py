@@ -9,18 +9,18 @@ frames, means over the terminals of a seed; differences to neither remedy are pa
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import json_text
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.config import RunConfig, load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Accuracy, Recall
-from nestevo_hw.studies.compare.intervals import mean_of
 
 KINDS = {"campus": ("night", "fog"), "village": ("fog", "night"), "downtown": ("night", "fog")}
 """At each place first and again, and in between."""
@@ -90,7 +90,7 @@ def measure(seeds: int, frames: int, *, quick: bool) -> dict[str, Any]:
 def _figures(done: Sequence[Mapping[str, float]], neither: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     out = {}
     for figure in FIGURES:
-        apart = mean_of([a[figure] - b[figure] for a, b in zip(done, neither, strict=True)])
+        apart = Estimate.of([a[figure] - b[figure] for a, b in zip(done, neither, strict=True)])
         out[figure] = {
             "mean": statistics.fmean(d[figure] for d in done),
             "minus_neither": apart.mean,
@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     document = measure(options.seeds, options.frames, quick=options.quick)
     if options.json:
-        print(json.dumps(document, indent=2))
+        print(json_text(document))
         return
     print(f"mAP@0.50, {document['seeds']} seeds; in brackets minus {NEITHER}, with its 95 % interval")
     for figure, meaning in FIGURES.items():

@@ -8,7 +8,6 @@ paired by scene; scenes of one seed share a programming of the crossbar, so inte
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,9 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.ops import box_iou
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.base.seeding import derive_seed
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.cameras import reference_frames
 from nestevo_hw.evolution.config import RunConfig, load_preset, override
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
@@ -28,7 +29,6 @@ from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.studies.compare.intervals import mean_of
 from nestevo_hw.tasks.fusion import fused
 from nestevo_hw.tasks.metrics import mean_average_precision
 from nestevo_hw.tasks.pseudo_labels import RefinementConfig, clearly_seen, gathered_views
@@ -126,7 +126,7 @@ def measure(seeds: int, *, quick: bool) -> dict[str, Any]:
                         scores.setdefault(stage, []).append(quality(found, frames.truth or (), accept))
     rows = []
     for stage, found in scores.items():
-        apart = mean_of([a[0] - b[0] for a, b in zip(found, scores[PLAIN], strict=True)])
+        apart = Estimate.of([a[0] - b[0] for a, b in zip(found, scores[PLAIN], strict=True)])
         ap, precision, recall = (statistics.fmean(column) for column in zip(*found, strict=True))
         rows.append({
             "words": stage, "ap": ap, "precision": precision, "recall": recall,
@@ -145,7 +145,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = measure(options.seeds, quick=options.quick)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
         return
     print(f"{found['scenes']} scenes, teacher on {found['device']}")
     print(f"{'words':20} {'AP':>6} {'precision':>10} {'recall':>7} {'difference of AP':>26}")

@@ -1,15 +1,13 @@
-"""Whole files or none: everything is written to a temporary name and renamed."""
+"""Files in and out: written whole or not at all, and what prevents it said in one line."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 
-from nestevo_hw.base.errors import OutputError
+from nestevo_hw.base.errors import InputError, NestEvoError, OutputError
 
 
 def _umask() -> int:
@@ -50,6 +48,23 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, document: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Write a JSON document to `path`, whole or not at all."""
-    write_text(path, json.dumps(document, indent=2) + "\n")
+def read_text(path: Path, *, advice: str = "", error: type[NestEvoError] = InputError) -> str:
+    """The UTF-8 text of a file.
+
+    Args:
+        path: of the file.
+        advice: what to do about a bad file, appended to the message.
+        error: class to raise.
+
+    Raises:
+        NestEvoError: `error`, in one line: the file is missing, a folder, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"no file {path}; {advice or 'check the path'}") from None
+    except UnicodeDecodeError as problem:
+        text = f"{path} is not UTF-8 text: {problem.reason} at byte {problem.start}"
+        raise error(f"{text}; {advice}" if advice else text) from problem
+    except OSError as problem:
+        raise error(f"cannot read {path}: {problem.strerror}; {advice or 'check the path'}") from problem

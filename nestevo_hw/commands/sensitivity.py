@@ -145,7 +145,8 @@ def _notes(task: "BenchTask", preset: "DevicePreset", plan: "KeepDigitalPlan | N
 
 
 def _write(document: dict[str, Any], report: "SensitivityReport", plan: "KeepDigitalPlan | None", out: Path) -> None:
-    from nestevo_hw.base.files import write_json, write_text
+    from nestevo_hw.base.documents import write_json
+    from nestevo_hw.base.files import write_text
     from nestevo_hw.pages.style import save_png
     from nestevo_hw.studies.sensitivity.plots import draw_sensitivity
 
@@ -212,9 +213,9 @@ def _totals(document: dict[str, Any], report: "SensitivityReport") -> list[str]:
 
 
 def _plan_lines(plan: "KeepDigitalPlan") -> list[str]:
-    from nestevo_hw.studies.sensitivity.measure import Summary
+    from nestevo_hw.base.stats import Estimate
 
-    lost = ", ".join(f"{scene} {_with_interval(Summary.of(v).document())}" for scene, v in plan.losses.items())
+    lost = ", ".join(f"{scene} {_with_interval(Estimate.of(v).document())}" for scene, v in plan.losses.items())
     heading = "plan" if plan.reached else "no plan keeps the target; the nearest found"
     return [
         f"{heading}: {len(plan.layers)} layers digital with {plan.share:.1%} of the crossbar's weights",

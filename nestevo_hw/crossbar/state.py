@@ -1,19 +1,17 @@
 """The state of an analog teacher in one safetensors file, and checks of state dicts."""
 
 import copy
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import InputError, MappingError
-from nestevo_hw.base.files import replacing
+from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.crossbar.devices import DevicePreset, stored_preset
 from nestevo_hw.crossbar.mapping import Tile
 
@@ -57,10 +55,10 @@ def write(
     tensors = {f"tiles/{name}/{key}": t for name, layer in tiles.items() for key, t in layer.items()}
     tensors |= {f"input_range/{name}": torch.tensor(value, dtype=torch.float64) for name, value in input_ranges.items()}
     tensors |= {f"digital/{key}": value for key, value in digital.items()}
-    metadata = {"format": FORMAT, "header": json.dumps({**asdict(header), "preset": header.preset.document()})}
-    with replacing(path) as temporary:
-        # clone: safetensors refuses tensors that share memory, as aliased layers do
-        save_file({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()}, temporary, metadata)
+    # clone: safetensors refuses tensors that share memory, as aliased layers do
+    stored = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    document = {f.name: getattr(header, f.name) for f in fields(header)} | {"preset": header.preset.document()}
+    write_tensors(path, stored, {"format": FORMAT, "header": json_line(plain(document))})
 
 
 def read(path: Path, own: DevicePreset | None = None) -> Stored:
@@ -73,17 +71,10 @@ def read(path: Path, own: DevicePreset | None = None) -> Stored:
     Raises:
         InputError: the file is missing, corrupt or of another program, or follows a noise law that is not known.
     """
-    if not path.is_file():
-        raise InputError(f"no file {path}; check the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is a safetensors file but not an analog teacher; write it with save()")
-        header = _header(json.loads(metadata["header"]), path, own)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a readable analog teacher ({error}); write it again") from error
+    metadata, tensors = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is a safetensors file but not an analog teacher; write it with save()")
+    header = _header(metadata.get("header", ""), path, own)
     tiles: dict[str, dict[str, Tensor]] = {}
     for key, tensor in _under(tensors, "tiles/").items():
         layer, _, entry = key.rpartition("/")
@@ -96,10 +87,14 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _header(fields: dict[str, Any], path: Path, own: DevicePreset | None) -> Header:
-    preset = stored_preset(fields["preset"], own=own, source=str(path))
-    lists = {key: tuple(fields[key]) for key in ("tile", "keep_digital")}
-    return Header(**{**fields, **lists, "preset": preset})
+def _header(text: str, path: Path, own: DevicePreset | None) -> Header:
+    document = parse_json(text, dict[str, Any], f"{path}: header", advice="write it again")
+    try:
+        preset = stored_preset(document["preset"], own=own, source=str(path))
+        lists = {key: tuple(document[key]) for key in ("tile", "keep_digital")}
+        return Header(**{**document, **lists, "preset": preset})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a readable analog teacher ({error}); write it again") from error
 
 
 def with_targets(model: nn.Module, stored: Stored, path: Path) -> nn.Module:

@@ -1,15 +1,14 @@
 """The configuration of a run: TOML in, validated, every field with its unit and default."""
 
-import json
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from nestevo_hw.base.choices import one_of
+from nestevo_hw.base.documents import parse, parse_toml, plain, read_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.drift import DriftConfig
 from nestevo_hw.evolution.execution import ExecutionConfig
@@ -90,8 +89,8 @@ class RunConfig:
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
+        document: dict[str, Any] = plain(self)
+        return document
 
 
 def _sections(kind: type) -> Iterator[type]:
@@ -104,23 +103,17 @@ def _sections(kind: type) -> Iterator[type]:
 
 
 for _section in _sections(RunConfig):
-    # Unknown keys are mistakes; pydantic reads this attribute when the adapter below is built.
+    # Unknown keys are mistakes; pydantic reads this attribute when it builds the reader of a configuration.
     setattr(_section, "__pydantic_config__", ConfigDict(extra="forbid"))  # noqa: B010
-_ADAPTER = TypeAdapter(RunConfig)
 
 
-def parse_config(document: Mapping[str, Any], *, source: str) -> RunConfig:
+def parse_config(document: object, *, source: str) -> RunConfig:
     """Check a configuration document and fill in defaults.
 
     Raises:
         ConfigError: an unknown key, a wrong type or an impossible value, with its place in `source`.
     """
-    try:
-        return _ADAPTER.validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{source}: {place or 'top level'}: {first['msg']} (got {first['input']!r})") from error
+    return parse(document, RunConfig, source, error=ConfigError)
 
 
 def load_config(path: Path) -> RunConfig:
@@ -129,18 +122,13 @@ def load_config(path: Path) -> RunConfig:
     Raises:
         ConfigError: the file is missing, not TOML, or not a valid configuration.
     """
-    if not path.is_file():
-        raise ConfigError(f"no configuration {path}; write one with `nestevo-hw init {path}`")
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    return parse_config(document, source=str(path))
+    advice = "" if path.is_file() else f"write one with `nestevo-hw init {path}`"
+    return read_toml(path, RunConfig, advice=advice, error=ConfigError)
 
 
 def load_preset(name: str) -> RunConfig:
     """The configuration of a preset."""
-    return parse_config(tomllib.loads(preset_text(name)), source=f"preset {name}")
+    return parse_toml(preset_text(name), RunConfig, f"preset {name}", error=ConfigError)
 
 
 def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:

@@ -1,12 +1,12 @@
 """Memory of a run: which tasks have finished or failed, and what happened, so that a killed run can go on."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nestevo_hw.base.errors import InputError, TaskError
-from nestevo_hw.base.files import write_json
+from nestevo_hw.base.documents import plain, read_json, write_json
+from nestevo_hw.base.errors import TaskError
+from nestevo_hw.base.jsonlines import append_line
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.report.records import SETUP, Event, Failure, TaskRun, event_document
@@ -16,6 +16,16 @@ from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 SURVIVABLE = ("", "InputError", "TaskError")
 """Failures that a run outlives: a worker that died or ran too long, a bad stream or file, a training that diverged.
 Anything else, such as a full disk, would hit the next task as well and ends the run, which can be resumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failed:
+    """How a failure is stored."""
+
+    failed: TaskFailure
+
+
+_Stored = _Failed | TaskResult
 
 
 class Journal:
@@ -54,7 +64,7 @@ class Journal:
                 error = TaskError(failure.reason)
                 error.add_note(f"Traceback of the worker:\n{failure.traceback}")
                 raise error
-            write_json(self.path(waiting[task.name]), {"failed": asdict(failure)})
+            write_json(self.path(waiting[task.name]), plain(_Failed(failed=failure)))
             done[waiting[task.name]] = failure
 
         if waiting:
@@ -72,8 +82,7 @@ class Journal:
 
     def log(self, event: Event) -> None:
         """Append one event to metrics.jsonl."""
-        with self._layout.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event_document(event), allow_nan=False) + "\n")
+        append_line(self._layout.metrics, event_document(event))
 
     def path(self, id_: TaskId) -> Path:
         """Where a task's result is kept."""
@@ -87,7 +96,7 @@ class Journal:
             started_s=result.started_s + self._offset_s,
             ended_s=result.ended_s + self._offset_s,
         )
-        write_json(self.path(id_), asdict(shifted))
+        write_json(self.path(id_), plain(shifted))
         self._on_task(task)
         return shifted
 
@@ -123,8 +132,5 @@ def _record(id_: TaskId, task: Task, result: TaskResult) -> TaskRun:
 
 
 def _read(path: Path) -> TaskResult | TaskFailure:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return TaskFailure(**document["failed"]) if "failed" in document else TaskResult(**document)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is not the result of a task ({error}); delete it and resume again") from error
+    found = read_json(path, _Stored, advice="delete it and resume again")
+    return found.failed if isinstance(found, _Failed) else found

@@ -1,16 +1,16 @@
 """A run from its folder's point of view: start or resume, evolve, summarise, report."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import write_json
+from nestevo_hw.base.documents import plain, write_json
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
@@ -25,14 +25,13 @@ from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import perform
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.evolution.training import training_device
-from nestevo_hw.report.events import read_run
+from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records import Groups
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.tasks.task import task_named
 
-FORMAT = 1
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
 
 
@@ -55,7 +54,7 @@ def evolve(
     """
     check_run(config)
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
-    document = _open_folder(config, layout, resume=resume)
+    header = _open_folder(config, layout, resume=resume)
     with open_executor(config.execution, layout.root, seed=config.seed, preload=(perform.__name__,)) as executor:
         journal = Journal(layout, executor, on_task)
         costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
@@ -65,11 +64,11 @@ def evolve(
             journal.log(Groups(by=config.groups.by, groups=groups))
         server = Server(config, layout, journal, dispatch, costs, groups)
         EvolutionLoop(server, METHODS[config.method]).run()
-    document |= {"classes": list(server.classes)}
-    write_json(layout.run_json, document)
+    header = replace(header, classes=server.classes)
+    write_json(layout.run_json, plain(header))
     summary = summarise(read_run(run_dir)) | {"method": config.method, "seed": config.seed}
     summary["wall_s"] = time.monotonic() - started
-    write_json(layout.run_json, document | {"status": "complete", "summary": summary})
+    write_json(layout.run_json, plain(replace(header, status="complete", summary=summary)))
     write_report(run_dir)
     return summary
 
@@ -82,35 +81,33 @@ def most_tasks(config: RunConfig) -> int:
     return terminals * (len(once) + config.window.count * len(in_each))
 
 
-def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> dict[str, Any]:
+def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Header:
     """Check the folder and write run.json, or read the one of the run to resume."""
     if resume:
-        document = _read_run(layout)
-        if parse_config(document["config"], source=str(layout.run_json)) != config:
+        header = read_header(layout.root)
+        if parse_config(header.config, source=str(layout.run_json)) != config:
             raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
-        return document
+        return header
     if layout.root.exists() and any(layout.root.iterdir()):
         raise ConfigError(f"{layout.root} is not empty; choose another --out, or --resume the run in it")
-    document = {
-        "format": FORMAT,
-        "status": "running",
-        "method": config.method,
-        "config": config.document(),
-        "seed": config.seed,
-        "versions": {name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
-        "machine": {
+    header = Header(
+        format=FORMAT,
+        status="running",
+        method=config.method,
+        config=config.document(),
+        seed=config.seed,
+        versions={name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+        machine={
             "platform": platform.platform(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "device": config.execution.device,
         },
-        "classes": [],
-        "metric": task_named(config.task).metric,
-        "kinds": {s.kind: {"wording": s.wording, "colour": s.colour, "resource": s.needs} for s in STEPS.values()},
-        "summary": None,
-    }
-    write_json(layout.run_json, document)
-    return document
+        metric=task_named(config.task).metric,
+        kinds={s.kind: TaskKind(wording=s.wording, colour=s.colour, resource=s.needs) for s in STEPS.values()},
+    )
+    write_json(layout.run_json, plain(header))
+    return header
 
 
 def stored_config(run_dir: Path) -> dict[str, Any]:
@@ -119,15 +116,4 @@ def stored_config(run_dir: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder holds no run.
     """
-    config: dict[str, Any] = _read_run(RunLayout(run_dir))["config"]
-    return config
-
-
-def _read_run(layout: RunLayout) -> dict[str, Any]:
-    if not layout.run_json.is_file():
-        raise InputError(f"{layout.root} holds no run (no run.json); start one without --resume")
-    try:
-        document: dict[str, Any] = json.loads(layout.run_json.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{layout.run_json} is damaged ({error}); start a new run") from error
-    return document
+    return read_header(run_dir).config

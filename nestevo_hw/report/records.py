@@ -1,11 +1,12 @@
 """What a run can tell: one typed record for each kind of event in metrics.jsonl."""
 
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, TypeAdapter
+from pydantic import BeforeValidator
+
+from nestevo_hw.base.documents import plain
 
 TEACHER = "teacher"
 """Name of the global teacher among the models of a run."""
@@ -273,6 +274,5 @@ def event_name(kind: type[Event]) -> str:
 
 def event_document(event: Event) -> dict[str, Any]:
     """An event as metrics.jsonl holds it: null for NaN and for the window before the first."""
-    document = json.loads(TypeAdapter(type(event)).dump_json(event))
     window = None if event.window == SETUP else event.window
-    return {"event": event_name(type(event)), **document, "window": window}
+    return {"event": event_name(type(event)), **plain(event, nan_to_null=True), "window": window}

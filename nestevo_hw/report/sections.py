@@ -4,6 +4,7 @@ import json
 import math
 from html import escape
 
+from nestevo_hw.base.stats import mean
 from nestevo_hw.pages.markup import (
     MEASURED,
     MODELLED,
@@ -22,7 +23,7 @@ from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import terminal_panel
 from nestevo_hw.report.records import Lifecycle
 from nestevo_hw.report.samples import data_uri, latest_pair, load_picture
-from nestevo_hw.report.summary import mean, number, pruning_of, relative_gain, section, summarise
+from nestevo_hw.report.summary import number, pruning_of, relative_gain, section, summarise
 from nestevo_hw.report.wording import (
     ARROW,
     DASH,

@@ -1,11 +1,12 @@
 """What a run came to: the document of `nestevo-hw evolve`, from its events alone."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from nestevo_hw.base.stats import mean, or_none, total
 from nestevo_hw.report.events import Run, terminal_configs
 from nestevo_hw.report.records import TEACHER, Accuracy, Lifecycle, Program, Refresh, TaskRun
 
@@ -19,18 +20,6 @@ class Evolution:
     adapted: float
     after: float
     onnx: float
-
-
-def mean(values: Iterable[float]) -> float:
-    """Mean of the finite values; NaN where there are none."""
-    finite = [v for v in values if math.isfinite(v)]
-    return sum(finite) / len(finite) if finite else math.nan
-
-
-def total(values: Iterable[float]) -> float:
-    """Sum of the finite values; NaN where there are none."""
-    finite = [v for v in values if math.isfinite(v)]
-    return sum(finite) if finite else math.nan
 
 
 def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution]:
@@ -79,11 +68,11 @@ def summarise(run: Run) -> dict[str, Any]:
             "teacher_relative": relative_gain(number(teacher["before"]), number(teacher["after"])),
         },
         "delay_s": {
-            "mean": _or_none(mean(life.evolving_s for life in lives)),
-            "parts": {name: _or_none(mean(values)) for name, values in parts.items()},
+            "mean": or_none(mean(life.evolving_s for life in lives)),
+            "parts": {name: or_none(mean(values)) for name, values in parts.items()},
         },
         "programming": _programming(run),
-        "wall_s": _or_none(max((t.ended_s for t in run.of(TaskRun) if math.isfinite(t.ended_s)), default=math.nan)),
+        "wall_s": or_none(max((t.ended_s for t in run.of(TaskRun) if math.isfinite(t.ended_s)), default=math.nan)),
     }
 
 
@@ -119,9 +108,9 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         "name": name,
         "pruning": pruning_of(run, name),
         **_before_after(own),
-        "adapted": _or_none(mean(e.adapted for e in own)),
-        "onnx_after": _or_none(mean(e.onnx for e in own)),
-        "lcp": _or_none(mean(lives)),
+        "adapted": or_none(mean(e.adapted for e in own)),
+        "onnx_after": or_none(mean(e.onnx for e in own)),
+        "lcp": or_none(mean(lives)),
     }
 
 
@@ -131,17 +120,13 @@ def _programming(run: Run) -> dict[str, Any]:
     return {
         "count": len(programmed),
         "refreshes": sum(r.refreshed for r in run.of(Refresh)),
-        **{name: _or_none(total(getattr(p, name) for p in programmed)) for name in ("time_s", "energy_j", "wear")},
+        **{name: or_none(total(getattr(p, name) for p in programmed)) for name in ("time_s", "energy_j", "wear")},
     }
 
 
 def _before_after(measured: list[Evolution]) -> dict[str, float | None]:
     evolved = [e for e in measured if math.isfinite(e.after)] or measured
     return {
-        "before": _or_none(mean(e.before for e in evolved)),
-        "after": _or_none(mean(e.after for e in evolved)),
+        "before": or_none(mean(e.before for e in evolved)),
+        "after": or_none(mean(e.after for e in evolved)),
     }
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from nestevo_hw.base.stats import mean
 from nestevo_hw.pages.style import SMALL, Palette, dress, kind_colour, legend, new_figure
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.records import SETUP, Lifecycle, TaskRun
-from nestevo_hw.report.summary import mean
 
 MEASURED_PARTS = {"waiting": "generator", "training": "mutual"}
 """Parts of the delay that this machine measured, and their colours; the rest is modelled."""

@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nestevo_hw.base.stats import total
 from nestevo_hw.pages.markup import MODELLED, SIMULATED, card, heading, note, table
 from nestevo_hw.pages.style import THEMED, Palette, dress, inline_svg, new_figure
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import AFTER_X, BEFORE_X, PANEL_IN, draw_window_axis
 from nestevo_hw.report.records import SETUP, Deploy, Program, Refresh
-from nestevo_hw.report.summary import total
 from nestevo_hw.report.wording import DASH, counted, duration, score, share, small
 
 NEW_TEACHER = "new teacher"

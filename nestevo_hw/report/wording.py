@@ -2,8 +2,9 @@
 
 import math
 
+from nestevo_hw.base.stats import mean
 from nestevo_hw.report.events import Run
-from nestevo_hw.report.summary import mean, number, relative_gain, section, summarise
+from nestevo_hw.report.summary import number, relative_gain, section, summarise
 
 DASH = "\N{EN DASH}"
 """Shown where a value is missing."""

@@ -32,7 +32,7 @@ def test_mistakes_are_found_before_the_folder_is_made(changes, message, tmp_path
 def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
     document = load_preset("quick").document()
     document["terminals"][0]["drift"][0]["kind"] = "snow"
-    with pytest.raises(ConfigError, match=r"terminals.0.drift.0.kind: Input should be one of fog, rain, .* \(got 'snow'\)"):
+    with pytest.raises(ConfigError, match=r"0.drift.0.kind: input should be one of fog, rain, .* \(got 'snow'\)"):
         check_run(parse_config(document, source="test"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="no CUDA device"):

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from nestevo_hw.base.stats import mean
 from nestevo_hw.report.events import Header, Run, read_run
 from nestevo_hw.report.records import Accuracy, Lifecycle
-from nestevo_hw.report.summary import evolutions, mean, relative_gain, summarise
+from nestevo_hw.report.summary import evolutions, relative_gain, summarise
 from nestevo_hw.report.wording import duration, headline, lede
 
 

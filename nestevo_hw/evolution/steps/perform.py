@@ -1,11 +1,8 @@
 """Where a worker begins: from a JSON object to a step's typed request, and from its result back to JSON."""
 
-import json
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.documents import parse, plain
 from nestevo_hw.evolution.config import parse_config
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.steps.table import STEPS
@@ -31,7 +28,7 @@ def perform(payload: dict[str, Any]) -> dict[str, Any]:
 
 def encoded(message: Request | Result) -> dict[str, Any]:
     """A message as a JSON object; NaN is null."""
-    document: dict[str, Any] = json.loads(_adapter(type(message)).dump_json(message))
+    document: dict[str, Any] = plain(message, nan_to_null=True)
     return document
 
 
@@ -41,19 +38,4 @@ def decoded[M: Request | Result](kind: type[M], document: object, *, source: str
     Raises:
         InputError: a field is missing or of the wrong type.
     """
-    try:
-        message: M = _adapter(kind).validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "top level"
-        raise InputError(f"{source}: {place}: {first['msg'].lower()} (got {first['input']!r:.60})") from error
-    return message
-
-
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
-
-
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]
+    return parse(document, kind, source)

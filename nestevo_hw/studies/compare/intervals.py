@@ -1,4 +1,4 @@
-"""Figures over seeds with 95 % intervals: means, ratios of means, and differences of ratios.
+"""Figures over seeds with 95 % intervals: ratios of means, and differences of ratios.
 
 Every seed is one independent draw of streams, noise and training. Values of different methods at the same seed share
 their frames, so differences and ratios are formed within a seed first.
@@ -6,53 +6,9 @@ their frames, so differences and ratios are formed within a seed first.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
-from typing import Any
+from statistics import fmean
 
-from nestevo_hw.studies.noise.points import student_t975, t_interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A figure and its 95 % interval."""
-
-    mean: float = math.nan
-    """NaN where it is not defined."""
-    ci95: tuple[float, float] | None = None
-    """None with a single seed, or where the seeds leave it unbounded."""
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a figure at all."""
-        return math.isfinite(self.mean)
-
-    @property
-    def half(self) -> float:
-        """Half the width of the interval; NaN without one."""
-        return math.nan if self.ci95 is None else (self.ci95[1] - self.ci95[0]) / 2
-
-    def document(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"mean": self.value, "ci95": self.bounds}
-
-    @property
-    def value(self) -> float | None:
-        """The figure, or None where it is not defined."""
-        return self.mean if self.known else None
-
-    @property
-    def bounds(self) -> list[float] | None:
-        """The interval, or None."""
-        return None if self.ci95 is None else list(self.ci95)
-
-
-def mean_of(values: Sequence[float]) -> Estimate:
-    """Mean over seeds with its interval by Student's t; seeds without a value (NaN) are left out."""
-    found = [v for v in values if math.isfinite(v)]
-    if not found:
-        return Estimate()
-    return Estimate(mean=fmean(found), ci95=t_interval(found) if len(found) > 1 else None)
+from nestevo_hw.base.stats import Estimate, student_t, t_margin
 
 
 def minus(first: Sequence[float], second: Sequence[float]) -> list[float]:
@@ -91,7 +47,7 @@ def ratio_of(numerators: Sequence[float], denominators: Sequence[float]) -> Esti
     n = len(pairs)
     if n < 2:
         return Estimate(mean=x / y)
-    scale = student_t975(n - 1) ** 2 / (n * (n - 1))
+    scale = student_t(0.975, n - 1) ** 2 / (n * (n - 1))
     xx = scale * sum((a - x) ** 2 for a, _ in pairs)
     yy = scale * sum((b - y) ** 2 for _, b in pairs)
     xy = scale * sum((a - x) * (b - y) for a, b in pairs)
@@ -126,5 +82,5 @@ def difference_of_ratios(
     if n < 2:
         return Estimate(mean=gap)
     influence = [(p - a / b * q) / b - (r - c / d * s) / d for p, q, r, s in kept]
-    half = student_t975(n - 1) * stdev(influence) / math.sqrt(n)
+    half = t_margin(influence, 0.975)
     return Estimate(mean=gap, ci95=(gap - half, gap + half))

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from nestevo_hw.base.files import write_json, write_text
+from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.files import write_text
 from nestevo_hw.pages.style import LIGHT, save_png
 from nestevo_hw.studies.compare.document import document_of
 from nestevo_hw.studies.compare.page import page_text

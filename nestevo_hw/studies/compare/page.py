@@ -2,6 +2,7 @@
 
 from html import escape
 
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.pages.markup import MEASURED, SIMULATED, card, cards, facts, heading, legend, note, pill, tile
 from nestevo_hw.pages.markup import table as html_table
@@ -10,7 +11,6 @@ from nestevo_hw.report.summary import section
 from nestevo_hw.report.wording import ARROW, DASH, counted, percent, score, share
 from nestevo_hw.studies.compare import measures, plots, table
 from nestevo_hw.studies.compare.goals import goals
-from nestevo_hw.studies.compare.intervals import Estimate
 from nestevo_hw.studies.compare.results import Comparison
 from nestevo_hw.studies.compare.variants import A4, NESTEVO
 from nestevo_hw.studies.compare.wording import conclusion, steps_text
@@ -124,7 +124,7 @@ def _drift(found: Comparison) -> str:
 
 
 def _cells_text(found: Comparison) -> str:
-    counts = ", ".join(f"{kind} {len(cells)}" for kind, cells in found.kinds.items())
+    counts = ", ".join(f"{kind} {len(where)}" for kind, where in found.kinds.items())
     return f"Cells a seed: {counts}."
 
 

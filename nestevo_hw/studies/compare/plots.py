@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.pages.style import SMALL, Palette, dress, new_figure
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.goals import GAP_CLOSED
-from nestevo_hw.studies.compare.intervals import Estimate, mean_of
 from nestevo_hw.studies.compare.results import UNCHANGED, Comparison
 from nestevo_hw.studies.compare.variants import (
     A1,
@@ -60,7 +60,7 @@ def draw_kinds(found: Comparison, palette: Palette) -> Figure:
     """NestEvo minus A4 under each kind of drift: dots are seeds, bars the mean with its interval."""
 
     def draw(axes: Axes) -> None:
-        series = {kind: measures.difference_by_seed(found, NESTEVO, A4, cells) for kind, cells in found.kinds.items()}
+        series = {kind: measures.difference_by_seed(found, NESTEVO, A4, where) for kind, where in found.kinds.items()}
         _paired(axes, series, palette, [colour_of(palette, NESTEVO)] * len(series))
         axes.set_xlabel(f"{found.metric}, {NESTEVO} minus {A4}; dots: seeds")
 
@@ -138,12 +138,12 @@ def _bars(axes: Axes, found: Comparison, palette: Palette) -> None:
 
 
 def _gap(axes: Axes, found: Comparison, palette: Palette) -> None:
-    groups = {"all": found.cells, **{k: c for k, c in found.kinds.items() if k != UNCHANGED}}
+    groups = {"all": found.terminal_windows, **{k: c for k, c in found.kinds.items() if k != UNCHANGED}}
     names = _between(found)
     step = 0.7 / max(len(names), 1)
-    for row, cells in enumerate(groups.values()):
+    for row, where in enumerate(groups.values()):
         for place, name in enumerate(names):
-            estimate = measures.gap_closed(found, name, cells)
+            estimate = measures.gap_closed(found, name, where)
             if estimate.known:
                 y = row + (place - (len(names) - 1) / 2) * step
                 colour = colour_of(palette, name)
@@ -170,7 +170,7 @@ def _against(axes: Axes, found: Comparison, palette: Palette, names: Sequence[st
 
 def _paired(axes: Axes, series: Mapping[str, list[float]], palette: Palette, colours: Sequence[str]) -> None:
     for row, (differences, colour) in enumerate(zip(series.values(), colours, strict=True)):
-        estimate = mean_of(differences)
+        estimate = Estimate.of(differences)
         axes.scatter(differences, [row] * len(differences), s=22, color=colour, alpha=0.45, lw=0, zorder=3)
         axes.plot([estimate.mean] * 2, [row - 0.22, row + 0.22], color=colour, lw=2.4, zorder=4)
         _whisker(axes, row, estimate, palette.ink)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.report.wording import DASH, change, counted, duration, percent, score, share
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.document import of_terminal
 from nestevo_hw.studies.compare.goals import Goal, goals
-from nestevo_hw.studies.compare.intervals import Estimate
 from nestevo_hw.studies.compare.paper import TABLE_4
 from nestevo_hw.studies.compare.results import Comparison
 from nestevo_hw.studies.compare.variants import A1, A4, NESTEVO, Variant
@@ -82,12 +82,12 @@ def drift_heads() -> tuple[str, ...]:
 def drift_rows(found: Comparison, variants: Sequence[Variant]) -> Rows:
     """Every kind of drift and variant."""
     rows: Rows = []
-    for kind, cells in found.kinds.items():
+    for kind, where in found.kinds.items():
         for name in (v.name for v in variants):
-            after, closed = measures.after(found, name, cells), measures.gap_closed(found, name, cells)
+            after, closed = measures.after(found, name, where), measures.gap_closed(found, name, where)
             rows.append((
-                kind, name, score(measures.before(found, name, cells).mean), level(after),
-                DASH if name == A4 else apart(measures.difference(found, name, A4, cells)),
+                kind, name, score(measures.before(found, name, where).mean), level(after),
+                DASH if name == A4 else apart(measures.difference(found, name, A4, where)),
                 share(closed.mean), interval(closed, in_percent=True),
             ))  # fmt: skip
     return rows

@@ -7,7 +7,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nestevo_hw.base.files import write_json, write_text
+from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.files import write_text
 from nestevo_hw.pages.markup import SIMULATED, card, cards, heading, legend, note, pill, table
 from nestevo_hw.pages.style import LIGHT, SMALL, THEMED, Palette, inline_svg, new_figure, save_png
 from nestevo_hw.report.wording import DASH

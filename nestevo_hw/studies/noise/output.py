@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.base.files import write_json, write_text
+from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.files import write_text
 from nestevo_hw.pages.style import LIGHT, save_png
 from nestevo_hw.studies.noise.findings import conclusion, pair_finding, student_finding, student_overview, sweep_finding
 from nestevo_hw.studies.noise.journal import RESULTS
@@ -22,7 +23,7 @@ def write_benchmark(found: Benchmark, folder: Path) -> list[str]:
     pictures = {
         "results.png": draw_sweeps if found.sweeps else None,
         "noise-aware.png": draw_pair if found.paired else None,
-        "students.png": draw_students if found.lessons else None,
+        "students.png": draw_students if found.taught_sweeps else None,
     }
     written = ["results.csv"]
     write_text(folder / "results.csv", write_csv(found.points))
@@ -50,6 +51,6 @@ def findings_of(found: Benchmark) -> dict[str, str]:
     for sweep in found.paired:
         for scene in found.scenes:
             sentences[f"noise-aware, {sweep}, {scene}"] = pair_finding(found, sweep, scene)
-    if found.lessons:
+    if found.taught_sweeps:
         sentences["students"] = student_overview(found)
-    return sentences | {sweep: student_finding(found, sweep) for sweep in found.lessons}
+    return sentences | {sweep: student_finding(found, sweep) for sweep in found.taught_sweeps}

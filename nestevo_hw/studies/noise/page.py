@@ -64,7 +64,7 @@ def _tiles(found: Benchmark) -> str:
             tiles.append(tile(f"digital{where}", MEASURED, f"{digital:.3f}", "without any noise"))
     before = found.student(BEFORE)
     if before is not None:
-        sweep = found.lessons[-1]
+        sweep = found.taught_sweeps[-1]
         last = found.of(sweep, "student")[-1]
         value = f'<span class="from">{before.mean:.3f} →</span> {last.mean:.3f}'
         hint = f"{SWEEPS[sweep].title} {SWEEPS[sweep].text(last.value)}; {interval_text(last)}"
@@ -109,12 +109,12 @@ def _pair(found: Benchmark) -> str:
 
 
 def _students(found: Benchmark) -> str:
-    if not found.lessons:
+    if not found.taught_sweeps:
         return ""
     drawn = [
         card(inline_svg(draw_lesson(found, sweep, THEMED), f"student and teacher against {SWEEPS[sweep].title}"),
              student_finding(found, sweep))
-        for sweep in found.lessons
+        for sweep in found.taught_sweeps
     ]  # fmt: skip
     drawn.append(card(inline_svg(draw_lesson(found, None, THEMED), "student against teacher"),
                       "each dot is one lesson; above the line the student is better than its teacher"))  # fmt: skip
@@ -144,7 +144,7 @@ def _simulated(found: Benchmark) -> str:
         ("weights", str(about["weights"])),
         ("seed", f"{about['seed']} for all noise; every repeat programs anew"),
         ("intervals", "95 %, Student's t over the repeats: noise draws, not the choice of frames"),
-        *((SWEEPS[sweep].title, SWEEPS[sweep].simulated) for sweep in (*found.sweeps, *found.lessons)),
+        *((SWEEPS[sweep].title, SWEEPS[sweep].simulated) for sweep in (*found.sweeps, *found.taught_sweeps)),
         *(("not swept", text) for text in about["left_out"]),
     ]
     return heading("What is simulated, and where the figures come from") + card(facts(rows))
@@ -174,7 +174,7 @@ def _closing() -> str:
 
 
 def _loss(found: Benchmark, point: SweepPoint) -> str:
-    return DASH if point.sweep in found.lessons else loss_at(found, point).text
+    return DASH if point.sweep in found.taught_sweeps else loss_at(found, point).text
 
 
 def interval_text(point: SweepPoint) -> str:

@@ -81,7 +81,7 @@ def draw_pair_panel(found: Benchmark, sweep: str, scene: str, palette: Palette) 
 
 def draw_students(found: Benchmark, palette: Palette) -> Figure:
     """Teacher and student against the teacher's noise, and against one another."""
-    panels = [_lesson_panel_of(found, sweep, palette) for sweep in found.lessons]
+    panels = [_lesson_panel_of(found, sweep, palette) for sweep in found.taught_sweeps]
     panels.append(lambda axes: _against_teacher(axes, found, palette))
     figure = grid(panels, palette, columns=len(panels))
     figure.axes[0].set_ylabel(metric_text(found.metric))
@@ -148,7 +148,7 @@ def _against_teacher(axes: Axes, found: Benchmark, palette: Palette) -> None:
     """Every lesson as a dot: how good the teacher was, how good its student became."""
     marks = {"student_mu": "o", "student_time_s": "D"}
     names = {"student_mu": "weight noise", "student_time_s": "device"}
-    for sweep in found.lessons:
+    for sweep in found.taught_sweeps:
         x = [s for p in found.of(sweep, "teacher") for s in p.headline]
         y = [s for p in found.of(sweep, "student") for s in p.headline]
         axes.scatter(x, y, s=26, marker=marks[sweep], facecolor=palette.after, edgecolor=palette.surface, lw=0.6,
@@ -164,7 +164,7 @@ def _against_teacher(axes: Axes, found: Benchmark, palette: Palette) -> None:
     axes.set_xlabel("teacher")
     axes.set_ylabel("student")
     _mark_students(axes, found, palette, left=True)
-    if len(found.lessons) > 1:
+    if len(found.taught_sweeps) > 1:
         axes.legend(frameon=False, fontsize=SMALL - 1, labelcolor=palette.muted, loc="lower right")
 
 

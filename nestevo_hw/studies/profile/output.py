@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.base.files import write_json
 from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.profiler.rates import measure_device
 from nestevo_hw.profiler.samples import Sample

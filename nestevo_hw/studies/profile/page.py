@@ -95,7 +95,7 @@ def _methods(found: Evaluation) -> str:
         for s in sorted((s for s in found.scores if s.quantity == quantity), key=lambda s: s.method != THREE_LAYERS)
     ]
     heads = ("quantity", "method", "mean error", "median", "90 % below", "more than 5 % too low")
-    outside = sum(e.trust != "inside" for e in found.estimates)
+    outside = sum(e.trust != "inside" for e in found.predictions)
     text = f"{outside} of {len(found.judged)} tasks lie outside what was measured; their intervals are widened."
     return heading("All methods", MEASURED) + note(text) + card(table(heads, rows))
 

@@ -1,17 +1,15 @@
 """The smallest set of layers to keep digital so that the score lost on the crossbar stays within a target."""
 
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.studies.sensitivity.measure import Losses, Summary, losses_of
+from nestevo_hw.base.stats import Estimate, t_margin
+from nestevo_hw.studies.sensitivity.measure import Losses, losses_of
 
-_T95 = (6.3138, 2.9200, 2.3534, 2.1318, 2.0150, 1.9432, 1.8946, 1.8595, 1.8331, 1.8125)
-"""95 % quantiles of Student's t for 1 to 10 degrees of freedom; the last one also serves for more, on the safe side."""
 Loss = Callable[[frozenset[str], int], Mapping[str, float]]
 """Score lost against the digital model, by scene, with these layers digital, in one programming."""
 
@@ -60,7 +58,7 @@ class KeepDigitalPlan:
             "weights_digital": self.weights,
             "weight_share_digital": self.share,
             "loss_bound95": self.bound,
-            "loss": {scene: Summary.of(values).document() for scene, values in self.losses.items()},
+            "loss": {scene: Estimate.of(values).document() for scene, values in self.losses.items()},
             "loss_by_programming": {scene: list(values) for scene, values in self.losses.items()},
             "reason": self.reason,
         }
@@ -72,14 +70,7 @@ def upper_bound(losses: Losses) -> float:
     Raises:
         ValueError: fewer than two programmings.
     """
-    return max(_upper(values) for values in losses.values())
-
-
-def _upper(values: Sequence[float]) -> float:
-    n = len(values)
-    if n < 2:
-        raise ValueError(f"need two programmings or more for a bound, got {n}")
-    return fmean(values) + _T95[min(n - 1, len(_T95)) - 1] * stdev(values) / math.sqrt(n)
+    return max(fmean(values) + t_margin(values, 0.95) for values in losses.values())
 
 
 def find_plan(

@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.stats import Estimate, or_none
 from nestevo_hw.crossbar.mapping import LayerMapping
 from nestevo_hw.crossbar.partial import PartlyAnalog
 from nestevo_hw.crossbar.signal import LayerSignal, OutputProbe, layer_signals, snr_db
-from nestevo_hw.studies.noise.points import t_interval
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """Scores of a model by scene, higher is better."""
@@ -65,23 +65,6 @@ class ScoreLoss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """Mean over programmings with its 95 % interval by Student's t."""
-
-    mean: float
-    ci95: tuple[float, float]
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Summary":
-        """Of two values or more."""
-        return cls(mean=fmean(values), ci95=t_interval(values))
-
-    def document(self) -> dict[str, Any]:
-        """The numbers in the machine-readable report."""
-        return {"mean": self.mean, "ci95": list(self.ci95)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSensitivity:
     """What one layer costs on the crossbar, over independent programmings."""
 
@@ -101,14 +84,14 @@ class LayerSensitivity:
         return self.layer.name
 
     @property
-    def drop(self) -> Summary:
+    def drop(self) -> Estimate:
         """Score lost, averaged over scenes."""
-        return Summary.of(over_scenes(self.losses))
+        return Estimate.of(over_scenes(self.losses))
 
     @property
-    def rescue(self) -> Summary | None:
+    def rescue(self) -> Estimate | None:
         """Score won back, averaged over scenes."""
-        return None if self.rescues is None else Summary.of(over_scenes(self.rescues))
+        return None if self.rescues is None else Estimate.of(over_scenes(self.rescues))
 
     @property
     def model_error(self) -> float:
@@ -136,10 +119,10 @@ class LayerSensitivity:
             "weights": self.layer.parameters,
             "tiles": self.layer.tiles,
             "weight_error": rms([signal.weight_error for signal in self.signals]),
-            "weight_snr_db": finite(self.weight_snr_db),
-            "output_snr_db": finite(self.output_snr_db),
+            "weight_snr_db": or_none(self.weight_snr_db),
+            "output_snr_db": or_none(self.output_snr_db),
             "model_output_error": self.model_error,
-            "model_output_snr_db": finite(snr_db(self.model_error)),
+            "model_output_snr_db": or_none(snr_db(self.model_error)),
             "drop": self.drop.document(),
             "drop_by_scene": {scene: list(values) for scene, values in self.losses.items()},
             "rescue": None if rescue is None else rescue.document(),
@@ -194,7 +177,7 @@ class SensitivityReport:
         return {
             "digital": dict(self.digital),
             "all_analog": {
-                "drop": Summary.of(over_scenes(self.losses)).document(),
+                "drop": Estimate.of(over_scenes(self.losses)).document(),
                 "drop_by_scene": {scene: list(values) for scene, values in self.losses.items()},
                 "model_output_error": rms(self.model_errors),
                 "predicted_output_error": self.predicted_error,
@@ -258,11 +241,6 @@ def losses_of(loss: Callable[[frozenset[str], int], Mapping[str, float]], digita
 def over_scenes(losses: Losses) -> list[float]:
     """Mean over scenes of each programming."""
     return [fmean(values) for values in zip(*losses.values(), strict=True)]
-
-
-def finite(value: float | None) -> float | None:
-    """A number that JSON can hold, else None."""
-    return value if value is not None and abs(value) != float("inf") else None
 
 
 def rms(values: Sequence[float]) -> float:

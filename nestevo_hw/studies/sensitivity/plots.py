@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from nestevo_hw.base.stats import or_none
 from nestevo_hw.crossbar.signal import snr_db
 from nestevo_hw.pages.style import LIGHT, SMALL, dress, new_figure
-from nestevo_hw.studies.sensitivity.measure import SensitivityReport, finite
+from nestevo_hw.studies.sensitivity.measure import SensitivityReport
 
 
 def draw_sensitivity(report: SensitivityReport, title: str, *, metric: str, keep_digital: Collection[str]) -> Figure:
@@ -27,7 +28,7 @@ def draw_sensitivity(report: SensitivityReport, title: str, *, metric: str, keep
     drops, ratios = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     colours = [LIGHT.before if layer.name in keep_digital else LIGHT.after for layer in report.layers]
     means = [layer.drop.mean for layer in report.layers]
-    halves = [layer.drop.ci95[1] - layer.drop.mean for layer in report.layers]
+    halves = [layer.drop.half for layer in report.layers]
     drops.barh(rows, means, height=0.72, color=colours)
     drops.errorbar(means, rows, xerr=halves, fmt="none", ecolor=LIGHT.ink, elinewidth=0.9, capsize=2.0, alpha=0.7)
     drops.axvline(0.0, color=LIGHT.muted, lw=0.8)
@@ -55,7 +56,7 @@ def _draw_ratios(axes: Axes, report: SensitivityReport) -> list[Artist]:
     handles: list[Artist] = []
     for name, marker, colour, values in series:
         # NaN leaves a gap where there is no noise or no signal.
-        numbers = [math.nan if (number := finite(value)) is None else number for value in values]
+        numbers = [math.nan if (number := or_none(value)) is None else number for value in values]
         size = 8 if marker == "|" else 4.5
         handles += axes.plot(numbers, range(len(numbers)), marker, color=colour, ms=size, label=f"SNR of {name}")
     dress(axes, LIGHT, grid="both")

@@ -6,11 +6,11 @@ import math
 import pytest
 from made_up_runs import AFTER, comparison
 
+from nestevo_hw.base.stats import Estimate
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.document import document_of
 from nestevo_hw.studies.compare.goals import Goal, goals
-from nestevo_hw.studies.compare.intervals import Estimate
 from nestevo_hw.studies.compare.results import active_kinds
 
 ONE = {

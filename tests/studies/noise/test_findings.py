@@ -12,7 +12,7 @@ from nestevo_hw.studies.noise.findings import (
     student_overview,
     sweep_finding,
 )
-from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, Cell
+from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, Trial
 from nestevo_hw.studies.noise.results import Benchmark
 
 
@@ -72,21 +72,21 @@ def test_students_are_compared_with_themselves_before() -> None:
     found = benchmark(SWEPT, TAUGHT)
     assert student_overview(found) == (
         "Taught without noise the student rises from 0.400 to 0.620, by true labels to 0.720. "
-        "In 2 of 6 lessons it becomes better than the teacher was."
+        "In 2 of 6 distillations it becomes better than the teacher was."
     )
     assert student_finding(found, "student_mu") == (
         "The student loses 28.0 points (2.6 to 53.4) and its teacher 55.0 points (-8.5 to 118.5) at mu = 0.1; "
-        "a lesson does harm from mu = 0.1 on: 0.400 becomes 0.340."
+        "distillation does harm from mu = 0.1 on: 0.400 becomes 0.340."
     )
     assert student_finding(found, "student_time_s").endswith(
-        "after 1 d; a lesson still helps at all of these: 0.400 becomes 0.580 or more."
+        "after 1 d; distillation still helps at all of these: 0.400 becomes 0.580 or more."
     )
 
 
 def test_sentences_of_models_without_scenes_name_none() -> None:
     one = {"all": {"top1_agreement": 0.9}}
-    cells = {Cell(sweep=DIGITAL, value=DIGITAL, repeat=0): {"all": {"top1_agreement": 1.0}}}
-    cells |= {Cell(sweep="mu", value=0.1, repeat=r): one for r in range(2)}
-    found = Benchmark.of_cells({**ABOUT, "metric": "top1_agreement"}, cells)
+    trials = {Trial(sweep=DIGITAL, value=DIGITAL, repeat=0): {"all": {"top1_agreement": 1.0}}}
+    trials |= {Trial(sweep="mu", value=0.1, repeat=r): one for r in range(2)}
+    found = Benchmark.of_trials({**ABOUT, "metric": "top1_agreement"}, trials)
     assert conclusion(found) == "The digital model scores 1.000, 0.900 with weight noise mu = 0.1."
     assert sweep_finding(found, "mu") == "Loses 10.0 points at mu = 0.1."

@@ -169,17 +169,11 @@ def test_the_better_of_two_orders_is_taken() -> None:
         assert find_plan(weights, orders, _additive(losses), target=0.01, repeats=2).layers == ("a", "b")
 
 
-@given(st.lists(st.floats(-0.1, 0.3), min_size=2, max_size=11))
+@given(st.lists(st.floats(-0.1, 0.3), min_size=2, max_size=40))
 def test_the_bound_against_scipy(losses: list[float]) -> None:
     error = stats.sem(losses)
     expected = fmean(losses) + (stats.t.ppf(0.95, len(losses) - 1) * error if error > 0 else 0.0)
-    assert upper_bound({"x": tuple(losses), "y": (-0.2, -0.2)}) == pytest.approx(max(expected, -0.2), abs=2e-5)
-
-
-def test_many_programmings_have_a_bound_on_the_safe_side() -> None:
-    losses = [random.Random(i).gauss(0.0, 1.0) for i in range(40)]
-    exact = fmean(losses) + stats.t.ppf(0.95, 39) * stats.sem(losses)
-    assert exact < upper_bound({"x": tuple(losses)}) < exact + 0.15 * stats.sem(losses)
+    assert upper_bound({"x": tuple(losses), "y": (-0.2, -0.2)}) == pytest.approx(max(expected, -0.2), abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -198,5 +192,5 @@ def test_mistakes(target: float, repeats: int, order: list[str], message: str) -
 
 
 def test_one_programming_has_no_bound() -> None:
-    with pytest.raises(ValueError, match="need two programmings"):
+    with pytest.raises(ValueError, match="need two values or more for an interval, got 1"):
         upper_bound({"x": (0.1,)})

@@ -1,0 +1,200 @@
+"""JSON and TOML documents in and out of typed values; whatever is wrong with one is said in one line."""
+
+import json
+import math
+import reprlib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from nestevo_hw.base.errors import InputError, NestEvoError
+from nestevo_hw.base.files import read_text, write_text
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+NOT_STORED = {"stored": False}
+"""Metadata of a dataclass field that stays out of documents; to be read back it needs a default."""
+_SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxother=60)
+
+
+def read_json[T](path: Path, kind: "TypeForm[T]", *, advice: str = "", error: type[NestEvoError] = InputError) -> T:
+    """The value in a JSON file.
+
+    Args:
+        path: of the file.
+        kind: what it must hold: a dataclass, a union, or a builtin such as `dict[str, Any]`.
+        advice: what to do about a bad file, appended to every message.
+        error: class to raise.
+
+    Raises:
+        NestEvoError: `error`, with the file, the line and column or the field, and what was got, in one line: the file
+            is missing, unreadable, not UTF-8, not JSON, or holds something else than `kind`.
+    """
+    return parse_json(read_text(path, advice=advice, error=error), kind, str(path), advice=advice, error=error)
+
+
+def read_toml[T](path: Path, kind: "TypeForm[T]", *, advice: str = "", error: type[NestEvoError] = InputError) -> T:
+    """The value in a TOML file; otherwise as `read_json`."""
+    return parse_toml(read_text(path, advice=advice, error=error), kind, str(path), advice=advice, error=error)
+
+
+def parse_json[T](
+    text: str,
+    kind: "TypeForm[T]",
+    source: str,
+    *,
+    advice: str = "",
+    error: type[NestEvoError] = InputError,
+) -> T:
+    """The value in a JSON text.
+
+    Raises:
+        NestEvoError: `error`, as `read_json`; `source` says whose text it is.
+    """
+    return parse(_decoded("JSON", json.loads, text, source, advice, error), kind, source, advice=advice, error=error)
+
+
+def parse_toml[T](
+    text: str,
+    kind: "TypeForm[T]",
+    source: str,
+    *,
+    advice: str = "",
+    error: type[NestEvoError] = InputError,
+) -> T:
+    """The value in a TOML text; otherwise as `parse_json`."""
+    return parse(_decoded("TOML", tomllib.loads, text, source, advice, error), kind, source, advice=advice, error=error)
+
+
+def parse[T](
+    document: object,
+    kind: "TypeForm[T]",
+    source: str,
+    *,
+    advice: str = "",
+    error: type[NestEvoError] = InputError,
+) -> T:
+    """The value that decoded JSON or TOML stands for; lists become tuples and objects dataclasses where `kind` says so.
+
+    Raises:
+        NestEvoError: `error`, with `source`, the dotted place of the first wrong field and what was got. What the
+            dataclasses themselves raise about impossible values passes through.
+    """
+    try:
+        value: T = _adapter(cast(Any, kind)).validate_python(document)
+        return value
+    except ValidationError as problem:
+        raise _failure(error, f"{source}: {_first(problem)}", advice) from problem
+
+
+def plain(value: Any, *, nan_to_null: bool = False) -> Any:  # noqa: ANN401 - any value in, any JSON value out
+    """A value as JSON holds it, the inverse of `parse`: dataclasses as objects, tuples as lists, keys as text.
+
+    Args:
+        value: a dataclass, mapping, list, tuple, text, path, number, truth value or None, nested at will.
+        nan_to_null: write NaN, which JSON cannot hold, as null: for values of which NaN means "not measured".
+
+    Raises:
+        TypeError: something else is in it.
+    """
+    if isinstance(value, float):
+        return None if nan_to_null and math.isnan(value) else value
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry, nan_to_null=nan_to_null) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry, nan_to_null=nan_to_null) for entry in value]
+    if is_dataclass(value):
+        return {
+            f.name: plain(getattr(value, f.name), nan_to_null=nan_to_null)
+            for f in fields(value) if f.metadata.get("stored", True)
+        }  # fmt: skip
+    raise TypeError(f"JSON cannot hold a {type(value).__name__}: {_SHORT.repr(value)}")
+
+
+def first_difference(there: Any, here: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Where two JSON objects first differ, by its dotted name and with both values; "" where they are equal."""
+    old, new = _leaves(there, ""), _leaves(here, "")
+    different = (place for place in dict.fromkeys((*old, *new)) if old.get(place) != new.get(place))
+    return next((f"{p} is {_SHORT.repr(old.get(p))} there and {_SHORT.repr(new.get(p))} here" for p in different), "")
+
+
+def json_text(document: Any) -> str:  # noqa: ANN401 - any JSON value
+    """An indented JSON text.
+
+    Raises:
+        ValueError: NaN or an infinity in it, which is no JSON; whoever means "not measured" says None.
+    """
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+def json_line(document: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A JSON text on one line, without its end; otherwise as `json_text`."""
+    return json.dumps(document, allow_nan=False)
+
+
+def write_json(path: Path, document: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write a JSON document to `path`, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ValueError: as `json_text`.
+    """
+    write_text(path, json_text(document) + "\n")
+
+
+def _leaves(value: Any, place: str) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """Values that hold no others, by dotted name."""
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    found: dict[str, Any] = {}
+    for key, entry in inner:
+        found |= _leaves(entry, f"{place}.{key}" if place else str(key))
+    return found or ({place: value} if place else {})
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
+    return TypeAdapter(kind)
+
+
+def _decoded(
+    syntax: str, load: Callable[[str], Any], text: str, source: str, advice: str, error: type[NestEvoError]
+) -> Any:  # noqa: ANN401 - any JSON or TOML value
+    try:
+        return load(text)
+    except RecursionError as problem:
+        raise _failure(error, f"{source} is not valid {syntax}: nested too deeply", advice) from problem
+    except ValueError as problem:
+        raise _failure(error, f"{source} is not valid {syntax}: {_syntax(problem)}", advice) from problem
+
+
+def _syntax(problem: ValueError) -> str:
+    """What is wrong, with line and column; the column alone in a text of one line, such as one of JSON lines."""
+    if not isinstance(problem, json.JSONDecodeError):
+        return str(problem)
+    line = f"line {problem.lineno}, " if "\n" in problem.doc.strip() else ""
+    return f"{problem.msg} at {line}column {problem.colno}"
+
+
+def _first(problem: ValidationError) -> str:
+    """Place, message and value of the first thing that is wrong."""
+    first = problem.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "top level"
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    if first["type"].endswith(("dataclass_type", "model_type", "dict_type")):
+        message = "expected an object"
+    got = "" if first["type"] == "missing" else f" (got {_SHORT.repr(first['input'])})"
+    return " ".join(f"{place}: {message}{got}".split())
+
+
+def _failure(error: type[NestEvoError], text: str, advice: str) -> NestEvoError:
+    return error(f"{text}; {advice}" if advice else text)
