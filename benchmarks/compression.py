@@ -1,9 +1,9 @@
-"""What adaptive compression saves and costs: a terminal's distillation with it and without, on the same words.
+"""What adaptive compression saves and costs: a terminal's distillation with it and without, on the same labels.
 
     python benchmarks/compression.py [--quick] [--json] [--seeds 3] [--small-px 12 ...]
 
 A teacher on simulated PCM tiles labels 96 frames of each scene (place and kind of drift at strength 0.6) once, with
-labels confirmed as in `nestevo-hw evolve`. On these words the terminal of that place is distilled as in the loop,
+labels confirmed as in `nestevo-hw evolve`. On these labels the terminal of that place is distilled as in the loop,
 without compression and with each limit of --small-px, from the same random numbers, in an order that changes from scene
 to scene. Measured side by side: processor time of the whole training task, mAP@0.50 of the student on later frames and,
 with the first seed, the peak of all tensors the task allocates (in a second, untimed run). `--small-px 0.001` pools
@@ -34,6 +34,7 @@ from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES
 from nestevo_hw.streams.storage import save_frames
 from nestevo_hw.studies.compare.intervals import mean_of
+from nestevo_hw.tasks.capabilities import LabelConfirmation, require
 from nestevo_hw.tasks.supervision import save_supervision
 from nestevo_hw.tasks.task import headline
 
@@ -54,7 +55,7 @@ class Scene:
     place: str
     kind: str
     frames: Path
-    words: Path
+    supervision: Path
     later: FrameBatch
 
     @property
@@ -72,11 +73,13 @@ def scenes(config: RunConfig, folder: Path, *, quick: bool) -> Iterator[Scene]:
             upload, later = stream.read(UPLOADED[:: 3 if quick else 1]), stream.read(LATER[:: 10 if quick else 1])
             models = labellers(config, files, place, upload.images)
             spacing_s = (upload.indices[1] - upload.indices[0]) / stream.fps
-            said = TASK.refined(models, upload.images, config.labels, config.refinement, spacing_s=spacing_s).words
-            frames, words = folder / "frames", folder / "words"
+            labels = require(TASK, LabelConfirmation, "this benchmark").confirmed_labels(
+                models, upload.images, config.labels, config.confirmation, spacing_s=spacing_s
+            )
+            frames, supervision = folder / "frames", folder / "supervision"
             save_frames(upload.unlabelled(), frames)
-            save_supervision(said, words)
-            yield Scene(seed=config.seed, place=place, kind=kind, frames=frames, words=words, later=later)
+            save_supervision(labels.supervision, supervision)
+            yield Scene(seed=config.seed, place=place, kind=kind, frames=frames, supervision=supervision, later=later)
 
 
 def distilled(preset: RunConfig, scene: Scene, small_px: float | None, steps: int, *, weigh: bool) -> dict[str, Any]:
@@ -89,8 +92,9 @@ def distilled(preset: RunConfig, scene: Scene, small_px: float | None, steps: in
 
     def train(steps: int) -> None:
         trained.update(distil_terminal(
-            chosen, terminal=pretrained_path(TERMINALS[scene.place]), frames=scene.frames, supervision=scene.words,
-            terminal_out=out, steps=steps, random_name=f"compression/{scene.name}", device=torch.device("cpu"),
+            chosen, terminal=pretrained_path(TERMINALS[scene.place]), frames=scene.frames,
+            supervision=scene.supervision, terminal_out=out, steps=steps, random_name=f"compression/{scene.name}",
+            device=torch.device("cpu"),
         ))  # fmt: skip
 
     began = time.process_time()

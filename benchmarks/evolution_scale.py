@@ -28,6 +28,7 @@ from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.server import Server
+from nestevo_hw.profiler.target import CPU
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 
 TERMINALS = (3, 10, 30, 100)
@@ -160,7 +161,7 @@ def drive(config: RunConfig, folder: Path, executor: SimulatedExecutor) -> Serve
     """A whole run with simulated tasks, from an empty folder or one to resume."""
     layout = RunLayout(folder)
     layout.windows.mkdir(parents=True, exist_ok=True)
-    journal, costs = Journal(layout, executor, lambda _: None), TaskCosts(config, on_gpu=False)
+    journal, costs = Journal(layout, executor, lambda _: None), TaskCosts(config, CPU)
     dispatch = Dispatch(config, journal, costs)
     server = Server(config, layout, journal, dispatch, costs, form_groups(config, layout, dispatch))
     EvolutionLoop(server, METHODS[config.method]).run()

@@ -22,7 +22,7 @@ from nestevo_hw.evolution.zoo import ZooConfig
 from nestevo_hw.streams.compression import CompressionConfig
 from nestevo_hw.streams.sampling import SamplingConfig
 from nestevo_hw.tasks.adversarial import AdversarialConfig
-from nestevo_hw.tasks.pseudo_labels import RefinementConfig
+from nestevo_hw.tasks.confirmation import ConfirmationConfig
 from nestevo_hw.tasks.supervision import LabelConfig
 
 _CO_EVOLVING = ("NestEvo", "A2")
@@ -261,7 +261,7 @@ class RunConfig:
     groups: GroupsConfig = GroupsConfig()
     drift: DriftConfig = DriftConfig()
     labels: LabelConfig = LabelConfig()
-    refinement: RefinementConfig = RefinementConfig()
+    confirmation: ConfirmationConfig = ConfirmationConfig()
     generator: GeneratorConfig = GeneratorConfig()
     mutual: MutualConfig = MutualConfig()
     distil: DistilConfig = DistilConfig()
@@ -288,9 +288,9 @@ class RunConfig:
         return self.method in _CO_EVOLVING if wanted is None else wanted
 
     @property
-    def refines(self) -> bool:
-        """Whether views, peers and neighbouring frames confirm the teacher's labels."""
-        wanted = self.labels.refine
+    def confirms(self) -> bool:
+        """Whether views, an ensemble and neighbouring frames confirm the teacher's labels."""
+        wanted = self.labels.confirm
         return self.method in _CO_EVOLVING if wanted is None else wanted
 
     def present(self, window: int) -> list[str]:
@@ -306,7 +306,7 @@ class RunConfig:
 _SECTIONS = (
     RunConfig, TerminalConfig, DriftStep, Outage, WindowConfig, TeacherConfig, RefreshConfig, ReferenceConfig,
     GroupsConfig, DriftConfig, LabelConfig, GeneratorConfig, MutualConfig, DistilConfig, TrainingPlan, LinkConfig,
-    CompressionConfig, RefinementConfig, SamplingConfig, TriggerConfig, ReplayConfig, ZooConfig, AdversarialConfig,
+    CompressionConfig, ConfirmationConfig, SamplingConfig, TriggerConfig, ReplayConfig, ZooConfig, AdversarialConfig,
     ExecutionConfig,
 )  # fmt: skip
 for _section in _SECTIONS:

@@ -9,17 +9,19 @@ from torch import Tensor, nn
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.models.checkpoint import load_model
-from nestevo_hw.profiler.dryrun import profile_step
-from nestevo_hw.profiler.steps import step_document
+from nestevo_hw.profiler.dryrun import measure_step
+from nestevo_hw.profiler.training_step import step_document, surrogate_step
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.task import VisionTask, task_named
+from nestevo_hw.tasks.capabilities import MutualLearning, SurrogateLoss
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.task import VisionTask
 
 
 def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: torch.device) -> dict[str, Any]:
     """Profile a mutual-learning and a distillation step of a terminal on random frames.
 
     Returns:
-        For each kind of task a `StepProfile` document.
+        For each kind of task a `StepCost` document.
     """
     task = task_named(config.task)
     (local, _), (mid, _) = load_model(terminal), load_model(intermediate)
@@ -30,7 +32,7 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
     frames = torch.randint(0, 256, (most, 3, height, width), dtype=torch.uint8, generator=random)
     box = torch.tensor([[0.25 * width, 0.25 * height, 0.5 * width, 0.75 * height]])
     annotations = [Annotation.of(box, torch.tensor([1]))] * most
-    words = task.label(mid, frames, config.labels)
+    supervision = task.label(mid, frames, config.labels)
 
     def images(count: int) -> list[Tensor]:
         return [frame.to(device).float() / 255 for frame in frames[:count]]
@@ -38,32 +40,34 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
     def distil(count: int) -> Tensor:
         settings = config.distil
         return task.distillation_loss(
-            local, images(count), words[:count], temperature=settings.temperature, soft_share=settings.soft_share
+            local, images(count), supervision[:count], temperature=settings.temperature, soft_share=settings.soft_share
         )
-
-    def mutual(count: int) -> Tensor:
-        return torch.stack(
-            task.mutual_losses(local, mid, images(count), annotations[:count], alpha=0.5, beta=0.5)
-        ).sum()
 
     with seeded(config.seed, "dry run"):
         # The smaller task first: the largest resident set never shrinks.
-        found = {
-            "distil": profile_step([local], distil, device=device).document(),
-            "mutual": profile_step([local, mid], mutual, device=device).document(),
-        }
-    if config.execution.profile is not None:
+        found = {"distil": measure_step([local], distil, device=device).document()}
+        if isinstance(task, MutualLearning):
+            losses = task.mutual_losses
+
+            def mutual(count: int) -> Tensor:
+                pair = losses(local, mid, images(count), annotations[:count], alpha=0.5, beta=0.5)
+                return torch.stack(pair).sum()
+
+            found["mutual"] = measure_step([local, mid], mutual, device=device).document()
+    if config.execution.profile is not None or device.type == "cuda":
         found["fake"] = _fake_steps(config, task, local, mid)
     return found
 
 
 def _fake_steps(config: RunConfig, task: VisionTask, local: nn.Module, mid: nn.Module) -> dict[str, Any]:
-    """The same steps without arithmetic, for a stored profile; those that the task cannot run so are left out."""
+    """The same steps without arithmetic, for a stored profile and for a GPU; none where the task cannot run so."""
+    if not isinstance(task, SurrogateLoss):
+        return {}
     kinds = {"distil": (config.distil.plan, [local]), "mutual": (config.mutual.plan, [local, mid])}
     steps = {
-        kind: task.fake_step(
-            models, frame_size=config.frame_size, batch_size=plan.batch_size, soft_regions=config.labels.regions
+        kind: surrogate_step(
+            task, models, frame_size=config.frame_size, batch_size=plan.batch_size, soft_regions=config.labels.regions
         )
         for kind, (plan, models) in kinds.items()
     }
-    return {kind: step_document(step) for kind, step in steps.items() if step is not None}
+    return {kind: step_document(step) for kind, step in steps.items()}

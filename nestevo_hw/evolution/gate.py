@@ -8,7 +8,9 @@ from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.teacher import DIGITAL, TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.tasks.task import headline, task_named
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.predictions import pseudo_labels
+from nestevo_hw.tasks.task import headline
 
 PARTS = 4
 """Of every four in-domain frames one sets the guard's BatchNorm statistics, one is scored, two may be replayed."""
@@ -71,5 +73,5 @@ def _twin_truth(
     """What the digital weights detect with enough confidence to label it."""
     task = task_named(config.task)
     twin = open_teacher(task, replace(config.teacher, device=DIGITAL), files, scene)
-    sure = [(d, d["scores"] >= config.labels.accept) for d in task.predict(twin, frames.images)]
-    return tuple(Annotation.of(d["boxes"][kept], d["labels"][kept]) for d, kept in sure)
+    sure = config.labels.high_confidence
+    return tuple(pseudo_labels(prediction, sure, sure) for prediction in task.predict(twin, frames.images))

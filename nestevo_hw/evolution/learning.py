@@ -24,9 +24,17 @@ from nestevo_hw.streams.augment import mirrored
 from nestevo_hw.streams.compression import FACTOR, poolable, pooled_images
 from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, reversal_strength
-from nestevo_hw.tasks.supervision import load_supervision, shrunk_supervision
-from nestevo_hw.tasks.task import VisionTask, task_named
+from nestevo_hw.tasks.adversarial import SOURCE, TARGET, reversal_strength
+from nestevo_hw.tasks.capabilities import (
+    AdversarialAdaptation,
+    FeatureGeneration,
+    MutualLearning,
+    require,
+    smaller_input,
+)
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.supervision import load_supervision
+from nestevo_hw.tasks.task import VisionTask
 
 FEATURES_PER_STEP = 32
 """Generated features each prediction module sees in a step of mutual learning."""
@@ -57,11 +65,12 @@ def learn_mutually(
     pool, known = _pool(config, annotations), replay_part(load_frames(reference))
     next_batch = _batches(task, config.mutual, own, annotations, known, pool, random, device)
     extra = _generated_loss(task, config, generator, counts, len(mid_spec.classes), (local, mid), random)
+    pair = require(task, MutualLearning, f"method {config.method}")
 
     def step() -> Tensor:
         images, labels, pooled = next_batch()
-        with task.smaller_input([local, mid], FACTOR if pooled else 1):
-            losses = task.mutual_losses(local, mid, images, labels, alpha=config.mutual.alpha, beta=config.mutual.beta)
+        with smaller_input(task, [local, mid], FACTOR if pooled else 1):
+            losses = pair.mutual_losses(local, mid, images, labels, alpha=config.mutual.alpha, beta=config.mutual.beta)
         return losses[0] + losses[1] + extra()
 
     def noise() -> AbstractContextManager[None]:
@@ -137,11 +146,12 @@ def _generated_loss(
         return lambda: torch.zeros((), device=device)
     generator = load_generator(path, config.generator).to(device)
     distribution = label_distribution(counts, classes)
+    generating = require(task, FeatureGeneration, "generator.enabled")
 
     def loss() -> Tensor:
         features, labels = generator.sample(distribution, FEATURES_PER_STEP, random)
-        targets = labels - 1 + task.first_logit
-        heads = (task.prediction_module(model) for model in models)
+        targets = labels - 1 + generating.first_logit
+        heads = (generating.prediction_module(model) for model in models)
         return config.generator.weight * torch.stack([F.cross_entropy(h(features), targets) for h in heads]).sum()
 
     return loss
@@ -191,9 +201,9 @@ def distil_terminal(
     def step() -> Tensor:
         draw = next(batches)
         width = draw.images[0].shape[-1]
-        said = [shrunk_supervision(words[row], FACTOR) if draw.pooled else words[row] for row in draw.rows]
+        said = [words[row].shrunk(FACTOR) if draw.pooled else words[row] for row in draw.rows]
         chosen = [w.mirrored(width) if flip else w for w, flip in zip(said, draw.flips, strict=True)]
-        with task.smaller_input([student], FACTOR if draw.pooled else 1):
+        with smaller_input(task, [student], FACTOR if draw.pooled else 1):
             return task.distillation_loss(
                 student, draw.images, chosen, temperature=config.distil.temperature, soft_share=share
             )
@@ -237,14 +247,15 @@ def adapt_terminal(
     familiar = draws(known.images, plan, task.augmentation, random, device)
     done = 0
     with seeded(config.seed, random_name):
-        classifiers = task.domain_classifiers(model, config.adversarial).to(device)
+        adapting = require(task, AdversarialAdaptation, f"method {config.method}")
+        classifiers = adapting.domain_classifiers(model, config.adversarial).to(device)
 
         def step() -> Tensor:
             nonlocal done
             strength, done = reversal_strength(done / steps), done + 1
-            loss, view = task.familiar_view(model, *labelled(next(familiar), known.truth or ()))
-            other = task.drifted_view(model, next(drifted).images)
-            domain = classifiers.loss(view, FAMILIAR, strength) + classifiers.loss(other, DRIFTED, strength)
+            loss, source = adapting.source_features(model, *labelled(next(familiar), known.truth or ()))
+            target = adapting.target_features(model, next(drifted).images)
+            domain = classifiers.loss(source, SOURCE, strength) + classifiers.loss(target, TARGET, strength)
             return loss + config.adversarial.weight * domain
 
         loss = optimise([model, classifiers], plan, step)

@@ -22,13 +22,14 @@ from nestevo_hw.evolution.loop import EvolutionLoop
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.training import training_device
+from nestevo_hw.profiler.target import target_of
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.executor import Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import policy_named
 from nestevo_hw.scheduler.task import Task
-from nestevo_hw.tasks.task import task_named
+from nestevo_hw.tasks.named import task_named
 
 FORMAT = 1
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
@@ -57,7 +58,7 @@ def evolve(
     document = _open_folder(config, layout, resume=resume)
     with _executor(config, layout) as executor:
         journal = Journal(layout, executor, on_task)
-        costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
+        costs = TaskCosts(config, target_of(training_device(config.execution.device)))
         dispatch = Dispatch(config, journal, costs)
         groups = form_groups(config, layout, dispatch)
         if len(groups) > 1:

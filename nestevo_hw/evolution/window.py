@@ -76,7 +76,7 @@ class Window:
             if names is None or name in names
         }
         self._say(labels.label, kind, asked)
-        if self.config.refines:
+        if self.config.confirms:
             self._rounds |= {
                 name: {"supervision": self._words[name], "views": payload["views"]}
                 for name, payload in asked.items()

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from nestevo_hw.profiler.vector import Array
+from nestevo_hw.profiler.step_features import Array
 
 Trust = Literal["inside", "widened", "refused"]
 

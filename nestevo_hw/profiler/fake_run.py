@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
+from nestevo_hw.profiler.allocator import reserved_bytes
 from nestevo_hw.profiler.memory import leaf_outputs
 from nestevo_hw.profiler.operations import Operation, StepMeter
 
@@ -38,10 +39,8 @@ class StepWork:
     """Parameters of their own memory, each a call of the optimiser."""
     operations: tuple[tuple[Operation, int], ...]
     """Operations and how often each is done."""
-    held_sizes: tuple[int, ...] = field(default=(), repr=False, compare=False)
-    """Bytes of each tensor of `held_bytes`; not kept in documents, and so with the events."""
-    events: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
-    """(key, bytes) of each allocation, and (key, -bytes) of its release, in order."""
+    reserved_bytes: int
+    """What PyTorch's allocator for GPUs would take from the driver for the tensors of such steps; modelled."""
 
     @property
     def peak_bytes(self) -> int:
@@ -54,8 +53,8 @@ class StepWork:
         return sum(operation.macs * count for operation, count in self.operations)
 
     def document(self) -> dict[str, Any]:
-        """As a JSON object, without the events."""
-        return asdict(replace(self, held_sizes=(), events=()))
+        """As a JSON object."""
+        return asdict(self)
 
 
 def fake_step(
@@ -93,8 +92,7 @@ def fake_step(
         layer_output_bytes=sum(outputs),
         tensors=len(learning),
         operations=tuple(meter.operations.items()),
-        held_sizes=tuple(t.nbytes for t in held),
-        events=tuple(meter.events),
+        reserved_bytes=reserved_bytes([t.nbytes for t in held], meter.events),
     )
 
 
@@ -106,7 +104,7 @@ def fake_copies(models: Sequence[nn.Module]) -> Callable[[], Sequence[nn.Module]
         assert mode is not None  # fake_step calls this under its mode
         # A module may keep plain tensors, such as cell anchors, that cannot be copied under fake tensors.
         with _disable_current_modes():
-            copies = [copy.deepcopy(model) for model in models]
+            copies = [copy.deepcopy(model).cpu() for model in models]  # surrogate losses make their tensors there
         for module in (m for one in copies for m in one.modules()):
             for name, parameter in module.named_parameters(recurse=False):
                 setattr(module, name, nn.Parameter(mode.from_tensor(parameter.data), parameter.requires_grad))

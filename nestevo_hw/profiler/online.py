@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nestevo_hw.profiler.vector import Array
+from nestevo_hw.profiler.step_features import Array
 
 KIND_SCALE = 0.5
 """How far a whole kind of task may lie off the profile: it also reads files, augments, writes models."""

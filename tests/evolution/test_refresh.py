@@ -33,7 +33,7 @@ from nestevo_hw.models.checkpoint import pretrained_path
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate
-from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection import Detection
 
 DAY_S = 86_400.0
 POLICIES = [refresh_policy(RefreshConfig(policy=name)) for name in get_args(PolicyName)]

@@ -7,6 +7,7 @@ from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.profiler.target import CPU
 from nestevo_hw.scheduler.task import TaskResult
 
 
@@ -17,7 +18,7 @@ def result(seconds, memory=10**9, **value):
 
 
 def test_predictions_follow_what_has_finished():
-    costs = TaskCosts(load_preset("quick"), on_gpu=False)
+    costs = TaskCosts(load_preset("quick"), CPU)
     assert costs.predict("label", "a") == FIRST_GUESS
     costs.observe("label", "a", result(2.0, memory=5))
     costs.observe("label", "b", result(4.0, memory=9))
@@ -29,7 +30,7 @@ def test_a_dry_run_predicts_trainings_and_learns_how_far_it_is_off():
     config = override(load_preset("quick"), {"mutual.plan.batch_size": 4, "distil.plan.batch_size": 4})
     teacher, terminal = pretrained_path("fasterrcnn-tiny"), pretrained_path("fasterrcnn-tiny-m3")
     profile = dry_run(config, terminal=terminal, intermediate=teacher, device=torch.device("cpu"))
-    costs = TaskCosts(config, on_gpu=False)
+    costs = TaskCosts(config, CPU)
     costs.learn({"a": result(1.0, **profile)})
     mutual, distil = costs.predict("mutual", "a"), costs.predict("distil", "a")
     assert mutual.duration_s > distil.duration_s > 0

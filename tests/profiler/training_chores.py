@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.models.faster_rcnn import as_list, fasterrcnn_tiny
-from nestevo_hw.profiler.dryrun import profile_step
+from nestevo_hw.profiler.dryrun import measure_step
 
 Payload = dict[str, Any]
 
@@ -27,10 +27,10 @@ def tiny_training() -> tuple[FasterRCNN, Callable[[int], Tensor]]:
 
 
 def dry_run(payload: Payload) -> Payload:
-    """The document of a step profile."""
+    """The document of a step's cost."""
     del payload
     model, loss = tiny_training()
-    return profile_step([model], loss).document()
+    return measure_step([model], loss).document()
 
 
 def train(payload: Payload) -> Payload:

@@ -9,11 +9,12 @@ from nestevo_hw.evolution.steps.payload import Payload, Result, on_crossbar, ope
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.ensemble import Round, load_views, save_views
+from nestevo_hw.tasks.capabilities import LabelConfirmation, require
+from nestevo_hw.tasks.confirmation import LabelRound, load_views, save_views
 from nestevo_hw.tasks.supervision import (
     Supervision,
-    described_objects,
     ground_truth_supervision,
+    labelled_features,
     load_supervision,
     save_supervision,
 )
@@ -25,26 +26,27 @@ def label(payload: Payload) -> Result:
     images = load_frames(Path(payload["upload"])).images
     scene = images if config.scene_norm else None
     teacher = open_teacher(task, config.teacher, TeacherFiles.of(payload), scene)
-    if not config.refines:
+    if not config.confirms:
         return _written(task.label(teacher, images, config.labels), payload) | on_crossbar(config, len(images))
-    models, refinement = [teacher], config.refinement
-    for path in payload["peers"] if refinement.peers else ():
+    models, confirmation = [teacher], config.confirmation
+    for path in payload["peers"] if confirmation.ensemble else ():
         peer, _ = load_model(Path(path))
         task.re_estimate(peer, images)
         models.append(peer)
-    found = task.refined(
-        models, images, config.labels, refinement, spacing_s=payload["spacing_s"], earlier=_earlier(payload)
+    done = require(task, LabelConfirmation, "labels.confirm").confirmed_labels(
+        models, images, config.labels, confirmation, spacing_s=payload["spacing_s"], earlier=_earlier(payload)
     )
-    save_views(found.views, Path(payload["views"]))
-    return _written(found.words, payload) | on_crossbar(config, round(refinement.looks * len(images)))
+    save_views(done.views, Path(payload["views"]))
+    return _written(done.supervision, payload) | on_crossbar(config, round(confirmation.teacher_passes * len(images)))
 
 
-def _earlier(payload: Payload) -> Round | None:
+def _earlier(payload: Payload) -> LabelRound | None:
     """The round before, if there was one."""
     paths = payload["earlier"]
     if paths is None:
         return None
-    return Round(words=load_supervision(Path(paths["supervision"])), views=load_views(Path(paths["views"])))
+    supervision = load_supervision(Path(paths["supervision"]))
+    return LabelRound(supervision=supervision, views=load_views(Path(paths["views"])))
 
 
 def label_own(payload: Payload) -> Result:
@@ -64,7 +66,7 @@ def label_truly(payload: Payload) -> Result:
 
 def _written(words: Sequence[Supervision], payload: Payload) -> Result:
     save_supervision(words, Path(payload["supervision"]))
-    _, labels = described_objects(words)
+    _, labels = labelled_features(words)
     counts = Counter(labels.tolist())
     doubtful = sum(int(w.annotation.ignore.sum()) for w in words)
     return {"counts": {str(c): counts[c] for c in sorted(counts)}, "doubtful": doubtful}
@@ -75,7 +77,7 @@ def describe(payload: Payload) -> Result:
     config, task = opened(payload)
     model, _ = load_model(Path(payload["weights"]))
     words = task.label(model, load_frames(Path(payload["upload"])).images, config.labels)
-    features, _ = described_objects(words)
+    features, _ = labelled_features(words)
     return {"feature": features.mean(0).tolist() if len(features) else []}
 
 
@@ -89,7 +91,7 @@ def judge(payload: Payload) -> Result:
     words = task.label(open_teacher(task, config.teacher, files, None), images, config.labels)
     drift = drift_score(
         load_moments(Path(payload["moments"])),
-        moments_by_class(*described_objects(words)),
+        moments_by_class(*labelled_features(words)),
         range(1, len(load_model(files.weights)[1].classes) + 1),
         min_samples=config.drift.min_samples,
     )

@@ -21,7 +21,8 @@ from nestevo_hw.evolution.zoo import choose_start
 from nestevo_hw.models.batch_norm import batch_norm_bytes
 from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.supervision import described_objects, load_supervision
+from nestevo_hw.tasks.capabilities import FeatureGeneration, require
+from nestevo_hw.tasks.supervision import labelled_features, load_supervision
 
 
 def profile(payload: Payload) -> Result:
@@ -34,17 +35,18 @@ def profile(payload: Payload) -> Result:
 def generate(payload: Payload) -> Result:
     """Train the feature generator on the prediction modules of the intermediate models (Algorithm 1)."""
     config, task = opened(payload)
+    generating = require(task, FeatureGeneration, "generator.enabled")
     modules: list[nn.Module] = []
     for path in payload["predictors"]:
         model, spec = load_model(Path(path))
-        modules.append(task.prediction_module(model).requires_grad_(False))
+        modules.append(generating.prediction_module(model).requires_grad_(False))
     counts = class_counts(payload["counts"])
-    described = [described_objects(load_supervision(Path(path))) for path in payload["supervisions"]]
+    described = [labelled_features(load_supervision(Path(path))) for path in payload["supervisions"]]
     own, labels = [features for features, _ in described], torch.cat([labels for _, labels in described])
     with seeded(config.seed, payload["name"]):
         generator = FeatureGenerator(config.generator, *class_moments(torch.cat(own), labels, len(spec.classes)))
     random = torch_generator(config.seed, payload["name"])
-    loss = train_generator(generator, modules, counts, config.generator, random, first_logit=task.first_logit)
+    loss = train_generator(generator, modules, counts, config.generator, random, first_logit=generating.first_logit)
     save_generator(generator, Path(payload["generator"]))
     share = config.generator.weight / (1 + config.generator.weight)
     return {"label_loss": loss, **generator_effect(generator, counts, own, share, random)}

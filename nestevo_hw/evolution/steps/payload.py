@@ -5,7 +5,8 @@ from typing import Any
 
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.teacher import DIGITAL
-from nestevo_hw.tasks.task import VisionTask, task_named
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.task import VisionTask
 
 Payload = dict[str, Any]
 Result = dict[str, Any]

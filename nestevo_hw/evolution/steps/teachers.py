@@ -14,7 +14,7 @@ from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_tea
 from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
-from nestevo_hw.tasks.supervision import described_objects
+from nestevo_hw.tasks.supervision import labelled_features
 from nestevo_hw.tasks.task import VisionTask
 
 
@@ -27,12 +27,12 @@ def prepare(payload: Payload) -> Result:
     programmed = _programmed(task, config, files, frames, generation=payload["generation"])
     model, classes = open_teacher(task, config.teacher, files, None), load_model(files.weights)[1].classes
     words = task.label(model, frames.images, config.labels)
-    training = moments_by_class(*described_objects(words))
+    training = moments_by_class(*labelled_features(words))
     save_moments(training, Path(payload["moments"]))
     scores = [
         drift_score(
             training,
-            moments_by_class(*described_objects(words[segment])),
+            moments_by_class(*labelled_features(words[segment])),
             range(1, len(classes) + 1),
             min_samples=config.drift.min_samples,
         ).score

@@ -25,8 +25,8 @@ from nestevo_hw.studies.noise.bench import Keep, Rig, Scores, setting_of
 from nestevo_hw.studies.noise.evaluation import score_detector
 from nestevo_hw.studies.noise.plan import Cell, Plan
 from nestevo_hw.studies.noise.sweeps import TEACHING, Hardware, Setting
-from nestevo_hw.tasks.detection_task import Detection
-from nestevo_hw.tasks.detection_teaching import supervise
+from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.tasks.faster_rcnn.labelling import label_frames
 from nestevo_hw.tasks.supervision import Supervision, ground_truth_supervision, save_supervision
 
 REFERENCE = "student"
@@ -138,7 +138,7 @@ class School:
         taught, teaching = [], []
         for camera in cameras(self.teaching, self.seed):
             with scene_statistics(teacher, camera.upload):
-                words = supervise(teacher, camera.upload.images, self.teaching.config.labels)
+                words = label_frames(teacher, camera.upload.images, self.teaching.config.labels)
                 teaching.append(score_detector(teacher, camera.test))
             taught.append(self._learn(words, camera, repeat, self.teaching.config))
         return {"teacher": _mean(teaching), "student": _mean(taught)}

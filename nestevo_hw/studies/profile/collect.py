@@ -13,7 +13,7 @@ import torch
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.files import write_text
 from nestevo_hw.profiler.samples import Sample, measure, normalised
-from nestevo_hw.profiler.space import TrainingSpec, spread_specs
+from nestevo_hw.profiler.specs import TrainingSpec, spread_specs
 
 SAMPLES = "samples.jsonl"
 

@@ -1,15 +1,12 @@
-"""What is known about a training task before it runs: one dry-run step, and how often it will be repeated."""
+"""Memory and time of one training step, measured at two small batch sizes."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from nestevo_hw.base.errors import InputError
-
-if TYPE_CHECKING:
-    from nestevo_hw.profiler.vector import StepTask
 
 SMALL, LARGE = 2, 4
 """Batch sizes of a dry run. At one frame the peak often falls elsewhere in the step than it does in a real batch."""
@@ -31,8 +28,8 @@ class PerBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepProfile:
-    """One training step (forward, backward, optimiser), measured in this process at two small batch sizes."""
+class StepCost:
+    """What one training step (forward, backward, optimiser) cost in this process, at two small batch sizes."""
 
     parameters: int
     """Elements of all parameters."""
@@ -59,40 +56,18 @@ class StepProfile:
         return asdict(self)
 
     @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> "StepProfile":
+    def parse(cls, document: Mapping[str, Any]) -> "StepCost":
         """The inverse of `document`.
 
         Raises:
             InputError: a value is missing or of the wrong type.
         """
         try:
-            return _PROFILE.validate_python(document)
+            return _STEP_COST.validate_python(document)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "top level"
-            raise InputError(f"step profile: {place}: {first['msg'].lower()}") from error
+            raise InputError(f"step cost: {place}: {first['msg'].lower()}") from error
 
 
-_PROFILE = TypeAdapter(StepProfile)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFeatures:
-    """What cost models predict from."""
-
-    kind: str
-    """Tasks of one kind run the same code, for example "mutual"."""
-    parameters: int
-    macs_per_step: float
-    activation_bytes: float
-    """Kept for the backward pass at this batch size."""
-    frames: int
-    """Different frames to learn from."""
-    batch_size: int
-    steps: int
-    dry_memory_bytes: int
-    """Peak memory by the dry run: resident on a CPU, allocated on a GPU."""
-    dry_duration_s: float
-    """Duration by the dry run."""
-    task: "StepTask | None" = None
-    """One step by a fake run, for models that have learned this machine; None where none was made."""
+_STEP_COST = TypeAdapter(StepCost)

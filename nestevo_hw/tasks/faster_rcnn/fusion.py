@@ -1,4 +1,4 @@
-"""Detections of one frame by several detectors, or in several views, become one set: weighted boxes fusion."""
+"""Weighted boxes fusion: detections of one frame by several detectors, or in several views, become one set."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from nestevo_hw.tasks.metrics import Prediction
+from nestevo_hw.tasks.predictions import Prediction
 
 
-def fused(views: Sequence[Prediction], *, overlap: float = 0.55) -> dict[str, Tensor]:
-    """One set of detections out of several of the same frame (weighted boxes fusion, Solovyev et al. 2021).
+def weighted_boxes_fusion(views: Sequence[Prediction], *, overlap: float = 0.55) -> dict[str, Tensor]:
+    """One set of detections out of several of the same frame (Solovyev et al. 2021).
 
     Detections of one class that overlap are one object. Its box is the mean of their boxes, weighted by score; its
     score is the mean over all views, of which those that did not find it count as zero. So a score is high only where
     the views agree, and runs lower than that of one detector: thresholds have to be lower too.
 
     Args:
-        views: what each view found; of several overlapping detections of one view the surest counts.
+        views: detections in each view; of several overlapping detections of one view the surest counts.
         overlap: IoU with an object's surest detection from which on another one belongs to it, 0 to 1.
 
     Returns:
