@@ -1,0 +1,1 @@
+"""Conformance suites: what every part of a kind must do, for those who bring their own."""
