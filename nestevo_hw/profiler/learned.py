@@ -51,10 +51,10 @@ class ProfiledCosts:
 
     def interval(self, features: TaskFeatures) -> tuple[float, float]:
         """Seconds between which 90 % of such tasks are expected to take."""
-        residual, doubt = self._residuals.at(features.kind, self._place(features))
+        residual, deviation = self._residuals.at(features.kind, self._place(features))
         base, width = self._base(features)
-        # The doubt about a kind's offset comes on top of the profile's own once there are tasks that show one.
-        width = math.hypot(width, NORMAL_90 * doubt) if self._residuals.seen else width
+        # The uncertainty of a kind's offset comes on top of the profile's own once there are tasks that show one.
+        width = math.hypot(width, NORMAL_90 * deviation) if self._residuals.seen else width
         middle, half = base * math.exp(residual), math.exp(width * self._width.factor)
         return middle / half, middle * half
 

@@ -69,9 +69,9 @@ class Rates:
             computing_s: predicted seconds of their convolutions and products, where a model of those is at hand: one
                 more term, which the fit weighs against the others.
         """
-        found = [_terms(step, None if computing_s is None else computing_s[i]) for i, step in enumerate(steps)]
-        names = sorted({name for one in found for name, amount in one.items() if amount > 0})
-        table = np.array([[one.get(name, 0.0) for name in names] for one in found]) / step_s[:, None]
+        terms = [_terms(step, None if computing_s is None else computing_s[i]) for i, step in enumerate(steps)]
+        names = sorted({name for one in terms for name, amount in one.items() if amount > 0})
+        table = np.array([[one.get(name, 0.0) for name in names] for one in terms]) / step_s[:, None]
         scale = table.max(0)
         rows = np.vstack([table / scale, SHRINKAGE * np.eye(len(names))])
         weights, _ = nnls(rows, np.concatenate([np.ones(len(steps)), np.zeros(len(names))]))
@@ -84,16 +84,16 @@ class Rates:
 
 
 def _terms(step: TrainingStep, computing_s: float | None) -> dict[str, float]:
-    found = work_amounts(step)
+    amounts = work_amounts(step)
     if computing_s is None:
-        return found
-    return found | {"computing": computing_s}
+        return amounts
+    return amounts | {"computing": computing_s}
 
 
 def _fastest(run: Callable[[], object], times: int) -> float:
-    found = []
+    seconds = []
     for _ in range(times):
         began = time.perf_counter()
         run()
-        found.append(time.perf_counter() - began)
-    return min(found)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

@@ -20,15 +20,15 @@ BFLOAT16_BYTES = 2
 
 def work_amounts(step: TrainingStep) -> dict[str, float]:
     """Work by name, none negative; time is about linear in it, with one rate for each name."""
-    found: defaultdict[str, float] = defaultdict(float)
+    work: defaultdict[str, float] = defaultdict(float)
     for operation, count in step.work.operations:
         for name, amount in _amounts(operation):
-            found[name] += count * amount
-    found["parameters"] = step.work.parameters
-    found["tensors"] = step.work.tensors
-    found["frames"] = step.batch_size
-    found["step"] = 1
-    return dict(found)
+            work[name] += count * amount
+    work["parameters"] = step.work.parameters
+    work["tensors"] = step.work.tensors
+    work["frames"] = step.batch_size
+    work["step"] = 1
+    return dict(work)
 
 
 def _amounts(operation: Operation) -> list[tuple[str, float]]:

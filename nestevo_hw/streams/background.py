@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MIN_FRAMES = 8
-"""Fewer frames do not tell what the background is; they stay as they are."""
+"""Fewer frames do not show what the background is; they stay as they are."""
 STREAK_WIDTH = 1 / 128
 """Half the width of a streak, of the frame's height."""
 ANISOTROPY = 1.5

@@ -98,8 +98,8 @@ def _digits() -> tuple[Tensor, np.ndarray]:
     """(1797, 1, 8, 8) ink in 0..1, and the digits they show."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    return torch.from_numpy(found.images / 16.0).float()[:, None], found.target
+    digits = load_digits()
+    return torch.from_numpy(digits.images / 16.0).float()[:, None], digits.target
 
 
 @lru_cache(maxsize=8)

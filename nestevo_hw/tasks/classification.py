@@ -165,9 +165,9 @@ class Classification(
         ]
         if not pairs:
             return {"accuracy": float("nan"), "mean_recall": float("nan")}
-        by_class = [[said == wanted for said, wanted in pairs if wanted == c] for c in range(1, classes + 1)]
+        by_class = [[label == wanted for label, wanted in pairs if wanted == c] for c in range(1, classes + 1)]
         recalls = [sum(hits) / len(hits) for hits in by_class if hits]
-        right = sum(said == wanted for said, wanted in pairs)
+        right = sum(label == wanted for label, wanted in pairs)
         return {"accuracy": right / len(pairs), "mean_recall": sum(recalls) / len(recalls)}
 
     def prediction_module(self, model: nn.Module) -> nn.Module:
@@ -236,13 +236,13 @@ def _supervision(model: SmallClassifier, images: Tensor, logits: Tensor, config:
     scores, labels = logits.softmax(-1).max(-1)
     return [
         Supervision(
-            annotation=Annotation(boxes=box, labels=label[None] + 1, ignore=~sure[None]),
+            annotation=Annotation(boxes=box, labels=label[None] + 1, ignore=~kept[None]),
             regions=box,
             logits=own[None],
             deltas=own.new_zeros(1, 0),
-            features=feature[None][sure[None]],
+            features=feature[None][kept[None]],
         )
-        for label, sure, own, feature in zip(labels, scores >= config.high_confidence, logits, features, strict=True)
+        for label, kept, own, feature in zip(labels, scores >= config.high_confidence, logits, features, strict=True)
     ]
 
 

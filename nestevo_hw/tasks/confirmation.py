@@ -1,4 +1,4 @@
-"""How labels are confirmed, and what views and members of an ensemble found on the same frames."""
+"""How labels are confirmed, and views of the same frames by the members of an ensemble."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -143,8 +143,8 @@ class Detection(
 
     def score(self, predictions: Sequence[Prediction], truth: Sequence[Annotation], classes: int) -> dict[str, float]:
         """COCO mean average precision: map50, map75 and map."""
-        found = asdict(mean_average_precision(predictions, truth, classes))
-        return {name: found[name] for name in ("map50", "map75", "map")}
+        scores = asdict(mean_average_precision(predictions, truth, classes))
+        return {name: scores[name] for name in ("map50", "map75", "map")}
 
     def prediction_module(self, model: nn.Module) -> nn.Module:
         """Class scores of the box predictor."""

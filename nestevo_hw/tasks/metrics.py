@@ -92,8 +92,8 @@ def _dataset(truth: Sequence[Annotation], num_classes: int) -> dict[str, object]
 
 def _rows(predictions: Sequence[Prediction]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for image_id, found in enumerate(predictions):
-        labels, scores = found["labels"].tolist(), found["scores"].tolist()
-        for box, label, score in zip(_xywh(found["boxes"]), labels, scores, strict=True):
+    for image_id, prediction in enumerate(predictions):
+        labels, scores = prediction["labels"].tolist(), prediction["scores"].tolist()
+        for box, label, score in zip(_xywh(prediction["boxes"]), labels, scores, strict=True):
             rows.append({"image_id": image_id, "category_id": label, "bbox": box, "score": score})
     return rows

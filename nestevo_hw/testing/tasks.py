@@ -1,8 +1,10 @@
 """Conformance suite for tasks: every check takes a `TaskCase` and asserts what a `VisionTask` promises.
 
-    case = TaskCase.shipped(task, folder)
-    for check in TASK_CHECKS:
-        check(case)
+With pytest::
+
+    @pytest.mark.parametrize("check", TASK_CHECKS, ids=lambda check: check.__name__)
+    def test_mine(check, tmp_path):
+        check(TaskCase(task=MINE, teacher=.., student=.., frames=.., classes=.., folder=tmp_path))
 
 Capabilities that the task does not have are not checked.
 """
@@ -33,6 +35,16 @@ SCORE_APART, BOX_APART_PX = 0.01, 1.0
 """How far an exported model's predictions may lie from the model's."""
 
 
+def check_task(case: TaskCase) -> None:
+    """Put a task through every check.
+
+    Raises:
+        AssertionError: it fails one.
+    """
+    for check in TASK_CHECKS:
+        check(case)
+
+
 def labels_fit_their_frames(case: TaskCase) -> None:
     """Pseudo-labels, soft targets and features have shapes that fit together, and labelling changes no model."""
     before = copy.deepcopy(case.teacher)
@@ -59,10 +71,10 @@ def soft_targets_count_by_their_share(case: TaskCase) -> None:
     supervision = case.supervision()[:4]
     other = [replace(s, logits=-s.logits - torch.arange(s.logits.shape[1])) for s in supervision]
 
-    def loss(share: float, said: Sequence[Supervision]) -> Tensor:
+    def loss(share: float, given: Sequence[Supervision]) -> Tensor:
         with seeded(0, "conformance"):
             images = case.floats()
-            return case.task.distillation_loss(student, images, said, temperature=2.0, soft_share=share).detach()
+            return case.task.distillation_loss(student, images, given, temperature=2.0, soft_share=share).detach()
 
     assert torch.equal(loss(0.0, supervision), loss(0.0, other)), "a soft share of 0 does not ignore soft targets"
     assert not torch.equal(loss(1.0, supervision), loss(1.0, other)), "a soft share of 1 ignores soft targets"
@@ -105,7 +117,7 @@ def the_truth_scores_one(case: TaskCase) -> None:
         for a in truth
     ]
     wrong = [{**p, "labels": p["labels"] % case.classes + 1} for p in perfect]
-    scores = [task.score(said, truth, case.classes) for said in (perfect, wrong)]
+    scores = [task.score(predictions, truth, case.classes) for predictions in (perfect, wrong)]
     scores.append(task.score(task.predict(case.student, case.frames.images), truth, case.classes))
     assert all(math.isclose(value, 1.0, abs_tol=1e-6) for value in scores[0].values()), f"the truth scores {scores[0]}"
     assert headline(scores[1]) < 1.0, f"wrong classes score {scores[1]}"

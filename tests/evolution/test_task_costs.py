@@ -7,7 +7,8 @@ from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.models.checkpoint import pretrained_path
-from nestevo_hw.profiler.target import CPU
+from nestevo_hw.profiler.target import CPU, CUDA
+from nestevo_hw.profiler.training_step import parse_step
 from nestevo_hw.scheduler.task import TaskResult
 
 
@@ -38,3 +39,17 @@ def test_a_dry_run_predicts_trainings_and_learns_how_far_it_is_off():
     assert costs.predict("distil", "a", steps=80).duration_s == pytest.approx(2 * distil.duration_s)
     costs.observe("distil", "a", result(3 * distil.duration_s))
     assert costs.predict("distil", "a").duration_s == pytest.approx(3 * distil.duration_s)
+
+
+def test_on_a_gpu_a_training_takes_what_its_fake_run_reserves_and_the_context():
+    config = override(load_preset("quick"), {"mutual.plan.batch_size": 4, "distil.plan.batch_size": 4})
+    with_fake_run = override(config, {"execution.profile": "not read here"})
+    teacher, terminal = pretrained_path("fasterrcnn-tiny"), pretrained_path("fasterrcnn-tiny-m3")
+    profile = dry_run(with_fake_run, terminal=terminal, intermediate=teacher, device=torch.device("cpu"))
+    costs = TaskCosts(config, CUDA)
+    costs.learn({"a": result(1.0, **profile)})
+    reserved = parse_step(profile["fake"]["mutual"]).work.reserved_bytes
+    needed = reserved + CUDA.context_bytes + CUDA.workspace_bytes
+    assert costs.predict("mutual", "a").memory_bytes == needed
+    costs.observe("mutual", "a", result(3.0, memory=9 * 10**9))
+    assert costs.predict("mutual", "a").memory_bytes == needed, "main memory corrected a GPU's"

@@ -94,7 +94,7 @@ BROKEN = [
     (LeavesTrainingMode, suite.predictions_leave_the_model_alone, "in another mode"),
     (TeachesThePeer, mutual_losses_detach_the_peer, "reaches more than the model that learns"),
     (AlwaysSoft, suite.soft_targets_count_by_their_share, "share of 0 does not ignore"),
-    (LosesItsLoss, suite.losses_teach_the_student_alone, "the loss is nan"),
+    (LosesItsLoss, suite.check_task, "the loss is nan"),
     (MovesWeights, suite.re_estimation_changes_batch_norm_alone, r"changed besides: head\.weight"),
     (PutsTheHeadlineLast, suite.the_truth_scores_one, "order differ"),
     (ExportsAnotherModel, suite.the_exported_model_agrees, "exported file differ"),

@@ -62,8 +62,8 @@ def _agreed(
     tracked = confirmation.tracking_share > 0 and spacing_s <= confirmation.tracking_gap_s
     if len(views) == 1 and not tracked:
         return label_frames(teacher, images, labels)
-    found = [weighted_boxes_fusion(frame, overlap=confirmation.overlap) for frame in zip(*views, strict=True)]
+    detections = [weighted_boxes_fusion(frame, overlap=confirmation.overlap) for frame in zip(*views, strict=True)]
     if tracked:
-        found = rescored_by_tracks(found, share=confirmation.tracking_share)
-    annotations = [pseudo_labels(d, confirmation.high_confidence, confirmation.low_confidence) for d in found]
+        detections = rescored_by_tracks(detections, share=confirmation.tracking_share)
+    annotations = [pseudo_labels(d, confirmation.high_confidence, confirmation.low_confidence) for d in detections]
     return with_soft_targets(teacher, images, annotations, labels.regions)

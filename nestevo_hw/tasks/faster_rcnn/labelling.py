@@ -27,10 +27,10 @@ def predict(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> list[
         One dictionary a frame: boxes (D, 4) pixels of the frame, labels (D,), scores (D,).
     """
     device = next(model.parameters()).device
-    found: list[dict[str, Tensor]] = []
+    detections: list[dict[str, Tensor]] = []
     for chunk in images.split(batch_size):
-        found += [{k: v.cpu() for k, v in d.items()} for d in model(as_list(chunk.to(device)))]
-    return found
+        detections += [{k: v.cpu() for k, v in d.items()} for d in model(as_list(chunk.to(device)))]
+    return detections
 
 
 def re_estimate(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> None:
@@ -65,12 +65,12 @@ def label_frames(model: FasterRCNN, images: Tensor, config: LabelConfig, *, batc
         maps = model.backbone(batch.tensors)
         proposals = [p[: config.regions] for p in model.rpn(batch, maps, None)[0]]
         output = run_box_head(model, maps, proposals, batch.image_sizes)
-        found = model.roi_heads.postprocess_detections(output.logits, output.deltas, proposals, batch.image_sizes)
-        described = run_box_head(model, maps, found[0], batch.image_sizes).features
+        detected = model.roi_heads.postprocess_detections(output.logits, output.deltas, proposals, batch.image_sizes)
+        described = run_box_head(model, maps, detected[0], batch.image_sizes).features
         scales = [torch.tensor([width / w, height / h], device=device).repeat(2) for h, w in batch.image_sizes]
         annotations, features = [], []
         for boxes, scores, labels, own, scale in zip(
-            *found, described.split([len(b) for b in found[0]]), scales, strict=True
+            *detected, described.split([len(b) for b in detected[0]]), scales, strict=True
         ):
             rows, ignore = confident_rows(scores, config.high_confidence, config.low_confidence)
             annotations.append(

@@ -80,7 +80,7 @@ def _costs(track: Track, frame: int, centres: Tensor, sizes: Tensor, labels: Ten
     scale = (sizes.prod(1).sqrt() + track.size.prod().sqrt()) / 2
     distance = (centres - track.centre - steps * track.velocity).norm(dim=1) / scale
     growth = (sizes / track.size).log().abs().amax(1)
-    # One sighting tells no velocity.
+    # One detection has no velocity.
     reach = MAX_DISTANCE * steps**0.5 * (2 if len(track.members) == 1 else 1)
     fits = (labels == track.label) & (distance < reach) & (growth < MAX_GROWTH)
     return torch.where(fits, distance + growth, torch.tensor(FORBIDDEN))
