@@ -1,9 +1,9 @@
-"""What adaptive compression saves and costs: a terminal's distillation with it and without, on the same words.
+"""What adaptive compression saves and costs: a terminal's distillation with it and without, on the same labels.
 
     python benchmarks/compression.py [--quick] [--json] [--seeds 3] [--small-px 12 ...]
 
 A teacher on simulated PCM tiles labels 96 frames of each scene (place and kind of drift at strength 0.6) once, with
-labels confirmed as in `nestevo-hw evolve`. On these words the terminal of that place is distilled as in the loop,
+labels confirmed as in `nestevo-hw evolve`. On these labels the terminal of that place is distilled as in the loop,
 without compression and with each limit of --small-px, from the same random numbers, in an order that changes from scene
 to scene. Measured side by side: processor time of the whole training task, mAP@0.50 of the student on later frames and,
 with the first seed, the peak of all tensors the task allocates (in a second, untimed run). `--small-px 0.001` pools
@@ -33,6 +33,7 @@ from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.profiler.samples import allocated_peak
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES
+from nestevo_hw.tasks.capabilities import LabelConfirmation, require
 from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import headline
 
@@ -71,8 +72,17 @@ def scenes(config: RunConfig, folder: Path, *, quick: bool) -> Iterator[Scene]:
             upload, later = stream.read(UPLOADED[:: 3 if quick else 1]), stream.read(LATER[:: 10 if quick else 1])
             models = labellers(config, files, place, upload.images)
             spacing_s = (upload.indices[1] - upload.indices[0]) / stream.fps
-            said = TASK.refined(models, upload.images, config.labels, config.refinement, spacing_s=spacing_s).words
-            yield Scene(seed=config.seed, place=place, kind=kind, images=upload.images, supervision=said, later=later)
+            labels = require(TASK, LabelConfirmation, "this benchmark").confirmed_labels(
+                models, upload.images, config.labels, config.confirmation, spacing_s=spacing_s
+            )
+            yield Scene(
+                seed=config.seed,
+                place=place,
+                kind=kind,
+                images=upload.images,
+                supervision=labels.supervision,
+                later=later,
+            )
 
 
 def distilled(preset: RunConfig, scene: Scene, small_px: float | None, steps: int, *, weigh: bool) -> dict[str, Any]:

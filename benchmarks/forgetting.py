@@ -45,7 +45,7 @@ def settings(seed: int, remedy: str, frames: int, *, quick: bool) -> RunConfig:
         "replay.frames": frames if replays else 0, "zoo.size": 3 if keeps else 0,
     }  # fmt: skip
     if quick:
-        changes |= {"distil.plan.steps": 2, "mutual.plan.steps": 2, "window.upload_frames": 12, "labels.refine": False}
+        changes |= {"distil.plan.steps": 2, "mutual.plan.steps": 2, "window.upload_frames": 12, "labels.confirm": False}
     document = override(load_preset("quick"), changes).document()
     for terminal in document["terminals"]:
         first, other = KINDS[terminal["place"]]

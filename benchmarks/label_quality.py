@@ -29,17 +29,18 @@ from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.fusion import fused
+from nestevo_hw.tasks.confirmation import ConfirmationConfig
+from nestevo_hw.tasks.faster_rcnn.fusion import weighted_boxes_fusion
+from nestevo_hw.tasks.faster_rcnn.tracking import rescored_by_tracks
+from nestevo_hw.tasks.faster_rcnn.views import ensemble_views, foreground_amplified
 from nestevo_hw.tasks.metrics import mean_average_precision
-from nestevo_hw.tasks.pseudo_labels import RefinementConfig, clearly_seen, gathered_views
-from nestevo_hw.tasks.task import task_named
-from nestevo_hw.tasks.tracks import supported
+from nestevo_hw.tasks.named import task_named
 
 TASK = task_named("detection")
 TERMINALS = {"campus": "fasterrcnn-tiny-m1", "village": "fasterrcnn-tiny-m2", "downtown": "fasterrcnn-tiny-m3"}
 KINDS = ("night", "fog", "rain", "defocus")
 UPLOADED = range(0, 480, 5)
-Found = Sequence[Mapping[str, Tensor]]
+Detections = Sequence[Mapping[str, Tensor]]
 PLAIN = "scene statistics"
 
 
@@ -63,43 +64,45 @@ def programmed(config: RunConfig, folder: Path) -> TeacherFiles:
 def labellers(config: RunConfig, files: TeacherFiles, place: str, images: Tensor) -> list[FasterRCNN]:
     """The teacher and the terminal of a place, with the statistics of its frames."""
     teacher = open_teacher(TASK, config.teacher, files, images)
-    peer = load_detector(pretrained_path(TERMINALS[place]))[0]
-    TASK.re_estimate(peer, images)
-    return [teacher, peer]  # type: ignore[list-item]
+    terminal = load_detector(pretrained_path(TERMINALS[place]))[0]
+    TASK.re_estimate(terminal, images)
+    return [teacher, terminal]  # type: ignore[list-item]
 
 
-def detections(seed: int, folder: Path, place: str, kind: str) -> tuple[dict[str, tuple[Found, float]], FrameBatch]:
-    """What each stage of confirmation finds on a scene, with its threshold, and the frames."""
+def detections(
+    seed: int, folder: Path, place: str, kind: str
+) -> tuple[dict[str, tuple[Detections, float]], FrameBatch]:
+    """Detections of each stage of confirmation on a scene, with its threshold, and the frames."""
     config = override(load_preset("quick"), {"seed": seed, "reference.frames_per_segment": 2})
     files, frames = programmed(config, folder), stream_of(seed, place, kind).read(UPLOADED)
-    alone, how = open_teacher(TASK, config.teacher, files, None), RefinementConfig()
+    alone, how = open_teacher(TASK, config.teacher, files, None), ConfirmationConfig()
     models = labellers(config, files, place, frames.images)
-    unclear = TASK.predict(models[0], frames.images)
-    with clearly_seen(models, frames.images, how) as seen:
-        plain, mirrored, enlarged, other = gathered_views(models, seen, how)
+    unamplified = TASK.predict(models[0], frames.images)
+    with foreground_amplified(models, frames.images, how) as amplified:
+        plain, mirrored, enlarged, other = ensemble_views(models, amplified, how)
 
-    def agreed(*views: Found) -> list[dict[str, Tensor]]:
-        return [fused(frame, overlap=how.overlap) for frame in zip(*views, strict=True)]
+    def agreed(*views: Detections) -> list[dict[str, Tensor]]:
+        return [weighted_boxes_fusion(frame, overlap=how.overlap) for frame in zip(*views, strict=True)]
 
     together = agreed(plain, mirrored, enlarged, other)
-    single, several = config.labels.accept, how.accept
-    stages: dict[str, tuple[Found, float]] = {
+    single, several = config.labels.high_confidence, how.high_confidence
+    stages: dict[str, tuple[Detections, float]] = {
         "own statistics (A4)": (TASK.predict(alone, frames.images), single),
-        PLAIN: (unclear, single),
-        "+ cleared frames": (plain, single),
+        PLAIN: (unamplified, single),
+        "+ amplified foreground": (plain, single),
         "+ mirrored": (agreed(plain, mirrored), several),
         "+ enlarged": (agreed(plain, mirrored, enlarged), several),
         "+ terminal": (together, several),
-        "+ tracks": (supported(together, share=how.tracks), several),
+        "+ tracks": (rescored_by_tracks(together, share=how.tracking_share), several),
     }
     return stages, frames
 
 
-def quality(found: Found, truth: Sequence[Annotation], accept: float) -> tuple[float, float, float]:
+def quality(found: Detections, truth: Sequence[Annotation], confidence: float) -> tuple[float, float, float]:
     """AP of all detections, and precision and recall of those at or above a score."""
     right = said = wanted = 0
     for detection, annotation in zip(found, truth, strict=True):
-        sure = detection["scores"] >= accept
+        sure = detection["scores"] >= confidence
         order = detection["scores"][sure].argsort(descending=True)
         boxes, labels = detection["boxes"][sure][order], detection["labels"][sure][order]
         free = torch.ones(len(annotation.labels), dtype=torch.bool)
@@ -122,14 +125,14 @@ def measure(seeds: int, *, quick: bool) -> dict[str, Any]:
             for kind in kinds:
                 for place in places:
                     stages, frames = detections(seed, Path(name), place, kind)
-                    for stage, (found, accept) in stages.items():
-                        scores.setdefault(stage, []).append(quality(found, frames.truth or (), accept))
+                    for stage, (found, confidence) in stages.items():
+                        scores.setdefault(stage, []).append(quality(found, frames.truth or (), confidence))
     rows = []
     for stage, found in scores.items():
         apart = Estimate.of([a[0] - b[0] for a, b in zip(found, scores[PLAIN], strict=True)])
         ap, precision, recall = (statistics.fmean(column) for column in zip(*found, strict=True))
         rows.append({
-            "words": stage, "ap": ap, "precision": precision, "recall": recall,
+            "labels": stage, "ap": ap, "precision": precision, "recall": recall,
             "ap_difference": apart.mean, "ci95": apart.bounds if stage != PLAIN else None,
         })  # fmt: skip
     return {"scenes": len(scores[PLAIN]), "device": "pcm (simulated)", "rows": rows}
@@ -148,11 +151,11 @@ def main() -> None:
         print(json_text(found))
         return
     print(f"{found['scenes']} scenes, teacher on {found['device']}")
-    print(f"{'words':20} {'AP':>6} {'precision':>10} {'recall':>7} {'difference of AP':>26}")
+    print(f"{'labels':22} {'AP':>6} {'precision':>10} {'recall':>7} {'difference of AP':>26}")
     for row in found["rows"]:
         interval = "" if row["ci95"] is None else " [{:+.3f}, {:+.3f}]".format(*row["ci95"])
         print(
-            f"{row['words']:20} {row['ap']:6.3f} {row['precision']:10.2f} {row['recall']:7.2f} "
+            f"{row['labels']:22} {row['ap']:6.3f} {row['precision']:10.2f} {row['recall']:7.2f} "
             f"{row['ap_difference']:+8.3f}{interval}"
         )
 

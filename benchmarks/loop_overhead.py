@@ -25,7 +25,7 @@ def measure(steps: int) -> dict[str, Any]:
     """Shares of one window's run."""
     changes = {
         "window.count": 1, "execution.workers": 1, "trigger.mode": "off", "mutual.plan.steps": steps,
-        "distil.plan.steps": steps, "drift.gamma": 0.0, "labels.refine": False, "reference.frames_per_segment": 6,
+        "distil.plan.steps": steps, "drift.gamma": 0.0, "labels.confirm": False, "reference.frames_per_segment": 6,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"

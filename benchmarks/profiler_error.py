@@ -66,9 +66,9 @@ def _prediction_s(model: ProfileModel, samples: list[Sample]) -> float:
     """Median time of one prediction."""
     times = []
     for sample in samples[:100]:
-        task = sample.task
+        step = sample.step
         began = time.perf_counter()
-        model.predict(task)
+        model.predict(step)
         times.append(time.perf_counter() - began)
     return statistics.median(times)
 

@@ -37,9 +37,10 @@ from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.detection import predict
-from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.tasks.faster_rcnn.labelling import predict
 from nestevo_hw.tasks.metrics import mean_average_precision
+from nestevo_hw.tasks.predictions import pseudo_labels
 
 DEVICES = ("pcm", "hermes", "reram-cmo")
 PROGRAMMINGS = 4
@@ -47,7 +48,7 @@ PROGRAMMINGS = 4
 AGE_STEP = 1.5
 DELAY_S = 60.0
 """From a programming to the first label."""
-ACCEPT = 0.6
+HIGH_CONFIDENCE = 0.6
 """Score from which on the digital twin's detections count as objects."""
 SCENES = {"night": "campus", "fog": "village", "rain": "downtown"}
 FAMILIAR = ("school", "park", "market", "harbour", "station")
@@ -137,8 +138,9 @@ class Cells:
     @cached_property
     def _twin_truth(self) -> tuple[Annotation, ...]:
         twin = _adapted(self._teacher.digital_twin(), self._frames.statistics.images)
-        sure = [(d, d["scores"] >= ACCEPT) for d in predict(twin, self._frames.held_out.images)]
-        return tuple(Annotation.of(d["boxes"][kept], d["labels"][kept]) for d, kept in sure)
+        return tuple(
+            pseudo_labels(p, HIGH_CONFIDENCE, HIGH_CONFIDENCE) for p in predict(twin, self._frames.held_out.images)
+        )
 
 
 def mean_of(values: list[float]) -> dict[str, Any]:

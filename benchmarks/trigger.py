@@ -20,7 +20,8 @@ from nestevo_hw.evolution.trigger import TriggerConfig, remaining_accuracy, sens
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.task import headline, task_named
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.task import headline
 
 TASK = task_named("detection")
 MODELS = ("fasterrcnn-tiny-m1", "fasterrcnn-tiny-m2", "fasterrcnn-tiny-m3")

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from inspect import getdoc
 
-from nestevo_hw.crossbar.chips.chip import CHIPS, Chip, Kind, load_chip
+from nestevo_hw.crossbar.chips import CHIPS
+from nestevo_hw.crossbar.chips.chip import Chip, Kind, load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.estimates import PAPER_SIZE
 from nestevo_hw.crossbar.chips.workload import count_workload

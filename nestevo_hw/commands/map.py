@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.commands.options import device_option, machine_readable
-from nestevo_hw.crossbar.chips.chip import CHIPS
+from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.tasks.names import TASK_NAMES, TASKS
 
 
 @click.command()
@@ -15,11 +16,11 @@ from nestevo_hw.commands.options import machine_readable
 @click.option("--class-map", multiple=True, metavar="FROM=TO", help="Label file's class to model's class; repeatable.")
 @click.option("--until", type=click.IntRange(min=1), help="Use only the video's frames before this one.")
 @click.option("--long-side", type=click.IntRange(min=64), default=320, show_default=True, help="Of the video, pixels.")
-@click.option("--task", type=click.Choice(["detection", "classification"]), default="detection", show_default=True,
-              help="Of the embedded streams: street scenes, or handwritten digits.")  # fmt: skip
-@click.option("--model", help="Architecture of the teacher.  [default: fasterrcnn-tiny, or digits-cnn]")
-@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of the teacher.  [default: 3600]")
-@click.option("--terminal-steps", type=click.IntRange(min=1), help="Steps of each terminal.  [default: 600]")
+@click.option("--task", type=click.Choice(TASK_NAMES), default=TASK_NAMES[0], show_default=True,
+              help="; ".join(f"{name}: {what}" for name, what in TASKS.items()) + ".")  # fmt: skip
+@click.option("--model", help="Architecture of the teacher.  [default: that of the task's shipped models]")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of the teacher.  [default: as shipped]")
+@click.option("--terminal-steps", type=click.IntRange(min=1), help="Steps of each terminal.  [default: as shipped]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of frames, weights and training.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Terminals at a time.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -59,10 +60,11 @@ def pretrain(
     from nestevo_hw.evolution import pretrain as room
     from nestevo_hw.evolution.training import training_device
     from nestevo_hw.models.checkpoint import ModelSpec
+    from nestevo_hw.tasks.named import task_named
 
     if video is not None and task != "detection":
-        raise ConfigError("--video is for detection; image classification learns from the embedded digits")
-    name, size = ("fasterrcnn-tiny", (128, 160)) if task == "detection" else ("digits-cnn", (32, 32))
+        raise ConfigError(f"--video is for detection; {task} learns from its embedded stream")
+    shipped = task_named(task).embedded
     plan = room.PretrainConfig.shipped(task, seed=seed)
     plan = replace(
         plan,
@@ -72,7 +74,7 @@ def pretrain(
     classes: tuple[str, ...]
     with progress_bar(5, "frames") as advance:
         if video is None:
-            training, held_out, classes = room.embedded_frames(plan, size)
+            training, held_out, classes = room.embedded_frames(plan, shipped.frame_size)
         elif labels is None:
             raise ConfigError("--video needs --labels: pre-training is supervised")
         else:
@@ -80,7 +82,10 @@ def pretrain(
             training, held_out, classes = room.video_frames(video, labels, mapping, long_side=long_side, until=until)
         height, width = training.images.shape[2:]
         spec = ModelSpec(
-            architecture=model or name, classes=classes, min_size=min(height, width), max_size=max(height, width)
+            architecture=model or shipped.architecture,
+            classes=classes,
+            min_size=min(height, width),
+            max_size=max(height, width),
         )
         advance("training the teacher")
         scores = room.pretrain(

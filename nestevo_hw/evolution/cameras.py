@@ -16,7 +16,7 @@ from nestevo_hw.streams.frame import FrameBatch, Stream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.task import task_named
+from nestevo_hw.tasks.named import task_named
 
 SETTLE_FRAMES = 10
 """Frames between the last uploaded and the first test frame."""
@@ -39,7 +39,7 @@ def open_stream(config: RunConfig, terminal: TerminalConfig) -> Stream:
         place=terminal.place or terminal.name,
         seed=seed,
         size=config.frame_size,
-        drift=_script(config, terminal, task.embedded_fps),
+        drift=_script(config, terminal, task.embedded.fps),
     )
 
 

@@ -14,7 +14,7 @@ from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.streams.sampling import allocate
-from nestevo_hw.tasks.task import task_named
+from nestevo_hw.tasks.named import task_named
 
 
 def check_run(config: RunConfig) -> None:

@@ -26,7 +26,7 @@ from nestevo_hw.evolution.zoo import ZooConfig
 from nestevo_hw.streams.compression import CompressionConfig
 from nestevo_hw.streams.sampling import SamplingConfig
 from nestevo_hw.tasks.adversarial import AdversarialConfig
-from nestevo_hw.tasks.pseudo_labels import RefinementConfig
+from nestevo_hw.tasks.confirmation import ConfirmationConfig
 from nestevo_hw.tasks.supervision import LabelConfig
 
 
@@ -51,7 +51,7 @@ class RunConfig:
     groups: GroupsConfig = GroupsConfig()
     drift: DriftConfig = DriftConfig()
     labels: LabelConfig = LabelConfig()
-    refinement: RefinementConfig = RefinementConfig()
+    confirmation: ConfirmationConfig = ConfirmationConfig()
     generator: GeneratorConfig = GeneratorConfig()
     mutual: MutualConfig = MutualConfig()
     distil: DistilConfig = DistilConfig()
@@ -78,9 +78,9 @@ class RunConfig:
         return METHODS[self.method].co_evolves if wanted is None else wanted
 
     @property
-    def refines(self) -> bool:
-        """Whether views, peers and neighbouring frames confirm the teacher's labels."""
-        wanted = self.labels.refine
+    def confirms(self) -> bool:
+        """Whether views, an ensemble and neighbouring frames confirm the teacher's labels."""
+        wanted = self.labels.confirm
         return METHODS[self.method].co_evolves if wanted is None else wanted
 
     def present(self, window: int) -> list[str]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.dryrun import DryRun
 from nestevo_hw.evolution.steps.table import STEPS
-from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, Prediction, task_features
-from nestevo_hw.profiler.features import StepProfile, TaskFeatures
+from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, Prediction, TaskFeatures, task_features
 from nestevo_hw.profiler.learned import ProfiledCosts
-from nestevo_hw.profiler.vector import StepTask
+from nestevo_hw.profiler.step_cost import StepCost
+from nestevo_hw.profiler.target import TargetDevice
+from nestevo_hw.profiler.training_step import TrainingStep
 from nestevo_hw.scheduler.task import TaskResult
 
 FIRST_GUESS = Prediction(memory_bytes=700_000_000, duration_s=3.0)
@@ -29,14 +30,14 @@ class _Seen:
 class TaskCosts:
     """Predictions by kind of task and terminal, corrected by every finished task."""
 
-    def __init__(self, config: RunConfig, *, on_gpu: bool) -> None:
+    def __init__(self, config: RunConfig, device: TargetDevice) -> None:
         self._plans = {step.kind: step.plan(config) for step in STEPS.values() if step.plan is not None}
         self._frames = config.window.upload_frames
-        self._on_gpu = on_gpu
+        self._device = device
         stored = config.execution.profile
         self._trainings: CostModel = ProfiledCosts.load(Path(stored)) if stored else DryRunCosts()
-        self._steps: dict[tuple[str, str], StepTask] = {}
-        self._profiles: dict[tuple[str, str], StepProfile] = {}
+        self._steps: dict[tuple[str, str], TrainingStep] = {}
+        self._profiles: dict[tuple[str, str], StepCost] = {}
         self._seen: dict[str, _Seen] = defaultdict(_Seen)
 
     def learn(self, terminal: str, dry_run: DryRun) -> None:
@@ -59,7 +60,9 @@ class TaskCosts:
         duration_s = max(result.ended_s - result.started_s, 1e-3)
         features = self._features(kind, terminal, steps)
         if features is not None:
-            self._trainings.observe(features, Measured(memory_bytes=result.peak_memory_bytes, duration_s=duration_s))
+            # Workers tell the peak of main memory, which says nothing about a GPU's.
+            peak = result.peak_memory_bytes if self._device.kind == "cpu" else None
+            self._trainings.observe(features, Measured(memory_bytes=peak, duration_s=duration_s))
         like = self._seen[kind]
         like.tasks += 1
         like.total_s += duration_s
@@ -76,6 +79,6 @@ class TaskCosts:
             frames=self._frames,
             batch_size=plan.batch_size,
             steps=steps or plan.steps,
-            on_gpu=self._on_gpu,
-            task=self._steps.get((kind, terminal)),
+            device=self._device,
+            step=self._steps.get((kind, terminal)),
         )

@@ -1,28 +1,30 @@
 """Dry runs of a terminal's training tasks on this machine, for the scheduler's predictions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.evolution.config import RunConfig
-from nestevo_hw.profiler.dryrun import profile_step
-from nestevo_hw.profiler.features import StepProfile
-from nestevo_hw.profiler.vector import StepTask
+from nestevo_hw.profiler.dryrun import measure_step
+from nestevo_hw.profiler.step_cost import StepCost
+from nestevo_hw.profiler.training_step import TrainingStep, surrogate_step
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.task import VisionTask, task_named
+from nestevo_hw.tasks.capabilities import MutualLearning, SurrogateLoss
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.task import VisionTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """Single training steps of a terminal, by kind of training."""
 
-    profiles: Mapping[str, StepProfile]
+    profiles: Mapping[str, StepCost]
     """Measured on this machine."""
-    fake: Mapping[str, StepTask]
-    """Without arithmetic, for a stored profile; empty without one, or where the task cannot run so."""
+    fake: Mapping[str, TrainingStep]
+    """Without arithmetic, for a stored profile and for a GPU; empty without either, or where the task cannot run so."""
 
 
 def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> DryRun:
@@ -51,31 +53,31 @@ def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> 
             soft_share=config.distil.soft_share,
         )  # fmt: skip
 
-    def mutual(count: int) -> Tensor:
-        losses = task.mutual_losses(terminal, intermediate, images(count), annotations[:count], alpha=0.5, beta=0.5)
-        return torch.stack(losses).sum()
-
     with seeded(config.seed, "dry run"):
         # The smaller task first: the largest resident set never shrinks.
-        profiles = {
-            "distil": profile_step([terminal], distil, device=device),
-            "mutual": profile_step([terminal, intermediate], mutual, device=device),
-        }
-    stored = config.execution.profile is not None
-    return DryRun(profiles=profiles, fake=_fake_steps(config, task, terminal, intermediate) if stored else {})
+        profiles = {"distil": measure_step([terminal], distil, device=device)}
+        if isinstance(task, MutualLearning):
+            losses = task.mutual_losses
+
+            def mutual(count: int) -> Tensor:
+                pair = losses(terminal, intermediate, images(count), annotations[:count], alpha=0.5, beta=0.5)
+                return torch.stack(pair).sum()
+
+            profiles["mutual"] = measure_step([terminal, intermediate], mutual, device=device)
+    wanted = config.execution.profile is not None or device.type == "cuda"
+    return DryRun(profiles=profiles, fake=_fake_steps(config, task, terminal, intermediate) if wanted else {})
 
 
 def _fake_steps(
     config: RunConfig, task: VisionTask, terminal: nn.Module, intermediate: nn.Module
-) -> dict[str, StepTask]:
-    """The same steps without arithmetic; those that the task cannot run so are left out."""
+) -> dict[str, TrainingStep]:
+    """The same steps without arithmetic; none where the task cannot run so."""
+    if not isinstance(task, SurrogateLoss):
+        return {}
     kinds = {"distil": (config.distil.plan, [terminal]), "mutual": (config.mutual.plan, [terminal, intermediate])}
-    steps = {}
-    for kind, (plan, models) in kinds.items():
-        step = task.fake_step(
-            models, frame_size=config.frame_size, batch_size=plan.batch_size, soft_regions=config.labels.regions
+    return {
+        kind: surrogate_step(
+            task, models, frame_size=config.frame_size, batch_size=plan.batch_size, soft_regions=config.labels.regions
         )
-        if step is not None:
-            # The order of allocations is long, and nothing reads it here.
-            steps[kind] = replace(step, work=replace(step.work, held_sizes=(), events=()))
-    return steps
+        for kind, (plan, models) in kinds.items()
+    }

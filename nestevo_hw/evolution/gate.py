@@ -8,7 +8,9 @@ from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.teacher import DIGITAL, TeacherConfig, TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.tasks.task import VisionTask, headline, task_named
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.predictions import pseudo_labels
+from nestevo_hw.tasks.task import VisionTask, headline
 
 PARTS = 4
 """Of every four in-domain frames one sets BatchNorm statistics, one is scored, two may be replayed."""
@@ -56,7 +58,7 @@ class ValidationGate:
             task=task_named(config.task),
             teacher=config.teacher,
             scene_norm=config.scene_norm,
-            confident=config.labels.accept,
+            confident=config.labels.high_confidence,
             margin=config.gate_margin,
         )
 
@@ -90,5 +92,5 @@ class ValidationGate:
     def _twin_truth(self, files: TeacherFiles, scene: Tensor | None, frames: FrameBatch) -> tuple[Annotation, ...]:
         """What the digital weights detect with enough confidence to label it."""
         twin = open_teacher(self.task, replace(self.teacher, device=DIGITAL), files, scene)
-        sure = [(d, d["scores"] >= self.confident) for d in self.task.predict(twin, frames.images)]
-        return tuple(Annotation.of(d["boxes"][kept], d["labels"][kept]) for d, kept in sure)
+        found = self.task.predict(twin, frames.images)
+        return tuple(pseudo_labels(prediction, self.confident, self.confident) for prediction in found)

@@ -20,8 +20,15 @@ from nestevo_hw.evolution.training import Draw, TrainingPlan, draws, optimise
 from nestevo_hw.streams.augment import mirrored
 from nestevo_hw.streams.compression import FACTOR, CompressionConfig, poolable, pooled_images
 from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
-from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, AdversarialConfig, reversal_strength
-from nestevo_hw.tasks.supervision import Supervision, shrunk_supervision
+from nestevo_hw.tasks.adversarial import SOURCE, TARGET, AdversarialConfig, reversal_strength
+from nestevo_hw.tasks.capabilities import (
+    AdversarialAdaptation,
+    FeatureGeneration,
+    MutualLearning,
+    require,
+    smaller_input,
+)
+from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import VisionTask
 
 FEATURES_PER_STEP = 32
@@ -118,11 +125,12 @@ def learn_mutually(
     device = next(terminal.parameters()).device
     pool = _pool(compression, annotations)
     next_batch = _batches(task, config, frames, annotations, familiar, pool, random, device)
+    pair = require(task, MutualLearning, "mutual learning")
 
     def step() -> Tensor:
         images, labels, pooled = next_batch()
-        with task.smaller_input([terminal, intermediate], FACTOR if pooled else 1):
-            losses = task.mutual_losses(terminal, intermediate, images, labels, alpha=config.alpha, beta=config.beta)
+        with smaller_input(task, [terminal, intermediate], FACTOR if pooled else 1):
+            losses = pair.mutual_losses(terminal, intermediate, images, labels, alpha=config.alpha, beta=config.beta)
         loss = losses[0] + losses[1]
         return loss if generated is None else loss + _generated_loss(task, generated, (terminal, intermediate), random)
 
@@ -189,8 +197,9 @@ def _generated_loss(
 ) -> Tensor:
     """Loss of both prediction modules on generated features with labels of the overall distribution."""
     features, labels = generated.generator.sample(generated.distribution, FEATURES_PER_STEP, random)
-    targets = labels - 1 + task.first_logit
-    losses = [F.cross_entropy(task.prediction_module(model)(features), targets) for model in models]
+    features_of = require(task, FeatureGeneration, "the feature generator")
+    targets = labels - 1 + features_of.first_logit
+    losses = [F.cross_entropy(features_of.prediction_module(model)(features), targets) for model in models]
     return generated.weight * torch.stack(losses).sum()
 
 
@@ -227,9 +236,9 @@ def distil(
     def step() -> Tensor:
         draw = next(batches)
         width = draw.images[0].shape[-1]
-        own = [shrunk_supervision(supervision[r], FACTOR) if draw.pooled else supervision[r] for r in draw.rows]
+        own = [supervision[r].shrunk(FACTOR) if draw.pooled else supervision[r] for r in draw.rows]
         chosen = [s.mirrored(width) if flip else s for s, flip in zip(own, draw.flips, strict=True)]
-        with task.smaller_input([student], FACTOR if draw.pooled else 1):
+        with smaller_input(task, [student], FACTOR if draw.pooled else 1):
             return task.distillation_loss(student, draw.images, chosen, temperature=temperature, soft_share=soft_share)
 
     began = time.perf_counter()
@@ -270,20 +279,21 @@ def adapt_adversarially(
     truth = familiar.truth
     if truth is None:
         raise InputError("adversarial domain adaptation (A1) learns from labelled in-domain frames, and there are none")
+    adaptation = require(task, AdversarialAdaptation, "adversarial domain adaptation (A1)")
     random, device = torch_generator(seed.run, seed.name), next(model.parameters()).device
     half = replace(plan, batch_size=max(1, plan.batch_size // 2))
     other = draws(drifted, half, task.augmentation, random, device)
     known = draws(familiar.images, half, task.augmentation, random, device)
     began, done = time.perf_counter(), 0
     with seeded(seed.run, seed.name):
-        classifiers = task.domain_classifiers(model, config).to(device)
+        classifiers = adaptation.domain_classifiers(model, config).to(device)
 
         def step() -> Tensor:
             nonlocal done
             strength, done = reversal_strength(done / plan.steps), done + 1
-            loss, view = task.familiar_view(model, *labelled(next(known), truth))
-            unlabelled = task.drifted_view(model, next(other).images)
-            domain = classifiers.loss(view, FAMILIAR, strength) + classifiers.loss(unlabelled, DRIFTED, strength)
+            loss, view = adaptation.source_features(model, *labelled(next(known), truth))
+            unlabelled = adaptation.target_features(model, next(other).images)
+            domain = classifiers.loss(view, SOURCE, strength) + classifiers.loss(unlabelled, TARGET, strength)
             return loss + config.weight * domain
 
         loss = optimise([model, classifiers], half, step)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.chips.chip import CHIPS
+from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS as DEVICES
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.scheduler.policies import POLICIES

@@ -22,7 +22,8 @@ from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import concatenate, load_frames, save_frames
 from nestevo_hw.streams.video import VideoStream
-from nestevo_hw.tasks.task import VisionTask, task_named
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.task import VisionTask
 
 PLACES = (
     "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",
@@ -45,10 +46,11 @@ class PretrainConfig:
     @classmethod
     def shipped(cls, task: str, *, seed: int = 0) -> "PretrainConfig":
         """What the shipped checkpoints of a task were made with, up to the seed."""
-        teacher, terminal = task_named(task).shipped_steps
-        plan = cls(task=task, seed=seed)
+        plan, shipped = cls(task=task, seed=seed), task_named(task).embedded
         return replace(
-            plan, teacher=replace(plan.teacher, steps=teacher), terminal=replace(plan.terminal, steps=terminal)
+            plan,
+            teacher=replace(plan.teacher, steps=shipped.teacher_steps),
+            terminal=replace(plan.terminal, steps=shipped.terminal_steps),
         )
 
 

@@ -25,12 +25,13 @@ from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import perform
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.evolution.training import training_device
+from nestevo_hw.profiler.target import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records import Groups
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.task import Task
-from nestevo_hw.tasks.task import task_named
+from nestevo_hw.tasks.named import task_named
 
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
 
@@ -57,7 +58,7 @@ def evolve(
     header = _open_folder(config, layout, resume=resume)
     with open_executor(config.execution, layout.root, seed=config.seed, preload=(perform.__name__,)) as executor:
         journal = Journal(layout, executor, on_task)
-        costs = TaskCosts(config, on_gpu=training_device(config.execution.device).type == "cuda")
+        costs = TaskCosts(config, target_of(training_device(config.execution.device)))
         dispatch = Dispatch(config, journal, costs)
         groups = form_groups(config, layout, dispatch)
         if len(groups) > 1:

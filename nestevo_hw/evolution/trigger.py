@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tf
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.streams.augment import mirrored_boxes
-from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.predictions import mirrored_prediction, pseudo_labels
 from nestevo_hw.tasks.task import VisionTask, headline
 
 SURE = 0.5
@@ -58,11 +57,11 @@ def sense_accuracy(task: VisionTask, model: nn.Module, images: Tensor, classes: 
         classes: number of object classes.
     """
     plain = task.predict(model, images)
-    believed = [Annotation.of(p["boxes"][s], p["labels"][s]) for p in plain for s in [p["scores"] >= SURE]]
+    believed = [pseudo_labels(p, SURE, SURE) for p in plain]
     view = tf.adjust_brightness(images, BRIGHTER)
     changed = task.predict(model, view.flip(-1) if task.augmentation.flip else view)
     if task.augmentation.flip:
-        changed = [{**p, "boxes": mirrored_boxes(p["boxes"], images.shape[-1])} for p in changed]
+        changed = [mirrored_prediction(p, images.shape[-1]) for p in changed]
     agreement = headline(task.score(changed, believed, classes))
     scores = torch.cat([p["scores"] for p in plain])
     total = float(scores.sum())

@@ -114,7 +114,7 @@ class Window:
         }
         done = self._run(step, requests)
         self._labelled(done, {name: request.out.supervision for name, request in requests.items()})
-        if self.config.refines:
+        if self.config.confirms:
             self._rounds |= {name: requests[name].out for name in done}
 
     def label_themselves(self) -> None:

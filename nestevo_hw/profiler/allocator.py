@@ -1,11 +1,8 @@
-"""From live tensors to what a device must set aside: rounding, caching, context and workspace of the libraries."""
+"""From the births and deaths of tensors to what PyTorch's caching allocator reserves on a GPU."""
 
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
-
-from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.profiler.fake_run import StepWork
 
 MIB = 1 << 20
 BLOCK_BYTES = 512
@@ -18,65 +15,19 @@ OWN_SEGMENT_BYTES = 10 * MIB
 SEGMENT_ROUNDING_BYTES = 2 * MIB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetDevice:
-    """A device a task may run on, which need not be present."""
-
-    name: str
-    kind: Literal["cpu", "cuda"]
-    context_bytes: int
-    """Taken before the first tensor: driver context and loaded kernels on a GPU. Modelled."""
-    workspace_bytes: int
-    """Kept by the libraries for themselves once they have run: cuBLAS. Modelled."""
-
-
-DEVICES = {
-    device.name: device
-    for device in (
-        TargetDevice(name="cpu", kind="cpu", context_bytes=0, workspace_bytes=0),
-        # cuBLAS keeps :4096:2:16:8 by default, that is 2 x 4096 + 8 x 16 KiB, and 32 MiB from Hopper on (PyTorch's
-        # CUDABlas, NVIDIA's cuBLAS guide). Contexts differ by driver; these are the order of what drivers show.
-        TargetDevice(name="cuda", kind="cuda", context_bytes=450_000_000, workspace_bytes=8320 * 1024),
-        TargetDevice(name="cuda-hopper", kind="cuda", context_bytes=550_000_000, workspace_bytes=32 * MIB),
-    )
-}
-
-
-def target_device(name: str) -> TargetDevice:
-    """A device by name.
-
-    Raises:
-        ConfigError: no such device.
-    """
-    if name not in DEVICES:
-        raise ConfigError(f"unknown target device {name!r}; choose from {', '.join(DEVICES)}")
-    return DEVICES[name]
-
-
-def needed_bytes(work: StepWork, device: TargetDevice) -> int:
-    """What a task needs on a device: on a CPU the peak of its tensors, on a GPU all that the allocator reserves.
+def reserved_bytes(held: Sequence[int], events: Sequence[tuple[int, int]]) -> int:
+    """What the allocator has taken from the driver after two training steps.
 
     Args:
-        work: a fake run of this process; one that was read from a file has no events, and its peak is rounded up to
-            whole segments instead.
-        device: where the task would run.
+        held: bytes of each tensor that lives between steps.
+        events: (key, bytes) of each allocation in a step, and (key, -bytes) of its release, in order.
     """
-    if device.kind == "cpu":
-        return work.peak_bytes + device.context_bytes + device.workspace_bytes
-    if work.events:
-        reserved = _replayed(work)
-    else:
-        reserved = -(-work.peak_bytes // SEGMENT_ROUNDING_BYTES) * SEGMENT_ROUNDING_BYTES
-    return reserved + device.context_bytes + device.workspace_bytes
-
-
-def _replayed(work: StepWork) -> int:
     allocator = CachingAllocator()
-    for number, size in enumerate(work.held_sizes):
+    for number, size in enumerate(held):
         allocator.allocate(-1 - number, size)
     for _ in range(2):  # what the first step leaves behind is in the way of the second
         alive: set[int] = set()
-        for key, size in work.events:
+        for key, size in events:
             if size > 0:
                 allocator.allocate(key, size)
                 alive.add(key)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from nestevo_hw.profiler.vector import Array
+from nestevo_hw.profiler.step_features import Array
 
 Trust = Literal["inside", "widened", "refused"]
 
@@ -47,8 +47,8 @@ class Calibration:
 
 
 def _difficulty(spreads: Array, floors: Array) -> Array:
-    found: Array = np.sqrt(spreads**2 + floors**2)
-    return found
+    difficulty: Array = np.sqrt(spreads**2 + floors**2)
+    return difficulty
 
 
 class Seen:
@@ -72,8 +72,8 @@ class Seen:
 
     def scaled(self, features: Array) -> Array:
         """Features with the samples' mean taken away, in units of their standard deviation."""
-        found: Array = (features - self._mean) / self._scale
-        return found
+        scaled: Array = (features - self._mean) / self._scale
+        return scaled
 
     @staticmethod
     def _distance(points: Array, point: Array) -> float:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nestevo_hw.profiler.features import LARGE, SMALL, PerBatch, StepProfile
 from nestevo_hw.profiler.memory import AllocationMeter, leaf_outputs
+from nestevo_hw.profiler.step_cost import LARGE, SMALL, PerBatch, StepCost
 
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 TIMED_STEPS = 2
@@ -32,9 +32,9 @@ class _Timing:
     resident_bytes: int
 
 
-def profile_step(
+def measure_step(
     models: Sequence[nn.Module], loss: Callable[[int], Tensor], *, device: torch.device | None = None
-) -> StepProfile:
+) -> StepCost:
     """Measure a training step of models that learn together, with AdamW.
 
     The models' weights and buffers are afterwards as before; their gradients are gone and they are in training mode.
@@ -63,7 +63,7 @@ def profile_step(
         for buffer, value in buffers:
             buffer.copy_(value)
     states = (value for state in optimiser.state.values() for value in state.values())
-    return StepProfile(
+    return StepCost(
         parameters=sum(p.numel() for p in parameters),
         parameter_bytes=sum(t.nbytes for t in [*parameters, *(buffer for buffer, _ in buffers)]),
         gradient_bytes=sum(p.nbytes for p in learning),

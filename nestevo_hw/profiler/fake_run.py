@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,7 +11,7 @@ from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from nestevo_hw.base.documents import NOT_STORED
+from nestevo_hw.profiler.allocator import reserved_bytes
 from nestevo_hw.profiler.memory import leaf_outputs
 from nestevo_hw.profiler.operations import Operation, StepMeter
 
@@ -39,10 +39,8 @@ class StepWork:
     """Parameters of their own memory, each a call of the optimiser."""
     operations: tuple[tuple[Operation, int], ...]
     """Operations and how often each is done."""
-    held_sizes: tuple[int, ...] = field(default=(), repr=False, compare=False, metadata=NOT_STORED)
-    """Bytes of each tensor of `held_bytes`."""
-    events: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False, metadata=NOT_STORED)
-    """(key, bytes) of each allocation, and (key, -bytes) of its release, in order."""
+    reserved_bytes: int
+    """What PyTorch's allocator for GPUs would take from the driver for the tensors of such steps; modelled."""
 
     @property
     def peak_bytes(self) -> int:
@@ -90,8 +88,7 @@ def fake_step(
         layer_output_bytes=sum(outputs),
         tensors=len(learning),
         operations=tuple(meter.operations.items()),
-        held_sizes=tuple(t.nbytes for t in held),
-        events=tuple(meter.events),
+        reserved_bytes=reserved_bytes([t.nbytes for t in held], meter.events),
     )
 
 
@@ -103,7 +100,7 @@ def fake_copies(models: Sequence[nn.Module]) -> Callable[[], Sequence[nn.Module]
         assert mode is not None  # fake_step calls this under its mode
         # A module may keep plain tensors, such as cell anchors, that cannot be copied under fake tensors.
         with _disable_current_modes():
-            copies = [copy.deepcopy(model) for model in models]
+            copies = [copy.deepcopy(model).cpu() for model in models]  # surrogate losses make their tensors there
         for module in (m for one in copies for m in one.modules()):
             for name, parameter in module.named_parameters(recurse=False):
                 setattr(module, name, nn.Parameter(mode.from_tensor(parameter.data), parameter.requires_grad))

@@ -8,7 +8,7 @@ from torch import Tensor
 from nestevo_hw.base.seeding import numpy_generator
 from nestevo_hw.profiler.operations import COMPUTING, SORTS, Operation
 from nestevo_hw.profiler.regressor import Regressor, RegressorPlan
-from nestevo_hw.profiler.vector import BFLOAT16_BYTES, Array
+from nestevo_hw.profiler.step_features import BFLOAT16_BYTES, Array
 
 COMPUTING_SORTS = tuple(sort for sort in SORTS if sort.removesuffix(" backward") in COMPUTING)
 PLAN = RegressorPlan(members=2, hidden=40, epochs=250, learning_rate=1e-2, weight_decay=1e-3, left_out=0.0, jitter=0.0)

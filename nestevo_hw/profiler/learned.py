@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from nestevo_hw.profiler.conformal import COVERAGE
-from nestevo_hw.profiler.costs import Measured, Prediction
-from nestevo_hw.profiler.features import TaskFeatures
+from nestevo_hw.profiler.costs import Measured, MemoryRatios, Prediction, TaskFeatures
 from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.profiler.online import AdaptiveWidth, Residuals
-from nestevo_hw.profiler.vector import Array, StepTask, vector
+from nestevo_hw.profiler.step_features import Array, step_features
 
 FALLBACK_WIDTH = 0.7
 """Half width of the interval of log time where only a dry run is known."""
@@ -22,8 +21,7 @@ class ProfiledCosts:
     """A `CostModel` that begins with what `nestevo-hw profile` has learned.
 
     Time is the profile's prediction of a step times the steps, and the dry run's where the task is too unlike all that
-    was measured or has no fake run. Finished tasks of the kind correct it. Memory is what the features bring, times
-    the largest ratio by which a task of the kind has gone beyond it: too little kills a task, too much delays one.
+    was measured or has no fake run. Memory is what the features bring. Finished tasks of the kind correct both.
 
     Args:
         model: learned on the machine that runs the tasks.
@@ -33,7 +31,7 @@ class ProfiledCosts:
         self.model = model
         self._residuals = Residuals()
         self._width = AdaptiveWidth(COVERAGE)
-        self._memory_ratio: dict[str, float] = {}
+        self._memory = MemoryRatios()
 
     @classmethod
     def load(cls, path: Path) -> "ProfiledCosts":
@@ -44,44 +42,19 @@ class ProfiledCosts:
         """
         return cls(ProfileModel.load(path))
 
-    def features(self, task: StepTask, *, kind: str, frames: int, steps: int, context_bytes: int = 0) -> TaskFeatures:
-        """Features of a task that has had no dry run, only a fake one.
-
-        Args:
-            task: one step.
-            kind: of the task.
-            frames: different frames to learn from.
-            steps: optimiser steps.
-            context_bytes: that the process holds besides tensors: libraries on a CPU, context on a GPU.
-        """
-        predicted = self.model.predict(task)
-        return TaskFeatures(
-            kind=kind,
-            parameters=task.work.parameters,
-            macs_per_step=task.work.macs,
-            activation_bytes=task.work.saved_bytes,
-            frames=frames,
-            batch_size=task.batch_size,
-            steps=steps,
-            dry_memory_bytes=round(predicted.memory_bytes) + context_bytes,
-            dry_duration_s=predicted.step_s * steps,
-            task=task,
-        )
-
     def predict(self, features: TaskFeatures) -> Prediction:
         """See `CostModel.predict`."""
         residual, _ = self._residuals.at(features.kind, self._place(features))
         return Prediction(
-            memory_bytes=math.ceil(features.dry_memory_bytes * self._memory_ratio.get(features.kind, 1.0)),
-            duration_s=self._base(features)[0] * math.exp(residual),
+            memory_bytes=self._memory.corrected(features), duration_s=self._base(features)[0] * math.exp(residual)
         )
 
     def interval(self, features: TaskFeatures) -> tuple[float, float]:
         """Seconds between which 90 % of such tasks are expected to take."""
-        residual, doubt = self._residuals.at(features.kind, self._place(features))
+        residual, deviation = self._residuals.at(features.kind, self._place(features))
         base, width = self._base(features)
-        # The doubt about a kind's offset comes on top of the profile's own once there are tasks that show one.
-        width = math.hypot(width, NORMAL_90 * doubt) if self._residuals.seen else width
+        # The uncertainty of a kind's offset comes on top of the profile's own once there are tasks that show one.
+        width = math.hypot(width, NORMAL_90 * deviation) if self._residuals.seen else width
         middle, half = base * math.exp(residual), math.exp(width * self._width.factor)
         return middle / half, middle * half
 
@@ -91,20 +64,19 @@ class ProfiledCosts:
         self._width.learn(covered=low <= measured.duration_s <= high)
         log_ratio = math.log(measured.duration_s / self._base(features)[0])
         self._residuals.add(features.kind, self._place(features), log_ratio)
-        ratio = measured.memory_bytes / features.dry_memory_bytes
-        self._memory_ratio[features.kind] = max(self._memory_ratio.get(features.kind, 0.0), ratio)
+        self._memory.observe(features, measured)
 
     def _base(self, features: TaskFeatures) -> tuple[float, float]:
         """Seconds before any finished task is heeded, and the half width of their logarithm's interval."""
-        if features.task is None:
+        if features.step is None:
             return features.dry_duration_s, FALLBACK_WIDTH
-        predicted = self.model.predict(features.task)
+        predicted = self.model.predict(features.step)
         width = math.log(predicted.step_high_s / predicted.step_s)
         if predicted.trust == "refused":
             return features.dry_duration_s, max(width, FALLBACK_WIDTH)
         return predicted.step_s * features.steps, width
 
     def _place(self, features: TaskFeatures) -> Array:
-        if features.task is None:
+        if features.step is None:
             return np.zeros(self.model.seen.points.shape[1])
-        return self.model.seen.scaled(vector(features.task))
+        return self.model.seen.scaled(step_features(features.step))

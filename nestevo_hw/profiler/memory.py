@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nestevo_hw.profiler.features import StepProfile
+from nestevo_hw.profiler.step_cost import StepCost
 
 PAPER_WORKSPACE_BYTES = 850_000_000
 """The paper's library workspace: 850 MB under CUDA 11.1 and cuDNN 8.0.5."""
@@ -39,27 +39,27 @@ class MemoryParts:
         return self.parameters + self.activations + self.gradients + self.optimiser + self.workspace
 
 
-def training_memory(profile: StepProfile, batch_size: int) -> MemoryParts:
+def training_memory(cost: StepCost, batch_size: int) -> MemoryParts:
     """Peak of allocated bytes of a training step, extrapolated from the dry run."""
-    activations = round(profile.saved_bytes.at(batch_size))
-    transient = round(profile.transient_bytes.at(batch_size))
+    activations = round(cost.saved_bytes.at(batch_size))
+    transient = round(cost.transient_bytes.at(batch_size))
     return MemoryParts(
-        parameters=profile.parameter_bytes,
+        parameters=cost.parameter_bytes,
         activations=activations,
-        gradients=profile.gradient_bytes,
-        optimiser=profile.optimiser_bytes,
-        workspace=transient - activations - profile.gradient_bytes,
+        gradients=cost.gradient_bytes,
+        optimiser=cost.optimiser_bytes,
+        workspace=transient - activations - cost.gradient_bytes,
     )
 
 
-def resident_memory(profile: StepProfile, batch_size: int) -> int:
+def resident_memory(cost: StepCost, batch_size: int) -> int:
     """Largest resident set of a process that trains on the CPU at a batch size, bytes.
 
     It grows faster than allocated bytes (about twice as fast for the tiny detector), because the C library keeps freed
     memory that later tensors do not fit into, so it is measured and extrapolated on its own. A dry run in a process
     that once held more sees no growth; allocated bytes are then the least that must be added.
     """
-    resident, transient = profile.resident_bytes, profile.transient_bytes
+    resident, transient = cost.resident_bytes, cost.transient_bytes
     allocated_growth = transient.at(batch_size) - transient.large
     return round(max(resident.at(batch_size), resident.large + allocated_growth))
 

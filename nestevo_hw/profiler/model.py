@@ -18,7 +18,8 @@ from nestevo_hw.profiler.kernels import Kernels
 from nestevo_hw.profiler.rates import DeviceFigures, Rates
 from nestevo_hw.profiler.regressor import Regressor
 from nestevo_hw.profiler.samples import Sample
-from nestevo_hw.profiler.vector import Array, StepTask, matrix
+from nestevo_hw.profiler.step_features import Array, feature_matrix
+from nestevo_hw.profiler.training_step import TrainingStep
 
 FORMAT = "nestevo-hw-profile"
 FOLDS = 8
@@ -116,20 +117,20 @@ class ProfileModel:
             calibration=Calibration.fit(log_errors, left_out.spreads),
             memory_margin=memory_margin(log_errors[:, 1]),
             shares=shares,
-            seen=Seen(matrix([s.task for s in samples])),
+            seen=Seen(feature_matrix([s.step for s in samples])),
             about={"machine": machine, "samples": len(samples), "device": plain(device)},
         )
 
-    def predict(self, task: StepTask) -> StepPrediction:
+    def predict(self, step: TrainingStep) -> StepPrediction:
         """Predict one step."""
-        features = matrix([task])
+        features = feature_matrix([step])
         means, spreads = self.regressor.predict(features)
         novelty = float(self.seen.novelty(features)[0])
         worth = trust(novelty)
         correction = means[0] * np.array(self.shares) if worth != "refused" else np.zeros(2)
         wide = self.calibration.half_widths(spreads)[0] * max(novelty, 1.0)
-        time_s = self.analytic.step_s(task) * np.exp(correction[0])
-        memory = task.work.peak_bytes * np.exp(correction[1])
+        time_s = self.analytic.step_s(step) * np.exp(correction[0])
+        memory = step.work.peak_bytes * np.exp(correction[1])
         return StepPrediction(
             step_s=float(time_s),
             step_low_s=float(time_s * np.exp(-wide[0])),
@@ -223,8 +224,8 @@ def out_of_fold(samples: Sequence[Sample], *, seed: int = 0, folds: int = FOLDS)
     for known, left in architecture_folds(samples, folds):
         analytic, regressor = _learn([samples[i] for i in known], seed)
         judged = [samples[i] for i in left]
-        corrections[left], spreads[left] = regressor.predict(matrix([s.task for s in judged]))
-        missing[left] = _corrections(judged, [analytic.step_s(s.task) for s in judged])
+        corrections[left], spreads[left] = regressor.predict(feature_matrix([s.step for s in judged]))
+        missing[left] = _corrections(judged, [analytic.step_s(s.step) for s in judged])
     return OutOfFold(missing, corrections, spreads)
 
 
@@ -251,14 +252,14 @@ class Analytic:
         """From samples whose steps, and whose single operations, were timed."""
         timed = [(o, count, units * s.reference_s) for s in samples for o, count, units in s.computing]
         kernels = Kernels.fit(timed, seed=seed)
-        tasks, times = [s.task for s in samples], np.array([s.step_s for s in samples])
-        computing = None if kernels is None else [kernels.seconds(t.work.operations) for t in tasks]
-        return cls(Rates.fit(tasks, times, computing), kernels)
+        steps, times = [s.step for s in samples], np.array([s.step_s for s in samples])
+        computing = None if kernels is None else [kernels.seconds(s.work.operations) for s in steps]
+        return cls(Rates.fit(steps, times, computing), kernels)
 
-    def step_s(self, task: StepTask) -> float:
+    def step_s(self, step: TrainingStep) -> float:
         """Seconds of a step."""
-        computing = None if self.kernels is None else self.kernels.seconds(task.work.operations)
-        return self.rates.step_s(task, computing)
+        computing = None if self.kernels is None else self.kernels.seconds(step.work.operations)
+        return self.rates.step_s(step, computing)
 
 
 def _learn(samples: Sequence[Sample], seed: int) -> tuple[Analytic, Regressor]:
@@ -270,9 +271,9 @@ def _learn(samples: Sequence[Sample], seed: int) -> tuple[Analytic, Regressor]:
     analytic_s = np.zeros(len(samples))
     for known, left in architecture_folds(samples, INNER_FOLDS):
         fitted = Analytic.fit([samples[i] for i in known or left], seed=seed)
-        analytic_s[left] = [fitted.step_s(samples[i].task) for i in left]
+        analytic_s[left] = [fitted.step_s(samples[i].step) for i in left]
     corrections = _corrections(samples, analytic_s.tolist())
-    features = matrix([s.task for s in samples])
+    features = feature_matrix([s.step for s in samples])
     return Analytic.fit(samples, seed=seed), Regressor.fit(features, corrections, seed=seed)
 
 

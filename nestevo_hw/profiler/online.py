@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nestevo_hw.profiler.vector import Array
+from nestevo_hw.profiler.step_features import Array
 
 KIND_SCALE = 0.5
 """How far a whole kind of task may lie off the profile: it also reads files, augments, writes models."""
@@ -53,8 +53,8 @@ class Residuals:
 
 def _kernel(a: Array, b: Array) -> Array:
     squares = ((a[:, None] - b[None]) ** 2).mean(-1) if a.shape[1] else np.zeros((len(a), len(b)))
-    found: Array = KIND_SCALE**2 + PLACE_SCALE**2 * np.exp(-squares / 2)
-    return found
+    covariance: Array = KIND_SCALE**2 + PLACE_SCALE**2 * np.exp(-squares / 2)
+    return covariance
 
 
 class AdaptiveWidth:

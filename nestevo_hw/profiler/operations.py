@@ -19,7 +19,7 @@ MOVING = ("norm", "regions", "pool", "random", "copy", "elementwise")
 """Sorts of operations whose time is bound by memory."""
 SORTS = (*COMPUTING, *(f"{sort} backward" for sort in COMPUTING), *MOVING, *(f"{sort} backward" for sort in MOVING))
 
-_WORDS = {
+_NAME_PARTS = {
     "norm": ("batch_norm", "layer_norm", "group_norm"),
     "regions": ("roi_align",),
     "pool": ("pool", "upsample"),
@@ -133,7 +133,7 @@ def _operation(
     if formula is not None:
         sort = "dense"
     else:
-        sort = next((s for s, words in _WORDS.items() if any(word in name for word in words)), "elementwise")
+        sort = next((s for s, parts in _NAME_PARTS.items() if any(part in name for part in parts)), "elementwise")
     return Operation(
         sort=sort + backward, macs=macs, in_bytes=moved[0], out_bytes=moved[1], weight_bytes=0,
         inputs=taken[0].shape[-1] if formula is not None and taken else 0,

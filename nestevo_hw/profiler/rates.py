@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from nestevo_hw.profiler.vector import Array, StepTask, amounts
+from nestevo_hw.profiler.step_features import Array, work_amounts
+from nestevo_hw.profiler.training_step import TrainingStep
 
 SHRINKAGE = 0.02
 """Weight of the penalty on each rate's share of the time, against one sample's relative error of one."""
@@ -34,14 +35,14 @@ def measure_device() -> DeviceFigures:
     return DeviceFigures(macs_per_s=1024**3 / product, bytes_per_s=2 * long.nbytes / added, call_s=called / 1000)
 
 
-def nominal_step_s(task: StepTask, device: DeviceFigures) -> float:
+def nominal_step_s(step: TrainingStep, device: DeviceFigures) -> float:
     """Time of a step if every operation ran at the device's full speed, arithmetic, memory and calls one after another.
 
     It needs no samples, only three figures of a device that may be elsewhere.
     """
-    moved = sum((o.in_bytes + o.out_bytes + o.weight_bytes) * n for o, n in task.work.operations)
-    calls = sum(n for _, n in task.work.operations)
-    return task.work.macs / device.macs_per_s + moved / device.bytes_per_s + calls * device.call_s
+    moved = sum((o.in_bytes + o.out_bytes + o.weight_bytes) * n for o, n in step.work.operations)
+    calls = sum(n for _, n in step.work.operations)
+    return step.work.macs / device.macs_per_s + moved / device.bytes_per_s + calls * device.call_s
 
 
 class Rates:
@@ -55,40 +56,40 @@ class Rates:
         self.seconds = dict(seconds)
 
     @classmethod
-    def fit(cls, tasks: Sequence[StepTask], step_s: Array, computing_s: Sequence[float] | None = None) -> "Rates":
+    def fit(cls, steps: Sequence[TrainingStep], step_s: Array, computing_s: Sequence[float] | None = None) -> "Rates":
         """Least squares of the relative error over measured steps.
 
         Args:
-            tasks: the steps.
+            steps: measured ones.
             step_s: (N,) seconds they took.
             computing_s: predicted seconds of their convolutions and products, where a model of those is at hand: one
                 more term, which the fit weighs against the others.
         """
-        found = [_terms(task, None if computing_s is None else computing_s[i]) for i, task in enumerate(tasks)]
-        names = sorted({name for one in found for name, amount in one.items() if amount > 0})
-        table = np.array([[one.get(name, 0.0) for name in names] for one in found]) / step_s[:, None]
+        terms = [_terms(step, None if computing_s is None else computing_s[i]) for i, step in enumerate(steps)]
+        names = sorted({name for one in terms for name, amount in one.items() if amount > 0})
+        table = np.array([[one.get(name, 0.0) for name in names] for one in terms]) / step_s[:, None]
         scale = table.max(0)
         rows = np.vstack([table / scale, SHRINKAGE * np.eye(len(names))])
-        weights, _ = nnls(rows, np.concatenate([np.ones(len(tasks)), np.zeros(len(names))]))
+        weights, _ = nnls(rows, np.concatenate([np.ones(len(steps)), np.zeros(len(names))]))
         return cls({name: float(w / s) for name, w, s in zip(names, weights, scale, strict=True) if w > 0})
 
-    def step_s(self, task: StepTask, computing_s: float | None = None) -> float:
+    def step_s(self, step: TrainingStep, computing_s: float | None = None) -> float:
         """Seconds of a step; work of a sort that no sample had takes no time. `computing_s` as in `fit`."""
-        total = sum(self.seconds.get(name, 0.0) * amount for name, amount in _terms(task, computing_s).items())
+        total = sum(self.seconds.get(name, 0.0) * amount for name, amount in _terms(step, computing_s).items())
         return max(total, 1e-6)
 
 
-def _terms(task: StepTask, computing_s: float | None) -> dict[str, float]:
-    found = amounts(task)
+def _terms(step: TrainingStep, computing_s: float | None) -> dict[str, float]:
+    amounts = work_amounts(step)
     if computing_s is None:
-        return found
-    return found | {"computing": computing_s}
+        return amounts
+    return amounts | {"computing": computing_s}
 
 
 def _fastest(run: Callable[[], object], times: int) -> float:
-    found = []
+    seconds = []
     for _ in range(times):
         began = time.perf_counter()
         run()
-        found.append(time.perf_counter() - began)
-    return min(found)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

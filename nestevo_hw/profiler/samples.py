@@ -12,9 +12,9 @@ from torch.profiler import ProfilerActivity, profile
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.profiler.fake_run import CLIP_NORM, StepWork, training_optimiser
 from nestevo_hw.profiler.operations import ComputingTimer, Operation
-from nestevo_hw.profiler.space import TrainingSpec, halved
-from nestevo_hw.profiler.subject import Subject
-from nestevo_hw.profiler.vector import StepTask
+from nestevo_hw.profiler.specs import TrainingSpec, halved
+from nestevo_hw.profiler.training_models import TrainingModels
+from nestevo_hw.profiler.training_step import TrainingStep
 
 RUN_S = 0.2
 """A timed run takes as many steps as fill about this time, so that the clock and short pauses weigh little."""
@@ -60,10 +60,10 @@ class Sample:
     """Time of the reference step on the free machine; `normalised` sets it. At 1 times are in units of that step."""
 
     @property
-    def task(self) -> StepTask:
+    def step(self) -> TrainingStep:
         """What a model predicts from."""
         height, width = self.spec.input_size
-        return StepTask(
+        return TrainingStep(
             work=self.work, batch_size=self.spec.batch_size, pixels=height * width,
             bfloat16=self.spec.precision == "bfloat16",
         )  # fmt: skip
@@ -141,8 +141,8 @@ def measure(spec: TrainingSpec, *, seed: int = 0, held_out: bool = False, again:
         again: a sample of the same task from an earlier pass, of which only the timing is repeated.
     """
     with seeded(seed, "profile", spec.key):
-        subject = Subject(spec)
-        run, optimiser = _training_step(subject)
+        training = TrainingModels(spec)
+        run, optimiser = _training_step(training)
         if again is None and _second_run_s(run) > LONGEST_STEP_S and halved(spec) != spec:
             return measure(halved(spec), seed=seed, held_out=held_out)
         timing = _timed(run)
@@ -151,11 +151,11 @@ def measure(spec: TrainingSpec, *, seed: int = 0, held_out: bool = False, again:
             return again.merged(replace(again, timings=(timing,), computing=computing))
         optimiser.zero_grad(set_to_none=True)
         transient = max(allocated_peak(run), allocated_peak(run, before=lambda: optimiser.zero_grad(set_to_none=True)))
-        held = sum(t.nbytes for m in subject.models for t in (*m.parameters(), *m.buffers()))
+        held = sum(t.nbytes for m in training.models for t in (*m.parameters(), *m.buffers()))
         states = (v for state in optimiser.state.values() for v in state.values())
         held += sum(v.nbytes for v in states if isinstance(v, Tensor))
         optimiser.zero_grad(set_to_none=True)
-        work = subject.work()
+        work = training.work()
     return Sample(
         spec=spec, held_out=held_out, work=work, memory_bytes=held + transient, timings=(timing,), computing=computing
     )
@@ -175,14 +175,14 @@ def allocated_peak(run: Callable[[], None], *, before: Callable[[], None] | None
     return peak
 
 
-def _training_step(subject: Subject) -> tuple[Callable[[], None], torch.optim.Optimizer]:
-    parameters = [p for model in subject.models for p in model.parameters() if p.requires_grad]
-    optimiser = training_optimiser(subject.spec.optimiser, parameters)
+def _training_step(training: TrainingModels) -> tuple[Callable[[], None], torch.optim.Optimizer]:
+    parameters = [p for model in training.models for p in model.parameters() if p.requires_grad]
+    optimiser = training_optimiser(training.spec.optimiser, parameters)
 
     def run() -> None:
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=subject.spec.precision == "bfloat16"):
-            value = subject.loss()
+        with torch.autocast("cpu", torch.bfloat16, enabled=training.spec.precision == "bfloat16"):
+            value = training.loss()
         value.backward()
         nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         optimiser.step()

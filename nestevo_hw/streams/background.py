@@ -1,18 +1,18 @@
-"""Frames of a fixed camera seen more clearly: what differs from the scene's background stands out, streaks go."""
+"""Background subtraction for a fixed camera: the foreground is amplified, streaks of rain or snow are removed."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST_FRAMES = 8
-"""Fewer frames do not tell what the background is; they stay as they are."""
-REACH = 1 / 128
+MIN_FRAMES = 8
+"""Fewer frames do not show what the background is; they stay as they are."""
+STREAK_WIDTH = 1 / 128
 """Half the width of a streak, of the frame's height."""
 ANISOTROPY = 1.5
 """Ratio of thin bright upright detail to lying detail, or the reverse, from which on it is streaks, not noise."""
 
 
-def cleared(images: Tensor, *, amplify: float, batch_size: int = 16) -> Tensor:
+def amplify_foreground(images: Tensor, *, factor: float, batch_size: int = 16) -> Tensor:
     """Frames whose difference from the background is amplified, without thin bright streaks if it holds any.
 
     The background is each pixel's median over the frames, as bright as the frame at hand. An object that fog or
@@ -22,28 +22,28 @@ def cleared(images: Tensor, *, amplify: float, batch_size: int = 16) -> Tensor:
 
     Args:
         images: (N, 3, H, W) uint8 frames of one fixed camera, spread over more time than objects stay in place.
-        amplify: factor of the difference; 1 only removes streaks.
+        factor: of the difference; 1 only removes streaks.
         batch_size: frames at a time.
 
     Returns:
-        (N, 3, H, W) uint8; fewer than `LEAST_FRAMES` frames as they came.
+        (N, 3, H, W) uint8; fewer than `MIN_FRAMES` frames as they came.
     """
-    if len(images) < LEAST_FRAMES:
+    if len(images) < MIN_FRAMES:
         return images
     # torch (2.14) takes a wrong median of expanded integers.
     background = images.contiguous().median(0).values.float() / 255
-    size = 2 * max(1, round(REACH * images.shape[-2])) + 1
-    kernel = _across_streaks([_changes(chunk, background)[1] for chunk in images[::4].split(batch_size)], size)
+    size = 2 * max(1, round(STREAK_WIDTH * images.shape[-2])) + 1
+    kernel = _across_streaks([_subtracted(chunk, background)[1] for chunk in images[::4].split(batch_size)], size)
     out = []
     for chunk in images.split(batch_size):
-        lit, changes = _changes(chunk, background)
-        kept = changes if kernel is None else _opened(changes, kernel)
-        out.append(((lit + amplify * kept).clamp(0, 1) * 255).round().to(torch.uint8))
+        lit, foreground = _subtracted(chunk, background)
+        kept = foreground if kernel is None else _opened(foreground, kernel)
+        out.append(((lit + factor * kept).clamp(0, 1) * 255).round().to(torch.uint8))
     return torch.cat(out)
 
 
-def _changes(images: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
-    """The background in each frame's light, and what differs from it."""
+def _subtracted(images: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
+    """The background in each frame's light, and the foreground: what differs from it."""
     frames = images.float() / 255
     usual = background.flatten(1).median(1).values.clamp(min=1 / 255)
     light = frames.flatten(2).median(2).values / usual
@@ -51,17 +51,17 @@ def _changes(images: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
     return lit, frames - lit
 
 
-def _across_streaks(changes: list[Tensor], size: int) -> tuple[int, int] | None:
+def _across_streaks(foreground: list[Tensor], size: int) -> tuple[int, int] | None:
     """Rows and columns of the line that lies across the streaks; None if there are none."""
     lying, upright = (1, size), (size, 1)
-    removed = [sum(float((c - _opened(c, kernel)).sum()) for c in changes) for kernel in (lying, upright)]
+    removed = [sum(float((f - _opened(f, kernel)).sum()) for f in foreground) for kernel in (lying, upright)]
     if removed[0] > ANISOTROPY * removed[1]:
         return lying
     return upright if removed[1] > ANISOTROPY * removed[0] else None
 
 
-def _opened(changes: Tensor, kernel: tuple[int, int]) -> Tensor:
+def _opened(foreground: Tensor, kernel: tuple[int, int]) -> Tensor:
     """Morphological opening: bright detail in which the line does not fit is gone."""
     padding = (kernel[0] // 2, kernel[1] // 2)
-    eroded = -F.max_pool2d(-changes, kernel, 1, padding)
+    eroded = -F.max_pool2d(-foreground, kernel, 1, padding)
     return F.max_pool2d(eroded, kernel, 1, padding)

@@ -29,7 +29,7 @@ class CompressionConfig:
 
 
 def poolable(annotations: Sequence[Annotation], small_px: float) -> list[bool]:
-    """Whether each frame may be pooled: no object or doubtful region on it is smaller than `small_px` squared."""
+    """Whether each frame may be pooled: no object or ignore region on it is smaller than `small_px` squared."""
     return [not bool(((a.boxes[:, 2:] - a.boxes[:, :2]).prod(-1) < small_px**2).any()) for a in annotations]
 
 

@@ -9,7 +9,6 @@ window tests digits that an earlier one uploaded, without labels.
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,11 +17,10 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import derive_seed, torch_generator
-from nestevo_hw.streams.frame import Annotation, FrameBatch
+from nestevo_hw.streams.frame import Annotation, FrameBatch, Role, frame_box
 from nestevo_hw.streams.weather import DriftScript, apply_weather
 
 CLASSES = tuple(str(digit) for digit in range(10))
-Role = Literal["training", "reference", "terminal"]
 SHARES: dict[Role, tuple[float, float]] = {"training": (0.0, 0.55), "reference": (0.55, 0.7), "terminal": (0.7, 1.0)}
 """From where to where in a fixed random order each role's digits lie."""
 SENSOR_NOISE = 0.02
@@ -95,8 +93,7 @@ class DigitStream:
         strengths = self.drift.strengths(index)
         if strengths:
             image = apply_weather(image.clamp(0, 1)[None], [strengths], [random])[0]
-        height, width = self.size
-        truth = Annotation.of(torch.tensor([[0.0, 0.0, width, height]]), torch.tensor([int(labels[row]) + 1]))
+        truth = Annotation.of(frame_box(image), torch.tensor([int(labels[row]) + 1]))
         return (image * 255).round().clamp(0, 255).to(torch.uint8), truth
 
 
@@ -105,8 +102,8 @@ def _digits() -> tuple[Tensor, np.ndarray]:
     """(1797, 1, 8, 8) ink in 0..1, and the digits they show."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    return torch.from_numpy(found.images / 16.0).float()[:, None], found.target
+    digits = load_digits()
+    return torch.from_numpy(digits.images / 16.0).float()[:, None], digits.target
 
 
 @lru_cache(maxsize=8)

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
+
+Role = Literal["training", "reference", "terminal"]
+"""What frames of an embedded stream are for: to pre-train on, the server's in-domain ones, or a terminal's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +18,7 @@ class Annotation:
     """Objects of one frame: ground truth or pseudo-labels."""
 
     boxes: Tensor
-    """(N, 4) float32, x1 y1 x2 y2 in pixels."""
+    """(N, 4) float32, x1 y1 x2 y2 in pixels; that of a whole image's class is `frame_box`."""
     labels: Tensor
     """(N,) int64, 1 to number of classes; 0 is background and never occurs."""
     ignore: Tensor
@@ -33,6 +36,11 @@ class Annotation:
     def of(cls, boxes: Tensor, labels: Tensor) -> "Annotation":
         """Annotation without ignore regions."""
         return cls(boxes=boxes, labels=labels, ignore=torch.zeros(len(labels), dtype=torch.bool))
+
+
+def frame_box(images: Tensor) -> Tensor:
+    """(1, 4) box of an object that fills (.., H, W) frames."""
+    return torch.tensor([[0.0, 0.0, images.shape[-1], images.shape[-2]]])
 
 
 def shrunk(annotation: Annotation, factor: float) -> Annotation:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-DARKEST = 1.0
+MIN_DEVIATION = 1.0
 """Standard deviation of pixels, of 255, below which a frame shows nothing."""
-LEAST_CORRELATION = 0.2
+MIN_CORRELATION = 0.2
 """Correlation of neighbouring pixels below which frames are noise; of scenes, foggy and dark ones included, it is
 above 0.7."""
 
@@ -22,9 +22,9 @@ def fault_of(images: Tensor) -> str | None:
         return "sent the same frame again and again"
     grey = images.float().mean(1)
     deviation = grey.flatten(1).std(1)
-    if float(deviation.median()) < DARKEST:
+    if float(deviation.median()) < MIN_DEVIATION:
         return "sent frames of one colour"
-    if float(_neighbours(grey).median()) < LEAST_CORRELATION:
+    if float(_neighbours(grey).median()) < MIN_CORRELATION:
         return "sent noise"
     return None
 

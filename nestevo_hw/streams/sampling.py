@@ -15,7 +15,7 @@ class SamplingConfig:
     budget_frames: int | None = None
     """D_max: frames that all terminals upload together in a window; None: `window.upload_frames` each."""
     least_frames: int = 24
-    """A terminal uploads at least as many, or its drift could not be judged."""
+    """A terminal uploads at least as many, or its drift could not be detected."""
 
     def __post_init__(self) -> None:
         if self.least_frames < 1 or (self.budget_frames is not None and self.budget_frames < self.least_frames):

@@ -111,14 +111,14 @@ class VideoStream:
 
     def _clear(self, wanted: Sequence[int]) -> dict[int, Tensor]:
         """(3, H, W) uint8 frames as recorded, from the cache or the file."""
-        found = {index: self._cache[index] for index in wanted if index in self._cache}
-        missing = [index for index in wanted if index not in found]
+        frames = {index: self._cache[index] for index in wanted if index in self._cache}
+        missing = [index for index in wanted if index not in frames]
         if missing:
             for index, pixels in self._source.frames(missing, self.size):
-                found[index] = self._cache[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+                frames[index] = self._cache[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
                 if len(self._cache) > self._capacity:
                     self._cache.popitem(last=False)
-        return found
+        return frames
 
     def _drifted(self, image: Tensor, index: int) -> Tensor:
         strengths = self.drift.strengths(index)

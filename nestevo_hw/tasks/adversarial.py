@@ -1,4 +1,4 @@
-"""Domain-adversarial training (baseline A1): features from which nobody can tell familiar frames from drifted ones.
+"""Domain-adversarial training (baseline A1): features from which nobody can tell source from target frames.
 
 For detection as in Chen et al., "Domain Adaptive Faster R-CNN for Object Detection in the Wild", CVPR 2018: a domain
 classifier on every place of the feature maps, one on every region's feature, both behind a gradient reversal layer
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
 
-FAMILIAR, DRIFTED = 0.0, 1.0
-"""Labels of the two domains."""
+SOURCE, TARGET = 0.0, 1.0
+"""Labels of the two domains: labelled in-domain frames, and unlabelled ones of a drifted scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class AdversarialConfig:
     """Strength of domain-adversarial training."""
 
     weight: float = 0.1
-    """Of the domain losses beside the detection or classification loss on familiar frames."""
+    """Of the domain losses beside the supervised loss on frames of the source domain."""
     agreement: float = 0.1
     """Of the agreement between image and region classifiers, among the domain losses."""
     hidden_width: int = 64
@@ -35,8 +35,8 @@ class AdversarialConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainView:
-    """What the domain classifiers see of a batch of N frames."""
+class DomainFeatures:
+    """Features of a batch of N frames, as the domain classifiers take them."""
 
     maps: Sequence[Tensor]
     """(N, M, h, w) feature maps, one a pyramid level; empty for a task without them."""
@@ -45,7 +45,7 @@ class DomainView:
 
 
 class DomainClassifiers(nn.Module):
-    """Familiar or drifted? Asked of every place of the feature maps and of every region."""
+    """Source or target domain? Asked of every place of the feature maps and of every region."""
 
     def __init__(self, map_channels: int | None, feature_width: int, config: AdversarialConfig) -> None:
         super().__init__()
@@ -56,20 +56,20 @@ class DomainClassifiers(nn.Module):
         if map_channels is not None:
             self.maps = nn.Sequential(nn.Conv2d(map_channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, 1, 1))
 
-    def loss(self, view: DomainView, domain: float, strength: float) -> Tensor:
+    def loss(self, features: DomainFeatures, domain: float, strength: float) -> Tensor:
         """Cross-entropy of both classifiers; whoever made the features receives its reversed gradient.
 
         Args:
-            view: features with gradient.
-            domain: FAMILIAR or DRIFTED.
+            features: with gradient.
+            domain: SOURCE or TARGET.
             strength: factor of the reversed gradient, 0 to 1.
         """
-        per_frame = [self.regions(reverse_gradient(r, strength)).flatten() for r in view.regions]
-        found = torch.cat(per_frame)
-        loss = F.binary_cross_entropy_with_logits(found, torch.full_like(found, domain))
+        per_frame = [self.regions(reverse_gradient(r, strength)).flatten() for r in features.regions]
+        every = torch.cat(per_frame)
+        loss = F.binary_cross_entropy_with_logits(every, torch.full_like(every, domain))
         if self.maps is None:
             return loss
-        answers = [self.maps(reverse_gradient(m, strength)) for m in view.maps]
+        answers = [self.maps(reverse_gradient(m, strength)) for m in features.maps]
         image = [F.binary_cross_entropy_with_logits(a, torch.full_like(a, domain)) for a in answers]
         whole = torch.stack([a.sigmoid().mean((1, 2, 3)) for a in answers]).mean(0)
         apart = torch.cat([(whole[i] - r.sigmoid()) ** 2 for i, r in enumerate(per_frame)])

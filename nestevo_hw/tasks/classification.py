@@ -1,4 +1,4 @@
-"""Image classification as a task of the evolution loop: an image's class is one object that fills its frame."""
+"""Image classification as a task of the evolution loop: an image's class is one object that fills the frame."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,32 +11,46 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.classifier import FEATURE_WIDTH, OnnxClassifier, SmallClassifier, export_classifier
-from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.streams.augment import Augmentation
-from nestevo_hw.streams.digits import DigitStream, Role
-from nestevo_hw.streams.frame import Annotation, Stream
+from nestevo_hw.streams.digits import DigitStream
+from nestevo_hw.streams.frame import Annotation, Role, Stream, frame_box
 from nestevo_hw.streams.weather import DriftScript
-from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainView
-from nestevo_hw.tasks.detection import divergence
-from nestevo_hw.tasks.ensemble import Round, View
-from nestevo_hw.tasks.metrics import Prediction
-from nestevo_hw.tasks.pseudo_labels import RefinementConfig
+from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
+from nestevo_hw.tasks.capabilities import (
+    AdversarialAdaptation,
+    FeatureGeneration,
+    LabelConfirmation,
+    MutualLearning,
+    SmallerInput,
+    SurrogateLoss,
+)
+from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound, View
+from nestevo_hw.tasks.losses import IGNORED, classifier_loss, kl_divergence
+from nestevo_hw.tasks.predictions import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+from nestevo_hw.tasks.task import Embedded, VisionTask
 
-IGNORED = -100
-"""Class index that F.cross_entropy leaves out."""
 BATCH = 64
 """Images at a time where nothing is learned."""
 
 
-class Classification:
-    """Classifiers of whole images; see `nestevo_hw.tasks.task.Task`."""
+class Classification(
+    VisionTask,
+    MutualLearning,
+    LabelConfirmation,
+    AdversarialAdaptation,
+    FeatureGeneration,
+    SmallerInput,
+    SurrogateLoss,
+):
+    """Classifiers of whole images; every capability."""
 
     name = "classification"
     metric = "accuracy"
     augmentation = Augmentation(brightness=0.2, contrast=0.2, saturation=0.2, flip=False)
-    shipped_steps = (1500, 400)
-    embedded_fps = DigitStream.FPS
+    embedded = Embedded(
+        fps=DigitStream.FPS, frame_size=(32, 32), architecture="digits-cnn", teacher_steps=1500, terminal_steps=400
+    )
     first_logit = 0
 
     def embedded_stream(
@@ -53,26 +67,26 @@ class Classification:
         return DigitStream(name=name, place=place, seed=seed, size=size, drift=drift, role=role)
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
-        """The likeliest class of each image; one below `config.accept` teaches nothing but its soft target."""
-        return _words(_classifier(model), images, _logits(model, images), config)
+        """The likeliest class of each image; one below the high confidence teaches nothing but its soft target."""
+        return _supervision(_classifier(model), images, _logits(model, images), config)
 
-    def refined(
+    def confirmed_labels(
         self,
         models: Sequence[nn.Module],
         images: Tensor,
-        config: LabelConfig,
-        refinement: RefinementConfig,
+        labels: LabelConfig,
+        confirmation: ConfirmationConfig,
         *,
         spacing_s: float,
-        earlier: Round | None = None,
-    ) -> Round:
+        earlier: LabelRound | None = None,
+    ) -> LabelRound:
         """The mean probabilities of all models and rounds; a view holds each class of an image with its probability."""
-        del refinement, spacing_s  # one view a model; successive images show different things
+        del confirmation, spacing_s  # one view a model; successive images show different things
         old = earlier.views if earlier else ()
         views = [*old, *(_every_class(_logits(model, images).softmax(-1), images) for model in models)]
         mean = torch.stack([torch.stack([frame["scores"] for frame in view]) for view in views]).mean(0)
-        words = _words(_classifier(models[0]), images, mean.clamp(min=1e-9).log(), config)
-        return Round(words=words, views=views)
+        supervision = _supervision(_classifier(models[0]), images, mean.clamp(min=1e-9).log(), labels)
+        return LabelRound(supervision=supervision, views=views)
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
         """Cross-entropy."""
@@ -92,43 +106,45 @@ class Classification:
         batch = torch.stack(images)
         local, mid = terminal(batch), intermediate(batch)
         return (
-            alpha * _cross_entropy(local, annotations) + (1 - alpha) * divergence(local, mid),
-            beta * _cross_entropy(mid, annotations) + (1 - beta) * divergence(mid, local),
+            alpha * _cross_entropy(local, annotations) + (1 - alpha) * kl_divergence(local, mid),
+            beta * _cross_entropy(mid, annotations) + (1 - beta) * kl_divergence(mid, local),
         )
 
     def distillation_loss(
         self,
         student: nn.Module,
         images: list[Tensor],
-        words: Sequence[Supervision],
+        supervision: Sequence[Supervision],
         *,
         temperature: float,
         soft_share: float,
     ) -> Tensor:
-        """Cross-entropy against sure labels, divergence from all soft targets."""
+        """Cross-entropy against labels of high confidence, divergence from all soft targets."""
         logits = student(torch.stack(images))
-        hard = _cross_entropy(logits, [w.annotation for w in words])
+        hard = _cross_entropy(logits, [s.annotation for s in supervision])
         if soft_share == 0.0:
             return hard
-        taught = torch.cat([w.logits for w in words]).to(logits.device)
-        return (1 - soft_share) * hard + soft_share * divergence(logits, taught, temperature)
+        taught = torch.cat([s.logits for s in supervision]).to(logits.device)
+        return (1 - soft_share) * hard + soft_share * kl_divergence(logits, taught, temperature)
 
     def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
         """On image features only."""
         del model
         return DomainClassifiers(None, FEATURE_WIDTH, config)
 
-    def familiar_view(
+    def source_features(
         self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]
-    ) -> tuple[Tensor, DomainView]:
+    ) -> tuple[Tensor, DomainFeatures]:
         """Cross-entropy and features of labelled images."""
         classifier = _classifier(model)
         features = classifier.features(torch.stack(images))
-        return _cross_entropy(classifier.head(features), annotations), DomainView(maps=(), regions=features.split(1))
+        return _cross_entropy(classifier.head(features), annotations), DomainFeatures(
+            maps=(), regions=features.split(1)
+        )
 
-    def drifted_view(self, model: nn.Module, images: list[Tensor]) -> DomainView:
+    def target_features(self, model: nn.Module, images: list[Tensor]) -> DomainFeatures:
         """Features of unlabelled images."""
-        return DomainView(maps=(), regions=_classifier(model).features(torch.stack(images)).split(1))
+        return DomainFeatures(maps=(), regions=_classifier(model).features(torch.stack(images)).split(1))
 
     @contextmanager
     def smaller_input(self, models: Sequence[nn.Module], factor: float) -> Iterator[None]:
@@ -141,7 +157,7 @@ class Classification:
         return _predictions(_logits(model, images), images)
 
     def score(self, predictions: Sequence[Prediction], truth: Sequence[Annotation], classes: int) -> dict[str, float]:
-        """Accuracy, and the mean recall over classes that occur; images without a sure label do not count."""
+        """Accuracy, and the mean recall over classes that occur; images whose label is ignored do not count."""
         pairs = [
             (int(p["labels"][0]), int(a.labels[0]))
             for p, a in zip(predictions, truth, strict=True)
@@ -149,9 +165,9 @@ class Classification:
         ]
         if not pairs:
             return {"accuracy": float("nan"), "mean_recall": float("nan")}
-        by_class = [[found == wanted for found, wanted in pairs if wanted == c] for c in range(1, classes + 1)]
+        by_class = [[label == wanted for label, wanted in pairs if wanted == c] for c in range(1, classes + 1)]
         recalls = [sum(hits) / len(hits) for hits in by_class if hits]
-        right = sum(found == wanted for found, wanted in pairs)
+        right = sum(label == wanted for label, wanted in pairs)
         return {"accuracy": right / len(pairs), "mean_recall": sum(recalls) / len(recalls)}
 
     def prediction_module(self, model: nn.Module) -> nn.Module:
@@ -164,12 +180,9 @@ class Classification:
         body = _classifier(model).body
         re_estimate_batch_norm(model, body, [_floats(chunk) - 0.5 for chunk in images.split(BATCH)])
 
-    def fake_step(
-        self, models: Sequence[nn.Module], *, frame_size: tuple[int, int], batch_size: int, soft_regions: int
-    ) -> StepTask | None:
-        """None: trainings of such small models are predicted by a dry run."""
-        del models, frame_size, batch_size, soft_regions
-        return None
+    def surrogate_loss(self, models: Sequence[nn.Module], images: list[Tensor], *, soft_regions: int) -> Tensor:
+        """See `classifier_loss`."""
+        return classifier_loss(models, torch.stack(images), taught=soft_regions > 0)
 
     def inputs(self, images: Tensor) -> Tensor:
         """Floats in 0..1."""
@@ -216,20 +229,20 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _words(model: SmallClassifier, images: Tensor, logits: Tensor, config: LabelConfig) -> list[Supervision]:
+def _supervision(model: SmallClassifier, images: Tensor, logits: Tensor, config: LabelConfig) -> list[Supervision]:
     device = next(model.parameters()).device
     features = torch.cat([model.features(_floats(chunk.to(device))).cpu() for chunk in images.split(BATCH)])
-    box = _frame_box(images)
+    box = frame_box(images)
     scores, labels = logits.softmax(-1).max(-1)
     return [
         Supervision(
-            annotation=Annotation(boxes=box, labels=label[None] + 1, ignore=~sure[None]),
+            annotation=Annotation(boxes=box, labels=label[None] + 1, ignore=~kept[None]),
             regions=box,
             logits=own[None],
             deltas=own.new_zeros(1, 0),
-            features=feature[None][sure[None]],
+            features=feature[None][kept[None]],
         )
-        for label, sure, own, feature in zip(labels, scores >= config.accept, logits, features, strict=True)
+        for label, kept, own, feature in zip(labels, scores >= config.high_confidence, logits, features, strict=True)
     ]
 
 
@@ -241,7 +254,7 @@ def _cross_entropy(logits: Tensor, annotations: Sequence[Annotation]) -> Tensor:
 
 
 def _predictions(logits: Tensor, images: Tensor) -> list[dict[str, Tensor]]:
-    box = _frame_box(images)
+    box = frame_box(images)
     scores, labels = logits.softmax(-1).max(-1)
     return [{"boxes": box, "labels": k[None] + 1, "scores": s[None]} for k, s in zip(labels, scores, strict=True)]
 
@@ -249,9 +262,8 @@ def _predictions(logits: Tensor, images: Tensor) -> list[dict[str, Tensor]]:
 def _every_class(probabilities: Tensor, images: Tensor) -> View:
     """(N, C) probabilities as predictions of all classes on each image."""
     count = probabilities.shape[1]
-    boxes, labels = _frame_box(images).expand(count, 4), torch.arange(1, count + 1)
+    boxes, labels = frame_box(images).expand(count, 4), torch.arange(1, count + 1)
     return [{"boxes": boxes, "labels": labels, "scores": row} for row in probabilities]
 
 
-def _frame_box(images: Tensor) -> Tensor:
-    return torch.tensor([[0.0, 0.0, images.shape[-1], images.shape[-2]]])
+TASK = Classification()

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,7 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.streams.frame import Annotation
-
-Prediction = Mapping[str, Tensor]
-"""Detections of one frame: boxes (N, 4) x1 y1 x2 y2 pixels, labels (N,), scores (N,) in 0..1."""
+from nestevo_hw.tasks.predictions import Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +92,8 @@ def _dataset(truth: Sequence[Annotation], num_classes: int) -> dict[str, object]
 
 def _rows(predictions: Sequence[Prediction]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for image_id, found in enumerate(predictions):
-        labels, scores = found["labels"].tolist(), found["scores"].tolist()
-        for box, label, score in zip(_xywh(found["boxes"]), labels, scores, strict=True):
+    for image_id, prediction in enumerate(predictions):
+        labels, scores = prediction["labels"].tolist(), prediction["scores"].tolist()
+        for box, label, score in zip(_xywh(prediction["boxes"]), labels, scores, strict=True):
             rows.append({"image_id": image_id, "category_id": label, "bbox": box, "score": score})
     return rows

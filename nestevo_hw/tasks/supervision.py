@@ -1,4 +1,4 @@
-"""What the teacher says of a frame: pseudo-labels, uncertain regions, soft targets."""
+"""Supervision of a frame by a teacher: pseudo-labels, ignore regions, soft targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,40 +17,46 @@ from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
 class LabelConfig:
     """How detections become pseudo-labels."""
 
-    accept: float = 0.6
+    high_confidence: float = 0.6
     """Detections at or above this score become objects."""
-    doubt: float = 0.25
-    """Detections from here up to `accept` become ignore regions: neither object nor background."""
+    low_confidence: float = 0.25
+    """Detections from here up to `high_confidence` become ignore regions: neither object nor background."""
     regions: int = 48
     """Regions a frame that carry soft targets."""
-    refine: bool | None = None
-    """Confirm labels by views, peers and neighbouring frames (`[refinement]`); None: where the method does (NestEvo and
-    A2 do, the other baselines do not)."""
+    confirm: bool | None = None
+    """Confirm labels by test-time augmentation, an ensemble and neighbouring frames (`[confirmation]`); None: where the
+    method does (NestEvo and A2 do, the other baselines do not)."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.doubt <= self.accept <= 1.0:
-            raise ConfigError(f"need 0 <= labels.doubt <= labels.accept <= 1, got {self.doubt} and {self.accept}")
+        if not 0.0 <= self.low_confidence <= self.high_confidence <= 1.0:
+            raise ConfigError(
+                "need 0 <= labels.low_confidence <= labels.high_confidence <= 1, "
+                f"got {self.low_confidence} and {self.high_confidence}"
+            )
         if self.regions < 1:
             raise ConfigError(f"need labels.regions >= 1, got {self.regions}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervision:
-    """The teacher's word on one frame."""
+    """What a frame teaches a student.
+
+    Soft targets belong to R regions. For a task on whole images the only region is the frame, and there are no offsets.
+    """
 
     annotation: Annotation
-    """Pseudo-labels; doubtful detections are ignore regions."""
+    """Pseudo-labels; detections of low confidence are ignore regions."""
     regions: Tensor
     """(R, 4) x1 y1 x2 y2 in pixels of the frame."""
     logits: Tensor
-    """(R, C + 1) class logits."""
+    """(R, K) class logits; of a detector, background first."""
     deltas: Tensor
-    """(R, 4 (C + 1)) box offsets for each class."""
+    """(R, 4 K) box offsets for each logit, or (R, 0)."""
     features: Tensor
-    """(N, D) box-head feature of each accepted object, in the order of the annotation's objects."""
+    """(N, D) feature of each object that is not ignored, in the order of the annotation's objects."""
 
     def mirrored(self, width: int) -> "Supervision":
-        """The same word on the frame mirrored left to right."""
+        """The same supervision of the frame mirrored left to right."""
         deltas = self.deltas.view(len(self.deltas), -1, 4) * torch.tensor([-1.0, 1.0, 1.0, 1.0])
         return replace(
             self,
@@ -59,30 +65,28 @@ class Supervision:
             deltas=deltas.flatten(1),
         )
 
+    def shrunk(self, factor: float) -> "Supervision":
+        """The same supervision of the frame made smaller by a factor."""
+        return replace(self, annotation=shrunk(self.annotation, factor), regions=self.regions / factor)
 
-def with_targets_of(words: Supervision, other: Supervision) -> Supervision:
-    """Words with the soft targets of another round beside their own."""
-    return replace(
-        words,
-        regions=torch.cat([words.regions, other.regions]),
-        logits=torch.cat([words.logits, other.logits]),
-        deltas=torch.cat([words.deltas, other.deltas]),
-    )
-
-
-def shrunk_supervision(words: Supervision, factor: float) -> Supervision:
-    """The same word on the frame made smaller by a factor."""
-    return replace(words, annotation=shrunk(words.annotation, factor), regions=words.regions / factor)
+    def with_soft_targets_of(self, other: "Supervision") -> "Supervision":
+        """The same pseudo-labels, with the soft targets of another round beside the own ones."""
+        return replace(
+            self,
+            regions=torch.cat([self.regions, other.regions]),
+            logits=torch.cat([self.logits, other.logits]),
+            deltas=torch.cat([self.deltas, other.deltas]),
+        )
 
 
-def described_objects(words: Sequence[Supervision]) -> tuple[Tensor, Tensor]:
-    """Features (N, D) and labels (N,) of all accepted objects."""
-    labels = [w.annotation.labels[~w.annotation.ignore] for w in words]
-    return torch.cat([w.features for w in words]), torch.cat(labels)
+def labelled_features(supervision: Sequence[Supervision]) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and labels (N,) of all objects that are not ignored."""
+    labels = [s.annotation.labels[~s.annotation.ignore] for s in supervision]
+    return torch.cat([s.features for s in supervision]), torch.cat(labels)
 
 
 def ground_truth_supervision(frames: FrameBatch, classes: int) -> list[Supervision]:
-    """The truth of frames as a teacher would say it; its soft targets are empty and have no meaning.
+    """The truth of frames as a perfect teacher's supervision; its soft targets have no meaning.
 
     Raises:
         InputError: the frames have no truth.

@@ -19,6 +19,7 @@ from nestevo_hw.evolution.steps.perform import decoded, encoded
 from nestevo_hw.evolution.steps.step import Request, Result
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.evolution.taskid import TaskId
+from nestevo_hw.profiler.target import CPU
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 
 
@@ -112,7 +113,7 @@ def drive(config: RunConfig, folder: Path, executor: SimulatedExecutor) -> Serve
     """A whole run with simulated tasks, from an empty folder or one to resume."""
     layout = RunLayout(folder)
     layout.windows.mkdir(parents=True, exist_ok=True)
-    journal, costs = Journal(layout, executor, lambda _: None), TaskCosts(config, on_gpu=False)
+    journal, costs = Journal(layout, executor, lambda _: None), TaskCosts(config, CPU)
     dispatch = Dispatch(config, journal, costs)
     server = Server(config, layout, journal, dispatch, costs, form_groups(config, layout, dispatch))
     EvolutionLoop(server, METHODS[config.method]).run()

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.crossbar.chips.chip import CHIPS, Chip, chip_text, load_chip, load_reference
+from nestevo_hw.crossbar.chips import CHIPS
+from nestevo_hw.crossbar.chips.chip import Chip, chip_text, load_chip, load_reference
 
 WORDS = {"name", "title", "memory", "notes", "figures"}
 

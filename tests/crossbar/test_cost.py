@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.chips.chip import CHIPS, load_chip
+from nestevo_hw.crossbar.chips import CHIPS
+from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.estimates import estimates, is_table6, notes
 from nestevo_hw.crossbar.chips.programming import programming_cost

@@ -12,7 +12,7 @@ from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.evolution.pretrain import PretrainConfig
 from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.models.classifier import FEATURE_WIDTH, SmallClassifier
-from nestevo_hw.tasks.task import TASKS
+from nestevo_hw.tasks.names import TASKS
 
 NAMES = {"classification": "digits-cnn", "detection": "fasterrcnn-tiny"}
 HELD_OUT = 200

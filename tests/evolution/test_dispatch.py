@@ -13,13 +13,14 @@ from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult
 from nestevo_hw.evolution.steps.table import CAPTURE
 from nestevo_hw.evolution.taskid import TaskId
+from nestevo_hw.profiler.target import CPU
 from nestevo_hw.scheduler.task import TaskFailure
 from nestevo_hw.testing.simulated import SimulatedExecutor
 
 
 def dispatch(folder, executor):
     config = load_preset("quick")
-    costs = TaskCosts(config, on_gpu=False)
+    costs = TaskCosts(config, CPU)
     return Dispatch(config, Journal(RunLayout(folder), executor, lambda _: None), costs), costs
 
 

@@ -14,7 +14,7 @@ from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
 from nestevo_hw.report.forgetting import backward_transfer
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
-from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection import Detection
 from nestevo_hw.tasks.supervision import ground_truth_supervision
 
 TASK = Detection()

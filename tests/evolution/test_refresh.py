@@ -36,7 +36,7 @@ from nestevo_hw.report.records import Program, Refresh
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate
-from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection import Detection
 
 DAY_S = 86_400.0
 POLICIES = [refresh_policy(RefreshConfig(policy=name)) for name in get_args(PolicyName)]

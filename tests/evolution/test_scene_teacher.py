@@ -6,8 +6,8 @@ from nestevo_hw.evolution.teacher import TeacherConfig, TeacherFiles, open_teach
 from nestevo_hw.models.checkpoint import load_pretrained, pretrained_path
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.detection import predict
-from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.tasks.faster_rcnn.labelling import predict
 from nestevo_hw.tasks.metrics import mean_average_precision
 
 TASK = Detection()

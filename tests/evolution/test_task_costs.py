@@ -6,6 +6,7 @@ from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.models.checkpoint import load_pretrained
+from nestevo_hw.profiler.target import CPU, CUDA
 from nestevo_hw.scheduler.task import TaskResult
 
 
@@ -16,7 +17,7 @@ def result(seconds, memory=10**9, **value):
 
 
 def test_predictions_follow_what_has_finished():
-    costs = TaskCosts(load_preset("quick"), on_gpu=False)
+    costs = TaskCosts(load_preset("quick"), CPU)
     assert costs.predict("label", "a") == FIRST_GUESS
     costs.observe("label", "a", result(2.0, memory=5))
     costs.observe("label", "b", result(4.0, memory=9))
@@ -27,7 +28,7 @@ def test_predictions_follow_what_has_finished():
 def test_a_dry_run_predicts_trainings_and_learns_how_far_it_is_off():
     config = override(load_preset("quick"), {"mutual.plan.batch_size": 4, "distil.plan.batch_size": 4})
     teacher, terminal = load_pretrained("fasterrcnn-tiny"), load_pretrained("fasterrcnn-tiny-m3")
-    costs = TaskCosts(config, on_gpu=False)
+    costs = TaskCosts(config, CPU)
     costs.learn("a", dry_run(config, terminal, teacher))
     mutual, distil = costs.predict("mutual", "a"), costs.predict("distil", "a")
     assert mutual.duration_s > distil.duration_s > 0
@@ -35,3 +36,17 @@ def test_a_dry_run_predicts_trainings_and_learns_how_far_it_is_off():
     assert costs.predict("distil", "a", steps=80).duration_s == pytest.approx(2 * distil.duration_s)
     costs.observe("distil", "a", result(3 * distil.duration_s))
     assert costs.predict("distil", "a").duration_s == pytest.approx(3 * distil.duration_s)
+
+
+def test_on_a_gpu_a_training_takes_what_its_fake_run_reserves_and_the_context():
+    config = override(load_preset("quick"), {"mutual.plan.batch_size": 4, "distil.plan.batch_size": 4})
+    with_fake_run = override(config, {"execution.profile": "not read here"})
+    teacher, terminal = load_pretrained("fasterrcnn-tiny"), load_pretrained("fasterrcnn-tiny-m3")
+    measured = dry_run(with_fake_run, terminal, teacher)
+    costs = TaskCosts(config, CUDA)
+    costs.learn("a", measured)
+    reserved = measured.fake["mutual"].work.reserved_bytes
+    needed = reserved + CUDA.context_bytes + CUDA.workspace_bytes
+    assert costs.predict("mutual", "a").memory_bytes == needed
+    costs.observe("mutual", "a", result(3.0, memory=9 * 10**9))
+    assert costs.predict("mutual", "a").memory_bytes == needed, "main memory corrected a GPU's"

@@ -9,7 +9,7 @@ from nestevo_hw.evolution.trigger import Signals, TriggerConfig, remaining_accur
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection import Detection
 
 NIGHT = DriftScript(segments=(DriftSegment(start=0, kind="night", strength=0.8),))
 

@@ -23,6 +23,7 @@ from nestevo_hw.evolution.steps.training import (
     MutualRequest,
 )
 from nestevo_hw.evolution.window import Window
+from nestevo_hw.profiler.target import CPU
 from nestevo_hw.scheduler.task import TaskFailure
 from nestevo_hw.testing.simulated import SimulatedExecutor, typical
 
@@ -38,7 +39,7 @@ class World:
         self.layout = RunLayout(folder)
         folder.mkdir(exist_ok=True)
         self.executor = SimulatedExecutor(answers=answers, fails=fails, remember=True)
-        journal, costs = Journal(self.layout, self.executor, lambda _: None), TaskCosts(self.config, on_gpu=False)
+        journal, costs = Journal(self.layout, self.executor, lambda _: None), TaskCosts(self.config, CPU)
         dispatch = Dispatch(self.config, journal, costs)
         groups = form_groups(self.config, self.layout, dispatch)
         self.server = Server(self.config, self.layout, journal, dispatch, costs, groups)

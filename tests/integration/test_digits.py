@@ -12,9 +12,9 @@ from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Accuracy
-from nestevo_hw.tasks.task import TASKS
+from nestevo_hw.tasks.names import TASKS
 
-SEAMS = {"adversarial", "labelling", "metrics", "supervision", "task", "views"}
+SEAMS = {"adversarial", "capabilities", "confirmation", "named", "names", "predictions", "supervision", "task"}
 """Modules of `tasks/` that hold no task of their own."""
 
 

@@ -7,7 +7,7 @@ from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
 from nestevo_hw.models.onnx import export as onnx
 from nestevo_hw.models.pruning import prune
-from nestevo_hw.tasks.detection import predict
+from nestevo_hw.tasks.faster_rcnn.labelling import predict
 
 
 def images(count):

@@ -10,7 +10,7 @@ from nestevo_hw.models.checkpoint import PRETRAINED, load_detector, pretrained_p
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.detection import predict
+from nestevo_hw.tasks.faster_rcnn.labelling import predict
 from nestevo_hw.tasks.metrics import mean_average_precision
 
 TEACHER = "fasterrcnn-tiny"

@@ -5,7 +5,7 @@ import numpy as np
 from nestevo_hw.profiler.fake_run import StepWork
 from nestevo_hw.profiler.operations import Operation
 from nestevo_hw.profiler.samples import Sample, Timing
-from nestevo_hw.profiler.space import TrainingSpec
+from nestevo_hw.profiler.specs import TrainingSpec
 from nestevo_hw.studies.profile.collect import SampleFile
 
 MACS_PER_S, BYTES_PER_S, CALL_S = 2e10, 5e9, 1e-5
@@ -31,6 +31,7 @@ def made_up_work(batch_size, channels, pixels, layers):
         saved_bytes=layers * moved,
         layer_output_bytes=layers * moved,
         tensors=layers,
+        reserved_bytes=3 * layers * weights + layers * (moved + weights),
         operations=((conv, layers), (Operation("norm", 0, moved, moved), layers), (Operation("elementwise"), 50)),
     )
 

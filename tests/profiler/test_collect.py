@@ -8,7 +8,7 @@ from made_up_samples import write_made_up_samples
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
 from nestevo_hw.profiler.samples import Sample, Timing, measure, normalised
-from nestevo_hw.profiler.space import TrainingSpec
+from nestevo_hw.profiler.specs import TrainingSpec
 from nestevo_hw.studies.profile import collect as collecting
 from nestevo_hw.studies.profile.collect import SAMPLES, Collection, SampleFile, collect, outstanding, read_samples
 

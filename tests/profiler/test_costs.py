@@ -2,12 +2,18 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
-from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, task_features
-from nestevo_hw.profiler.features import PerBatch, StepProfile, TaskFeatures
+from nestevo_hw.profiler.allocator import MIB
+from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, TaskFeatures, task_features
+from nestevo_hw.profiler.fake_run import fake_step
 from nestevo_hw.profiler.memory import resident_memory, training_memory
+from nestevo_hw.profiler.step_cost import PerBatch, StepCost
+from nestevo_hw.profiler.target import CPU, CUDA, CUDA_HOPPER, TargetDevice, target_of
+from nestevo_hw.profiler.training_step import TrainingStep
 
-PROFILE = StepProfile(
+COST = StepCost(
     parameters=1000,
     parameter_bytes=4000,
     gradient_bytes=4000,
@@ -21,8 +27,10 @@ PROFILE = StepProfile(
 )
 
 
-def features(kind: str = "mutual", *, steps: int = 40, on_gpu: bool = False) -> TaskFeatures:
-    return task_features(PROFILE, kind=kind, frames=96, batch_size=8, steps=steps, on_gpu=on_gpu)
+def features(
+    kind: str = "mutual", *, steps: int = 40, device: TargetDevice = CPU, step: TrainingStep | None = None
+) -> TaskFeatures:
+    return task_features(COST, kind=kind, frames=96, batch_size=8, steps=steps, device=device, step=step)
 
 
 def test_features_by_hand() -> None:
@@ -30,14 +38,39 @@ def test_features_by_hand() -> None:
     assert found.dry_duration_s == pytest.approx(0.9 * 40)
     assert found.macs_per_step == 8e6
     assert found.activation_bytes == 800.0
-    assert found.dry_memory_bytes == resident_memory(PROFILE, 8) == 112_000
+    assert found.dry_memory_bytes == resident_memory(COST, 8) == 112_000
     # parameters 4000 + optimiser 8000 + the largest transient at 8 frames, 8000
-    assert features(on_gpu=True).dry_memory_bytes == training_memory(PROFILE, 8).total == 20_000
+    assert training_memory(COST, 8).total == 20_000
+
+
+@pytest.mark.parametrize("device", [CUDA, CUDA_HOPPER])
+def test_memory_of_a_gpu_is_what_is_reserved_with_context_and_workspace(device: TargetDevice) -> None:
+    work = fake_step(lambda: [nn.Linear(1024, 4096)], lambda m: m[0](torch.ones(64, 1024)).sum())
+    besides = device.context_bytes + device.workspace_bytes
+    step = TrainingStep(work=work, batch_size=64, pixels=1)
+    assert features(device=device, step=step).dry_memory_bytes == work.reserved_bytes + besides
+    assert features(device=device).dry_memory_bytes == 2 * MIB + besides  # the dry run's 20 000 bytes in one segment
+    assert features(step=step).dry_memory_bytes == resident_memory(COST, 8)
+
+
+def test_memory_of_another_sort_corrects_nothing() -> None:
+    costs = DryRunCosts()
+    costs.observe(features(device=CUDA), Measured(memory_bytes=None, duration_s=72.0))
+    prediction = costs.predict(features(device=CUDA))
+    assert prediction.memory_bytes == features(device=CUDA).dry_memory_bytes
+    assert prediction.duration_s == pytest.approx(72.0)
+
+
+def test_a_device_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert target_of(torch.device("cpu")) == CPU
+    for capability, target in (((8, 6), CUDA), ((9, 0), CUDA_HOPPER)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        assert target_of(torch.device("cuda")) == target
 
 
 def test_resident_memory_grows_at_least_with_allocations() -> None:
     """A dry run in a process that once held more sees its resident set stand still."""
-    flat = replace(PROFILE, resident_bytes=PerBatch(small=104_000.0, large=104_000.0))
+    flat = replace(COST, resident_bytes=PerBatch(small=104_000.0, large=104_000.0))
     assert resident_memory(flat, 8) == 104_000 + 2000
 
 

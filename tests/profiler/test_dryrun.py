@@ -10,8 +10,7 @@ from training_chores import tiny_training
 
 from nestevo_hw.base.documents import parse, plain
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.profiler.dryrun import profile_step
-from nestevo_hw.profiler.features import PerBatch, StepProfile
+from nestevo_hw.profiler.dryrun import measure_step
 from nestevo_hw.profiler.memory import (
     PAPER_WORKSPACE_BYTES,
     AllocationMeter,
@@ -19,6 +18,7 @@ from nestevo_hw.profiler.memory import (
     resident_memory,
     training_memory,
 )
+from nestevo_hw.profiler.step_cost import PerBatch, StepCost
 from nestevo_hw.scheduler.baselines import SerialPolicy
 from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.task import Task
@@ -35,10 +35,10 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def tiny() -> tuple[nn.Module, Callable[[int], Tensor], StepProfile]:
+def tiny() -> tuple[nn.Module, Callable[[int], Tensor], StepCost]:
     model, loss = tiny_training()
     with torch.random.fork_rng(devices=[]):
-        return model, loss, profile_step([model], loss)
+        return model, loss, measure_step([model], loss)
 
 
 def allocated_peak(run: Callable[[], None]) -> int:
@@ -55,7 +55,7 @@ def allocated_peak(run: Callable[[], None]) -> int:
 
 @pytest.mark.parametrize("batch_size", [4, 8, 16])
 def test_allocated_memory_of_a_detector_s_step(
-    tiny: tuple[nn.Module, Callable[[int], Tensor], StepProfile], batch_size: int
+    tiny: tuple[nn.Module, Callable[[int], Tensor], StepCost], batch_size: int
 ) -> None:
     """Measured errors are -0.4, -0.3 and -1.9 %: what convolutions allocate inside themselves stays unseen."""
     model, loss, step = tiny
@@ -80,7 +80,7 @@ def test_allocated_memory_of_a_detector_s_step(
 def test_linear_layer_by_hand() -> None:
     """y = x W^T + b with x (n, 64): kept for backward are x and, for the loss y * y, y: n * (64 + 32) floats."""
     layer = nn.Linear(64, 32)
-    step = profile_step([layer], lambda n: layer(torch.ones(n, 64)).square().sum())
+    step = measure_step([layer], lambda n: layer(torch.ones(n, 64)).square().sum())
     weights = 64 * 32 + 32
     assert step.parameters == weights
     assert step.parameter_bytes == step.gradient_bytes == weights * FLOAT
@@ -94,15 +94,15 @@ def test_linear_layer_by_hand() -> None:
 
 def test_convolution_s_operations_by_hand() -> None:
     conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
-    step = profile_step([conv], lambda n: conv(torch.ones(n, 3, 10, 12)).sum())
+    step = measure_step([conv], lambda n: conv(torch.ones(n, 3, 10, 12)).sum())
     assert step.macs.at(5) == 2 * 5 * (8 * 10 * 12) * (3 * 3 * 3)
 
 
-def test_dry_run_leaves_the_model_as_it_was(tiny: tuple[nn.Module, Callable[[int], Tensor], StepProfile]) -> None:
+def test_dry_run_leaves_the_model_as_it_was(tiny: tuple[nn.Module, Callable[[int], Tensor], StepCost]) -> None:
     model, loss, _ = tiny
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.random.fork_rng(devices=[]):
-        profile_step([model], loss)
+        measure_step([model], loss)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(p.grad is None for p in model.parameters())
@@ -112,7 +112,7 @@ def test_dry_run_leaves_the_model_as_it_was(tiny: tuple[nn.Module, Callable[[int
 def test_frozen_parameters_have_no_gradient() -> None:
     model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 4))
     model[0].requires_grad_(False)
-    step = profile_step([model], lambda n: model(torch.ones(n, 16)).sum())
+    step = measure_step([model], lambda n: model(torch.ones(n, 16)).sum())
     assert step.gradient_bytes == (16 * 4 + 4) * FLOAT
     assert step.parameter_bytes == (16 * 16 + 16 + 16 * 4 + 4) * FLOAT
 
@@ -148,13 +148,13 @@ def test_paper_formula() -> None:
     assert with_momentum - plain == 10_000_000
 
 
-def test_profile_survives_json(tiny: tuple[nn.Module, Callable[[int], Tensor], StepProfile]) -> None:
+def test_cost_survives_json(tiny: tuple[nn.Module, Callable[[int], Tensor], StepCost]) -> None:
     step = tiny[2]
-    assert parse(plain(step), StepProfile, "step profile") == step
+    assert parse(plain(step), StepCost, "step profile") == step
     damaged = plain(step)
     del damaged["step_s"]["large"]
     with pytest.raises(InputError, match=r"step profile: step_s\.large: field required"):
-        parse(damaged, StepProfile, "step profile")
+        parse(damaged, StepCost, "step profile")
 
 
 def test_resident_memory_of_a_worker() -> None:
@@ -172,7 +172,7 @@ def test_resident_memory_of_a_worker() -> None:
                 task("16", "train", steps=3, batch_size=16),
             ]
         )
-    step = parse(results["dry"].value, StepProfile, "step profile")
+    step = parse(results["dry"].value, StepCost, "step profile")
     for batch_size in (8, 16):
         measured = results[str(batch_size)].peak_memory_bytes
         assert resident_memory(step, batch_size) == pytest.approx(measured, rel=0.15)

@@ -11,11 +11,10 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.profiler.fake_run import fake_copies, fake_step, training_optimiser
 from nestevo_hw.profiler.operations import Operation
 from nestevo_hw.profiler.samples import allocated_peak
-from nestevo_hw.profiler.space import TrainingSpec
-from nestevo_hw.profiler.steps import detector_step
-from nestevo_hw.profiler.subject import Subject, build
-from nestevo_hw.profiler.surrogate import SOFT_REGIONS
-from nestevo_hw.profiler.vector import StepTask
+from nestevo_hw.profiler.specs import TrainingSpec
+from nestevo_hw.profiler.training_models import SOFT_REGIONS, TrainingModels, build
+from nestevo_hw.profiler.training_step import TrainingStep, surrogate_step
+from nestevo_hw.tasks.detection import Detection
 
 FLOAT = 4
 
@@ -38,7 +37,7 @@ TASKS = {
 def test_peak_against_the_truth(name):
     """Measured errors are -2.8, -1.8, -1.8, 0.0 and -0.3 %; what operations allocate inside themselves stays unseen."""
     torch.manual_seed(0)
-    subject = Subject(TASKS[name])
+    subject = TrainingModels(TASKS[name])
     parameters = [p for model in subject.models for p in model.parameters()]
     optimiser = training_optimiser(subject.spec.optimiser, parameters)
 
@@ -107,7 +106,7 @@ def test_copies_leave_the_model_and_the_random_state_alone():
     model = build(TASKS["detector"]).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.random.get_rng_state()
-    subject_work = Subject(TASKS["detector"])
+    subject_work = TrainingModels(TASKS["detector"])
     torch.random.set_rng_state(state)
     subject_work.work()
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -132,16 +131,16 @@ def test_half_precision_keeps_less():
 
 @pytest.mark.parametrize("name", ["detector", "mutual", "distil"])
 def test_step_of_given_models_is_that_of_a_sample(name):
-    subject = Subject(TASKS[name])
+    subject = TrainingModels(TASKS[name])
     task = subject.spec
-    step = detector_step(
-        subject.models, frame_size=task.input_size, batch_size=task.batch_size, optimiser=task.optimiser,
+    step = surrogate_step(
+        Detection(), subject.models, frame_size=task.input_size, batch_size=task.batch_size, optimiser=task.optimiser,
         soft_regions=SOFT_REGIONS if name == "distil" else 0,
     )  # fmt: skip
     assert step.work == subject.work()
-    assert parse_json(json_line(plain(step)), StepTask, "step") == step
+    assert parse_json(json_line(plain(step)), TrainingStep, "step") == step
     with pytest.raises(InputError, match="step: batch_size: field required"):
-        parse({"work": plain(step.work), "pixels": 1}, StepTask, "step")
+        parse({"work": plain(step.work), "pixels": 1}, TrainingStep, "step")
 
 
 def test_unknown_architectures():

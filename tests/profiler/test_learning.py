@@ -15,7 +15,8 @@ from nestevo_hw.profiler.model import OutOfFold, ProfileModel, architecture_fold
 from nestevo_hw.profiler.operations import Operation
 from nestevo_hw.profiler.rates import DeviceFigures, Rates, nominal_step_s
 from nestevo_hw.profiler.regressor import Regressor, RegressorPlan
-from nestevo_hw.profiler.vector import StepTask, matrix
+from nestevo_hw.profiler.step_features import feature_matrix
+from nestevo_hw.profiler.training_step import TrainingStep
 from nestevo_hw.studies.profile.evaluation import THREE_LAYERS
 from nestevo_hw.studies.profile.output import PROFILE
 
@@ -26,20 +27,20 @@ def test_nominal_time_by_hand():
     work = made_up_work(2, 10, 100, 3)
     moved = 3 * (2 * 8000 + 3600) + 3 * 2 * 8000  # convolutions with their weights, norms; small ones move nothing
     expected = 3 * 9 * 100 * 200 / MACS_PER_S + moved / BYTES_PER_S + 56 * CALL_S
-    assert nominal_step_s(StepTask(work=work, batch_size=2, pixels=100), DEVICE) == pytest.approx(expected)
+    assert nominal_step_s(TrainingStep(work=work, batch_size=2, pixels=100), DEVICE) == pytest.approx(expected)
 
 
 def test_rates_find_the_law():
     samples = made_up_samples(60, noise=0.0)
-    rates = Rates.fit([s.task for s in samples], np.array([s.step_s for s in samples]))
+    rates = Rates.fit([s.step for s in samples], np.array([s.step_s for s in samples]))
     others = made_up_samples(20, held_out=True, noise=0.0)
-    errors = [rates.step_s(s.task) / law_s(s.work) - 1 for s in others]
+    errors = [rates.step_s(s.step) / law_s(s.work) - 1 for s in others]
     assert np.abs(errors).max() < 0.02
     assert all(seconds > 0 for seconds in rates.seconds.values())
 
 
 def test_work_of_no_known_sort_takes_no_time():
-    assert Rates({}).step_s(StepTask(work=made_up_work(1, 8, 64, 1), batch_size=1, pixels=64)) == 1e-6
+    assert Rates({}).step_s(TrainingStep(work=made_up_work(1, 8, 64, 1), batch_size=1, pixels=64)) == 1e-6
 
 
 def test_kernels_learn_the_time_of_an_operation():
@@ -154,12 +155,12 @@ def test_a_correction_is_believed_as_far_as_it_helps():
 
 def test_far_away_only_the_analytic_part_is_given(learned):
     model, _ = learned
-    huge = StepTask(work=made_up_work(4096, 4096, 512**2, 200), batch_size=4096, pixels=512**2)
+    huge = TrainingStep(work=made_up_work(4096, 4096, 512**2, 200), batch_size=4096, pixels=512**2)
     predicted = model.predict(huge)
     assert predicted.trust == "refused"
     assert predicted.step_s == pytest.approx(model.analytic.step_s(huge))
     assert predicted.memory_bytes == pytest.approx(huge.work.peak_bytes * math.exp(model.memory_margin))
-    near = model.predict(made_up_samples(1)[0].task)
+    near = model.predict(made_up_samples(1)[0].step)
     assert near.trust == "inside"
     width, far_width = (e.step_high_s / e.step_low_s for e in (near, predicted))
     assert far_width > width**2
@@ -169,7 +170,7 @@ def test_file_holds_all_of_a_profile(learned, tmp_path):
     model, _ = learned
     model.save(tmp_path / PROFILE)
     again = ProfileModel.load(tmp_path / PROFILE)
-    task = made_up_samples(1, held_out=True)[0].task
+    task = made_up_samples(1, held_out=True)[0].step
     assert again.predict(task) == model.predict(task)
     assert again.about == model.about
     (tmp_path / "other.safetensors").write_bytes(b"")
@@ -179,7 +180,7 @@ def test_file_holds_all_of_a_profile(learned, tmp_path):
 
 def test_a_prediction_takes_milliseconds(learned):
     model, _ = learned
-    task = made_up_samples(1)[0].task
+    task = made_up_samples(1)[0].step
     times = []
     for _ in range(20):
         began = time.perf_counter()
@@ -194,4 +195,4 @@ def test_too_few_samples():
 
 
 def test_features_are_finite():
-    assert np.isfinite(matrix([s.task for s in made_up_samples(5)])).all()
+    assert np.isfinite(feature_matrix([s.step for s in made_up_samples(5)])).all()

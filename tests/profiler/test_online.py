@@ -8,8 +8,7 @@ from made_up_samples import made_up_samples
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
-from nestevo_hw.profiler.costs import CostModel, Measured
-from nestevo_hw.profiler.features import TaskFeatures
+from nestevo_hw.profiler.costs import CostModel, Measured, TaskFeatures
 from nestevo_hw.profiler.learned import ProfiledCosts
 from nestevo_hw.profiler.online import KIND_SCALE, NOISE, PLACE_SCALE, AdaptiveWidth, Residuals
 
@@ -17,6 +16,16 @@ from nestevo_hw.profiler.online import KIND_SCALE, NOISE, PLACE_SCALE, AdaptiveW
 @pytest.fixture
 def model(learned):
     return learned[0]
+
+
+def features_of(model, step, *, kind, besides=0):
+    """A task of 40 such steps that has had a fake run only; `besides` are bytes that are no tensors."""
+    estimate = model.predict(step)
+    return TaskFeatures(
+        kind=kind, parameters=1, macs_per_step=1.0, activation_bytes=1.0, frames=96, batch_size=step.batch_size,
+        steps=40, dry_memory_bytes=round(estimate.memory_bytes) + besides, dry_duration_s=40 * estimate.step_s,
+        step=step,
+    )  # fmt: skip
 
 
 def test_residuals_against_scikit_learn():
@@ -49,7 +58,7 @@ def test_widths_keep_their_coverage_when_errors_change():
 def test_a_stored_profile_predicts_before_anything_has_finished(model):
     costs: CostModel = ProfiledCosts(model)
     sample = made_up_samples(1, held_out=True)[0]
-    features = ProfiledCosts(model).features(sample.task, kind="mutual", frames=96, steps=40, context_bytes=10**8)
+    features = features_of(model, sample.step, kind="mutual", besides=10**8)
     prediction = costs.predict(features)
     assert prediction.duration_s == pytest.approx(40 * sample.step_s, rel=0.25)
     assert prediction.memory_bytes == pytest.approx(sample.memory_bytes + 10**8, rel=0.02)
@@ -57,18 +66,18 @@ def test_a_stored_profile_predicts_before_anything_has_finished(model):
 
 def test_finished_tasks_correct_it_by_kind(model):
     costs = ProfiledCosts(model)
-    tasks = [s.task for s in made_up_samples(6, held_out=True)]
-    features = [costs.features(t, kind="mutual", frames=96, steps=40) for t in tasks]
+    steps = [s.step for s in made_up_samples(6, held_out=True)]
+    features = [features_of(model, s, kind="mutual") for s in steps]
     before = costs.predict(features[-1])
     for f in features[:-1]:
-        truth = costs.model.predict(f.task).step_s * 40
+        truth = costs.model.predict(f.step).step_s * 40
         costs.observe(f, Measured(memory_bytes=round(1.2 * f.dry_memory_bytes), duration_s=1.5 * truth))
     after = costs.predict(features[-1])
     assert after.duration_s == pytest.approx(1.5 * before.duration_s, rel=0.06)
     assert after.memory_bytes == pytest.approx(1.2 * before.memory_bytes, rel=0.001)
     low, high = costs.interval(features[-1])
     assert low < after.duration_s < high
-    other = costs.features(tasks[0], kind="distil", frames=96, steps=40)
+    other = features_of(model, steps[0], kind="distil")
     assert costs.predict(other).duration_s == pytest.approx(other.dry_duration_s)
 
 

@@ -9,7 +9,7 @@ from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.base.documents import plain
 from nestevo_hw.models.faster_rcnn import as_list, fasterrcnn_tiny
-from nestevo_hw.profiler.dryrun import profile_step
+from nestevo_hw.profiler.dryrun import measure_step
 
 Payload = dict[str, Any]
 
@@ -28,10 +28,10 @@ def tiny_training() -> tuple[FasterRCNN, Callable[[int], Tensor]]:
 
 
 def dry_run(payload: Payload) -> Payload:
-    """The document of a step profile."""
+    """The document of a step's cost."""
     del payload
     model, loss = tiny_training()
-    return plain(profile_step([model], loss))
+    return plain(measure_step([model], loss))
 
 
 def train(payload: Payload) -> Payload:

@@ -14,9 +14,9 @@ from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.compression import FACTOR, CompressionConfig, poolable, pooled_images
 from nestevo_hw.streams.frame import Annotation, shrunk
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
-from nestevo_hw.tasks.detection import prepare, targets_of
-from nestevo_hw.tasks.detection_task import Detection
-from nestevo_hw.tasks.supervision import LabelConfig, shrunk_supervision
+from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.tasks.faster_rcnn.regions import prepare, targets_of
+from nestevo_hw.tasks.supervision import LabelConfig
 
 
 def annotation(*boxes):
@@ -96,13 +96,13 @@ def test_the_input_size_comes_back_after_an_error():
 def test_soft_targets_shrink_with_their_frame():
     """Box offsets are relative to their region, so they stay."""
     model = load_pretrained("fasterrcnn-tiny-m3")
-    (words,) = Detection().label(model, SyntheticStream(name="a", place="park", seed=2).read([0]).images, LabelConfig())
-    small = shrunk_supervision(words, FACTOR)
-    torch.testing.assert_close(small.regions, words.regions / 2)
-    torch.testing.assert_close(small.annotation.boxes, words.annotation.boxes / 2)
+    (one,) = Detection().label(model, SyntheticStream(name="a", place="park", seed=2).read([0]).images, LabelConfig())
+    small = one.shrunk(FACTOR)
+    torch.testing.assert_close(small.regions, one.regions / 2)
+    torch.testing.assert_close(small.annotation.boxes, one.annotation.boxes / 2)
     decode = model.roi_heads.box_coder.decode
     at_half = decode(small.deltas, [small.regions])
-    torch.testing.assert_close(at_half, decode(words.deltas, [words.regions]) / 2, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(at_half, decode(one.deltas, [one.regions]) / 2, rtol=1e-4, atol=1e-3)
 
 
 def test_impossible_sizes_are_refused():

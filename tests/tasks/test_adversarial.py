@@ -9,16 +9,16 @@ from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.adversarial import (
-    DRIFTED,
-    FAMILIAR,
+    SOURCE,
+    TARGET,
     AdversarialConfig,
     DomainClassifiers,
-    DomainView,
+    DomainFeatures,
     reversal_strength,
     reverse_gradient,
 )
-from nestevo_hw.tasks.detection import detection_loss
-from nestevo_hw.tasks.detection_task import Detection
+from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.tasks.faster_rcnn.losses import supervised_pass
 
 
 def test_the_gradient_is_reversed_and_scaled():
@@ -49,8 +49,8 @@ def test_an_encoder_learns_what_its_classifier_cannot_tell_apart():
     before = apart()
     for _ in range(800):
         a, b = encoder(torch.randn(64, 4)), encoder(torch.randn(64, 4) + shift)
-        loss = classifiers.loss(DomainView(maps=(), regions=(a,)), FAMILIAR, 1.0)
-        loss = loss + classifiers.loss(DomainView(maps=(), regions=(b,)), DRIFTED, 1.0)
+        loss = classifiers.loss(DomainFeatures(maps=(), regions=(a,)), SOURCE, 1.0)
+        loss = loss + classifiers.loss(DomainFeatures(maps=(), regions=(b,)), TARGET, 1.0)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -63,13 +63,13 @@ def test_a_detector_shows_maps_and_regions_of_both_domains():
     images = as_list(frames.images)
     classifiers = task.domain_classifiers(model, AdversarialConfig())
     torch.manual_seed(1)
-    loss, view = task.familiar_view(model, images, frames.truth)
+    loss, view = task.source_features(model, images, frames.truth)
     torch.manual_seed(1)
-    assert loss.item() == pytest.approx(detection_loss(model, images, frames.truth).item(), rel=1e-4)
-    other = task.drifted_view(model, images)
+    assert loss.item() == pytest.approx(supervised_pass(model, images, frames.truth).loss.item(), rel=1e-4)
+    other = task.target_features(model, images)
     assert len(view.regions) == len(other.regions) == 2
     assert {m.shape[1] for m in (*view.maps, *other.maps)} == {64}
-    total = classifiers.loss(view, FAMILIAR, 0.5) + classifiers.loss(other, DRIFTED, 0.5)
+    total = classifiers.loss(view, SOURCE, 0.5) + classifiers.loss(other, TARGET, 0.5)
     total.backward()
     assert model.backbone.body.stem[0].weight.grad.abs().sum() > 0
 

@@ -15,10 +15,9 @@ from nestevo_hw.streams.digits import SHARES, DigitStream, _rows
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.health import fault_of
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.adversarial import DRIFTED, FAMILIAR, AdversarialConfig
 from nestevo_hw.tasks.classification import Classification
-from nestevo_hw.tasks.pseudo_labels import RefinementConfig
-from nestevo_hw.tasks.supervision import LabelConfig, described_objects, ground_truth_supervision
+from nestevo_hw.tasks.confirmation import ConfirmationConfig
+from nestevo_hw.tasks.supervision import LabelConfig, ground_truth_supervision, labelled_features
 
 TASK = Classification()
 
@@ -63,26 +62,29 @@ def test_shipped_classifiers_know_digits_they_have_never_seen(variant):
     assert TASK.score(TASK.predict(model, held_out.images), held_out.truth, len(spec.classes))["accuracy"] > 0.9
 
 
-def test_words_are_sure_or_silent(frames, teacher):
-    words = TASK.label(teacher, frames.images, LabelConfig(accept=0.99))
+def test_labels_are_of_high_confidence_or_ignored(frames, teacher):
+    supervision = TASK.label(teacher, frames.images, LabelConfig(high_confidence=0.99))
     logits = teacher(frames.images.float() / 255).detach()
     sure = logits.softmax(-1).max(-1).values >= 0.99
     assert 0 < sure.sum() < len(frames)
-    assert [bool(w.annotation.ignore[0]) for w in words] == (~sure).tolist()
-    features, labels = described_objects(words)
+    assert [bool(s.annotation.ignore[0]) for s in supervision] == (~sure).tolist()
+    features, labels = labelled_features(supervision)
     assert features.shape == (int(sure.sum()), 32)
     assert torch.equal(labels, logits[sure].argmax(-1) + 1)
-    torch.testing.assert_close(torch.cat([w.logits for w in words]), logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(torch.cat([s.logits for s in supervision]), logits, atol=1e-4, rtol=1e-4)
 
 
-def test_peers_speak_with_one_voice(frames, teacher):
-    peer, _ = load_model(pretrained_path("digits-cnn-m3"))
-    first = TASK.refined([teacher], frames.images, LabelConfig(), RefinementConfig(), spacing_s=1.0)
-    second = TASK.refined([peer], frames.images, LabelConfig(), RefinementConfig(), spacing_s=1.0, earlier=first)
+def test_an_ensemble_labels_with_its_mean_probability(frames, teacher):
+    member, _ = load_model(pretrained_path("digits-cnn-m3"))
+    how = LabelConfig(), ConfirmationConfig()
+    first = TASK.confirmed_labels([teacher], frames.images, *how, spacing_s=1.0)
+    second = TASK.confirmed_labels([member], frames.images, *how, spacing_s=1.0, earlier=first)
     assert len(second.views) == 2
     batch = frames.images.float() / 255
-    mean = (teacher(batch).softmax(-1) + peer(batch).softmax(-1)).detach() / 2
-    torch.testing.assert_close(torch.cat([w.logits for w in second.words]).softmax(-1), mean, atol=1e-4, rtol=1e-3)
+    mean = (teacher(batch).softmax(-1) + member(batch).softmax(-1)).detach() / 2
+    torch.testing.assert_close(
+        torch.cat([s.logits for s in second.supervision]).softmax(-1), mean, atol=1e-4, rtol=1e-3
+    )
 
 
 def test_mutual_losses_against_their_definition(frames):
@@ -108,10 +110,9 @@ def test_distillation_learns_from_truth_and_from_soft_targets(frames, teacher):
     )
     labels = torch.tensor([int(t.labels[0]) - 1 for t in frames.truth[:8]])
     assert hard.item() == pytest.approx(F.cross_entropy(student(torch.stack(images)), labels).item(), rel=1e-5)
-    words = TASK.label(teacher, frames.images[:8], LabelConfig())
-    assert TASK.distillation_loss(teacher, images, words, temperature=2.0, soft_share=1.0).item() == pytest.approx(
-        0.0, abs=1e-5
-    )
+    own = TASK.label(teacher, frames.images[:8], LabelConfig())
+    soft = TASK.distillation_loss(teacher, images, own, temperature=2.0, soft_share=1.0)
+    assert soft.item() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_scores_by_hand():
@@ -121,15 +122,6 @@ def test_scores_by_hand():
     truth.append(Annotation(boxes=box, labels=torch.tensor([1]), ignore=torch.tensor([True])))
     assert TASK.score(said, truth, 3) == {"accuracy": pytest.approx(2 / 3), "mean_recall": pytest.approx(0.75)}
     assert math.isnan(TASK.score(said[3:], truth[3:], 3)["accuracy"])
-
-
-def test_the_exported_classifier_predicts_the_same(frames, teacher, tmp_path):
-    TASK.export(teacher, tmp_path / "digits.onnx", frames.images[0])
-    there, here = (
-        TASK.open_exported(tmp_path / "digits.onnx").predict(frames.images),
-        TASK.predict(teacher, frames.images),
-    )
-    assert [int(p["labels"][0]) for p in there] == [int(p["labels"][0]) for p in here]
 
 
 def test_a_scenes_statistics_bring_a_classifier_back():
@@ -145,15 +137,6 @@ def test_a_scenes_statistics_bring_a_classifier_back():
     before = accuracy()
     TASK.re_estimate(model, stream.read(range(0, 288, 3)).images)
     assert accuracy() > before + 0.1
-
-
-def test_domain_classifiers_see_features(frames, teacher):
-    classifiers = TASK.domain_classifiers(teacher, AdversarialConfig())
-    loss, view = TASK.familiar_view(teacher, floats(frames, 4), frames.truth[:4])
-    other = TASK.drifted_view(teacher, floats(frames, 3))
-    assert (len(view.regions), len(other.regions)) == (4, 3)
-    total = loss + classifiers.loss(view, FAMILIAR, 1.0) + classifiers.loss(other, DRIFTED, 1.0)
-    assert torch.isfinite(total)
 
 
 def test_a_detector_is_refused():

@@ -3,23 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from nestevo_hw.base.documents import parse_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import read_text
+from nestevo_hw.crossbar.chips import CHIPS, DATA, REFERENCE
 
 Kind = Literal["silicon", "design study", "derived", "assumption"]
 """silicon: measured on a chip; design study: simulated by its authors; derived: computed here from such figures;
 assumption: ours, because nobody published it."""
-
-_DATA = resources.files("nestevo_hw") / "data"
-CHIPS = tuple(sorted(file.name.removesuffix(".toml") for file in (_DATA / "chips").iterdir()))
-"""Analog chips that ship: one file of `data/chips` each."""
-REFERENCE = "rtx-3080"
-"""The digital machine every chip is compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +192,7 @@ def load_chip(name: str) -> Chip:
 @cache
 def load_reference() -> DigitalReference:
     """The digital machine every chip is compared with."""
-    text = (_DATA / f"{REFERENCE}.toml").read_text(encoding="utf-8")
+    text = (DATA / f"{REFERENCE}.toml").read_text(encoding="utf-8")
     return DigitalReference(**_entries(text, f"chip {REFERENCE}", DigitalReference))
 
 
@@ -209,7 +203,7 @@ def _shipped(name: str) -> Chip:
 
 def chip_text(name: str) -> str:
     """The file of a shipped chip, as a start for one of your own."""
-    return (_DATA / "chips" / f"{name}.toml").read_text(encoding="utf-8")
+    return (DATA / "chips" / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def _chip(text: str, place: str) -> Chip:

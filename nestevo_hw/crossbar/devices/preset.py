@@ -94,7 +94,7 @@ class DevicePreset:
     converters: ConverterModel | None
     """None = perfect input and output: only the weights carry errors."""
     chip: str = "generic"
-    """Chip whose published figures model time, energy and wear of programming, `crossbar.chips.chip.CHIPS`."""
+    """Chip whose published figures model time, energy and wear of programming, `crossbar.chips.CHIPS`."""
     source: str
     """Where the numbers come from."""
     leaves_out: str

@@ -10,11 +10,12 @@ from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model, read_spec
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.ensemble import Round, load_views, save_views
+from nestevo_hw.tasks.capabilities import LabelConfirmation, require
+from nestevo_hw.tasks.confirmation import LabelRound, load_views, save_views
 from nestevo_hw.tasks.supervision import (
     Supervision,
-    described_objects,
     ground_truth_supervision,
+    labelled_features,
     load_supervision,
     save_supervision,
 )
@@ -59,26 +60,26 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
     config, task = context.config, context.task
     images = load_frames(request.upload).images
     teacher = open_teacher(task, config.teacher, request.teacher, images if config.scene_norm else None)
-    if not config.refines:
+    if not config.confirms:
         supervision = task.label(teacher, images, config.labels)
         return _written(supervision, request.out.supervision, crossbar_frames=context.on_crossbar(len(images)))
-    models, refinement = [teacher], config.refinement
-    for path in request.ensemble if refinement.peers else ():
+    models, confirmation = [teacher], config.confirmation
+    for path in request.ensemble if confirmation.ensemble else ():
         member, _ = load_model(path)
         task.re_estimate(member, images)
         models.append(member)
-    labelled = task.refined(
-        models, images, config.labels, refinement, spacing_s=request.spacing_s, earlier=_read(request.earlier)
+    labelled = require(task, LabelConfirmation, "labels.confirm").confirmed_labels(
+        models, images, config.labels, confirmation, spacing_s=request.spacing_s, earlier=_read(request.earlier)
     )
     save_views(labelled.views, request.out.views)
-    looked_at = context.on_crossbar(round(refinement.looks * len(images)))
-    return _written(labelled.words, request.out.supervision, crossbar_frames=looked_at)
+    looked_at = context.on_crossbar(round(confirmation.teacher_passes * len(images)))
+    return _written(labelled.supervision, request.out.supervision, crossbar_frames=looked_at)
 
 
-def _read(files: LabelFiles | None) -> Round | None:
+def _read(files: LabelFiles | None) -> LabelRound | None:
     if files is None:
         return None
-    return Round(words=load_supervision(files.supervision), views=load_views(files.views))
+    return LabelRound(supervision=load_supervision(files.supervision), views=load_views(files.views))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ def ground_truth(_: Context, request: GroundTruthRequest) -> LabelResult:
 
 def _written(supervision: Sequence[Supervision], path: Path, *, crossbar_frames: int | None = None) -> LabelResult:
     save_supervision(supervision, path)
-    _, labels = described_objects(supervision)
+    _, labels = labelled_features(supervision)
     counts = Counter(labels.tolist())
     return LabelResult(
         counts={c: counts[c] for c in sorted(counts)},
@@ -146,7 +147,7 @@ def describe(context: Context, request: DescribeRequest) -> DescribeResult:
     """Mean feature of what the first teacher, still digital, detects on a terminal's frames."""
     model, _ = load_model(request.weights)
     supervision = context.task.label(model, load_frames(request.upload).images, context.config.labels)
-    features, _ = described_objects(supervision)
+    features, _ = labelled_features(supervision)
     return DescribeResult(feature=tuple(features.mean(0).tolist()) if len(features) else ())
 
 
@@ -179,7 +180,7 @@ def detect_drift(context: Context, request: DriftRequest) -> DriftResult:
     supervision = task.label(open_teacher(task, config.teacher, request.teacher, None), images, config.labels)
     drift = drift_score(
         load_moments(request.moments),
-        moments_by_class(*described_objects(supervision)),
+        moments_by_class(*labelled_features(supervision)),
         range(1, len(read_spec(request.teacher.weights).classes) + 1),
         min_samples=config.drift.min_samples,
     )

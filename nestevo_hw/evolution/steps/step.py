@@ -12,7 +12,8 @@ from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.evolution.training import TrainingPlan, training_device
-from nestevo_hw.tasks.task import VisionTask, task_named
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.task import VisionTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, open_teacher,
 from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
-from nestevo_hw.tasks.supervision import described_objects
+from nestevo_hw.tasks.supervision import labelled_features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +66,12 @@ def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     first = _programmed(context, files, frames, generation=request.generation)
     classes = read_spec(files.weights).classes
     supervision = task.label(open_teacher(task, config.teacher, files, None), frames.images, config.labels)
-    training = moments_by_class(*described_objects(supervision))
+    training = moments_by_class(*labelled_features(supervision))
     save_moments(training, request.moments)
     scores = [
         drift_score(
             training,
-            moments_by_class(*described_objects(supervision[segment])),
+            moments_by_class(*labelled_features(supervision[segment])),
             range(1, len(classes) + 1),
             min_samples=config.drift.min_samples,
         ).score

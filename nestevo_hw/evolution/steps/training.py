@@ -27,7 +27,8 @@ from nestevo_hw.evolution.zoo import choose_start
 from nestevo_hw.models.batch_norm import batch_norm_bytes
 from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.supervision import described_objects, load_supervision
+from nestevo_hw.tasks.capabilities import FeatureGeneration, require
+from nestevo_hw.tasks.supervision import labelled_features, load_supervision
 
 Counts = tuple[Mapping[int, int], ...]
 """Labelled objects by class, of each terminal of a group."""
@@ -76,17 +77,20 @@ class GenerateResult(Result):
 
 def generate(context: Context, request: GenerateRequest) -> GenerateResult:
     """Train the feature generator on the prediction modules of the intermediate models (Algorithm 1)."""
-    config, task, seed = context.config, context.task, context.seed
+    config, seed = context.config, context.seed
+    features = require(context.task, FeatureGeneration, "the feature generator")
     modules: list[nn.Module] = []
     for path in request.intermediates:
         model, spec = load_model(path)
-        modules.append(task.prediction_module(model).requires_grad_(False))
-    described = [described_objects(load_supervision(path)) for path in request.supervision]
-    own, labels = [features for features, _ in described], torch.cat([labels for _, labels in described])
+        modules.append(features.prediction_module(model).requires_grad_(False))
+    described = [labelled_features(load_supervision(path)) for path in request.supervision]
+    own, labels = [own for own, _ in described], torch.cat([labels for _, labels in described])
     with seeded(seed.run, seed.name):
         generator = FeatureGenerator(config.generator, *class_moments(torch.cat(own), labels, len(spec.classes)))
     random = torch_generator(seed.run, seed.name)
-    loss = train_generator(generator, modules, request.counts, config.generator, random, first_logit=task.first_logit)
+    loss = train_generator(
+        generator, modules, request.counts, config.generator, random, first_logit=features.first_logit
+    )
     save_generator(generator, request.generator)
     share = config.generator.weight / (1 + config.generator.weight)
     return GenerateResult(label_loss=loss, effect=generator_effect(generator, request.counts, own, share, random))

@@ -14,7 +14,7 @@ from nestevo_hw.scheduler.task import Task
 from nestevo_hw.studies.compare.results import Comparison, read_comparison
 from nestevo_hw.studies.compare.variants import A3, Variant
 from nestevo_hw.studies.interruption import resumable
-from nestevo_hw.tasks.task import task_named
+from nestevo_hw.tasks.named import task_named
 
 Advance = Callable[[str], None]
 KEPT = ("terminal.safetensors", "teacher.safetensors")

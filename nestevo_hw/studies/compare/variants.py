@@ -60,12 +60,13 @@ ABLATIONS = (
     _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.device": "digital"}),
     _ablation("without-scene-norm", "the teacher labels with its own BatchNorm statistics everywhere",
               {"teacher.scene_norm": False}),
-    _ablation("without-clearing", "the teacher labels the frames as they came", {"refinement.amplify": 1.0}),
-    _ablation("without-refinement", "the teacher's labels are used as they come", {"labels.refine": False}),
+    _ablation("without-background-subtraction", "the teacher labels the frames as they came",
+              {"confirmation.amplify": 1.0}),
+    _ablation("without-confirmation", "the teacher's labels are used as they come", {"labels.confirm": False}),
     _ablation("A4-scene-norm", "A4, the teacher labelling with each scene's BatchNorm statistics",
               {"method": A4, "teacher.scene_norm": True}),
-    _ablation("A4-refined", "A4 with NestEvo's labels: what they give without any co-evolution",
-              {"method": A4, "teacher.scene_norm": True, "labels.refine": True}),
+    _ablation("A4-confirmed", "A4 with NestEvo's labels: what they give without any co-evolution",
+              {"method": A4, "teacher.scene_norm": True, "labels.confirm": True}),
 )  # fmt: skip
 """One part changed each; the one without the generator is A2."""
 QUICK = (NESTEVO, A4, TRUE_LABELS)

@@ -23,7 +23,7 @@ from nestevo_hw.studies.noise.fidelity import (
     r2_vs_digital,
     top1_agreement,
 )
-from nestevo_hw.tasks.detection import predict
+from nestevo_hw.tasks.faster_rcnn.labelling import predict
 from nestevo_hw.tasks.metrics import mean_average_precision
 
 CONDITIONS = {"day": None, "night": DriftSegment(start=0, kind="night", strength=0.6)}

@@ -21,7 +21,7 @@ from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
-from nestevo_hw.tasks.detection import detection_loss
+from nestevo_hw.tasks.faster_rcnn.losses import supervised_pass
 
 _SPACING = 67
 """Frames of a stream between two that are trained on."""
@@ -113,7 +113,7 @@ def fine_tuned(model: FasterRCNN, frames: FrameBatch, config: FineTuning, mu: fl
     noise = torch_generator(seed, "fine-tuning", "noise")
 
     def step() -> Tensor:
-        return detection_loss(tuned, *labelled(next(batches), truth))
+        return supervised_pass(tuned, *labelled(next(batches), truth)).loss
 
     def perturb() -> AbstractContextManager[None]:
         return weight_noise(tuned, mu, noise) if mu else nullcontext()

@@ -20,9 +20,9 @@ from nestevo_hw.studies.noise.bench import Keep, Rig, Scores, setting_of
 from nestevo_hw.studies.noise.evaluation import score_detector
 from nestevo_hw.studies.noise.plan import BenchPlan, Trial
 from nestevo_hw.studies.noise.sweeps import TEACHING, Hardware, Setting
-from nestevo_hw.tasks.detection_task import Detection
-from nestevo_hw.tasks.detection_teaching import supervise
-from nestevo_hw.tasks.pseudo_labels import statistics_of
+from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.tasks.faster_rcnn.labelling import label_frames
+from nestevo_hw.tasks.faster_rcnn.views import batch_norm_of
 from nestevo_hw.tasks.supervision import Supervision, ground_truth_supervision
 
 REFERENCE = "student"
@@ -133,8 +133,8 @@ class School:
             raise ConfigError(f"only a Faster R-CNN teaches students, not a {type(teacher).__name__}")
         taught, teaching = [], []
         for camera in cameras(self.teaching, self.seed):
-            with statistics_of(teacher, camera.upload.images):
-                supervision = supervise(teacher, camera.upload.images, self.teaching.config.labels)
+            with batch_norm_of(teacher, camera.upload.images):
+                supervision = label_frames(teacher, camera.upload.images, self.teaching.config.labels)
                 teaching.append(score_detector(teacher, camera.test))
             taught.append(self._learn(supervision, camera, repeat, self.teaching.config.distil.soft_share))
         return {"teacher": _mean(teaching), "student": _mean(taught)}

@@ -12,7 +12,7 @@ import torch
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.jsonlines import Journal, read_journal
 from nestevo_hw.profiler.samples import Sample, measure, normalised
-from nestevo_hw.profiler.space import TrainingSpec, spread_specs
+from nestevo_hw.profiler.specs import TrainingSpec, spread_specs
 from nestevo_hw.studies.interruption import resumable
 
 SAMPLES = "samples.jsonl"

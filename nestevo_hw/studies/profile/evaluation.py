@@ -15,7 +15,7 @@ from nestevo_hw.profiler.memory import paper_memory_bytes
 from nestevo_hw.profiler.model import UNDER, UNDER_RATE, ProfileModel, StepPrediction
 from nestevo_hw.profiler.rates import DeviceFigures, Rates, nominal_step_s
 from nestevo_hw.profiler.samples import Sample
-from nestevo_hw.profiler.vector import Array, matrix
+from nestevo_hw.profiler.step_features import Array, feature_matrix
 
 Quantity = Literal["time", "memory"]
 THREE_LAYERS = "three-layer"
@@ -91,12 +91,12 @@ def evaluate(
     model: ProfileModel, known: Sequence[Sample], judged: Sequence[Sample], *, device: DeviceFigures, seed: int = 0
 ) -> Evaluation:
     """Judge a model that learned from `known`, and rivals that learn from them here, on `judged`."""
-    predictions = tuple(model.predict(s.task) for s in judged)
+    predictions = tuple(model.predict(s.step) for s in judged)
     times, memory = (_truth(judged, q) for q in ("time", "memory"))
     scores = [
         _score(THREE_LAYERS, "time", np.array([e.step_s for e in predictions]), times),
         _score(THREE_LAYERS, "memory", np.array([e.memory_bytes for e in predictions]), memory),
-        _score("operations and rates", "time", np.array([model.analytic.step_s(s.task) for s in judged]), times),
+        _score("operations and rates", "time", np.array([model.analytic.step_s(s.step) for s in judged]), times),
         *(_score(name, "time", p, times) for name, p in _time_rivals(known, judged, device, seed).items()),
         *(_score(name, "memory", p, memory) for name, p in _memory_rivals(known, judged, seed).items()),
     ]
@@ -115,10 +115,10 @@ def evaluate(
 def _time_rivals(
     known: Sequence[Sample], judged: Sequence[Sample], device: DeviceFigures, seed: int
 ) -> dict[str, Array]:
-    rates = Rates.fit([s.task for s in known], _truth(known, "time"))
+    rates = Rates.fit([s.step for s in known], _truth(known, "time"))
     return {
-        "analytic formula": np.array([nominal_step_s(s.task, device) for s in judged]),
-        "rates": np.array([rates.step_s(s.task) for s in judged]),
+        "analytic formula": np.array([nominal_step_s(s.step, device) for s in judged]),
+        "rates": np.array([rates.step_s(s.step) for s in judged]),
         "linear": _fitted(_linear, known, judged, "time", seed),
         "gradient boosting": _fitted(_boosting, known, judged, "time", seed),
     }
@@ -157,8 +157,8 @@ def _fitted(
     make: Callable[[int], Any], known: Sequence[Sample], judged: Sequence[Sample], quantity: Quantity, seed: int
 ) -> Array:
     """Predictions of a regression of the logarithm on the same features as the networks'."""
-    regression = make(seed).fit(matrix([s.task for s in known]), np.log(_truth(known, quantity)))
-    found: Array = np.exp(regression.predict(matrix([s.task for s in judged])))
+    regression = make(seed).fit(feature_matrix([s.step for s in known]), np.log(_truth(known, quantity)))
+    found: Array = np.exp(regression.predict(feature_matrix([s.step for s in judged])))
     return found
 
 

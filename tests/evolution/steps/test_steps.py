@@ -13,7 +13,7 @@ from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.evolution.teacher import TeacherFiles
 from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
 from nestevo_hw.streams.storage import load_frames, save_frames
-from nestevo_hw.tasks.supervision import described_objects, load_supervision
+from nestevo_hw.tasks.supervision import labelled_features, load_supervision
 
 FRAMES = 16
 TEACHER, TERMINAL = pretrained_path("digits-cnn"), pretrained_path("digits-cnn-m3")
@@ -149,7 +149,7 @@ def test_program_draws_new_noise_for_each_generation(folder, teacher, prepared):
 
 
 def test_label_counts_what_it_wrote(folder, label_request, labelled):
-    _, classes = described_objects(load_supervision(folder / "label"))
+    _, classes = labelled_features(load_supervision(folder / "label"))
     assert sum(labelled.counts.values()) == len(classes) > 0
     assert labelled.crossbar_frames >= FRAMES
     assert (folder / "label-views").is_file()
@@ -189,7 +189,7 @@ def test_ground_truth_is_the_truth(folder, captured):
 def test_describe_is_empty_where_nothing_is_detected(folder, captured):
     request = labels.DescribeRequest(weights=TEACHER, upload=folder / "upload")
     assert len(labels.describe(context("describe"), request).feature) > 10
-    nothing = context("describe", **{"labels.accept": 1.0, "labels.doubt": 1.0})
+    nothing = context("describe", **{"labels.high_confidence": 1.0, "labels.low_confidence": 1.0})
     assert labels.describe(nothing, request).feature == ()
 
 

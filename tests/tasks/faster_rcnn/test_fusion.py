@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestevo_hw.tasks.fusion import fused
+from nestevo_hw.tasks.faster_rcnn.fusion import weighted_boxes_fusion
 
 
 def found(*rows):
@@ -14,21 +14,21 @@ def found(*rows):
 
 
 def test_one_object_seen_twice_has_the_weighted_mean_box_and_the_mean_score():
-    result = fused([found((0, 0, 10, 10, 1, 0.6)), found((0, 0, 10, 12, 1, 0.2))])
+    result = weighted_boxes_fusion([found((0, 0, 10, 10, 1, 0.6)), found((0, 0, 10, 12, 1, 0.2))])
     torch.testing.assert_close(result["boxes"], torch.tensor([[0.0, 0.0, 10.0, 10.5]]))
     torch.testing.assert_close(result["scores"], torch.tensor([0.4]))
     assert result["labels"].tolist() == [1]
 
 
 def test_a_view_that_finds_nothing_counts_as_zero():
-    result = fused([found((0, 0, 10, 10, 2, 0.9)), found(), found()])
+    result = weighted_boxes_fusion([found((0, 0, 10, 10, 2, 0.9)), found(), found()])
     torch.testing.assert_close(result["scores"], torch.tensor([0.3]))
     torch.testing.assert_close(result["boxes"], torch.tensor([[0.0, 0.0, 10.0, 10.0]]))
 
 
 def test_classes_do_not_mix_and_neighbours_stay_apart():
     views = [found((0, 0, 10, 10, 1, 0.8), (20, 0, 30, 10, 1, 0.6)), found((0, 0, 10, 10, 2, 0.4))]
-    result = fused(views)
+    result = weighted_boxes_fusion(views)
     assert list(zip(result["labels"].tolist(), result["boxes"][:, 0].tolist(), strict=True)) == [
         (1, 0),
         (1, 20),
@@ -37,7 +37,7 @@ def test_classes_do_not_mix_and_neighbours_stay_apart():
 
 
 def test_nothing_found_gives_nothing():
-    result = fused([found(), found()])
+    result = weighted_boxes_fusion([found(), found()])
     assert result["boxes"].shape == (0, 4)
     assert len(result["labels"]) == len(result["scores"]) == 0
 
@@ -86,7 +86,7 @@ def scenes(draw):
 @given(scenes())
 def test_agrees_with_the_definition(views):
     # No IoU of integer boxes of this size is this close to the threshold.
-    result = fused([found(*rows) for rows in views], overlap=0.5500001)
+    result = weighted_boxes_fusion([found(*rows) for rows in views], overlap=0.5500001)
     expected = plainly(views, 0.5500001)
     assert len(result["labels"]) == len(expected)
     if expected:

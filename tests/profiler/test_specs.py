@@ -7,7 +7,7 @@ import pytest
 
 from nestevo_hw.base.documents import parse, plain
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.profiler.space import (
+from nestevo_hw.profiler.specs import (
     CLASSIFIERS,
     DETECTOR_SHARE,
     HELD_OUT_CLASSIFIERS,

@@ -1,4 +1,4 @@
-"""Detections of one frame by several detectors, or in several views, become one set: weighted boxes fusion."""
+"""Weighted boxes fusion: detections of one frame by several detectors, or in several views, become one set."""
 
 from collections.abc import Sequence
 
@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from nestevo_hw.tasks.metrics import Prediction
+from nestevo_hw.tasks.predictions import Prediction
 
 
-def fused(views: Sequence[Prediction], *, overlap: float = 0.55) -> dict[str, Tensor]:
-    """One set of detections out of several of the same frame (weighted boxes fusion, Solovyev et al. 2021).
+def weighted_boxes_fusion(views: Sequence[Prediction], *, overlap: float = 0.55) -> dict[str, Tensor]:
+    """One set of detections out of several of the same frame (Solovyev et al. 2021).
 
     Detections of one class that overlap are one object. Its box is the mean of their boxes, weighted by score; its
     score is the mean over all views, of which those that did not find it count as zero. So a score is high only where
     the views agree, and runs lower than that of one detector: thresholds have to be lower too.
 
     Args:
-        views: what each view found; of several overlapping detections of one view the surest counts.
-        overlap: IoU with an object's surest detection from which on another one belongs to it, 0 to 1.
+        views: detections in each view; of several overlapping ones of one view the highest-scoring counts.
+        overlap: IoU with an object's highest-scoring detection from which on another one belongs to it, 0 to 1.
 
     Returns:
-        boxes (N, 4), labels (N,) and scores (N,), the surest seed first.
+        boxes (N, 4), labels (N,) and scores (N,), by falling score of their highest-scoring detection.
     """
     boxes, labels, scores = (torch.cat([view[key] for view in views]) for key in ("boxes", "labels", "scores"))
     view = torch.cat([torch.full_like(v["labels"], number) for number, v in enumerate(views)])
@@ -34,10 +34,10 @@ def fused(views: Sequence[Prediction], *, overlap: float = 0.55) -> dict[str, Te
             continue
         members = torch.where(alike[seed] & free)[0]
         free[members] = False
-        surest = torch.stack([_surest(members[view[members] == number], scores) for number in view[members].unique()])
-        total = scores[surest].sum()
-        weights = scores[surest] / total if total > 0 else torch.full_like(scores[surest], 1 / len(surest))
-        objects.append((weights @ boxes[surest], labels[seed], total / len(views)))
+        best = torch.stack([_best(members[view[members] == number], scores) for number in view[members].unique()])
+        total = scores[best].sum()
+        weights = scores[best] / total if total > 0 else torch.full_like(scores[best], 1 / len(best))
+        objects.append((weights @ boxes[best], labels[seed], total / len(views)))
     if not objects:
         return {"boxes": boxes, "labels": labels, "scores": scores}
     return {
@@ -46,5 +46,5 @@ def fused(views: Sequence[Prediction], *, overlap: float = 0.55) -> dict[str, Te
     }
 
 
-def _surest(members: Tensor, scores: Tensor) -> Tensor:
+def _best(members: Tensor, scores: Tensor) -> Tensor:
     return members[scores[members].argmax()]

@@ -22,8 +22,8 @@ from nestevo_hw.streams.compression import CompressionConfig
 from nestevo_hw.streams.digits import DigitStream
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.tasks.adversarial import AdversarialConfig
+from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.supervision import ground_truth_supervision
-from nestevo_hw.tasks.task import task_named
 
 TASK = task_named("classification")
 PLAN = TrainingPlan(steps=3, batch_size=8)

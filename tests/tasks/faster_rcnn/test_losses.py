@@ -6,23 +6,19 @@ import torch
 from scipy.stats import entropy
 
 from nestevo_hw.models.faster_rcnn import as_list, fasterrcnn_tiny
-from nestevo_hw.models.pruning import prune
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.detection import (
-    IGNORED,
+from nestevo_hw.tasks.faster_rcnn.labelling import predict
+from nestevo_hw.tasks.faster_rcnn.losses import box_agreement, supervised_pass
+from nestevo_hw.tasks.faster_rcnn.regions import (
     RegionOutput,
     Regions,
     _inside,
-    box_agreement,
-    detection_loss,
-    divergence,
-    mutual_losses,
-    predict,
     prepare,
     propose,
     region_loss,
     targets_of,
 )
+from nestevo_hw.tasks.losses import IGNORED, kl_divergence
 
 
 def frames(count=2):
@@ -48,12 +44,12 @@ def test_divergence_is_the_kl_of_peer_and_student():
         p = (peer / temperature).softmax(-1).numpy()
         q = (student / temperature).softmax(-1).numpy()
         expected = np.mean([entropy(a, b) for a, b in zip(p, q, strict=True)]) * temperature**2
-        assert float(divergence(student, peer, temperature)) == pytest.approx(expected, rel=1e-4)
+        assert float(kl_divergence(student, peer, temperature)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_divergence_sends_no_gradient_to_the_peer():
     student, peer = torch.randn(3, 4, requires_grad=True), torch.randn(3, 4, requires_grad=True)
-    divergence(student, peer).backward()
+    kl_divergence(student, peer).backward()
     assert peer.grad is None
     assert student.grad is not None
 
@@ -69,7 +65,7 @@ def test_loss_equals_torchvisions_own_without_ignore_regions(detector):
     images, annotations = as_list(frames()), [annotation(), annotation()]
     detector.train()
     torch.manual_seed(5)
-    ours = detection_loss(detector, images, annotations)
+    ours = supervised_pass(detector, images, annotations).loss
     torch.manual_seed(5)
     theirs = detector(images, [{"boxes": a.boxes, "labels": a.labels} for a in annotations])
     assert float(ours.detach()) == pytest.approx(float(sum(v.detach() for v in theirs.values())), rel=1e-5)
@@ -111,19 +107,6 @@ def test_box_agreement_compares_only_the_peers_foreground():
     assert float(box_agreement(student, logits, peer)) == 0.0
     peer[1, 4] += 1.0
     assert float(box_agreement(student, logits, peer)) == pytest.approx((1 - 0.5 / 9) / 2)
-
-
-def test_mutual_learning_reaches_both_models_and_no_more(detector):
-    torch.manual_seed(0)
-    terminal = prune(fasterrcnn_tiny(4), 0.5).train()
-    detector.train()
-    local, mid = mutual_losses(terminal, detector, as_list(frames()), [annotation(), annotation()], alpha=0.7, beta=0.6)
-    for loss, learner, other in ((local, terminal, detector), (mid, detector, terminal)):
-        parameters = [p for m in (learner, other) for p in m.parameters()]
-        grads = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        own = len(list(learner.parameters()))
-        assert all(g is not None for g in grads[:own])
-        assert all(g is None for g in grads[own:])
 
 
 def test_predictions_do_not_depend_on_the_batch_size(detector):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nestevo_hw.streams.background import LEAST_FRAMES, cleared
+from nestevo_hw.streams.background import MIN_FRAMES, amplify_foreground
 
 GREY, FAINT = 100, 120
 
@@ -28,7 +28,7 @@ def streaked(images, where):
 
 def test_what_moves_has_twice_the_contrast_and_the_rest_stays():
     images, where = passing()
-    out = cleared(images, amplify=2.0, batch_size=5)
+    out = amplify_foreground(images, factor=2.0, batch_size=5)
     assert out.dtype == torch.uint8
     assert set(out[where[:, None].expand_as(out)].tolist()) == {2 * FAINT - GREY}
     assert set(out[~where[:, None].expand_as(out)].tolist()) == {GREY}
@@ -36,22 +36,22 @@ def test_what_moves_has_twice_the_contrast_and_the_rest_stays():
 
 def test_what_stands_still_stays_as_it_is():
     still = torch.randint(0, 256, (1, 3, 64, 80), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    images = still.expand(LEAST_FRAMES, -1, -1, -1)
-    assert torch.equal(cleared(images, amplify=3.0), images)
+    images = still.expand(MIN_FRAMES, -1, -1, -1)
+    assert torch.equal(amplify_foreground(images, factor=3.0), images)
 
 
 def test_a_brighter_frame_is_not_a_change():
     random = torch.Generator().manual_seed(2)
     still = torch.randint(20, 120, (1, 3, 64, 80), generator=random)
     images = (still * torch.tensor([2, 2, 2, 2, 2, 2, 2, 2, 1]).view(-1, 1, 1, 1)).to(torch.uint8)
-    assert torch.equal(cleared(images, amplify=2.0), images)
+    assert torch.equal(amplify_foreground(images, factor=2.0), images)
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_streaks_go_and_objects_stay(turned):
     images, where = passing()
     rainy, lines = streaked(images, where)
-    out = cleared(rainy.mT if turned else rainy, amplify=1.0)
+    out = amplify_foreground(rainy.mT if turned else rainy, factor=1.0)
     out = out.mT if turned else out
     assert lines.float().mean() > 0.02
     # Lines side by side are wider than a streak and stay.
@@ -64,9 +64,9 @@ def test_noise_without_direction_is_no_streak():
     images, _ = passing()
     noise = torch.randint(-20, 21, images.shape, generator=torch.Generator().manual_seed(3))
     noisy = (images + noise).to(torch.uint8)
-    assert torch.equal(cleared(noisy, amplify=1.0), noisy)
+    assert torch.equal(amplify_foreground(noisy, factor=1.0), noisy)
 
 
 def test_few_frames_tell_no_background():
-    images, _ = passing(frames=LEAST_FRAMES - 1)
-    assert cleared(images, amplify=2.0) is images
+    images, _ = passing(frames=MIN_FRAMES - 1)
+    assert amplify_foreground(images, factor=2.0) is images

@@ -1,4 +1,4 @@
-"""Detections of a fixed camera's frames linked over time: what appears before or after, too, is surer."""
+"""Tracking by detection in a fixed camera's frames: what appears before or after, too, gets a higher score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from nestevo_hw.tasks.metrics import Prediction
+from nestevo_hw.tasks.predictions import Prediction
 
-LOWEST = 0.1
+MIN_SCORE = 0.1
 """Detections below this score start and continue no track."""
-REACH = 1.0
+MAX_DISTANCE = 1.0
 """How far from where its velocity takes it an object may turn up a frame later, in object sizes."""
-GROWTH = 0.7
+MAX_GROWTH = 0.7
 """Largest change of the logarithm of an object's width or height from one detection to the next."""
-LONGEST_GAP = 1
+MAX_GAP = 1
 """Frames in a row that may miss an object."""
 FORBIDDEN = 1e6
 
@@ -34,7 +34,7 @@ class Track:
     velocity: Tensor
     """(2,) pixels a frame."""
 
-    def follow(self, frame: int, row: int, centre: Tensor, size: Tensor) -> None:
+    def update(self, frame: int, row: int, centre: Tensor, size: Tensor) -> None:
         """Take a detection in."""
         latest = (centre - self.centre) / (frame - self.members[-1][0])
         self.velocity = latest if len(self.members) == 1 else (self.velocity + latest) / 2
@@ -42,24 +42,24 @@ class Track:
         self.members.append((frame, row))
 
 
-def linked(detections: Sequence[Prediction]) -> list[Track]:
+def link_tracks(detections: Sequence[Prediction]) -> list[Track]:
     """Detections of one class that move steadily, joined by least total distance frame by frame.
 
     Args:
         detections: of each frame, evenly spaced in time.
     """
     tracks: list[Track] = []
-    for frame, found in enumerate(detections):
-        rows = torch.where(found["scores"] >= LOWEST)[0]
-        boxes, labels = found["boxes"][rows], found["labels"][rows]
+    for frame, prediction in enumerate(detections):
+        rows = torch.where(prediction["scores"] >= MIN_SCORE)[0]
+        boxes, labels = prediction["boxes"][rows], prediction["labels"][rows]
         centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
-        live = [track for track in tracks if frame - track.members[-1][0] <= LONGEST_GAP + 1]
+        live = [track for track in tracks if frame - track.members[-1][0] <= MAX_GAP + 1]
         new = set(range(len(rows)))
         if live and new:
             costs = torch.stack([_costs(track, frame, centres, sizes, labels) for track in live])
             for old, row in zip(*linear_sum_assignment(costs.numpy()), strict=True):
                 if costs[old, row] < FORBIDDEN:
-                    live[old].follow(frame, int(rows[row]), centres[row], sizes[row])
+                    live[old].update(frame, int(rows[row]), centres[row], sizes[row])
                     new.remove(int(row))
         tracks += [
             Track(
@@ -80,27 +80,27 @@ def _costs(track: Track, frame: int, centres: Tensor, sizes: Tensor, labels: Ten
     scale = (sizes.prod(1).sqrt() + track.size.prod().sqrt()) / 2
     distance = (centres - track.centre - steps * track.velocity).norm(dim=1) / scale
     growth = (sizes / track.size).log().abs().amax(1)
-    # One sighting tells no velocity.
-    reach = REACH * steps**0.5 * (2 if len(track.members) == 1 else 1)
-    fits = (labels == track.label) & (distance < reach) & (growth < GROWTH)
+    # One detection has no velocity.
+    reach = MAX_DISTANCE * steps**0.5 * (2 if len(track.members) == 1 else 1)
+    fits = (labels == track.label) & (distance < reach) & (growth < MAX_GROWTH)
     return torch.where(fits, distance + growth, torch.tensor(FORBIDDEN))
 
 
-def supported(detections: Sequence[Prediction], *, share: float, window: int = 2) -> list[dict[str, Tensor]]:
-    """The same detections, surer where their track goes on and less sure where it does not.
+def rescored_by_tracks(detections: Sequence[Prediction], *, share: float, window: int = 2) -> list[dict[str, Tensor]]:
+    """The same detections with a higher score where their track goes on, and a lower one where it does not.
 
     Args:
         detections: of each frame, evenly spaced in time.
-        share: of the new score that comes from the two surest detections of the same track close in time, 0 to 1;
-            one that is missing counts as zero.
+        share: of the new score that comes from the two highest scores of the same track close in time, 0 to 1; one that
+            is missing counts as zero.
         window: frames before and after that are close in time.
     """
-    scores = [(1 - share) * found["scores"] for found in detections]
-    for track in linked(detections):
+    scores = [(1 - share) * prediction["scores"] for prediction in detections]
+    for track in link_tracks(detections):
         own = {frame: float(detections[frame]["scores"][row]) for frame, row in track.members}
         for frame, row in track.members:
             close = range(max(0, frame - window), min(len(detections), frame + window + 1))
             others = sorted((own.get(other, 0.0) for other in close if other != frame), reverse=True)
             if others:
                 scores[frame][row] += share * sum(others[:2]) / len(others[:2])
-    return [{**found, "scores": new} for found, new in zip(detections, scores, strict=True)]
+    return [{**prediction, "scores": new} for prediction, new in zip(detections, scores, strict=True)]

@@ -1,10 +1,6 @@
-"""What is known about a training task before it runs: one dry-run step, and how often it will be repeated."""
+"""Memory and time of one training step, measured at two small batch sizes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nestevo_hw.profiler.vector import StepTask
 
 SMALL, LARGE = 2, 4
 """Batch sizes of a dry run. At one frame the peak often falls elsewhere in the step than it does in a real batch."""
@@ -26,8 +22,8 @@ class PerBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepProfile:
-    """One training step (forward, backward, optimiser), measured in this process at two small batch sizes."""
+class StepCost:
+    """What one training step (forward, backward, optimiser) cost in this process, at two small batch sizes."""
 
     parameters: int
     """Elements of all parameters."""
@@ -48,25 +44,3 @@ class StepProfile:
     """Seconds of a warm step; the faster of two."""
     resident_bytes: PerBatch
     """Largest resident set of the process, with libraries, so far: of the host, also if the models are on a GPU."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFeatures:
-    """What cost models predict from."""
-
-    kind: str
-    """Tasks of one kind run the same code, for example "mutual"."""
-    parameters: int
-    macs_per_step: float
-    activation_bytes: float
-    """Kept for the backward pass at this batch size."""
-    frames: int
-    """Different frames to learn from."""
-    batch_size: int
-    steps: int
-    dry_memory_bytes: int
-    """Peak memory by the dry run: resident on a CPU, allocated on a GPU."""
-    dry_duration_s: float
-    """Duration by the dry run."""
-    task: "StepTask | None" = None
-    """One step by a fake run, for models that have learned this machine; None where none was made."""

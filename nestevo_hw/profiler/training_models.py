@@ -1,4 +1,4 @@
-"""A training task made real: its models, its loss on random frames, and the loss's surrogate for a fake run."""
+"""A training spec made real: its models, its loss on random frames, and the loss's surrogate for a fake run."""
 
 from collections.abc import Sequence
 
@@ -12,22 +12,24 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.faster_rcnn import TinyWidths, fasterrcnn_tiny
 from nestevo_hw.models.pruning import prune
 from nestevo_hw.profiler.fake_run import StepWork, fake_copies, fake_step
-from nestevo_hw.profiler.space import TrainingSpec
-from nestevo_hw.profiler.surrogate import SOFT_REGIONS, classifier_loss, detector_loss, mutual_detector_loss
+from nestevo_hw.profiler.specs import TrainingSpec
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.detection import mutual_losses
-from nestevo_hw.tasks.detection_teaching import distillation_loss
+from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.tasks.losses import classifier_loss
 from nestevo_hw.tasks.supervision import Supervision
 
 CLASSES = 4
 """Of every model, background included."""
+SOFT_REGIONS = 48
+"""Regions a frame that carry soft targets, in distillation."""
+_DETECTION = Detection()
 
 
-class Subject:
-    """Models of a task on the CPU with random weights, in training mode.
+class TrainingModels:
+    """Models of a training spec on the CPU with random weights, in training mode.
 
     Args:
-        spec: the task.
+        spec: of the training.
 
     Raises:
         ConfigError: no such architecture.
@@ -41,21 +43,23 @@ class Subject:
             self.models[0] = prune(self.models[0], spec.pruning)
         for model in self.models:
             model.train()
-        self._words = _words(spec)
+        self._supervision = _supervision(spec)
 
     def loss(self) -> Tensor:
-        """Summed loss of a batch of random frames, with gradient: what the task really does."""
+        """Summed loss of a batch of random frames, with gradient: what such a training really does."""
         spec = self.spec
         if not spec.is_detector:
             return classifier_loss(self.models, torch.rand(spec.batch_size, 3, *spec.input_size), taught=self._taught)
         images = self._images()
         if spec.learning == "mutual":
-            annotations = [word.annotation for word in self._words]
+            annotations = [s.annotation for s in self._supervision]
             terminal, intermediate = self.models
-            losses = mutual_losses(terminal, intermediate, images, annotations, alpha=0.5, beta=0.5)
+            losses = _DETECTION.mutual_losses(terminal, intermediate, images, annotations, alpha=0.5, beta=0.5)
             return torch.stack(losses).sum()
         share = 0.5 if self._taught else 0.0
-        return distillation_loss(self.models[0], images, self._words, temperature=2.0, soft_share=share)
+        return _DETECTION.distillation_loss(
+            self.models[0], images, self._supervision, temperature=2.0, soft_share=share
+        )
 
     def work(self) -> StepWork:
         """The step's work by a fake run."""
@@ -67,10 +71,7 @@ class Subject:
         spec = self.spec
         if not spec.is_detector:
             return classifier_loss(models, torch.rand(spec.batch_size, 3, *spec.input_size), taught=self._taught)
-        if spec.learning == "mutual":
-            terminal, intermediate = models
-            return mutual_detector_loss(terminal, intermediate, self._images())
-        return detector_loss(models[0], self._images(), soft_regions=SOFT_REGIONS if self._taught else 0)
+        return _DETECTION.surrogate_loss(models, self._images(), soft_regions=SOFT_REGIONS if self._taught else 0)
 
     def _images(self) -> list[Tensor]:
         return [torch.rand(3, *self.spec.input_size) for _ in range(self.spec.batch_size)]
@@ -112,18 +113,18 @@ def _detector(variant: str, size: tuple[int, int]) -> FasterRCNN:
     return fasterrcnn_tiny(CLASSES, min_size=min(size), max_size=max(size), widths=widths)
 
 
-def _words(spec: TrainingSpec) -> list[Supervision]:
-    """What a teacher may have said of each frame: two objects, and its output on SOFT_REGIONS regions."""
+def _supervision(spec: TrainingSpec) -> list[Supervision]:
+    """Made-up supervision of each frame: two objects, and soft targets on SOFT_REGIONS regions."""
     height, width = spec.input_size
     scale = torch.tensor([width, height, width, height], dtype=torch.float32)
     boxes = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.3, 0.8, 0.9]]) * scale
     corner = torch.rand(SOFT_REGIONS, 2) * 0.6
     regions = torch.cat([corner, corner + 0.1 + 0.3 * torch.rand(SOFT_REGIONS, 2)], 1) * scale
-    word = Supervision(
+    one = Supervision(
         annotation=Annotation.of(boxes, torch.tensor([1, 2])),
         regions=regions,
         logits=torch.randn(SOFT_REGIONS, CLASSES),
         deltas=torch.randn(SOFT_REGIONS, 4 * CLASSES),
         features=torch.zeros(2, 1),
     )
-    return [word] * spec.batch_size
+    return [one] * spec.batch_size

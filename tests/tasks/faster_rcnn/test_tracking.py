@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nestevo_hw.tasks.tracks import linked, supported
+from nestevo_hw.tasks.faster_rcnn.tracking import link_tracks, rescored_by_tracks
 
 
 def frame(*rows):
@@ -15,7 +15,7 @@ def frame(*rows):
 
 
 def paths(frames):
-    return sorted(track.members for track in linked(frames))
+    return sorted(track.members for track in link_tracks(frames))
 
 
 def test_crossing_walkers_keep_their_tracks_by_velocity():
@@ -51,7 +51,7 @@ def test_weak_detections_neither_start_nor_continue_a_track():
 def test_scores_rise_in_a_track_and_fall_without():
     frames = [frame((10.0 + t, 50.0, 1, s)) for t, s in enumerate((0.9, 0.4, 0.8))]
     frames[1] = frame((11.0, 50.0, 1, 0.4), (100.0, 50.0, 1, 0.4), (60.0, 50.0, 1, 0.05))
-    scores = supported(frames, share=0.5)
+    scores = rescored_by_tracks(frames, share=0.5)
     # Each takes half its score from the mean of the two surest neighbours.
     assert scores[0]["scores"].tolist() == pytest.approx([0.5 * 0.9 + 0.5 * (0.8 + 0.4) / 2])
     assert scores[1]["scores"].tolist() == pytest.approx([0.5 * 0.4 + 0.5 * (0.9 + 0.8) / 2, 0.5 * 0.4, 0.5 * 0.05])
@@ -61,12 +61,12 @@ def test_scores_rise_in_a_track_and_fall_without():
 
 def test_only_frames_within_the_window_count():
     frames = [frame((10.0, 50.0, 1, s)) for s in (0.9, 0.2, 0.2, 0.4)]
-    assert supported(frames, share=1.0, window=1)[3]["scores"].tolist() == pytest.approx([0.2])
-    assert supported(frames, share=1.0, window=3)[3]["scores"].tolist() == pytest.approx([(0.9 + 0.2) / 2])
+    assert rescored_by_tracks(frames, share=1.0, window=1)[3]["scores"].tolist() == pytest.approx([0.2])
+    assert rescored_by_tracks(frames, share=1.0, window=3)[3]["scores"].tolist() == pytest.approx([(0.9 + 0.2) / 2])
 
 
 def test_a_share_of_nothing_and_a_single_frame():
     frames = [frame((10.0, 50.0, 1, 0.6)), frame((10.0, 50.0, 1, 0.8))]
-    assert supported(frames, share=0.0)[0]["scores"].tolist() == pytest.approx([0.6])
-    assert supported([], share=0.3) == []
-    assert len(supported([frame()], share=0.3)[0]["scores"]) == 0
+    assert rescored_by_tracks(frames, share=0.0)[0]["scores"].tolist() == pytest.approx([0.6])
+    assert rescored_by_tracks([], share=0.3) == []
+    assert len(rescored_by_tracks([frame()], share=0.3)[0]["scores"]) == 0

@@ -2,13 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestevo_hw.profiler.fake_run import StepWork
 from nestevo_hw.profiler.operations import COMPUTING, SORTS, Operation
+from nestevo_hw.profiler.training_step import TrainingStep
 
 Array = NDArray[np.float64]
 
@@ -19,28 +18,17 @@ FULL_CHANNELS = 64
 BFLOAT16_BYTES = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepTask:
-    """A training step to predict."""
-
-    work: StepWork
-    batch_size: int
-    pixels: int
-    """Of one frame as the network sees it."""
-    bfloat16: bool = False
-
-
-def amounts(task: StepTask) -> dict[str, float]:
+def work_amounts(step: TrainingStep) -> dict[str, float]:
     """Work by name, none negative; time is about linear in it, with one rate for each name."""
-    found: defaultdict[str, float] = defaultdict(float)
-    for operation, count in task.work.operations:
+    work: defaultdict[str, float] = defaultdict(float)
+    for operation, count in step.work.operations:
         for name, amount in _amounts(operation):
-            found[name] += count * amount
-    found["parameters"] = task.work.parameters
-    found["tensors"] = task.work.tensors
-    found["frames"] = task.batch_size
-    found["step"] = 1
-    return dict(found)
+            work[name] += count * amount
+    work["parameters"] = step.work.parameters
+    work["tensors"] = step.work.tensors
+    work["frames"] = step.batch_size
+    work["step"] = 1
+    return dict(work)
 
 
 def _amounts(operation: Operation) -> list[tuple[str, float]]:
@@ -61,9 +49,9 @@ def _amounts(operation: Operation) -> list[tuple[str, float]]:
     ]
 
 
-def vector(task: StepTask) -> Array:
-    """Features (F,) of a task: logarithms of its size, shares of its sorts of work, flags."""
-    work = task.work
+def step_features(step: TrainingStep) -> Array:
+    """Features (F,) of a step: logarithms of its size, shares of its sorts of work, flags."""
+    work = step.work
     macs: Counter[str] = Counter()
     moved: Counter[str] = Counter()
     calls = narrow = computing = 0.0
@@ -77,14 +65,14 @@ def vector(task: StepTask) -> Array:
     all_macs, all_moved = macs.total() + 1.0, moved.total() + 1.0
     sizes = (all_macs, all_moved, calls, all_macs / (computing + 1), all_moved / (calls + 1), all_macs / all_moved,
              work.parameters, work.tensors, work.transient_bytes, work.saved_bytes, work.held_bytes,
-             work.layer_output_bytes, task.batch_size, task.pixels)  # fmt: skip
+             work.layer_output_bytes, step.batch_size, step.pixels)  # fmt: skip
     shares = [macs[sort] / all_macs for sort in SORTS if sort.removesuffix(" backward") in COMPUTING]
     shares += [moved[sort] / all_moved for sort in SORTS]
     ratios = (work.saved_bytes / (work.transient_bytes + 1), work.transient_bytes / max(work.peak_bytes, 1),
-              narrow / (computing + 1), float(task.bfloat16))  # fmt: skip
+              narrow / (computing + 1), float(step.bfloat16))  # fmt: skip
     return np.array([*(np.log(max(size, 1.0)) for size in sizes), *shares, *ratios])
 
 
-def matrix(tasks: Sequence[StepTask]) -> Array:
-    """Features (N, F) of several tasks."""
-    return np.stack([vector(task) for task in tasks])
+def feature_matrix(steps: Sequence[TrainingStep]) -> Array:
+    """Features (N, F) of several steps."""
+    return np.stack([step_features(step) for step in steps])

@@ -1,4 +1,4 @@
-"""Words that views, detectors and neighbouring frames agree on."""
+"""Pseudo-labels that views, detectors and neighbouring frames agree on."""
 
 import copy
 from dataclasses import replace
@@ -12,25 +12,17 @@ from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.detection import predict
-from nestevo_hw.tasks.detection_task import Detection
-from nestevo_hw.tasks.detection_teaching import supervise
-from nestevo_hw.tasks.ensemble import Round, load_views, save_views
+from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound, load_views, save_views
+from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.tasks.faster_rcnn.confirmation import confirm_labels
+from nestevo_hw.tasks.faster_rcnn.labelling import label_frames, predict, with_soft_targets
+from nestevo_hw.tasks.faster_rcnn.views import augmented_views, enlarged, ensemble_views, foreground_amplified
 from nestevo_hw.tasks.metrics import mean_average_precision
-from nestevo_hw.tasks.pseudo_labels import (
-    RefinementConfig,
-    annotated,
-    clearly_seen,
-    confirmed_supervision,
-    described,
-    enlarged,
-    gathered_views,
-    looks,
-)
+from nestevo_hw.tasks.predictions import pseudo_labels
 from nestevo_hw.tasks.supervision import LabelConfig
 
-LABELS = LabelConfig(accept=0.6, doubt=0.1, regions=20)
-ALONE = RefinementConfig(amplify=1.0, mirror=False, zoom=1.0, peers=False, tracks=0.0)
+LABELS = LabelConfig(high_confidence=0.6, low_confidence=0.1, regions=20)
+ALONE = ConfirmationConfig(amplify=1.0, mirror=False, zoom=1.0, ensemble=False, tracking_share=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -52,28 +44,27 @@ def equal(one, other):
             torch.testing.assert_close(getattr(a, name), getattr(b, name))
 
 
-def test_with_nothing_to_confirm_the_teacher_has_the_only_word(teacher, images):
-    equal(
-        confirmed_supervision([teacher], images, LABELS, ALONE, spacing_s=0.5).words, supervise(teacher, images, LABELS)
-    )
+def test_with_nothing_to_confirm_the_teacher_labels_alone(teacher, images):
+    alone = confirm_labels([teacher], images, LABELS, ALONE, spacing_s=0.5).supervision
+    equal(alone, label_frames(teacher, images, LABELS))
 
 
-def test_a_peer_that_is_the_teacher_changes_no_score(teacher, images):
+def test_a_member_that_is_the_teacher_changes_no_score(teacher, images):
     """The mean of twice the same is the same; only what one class detects twice is joined."""
-    how = replace(ALONE, peers=True, overlap=1.0, accept=0.6, doubt=0.15)
-    words = confirmed_supervision([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).words
+    how = replace(ALONE, ensemble=True, overlap=1.0, high_confidence=0.6, low_confidence=0.15)
+    labels = confirm_labels([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).supervision
     found = predict(teacher, images)
-    for word, detections in zip(words, found, strict=True):
-        assert int((~word.annotation.ignore).sum()) == int((detections["scores"] >= 0.6).sum())
-        assert int(word.annotation.ignore.sum()) == int(
+    for one, detections in zip(labels, found, strict=True):
+        assert int((~one.annotation.ignore).sum()) == int((detections["scores"] >= 0.6).sum())
+        assert int(one.annotation.ignore.sum()) == int(
             ((detections["scores"] >= 0.15) & (detections["scores"] < 0.6)).sum()
         )
 
 
 def test_the_mirrored_view_of_mirrored_frames_is_the_plain_view(teacher, images):
     how = replace(ALONE, mirror=True)
-    plain, mirrored = looks(teacher, images, how)
-    turned, back = looks(teacher, images.flip(-1), how)
+    plain, mirrored = augmented_views(teacher, images, how)
+    turned, back = augmented_views(teacher, images.flip(-1), how)
     for a, b in zip(plain, back, strict=True):
         left = torch.stack([160 - a["boxes"][:, 2], 160 - a["boxes"][:, 0]], 1)
         torch.testing.assert_close(b["boxes"][:, [0, 2]], left)
@@ -97,67 +88,67 @@ def test_enlarging_is_undone(teacher, images):
 
 
 @pytest.mark.parametrize("kind", ["rain", "fog"])
-def test_more_is_found_on_cleared_frames(teacher, kind):
-    """The median over the frames needs no truth, yet clears what weather hides; the statistics are undone."""
+def test_more_is_found_where_the_foreground_is_amplified(teacher, kind):
+    """The median over the frames needs no truth, yet shows what weather hides; the statistics are undone."""
     drift = DriftScript(segments=(DriftSegment(start=0, kind=kind, strength=0.6),))
     frames = SyntheticStream(name="lane", place="downtown", seed=3, drift=drift).read(range(0, 240, 10))
     task, models = Detection(), [copy.deepcopy(teacher)]
     task.re_estimate(models[0], frames.images)
     before = {name: tensor.clone() for name, tensor in models[0].state_dict().items()}
     plain = predict(models[0], frames.images)
-    with clearly_seen(models, frames.images, RefinementConfig()) as seen:
-        clear = predict(models[0], seen)
+    with foreground_amplified(models, frames.images, ConfirmationConfig()) as amplified:
+        clear = predict(models[0], amplified)
     assert all(torch.equal(t, before[name]) for name, t in models[0].state_dict().items())
     scores = [mean_average_precision(found, frames.truth, 3).map50 for found in (plain, clear)]
     assert scores[1] > scores[0] + 0.05
-    with clearly_seen(models, frames.images, ALONE) as same:
+    with foreground_amplified(models, frames.images, ALONE) as same:
         assert same is frames.images
     assert all(torch.equal(t, before[name]) for name, t in models[0].state_dict().items())
 
 
 def test_frames_far_apart_are_not_tracked(teacher, images):
     still = images[:1].expand(3, -1, -1, -1)
-    how = replace(ALONE, tracks=0.5, tracks_within_s=1.0, accept=0.6)
+    how = replace(ALONE, tracking_share=0.5, tracking_gap_s=1.0, high_confidence=0.6)
     equal(
-        confirmed_supervision([teacher], still, LABELS, how, spacing_s=2.0).words,
-        confirmed_supervision([teacher], still, LABELS, replace(how, tracks=0.0), spacing_s=2.0).words,
+        confirm_labels([teacher], still, LABELS, how, spacing_s=2.0).supervision,
+        confirm_labels([teacher], still, LABELS, replace(how, tracking_share=0.0), spacing_s=2.0).supervision,
     )
     moving = torch.cat([still[:1], torch.zeros_like(still[:1]), still[:1]])
     count = [
-        sum(len(w.features) for w in confirmed_supervision([teacher], moving, LABELS, how, spacing_s=s).words)
-        for s in (0.5, 2.0)
+        sum(len(s.features) for s in confirm_labels([teacher], moving, LABELS, how, spacing_s=gap).supervision)
+        for gap in (0.5, 2.0)
     ]
-    assert count[0] < count[1], "what is gone in the next frame was not doubted"
+    assert count[0] < count[1], "what is gone in the next frame kept its score"
 
 
 def test_objects_come_before_ignore_regions_with_a_feature_each(teacher, images):
-    how = RefinementConfig(tracks=0.0)
-    words = confirmed_supervision([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).words
-    assert any(len(w.features) for w in words)
-    assert any(w.annotation.ignore.any() for w in words)
-    for word in words:
-        ignore = word.annotation.ignore.int()
+    how = ConfirmationConfig(tracking_share=0.0)
+    labels = confirm_labels([teacher, copy.deepcopy(teacher)], images, LABELS, how, spacing_s=0.5).supervision
+    assert any(len(s.features) for s in labels)
+    assert any(s.annotation.ignore.any() for s in labels)
+    for one in labels:
+        ignore = one.annotation.ignore.int()
         assert torch.equal(ignore, ignore.sort().values)
-        assert word.features.shape == (int((1 - ignore).sum()), 128)
-        assert len(word.regions) == len(word.logits) == len(word.deltas) <= LABELS.regions
+        assert one.features.shape == (int((1 - ignore).sum()), 128)
+        assert len(one.regions) == len(one.logits) == len(one.deltas) <= LABELS.regions
 
 
 def test_features_are_those_of_the_box_in_its_frame(teacher, images):
     boxes = torch.tensor([[10.0, 10.0, 50.0, 60.0], [70.0, 20.0, 90.0, 50.0]])
     labels = Annotation(boxes=boxes, labels=torch.tensor([1, 2]), ignore=torch.tensor([False, True]))
-    words = described(teacher, images, [labels] * 3, 20, batch_size=2)
+    supervision = with_soft_targets(teacher, images, [labels] * 3, 20, batch_size=2)
     with torch.no_grad():
         features = teacher.backbone(teacher.transform(as_list(images[2:]), None)[0].tensors)
         pooled = teacher.roi_heads.box_roi_pool(features, [boxes[:1]], [(128, 160)])
         expected = teacher.roi_heads.box_head(pooled)
-    torch.testing.assert_close(words[2].features, expected, atol=1e-5, rtol=1e-4)
-    assert [len(w.features) for w in words] == [1, 1, 1]
+    torch.testing.assert_close(supervision[2].features, expected, atol=1e-5, rtol=1e-4)
+    assert [len(s.features) for s in supervision] == [1, 1, 1]
 
 
 def test_thresholds_include_their_value():
     scores = torch.tensor([0.25, 0.5, 0.125, 0.9])
     found = {"boxes": torch.arange(16.0).view(4, 4), "labels": torch.tensor([1, 2, 3, 1]), "scores": scores}
-    annotation = annotated(found, 0.5, 0.25)
+    annotation = pseudo_labels(found, 0.5, 0.25)
     assert annotation.labels.tolist() == [2, 1, 1]
     assert annotation.ignore.tolist() == [False, False, True]
     torch.testing.assert_close(annotation.boxes, found["boxes"][[1, 3, 0]])
@@ -167,37 +158,38 @@ def test_thresholds_include_their_value():
     "wrong",
     [
         {"amplify": 0.5},
-        {"accept": 1.1},
-        {"accept": 0.1},
+        {"high_confidence": 1.1},
+        {"high_confidence": 0.1},
         {"zoom": 0.5},
         {"overlap": 0.0},
-        {"tracks": 1.5},
-        {"tracks_within_s": -1.0},
+        {"tracking_share": 1.5},
+        {"tracking_gap_s": -1.0},
     ],
 )
 def test_settings_that_mean_nothing_are_refused(wrong):
-    with pytest.raises(ConfigError, match="refinement"):
-        RefinementConfig(**wrong)
+    with pytest.raises(ConfigError, match="confirmation"):
+        ConfirmationConfig(**wrong)
 
 
 def test_an_earlier_round_counts_and_survives_its_file(teacher, images, tmp_path):
-    """The first round read back from its file gives the same words; soft targets are those of both rounds."""
-    task, how = Detection(), RefinementConfig(tracks=0.0)
-    peer = load_detector(resolve_checkpoint("fasterrcnn-tiny-m3"))[0]
-    first = task.refined([teacher, peer], images, LABELS, how, spacing_s=0.5)
+    """The first round read back from its file gives the same labels; soft targets are those of both rounds."""
+    task, how = Detection(), ConfirmationConfig(tracking_share=0.0)
+    terminal = load_detector(resolve_checkpoint("fasterrcnn-tiny-m3"))[0]
+    first = task.confirmed_labels([teacher, terminal], images, LABELS, how, spacing_s=0.5)
     assert len(first.views) == 4
     save_views(first.views, tmp_path / "views.safetensors")
-    back = Round(words=first.words, views=load_views(tmp_path / "views.safetensors"))
-    second = task.refined([peer], images, LABELS, how, spacing_s=0.5, earlier=back)
-    equal(second.words, task.refined([peer], images, LABELS, how, spacing_s=0.5, earlier=first).words)
+    back = LabelRound(supervision=first.supervision, views=load_views(tmp_path / "views.safetensors"))
+    second = task.confirmed_labels([terminal], images, LABELS, how, spacing_s=0.5, earlier=back)
+    again = task.confirmed_labels([terminal], images, LABELS, how, spacing_s=0.5, earlier=first)
+    equal(second.supervision, again.supervision)
     assert len(second.views) == 7
-    alone = task.refined([peer], images, LABELS, how, spacing_s=0.5)
-    for both, new, old in zip(second.words, alone.words, first.words, strict=True):
+    alone = task.confirmed_labels([terminal], images, LABELS, how, spacing_s=0.5)
+    for both, new, old in zip(second.supervision, alone.supervision, first.supervision, strict=True):
         torch.testing.assert_close(both.logits, torch.cat([new.logits, old.logits]))
 
 
-def test_a_peer_of_the_teachers_size_looks_from_all_sides(teacher, images):
-    views = gathered_views([teacher, copy.deepcopy(teacher)], images, RefinementConfig())
+def test_a_member_of_the_teachers_size_has_test_time_augmentation_too(teacher, images):
+    views = ensemble_views([teacher, copy.deepcopy(teacher)], images, ConfirmationConfig())
     assert len(views) == 6
     for one, other in zip(views[0], views[3], strict=True):
         torch.testing.assert_close(one["boxes"], other["boxes"])

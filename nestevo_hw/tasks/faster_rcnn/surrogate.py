@@ -1,41 +1,37 @@
-"""Training losses whose shapes do not depend on values, so that a step can run on fake tensors.
+"""Losses of Faster R-CNN whose shapes do not depend on values, so that a training step can run on fake tensors.
 
 Faster R-CNN samples anchors and regions by value, which fake tensors do not have. The surrogates sample a fixed number,
 the largest that the model is configured for, and otherwise do what the real losses do: the same layers, and tensors of
 the same size that live as long.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 FOREGROUND_SHARE = 4
 """One region in so many is taken to show an object."""
-SOFT_REGIONS = 48
-"""Regions a frame for which a stored teacher's words are repeated, in distillation."""
 
 
 def detector_loss(model: FasterRCNN, images: list[Tensor], *, soft_regions: int = 0) -> Tensor:
-    """Loss of a detector in training mode that learns from labels, and from stored words on `soft_regions` a frame.
+    """Loss of a detector in training mode that learns from labels, and from a teacher's soft targets if any.
 
     Args:
         model: detector with fake parameters.
         images: (3, H, W) fake float images in 0..1.
-        soft_regions: regions a frame on which it also learns a teacher's class probabilities; 0 for labels alone.
+        soft_regions: regions a frame that carry soft targets; 0 for labels alone.
     """
     batch = _batch(model, images)
     features = model.backbone(batch.tensors)
     loss = _proposal_loss(model, batch, features)
     regions = _regions(model, batch)
-    loss = loss + _region_loss(*_look(model, features, regions))
+    loss = loss + _region_loss(*_run_box_head(model, features, regions))
     if soft_regions:
         boxes = [_boxes(batch, soft_regions) for _ in images]
-        logits, deltas = _look(model, features, boxes)
+        logits, deltas = _run_box_head(model, features, boxes)
         loss = loss + _agreement(logits, deltas, torch.rand_like(logits), torch.rand_like(deltas))
     return loss
 
@@ -52,27 +48,9 @@ def mutual_detector_loss(terminal: FasterRCNN, intermediate: FasterRCNN, images:
     mid_features, local_features = intermediate.backbone(batch.tensors), terminal.backbone(batch.tensors)
     loss = _proposal_loss(intermediate, batch, mid_features) + _proposal_loss(terminal, batch, local_features)
     regions = _regions(intermediate, batch)
-    mid, local = _look(intermediate, mid_features, regions), _look(terminal, local_features, regions)
+    mid, local = _run_box_head(intermediate, mid_features, regions), _run_box_head(terminal, local_features, regions)
     for own, peer in ((local, mid), (mid, local)):
         loss = loss + _region_loss(*own) + _agreement(*own, *(t.detach() for t in peer))
-    return loss
-
-
-def classifier_loss(models: Sequence[nn.Module], images: Tensor, *, taught: bool = False) -> Tensor:
-    """Summed cross-entropy of classifiers; two also learn from one another, and `taught` ones from stored words.
-
-    Args:
-        models: one or two classifiers in training mode.
-        images: (N, 3, H, W) float, fake or real.
-        taught: whether a teacher's class probabilities are learned too.
-    """
-    logits = [model(images) for model in models]
-    labels = torch.zeros(len(images), dtype=torch.long)
-    loss = torch.stack([F.cross_entropy(own, labels) for own in logits]).sum()
-    peers = reversed(logits) if len(models) > 1 else [torch.zeros_like(own) for own in logits if taught]
-    for own, peer in zip(logits, peers, strict=False):
-        target = F.log_softmax(peer.detach(), -1)
-        loss = loss + F.kl_div(F.log_softmax(own, -1), target, log_target=True, reduction="batchmean")
     return loss
 
 
@@ -116,7 +94,7 @@ def _regions(model: FasterRCNN, batch: ImageList) -> list[Tensor]:
     return [_boxes(batch, per_image) for _ in batch.image_sizes]
 
 
-def _look(model: FasterRCNN, features: dict[str, Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _run_box_head(model: FasterRCNN, features: dict[str, Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Class logits (R, C) and offsets (R, 4 C) of a box head, with the regions spread over the pyramid's levels."""
     heads = model.roi_heads
     pooler = heads.box_roi_pool

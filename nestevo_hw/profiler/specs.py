@@ -43,7 +43,7 @@ class TrainingSpec:
     pruning: float = 0.0
     """Share of channels taken from the detector, or in mutual learning from the terminal's."""
     learning: Learning = "single"
-    """From labels, from a teacher's stored words too, or two models from one another."""
+    """From labels, from a teacher's soft targets too, or two models from one another."""
     height: int
     """Of a captured frame, pixels."""
     width: int

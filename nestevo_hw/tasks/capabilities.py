@@ -1,0 +1,154 @@
+"""What a task may be able to do beyond `VisionTask`.
+
+A task has a capability by having its methods; one that names the protocol among its bases has them checked. A method or
+a setting that needs one asks with `require`, which refuses tasks without it.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
+from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound
+from nestevo_hw.tasks.supervision import LabelConfig
+from nestevo_hw.tasks.task import VisionTask
+
+
+@runtime_checkable
+class MutualLearning(Protocol):
+    """Terminal and intermediate model learn from one another."""
+
+    def mutual_losses(
+        self,
+        terminal: nn.Module,
+        intermediate: nn.Module,
+        images: list[Tensor],
+        annotations: Sequence[Annotation],
+        *,
+        alpha: float,
+        beta: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of both models (paper eq. 14, 15): `alpha` and `beta` are the labels' shares, the rest is the peer's.
+
+        Each loss reaches its own model only; the peer's prediction is detached.
+        """
+        ...
+
+
+@runtime_checkable
+class LabelConfirmation(Protocol):
+    """Several views, models and neighbouring frames confirm a teacher's labels."""
+
+    def confirmed_labels(
+        self,
+        models: Sequence[nn.Module],
+        images: Tensor,
+        labels: LabelConfig,
+        confirmation: ConfirmationConfig,
+        *,
+        spacing_s: float,
+        earlier: LabelRound | None = None,
+    ) -> LabelRound:
+        """Supervision that views, members of the ensemble and neighbouring frames agree on.
+
+        Args:
+            models: the ensemble: the teacher, then further models of the same classes, all with the scene's BatchNorm
+                statistics.
+            images: frames of one camera in order of time.
+            labels: thresholds where nothing confirms the teacher.
+            confirmation: what confirms it.
+            spacing_s: seconds between two frames.
+            earlier: round before, whose views and soft targets count as well.
+        """
+        ...
+
+
+@runtime_checkable
+class AdversarialAdaptation(Protocol):
+    """A model adapts to unlabelled frames by domain-adversarial training."""
+
+    def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
+        """Fresh domain classifiers that fit a model's features."""
+        ...
+
+    def source_features(
+        self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]
+    ) -> tuple[Tensor, DomainFeatures]:
+        """Supervised loss on labelled frames of the source domain, and their features."""
+        ...
+
+    def target_features(self, model: nn.Module, images: list[Tensor]) -> DomainFeatures:
+        """Features of unlabelled frames of the target domain."""
+        ...
+
+
+@runtime_checkable
+class FeatureGeneration(Protocol):
+    """A generator learns features of a class from prediction modules (paper Algorithm 1)."""
+
+    first_logit: int
+    """Index of class 1 among the logits of `prediction_module`."""
+
+    def prediction_module(self, model: nn.Module) -> nn.Module:
+        """From (N, D) features, as in `Supervision.features`, to logits: theta_p of Algorithm 1."""
+        ...
+
+
+@runtime_checkable
+class SmallerInput(Protocol):
+    """Models train on frames that were made smaller (adaptive compression)."""
+
+    def smaller_input(self, models: Sequence[nn.Module], factor: float) -> AbstractContextManager[None]:
+        """Models take frames made smaller by a factor as they are, for the time of a block."""
+        ...
+
+
+@runtime_checkable
+class SurrogateLoss(Protocol):
+    """A training step can run on fake tensors, from which the profiler predicts its memory and time."""
+
+    def surrogate_loss(self, models: Sequence[nn.Module], images: list[Tensor], *, soft_regions: int) -> Tensor:
+        """Summed loss whose shapes do not depend on values, else with the layers and tensors of the real one.
+
+        Args:
+            models: one model that learns from labels, or terminal and intermediate model that learn from one another.
+            images: (3, H, W) fake float images.
+            soft_regions: regions a frame on which a single model also learns a teacher's soft targets; 0 for labels
+                alone.
+        """
+        ...
+
+
+def require[C](task: VisionTask, capability: type[C], needed_by: str) -> C:
+    """The task, known to have a capability.
+
+    Args:
+        task: any task.
+        capability: one of the protocols of this module.
+        needed_by: what cannot do without it, such as "method NestEvo" or "compression.enabled".
+
+    Raises:
+        ConfigError: the task has it not.
+    """
+    if not isinstance(task, capability):
+        words = re.sub(r"(?<!^)(?=[A-Z])", " ", capability.__name__).lower()
+        raise ConfigError(
+            f"task {task.name!r} has no {words}, which {needed_by} needs; choose another method, setting or task"
+        )
+    return task
+
+
+def smaller_input(task: VisionTask, models: Sequence[nn.Module], factor: float) -> AbstractContextManager[None]:
+    """`SmallerInput.smaller_input`, which a task without it does not need at a factor of 1.
+
+    Raises:
+        ConfigError: another factor, and the task does not have the capability.
+    """
+    if factor == 1:
+        return nullcontext()
+    return require(task, SmallerInput, "compression.enabled").smaller_input(models, factor)

@@ -1,0 +1,104 @@
+"""How labels are confirmed, and views of the same frames by the members of an ensemble."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.tensors import read_tensors, write_tensors
+from nestevo_hw.tasks.predictions import Prediction
+from nestevo_hw.tasks.supervision import Supervision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationConfig:
+    """How detections are confirmed before they become pseudo-labels; each part can be left out."""
+
+    amplify: float = 2.0
+    """Background subtraction: all models see frames in which what differs from the background has this many times the
+    contrast, and streaks of rain are gone; 1 leaves frames as they are. Finds what is faint. For a camera that moves,
+    set 1."""
+    mirror: bool = True
+    """Test-time augmentation: the teacher sees the mirrored frames, too."""
+    zoom: float = 1.5
+    """Test-time augmentation: the teacher sees frames enlarged by this factor, too; 1 leaves it out. Finds small
+    objects."""
+    ensemble: bool = True
+    """Further models of the scene, such as the terminal's, detect on the plain frames."""
+    overlap: float = 0.55
+    """IoU from which on detections of two views are one object (weighted boxes fusion)."""
+    tracking_share: float = 0.3
+    """Share of an object's score that comes from its track in neighbouring frames, 0 to 1; 0 leaves it out."""
+    tracking_gap_s: float = 1.0
+    """Seconds between two frames up to which objects are tracked from one to the next."""
+    high_confidence: float = 0.4
+    """Fused score from which on a detection is an object; `LabelConfig.high_confidence` is for one detector's."""
+    low_confidence: float = 0.2
+    """From here up to `high_confidence` it is neither object nor background."""
+
+    @property
+    def teacher_passes(self) -> float:
+        """Forward passes of the teacher for each frame; one of an enlarged frame counts by its area.
+
+        One for detections in each view, another for the BatchNorm statistics of amplified and of enlarged frames, and
+        one for soft targets.
+        """
+        enlarged_area = self.zoom**2 if self.zoom > 1.0 else 0.0
+        return 1.0 + self.mirror + 2 * enlarged_area + 1.0 + (self.amplify > 1.0)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.low_confidence <= self.high_confidence <= 1.0:
+            raise ConfigError(
+                "need 0 <= confirmation.low_confidence <= confirmation.high_confidence <= 1, "
+                f"got {self.low_confidence} and {self.high_confidence}"
+            )
+        if self.amplify < 1.0:
+            raise ConfigError(f"need confirmation.amplify >= 1, got {self.amplify}")
+        if self.zoom < 1.0 or not 0.0 < self.overlap <= 1.0:
+            raise ConfigError(
+                f"need confirmation.zoom >= 1 and 0 < confirmation.overlap <= 1, got {self.zoom} and {self.overlap}"
+            )
+        if not 0.0 <= self.tracking_share <= 1.0 or self.tracking_gap_s < 0:
+            raise ConfigError(
+                "need 0 <= confirmation.tracking_share <= 1 and confirmation.tracking_gap_s >= 0, "
+                f"got {self.tracking_share} and {self.tracking_gap_s}"
+            )
+
+
+View = Sequence[Prediction]
+"""Predictions of one model in one view, frame by frame."""
+_KEYS = ("boxes", "labels", "scores")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRound:
+    """One round of labels: the supervision, and the views behind it, which a later round counts as well."""
+
+    supervision: Sequence[Supervision]
+    views: Sequence[View]
+
+
+def save_views(views: Sequence[View], path: Path) -> None:
+    """Write views of the same frames to one safetensors file."""
+    rows = [frame for view in views for frame in view]
+    tensors = {key: torch.cat([row[key] for row in rows]) for key in _KEYS}
+    tensors["counts"] = torch.tensor([[len(frame["labels"]) for frame in view] for view in views])
+    write_tensors(path, tensors)
+
+
+def load_views(path: Path) -> list[View]:
+    """Read what `save_views` wrote.
+
+    Raises:
+        InputError: the file is missing or corrupt.
+    """
+    _, tensors = read_tensors(path)
+    if "counts" not in tensors:
+        raise InputError(f"{path} holds no views; delete it and run again")
+    frames = tensors["counts"].shape[1]
+    sizes = tensors["counts"].flatten().tolist()
+    columns = [tensors[key].split(sizes) for key in _KEYS]
+    rows = [dict(zip(_KEYS, values, strict=True)) for values in zip(*columns, strict=True)]
+    return [rows[start : start + frames] for start in range(0, len(rows), frames)]

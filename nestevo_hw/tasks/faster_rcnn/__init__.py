@@ -1,0 +1,1 @@
+"""How Faster R-CNN labels and learns: the insides of the task `detection`."""
