@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from inspect import getdoc
 
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.chips.chip import Chip, Kind, load_chip
@@ -17,7 +16,8 @@ from nestevo_hw.models.checkpoint import PRETRAINED, load_model, pretrained_path
 from nestevo_hw.models.faster_rcnn import resnet50_fpn
 from nestevo_hw.scheduler.policies import POLICIES
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
-from nestevo_hw.tasks.task import TASKS
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.names import TASKS
 
 _LETTERS: dict[Kind, str] = {"silicon": "s", "design study": "d", "derived": "=", "assumption": "a"}
 UPDATES_A_DAY = 24
@@ -112,12 +112,8 @@ def methods() -> str:
 
 def tasks() -> str:
     """What models may be for."""
-    rows = ([f"`{task.name}`", _first_line(task), task.metric] for task in TASKS.values())
+    rows = ([f"`{name}`", summary, task_named(name).metric] for name, summary in TASKS.items())
     return _table(("task", "what", "score"), rows)
-
-
-def _first_line(thing: object) -> str:
-    return (getdoc(type(thing)) or "").partition("\n")[0].partition(";")[0].rstrip(".")
 
 
 def models() -> str:

@@ -14,6 +14,14 @@ from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.streams.sampling import allocate
+from nestevo_hw.tasks.capabilities import (
+    AdversarialAdaptation,
+    FeatureGeneration,
+    LabelConfirmation,
+    MutualLearning,
+    SmallerInput,
+    require,
+)
 from nestevo_hw.tasks.named import task_named
 
 
@@ -21,11 +29,11 @@ def check_run(config: RunConfig) -> None:
     """Open every checkpoint and stream a run will need, and plan every window.
 
     Raises:
-        ConfigError: an unknown name, an absent device, an age the crossbar has no model for, or windows too short for
+        ConfigError: an unknown name, a task that cannot do what the method wants, an absent device, an age the crossbar has no model for, or windows too short for
             their frames.
         InputError: a video or its labels that cannot be read or are too short.
     """
-    task_named(config.task)
+    _check_capabilities(config)
     METHODS[config.method].check(config)
     declared_groups(config)
     _check_budget(config)
@@ -45,6 +53,21 @@ def check_run(config: RunConfig) -> None:
     if config.drift.gamma is None and all(t.place is not None for t in config.terminals):
         segments = len(config.reference.places) * config.reference.segments_per_place
         calibrated_threshold([0.0] * segments, config.drift.false_alarm_rate)
+
+
+def _check_capabilities(config: RunConfig) -> None:
+    """The task can do what the method and the settings want of it."""
+    task, kinds, method = task_named(config.task), METHODS[config.method].kinds, f"method {config.method}"
+    if "mutual" in kinds:
+        require(task, MutualLearning, method)
+    if "adapt" in kinds:
+        require(task, AdversarialAdaptation, method)
+    if "generate" in kinds and config.generator.enabled:
+        require(task, FeatureGeneration, "generator.enabled")
+    if config.confirms:
+        require(task, LabelConfirmation, "labels.confirm")
+    if config.compression.enabled:
+        require(task, SmallerInput, "compression.enabled")
 
 
 def _ages(config: RunConfig) -> list[float]:

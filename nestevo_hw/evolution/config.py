@@ -27,6 +27,7 @@ from nestevo_hw.streams.compression import CompressionConfig
 from nestevo_hw.streams.sampling import SamplingConfig
 from nestevo_hw.tasks.adversarial import AdversarialConfig
 from nestevo_hw.tasks.confirmation import ConfirmationConfig
+from nestevo_hw.tasks.names import TASKS
 from nestevo_hw.tasks.supervision import LabelConfig
 
 
@@ -36,10 +37,10 @@ class RunConfig:
 
     terminals: tuple[TerminalConfig, ...]
     seed: int = 0
-    task: str = "detection"
-    """detection or classification."""
+    task: Annotated[str, one_of(TASKS)] = "detection"
+    """docs/catalogue.md says what each is."""
     method: Annotated[str, one_of(METHODS)] = "NestEvo"
-    """NestEvo or a baseline; `nestevo-hw compare --list` tells what each does."""
+    """`nestevo-hw compare --list` tells what each does."""
     frame_size: tuple[int, int] = (128, 160)
     """Height and width of embedded frames; of a video its long side is scaled to the larger, pixels."""
     window: WindowConfig = WindowConfig()

@@ -52,16 +52,16 @@ class _ServesAll:
 class CoEvolution(_ServesAll):
     """Algorithm 2."""
 
-    kinds: tuple[str, ...] = (
-        "adapt-batch-norm", "inspect", "program", "label", "choose", "detect-drift", "generate", "mutual", "merge",
-        "relabel", "distil", "export",
-    )  # fmt: skip
     co_evolves = True
 
     def __init__(self, name: str, summary: str, *, generator: bool) -> None:
         self.name = name
         self.summary = summary
         self._generator = generator
+        self.kinds = (
+            "adapt-batch-norm", "inspect", "program", "label", "choose", "detect-drift",
+            *(("generate",) if generator else ()), "mutual", "merge", "relabel", "distil", "export",
+        )  # fmt: skip
 
     def evolve(self, window: "Window") -> None:
         """See `Method.evolve`; the numbers are lines of Algorithm 2."""

@@ -9,6 +9,7 @@ from nestevo_hw.crossbar.devices import PRESETS as DEVICES
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.scheduler.policies import POLICIES
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
+from nestevo_hw.tasks.names import TASKS
 
 PRESETS = ("quick", "digits", "paper")
 NAMES: Mapping[str, Iterable[str]] = {
@@ -17,6 +18,7 @@ NAMES: Mapping[str, Iterable[str]] = {
     "policies": POLICIES,
     "methods": METHODS,
     "drift_kinds": DRIFT_KINDS,
+    "tasks": TASKS,
 }
 """What a comment of a preset may list, as {devices}; none of it imports torch."""
 

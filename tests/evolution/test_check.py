@@ -41,3 +41,21 @@ def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
 
 def test_the_default_passes():
     check_run(load_preset("quick"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"method": "NestEvo"}, "mutual learning, which method NestEvo needs"),
+        ({"method": "A1"}, "adversarial adaptation, which method A1 needs"),
+        ({"method": "A4", "labels.confirm": True}, "label confirmation, which labels.confirm needs"),
+        ({"method": "A4", "compression.enabled": True}, "smaller input, which compression.enabled needs"),
+    ],
+)
+def test_a_task_that_cannot_do_what_is_wanted_is_refused_by_name(changes, missing, monkeypatch):
+    class Plain:
+        name = "detection"
+
+    monkeypatch.setattr("nestevo_hw.evolution.check.task_named", lambda _: Plain())
+    with pytest.raises(ConfigError, match=f"task 'detection' has no {missing}"):
+        check_run(override(load_preset("quick"), changes))
