@@ -93,7 +93,9 @@ def _header(text: str, path: Path, own: DevicePreset | None) -> Header:
         preset = stored_preset(document["preset"], own=own, source=str(path))
         lists = {key: tuple(document[key]) for key in ("tile", "keep_digital")}
         return Header(**{**document, **lists, "preset": preset})
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
+        raise InputError(f"{path}: header: {error.args[0]}: field required; write it again") from error
+    except TypeError as error:
         raise InputError(f"{path} is not a readable analog teacher ({error}); write it again") from error
 
 

@@ -29,8 +29,8 @@ def check_run(config: RunConfig) -> None:
     """Open every checkpoint and stream a run will need, and plan every window.
 
     Raises:
-        ConfigError: an unknown name, a task that cannot do what the method wants, an absent device, an age the crossbar has no model for, or windows too short for
-            their frames.
+        ConfigError: an unknown name, a task that cannot do what the method wants, an absent device, an age the
+            crossbar has no model for, or windows too short for their frames.
         InputError: a video or its labels that cannot be read or are too short.
     """
     _check_capabilities(config)

@@ -19,7 +19,7 @@ from nestevo_hw.evolution.run import evolve
         ({"groups.by": "features", "groups.count": 4}, "4 groups are wanted of 3 terminals"),
         ({"sampling.budget_frames": 50}, "50 frames do not give 3 terminals 24 each"),
         ({"method": "naive-average"}, "differ in structure"),
-        ({"task": "segmentation"}, "unknown task 'segmentation'; choose from detection, classification"),
+        ({"task": "segmentation"}, "task: input should be one of detection, classification"),
         ({"drift.false_alarm_rate": 0.001}, "needs at least 999 in-domain segments, got 20"),
     ],
 )

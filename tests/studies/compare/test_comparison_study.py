@@ -140,8 +140,8 @@ def test_a_setting_that_does_not_exist_is_named():
 
 
 def test_a_configuration_that_cannot_run_stops_everything():
-    with pytest.raises(ConfigError, match="unknown"):
-        _plan(["NestEvo"], base=override(BASE, {"teacher.device": "valves"}))
+    with pytest.raises(ConfigError, match="unknown chip"):
+        _plan(["NestEvo"], base=override(BASE, {"refresh.chip": "abacus"}))
 
 
 def test_methods_are_chosen_by_name():
