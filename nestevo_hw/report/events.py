@@ -19,6 +19,18 @@ _READERS: Mapping[str, TypeAdapter[Event]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskKind:
+    """How tasks of one kind are shown."""
+
+    wording: str
+    """What they do, in a short phrase."""
+    colour: str = "other"
+    """Name of a Palette attribute."""
+    resource: str = ""
+    """What they run on: cpu, gpu or crossbar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """run.json: what was asked, of which software, on which machine."""
 
@@ -31,8 +43,10 @@ class Header:
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
-    metric: str = "mAP@0.50"
-    """Headline score of the run's task."""
+    metric: str = "score"
+    """Headline score of the run's vision task."""
+    kinds: dict[str, TaskKind] = field(default_factory=dict)
+    """Kinds of task by name."""
     summary: dict[str, Any] | None = None
 
 
@@ -63,6 +77,10 @@ class Run:
     def windows(self) -> int:
         """Number of windows that left a trace."""
         return max((e.window for e in self.events), default=-1) + 1
+
+    def kind(self, name: str) -> TaskKind:
+        """A kind of task; a neutral one, called by its name, where the header does not know it."""
+        return self.header.kinds.get(name) or TaskKind(wording=name)
 
     def of[E: Event](self, kind: type[E]) -> tuple[E, ...]:
         """Events of one kind, in the order in which they happened."""

@@ -101,20 +101,20 @@ def pair_finding(found: Benchmark, name: str, scene: str) -> str:
 
 
 def student_overview(found: Benchmark) -> str:
-    """What lessons without noise do, and how students compare with their noisy teachers."""
+    """What distillation without noise does, and how students compare with their noisy teachers."""
     before, best, ideal = (found.student(name) for name in (BEFORE, DIGITAL_TEACHER, TRUE_LABELS))
     if before is None or best is None or ideal is None:
         return ""
-    lessons = [
+    pairs = [
         (taught, taught_by)
-        for name in found.lessons
+        for name in found.taught
         for student, teacher in zip(found.of(name, "student"), found.of(name, "teacher"), strict=True)
         for taught, taught_by in zip(student.headline, teacher.headline, strict=True)
     ]
-    better = sum(student > teacher for student, teacher in lessons)
+    better = sum(student > teacher for student, teacher in pairs)
     return (
-        f"Taught without noise the student rises from {before.mean:.3f} to {best.mean:.3f}, by true labels to "
-        f"{ideal.mean:.3f}. In {better} of {len(lessons)} lessons it becomes better than the teacher was."
+        f"Taught without noise the student goes from {before.mean:.3f} to {best.mean:.3f}, by true labels to "
+        f"{ideal.mean:.3f}. In {better} of {len(pairs)} distillations it becomes better than the teacher was."
     )
 
 
@@ -132,9 +132,11 @@ def student_finding(found: Benchmark, name: str) -> str:
     ]
     harmful = next((p for p in students if p.mean <= before.mean), None)
     end = (
-        f"a lesson still helps at all of these: {before.mean:.3f} becomes {min(p.mean for p in students):.3f} or more"
+        f"distillation still helps at all of these: {before.mean:.3f} becomes "
+        f"{min(p.mean for p in students):.3f} or more"
         if harmful is None
-        else f"a lesson does harm from {sweep.phrase(harmful.value)} on: {before.mean:.3f} becomes {harmful.mean:.3f}"
+        else f"distillation does harm from {sweep.phrase(harmful.value)} on: {before.mean:.3f} becomes "
+        f"{harmful.mean:.3f}"
     )
     return _capital("; ".join([*dict.fromkeys((costs[len(costs) // 2], costs[-1])), end])) + "."
 

@@ -73,9 +73,14 @@ class Benchmark:
         return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep not in TEACHING))
 
     @property
-    def lessons(self) -> tuple[str, ...]:
+    def taught(self) -> tuple[str, ...]:
         """Names of the sweeps that teach students."""
         return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep in TEACHING))
+
+    @property
+    def on_device(self) -> bool:
+        """Whether anything was scored on the device, not only under weight noise."""
+        return bool(self.as_programmed) or "student_time_s" in self.taught
 
     @property
     def paired(self) -> tuple[str, ...]:

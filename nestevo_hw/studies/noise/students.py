@@ -16,7 +16,7 @@ from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.config import RunConfig, load_preset
 from nestevo_hw.evolution.learning import distil_terminal
 from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
-from nestevo_hw.report.wording import counted
+from nestevo_hw.pages.formats import counted
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.storage import save_frames
@@ -62,11 +62,11 @@ class Teaching:
 
     @property
     def note(self) -> str:
-        """For people to read: what a lesson is."""
+        """For people to read: how a student is taught."""
         return (
             f"The teacher labels {self.upload_frames} unlabelled frames of {counted(self.cameras, 'drifted scene')} "
             f"each ({self.kind} {self.strength:g}), after re-estimating its digital BatchNorm statistics on them as "
-            f"evolve does; {self.student} learns from its words for {self.steps} steps and is scored on "
+            f"evolve does; {self.student} learns from its pseudo-labels for {self.steps} steps and is scored on "
             f"{self.test_frames} other frames of the same scene. Repeats draw other noise and other batches."
         )
 

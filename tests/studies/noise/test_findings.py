@@ -71,15 +71,15 @@ def test_noise_aware_training_is_judged_by_its_interval() -> None:
 def test_students_are_compared_with_themselves_before() -> None:
     found = benchmark(SWEPT, TAUGHT)
     assert student_overview(found) == (
-        "Taught without noise the student rises from 0.400 to 0.620, by true labels to 0.720. "
-        "In 2 of 6 lessons it becomes better than the teacher was."
+        "Taught without noise the student goes from 0.400 to 0.620, by true labels to 0.720. "
+        "In 2 of 6 distillations it becomes better than the teacher was."
     )
     assert student_finding(found, "student_mu") == (
         "The student loses 28.0 points (2.6 to 53.4) and its teacher 55.0 points (-8.5 to 118.5) at mu = 0.1; "
-        "a lesson does harm from mu = 0.1 on: 0.400 becomes 0.340."
+        "distillation does harm from mu = 0.1 on: 0.400 becomes 0.340."
     )
     assert student_finding(found, "student_time_s").endswith(
-        "after 1 d; a lesson still helps at all of these: 0.400 becomes 0.580 or more."
+        "after 1 d; distillation still helps at all of these: 0.400 becomes 0.580 or more."
     )
 
 

@@ -1,0 +1,74 @@
+from importlib import resources
+
+import pytest
+from jinja2 import UndefinedError
+from matplotlib.figure import Figure
+from web_pages import WebPage
+
+from nestevo_hw.pages.parts import Picture, origin_of
+from nestevo_hw.pages.shell import render
+from nestevo_hw.pages.style import LIGHT, Mark, inline_svg, legend, new_figure, save_png
+from nestevo_hw.pages.tables import Table
+
+ODD = "<b>&'\"x</b> {{ 7 * 7 }} $a$"
+
+
+def values(**others):
+    return {"metric": "map50", "marks": [], "panels": [], "figures": Table(heads=("a",), rows=[]), **others}
+
+
+def figure(text):
+    drawn = new_figure(3, 2, LIGHT)
+    drawn.subplots().set_title(text)
+    return drawn
+
+
+def test_texts_are_shown_as_they_are():
+    shown = values(
+        marks=[Mark(text=ODD, colour="before")],
+        panels=[Picture.of(figure(ODD), ODD, ODD)],
+        figures=Table(heads=(ODD,), rows=[(ODD,)], note=ODD),
+    )
+    html = render("noise_comparison.html", shown)
+    assert "<b>&" not in html
+    page = WebPage(html)
+    assert page.text.count(ODD) == 6
+    assert "49" not in page.text
+
+
+def test_a_template_names_nothing_that_it_is_not_given():
+    with pytest.raises(UndefinedError, match="panels"):
+        render("noise_comparison.html", {k: v for k, v in values().items() if k != "panels"})
+
+
+def test_a_page_explains_the_labels_on_it_and_no_others():
+    page = WebPage(render("noise_comparison.html", values()))
+    assert set(page.labels) == {"simulated"}
+    assert "noise models of published chips" in page.text
+    assert "stated formula" not in page.text
+
+
+def test_templates_travel_with_the_package():
+    templates = {entry.name for entry in (resources.files("nestevo_hw.pages") / "templates").iterdir()}
+    assert {"shell.html", "parts.html", "run.html", "comparison.html", "noise.html", "profile.html"} <= templates
+
+
+@pytest.mark.parametrize("name", ["a$b$c", "$\\frac$", "cost $5"])
+def test_names_in_pictures_are_no_formulas(tmp_path, name):
+    drawn = figure(name)
+    drawn.axes[0].set_xticks([0, 1], [name, "x"])
+    legend(drawn, [Mark(text=name, colour="before")], LIGHT, columns=1)
+    save_png(drawn, tmp_path / "x.png")
+    assert inline_svg(drawn, name).count(name) == 4
+
+
+def test_origins_are_put_together():
+    assert origin_of(["measured", "measured"]) == "measured"
+    assert origin_of(["measured", "modelled"]) == "partly modelled"
+    assert origin_of([]) == origin_of(["measured", ""]) == origin_of(["guessed"]) == ""
+
+
+def test_a_key_without_marks_is_none():
+    drawn = Figure()
+    legend(drawn, [], LIGHT, columns=3)
+    assert not drawn.legends
