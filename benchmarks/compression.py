@@ -14,7 +14,6 @@ the crossbar, so they are somewhat optimistic.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import torch
 from label_quality import TASK, TERMINALS, UPLOADED, labellers, programmed, stream_of
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.config import RunConfig, load_preset, override
 from nestevo_hw.evolution.learning import distil_terminal
@@ -171,7 +171,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = measure(range(1 if options.quick else options.seeds), options.small_px, quick=options.quick)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
         return
     print(f"{found['scenes']} scenes, {found['steps']} steps; differences to no compression")
     print(f"{'limit':>6} {'pooled':>6}  {'time':26} {'peak memory':26} mAP@0.50")

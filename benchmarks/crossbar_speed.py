@@ -11,7 +11,6 @@ and the time to program and age all tiles against aihwkit's own tiles.
 The full comparison takes about an hour, half of it for ResNet-50; rows appear on stderr as they are measured.
 """
 
-import json
 import os
 import statistics
 import sys
@@ -32,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from other_simulators import covers, cpp_tiles, lightning_installed, lightning_layers, own_tiles
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.crossbar.devices import DevicePreset, find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.models.zoo import example_inputs, open_model
@@ -242,7 +242,7 @@ def main(quick: bool, models: str | None, tiles: str | None, rounds: int | None,
     sides = [int(side) for side in tiles.split(",")] if tiles else [256] if quick else [256, 512]
     found = run_all(names, sides, rounds or (3 if quick else 15))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json_text(found))
     else:
         show(found)
 

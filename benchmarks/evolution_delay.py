@@ -9,12 +9,12 @@ figures. The paper reports 51.98 % less.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.run import evolve
 
@@ -68,7 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     document = measure(1 if options.quick else options.repeats, quick=options.quick)
     if options.json:
-        print(json.dumps(document, indent=2))
+        print(json_text(document))
         return
     parts = list(document["variants"][0]["parts"])
     print(f"{'variant':17} {'delay s':>8} {'less':>7} " + " ".join(f"{p.removesuffix('_s'):>13}" for p in parts))

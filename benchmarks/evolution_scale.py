@@ -9,7 +9,6 @@ terminals for this figure would be absurd.
 """
 
 import argparse
-import json
 import resource
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.evolution.config import RunConfig, load_preset, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -206,7 +206,7 @@ def main() -> None:
     points = [measure(count, 2 if options.quick else 5) for count in sizes]
     document = {"tasks": "simulated", "workers": WORKERS, "points": points, "memory": growth}
     if options.json:
-        print(json.dumps(document, indent=2))
+        print(json_text(document))
         return
     print(f"tasks simulated, {WORKERS} workers; the driver's own time is measured")
     print(

@@ -9,13 +9,13 @@ frames, means over the terminals of a seed; differences to neither remedy are pa
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.config import RunConfig, load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     document = measure(options.seeds, options.frames, quick=options.quick)
     if options.json:
-        print(json.dumps(document, indent=2))
+        print(json_text(document))
         return
     print(f"mAP@0.50, {document['seeds']} seeds; in brackets minus {NEITHER}, with its 95 % interval")
     for figure, meaning in FIGURES.items():

@@ -8,7 +8,6 @@ paired by scene; scenes of one seed share a programming of the crossbar, so inte
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.ops import box_iou
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.cameras import reference_frames
@@ -145,7 +145,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = measure(options.seeds, quick=options.quick)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
         return
     print(f"{found['scenes']} scenes, teacher on {found['device']}")
     print(f"{'words':20} {'AP':>6} {'precision':>10} {'recall':>7} {'difference of AP':>26}")

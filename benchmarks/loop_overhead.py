@@ -7,11 +7,11 @@ beyond their optimiser steps, and the time between tasks in which nothing runs. 
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import json_text, read_json
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
@@ -32,7 +32,7 @@ def measure(steps: int) -> dict[str, Any]:
         evolve(override(load_preset("quick"), changes), run)
         tasks = sorted(read_run(run).of(TaskRun), key=lambda t: t.started_s)
         steps_s = sum(
-            json.loads(path.read_text())["value"].get("trained_s", 0.0) for path in run.glob("results/*.json")
+            read_json(path, dict[str, Any])["value"].get("trained_s", 0.0) for path in run.glob("results/*.json")
         )
     trainings = [t for t in tasks if t.kind in TRAINING]
     tasks_s = sum(t.ended_s - t.started_s for t in trainings)
@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     found = measure(4 if options.quick else 40)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
         return
     print(
         f"{found['training_tasks']} training tasks of {found['optimiser_steps']} steps, {found['bare_steps_s']:.1f} s"

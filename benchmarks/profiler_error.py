@@ -9,7 +9,6 @@ architectures, which is harder than any goal.
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -21,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.profiler.model import ProfileModel, architecture_folds
 from nestevo_hw.profiler.rates import DeviceFigures
 from nestevo_hw.profiler.samples import Sample
@@ -59,7 +59,7 @@ def main() -> None:
         document["families"] = _families(samples, machine, DeviceFigures(**model.about["device"]))
     if options.cross:
         document["cross"] = _crossed(samples, machine, DeviceFigures(**model.about["device"]))
-    print(json.dumps(document, indent=2) if options.json else _table(document))
+    print(json_text(document) if options.json else _table(document))
 
 
 def _prediction_s(model: ProfileModel, samples: list[Sample]) -> float:
@@ -68,7 +68,7 @@ def _prediction_s(model: ProfileModel, samples: list[Sample]) -> float:
     for sample in samples[:100]:
         task = sample.task
         began = time.perf_counter()
-        model.estimate(task)
+        model.predict(task)
         times.append(time.perf_counter() - began)
     return statistics.median(times)
 

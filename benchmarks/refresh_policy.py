@@ -15,7 +15,6 @@ are modelled from a chip's published figures.
 """
 
 import argparse
-import json
 import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from typing import Any
 import torch
 from teacher_ages import DELAY_S, DEVICES, Cells, Scores, mean_of, text_of
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.crossbar.devices import DAY_S
 from nestevo_hw.evolution.refresh import (
     YEAR_S,
@@ -162,7 +162,7 @@ def main() -> None:
         runs = [Cells(device, seed, frames, options.out) for seed in seeds]
         document["programming"][device] = asdict(runs[0].cost)
         document["comparisons"] += [compare(life, runs) for life in ((QUICK,) if options.quick else LIVES)]
-    print(json.dumps(document, indent=2) if options.json else "\n".join(_table(document)))
+    print(json_text(document) if options.json else "\n".join(_table(document)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ so the workloads are the same everywhere.
 """
 
 import argparse
-import json
 import math
 import random
 import statistics
@@ -24,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.scheduler.devices import Device, DeviceState
 from nestevo_hw.scheduler.machine import Machine
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
@@ -283,7 +283,7 @@ def main() -> None:
         "gain": gains(count, seeds),
         "planning_ms": planning_ms(),
     }
-    print(json.dumps(document, indent=2) if options.json else report(document))
+    print(json_text(document) if options.json else report(document))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ to steps of 50 %, for drift is logarithmic in time.
 
 import argparse
 import copy
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.documents import json_text, read_json, write_json
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.crossbar.devices import DAY_S, find_preset
@@ -97,7 +96,7 @@ class Cells:
         self.device, self._seed, self._count, self._compensated = device, seed, frames, compensated
         name = device if compensated else f"{device}-uncompensated"
         self._path = folder / f"{name}-{seed}-{frames}.json"
-        self._known: dict[str, Scores] = json.loads(self._path.read_text()) if self._path.exists() else {}
+        self._known: dict[str, Scores] = read_json(self._path, dict[str, Scores]) if self._path.exists() else {}
         self._generation = -1
 
     def scores(self, programming: int, age_s: float, *, scene_norm: bool = True) -> Scores:
@@ -219,7 +218,7 @@ def main() -> None:
     ages_s = QUICK_AGES_S if options.quick else AGES_S
     found = [ages(device, seeds, frames, options.out, ages_s) for device in devices]
     document = {"seeds": list(seeds), "frames": frames, "devices": found}
-    print(json.dumps(document, indent=2) if options.json else "\n".join(_table(document)))
+    print(json_text(document) if options.json else "\n".join(_table(document)))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ times the share that seems left. A terminal that does not ask for evolution save
 """
 
 import argparse
-import json
 import statistics
 from typing import Any
 
 import numpy as np
 import torch
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.trigger import TriggerConfig, remaining_accuracy, sense
 from nestevo_hw.models.checkpoint import load_pretrained
@@ -84,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = measure(quick=options.quick)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
         return
     print(f"{found['scenes']} scenes; correlation with true mAP@0.50:")
     for name, value in found["correlation"].items():

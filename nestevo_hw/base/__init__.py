@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, seeds."""
+"""What every room stands on: errors, files, documents, journals, tensors, statistics, seeds."""

@@ -18,6 +18,8 @@ from nestevo_hw.base.files import read_text, write_text
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+NOT_STORED = {"stored": False}
+"""Metadata of a dataclass field that stays out of documents; to be read back it needs a default."""
 _SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxother=60)
 
 
@@ -50,12 +52,12 @@ def parse_json[T](
     advice: str = "",
     error: type[NestEvoError] = InputError,
 ) -> T:
-    """The value in a JSON text. NaN and infinities are no JSON.
+    """The value in a JSON text.
 
     Raises:
         NestEvoError: `error`, as `read_json`; `source` says whose text it is.
     """
-    return parse(_decoded("JSON", _load_json, text, source, advice, error), kind, source, advice=advice, error=error)
+    return parse(_decoded("JSON", json.loads, text, source, advice, error), kind, source, advice=advice, error=error)
 
 
 def parse_toml[T](
@@ -110,12 +112,15 @@ def plain(value: Any, *, nan_to_null: bool = False) -> Any:  # noqa: ANN401 - an
     if isinstance(value, list | tuple):
         return [plain(entry, nan_to_null=nan_to_null) for entry in value]
     if is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name), nan_to_null=nan_to_null) for f in fields(value)}
+        return {
+            f.name: plain(getattr(value, f.name), nan_to_null=nan_to_null)
+            for f in fields(value) if f.metadata.get("stored", True)
+        }  # fmt: skip
     raise TypeError(f"JSON cannot hold a {type(value).__name__}: {_SHORT.repr(value)}")
 
 
 def first_difference(there: Any, here: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Where two JSON values first differ, by its dotted name and with both values; "" where they are equal."""
+    """Where two JSON objects first differ, by its dotted name and with both values; "" where they are equal."""
     old, new = _leaves(there, ""), _leaves(here, "")
     different = (place for place in dict.fromkeys((*old, *new)) if old.get(place) != new.get(place))
     return next((f"{p} is {_SHORT.repr(old.get(p))} there and {_SHORT.repr(new.get(p))} here" for p in different), "")
@@ -151,7 +156,7 @@ def _leaves(value: Any, place: str) -> dict[str, Any]:  # noqa: ANN401 - any JSO
     found: dict[str, Any] = {}
     for key, entry in inner:
         found |= _leaves(entry, f"{place}.{key}" if place else str(key))
-    return found or {place: value}
+    return found or ({place: value} if place else {})
 
 
 @cache
@@ -168,14 +173,6 @@ def _decoded(
         raise _failure(error, f"{source} is not valid {syntax}: nested too deeply", advice) from problem
     except ValueError as problem:
         raise _failure(error, f"{source} is not valid {syntax}: {_syntax(problem)}", advice) from problem
-
-
-def _load_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
 
 
 def _syntax(problem: ValueError) -> str:

@@ -22,10 +22,12 @@ def append_line(path: Path, record: object) -> None:
 
     Raises:
         OutputError: the line cannot be written.
+        ValueError: NaN or an infinity is in it.
     """
+    line = f"{json_line(plain(record))}\n".encode()
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json_line(plain(record)) + "\n")
+        with path.open("ab", buffering=len(line) + 1) as file:  # room for the line, so that it goes out whole
+            file.write(line)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; free space or choose another place") from error
 
@@ -56,6 +58,9 @@ def _lines(path: Path, *, growing: bool, advice: str) -> Iterator[tuple[str, str
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
     identity: dict[str, Any]
+
+
+_ANEW = "delete the file to start anew"
 
 
 class Journal[T]:
@@ -106,12 +111,12 @@ def read_journal[T](path: Path, kind: type[T]) -> tuple[dict[str, Any] | None, l
     Raises:
         InputError: the file is missing or damaged.
     """
-    advice = "delete it to start anew"
-    lines = list(_lines(path, growing=True, advice=advice))
+    lines = list(_lines(path, growing=True, advice=_ANEW))
     if not lines:
         return None, []
     (first, header), *records = lines
-    identity = parse_json(header, _Header, first, advice=advice).identity
+    identity = parse_json(header, _Header, first, advice=_ANEW).identity
+    advice = "delete this line and --resume"
     return identity, [parse_json(text, kind, place, advice=advice) for place, text in records]
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nestevo_hw.crossbar.chips.cost import ChipCost
-    from nestevo_hw.crossbar.chips.estimates import Estimate
+    from nestevo_hw.crossbar.chips.estimates import FrameTime
     from nestevo_hw.crossbar.mapping import MappingReport
 
 UPDATES_PER_DAY = (1, 24, 144)
@@ -20,7 +20,7 @@ class ModelledChip:
     """What a chip costs, compared and explained."""
 
     cost: "ChipCost"
-    estimates: "tuple[Estimate, ...]"
+    estimates: "tuple[FrameTime, ...]"
     notes: tuple[str, ...]
 
 

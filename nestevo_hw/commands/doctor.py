@@ -1,6 +1,5 @@
 """`nestevo-hw doctor`: is this machine ready?"""
 
-import json
 import os
 import re
 import shutil
@@ -57,7 +56,9 @@ def doctor(*, as_json: bool) -> dict[str, Any]:
         _show(checks, ok=ok)
     if not ok:
         if as_json:
-            click.echo(json.dumps(document, indent=2))
+            from nestevo_hw.base.documents import json_text
+
+            click.echo(json_text(document))
         sys.exit(1)
     return document
 

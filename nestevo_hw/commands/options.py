@@ -33,7 +33,9 @@ def machine_readable(command: Command) -> Callable[..., None]:
             _report(error, as_json=as_json)
             sys.exit(2 if isinstance(error, ConfigError) else 1)
         if as_json and document is not None:
-            click.echo(json.dumps(document, indent=2))
+            from nestevo_hw.base.documents import json_text
+
+            click.echo(json_text(document))
 
     return run
 

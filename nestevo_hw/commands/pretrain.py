@@ -53,6 +53,7 @@ def pretrain(
     """
     from dataclasses import replace
 
+    from nestevo_hw.base.documents import plain
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution import pretrain as room
@@ -91,7 +92,7 @@ def pretrain(
         for written, score in scores.items():
             metric, value = next(iter(score.items()))
             click.echo(f"{out / written}.safetensors  {metric_text(metric)} {value:.3f} on held-out frames")
-    return {"out": str(out), "seed": seed, "frames": len(training), "scores": scores}
+    return {"out": str(out), "seed": seed, "frames": len(training), "scores": plain(scores, nan_to_null=True)}
 
 
 def _pair(text: str) -> tuple[str, str]:

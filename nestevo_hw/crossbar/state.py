@@ -1,20 +1,18 @@
 """The state of an analog teacher in one safetensors file, and checks of state dicts."""
 
 import copy
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import InputError, MappingError
-from nestevo_hw.base.files import replacing
-from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
+from nestevo_hw.base.tensors import read_tensors, write_tensors
+from nestevo_hw.crossbar.devices import DevicePreset
 from nestevo_hw.crossbar.mapping import Tile
 
 FORMAT = "nestevo-hw-analog-teacher-2"
@@ -57,10 +55,9 @@ def write(
     tensors = {f"tiles/{name}/{key}": t for name, layer in tiles.items() for key, t in layer.items()}
     tensors |= {f"input_range/{name}": torch.tensor(value, dtype=torch.float64) for name, value in input_ranges.items()}
     tensors |= {f"digital/{key}": value for key, value in digital.items()}
-    metadata = {"format": FORMAT, "header": json.dumps(asdict(header))}
-    with replacing(path) as temporary:
-        # clone: safetensors refuses tensors that share memory, as aliased layers do
-        save_file({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()}, temporary, metadata)
+    # clone: safetensors refuses tensors that share memory, as aliased layers do
+    stored = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    write_tensors(path, stored, {"format": FORMAT, "header": json_line(plain(header))})
 
 
 def read(path: Path) -> Stored:
@@ -69,17 +66,10 @@ def read(path: Path) -> Stored:
     Raises:
         InputError: the file is missing, corrupt or of another program.
     """
-    if not path.is_file():
-        raise InputError(f"no file {path}; check the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is a safetensors file but not an analog teacher; write it with save()")
-        header = _header(json.loads(metadata["header"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a readable analog teacher ({error}); write it again") from error
+    metadata, tensors = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is a safetensors file but not an analog teacher; write it with save()")
+    header = parse_json(metadata.get("header", ""), Header, f"{path}: header", advice="write it again")
     tiles: dict[str, dict[str, Tensor]] = {}
     for key, tensor in _under(tensors, "tiles/").items():
         layer, _, entry = key.rpartition("/")
@@ -90,16 +80,6 @@ def read(path: Path) -> Stored:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def _header(fields: dict[str, object]) -> Header:
-    preset = dict(fields["preset"])  # type: ignore[call-overload]
-    if preset["converters"] is not None:
-        preset["converters"] = ConverterModel(**preset["converters"])
-    if preset["times_s"] is not None:
-        preset["times_s"] = tuple(preset["times_s"])
-    lists: dict[str, tuple[object, ...]] = {key: tuple(fields[key]) for key in ("tile", "keep_digital")}  # type: ignore[arg-type]
-    return Header(**{**fields, **lists, "preset": DevicePreset(**preset)})  # type: ignore[arg-type]
 
 
 def with_targets(model: nn.Module, stored: Stored, path: Path) -> nn.Module:

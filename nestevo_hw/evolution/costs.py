@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nestevo_hw.base.documents import parse
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, Prediction, task_features
 from nestevo_hw.profiler.features import StepProfile, TaskFeatures
 from nestevo_hw.profiler.learned import ProfiledCosts
-from nestevo_hw.profiler.steps import parse_step
 from nestevo_hw.profiler.vector import StepTask
 from nestevo_hw.scheduler.task import TaskResult
 
@@ -44,9 +44,9 @@ class TaskCosts:
         for terminal, result in profiles.items():
             documents = dict(result.value)
             for kind, step in documents.pop("fake", {}).items():
-                self._steps[kind, terminal] = parse_step(step)
+                self._steps[kind, terminal] = parse(step, StepTask, "step")
             for kind, document in documents.items():
-                self._profiles[kind, terminal] = StepProfile.parse(document)
+                self._profiles[kind, terminal] = parse(document, StepProfile, "step profile")
 
     def predict(self, kind: str, terminal: str, steps: int | None = None) -> Prediction:
         """Expected needs of the next task of this kind for this terminal; `steps` where they differ from the plan."""

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.base.files import replacing
-from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.base.tensors import read_tensors, write_tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +109,9 @@ def save_moments(moments: Mapping[int, FeatureMoments], path: Path) -> None:
     tensors: dict[str, Tensor] = {}
     for c, one in moments.items():
         tensors[f"{c}.count"] = torch.tensor(one.count)
-        tensors[f"{c}.mean"] = one.mean.contiguous()
-        tensors[f"{c}.variance"] = one.variance.contiguous()
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
+        tensors[f"{c}.mean"] = one.mean
+        tensors[f"{c}.variance"] = one.variance
+    write_tensors(path, tensors)
 
 
 def load_moments(path: Path) -> dict[int, FeatureMoments]:

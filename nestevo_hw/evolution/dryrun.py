@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.documents import plain
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.profiler.dryrun import profile_step
-from nestevo_hw.profiler.steps import step_document
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.task import VisionTask, task_named
 
@@ -49,8 +49,8 @@ def dry_run(config: RunConfig, *, terminal: Path, intermediate: Path, device: to
     with seeded(config.seed, "dry run"):
         # The smaller task first: the largest resident set never shrinks.
         found = {
-            "distil": profile_step([local], distil, device=device).document(),
-            "mutual": profile_step([local, mid], mutual, device=device).document(),
+            "distil": plain(profile_step([local], distil, device=device)),
+            "mutual": plain(profile_step([local, mid], mutual, device=device)),
         }
     if config.execution.profile is not None:
         found["fake"] = _fake_steps(config, task, local, mid)
@@ -66,4 +66,4 @@ def _fake_steps(config: RunConfig, task: VisionTask, local: nn.Module, mid: nn.M
         )
         for kind, (plan, models) in kinds.items()
     }
-    return {kind: step_document(step) for kind, step in steps.items() if step is not None}
+    return {kind: plain(step) for kind, step in steps.items() if step is not None}

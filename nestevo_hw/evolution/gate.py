@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from nestevo_hw.base.stats import or_none
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.teacher import DIGITAL, TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model
@@ -20,7 +21,7 @@ class Verdict:
 
     accepted: bool
     gate_before: float | None
-    """In-domain score of the old teacher on the crossbar; None without labelled in-domain frames."""
+    """In-domain score of the old teacher on the crossbar; None without labelled in-domain frames or objects on them."""
     gate_after: float | None
     """The same of the new one."""
     reason: str
@@ -45,7 +46,7 @@ def compare_teachers(config: RunConfig, old: TeacherFiles, new: TeacherFiles, re
     accepted = not after < before - config.gate_margin
     relation = "within" if accepted else "beyond"
     reason = f"{relation} the margin of {config.gate_margin}"
-    return Verdict(accepted=accepted, gate_before=before, gate_after=after, reason=reason)
+    return Verdict(accepted=accepted, gate_before=or_none(before), gate_after=or_none(after), reason=reason)
 
 
 def score_teacher(config: RunConfig, files: TeacherFiles, reference: FrameBatch) -> float:

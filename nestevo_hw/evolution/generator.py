@@ -10,12 +10,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.base.files import replacing
-from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.evolution.transport import distance_to_overall, feature_distance, label_distance
 
 
@@ -199,8 +197,7 @@ def generator_effect(
 
 def save_generator(generator: FeatureGenerator, path: Path) -> None:
     """Write a generator to a safetensors file."""
-    with replacing(path) as temporary:
-        save_file(dict(generator.state_dict()), temporary)
+    write_tensors(path, generator.state_dict())
 
 
 def load_generator(path: Path, config: GeneratorConfig) -> FeatureGenerator:

@@ -1,19 +1,17 @@
 """Detectors and classifiers in and out of safetensors files, pruned ones included."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
+from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import replacing
+from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 from nestevo_hw.models.classifier import small_classifier
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
 
@@ -75,9 +73,7 @@ def save_model(
         name: tensor.half() if half and tensor.is_floating_point() and "running_" not in name else tensor
         for name, tensor in model.state_dict().items()
     }
-    header = {"format": FORMATS[0], "spec": json.dumps(asdict(spec)), **(notes or {})}
-    with replacing(path) as temporary:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, temporary, header)
+    write_tensors(path, state, {"format": FORMATS[0], "spec": json_line(plain(spec)), **(notes or {})})
 
 
 def load_detector(path: Path) -> tuple[FasterRCNN, ModelSpec]:
@@ -99,30 +95,28 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
         InputError: the file is missing, corrupt, of another program, or holds NaN.
     """
     header, state = read_tensors(path)
-    if header.get("format") not in FORMATS:
-        raise InputError(
-            f"{path} is a safetensors file but not a nestevo-hw model; make one with `nestevo-hw pretrain`"
-        )
-    fields = json.loads(header["spec"])
-    spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
+    spec = _spec(header, path)
     model = spec.build()
     load_weights(model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path))
     return model.eval(), spec
 
 
-def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and tensors of a safetensors file.
+def read_spec(path: Path) -> ModelSpec:
+    """The spec of a model written by `save_model`, from the file's header alone.
 
     Raises:
-        InputError: the file is missing or corrupt.
+        InputError: the file is missing, its header damaged, or of another program.
     """
-    if not path.is_file():
-        raise InputError(f"no file {path}; check the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a readable safetensors file ({error}); write it again") from error
+    return _spec(read_header(path), path)
+
+
+def _spec(header: Mapping[str, str], path: Path) -> ModelSpec:
+    if header.get("format") not in FORMATS:
+        raise InputError(
+            f"{path} is a safetensors file but not a nestevo-hw model; make one with `nestevo-hw pretrain`"
+        )
+    advice = "make it again with `nestevo-hw pretrain`"
+    return parse_json(header.get("spec", ""), ModelSpec, f"{path}: spec", advice=advice)
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:

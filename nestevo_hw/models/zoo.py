@@ -15,7 +15,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
-from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.base.tensors import read_header, read_tensors
 from nestevo_hw.models.checkpoint import BUILDERS, FORMATS, PRETRAINED, pretrained_path
 from nestevo_hw.models.checkpoint import load_model as load_checkpoint
 from nestevo_hw.models.classifier import SmallClassifier, small_classifier
@@ -191,7 +191,7 @@ def _from_factory(name: str, num_classes: int | None) -> nn.Module:
 
 
 def _is_own_checkpoint(path: Path) -> bool:
-    return read_tensors(path)[0].get("format") in FORMATS
+    return read_header(path).get("format") in FORMATS
 
 
 def _own_checkpoint(name: str, path: Path) -> nn.Module:

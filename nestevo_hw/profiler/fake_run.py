@@ -2,8 +2,8 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
+from nestevo_hw.base.documents import NOT_STORED
 from nestevo_hw.profiler.memory import leaf_outputs
 from nestevo_hw.profiler.operations import Operation, StepMeter
 
@@ -38,9 +39,9 @@ class StepWork:
     """Parameters of their own memory, each a call of the optimiser."""
     operations: tuple[tuple[Operation, int], ...]
     """Operations and how often each is done."""
-    held_sizes: tuple[int, ...] = field(default=(), repr=False, compare=False)
-    """Bytes of each tensor of `held_bytes`; not kept in documents, and so with the events."""
-    events: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
+    held_sizes: tuple[int, ...] = field(default=(), repr=False, compare=False, metadata=NOT_STORED)
+    """Bytes of each tensor of `held_bytes`."""
+    events: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False, metadata=NOT_STORED)
     """(key, bytes) of each allocation, and (key, -bytes) of its release, in order."""
 
     @property
@@ -52,10 +53,6 @@ class StepWork:
     def macs(self) -> int:
         """Multiply-accumulate operations."""
         return sum(operation.macs * count for operation, count in self.operations)
-
-    def document(self) -> dict[str, Any]:
-        """As a JSON object, without the events."""
-        return asdict(replace(self, held_sizes=(), events=()))
 
 
 def fake_step(

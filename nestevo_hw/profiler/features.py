@@ -1,12 +1,7 @@
 """What is known about a training task before it runs: one dry-run step, and how often it will be repeated."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
-from pydantic import TypeAdapter, ValidationError
-
-from nestevo_hw.base.errors import InputError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nestevo_hw.profiler.vector import StepTask
@@ -53,27 +48,6 @@ class StepProfile:
     """Seconds of a warm step; the faster of two."""
     resident_bytes: PerBatch
     """Largest resident set of the process, with libraries, so far: of the host, also if the models are on a GPU."""
-
-    def document(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> "StepProfile":
-        """The inverse of `document`.
-
-        Raises:
-            InputError: a value is missing or of the wrong type.
-        """
-        try:
-            return _PROFILE.validate_python(document)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "top level"
-            raise InputError(f"step profile: {place}: {first['msg'].lower()}") from error
-
-
-_PROFILE = TypeAdapter(StepProfile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ NORMAL_90 = 1.645
 class ProfiledCosts:
     """A `CostModel` that begins with what `nestevo-hw profile` has learned.
 
-    Time is the profile's estimate of a step times the steps, and the dry run's where the task is too unlike all that
+    Time is the profile's prediction of a step times the steps, and the dry run's where the task is too unlike all that
     was measured or has no fake run. Finished tasks of the kind correct it. Memory is what the features bring, times
     the largest ratio by which a task of the kind has gone beyond it: too little kills a task, too much delays one.
 
@@ -54,7 +54,7 @@ class ProfiledCosts:
             steps: optimiser steps.
             context_bytes: that the process holds besides tensors: libraries on a CPU, context on a GPU.
         """
-        estimate = self.model.estimate(task)
+        predicted = self.model.predict(task)
         return TaskFeatures(
             kind=kind,
             parameters=task.work.parameters,
@@ -63,8 +63,8 @@ class ProfiledCosts:
             frames=frames,
             batch_size=task.batch_size,
             steps=steps,
-            dry_memory_bytes=round(estimate.memory_bytes) + context_bytes,
-            dry_duration_s=estimate.step_s * steps,
+            dry_memory_bytes=round(predicted.memory_bytes) + context_bytes,
+            dry_duration_s=predicted.step_s * steps,
             task=task,
         )
 
@@ -98,11 +98,11 @@ class ProfiledCosts:
         """Seconds before any finished task is heeded, and the half width of their logarithm's interval."""
         if features.task is None:
             return features.dry_duration_s, FALLBACK_WIDTH
-        estimate = self.model.estimate(features.task)
-        width = math.log(estimate.step_high_s / estimate.step_s)
-        if estimate.trust == "refused":
+        predicted = self.model.predict(features.task)
+        width = math.log(predicted.step_high_s / predicted.step_s)
+        if predicted.trust == "refused":
             return features.dry_duration_s, max(width, FALLBACK_WIDTH)
-        return estimate.step_s * features.steps, width
+        return predicted.step_s * features.steps, width
 
     def _place(self, features: TaskFeatures) -> Array:
         if features.task is None:

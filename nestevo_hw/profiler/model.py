@@ -1,20 +1,18 @@
 """The learned profile of a machine: rates, the networks that correct them, and calibrated intervals."""
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.base.files import replacing
-from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.profiler.conformal import Calibration, Seen, Trust, trust
 from nestevo_hw.profiler.kernels import Kernels
 from nestevo_hw.profiler.rates import DeviceFigures, Rates
@@ -33,7 +31,7 @@ delays one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class StepPrediction:
     """A step's predicted time and memory, with 90 % intervals."""
 
     step_s: float
@@ -119,10 +117,10 @@ class ProfileModel:
             memory_margin=memory_margin(log_errors[:, 1]),
             shares=shares,
             seen=Seen(matrix([s.task for s in samples])),
-            about={"machine": machine, "samples": len(samples), "device": device.document()},
+            about={"machine": machine, "samples": len(samples), "device": plain(device)},
         )
 
-    def estimate(self, task: StepTask) -> Estimate:
+    def predict(self, task: StepTask) -> StepPrediction:
         """Predict one step."""
         features = matrix([task])
         means, spreads = self.regressor.predict(features)
@@ -132,7 +130,7 @@ class ProfileModel:
         wide = self.calibration.half_widths(spreads)[0] * max(novelty, 1.0)
         time_s = self.analytic.step_s(task) * np.exp(correction[0])
         memory = task.work.peak_bytes * np.exp(correction[1])
-        return Estimate(
+        return StepPrediction(
             step_s=float(time_s),
             step_low_s=float(time_s * np.exp(-wide[0])),
             step_high_s=float(time_s * np.exp(wide[0])),
@@ -149,16 +147,14 @@ class ProfileModel:
         Raises:
             OutputError: the file cannot be written.
         """
-        header = {
-            "format": FORMAT, "rates": json.dumps(self.analytic.rates.seconds), "about": json.dumps(self.about),
-            "calibration": json.dumps(asdict(self.calibration)), "memory_margin": json.dumps(self.memory_margin),
-            "shares": json.dumps(self.shares),
-        }  # fmt: skip
+        stored = _Stored(
+            rates=self.analytic.rates.seconds, calibration=self.calibration, about=self.about,
+            memory_margin=self.memory_margin, shares=self.shares,
+        )  # fmt: skip
         tensors: dict[str, Tensor] = {**self.regressor.tensors, "seen": torch.from_numpy(self.seen.points)}
         if self.analytic.kernels is not None:
             tensors |= self.analytic.kernels.tensors
-        with replacing(path) as temporary:
-            save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata=header)
+        write_tensors(path, tensors, {"format": FORMAT, "profile": json_line(plain(stored))})
 
     @classmethod
     def load(cls, path: Path) -> "ProfileModel":
@@ -171,18 +167,26 @@ class ProfileModel:
         if header.get("format") != FORMAT:
             raise InputError(f"{path} is not a profile; write one with `nestevo-hw profile --out FOLDER`")
         try:
-            calibration = json.loads(header["calibration"])
-            return cls(
-                analytic=Analytic(Rates(json.loads(header["rates"])), _kernels(tensors)),
-                calibration=Calibration(quantiles=tuple(calibration["quantiles"]), floors=tuple(calibration["floors"])),
-                seen=Seen(tensors.pop("seen").numpy()),
-                regressor=Regressor(tensors),
-                about=json.loads(header["about"]),
-                memory_margin=float(json.loads(header["memory_margin"])),
-                shares=tuple(json.loads(header["shares"])),
-            )
-        except (KeyError, ValueError, TypeError) as error:
+            seen = Seen(tensors.pop("seen").numpy())
+            stored = parse_json(header["profile"], _Stored, str(path), advice="write it anew with `nestevo-hw profile`")
+            analytic, regressor = Analytic(Rates(stored.rates), _kernels(tensors)), Regressor(tensors)
+        except (KeyError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}); write it anew with `nestevo-hw profile`") from error
+        return cls(
+            analytic=analytic, regressor=regressor, calibration=stored.calibration, seen=seen, about=stored.about,
+            memory_margin=stored.memory_margin, shares=stored.shares,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What a profile's file holds beside its tensors."""
+
+    rates: dict[str, float]
+    calibration: Calibration
+    about: dict[str, Any]
+    memory_margin: float
+    shares: tuple[float, ...]
 
 
 def memory_margin(log_errors: Array) -> float:

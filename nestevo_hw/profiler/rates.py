@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,10 +24,6 @@ class DeviceFigures:
     """Read and written, of arrays that fit no cache."""
     call_s: float
     """Of an operation on next to nothing."""
-
-    def document(self) -> dict[str, float]:
-        """As a JSON object."""
-        return asdict(self)
 
 
 def measure_device() -> DeviceFigures:

@@ -2,16 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.profiler.fake_run import CLIP_NORM, StepWork, training_optimiser
 from nestevo_hw.profiler.operations import ComputingTimer, Operation
@@ -101,26 +98,6 @@ class Sample:
     def merged(self, other: "Sample") -> "Sample":
         """With the timings of another pass."""
         return replace(self, timings=(*self.timings, *other.timings), computing=other.computing)
-
-    def document(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return {**asdict(self), "work": self.work.document()}
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> "Sample":
-        """The inverse of `document`.
-
-        Raises:
-            InputError: a value is missing or of the wrong type.
-        """
-        try:
-            return _SAMPLE.validate_python(document)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"sample: {'.'.join(str(p) for p in first['loc'])}: {first['msg'].lower()}") from error
-
-
-_SAMPLE = TypeAdapter(Sample)
 
 
 def normalised(samples: Sequence[Sample]) -> list[Sample]:

@@ -1,14 +1,12 @@
 """Training tasks to measure: their architectures, sizes and settings, spread evenly over the space."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
-from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.fake_run import Optimiser, Precision
 
 Learning = Literal["single", "distil", "mutual"]
@@ -82,27 +80,6 @@ class TrainingSpec:
     def key(self) -> str:
         """Tells tasks apart."""
         return " ".join(str(value) for value in asdict(self).values())
-
-    def document(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> "TrainingSpec":
-        """The inverse of `document`.
-
-        Raises:
-            InputError: a value is missing or of the wrong type.
-        """
-        try:
-            return _SPEC.validate_python(document)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "top level"
-            raise InputError(f"training task: {place}: {first['msg'].lower()}") from error
-
-
-_SPEC = TypeAdapter(TrainingSpec)
 
 
 def spread_specs(seed: int, *, held_out: bool = False, bfloat16: bool = True) -> Iterator[TrainingSpec]:

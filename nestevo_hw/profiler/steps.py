@@ -1,15 +1,11 @@
 """The step of a detector's training task as a profile predicts it, from the models that will learn."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.fake_run import Optimiser, Precision, fake_copies, fake_step
 from nestevo_hw.profiler.surrogate import detector_loss, mutual_detector_loss
 from nestevo_hw.profiler.vector import StepTask
@@ -45,24 +41,3 @@ def detector_step(
     work = fake_step(fake_copies(models), loss, optimiser=optimiser, precision=precision)
     pixels = frame_size[0] * frame_size[1]
     return StepTask(work=work, batch_size=batch_size, pixels=pixels, bfloat16=precision == "bfloat16")
-
-
-def step_document(task: StepTask) -> dict[str, Any]:
-    """A step as a JSON object, without the order of its allocations."""
-    return {**asdict(task), "work": task.work.document()}
-
-
-def parse_step(document: Mapping[str, Any]) -> StepTask:
-    """The inverse of `step_document`.
-
-    Raises:
-        InputError: a value is missing or of the wrong type.
-    """
-    try:
-        return _STEP.validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"step: {'.'.join(str(p) for p in first['loc'])}: {first['msg'].lower()}") from error
-
-
-_STEP = TypeAdapter(StepTask)

@@ -1,20 +1,19 @@
 """A run folder as typed records: run.json (what was asked) and metrics.jsonl (what happened)."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
-
+from nestevo_hw.base.documents import parse, read_json
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.jsonlines import read_lines
 from nestevo_hw.report.records import Accuracy, Drift, Event, TaskRun
 
 FORMAT = 1
 """Version of the run folder's layout that this module reads."""
-_READERS: Mapping[str, TypeAdapter[Event]] = {
-    "task" if kind is TaskRun else kind.__name__.lower(): TypeAdapter(kind) for kind in get_args(Event)
+_KINDS: Mapping[str, type[Event]] = {
+    "task" if kind is TaskRun else kind.__name__.lower(): kind for kind in get_args(Event)
 }
 
 
@@ -48,9 +47,6 @@ class Header:
     kinds: dict[str, TaskKind] = field(default_factory=dict)
     """Kinds of task by name."""
     summary: dict[str, Any] | None = None
-
-
-_HEADER = TypeAdapter(Header)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,70 +100,40 @@ def read_run(directory: Path) -> Run:
     Raises:
         InputError: a file is missing, unreadable, or of another format.
     """
-    header = _read_header(directory)
+    header = read_header(directory)
     path = directory / "metrics.jsonl"
     running = header.status != "complete"
     if not path.is_file():
         if running:
             return Run(directory=directory, header=header, events=())
         raise InputError(f"{directory} holds no metrics.jsonl although its run is complete; run it again")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    events = []
-    for number, line in enumerate(lines, start=1):
-        # A run that is being written, or was killed, may end in half a line.
-        if running and number == len(lines) and not _is_json(line):
-            break
-        if line.strip():
-            events.append(_read_event(line, f"{path}, line {number}"))
+    events = (_event(place, record) for place, record in read_lines(path, dict[str, Any], growing=running))
     return Run(directory=directory, header=header, events=tuple(e for e in events if e is not None))
 
 
-def _read_header(directory: Path) -> Header:
+def read_header(directory: Path) -> Header:
+    """What the run.json of a run folder says.
+
+    Raises:
+        InputError: it is missing, unreadable, or of another format.
+    """
     path = directory / "run.json"
-    if not path.is_file():
-        raise InputError(f"no run.json in {directory}; give the folder that `nestevo-hw evolve` wrote")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT:
-        raise InputError(f"{path}: expected format {FORMAT} but got {found}; use the version that wrote it")
-    try:
-        return _HEADER.validate_python(document)
-    except ValidationError as error:
-        raise InputError(f"{path}: {_first(error)}") from error
+    advice = "give the folder that `nestevo-hw evolve` wrote"
+    document = read_json(path, dict[str, Any], advice=advice)
+    if document.get("format") != FORMAT:
+        got = document.get("format")
+        raise InputError(f"{path}: expected format {FORMAT} but got {got}; use the version that wrote it")
+    return parse(document, Header, str(path), advice=advice)
 
 
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _read_event(line: str, place: str) -> Event | None:
+def _event(place: str, record: dict[str, Any]) -> Event | None:
     """The event of one line; None for a kind that this version does not know."""
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{place}: not valid JSON: {error}") from error
-    if not isinstance(record, dict) or "event" not in record:
-        raise InputError(f'{place}: expected an object with the key "event"')
-    reader = _READERS.get(str(record["event"]))
-    if reader is None:
-        return None
-    try:
-        return reader.validate_python(record)
-    except ValidationError as error:
-        raise InputError(f"{place}: {_first(error)}") from error
+    kind = _KINDS.get(parse(record, _Named, place).event)
+    return None if kind is None else parse(record, kind, place)
 
 
-def _first(error: ValidationError) -> str:
-    detail = error.errors()[0]
-    place = ".".join(str(part) for part in detail["loc"]) or "top level"
-    return f"{place}: {detail['msg'].lower()} (got {detail['input']!r:.60})"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """The beginning of every line."""
+
+    event: str

@@ -1,11 +1,11 @@
 """A list of tasks as a JSON file, for `nestevo-hw schedule`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from nestevo_hw.base.documents import read_json
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.scheduler.task import Task
 
@@ -27,9 +27,6 @@ class _Entry(BaseModel):
     arrives_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
-_ENTRIES = TypeAdapter(list[_Entry])
-
-
 def read_tasks(path: Path) -> list[Task]:
     """Tasks to plan with, from `[{"name": "campus", "memory_gb": 1.2, "duration_s": 30.0}, ...]`.
 
@@ -39,16 +36,7 @@ def read_tasks(path: Path) -> list[Task]:
     Raises:
         InputError: the file is missing, not JSON, or a task lacks a value or has an impossible one.
     """
-    if not path.is_file():
-        raise InputError(f"no task list {path}; see `nestevo-hw schedule --help` for its format")
-    try:
-        entries = _ENTRIES.validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "top level"
-        raise InputError(f"{path}: task {place}: {first['msg'].lower()} (got {first['input']!r:.60})") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
+    entries = read_json(path, list[_Entry], advice="see `nestevo-hw schedule --help` for its format")
     if not entries:
         raise InputError(f"{path} holds no tasks")
     return [

@@ -1,6 +1,5 @@
 """COCO label files: boxes of the labelled frames of a video or an image folder."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 
+from nestevo_hw.base.documents import read_json
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.frame import Annotation
 
@@ -60,7 +60,7 @@ def load_coco(
         InputError: the file is missing, not JSON, or not COCO.
         ConfigError: the class map names a category or class that does not exist.
     """
-    document = _read(path)
+    document = read_json(path, dict[str, Any], advice="give labels as COCO JSON")
     try:
         names = {int(c["id"]): str(c["name"]) for c in document["categories"]}
         class_map = dict(class_map) if class_map else {name: name for name in names.values()}
@@ -81,18 +81,6 @@ def load_coco(
             f"{path} is not a COCO label file ({what}); it needs categories, images and annotations"
         ) from error
     return CocoLabels(classes=tuple(classes), images=images)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read labels {path}: {error.strerror}; check the path") from error
-    except ValueError as error:
-        raise InputError(f"labels {path} are not JSON: {error}; export them as COCO JSON") from error
-    if not isinstance(document, dict):
-        raise InputError(f"labels {path} hold a JSON {type(document).__name__}, expected a COCO object")
-    return document
 
 
 def _labels(

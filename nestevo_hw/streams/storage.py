@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.base.files import replacing
-from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 
 
@@ -21,8 +19,7 @@ def save_frames(batch: FrameBatch, path: Path) -> None:
             "ignore": torch.cat([a.ignore for a in batch.truth]),
             "counts": torch.tensor([len(a.labels) for a in batch.truth]),
         }
-    with replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+    write_tensors(path, tensors)
 
 
 def load_frames(path: Path) -> FrameBatch:

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.base.files import replacing
-from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.tasks.supervision import Supervision
 
 View = Sequence[Mapping[str, Tensor]]
@@ -31,8 +29,7 @@ def save_views(views: Sequence[View], path: Path) -> None:
     rows = [frame for view in views for frame in view]
     tensors = {key: torch.cat([row[key] for row in rows]) for key in _KEYS}
     tensors["counts"] = torch.tensor([[len(frame["labels"]) for frame in view] for view in views])
-    with replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+    write_tensors(path, tensors)
 
 
 def load_views(path: Path) -> list[View]:

@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import replacing
-from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.streams.augment import mirrored, mirrored_boxes
 from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
 
@@ -116,8 +114,7 @@ def save_supervision(supervision: Sequence[Supervision], path: Path) -> None:
         "features": torch.cat([s.features for s in supervision]),
         "counts": torch.tensor([[len(s.annotation.labels), len(s.regions), len(s.features)] for s in supervision]),
     }
-    with replacing(path) as temporary:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, temporary)
+    write_tensors(path, tensors)
 
 
 def load_supervision(path: Path) -> list[Supervision]:

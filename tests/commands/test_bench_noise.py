@@ -15,7 +15,7 @@ from nestevo_hw.streams.rendered.synthetic import CLASSES
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.fidelity import normalise_statistics
 from nestevo_hw.studies.noise.journal import ScoreJournal
-from nestevo_hw.studies.noise.plan import Cell
+from nestevo_hw.studies.noise.plan import Trial
 from nestevo_hw.studies.noise.sweeps import SWEEPS
 
 NET = """
@@ -89,9 +89,9 @@ def test_ctrl_c_says_how_to_go_on(net: str, tmp_path: Path, monkeypatch: pytest.
     arguments = [net, *FAST, "--out", str(tmp_path)]
     keep = ScoreJournal.keep
 
-    def interrupted(journal: ScoreJournal, cell: Cell, scores: Scores) -> None:
-        keep(journal, cell, scores)
-        if cell.sweep == "time_s":
+    def interrupted(journal: ScoreJournal, trial: Trial, scores: Scores) -> None:
+        keep(journal, trial, scores)
+        if trial.sweep == "time_s":
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -134,7 +134,7 @@ def test_chip_for_people_with_a_picture_and_a_file_of_ones_own(tmp_path: Path) -
     [
         (["--chip", "isac"], 2, "unknown chip 'isac'"),
         (["--chip", "rtx-3080"], 2, "rtx-3080 is no crossbar chip"),
-        (["--chip", "missing.toml"], 1, "no chip file missing.toml"),
+        (["--chip", "missing.toml"], 1, "no file missing.toml; check the path"),
         (["--chip", "isaac", "--size", "720"], 2, "need a size as HEIGHTxWIDTH"),
         (["--chip", "isaac", "--frames", "0"], 2, "need 1 frame and 1 chip or more"),
         (["--chip", "isaac", "--chips", "-1"], 2, "need 1 frame and 1 chip or more"),

@@ -158,7 +158,7 @@ def test_names_that_do_not_exist() -> None:
         load_chip("isac")
     with pytest.raises(ConfigError, match="rtx-3080 is no crossbar chip"):
         load_chip("rtx-3080")
-    with pytest.raises(InputError, match=r"no chip file mine\.toml"):
+    with pytest.raises(InputError, match=r"no file mine\.toml"):
         load_chip("mine.toml")
 
 

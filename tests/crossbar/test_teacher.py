@@ -15,6 +15,7 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.base.errors import ConfigError, InputError, MappingError
 from nestevo_hw.crossbar.devices import ConverterModel, find_preset
 from nestevo_hw.crossbar.layers import FusedLayer
+from nestevo_hw.crossbar.state import FORMAT
 from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
 
@@ -379,10 +380,13 @@ def test_load_refuses_what_is_not_a_teacher_of_this_model(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="no file"):
         AnalogTeacher.load(path, _small())
     path.write_bytes(b"not a safetensors file")
-    with pytest.raises(InputError, match="not a readable analog teacher"):
+    with pytest.raises(InputError, match="not a readable safetensors file"):
         AnalogTeacher.load(path, _small())
     save_file({"a": torch.ones(1)}, path)
     with pytest.raises(InputError, match="not an analog teacher"):
+        AnalogTeacher.load(path, _small())
+    save_file({"a": torch.ones(1)}, path, {"format": FORMAT, "header": '{"seed": "x"}'})
+    with pytest.raises(InputError, match="header: preset: field required; write it again"):
         AnalogTeacher.load(path, _small())
     teacher = AnalogTeacher(nn.Sequential(nn.Linear(3, 3)))
     teacher.program()

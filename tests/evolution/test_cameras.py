@@ -1,16 +1,19 @@
 """Which frames a window uses: uploads first, test frames later, in-domain frames by day and from elsewhere."""
 
 import json
+import math
 
 import av
 import numpy as np
 import pytest
+import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.evolution.cameras import capture_window, reference_frames
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.gate import compare_teachers, replay_part
 from nestevo_hw.evolution.teacher import TeacherFiles
+from nestevo_hw.streams.frame import Annotation, FrameBatch
 
 
 def config(**changes):
@@ -119,3 +122,12 @@ def test_a_video_without_labels_runs_unscored(clip):
     verdict = compare_teachers(settings, files, files, frames)
     assert verdict.accepted
     assert verdict.gate_after is None
+
+
+def test_a_guard_that_finds_no_object_says_null(monkeypatch):
+    """NaN is no JSON, and the verdict is stored as the result of a task."""
+    monkeypatch.setattr("nestevo_hw.evolution.gate.score_teacher", lambda *_: math.nan)
+    nothing = Annotation.of(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+    frames = FrameBatch(images=torch.zeros(4, 3, 8, 8, dtype=torch.uint8), indices=(0, 1, 2, 3), truth=(nothing,) * 4)
+    verdict = compare_teachers(load_preset("quick"), None, None, frames)
+    assert (verdict.accepted, verdict.gate_before, verdict.gate_after) == (True, None, None)

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.tensors import read_tensors
-from nestevo_hw.models.checkpoint import ModelSpec, load_detector, save_model
+from nestevo_hw.models.checkpoint import ModelSpec, load_detector, load_model, read_spec, save_model
 from nestevo_hw.models.faster_rcnn import as_list, box_feature_width
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
 
@@ -66,6 +66,34 @@ def test_damaged_files_are_named_with_what_to_do(tmp_path):
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(InputError, match="not a nestevo-hw model"):
         load_detector(path)
+
+
+def test_the_spec_is_read_from_the_header_alone(tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    save_model(build(), SPEC, path, notes={"steps": "3"})
+    assert load_model(path)[1] == SPEC
+    monkeypatch.setattr("nestevo_hw.models.checkpoint.read_tensors", None)
+    assert read_spec(path) == SPEC
+
+
+@pytest.mark.parametrize("read", [read_spec, load_model])
+def test_a_damaged_header_is_one_line(tmp_path, read):
+    path = tmp_path / "m.safetensors"
+    save_model(build(), SPEC, path)
+    whole = path.read_bytes()
+    for damaged, message in (
+        (whole[:100], "not a readable safetensors file"),
+        (whole.replace(b"min_size", b"min_sizE"), "m.safetensors: spec: min_size: field required; make it again"),
+        (whole.replace(b'\\"min_size\\": 128', b'\\"min_size\\": 1.5'), r"spec: min_size: input should be .*got 1\.5"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=message) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+    for header, message in (({}, "not a nestevo-hw model"), ({"format": "nestevo-hw-model"}, "spec is not valid JSON")):
+        save_file({"x": torch.zeros(1)}, path, header)
+        with pytest.raises(InputError, match=message):
+            read(path)
 
 
 def test_nan_and_foreign_tensors_are_refused(tmp_path):

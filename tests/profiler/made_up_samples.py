@@ -1,14 +1,12 @@
 """Samples of a made-up machine whose times follow a known law, so that what is learned can be checked."""
 
-import json
-
 import numpy as np
 
 from nestevo_hw.profiler.fake_run import StepWork
 from nestevo_hw.profiler.operations import Operation
 from nestevo_hw.profiler.samples import Sample, Timing
 from nestevo_hw.profiler.space import TrainingSpec
-from nestevo_hw.studies.profile.collect import SAMPLES, machine
+from nestevo_hw.studies.profile.collect import SampleFile
 
 MACS_PER_S, BYTES_PER_S, CALL_S = 2e10, 5e9, 1e-5
 REFERENCE_S = 0.01
@@ -67,9 +65,7 @@ def made_up_samples(count, *, held_out=False, seed=0, noise=0.02):
 
 def write_made_up_samples(folder, *, known=48, held_out=12, seed=0):
     """The samples file of a profile on this machine."""
-    lines = [json.dumps({"machine": machine(), "seed": seed})]
+    file = SampleFile(folder, seed, resume=False)
     for side, count in ((False, known), (True, held_out)):
         for index, sample in enumerate(made_up_samples(count, held_out=side)):
-            lines.append(json.dumps({"index": index, **sample.document()}))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SAMPLES).write_text("\n".join(lines) + "\n")
+            file.keep((side, index), sample)

@@ -1,12 +1,12 @@
 """Collecting samples: real measurements of small tasks, kept, resumed, refused where they do not belong."""
 
-import json
 from dataclasses import replace
 
 import pytest
 from made_up_samples import write_made_up_samples
 
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.documents import json_line, parse_json, plain
+from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
 from nestevo_hw.profiler.samples import Sample, Timing, measure, normalised
 from nestevo_hw.profiler.space import TrainingSpec
 from nestevo_hw.studies.profile import collect as collecting
@@ -29,7 +29,7 @@ def test_a_measured_sample(sample):
     assert 0 < free.step_s < 10
     computing = sum(count * units for _, count, units in free.computing) * free.reference_s
     assert 0.05 * free.step_s < computing < 1.5 * free.step_s
-    assert Sample.parse(json.loads(json.dumps(sample.document()))) == sample
+    assert parse_json(json_line(plain(sample)), Sample, "sample") == sample
 
 
 def test_times_are_those_of_the_free_machine(sample):
@@ -71,6 +71,19 @@ def test_measured_kept_and_resumed(sample, tmp_path, monkeypatch):
     assert sum(s.held_out for s in found) == 2
 
 
+def test_a_stopped_collection_says_how_to_go_on(sample, tmp_path, monkeypatch):
+    def stopped(spec, *, held_out, **_):
+        if len(file.samples) == 2:
+            raise KeyboardInterrupt
+        return replace(sample, spec=spec, held_out=held_out)
+
+    monkeypatch.setattr(collecting, "measure", stopped)
+    file = SampleFile(tmp_path, 0, resume=False)
+    with pytest.raises(NestEvoError, match=r"stopped after 2 of 12 measurements, which are kept in .* with --resume"):
+        collect(Collection(samples=4, held_out=2, passes=2), file)
+    assert len(SampleFile(tmp_path, 0, resume=True).samples) == 2
+
+
 def test_samples_of_elsewhere_are_refused(tmp_path):
     write_made_up_samples(tmp_path)
     with pytest.raises(ConfigError, match="holds samples already; add --resume to go on"):
@@ -85,7 +98,9 @@ def test_damaged_and_missing_files(tmp_path):
     write_made_up_samples(tmp_path)
     lines = (tmp_path / SAMPLES).read_text().splitlines()
     (tmp_path / SAMPLES).write_text("\n".join([lines[0], "{broken", *lines[1:]]) + "\n")
-    with pytest.raises(InputError, match="line 2 is damaged"):
+    with pytest.raises(
+        InputError, match=r"samples\.jsonl, line 2 is not valid JSON: .*; delete this line and --resume"
+    ):
         read_samples(tmp_path)
     (tmp_path / SAMPLES).write_text(lines[0] + "\n")
     with pytest.raises(InputError, match="holds no samples"):

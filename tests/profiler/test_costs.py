@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_features_by_hand() -> None:
 
 def test_resident_memory_grows_at_least_with_allocations() -> None:
     """A dry run in a process that once held more sees its resident set stand still."""
-    flat = StepProfile.parse({**PROFILE.document(), "resident_bytes": {"small": 104_000.0, "large": 104_000.0}})
+    flat = replace(PROFILE, resident_bytes=PerBatch(small=104_000.0, large=104_000.0))
     assert resident_memory(flat, 8) == 104_000 + 2000
 
 

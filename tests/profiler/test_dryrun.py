@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from training_chores import tiny_training
 
+from nestevo_hw.base.documents import parse, plain
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.dryrun import profile_step
 from nestevo_hw.profiler.features import PerBatch, StepProfile
@@ -149,11 +150,11 @@ def test_paper_formula() -> None:
 
 def test_profile_survives_json(tiny: tuple[nn.Module, Callable[[int], Tensor], StepProfile]) -> None:
     step = tiny[2]
-    assert StepProfile.parse(step.document()) == step
-    damaged = step.document()
+    assert parse(plain(step), StepProfile, "step profile") == step
+    damaged = plain(step)
     del damaged["step_s"]["large"]
     with pytest.raises(InputError, match=r"step profile: step_s\.large: field required"):
-        StepProfile.parse(damaged)
+        parse(damaged, StepProfile, "step profile")
 
 
 def test_resident_memory_of_a_worker() -> None:
@@ -171,7 +172,7 @@ def test_resident_memory_of_a_worker() -> None:
                 task("16", "train", steps=3, batch_size=16),
             ]
         )
-    step = StepProfile.parse(results["dry"].value)
+    step = parse(results["dry"].value, StepProfile, "step profile")
     for batch_size in (8, 16):
         measured = results[str(batch_size)].peak_memory_bytes
         assert resident_memory(step, batch_size) == pytest.approx(measured, rel=0.15)

@@ -1,20 +1,21 @@
 """Fake runs against torch's own record of allocations, and against layers computed by hand."""
 
-import json
 import resource
 
 import pytest
 import torch
 from torch import nn
 
+from nestevo_hw.base.documents import json_line, parse, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.profiler.fake_run import fake_copies, fake_step, training_optimiser
 from nestevo_hw.profiler.operations import Operation
 from nestevo_hw.profiler.samples import allocated_peak
 from nestevo_hw.profiler.space import TrainingSpec
-from nestevo_hw.profiler.steps import detector_step, parse_step, step_document
+from nestevo_hw.profiler.steps import detector_step
 from nestevo_hw.profiler.subject import Subject, build
 from nestevo_hw.profiler.surrogate import SOFT_REGIONS
+from nestevo_hw.profiler.vector import StepTask
 
 FLOAT = 4
 
@@ -138,9 +139,9 @@ def test_step_of_given_models_is_that_of_a_sample(name):
         soft_regions=SOFT_REGIONS if name == "distil" else 0,
     )  # fmt: skip
     assert step.work == subject.work()
-    assert parse_step(json.loads(json.dumps(step_document(step)))) == step
+    assert parse_json(json_line(plain(step)), StepTask, "step") == step
     with pytest.raises(InputError, match="step: batch_size: field required"):
-        parse_step({"work": step.work.document(), "pixels": 1})
+        parse({"work": plain(step.work), "pixels": 1}, StepTask, "step")
 
 
 def test_unknown_architectures():

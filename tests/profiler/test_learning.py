@@ -155,13 +155,13 @@ def test_a_correction_is_believed_as_far_as_it_helps():
 def test_far_away_only_the_analytic_part_is_given(learned):
     model, _ = learned
     huge = StepTask(work=made_up_work(4096, 4096, 512**2, 200), batch_size=4096, pixels=512**2)
-    estimate = model.estimate(huge)
-    assert estimate.trust == "refused"
-    assert estimate.step_s == pytest.approx(model.analytic.step_s(huge))
-    assert estimate.memory_bytes == pytest.approx(huge.work.peak_bytes * math.exp(model.memory_margin))
-    near = model.estimate(made_up_samples(1)[0].task)
+    predicted = model.predict(huge)
+    assert predicted.trust == "refused"
+    assert predicted.step_s == pytest.approx(model.analytic.step_s(huge))
+    assert predicted.memory_bytes == pytest.approx(huge.work.peak_bytes * math.exp(model.memory_margin))
+    near = model.predict(made_up_samples(1)[0].task)
     assert near.trust == "inside"
-    width, far_width = (e.step_high_s / e.step_low_s for e in (near, estimate))
+    width, far_width = (e.step_high_s / e.step_low_s for e in (near, predicted))
     assert far_width > width**2
 
 
@@ -170,7 +170,7 @@ def test_file_holds_all_of_a_profile(learned, tmp_path):
     model.save(tmp_path / PROFILE)
     again = ProfileModel.load(tmp_path / PROFILE)
     task = made_up_samples(1, held_out=True)[0].task
-    assert again.estimate(task) == model.estimate(task)
+    assert again.predict(task) == model.predict(task)
     assert again.about == model.about
     (tmp_path / "other.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match=r"other\.safetensors"):
@@ -183,7 +183,7 @@ def test_a_prediction_takes_milliseconds(learned):
     times = []
     for _ in range(20):
         began = time.perf_counter()
-        model.estimate(task)
+        model.predict(task)
         times.append(time.perf_counter() - began)
     assert min(times) < 5e-3
 

@@ -61,7 +61,7 @@ def test_finished_tasks_correct_it_by_kind(model):
     features = [costs.features(t, kind="mutual", frames=96, steps=40) for t in tasks]
     before = costs.predict(features[-1])
     for f in features[:-1]:
-        truth = costs.model.estimate(f.task).step_s * 40
+        truth = costs.model.predict(f.task).step_s * 40
         costs.observe(f, Measured(memory_bytes=round(1.2 * f.dry_memory_bytes), duration_s=1.5 * truth))
     after = costs.predict(features[-1])
     assert after.duration_s == pytest.approx(1.5 * before.duration_s, rel=0.06)

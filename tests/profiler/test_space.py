@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from nestevo_hw.base.documents import parse, plain
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.space import (
     CLASSIFIERS,
@@ -72,8 +73,8 @@ def test_steps_sizes_and_families():
 
 def test_survives_json():
     spec = take(1)[0]
-    assert TrainingSpec.parse(spec.document()) == spec
-    damaged = spec.document()
+    assert parse(plain(spec), TrainingSpec, "training task") == spec
+    damaged = plain(spec)
     del damaged["batch_size"]
     with pytest.raises(InputError, match="training task: batch_size: field required"):
-        TrainingSpec.parse(damaged)
+        parse(damaged, TrainingSpec, "training task")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
+from nestevo_hw.base.documents import plain
 from nestevo_hw.models.faster_rcnn import as_list, fasterrcnn_tiny
 from nestevo_hw.profiler.dryrun import profile_step
 
@@ -30,7 +31,7 @@ def dry_run(payload: Payload) -> Payload:
     """The document of a step profile."""
     del payload
     model, loss = tiny_training()
-    return profile_step([model], loss).document()
+    return plain(profile_step([model], loss))
 
 
 def train(payload: Payload) -> Payload:

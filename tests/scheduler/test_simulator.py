@@ -169,10 +169,19 @@ def test_command_follows_its_contract(tmp_path: Path) -> None:
     [
         ("[", "is not valid JSON"),
         ("[]", "holds no tasks"),
-        ('{"name": "a"}', "task top level: input should be a valid list"),
-        ('[{"name": "a", "memory_gb": 1}]', "task 0.duration_s: field required"),
-        ('[{"name": "a", "memory_gb": 1, "duration_s": 0}]', "task 0.duration_s: input should be greater than 0"),
-        ('[{"name": "a", "memory_gb": 1, "duration_s": 1, "gpu": 1}]', "task 0.gpu: extra inputs are not permitted"),
+        ('{"name": "a"}', "top level: input should be a valid list"),
+        (
+            '[{"name": "a", "memory_gb": 1}]',
+            r" 0\.duration_s: field required; see `nestevo-hw",
+        ),
+        (
+            '[{"name": "a", "memory_gb": 1, "duration_s": 0}]',
+            r" 0\.duration_s: input .* greater than 0 \(got 0\)",
+        ),
+        (
+            '[{"name": "a", "memory_gb": 1, "duration_s": 1, "gpu": 1}]',
+            r" 0\.gpu: extra inputs .* not permitted \(got 1\)",
+        ),
     ],
 )
 def test_bad_task_lists(text: str, message: str, tmp_path: Path) -> None:
@@ -186,5 +195,5 @@ def test_bad_task_lists(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_missing_task_list(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no task list"):
+    with pytest.raises(InputError, match=r"no file .*none\.json; see `nestevo-hw schedule --help`"):
         read_tasks(tmp_path / "none.json")

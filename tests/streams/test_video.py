@@ -205,8 +205,8 @@ def test_frames_outside_the_recording_are_refused(clip, index):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "are not JSON"),
-        ("[1]", "JSON list, expected a COCO object"),
+        ("{", r"labels\.json is not valid JSON: .*; give labels as COCO JSON"),
+        ("[1]", r"labels\.json: top level: expected an object \(got \[1\]\)"),
         ('{"images": []}', "KeyError: 'categories'"),
         (json.dumps(document() | {"images": []}), "is not a COCO label file"),
         (json.dumps(document(range(38, 42, 2))), "frame_index 40, but .* has 40 frames"),
@@ -220,7 +220,7 @@ def test_bad_label_files_say_what_is_wrong(clip, tmp_path, text, message):
 
 
 def test_missing_labels_and_unknown_classes(clip, labels, tmp_path):
-    with pytest.raises(InputError, match="cannot read labels"):
+    with pytest.raises(InputError, match=r"no file .*gone\.json; give labels as COCO JSON"):
         opened(clip, tmp_path / "gone.json")
     with pytest.raises(ConfigError, match="has no category 'persn', only person, car, bus, dog"):
         opened(clip, labels, class_map={"persn": "pedestrian"})

@@ -1,6 +1,5 @@
 """Published chips as data: arrays, converters, energies and programming, every figure with its source and kind."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -8,7 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.documents import parse_toml
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.files import read_text
 
 Kind = Literal["silicon", "design study", "derived", "assumption"]
 """silicon: measured on a chip; design study: simulated by its authors; derived: computed here from such figures;
@@ -177,16 +178,10 @@ def load_chip(name: str) -> Chip:
 
     Raises:
         ConfigError: no such chip, or a key that is unknown, missing, negative or without source.
-        InputError: the file is missing.
+        InputError: the file cannot be read.
     """
     if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise InputError(f"no chip file {path}")
-        try:
-            return _chip(path.read_text(encoding="utf-8"), str(path))
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        return _chip(read_text(Path(name)), name)
     if name in DIGITAL:
         raise ConfigError(
             f"{name} is no crossbar chip; it is the digital machine every chip is compared with, "
@@ -219,10 +214,7 @@ def _chip(text: str, place: str) -> Chip:
 
 def _entries(text: str, place: str, form: type[Chip] | type[DigitalReference]) -> dict[str, Any]:
     """Arguments of `form` from a TOML document, checked."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{place} is not valid TOML: {error}") from error
+    document = parse_toml(text, dict[str, Any], place, error=ConfigError)
     sources, table = _section(document, "sources", place), _section(document, "figures", place)
     known = {entry.name: entry for entry in fields(form)}
     words = {key for key in known if key in _WORDS} - {"figures"}

@@ -16,7 +16,7 @@ PAPER_MFLOPS = 11.72
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class FrameTime:
     """One way to say how long a frame takes."""
 
     name: str
@@ -32,7 +32,7 @@ class Estimate:
     """All frames, loading the model included."""
 
 
-def estimates(report: MappingReport, cost: ChipCost) -> tuple[Estimate, ...]:
+def estimates(report: MappingReport, cost: ChipCost) -> tuple[FrameTime, ...]:
     """Every estimate for the frames of `cost`.
 
     `peak` divides operations by published throughput, as if every cell of one chip worked all the time.
@@ -54,7 +54,7 @@ def estimates(report: MappingReport, cost: ChipCost) -> tuple[Estimate, ...]:
         enough = chip_cost(report, cost.workload, cost.chip, frames=frames, chips=cost.chips_needed)
         rows.append(_pipeline("pipeline-fitting", enough))
     rows.append(
-        Estimate(
+        FrameTime(
             name="one-by-one",
             label="one frame after another, layer by layer",
             kind="modelled",
@@ -66,7 +66,7 @@ def estimates(report: MappingReport, cost: ChipCost) -> tuple[Estimate, ...]:
     rows.append(_digital(reference, cost))
     if is_table6(cost):
         rows.append(
-            Estimate(
+            FrameTime(
                 name="paper-isaac",
                 label="ISAAC as printed in the paper's Table 6",
                 kind="paper",
@@ -118,24 +118,26 @@ def _table6(cost: ChipCost) -> tuple[str, ...]:
     )
 
 
-def _from_peak(name: str, kind: Literal["bound", "rule of thumb"], label: str, frame_s: float, frames: int) -> Estimate:
+def _from_peak(
+    name: str, kind: Literal["bound", "rule of thumb"], label: str, frame_s: float, frames: int
+) -> FrameTime:
     total_s = load_reference().load_s + frames * frame_s
-    return Estimate(name=name, label=label, kind=kind, chips=1, frame_s=frame_s, total_s=total_s)
+    return FrameTime(name=name, label=label, kind=kind, chips=1, frame_s=frame_s, total_s=total_s)
 
 
-def _pipeline(name: str, cost: ChipCost) -> Estimate:
+def _pipeline(name: str, cost: ChipCost) -> FrameTime:
     passes = f" in {len(cost.passes)} passes" if len(cost.passes) > 1 else ""
     label = f"balanced pipeline on {_chips(cost.chips)}{passes}"
-    return Estimate(
+    return FrameTime(
         name=name, label=label, kind="modelled", chips=cost.chips, frame_s=cost.interval_s, total_s=cost.total_s
     )
 
 
-def _digital(reference: DigitalReference, cost: ChipCost) -> Estimate:
+def _digital(reference: DigitalReference, cost: ChipCost) -> FrameTime:
     scale = cost.workload.macs / (reference.reference_gmac * 1e9)
     scaled = "" if abs(scale - 1) < 0.01 else f", scaled x {scale:.3g} by operations"
     frame_s = reference.frame_s * scale
-    return Estimate(
+    return FrameTime(
         name=reference.name,
         label=f"{reference.title}{scaled}",
         kind="modelled" if scaled else "measured",

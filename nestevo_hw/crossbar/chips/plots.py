@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nestevo_hw.crossbar.chips.cost import ChipCost
-from nestevo_hw.crossbar.chips.estimates import Estimate
+from nestevo_hw.crossbar.chips.estimates import FrameTime
 from nestevo_hw.pages.style import FONT, LIGHT, SMALL, dress, new_figure
 
 _COLOURS = {
@@ -25,7 +25,7 @@ _ENERGY = {
 }
 
 
-def draw_cost(cost: ChipCost, estimates: tuple[Estimate, ...], model: str) -> Figure:
+def draw_cost(cost: ChipCost, estimates: tuple[FrameTime, ...], model: str) -> Figure:
     """Three panels: total time of every estimate, energy of a frame by part, and time of each layer."""
     figure = new_figure(10.0, 6.4, LIGHT)
     rows = figure.add_gridspec(2, 1, height_ratios=(5, 4))
@@ -43,7 +43,7 @@ def draw_cost(cost: ChipCost, estimates: tuple[Estimate, ...], model: str) -> Fi
     return figure
 
 
-def _totals(axes: Axes, cost: ChipCost, estimates: list[Estimate]) -> None:
+def _totals(axes: Axes, cost: ChipCost, estimates: list[FrameTime]) -> None:
     most = max(e.total_s for e in estimates)
     for row, estimate in enumerate(estimates):
         chosen = estimate.name == "pipeline"

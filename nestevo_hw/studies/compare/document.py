@@ -7,7 +7,7 @@ from nestevo_hw.base.stats import Estimate, or_none
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.goals import goals
 from nestevo_hw.studies.compare.paper import TABLE_4
-from nestevo_hw.studies.compare.results import Cell, Comparison
+from nestevo_hw.studies.compare.results import Comparison, TerminalWindow
 from nestevo_hw.studies.compare.variants import A1, A3, A4, NESTEVO, TRUE_LABELS, Variant
 
 
@@ -16,14 +16,14 @@ def document_of(found: Comparison) -> dict[str, Any]:
     return {
         "metric": found.metric,
         "seeds": list(found.seeds),
-        "windows": len({window for _, window in found.cells}),
+        "windows": len({window for _, window in found.terminal_windows}),
         "methods": [_method(found, v) for v in found.variants],
         "by_drift": {
             kind: {
-                "cells": [list(cell) for cell in cells],
-                **{name: _cells(found, name, cells) for name in found.names},
+                "cells": [list(place) for place in places],
+                **{name: _where(found, name, places) for name in found.names},
             }
-            for kind, cells in found.kinds.items()
+            for kind, places in found.kinds.items()
         },
         "paired": {name: _paired(found, name) for name in found.names},
         "analog": {
@@ -50,7 +50,7 @@ def _method(found: Comparison, variant: Variant) -> dict[str, Any]:
         **_figure("gain_over_originals", measures.gain_over_originals(found, name)),
         **_figure("gap_closed", measures.gap_closed(found, name)),
         "by_terminal": {
-            terminal: {"pruning": found.prunings[terminal], **_cells(found, name, of_terminal(found, terminal))}
+            terminal: {"pruning": found.prunings[terminal], **_where(found, name, of_terminal(found, terminal))}
             for terminal in found.terminals
         },
         "teacher": {
@@ -65,23 +65,23 @@ def _method(found: Comparison, variant: Variant) -> dict[str, Any]:
     }
 
 
-def of_terminal(found: Comparison, terminal: str) -> tuple[Cell, ...]:
-    """Cells of one terminal."""
-    return tuple(cell for cell in found.cells if cell[0] == terminal)
+def of_terminal(found: Comparison, terminal: str) -> tuple[TerminalWindow, ...]:
+    """Every window of one terminal."""
+    return tuple(place for place in found.terminal_windows if place[0] == terminal)
 
 
-def _cells(found: Comparison, name: str, cells: Sequence[Cell]) -> dict[str, Any]:
+def _where(found: Comparison, name: str, where: Sequence[TerminalWindow]) -> dict[str, Any]:
     return {
-        **_accuracy(found, name, cells),
-        **_figure("gap_closed", measures.gap_closed(found, name, cells)),
-        **_figure("minus_a4", measures.difference(found, name, A4, cells)),
-        **_figure("minus_a1", measures.difference(found, name, A1, cells)),
+        **_accuracy(found, name, where),
+        **_figure("gap_closed", measures.gap_closed(found, name, where)),
+        **_figure("minus_a4", measures.difference(found, name, A4, where)),
+        **_figure("minus_a1", measures.difference(found, name, A1, where)),
     }
 
 
-def _accuracy(found: Comparison, name: str, cells: Sequence[Cell] | None) -> dict[str, Any]:
-    after = measures.after(found, name, cells)
-    return {"before": measures.before(found, name, cells).value, "after": after.value, "ci95": after.bounds}
+def _accuracy(found: Comparison, name: str, where: Sequence[TerminalWindow] | None) -> dict[str, Any]:
+    after = measures.after(found, name, where)
+    return {"before": measures.before(found, name, where).value, "after": after.value, "ci95": after.bounds}
 
 
 def _paired(found: Comparison, name: str) -> dict[str, Any]:

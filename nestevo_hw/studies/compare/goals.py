@@ -66,13 +66,13 @@ class Goal:
 
 def goals(found: Comparison) -> list[Goal]:
     """All aims, in the order to show them."""
-    kinds = {kind: cells for kind, cells in found.kinds.items() if kind != UNCHANGED}
+    kinds = {kind: places for kind, places in found.kinds.items() if kind != UNCHANGED}
     no_gap = _needs(found, A4, TRUE_LABELS) or "true labels are no better than A4 here, so there is no room to fill"
-    room = [("", None), *((f" under {kind}", cells) for kind, cells in kinds.items())]
+    room = [("", None), *((f" under {kind}", places) for kind, places in kinds.items())]
     aims = [
-        Goal(name=f"gap closed{where}", target=GAP_CLOSED, estimate=measures.gap_closed(found, NESTEVO, cells),
+        Goal(name=f"gap closed{under}", target=GAP_CLOSED, estimate=measures.gap_closed(found, NESTEVO, places),
              why=no_gap)
-        for where, cells in room
+        for under, places in room
     ]  # fmt: skip
     aims.append(Goal(name="relative gain of the terminals", target=GAIN,
                      estimate=measures.gain_over_originals(found, NESTEVO), why=_needs(found, A3)))  # fmt: skip
@@ -88,9 +88,9 @@ def goals(found: Comparison) -> list[Goal]:
                      estimate=measures.analog_loss(found), why=_needs(found, DIGITAL_TEACHER)))  # fmt: skip
     aims += [
         Goal(name=f"not worse than A4 under {kind}", target=0.0, share=False, within_interval=True,
-             estimate=measures.difference(found, NESTEVO, A4, cells),
+             estimate=measures.difference(found, NESTEVO, A4, places),
              why=_needs(found, A4) or "needs two seeds or more")
-        for kind, cells in kinds.items()
+        for kind, places in kinds.items()
     ]  # fmt: skip
     return aims
 

@@ -1,7 +1,7 @@
 """What a comparison measures: each figure over seeds, paired wherever methods share their frames.
 
-Accuracies are those a terminal reaches at the end of a window on later frames of it, averaged over cells (terminal and
-window) within each seed.
+Accuracies are those a terminal reaches at the end of a window on later frames of it, averaged over terminals and
+windows within each seed.
 """
 
 import math
@@ -9,39 +9,42 @@ from collections.abc import Sequence
 
 from nestevo_hw.base.stats import Estimate, mean
 from nestevo_hw.studies.compare.intervals import difference_of_ratios, minus, ratio_of
-from nestevo_hw.studies.compare.results import Cell, Comparison
+from nestevo_hw.studies.compare.results import Comparison, TerminalWindow
 from nestevo_hw.studies.compare.variants import A3, A4, DIGITAL_TEACHER, NESTEVO, TRUE_LABELS
 
+Where = Sequence[TerminalWindow] | None
+"""Terminals and windows to average over; None for all."""
 
-def before_by_seed(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> list[float]:
+
+def before_by_seed(found: Comparison, name: str, where: Where = None) -> list[float]:
     """Mean accuracy before evolving, of every seed; NaN where a variant did not run."""
-    chosen = found.cells if cells is None else cells
+    chosen = found.terminal_windows if where is None else where
     if not found.has(name):
         return [math.nan] * len(found.seeds)
-    return found.by_seed(name, lambda run: mean(run.before.get(cell, math.nan) for cell in chosen))
+    return found.by_seed(name, lambda run: mean(run.before.get(place, math.nan) for place in chosen))
 
 
-def after_by_seed(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> list[float]:
+def after_by_seed(found: Comparison, name: str, where: Where = None) -> list[float]:
     """Mean accuracy after evolving, of every seed; NaN where a variant did not run."""
-    chosen = found.cells if cells is None else cells
+    chosen = found.terminal_windows if where is None else where
     if not found.has(name):
         return [math.nan] * len(found.seeds)
-    return found.by_seed(name, lambda run: mean(run.after.get(cell, math.nan) for cell in chosen))
+    return found.by_seed(name, lambda run: mean(run.after.get(place, math.nan) for place in chosen))
 
 
-def before(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> Estimate:
+def before(found: Comparison, name: str, where: Where = None) -> Estimate:
     """Mean accuracy before evolving."""
-    return Estimate.of(before_by_seed(found, name, cells))
+    return Estimate.of(before_by_seed(found, name, where))
 
 
-def after(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> Estimate:
+def after(found: Comparison, name: str, where: Where = None) -> Estimate:
     """Mean accuracy after evolving."""
-    return Estimate.of(after_by_seed(found, name, cells))
+    return Estimate.of(after_by_seed(found, name, where))
 
 
-def gain(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> Estimate:
+def gain(found: Comparison, name: str, where: Where = None) -> Estimate:
     """Relative gain of the terminals, after / before - 1, each window from the model it started with."""
-    return _less_one(ratio_of(after_by_seed(found, name, cells), before_by_seed(found, name, cells)))
+    return _less_one(ratio_of(after_by_seed(found, name, where), before_by_seed(found, name, where)))
 
 
 def gain_over_originals(found: Comparison, name: str) -> Estimate:
@@ -55,28 +58,28 @@ def lead(found: Comparison, name: str, other: str) -> Estimate:
     return difference_of_ratios((after_by_seed(found, name), originals), (after_by_seed(found, other), originals))
 
 
-def difference_by_seed(found: Comparison, name: str, other: str, cells: Sequence[Cell] | None = None) -> list[float]:
+def difference_by_seed(found: Comparison, name: str, other: str, where: Where = None) -> list[float]:
     """Accuracy after evolving of one variant minus that of another, of every seed."""
-    return minus(after_by_seed(found, name, cells), after_by_seed(found, other, cells))
+    return minus(after_by_seed(found, name, where), after_by_seed(found, other, where))
 
 
-def difference(found: Comparison, name: str, other: str, cells: Sequence[Cell] | None = None) -> Estimate:
+def difference(found: Comparison, name: str, other: str, where: Where = None) -> Estimate:
     """Accuracy after evolving of one variant minus that of another, paired by seed."""
-    return Estimate.of(difference_by_seed(found, name, other, cells))
+    return Estimate.of(difference_by_seed(found, name, other, where))
 
 
-def gap_closed(found: Comparison, name: str, cells: Sequence[Cell] | None = None) -> Estimate:
+def gap_closed(found: Comparison, name: str, where: Where = None) -> Estimate:
     """Share of the room between A4 and true labels that a method fills: (method - A4) / (true labels - A4).
 
     0 is A4 and 1 is training on the truth; not defined where true labels are no better than A4.
     """
-    share = _share_of_gap(found, name, cells)
+    share = _share_of_gap(found, name, where)
     # Of these two it is known beforehand.
     return Estimate(mean=share.mean) if name in (A4, TRUE_LABELS) else share
 
 
-def _share_of_gap(found: Comparison, name: str, cells: Sequence[Cell] | None) -> Estimate:
-    return ratio_of(difference_by_seed(found, name, A4, cells), difference_by_seed(found, TRUE_LABELS, A4, cells))
+def _share_of_gap(found: Comparison, name: str, where: Where) -> Estimate:
+    return ratio_of(difference_by_seed(found, name, A4, where), difference_by_seed(found, TRUE_LABELS, A4, where))
 
 
 def teacher_before(found: Comparison, name: str) -> Estimate:

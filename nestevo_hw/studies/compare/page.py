@@ -33,7 +33,7 @@ def page_values(found: Comparison) -> dict[str, object]:
         "delay_origins": origins_text(found.origins),
         "evolution": _evolution(found, methods),
         "drift": table.drift_table(found, methods),
-        "cells": ", ".join(f"{kind} {len(cells)}" for kind, cells in found.kinds.items()),
+        "cells": ", ".join(f"{kind} {len(where)}" for kind, where in found.kinds.items()),
         "kinds": _kinds(found),
         "ablations": _ablations(found),
         "left_out": list(found.left_out.items()),

@@ -56,7 +56,7 @@ def draw_kinds(found: Comparison, palette: Palette) -> Figure:
     """NestEvo minus A4 under each kind of drift: dots are seeds, bars the mean with its interval."""
 
     def draw(axes: Axes) -> None:
-        series = {kind: measures.difference_by_seed(found, NESTEVO, A4, cells) for kind, cells in found.kinds.items()}
+        series = {kind: measures.difference_by_seed(found, NESTEVO, A4, where) for kind, where in found.kinds.items()}
         _paired(axes, series, palette, [colour_of(palette, ROLES[NESTEVO])] * len(series))
         axes.set_xlabel(f"{found.metric}, {NESTEVO} minus {A4}; dots: seeds")
 
@@ -134,12 +134,12 @@ def _bars(axes: Axes, found: Comparison, palette: Palette) -> None:
 
 
 def _gap(axes: Axes, found: Comparison, palette: Palette) -> None:
-    groups = {"all": found.cells, **{k: c for k, c in found.kinds.items() if k != UNCHANGED}}
+    groups = {"all": found.terminal_windows, **{k: c for k, c in found.kinds.items() if k != UNCHANGED}}
     names = _between(found)
     step = 0.7 / max(len(names), 1)
-    for row, cells in enumerate(groups.values()):
+    for row, where in enumerate(groups.values()):
         for place, name in enumerate(names):
-            estimate = measures.gap_closed(found, name, cells)
+            estimate = measures.gap_closed(found, name, where)
             if estimate.known:
                 y = row + (place - (len(names) - 1) / 2) * step
                 colour = colour_of(palette, ROLES.get(name, "label"))

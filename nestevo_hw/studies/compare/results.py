@@ -14,19 +14,19 @@ from nestevo_hw.report.records import TEACHER, Failure, Lifecycle
 from nestevo_hw.report.summary import evolutions, part_origins, pruning_of, section
 from nestevo_hw.studies.compare.variants import Variant
 
-Cell = tuple[str, int]
+TerminalWindow = tuple[str, int]
 """A terminal in a window."""
 UNCHANGED = "none"
-"""Name for cells in which no condition has drifted."""
+"""Name for terminals and windows in which no condition has drifted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One run of one variant with one seed; accuracies are 0 to 1, NaN where not measured."""
 
-    before: Mapping[Cell, float]
+    before: Mapping[TerminalWindow, float]
     """Of the model a terminal entered a window with, on test frames of that window."""
-    after: Mapping[Cell, float]
+    after: Mapping[TerminalWindow, float]
     """Of the model it left the window with, on the same frames; equal to `before` where it did not evolve."""
     teacher_before: float
     """Mean over all windows and scenes in which the teacher evolved; over all where it never did."""
@@ -72,22 +72,22 @@ class Comparison:
         return tuple(self.prunings)
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
+    def terminal_windows(self) -> tuple[TerminalWindow, ...]:
         """Every terminal in every window."""
         windows = int(number(section(self.config, "window").get("count")))
         return tuple((terminal, window) for window in range(windows) for terminal in self.terminals)
 
     @property
-    def kinds(self) -> dict[str, tuple[Cell, ...]]:
-        """Cells in which each kind of drift is active; UNCHANGED last, where there are any."""
+    def kinds(self) -> dict[str, tuple[TerminalWindow, ...]]:
+        """Terminals and windows in which each kind of drift is active; UNCHANGED last, where there are any."""
         scripts = {t["name"]: t.get("drift") or () for t in terminal_configs(self.config)}
-        found: dict[str, list[Cell]] = {}
-        for terminal, window in self.cells:
+        found: dict[str, list[TerminalWindow]] = {}
+        for terminal, window in self.terminal_windows:
             for kind in active_kinds(scripts[terminal], window) or (UNCHANGED,):
                 found.setdefault(kind, []).append((terminal, window))
         unchanged = found.pop(UNCHANGED, None)
         return {
-            kind: tuple(cells) for kind, cells in [*found.items(), *([(UNCHANGED, unchanged)] if unchanged else [])]
+            kind: tuple(places) for kind, places in [*found.items(), *([(UNCHANGED, unchanged)] if unchanged else [])]
         }
 
     def has(self, *names: str) -> bool:
@@ -128,8 +128,8 @@ def active_kinds(script: Iterable[Mapping[str, Any]], window: int) -> tuple[str,
 
 def read_outcome(run: Run) -> Outcome:
     """What one finished run came to."""
-    before: dict[Cell, float] = {}
-    after: dict[Cell, float] = {}
+    before: dict[TerminalWindow, float] = {}
+    after: dict[TerminalWindow, float] = {}
     for name in run.terminals:
         for e in evolutions(run, name, scene=name):
             before[name, e.window] = e.before

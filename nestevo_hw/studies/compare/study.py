@@ -1,17 +1,19 @@
 """Runs every variant with every seed, one after another, and goes on after an interruption."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nestevo_hw.base.errors import ConfigError, NestEvoError, TaskError
+from nestevo_hw.base.documents import first_difference
+from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, override, parse_config
 from nestevo_hw.evolution.run import evolve, most_tasks, stored_config
+from nestevo_hw.report.events import read_header
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.studies.compare.results import Comparison, read_comparison
 from nestevo_hw.studies.compare.variants import A3, Variant
+from nestevo_hw.studies.interruption import resumable
 from nestevo_hw.tasks.task import task_named
 
 Advance = Callable[[str], None]
@@ -20,7 +22,7 @@ KEPT = ("terminal.safetensors", "teacher.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class StudyPlan:
     """What will run, and what will not."""
 
     configs: Mapping[tuple[str, int], RunConfig]
@@ -36,7 +38,7 @@ class Plan:
         return sum(most_tasks(config) for config in self.configs.values())
 
 
-def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Plan:
+def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> StudyPlan:
     """Check everything before anything runs.
 
     A variant that equals one before it is left out, and so is one that this configuration cannot run, such as a plain
@@ -71,10 +73,10 @@ def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Plan
         raise ConfigError("nothing to compare: " + "; ".join(f"{name} {why}" for name, why in left_out.items()))
     running = tuple(v for v in variants if v.name in chosen)
     configs = {(v.name, seed): v.config(base, seed) for seed in range(base.seed, base.seed + seeds) for v in running}
-    return Plan(configs=configs, variants=running, left_out=left_out)
+    return StudyPlan(configs=configs, variants=running, left_out=left_out)
 
 
-def run_study(plan: Plan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance) -> Comparison:
+def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance) -> Comparison:
     """Run what has not finished yet, each run into FOLDER/VARIANT-SEED, and read all of it.
 
     Args:
@@ -95,15 +97,11 @@ def run_study(plan: Plan, folder: Path, *, resume: bool, keep_files: bool, advan
     for key, config in plan.configs.items():
         _check_stored(folders[key], config)
     done = 0
-    try:
+    also = ", or with fewer --seeds to see what is there"
+    with resumable(folder, lambda: f"{done} of {len(folders)} runs", also=also):
         for (name, seed), config in plan.configs.items():
             _run(config, folders[name, seed], f"{name}, seed {seed}", keep_files=keep_files, advance=advance)
             done += 1
-    except KeyboardInterrupt:
-        raise NestEvoError(
-            f"stopped after {done} of {len(folders)} runs, which are kept in {folder}; "
-            "run the same command with --resume to go on, or with fewer --seeds to see what is there"
-        ) from None
     metric = task_named(next(iter(plan.configs.values())).task).metric
     return read_comparison(folders, plan.variants, plan.left_out, metric=metric)
 
@@ -136,8 +134,7 @@ def _tidy(folder: Path) -> None:
 
 
 def _finished(folder: Path) -> bool:
-    path = folder / "run.json"
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("status") == "complete"
+    return (folder / "run.json").is_file() and read_header(folder).status == "complete"
 
 
 def _check_stored(folder: Path, config: RunConfig) -> None:
@@ -148,7 +145,5 @@ def _check_stored(folder: Path, config: RunConfig) -> None:
     if _finished(folder):
         stored = replace(stored, execution=config.execution)
     if stored != config:
-        differing = [key for key, value in config.document().items() if stored.document().get(key) != value]
-        raise ConfigError(
-            f"{folder} was run with another configuration ({', '.join(differing)} differ); choose another --out"
-        )
+        difference = first_difference(stored.document(), config.document())
+        raise ConfigError(f"{folder} was run with another configuration ({difference}); choose another --out")

@@ -81,12 +81,12 @@ def teacher_table(found: Comparison, variants: Sequence[Variant]) -> Table:
 def drift_table(found: Comparison, variants: Sequence[Variant]) -> Table:
     """Every kind of drift and variant."""
     rows = []
-    for kind, cells in found.kinds.items():
+    for kind, where in found.kinds.items():
         for name in (v.name for v in variants):
-            after, closed = measures.after(found, name, cells), measures.gap_closed(found, name, cells)
+            after, closed = measures.after(found, name, where), measures.gap_closed(found, name, where)
             rows.append((
-                kind, name, score(measures.before(found, name, cells).mean), level(after),
-                DASH if name == A4 else apart(measures.difference(found, name, A4, cells)),
+                kind, name, score(measures.before(found, name, where).mean), level(after),
+                DASH if name == A4 else apart(measures.difference(found, name, A4, where)),
                 share(closed.mean), interval(closed.ci95, in_percent=True),
             ))  # fmt: skip
     return Table(heads=("drift", "method", "before", "after", "minus A4", "gap closed", "95 % interval"), rows=rows)

@@ -11,12 +11,12 @@ from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.crossbar.noise import weight_noise
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.studies.noise.fidelity import Measure
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Cell
+from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Trial
 from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Hardware, Setting
 
 Scores = Mapping[str, Mapping[str, float]]
 """Of one evaluation: by scene and metric."""
-Keep = Callable[[Cell, Scores], None]
+Keep = Callable[[Trial, Scores], None]
 SCORED = frozenset({*SWEEPS, DIGITAL, AS_PROGRAMMED}) - set(TEACHING)
 """Sweeps that score the model itself."""
 
@@ -75,36 +75,36 @@ class Bench:
     hardware: Hardware
     seed: int = 0
 
-    def run(self, cells: Sequence[Cell], known: Mapping[Cell, Scores], keep: Keep) -> None:
-        """Find the scores of all cells.
+    def run(self, trials: Sequence[Trial], known: Mapping[Trial, Scores], keep: Keep) -> None:
+        """Find the scores of all trials.
 
         Args:
-            cells: what to score.
+            trials: what to score.
             known: scores from before; they are not found again.
-            keep: told of every score of `cells` that is not in `known`, in order.
+            keep: told of every score of `trials` that is not in `known`, in order.
         """
-        mine = {cell: scores for cell, scores in known.items() if cell.sweep in SCORED}
-        memo = {self._key(cell): scores for cell, scores in mine.items()}
+        mine = {trial: scores for trial, scores in known.items() if trial.sweep in SCORED}
+        memo = {self._key(trial): scores for trial, scores in mine.items()}
         rigs = {name: Rig(model, self.calibration, seed=self.seed) for name, model in self.models.items()}
-        for cell in cells:
-            if cell in known:
+        for trial in trials:
+            if trial in known:
                 continue
-            key = training, setting, draw = self._key(cell)
+            key = training, setting, draw = self._key(trial)
             if key not in memo:
                 with rigs[training].under(setting, draw) as model:
                     memo[key] = self.measures[training](model)
-            keep(cell, memo[key])
+            keep(trial, memo[key])
 
-    def _key(self, cell: Cell) -> tuple[str, Setting, int]:
-        """What decides a cell's score; many sweeps pass through the device as it is."""
-        setting = setting_of(cell, self.hardware)
-        return cell.training, setting, 0 if setting.mu == 0.0 else cell.repeat
+    def _key(self, trial: Trial) -> tuple[str, Setting, int]:
+        """What decides a trial's score; many sweeps pass through the device as it is."""
+        setting = setting_of(trial, self.hardware)
+        return trial.training, setting, 0 if setting.mu == 0.0 else trial.repeat
 
 
-def setting_of(cell: Cell, hardware: Hardware) -> Setting:
-    """Under what a cell is scored."""
-    if cell.sweep == DIGITAL:
+def setting_of(trial: Trial, hardware: Hardware) -> Setting:
+    """Under what a trial is scored."""
+    if trial.sweep == DIGITAL:
         return Setting(mu=0.0)
-    if cell.sweep == AS_PROGRAMMED:
+    if trial.sweep == AS_PROGRAMMED:
         return Setting(hardware=hardware)
-    return SWEEPS[cell.sweep].setting(hardware, cell.value)
+    return SWEEPS[trial.sweep].setting(hardware, trial.value)

@@ -28,7 +28,7 @@ class Comparison:
         seen = [
             (sweep, scene)
             for one in self.found.values()
-            for sweep in (*one.sweeps, *one.taught)
+            for sweep in (*one.sweeps, *one.taught_sweeps)
             for scene in (("student",) if sweep in TEACHING else one.scenes)
         ]
         return [panel for panel in dict.fromkeys(seen) if seen.count(panel) > 1]

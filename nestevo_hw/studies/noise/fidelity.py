@@ -56,7 +56,8 @@ def top1_agreement(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
 def r2_vs_digital(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
     """Share of the variance of the digital `model`'s outputs that a model explains, for outputs of any shape.
 
-    R^2 = 1 - sum (y - digital)^2 / sum (digital - mean)^2, 0 at least, averaged over the outputs.
+    R^2 = 1 - sum (y - digital)^2 / sum (digital - mean)^2, 0 at least, averaged over the outputs; what is no number
+    explains nothing.
     """
     expected = [_outputs(model(batch)) for batch in batches]
 
@@ -67,7 +68,7 @@ def r2_vs_digital(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
         for index in range(len(expected[0])):
             digital, own = (torch.cat([outputs[index] for outputs in all_]) for all_ in (expected, got))
             spread = (digital - digital.mean()).square().sum().clamp(min=1e-12)
-            explained.append(float((1.0 - (own - digital).square().sum() / spread).clamp(min=0.0)))
+            explained.append(float((1.0 - (own - digital).square().sum() / spread).nan_to_num(0.0).clamp(min=0.0)))
         return {"all": {"r2_vs_digital": sum(explained) / len(explained)}}
 
     return measure

@@ -107,7 +107,7 @@ def student_overview(found: Benchmark) -> str:
         return ""
     pairs = [
         (taught, taught_by)
-        for name in found.taught
+        for name in found.taught_sweeps
         for student, teacher in zip(found.of(name, "student"), found.of(name, "teacher"), strict=True)
         for taught, taught_by in zip(student.headline, teacher.headline, strict=True)
     ]
@@ -131,13 +131,12 @@ def student_finding(found: Benchmark, name: str) -> str:
         for student, teacher in zip(students, teachers, strict=True)
     ]
     harmful = next((p for p in students if p.mean <= before.mean), None)
-    end = (
-        f"distillation still helps at all of these: {before.mean:.3f} becomes "
-        f"{min(p.mean for p in students):.3f} or more"
-        if harmful is None
-        else f"distillation does harm from {sweep.phrase(harmful.value)} on: {before.mean:.3f} becomes "
-        f"{harmful.mean:.3f}"
-    )
+    if harmful is None:
+        least = min(p.mean for p in students)
+        end = f"distillation still helps at all of these: {before.mean:.3f} becomes {least:.3f} or more"
+    else:
+        where = sweep.phrase(harmful.value)
+        end = f"distillation does harm from {where} on: {before.mean:.3f} becomes {harmful.mean:.3f}"
     return _capital("; ".join([*dict.fromkeys((costs[len(costs) // 2], costs[-1])), end])) + "."
 
 

@@ -27,7 +27,7 @@ def write_benchmark(found: Benchmark, folder: Path) -> list[str]:
     pictures = {
         "results.png": draw_sweeps if found.sweeps else None,
         "noise-aware.png": draw_pair if found.paired else None,
-        "students.png": draw_students if found.taught else None,
+        "students.png": draw_students if found.taught_sweeps else None,
     }
     written = ["results.csv"]
     write_text(folder / "results.csv", write_csv(found.points))
@@ -55,9 +55,9 @@ def findings_of(found: Benchmark) -> dict[str, str]:
     for sweep in found.paired:
         for scene in found.scenes:
             sentences[f"noise-aware, {sweep}, {scene}"] = pair_finding(found, sweep, scene)
-    if found.taught:
+    if found.taught_sweeps:
         sentences["students"] = student_overview(found)
-    return sentences | {sweep: student_finding(found, sweep) for sweep in found.taught}
+    return sentences | {sweep: student_finding(found, sweep) for sweep in found.taught_sweeps}
 
 
 def scores_table(found: Benchmark) -> Table:

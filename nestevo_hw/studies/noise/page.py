@@ -35,7 +35,7 @@ def page_values(found: Benchmark) -> dict[str, object]:
         "pair_marks": plots.PAIR_MARKS,
         "students": _students(found),
         "student_marks": plots.STUDENT_MARKS,
-        "overview": student_overview(found) if found.taught else "",
+        "overview": student_overview(found) if found.taught_sweeps else "",
         "references": Table(
             heads=("student", metric_text(found.metric), "95 % interval"),
             rows=[
@@ -67,7 +67,7 @@ def _tiles(found: Benchmark) -> list[Tile]:
                               value=score(programmed.mean), hint=interval_text(programmed)))  # fmt: skip
     before = found.student(BEFORE)
     if before is not None:
-        sweep = found.taught[-1]
+        sweep = found.taught_sweeps[-1]
         last = found.of(sweep, "student")[-1]
         hint = f"{SWEEPS[sweep].title} {SWEEPS[sweep].text(last.value)}; {interval_text(last)}"
         tiles.append(Tile(name="student before and after its distillation", origin=MEASURED, before=score(before.mean),
@@ -92,9 +92,9 @@ def _pairs(found: Benchmark) -> list[Picture]:
 
 
 def _students(found: Benchmark) -> list[Picture]:
-    if not found.taught:
+    if not found.taught_sweeps:
         return []
-    findings = {sweep: student_finding(found, sweep) for sweep in found.taught}
+    findings = {sweep: student_finding(found, sweep) for sweep in found.taught_sweeps}
     findings[plots.AGAINST_TEACHER] = "each dot is one student; above the line it is better than its teacher"
     return [
         Picture.of(plots.alone(draw, found.metric, THEMED), f"student and teacher: {name}", findings[name])
@@ -117,7 +117,7 @@ def _facts(found: Benchmark) -> list[tuple[str, str]]:
         ("weights", str(about["weights"])),
         ("seed", f"{about['seed']} for all noise; every repeat draws it anew"),
         ("intervals", "95 %, Student's t over the repeats: noise draws, not the choice of frames"),
-        *((SWEEPS[sweep].title, SWEEPS[sweep].simulated) for sweep in (*found.sweeps, *found.taught)),
+        *((SWEEPS[sweep].title, SWEEPS[sweep].simulated) for sweep in (*found.sweeps, *found.taught_sweeps)),
         *(("not swept", text) for text in about["left_out"]),
     ]
 
@@ -128,7 +128,7 @@ def _figures(found: Benchmark) -> Table:
     rows = [
         (p.sweep, SWEEPS[p.sweep].text(p.value), p.variant,
          *(score(sum(p.scores[m]) / len(p.scores[m])) for m in metrics), interval_text(p),
-         DASH if p.sweep in found.taught else loss_at(found, p).text, str(len(p.headline)))
+         DASH if p.sweep in found.taught_sweeps else loss_at(found, p).text, str(len(p.headline)))
         for p in found.points
     ]  # fmt: skip
     return Table(heads=heads, rows=rows)

@@ -1,31 +1,46 @@
 """The same scores from several processes at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import parse, plain
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, LocalExecutor
 from nestevo_hw.scheduler.policies import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task, TaskResult
 from nestevo_hw.studies.noise.bench import Keep, Scores
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Cell
-from nestevo_hw.studies.noise.students import REFERENCE, is_lesson
+from nestevo_hw.studies.noise.journal import ScoredTrial
+from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Trial
+from nestevo_hw.studies.noise.students import REFERENCE, is_distillation
 from nestevo_hw.studies.noise.subject import Setup, Subject
 
 TASK_BYTES = 1_500_000_000
 """Reserved for one process."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """What one process scores."""
+
+    setup: Setup
+    """Opened anew; a pair must have been tuned before."""
+    folder: str
+    """Of the benchmark."""
+    trials: tuple[Trial, ...]
+    known: tuple[ScoredTrial, ...]
+    """Scores from before that these trials pass through."""
+
+
 def score_in_workers(
-    setup: Setup, folder: Path, cells: Sequence[Cell], known: Mapping[Cell, Scores], keep: Keep, *, workers: int
+    setup: Setup, folder: Path, trials: Sequence[Trial], known: Mapping[Trial, Scores], keep: Keep, *, workers: int
 ) -> None:
-    """Find the scores of all cells that are not known yet.
+    """Find the scores of all trials that are not known yet.
 
     Args:
         setup: opened anew in every process; a pair must have been tuned before.
         folder: of the benchmark.
-        cells: what to score.
+        trials: what to score.
         known: scores from before; `keep` must add to it.
         keep: told of every score, in this thread.
         workers: processes at a time, of one thread each.
@@ -37,55 +52,54 @@ def score_in_workers(
     preload = (*DEFAULT_PRELOAD, __name__)
 
     def on_result(_: Task, result: TaskResult) -> None:
-        for entry in result.value["scores"]:
-            keep(Cell(**entry["cell"]), entry["scores"])
+        for scored in parse(result.value["scores"], tuple[ScoredTrial, ...], "scores"):
+            keep(scored.trial, scored.scores)
 
     # Many sweeps pass through what these score, so they come first and are known to all.
-    first = [cell for cell in cells if cell.sweep in (DIGITAL, AS_PROGRAMMED, REFERENCE)]
+    first = [trial for trial in trials if trial.sweep in (DIGITAL, AS_PROGRAMMED, REFERENCE)]
     with LocalExecutor(policy=KnapsackPolicy(), memory_bytes=memory, workers=workers, preload=preload) as executor:
-        for wave in (first, [cell for cell in cells if cell not in set(first)]):
+        for wave in (first, [trial for trial in trials if trial not in set(first)]):
             tasks = [
                 _task(number, setup, folder, chunk, known)
-                for number, chunk in enumerate(chunks([cell for cell in wave if cell not in known]))
+                for number, chunk in enumerate(chunks([trial for trial in wave if trial not in known]))
             ]
             if tasks:
                 executor.run(tasks, on_result=on_result)
 
 
-def chunks(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that share a programming or a crossbar, together; every lesson alone."""
-    groups: dict[tuple[object, ...], list[Cell]] = {}
-    for cell in cells:
-        key: tuple[object, ...] = (cell.training, cell.sweep, cell.repeat if cell.sweep == "time_s" else cell.value)
-        groups.setdefault((*key, cell.repeat) if is_lesson(cell) else key, []).append(cell)
+def chunks(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Trials that share a programming or a crossbar, together; every distillation alone."""
+    groups: dict[tuple[object, ...], list[Trial]] = {}
+    for trial in trials:
+        shared = trial.repeat if trial.sweep == "time_s" else trial.value
+        key: tuple[object, ...] = (trial.training, trial.sweep, shared)
+        groups.setdefault((*key, trial.repeat) if is_distillation(trial) else key, []).append(trial)
     return list(groups.values())
 
 
 def score_chunk(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Task: the scores of some cells, with setup, folder, cells and known scores from a payload."""
-    found: dict[Cell, Scores] = {}
-    known = {Cell(**entry["cell"]): entry["scores"] for entry in payload["known"]}
-    ready = Subject(Setup.of(payload["setup"])).prepare(Path(payload["folder"]))
-    ready.score([Cell(**cell) for cell in payload["cells"]], known, found.__setitem__)
-    return {"scores": _entries(found)}
+    """Task: the scores of a `Chunk`."""
+    chunk, found = parse(payload, Chunk, "task payload"), dict[Trial, Scores]()
+    ready = Subject(chunk.setup).prepare(Path(chunk.folder))
+    ready.score(chunk.trials, {scored.trial: scored.scores for scored in chunk.known}, found.__setitem__)
+    return {"scores": plain(_scored(found))}
 
 
-def _task(number: int, setup: Setup, folder: Path, cells: Sequence[Cell], known: Mapping[Cell, Scores]) -> Task:
+def _task(number: int, setup: Setup, folder: Path, trials: Sequence[Trial], known: Mapping[Trial, Scores]) -> Task:
     useful = {
-        cell: scores for cell, scores in known.items()
-        if cell.sweep in (DIGITAL, AS_PROGRAMMED, REFERENCE) and cell.training == cells[0].training
+        trial: scores for trial, scores in known.items()
+        if trial.sweep in (DIGITAL, AS_PROGRAMMED, REFERENCE) and trial.training == trials[0].training
     }  # fmt: skip
     return Task(
-        name=f"{number}/{cells[0].sweep}",
+        name=f"{number}/{trials[0].sweep}",
         function=f"{__name__}:score_chunk",
-        payload={
-            "setup": asdict(setup), "folder": str(folder.resolve()), "cells": [asdict(cell) for cell in cells],
-            "known": _entries(useful),
-        },
+        payload=plain(
+            Chunk(setup=setup, folder=str(folder.resolve()), trials=tuple(trials), known=_scored(useful))
+        ),
         memory_bytes=TASK_BYTES,
-        duration_s=10.0 * len(cells),
+        duration_s=10.0 * len(trials),
     )  # fmt: skip
 
 
-def _entries(scores: Mapping[Cell, Scores]) -> list[dict[str, Any]]:
-    return [{"cell": asdict(cell), "scores": found} for cell, found in scores.items()]
+def _scored(scores: Mapping[Trial, Scores]) -> tuple[ScoredTrial, ...]:
+    return tuple(ScoredTrial.of(trial, found) for trial, found in scores.items())

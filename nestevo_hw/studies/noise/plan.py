@@ -15,7 +15,7 @@ AS_PROGRAMMED = "as programmed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Trial:
     """One score to find: one draw of the noise at one value of one sweep, for one training of the model."""
 
     sweep: str
@@ -25,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BenchPlan:
     """What is swept."""
 
     sweeps: tuple[tuple[Sweep, tuple[Value, ...]], ...]
@@ -48,7 +48,7 @@ class Plan:
         """Whether a sweep without students uses the device."""
         return any(sweep.name != "mu" and sweep.name not in TEACHING for sweep, _ in self.sweeps)
 
-    def cells(self, trainings: Sequence[str]) -> list[Cell]:
+    def trials(self, trainings: Sequence[str]) -> list[Trial]:
         """Every score without students, in an order that programs each tile as rarely as possible.
 
         Args:
@@ -56,10 +56,10 @@ class Plan:
         """
         found = []
         for training in trainings:
-            found.append(Cell(sweep=DIGITAL, value=DIGITAL, repeat=0, training=training))
+            found.append(Trial(sweep=DIGITAL, value=DIGITAL, repeat=0, training=training))
             if self.on_device:
                 found += [
-                    Cell(sweep=AS_PROGRAMMED, value=AS_PROGRAMMED, repeat=r, training=training)
+                    Trial(sweep=AS_PROGRAMMED, value=AS_PROGRAMMED, repeat=r, training=training)
                     for r in range(self.repeats)
                 ]
             for sweep, values in self.sweeps:
@@ -68,7 +68,7 @@ class Plan:
                 draws = [(v, r) for v in values for r in range(self.repeats)]
                 if sweep.name == "time_s":  # one programming serves all ages
                     draws.sort(key=lambda draw: draw[1])
-                found += [Cell(sweep=sweep.name, value=v, repeat=r, training=training) for v, r in draws]
+                found += [Trial(sweep=sweep.name, value=v, repeat=r, training=training) for v, r in draws]
         return found
 
 
@@ -103,7 +103,7 @@ def make_plan(
     students: bool,
     quick: bool,
     repeats: int | None,
-) -> Plan:
+) -> BenchPlan:
     """The plan a user asked for.
 
     Args:
@@ -140,7 +140,7 @@ def make_plan(
         chosen.append((sweep, tuple(dict.fromkeys(values)) if sweep.name == "device" else tuple(sorted(set(values)))))
     if not chosen:
         raise ConfigError("nothing to sweep; name a sweep, or leave --sweep out for the usual ones")
-    return Plan(sweeps=tuple(chosen), repeats=repeats or (3 if quick else 5), left_out=tuple(left_out))
+    return BenchPlan(sweeps=tuple(chosen), repeats=repeats or (3 if quick else 5), left_out=tuple(left_out))
 
 
 def _usual_values(sweep: Sweep, hardware: Hardware, *, quick: bool) -> tuple[Value, ...]:

@@ -51,7 +51,7 @@ def pair_panels(found: Benchmark, palette: Palette) -> dict[tuple[str, str], Dra
 
 def student_panels(found: Benchmark, palette: Palette) -> dict[str, Draw]:
     """Teacher and student against the teacher's noise, and against one another."""
-    panels = {sweep: _student_panel(found, sweep, palette) for sweep in found.taught}
+    panels = {sweep: _student_panel(found, sweep, palette) for sweep in found.taught_sweeps}
     return {**panels, AGAINST_TEACHER: lambda axes: _against_teacher(axes, found, palette)}
 
 
@@ -146,7 +146,7 @@ def _student_panel(found: Benchmark, sweep: str, palette: Palette) -> Draw:
 def _against_teacher(axes: Axes, found: Benchmark, palette: Palette) -> None:
     """Every distillation job as a dot: how good the teacher was, how good its student became."""
     marks = {"student_mu": ("o", "weight noise"), "student_time_s": ("D", "device")}
-    for sweep in found.taught:
+    for sweep in found.taught_sweeps:
         x = [s for p in found.of(sweep, "teacher") for s in p.headline]
         y = [s for p in found.of(sweep, "student") for s in p.headline]
         marker, name = marks[sweep]
@@ -162,7 +162,7 @@ def _against_teacher(axes: Axes, found: Benchmark, palette: Palette) -> None:
     axes.set_ylim(0.0, ceiling(found))
     axes.set(xlabel="teacher", ylabel="student")
     _mark_students(axes, found, palette, left=True)
-    if len(found.taught) > 1:
+    if len(found.taught_sweeps) > 1:
         axes.legend(frameon=False, fontsize=SMALL - 1, labelcolor=palette.muted, loc="lower right")
 
 

@@ -51,23 +51,15 @@ class SweepPoint:
 
     def document(self) -> dict[str, Any]:
         """The point in the machine-readable report."""
-        return {
-            "sweep": self.sweep,
-            "value": self.value,
-            "unit": SWEEPS[self.sweep].unit,
-            "variant": self.variant,
-            "scene": self.scene,
-            "training": self.training,
-            **summary(self.headline),
-            "metrics": {metric: summary(scores) for metric, scores in self.scores.items()},
-        }
+        where = {"sweep": self.sweep, "value": self.value, "unit": SWEEPS[self.sweep].unit}
+        return {**where, **self.scored()}
 
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "SweepPoint":
-        """The point that `document` describes."""
-        scores = {metric: tuple(entry["scores"]) for metric, entry in document["metrics"].items()}
-        names = {key: document[key] for key in ("sweep", "value", "scene", "training")}
-        return cls(scores=scores, **names)
+    def scored(self) -> dict[str, Any]:
+        """What was scored, and the scores, in the machine-readable report."""
+        return {
+            "variant": self.variant, "scene": self.scene, "training": self.training, **summary(self.headline),
+            "metrics": {metric: summary(scores) for metric, scores in self.scores.items()},
+        }  # fmt: skip
 
 
 def summary(scores: Sequence[float]) -> dict[str, Any]:

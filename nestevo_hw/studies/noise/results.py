@@ -1,16 +1,16 @@
 """The outcome of a benchmark: its points and what to compare them with, to JSON and back."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import parse, read_json
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.journal import RESULTS
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, AWARE, DIGITAL, GIVEN, Cell
-from nestevo_hw.studies.noise.points import SweepPoint, summary
+from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, AWARE, DIGITAL, GIVEN, Trial
+from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.students import REFERENCE
 from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Value
 
@@ -32,11 +32,11 @@ class Benchmark:
     """Students to compare with, by value: before, digital teacher, true labels."""
 
     @classmethod
-    def of_cells(cls, about: Mapping[str, Any], cells: Mapping[Cell, Scores]) -> "Benchmark":
-        """From the scores of all cells; a value's repeats must be in order."""
+    def of_trials(cls, about: Mapping[str, Any], trials: Mapping[Trial, Scores]) -> "Benchmark":
+        """From the scores of all trials; a value's repeats must be in order."""
         groups: dict[tuple[str, Value, str], list[Scores]] = {}
-        for cell, scores in cells.items():
-            groups.setdefault((cell.sweep, cell.value, cell.training), []).append(scores)
+        for trial, scores in trials.items():
+            groups.setdefault((trial.sweep, trial.value, trial.training), []).append(scores)
         order = (*_ASIDE, *SWEEPS)
         points = [
             SweepPoint(
@@ -73,14 +73,14 @@ class Benchmark:
         return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep not in TEACHING))
 
     @property
-    def taught(self) -> tuple[str, ...]:
+    def taught_sweeps(self) -> tuple[str, ...]:
         """Names of the sweeps that teach students."""
         return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep in TEACHING))
 
     @property
     def on_device(self) -> bool:
         """Whether anything was scored on the device, not only under weight noise."""
-        return bool(self.as_programmed) or "student_time_s" in self.taught
+        return bool(self.as_programmed) or "student_time_s" in self.taught_sweeps
 
     @property
     def paired(self) -> tuple[str, ...]:
@@ -112,17 +112,10 @@ class Benchmark:
         return {
             **self.about,
             "points": [point.document() for point in self.points],
-            "digital": [_aside(point) for point in self.digital],
-            "as_programmed": [_aside(point) for point in self.as_programmed],
-            "students": [_aside(point) for point in self.students],
+            "digital": [{"name": point.value, **point.scored()} for point in self.digital],
+            "as_programmed": [{"name": point.value, **point.scored()} for point in self.as_programmed],
+            "students": [{"name": point.value, **point.scored()} for point in self.students],
         }
-
-
-def _aside(point: SweepPoint) -> dict[str, Any]:
-    return {
-        "name": point.value, "variant": point.variant, "scene": point.scene, "training": point.training,
-        **summary(point.headline), "metrics": {metric: summary(scores) for metric, scores in point.scores.items()},
-    }  # fmt: skip
 
 
 def read_benchmark(path: Path) -> Benchmark:
@@ -134,16 +127,51 @@ def read_benchmark(path: Path) -> Benchmark:
     file = path / RESULTS if path.is_dir() else path
     if not file.is_file():
         raise InputError(f"no {RESULTS} in {path}; finish the benchmark first, with --resume if it was interrupted")
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        lists = {key: _read(key, document.pop(key)) for key in ("points", "digital", "as_programmed", "students")}
-        return Benchmark(about=document, **lists)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is no benchmark of this version ({error!r}); run bench-noise again") from error
+    advice = "run bench-noise again"
+    document = read_json(file, dict[str, Any], advice=advice)
+    stored = parse(document, _Stored, str(file), advice=advice)
+    return Benchmark(
+        about={key: value for key, value in document.items() if key not in {f.name for f in fields(_Stored)}},
+        points=tuple(_point(entry, entry.sweep, entry.value) for entry in stored.points),
+        digital=tuple(_point(entry, DIGITAL, entry.name) for entry in stored.digital),
+        as_programmed=tuple(_point(entry, AS_PROGRAMMED, entry.name) for entry in stored.as_programmed),
+        students=tuple(_point(entry, REFERENCE, entry.name) for entry in stored.students),
+    )
 
 
-def _read(key: str, entries: Sequence[Mapping[str, Any]]) -> tuple[SweepPoint, ...]:
-    names = {"digital": DIGITAL, "as_programmed": AS_PROGRAMMED, "students": REFERENCE}
-    if key in names:
-        entries = [{**entry, "sweep": names[key], "value": entry["name"]} for entry in entries]
-    return tuple(SweepPoint.of(entry) for entry in entries)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scores:
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    scene: str
+    training: str
+    metrics: dict[str, _Scores]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Swept(_Scored):
+    sweep: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named(_Scored):
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """The lists of a results.json; what else is in it is about the benchmark."""
+
+    points: list[_Swept]
+    digital: list[_Named]
+    as_programmed: list[_Named]
+    students: list[_Named]
+
+
+def _point(entry: _Scored, sweep: str, value: Value) -> SweepPoint:
+    scores = {metric: found.scores for metric, found in entry.metrics.items()}
+    return SweepPoint(sweep=sweep, value=value, scene=entry.scene, training=entry.training, scores=scores)

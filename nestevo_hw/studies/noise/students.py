@@ -23,7 +23,7 @@ from nestevo_hw.streams.storage import save_frames
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.studies.noise.bench import Keep, Rig, Scores, setting_of
 from nestevo_hw.studies.noise.evaluation import score_detector
-from nestevo_hw.studies.noise.plan import Cell, Plan
+from nestevo_hw.studies.noise.plan import BenchPlan, Trial
 from nestevo_hw.studies.noise.sweeps import TEACHING, Hardware, Setting
 from nestevo_hw.tasks.detection_task import Detection
 from nestevo_hw.tasks.detection_teaching import supervise
@@ -36,7 +36,7 @@ BEFORE, DIGITAL_TEACHER, TRUE_LABELS = "before", "digital teacher", "true labels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teaching:
-    """One student's lesson."""
+    """One student's distillation."""
 
     student: str = "fasterrcnn-tiny-m2"
     """A shipped terminal detector, or the path of a checkpoint."""
@@ -62,11 +62,11 @@ class Teaching:
 
     @property
     def note(self) -> str:
-        """For people to read: how a student is taught."""
+        """For people to read: what a distillation is."""
         return (
             f"The teacher labels {self.upload_frames} unlabelled frames of {counted(self.cameras, 'drifted scene')} "
             f"each ({self.kind} {self.strength:g}), after re-estimating its digital BatchNorm statistics on them as "
-            f"evolve does; {self.student} learns from its pseudo-labels for {self.steps} steps and is scored on "
+            f"evolve does; {self.student} learns from its labels for {self.steps} steps and is scored on "
             f"{self.test_frames} other frames of the same scene. Repeats draw other noise and other batches."
         )
 
@@ -81,24 +81,24 @@ class Camera:
     test: FrameBatch
 
 
-def teaching_cells(plan: Plan) -> list[Cell]:
-    """Every lesson of a plan: the students to compare with, and one a value and repeat."""
+def teaching_trials(plan: BenchPlan) -> list[Trial]:
+    """Every distillation of a plan: the students to compare with, and one a value and repeat."""
     if not plan.teaching:
         return []
     repeats = range(plan.repeats)
-    references = [Cell(sweep=REFERENCE, value=BEFORE, repeat=0)]
-    references += [Cell(sweep=REFERENCE, value=name, repeat=r) for name in (DIGITAL_TEACHER, TRUE_LABELS)
+    references = [Trial(sweep=REFERENCE, value=BEFORE, repeat=0)]
+    references += [Trial(sweep=REFERENCE, value=name, repeat=r) for name in (DIGITAL_TEACHER, TRUE_LABELS)
                    for r in repeats]  # fmt: skip
     return references + [
-        Cell(sweep=sweep.name, value=value, repeat=r)
+        Trial(sweep=sweep.name, value=value, repeat=r)
         for sweep, values in plan.sweeps if sweep.name in TEACHING
         for value in values for r in repeats
     ]  # fmt: skip
 
 
-def is_lesson(cell: Cell) -> bool:
-    """Whether a cell's score is that of a student."""
-    return cell.sweep == REFERENCE or cell.sweep in TEACHING
+def is_distillation(trial: Trial) -> bool:
+    """Whether a trial's score is that of a student."""
+    return trial.sweep == REFERENCE or trial.sweep in TEACHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,69 +112,71 @@ class School:
     teaching: Teaching
     seed: int = 0
 
-    def run(self, cells: Sequence[Cell], known: Mapping[Cell, Scores], keep: Keep) -> None:
-        """Give the lesson of every cell that is not known yet; `keep` is told of each, in order."""
+    def run(self, trials: Sequence[Trial], known: Mapping[Trial, Scores], keep: Keep) -> None:
+        """Distil for every trial that is not known yet; `keep` is told of each, in order."""
         memo: dict[tuple[Setting, int], Scores] = {}
-        for cell, scores in known.items():
-            if self._taught(cell):
-                memo[self._setting(cell), cell.repeat] = scores
+        for trial, scores in known.items():
+            if self._taught(trial):
+                memo[self._setting(trial), trial.repeat] = scores
         rig = Rig(self.teacher, self.calibration, seed=self.seed)
-        for cell in cells:
-            if cell in known:
+        for trial in trials:
+            if trial in known:
                 continue
-            if not self._taught(cell):
-                keep(cell, self._reference(cell))
+            if not self._taught(trial):
+                keep(trial, self._reference(trial))
                 continue
-            key = self._setting(cell), cell.repeat
+            key = self._setting(trial), trial.repeat
             if key not in memo:
                 with rig.under(*key) as teacher:
-                    memo[key] = self.lesson(teacher, cell.repeat)
-            keep(cell, memo[key])
+                    memo[key] = self.distil(teacher, trial.repeat)
+            keep(trial, memo[key])
 
-    def lesson(self, teacher: nn.Module, repeat: int) -> Scores:
+    def distil(self, teacher: nn.Module, repeat: int) -> Scores:
         """Scores of a teacher and of the students it teaches, each the mean over the cameras."""
         if not isinstance(teacher, FasterRCNN):
             raise ConfigError(f"only a Faster R-CNN teaches students, not a {type(teacher).__name__}")
         taught, teaching = [], []
         for camera in cameras(self.teaching, self.seed):
             with scene_statistics(teacher, camera.upload):
-                words = supervise(teacher, camera.upload.images, self.teaching.config.labels)
+                supervision = supervise(teacher, camera.upload.images, self.teaching.config.labels)
                 teaching.append(score_detector(teacher, camera.test))
-            taught.append(self._learn(words, camera, repeat, self.teaching.config))
+            taught.append(self._learn(supervision, camera, repeat, self.teaching.config))
         return {"teacher": _mean(teaching), "student": _mean(taught)}
 
-    def _reference(self, cell: Cell) -> Scores:
+    def _reference(self, trial: Trial) -> Scores:
         scores = []
         for camera in cameras(self.teaching, self.seed):
-            if cell.value == BEFORE:
+            if trial.value == BEFORE:
                 student, _ = load_detector(resolve_checkpoint(self.teaching.student))
                 scores.append(score_detector(student, camera.test))
             else:
                 config = self.teaching.config
                 hard = replace(config, distil=replace(config.distil, soft_share=0.0))
                 scores.append(
-                    self._learn(ground_truth_supervision(camera.upload, len(CLASSES)), camera, cell.repeat, hard)
+                    self._learn(ground_truth_supervision(camera.upload, len(CLASSES)), camera, trial.repeat, hard)
                 )
         return {"student": _mean(scores)}
 
-    def _learn(self, words: Sequence[Supervision], camera: Camera, repeat: int, config: RunConfig) -> dict[str, float]:
-        """Score of the student that learns `words`; repeats differ in their batches, lessons do not."""
+    def _learn(
+        self, supervision: Sequence[Supervision], camera: Camera, repeat: int, config: RunConfig
+    ) -> dict[str, float]:
+        """Score of the student that learns from `supervision`; repeats differ in their batches, teachers do not."""
         with tempfile.TemporaryDirectory() as name:
-            frames, supervision, out = (Path(name) / part for part in ("frames", "words", "student"))
+            frames, stored, out = (Path(name) / part for part in ("frames", "supervision", "student"))
             save_frames(camera.upload.unlabelled(), frames)
-            save_supervision(words, supervision)
+            save_supervision(supervision, stored)
             distil_terminal(
-                config, terminal=resolve_checkpoint(self.teaching.student), frames=frames, supervision=supervision,
+                config, terminal=resolve_checkpoint(self.teaching.student), frames=frames, supervision=stored,
                 terminal_out=out, steps=self.teaching.steps, random_name=f"student/{camera.name}/{repeat}",
                 device=torch.device("cpu"),
             )  # fmt: skip
             return score_detector(load_detector(out)[0], camera.test)
 
-    def _taught(self, cell: Cell) -> bool:
-        return cell.sweep in TEACHING or (cell.sweep == REFERENCE and cell.value == DIGITAL_TEACHER)
+    def _taught(self, trial: Trial) -> bool:
+        return trial.sweep in TEACHING or (trial.sweep == REFERENCE and trial.value == DIGITAL_TEACHER)
 
-    def _setting(self, cell: Cell) -> Setting:
-        return Setting(mu=0.0) if cell.sweep == REFERENCE else setting_of(cell, self.hardware)
+    def _setting(self, trial: Trial) -> Setting:
+        return Setting(mu=0.0) if trial.sweep == REFERENCE else setting_of(trial, self.hardware)
 
 
 @lru_cache(maxsize=2)

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.base.errors import NestEvoError
+from nestevo_hw.studies.interruption import resumable
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.evaluation import BenchTask
 from nestevo_hw.studies.noise.journal import ScoreJournal
 from nestevo_hw.studies.noise.parallel import score_in_workers
-from nestevo_hw.studies.noise.plan import AWARE, PLAIN, Cell, Plan
+from nestevo_hw.studies.noise.plan import AWARE, PLAIN, BenchPlan, Trial
 from nestevo_hw.studies.noise.results import Benchmark
-from nestevo_hw.studies.noise.students import teaching_cells
+from nestevo_hw.studies.noise.students import teaching_trials
 from nestevo_hw.studies.noise.subject import MODELS, Setup, Subject
 
 Advance = Callable[[str], None]
@@ -29,14 +29,14 @@ class Study:
         InputError: weights that cannot be read.
     """
 
-    def __init__(self, setup: Setup, plan: Plan) -> None:
+    def __init__(self, setup: Setup, plan: BenchPlan) -> None:
         self.setup, self.plan, self.subject = setup, plan, Subject(setup)
-        self.cells = plan.cells(setup.trainings) + teaching_cells(plan)
+        self.trials = plan.trials(setup.trainings) + teaching_trials(plan)
 
     @property
     def steps(self) -> int:
         """How often `advance` is called."""
-        return len(self.cells) + (2 if self.setup.noise_aware is not None else 0)
+        return len(self.trials) + (2 if self.setup.noise_aware is not None else 0)
 
     def run(self, folder: Path, *, resume: bool, advance: Advance, workers: int = 1) -> Benchmark:
         """Find all scores, those of an interrupted run from its journal.
@@ -56,25 +56,22 @@ class Study:
             for training in (PLAIN, AWARE):
                 (folder / MODELS / f"{training}.safetensors").unlink(missing_ok=True)
 
-        def keep(cell: Cell, scores: Scores) -> None:
-            journal.keep(cell, scores)
-            advance(f"{cell.sweep} {cell.training}".strip())
+        def keep(trial: Trial, scores: Scores) -> None:
+            journal.keep(trial, scores)
+            advance(f"{trial.sweep} {trial.training}".strip())
 
-        try:
-            for cell in self.cells:
-                if cell in journal.scores:
-                    advance(cell.sweep)
+        def kept() -> str:
+            return f"{sum(trial in journal.scores for trial in self.trials)} of {len(self.trials)} scores"
+
+        with resumable(folder, kept):
+            for trial in self.trials:
+                if trial in journal.scores:
+                    advance(trial.sweep)
             ready = self.subject.prepare(folder, lambda: advance("fine-tuning"))
             if workers > 1:
-                score_in_workers(self.setup, folder, self.cells, journal.scores, keep, workers=workers)
-            ready.score(self.cells, journal.scores, keep)
-        except KeyboardInterrupt:
-            done = sum(cell in journal.scores for cell in self.cells)
-            raise NestEvoError(
-                f"stopped after {done} of {len(self.cells)} scores, which are kept in {folder}; "
-                "run the same command with --resume to go on"
-            ) from None
-        return Benchmark.of_cells(self._about(ready.task), {cell: journal.scores[cell] for cell in self.cells})
+                score_in_workers(self.setup, folder, self.trials, journal.scores, keep, workers=workers)
+            ready.score(self.trials, journal.scores, keep)
+        return Benchmark.of_trials(self._about(ready.task), {trial: journal.scores[trial] for trial in self.trials})
 
     def _about(self, task: BenchTask) -> dict[str, Any]:
         setup, preset = self.setup, self.setup.hardware.preset

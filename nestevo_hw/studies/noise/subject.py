@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw import __version__
+from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.mapping import Tile
@@ -18,8 +19,8 @@ from nestevo_hw.models.zoo import ZooModel, open_model
 from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
 from nestevo_hw.studies.noise.evaluation import BenchTask, detects_embedded_classes, prepare_task
 from nestevo_hw.studies.noise.noise_aware import FineTuning, spec_of, tuned_pair
-from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Cell
-from nestevo_hw.studies.noise.students import School, Teaching, is_lesson
+from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Trial
+from nestevo_hw.studies.noise.students import School, Teaching, is_distillation
 from nestevo_hw.studies.noise.sweeps import Hardware
 
 MODELS = "models"
@@ -30,7 +31,7 @@ FRAME_SIZE = (128, 160)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """All that a score depends on beside its cell, as plain values: it means the same in any process."""
+    """All that a score depends on beside its trial, as plain values: it means the same in any process."""
 
     model: str
     weights: str | None
@@ -45,19 +46,6 @@ class Setup:
     noise_aware: FineTuning | None
     noise_aware_weights: str | None
     teaching: Teaching | None
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Setup":
-        """The setup that `asdict` and JSON made this of."""
-        rows, columns = document["tile"]
-        tuning, teaching = document["noise_aware"], document["teaching"]
-        exact = {
-            "tile": (rows, columns),
-            "keep_digital": tuple(document["keep_digital"]),
-            "noise_aware": None if tuning is None else FineTuning(**tuning),
-            "teaching": None if teaching is None else Teaching(**teaching),
-        }
-        return cls(**{**document, **exact})
 
     @property
     def hardware(self) -> Hardware:
@@ -105,16 +93,16 @@ class Subject:
     def identity(self) -> dict[str, Any]:
         """All that the scores depend on, as JSON values; ask before `prepare`."""
         identity = {
-            **asdict(self.setup),
+            **plain(self.setup),
             "weights_digest": digest(self.given.model),
-            "preset": asdict(self.setup.hardware.preset),
+            "preset": plain(self.setup.hardware.preset),
             "version": __version__,
         }
         if self._aware is not None:
             identity["noise_aware_digest"] = digest(self._aware.model)
         if self.setup.teaching is not None:
-            lesson = self.setup.teaching.config.document()
-            identity["lesson"] = {"labels": lesson["labels"], "distil": lesson["distil"]}
+            config = self.setup.teaching.config.document()
+            identity["distillation"] = {"labels": config["labels"], "distil": config["distil"]}
         return identity
 
     def prepare(self, folder: Path, on_model: Callable[[], None] = lambda: None) -> "ReadySubject":
@@ -156,11 +144,11 @@ class ReadySubject:
     bench: Bench
     school: School | None
 
-    def score(self, cells: Sequence[Cell], known: Mapping[Cell, Scores], keep: Keep) -> None:
-        """Find the scores of cells that are not known yet, lessons last; `keep` is told of each."""
-        self.bench.run([cell for cell in cells if not is_lesson(cell)], known, keep)
+    def score(self, trials: Sequence[Trial], known: Mapping[Trial, Scores], keep: Keep) -> None:
+        """Find the scores of trials that are not known yet, distillations last; `keep` is told of each."""
+        self.bench.run([trial for trial in trials if not is_distillation(trial)], known, keep)
         if self.school is not None:
-            self.school.run([cell for cell in cells if is_lesson(cell)], known, keep)
+            self.school.run([trial for trial in trials if is_distillation(trial)], known, keep)
 
 
 def digest(model: nn.Module) -> str:

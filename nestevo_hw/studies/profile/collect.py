@@ -1,9 +1,8 @@
-"""Collects samples into a file, one line a measurement, so that a stopped collection goes on where it stood."""
+"""Collects samples into a journal, so that a stopped collection goes on where it stood."""
 
-import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import write_text
+from nestevo_hw.base.jsonlines import Journal, read_journal
 from nestevo_hw.profiler.samples import Sample, measure, normalised
 from nestevo_hw.profiler.space import TrainingSpec, spread_specs
+from nestevo_hw.studies.interruption import resumable
 
 SAMPLES = "samples.jsonl"
 
@@ -38,8 +38,17 @@ class Collection:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A sample by its place in the plan."""
+
+    index: int
+    """Among the samples to learn from, or among those held out."""
+    sample: Sample
+
+
 class SampleFile:
-    """Samples by their place in the plan, kept in a file of JSON lines behind a line about the machine.
+    """Samples by their place in the plan, kept in a journal for this machine and seed.
 
     Args:
         folder: of the profile.
@@ -52,32 +61,14 @@ class SampleFile:
     """
 
     def __init__(self, folder: Path, seed: int, *, resume: bool) -> None:
-        self._path = folder / SAMPLES
-        self.samples: dict[tuple[bool, int], Sample] = {}
-        header = {"machine": machine(), "seed": seed}
-        if self._path.is_file():
-            if not resume:
-                raise ConfigError(f"{folder} holds samples already; add --resume to go on, or choose another --out")
-            self._read(header)
-        else:
-            write_text(self._path, json.dumps(header) + "\n")
+        self.folder, identity = folder, {"machine": machine(), "seed": seed}
+        self._journal = Journal(folder / SAMPLES, Measured, identity, holds="samples", resume=resume)
+        self.samples = _latest(self._journal.records)
 
     def keep(self, place: tuple[bool, int], sample: Sample) -> None:
         """Remember a sample, measured anew or once more, at once and for good."""
         self.samples[place] = sample
-        entry = {"index": place[1], **sample.document()}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-
-    def _read(self, header: dict[str, Any]) -> None:
-        entries = read_lines(self._path)
-        there = entries[0] if entries else header
-        if there != header:
-            raise ConfigError(
-                f"{self._path} was measured elsewhere or with another seed ({_difference(there, header)}); "
-                "choose another --out"
-            )
-        self.samples = {(e["held_out"], e["index"]): Sample.parse(e) for e in entries[1:]}
+        self._journal.append(Measured(index=place[1], sample=sample))
 
 
 def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
@@ -89,31 +80,15 @@ def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
     path = folder / SAMPLES
     if not path.is_file():
         raise InputError(f"{path} does not exist; measure samples with `nestevo-hw profile --out {folder}`")
-    entries = read_lines(path)
-    latest = {(e["held_out"], e["index"]): Sample.parse(e) for e in entries[1:]}
-    if not latest:
+    identity, records = read_journal(path, Measured)
+    if identity is None or not records:
         raise InputError(f"{path} holds no samples; go on with `nestevo-hw profile --out {folder} --resume`")
-    return dict(entries[0]["machine"]), normalised(list(latest.values()))
+    return dict(identity["machine"]), normalised(list(_latest(records).values()))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Objects of the lines that were written to their end; a torn last one is cut off the file.
-
-    Raises:
-        InputError: another line is damaged.
-    """
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    if end < len(data):
-        with path.open("r+b") as file:
-            file.truncate(end)
-    entries = []
-    for number, line in enumerate(data[:end].splitlines(), start=1):
-        try:
-            entries.append(dict(json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path}, line {number} is damaged ({error}); delete the line") from error
-    return entries
+def _latest(records: Iterable[Measured]) -> dict[tuple[bool, int], Sample]:
+    """Samples by place; a place that was measured again has a later record with all of its timings."""
+    return {(record.sample.held_out, record.index): record.sample for record in records}
 
 
 def collect(
@@ -129,7 +104,18 @@ def collect(
 
     Returns:
         Whether all of the plan is done.
+
+    Raises:
+        NestEvoError: interrupted by Ctrl-C; what was measured is kept.
     """
+    whole = plan.passes * (plan.samples + plan.held_out)
+    with resumable(file.folder, lambda: f"{whole - outstanding(plan, file)} of {whole} measurements"):
+        return _measure_all(plan, file, budget_s, advance)
+
+
+def _measure_all(
+    plan: Collection, file: SampleFile, budget_s: float | None, advance: Callable[[str], None] | None
+) -> bool:
     began, longest = time.monotonic(), 0.0
     for number in range(plan.passes):
         for place, spec in _order(plan):
@@ -177,8 +163,3 @@ def _order(plan: Collection) -> Iterator[tuple[tuple[bool, int], TrainingSpec]]:
     places += [((True, i), (i + 0.5) / plan.held_out) for i in range(plan.held_out)]
     for place, _ in sorted(places, key=lambda entry: entry[1]):
         yield place, next(streams[place[0]])
-
-
-def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
-    old, new = ({**h.get("machine", {}), "seed": h.get("seed")} for h in (there, here))
-    return next(f"{k} is {old.get(k)} there and {v} here" for k, v in new.items() if old.get(k) != v)

@@ -1,7 +1,7 @@
 """Judges the learned profile and its rivals on the same samples of architectures that none of them has seen."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -10,8 +10,9 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from nestevo_hw.base.documents import NOT_STORED, plain
 from nestevo_hw.profiler.memory import paper_memory_bytes
-from nestevo_hw.profiler.model import UNDER, UNDER_RATE, Estimate, ProfileModel
+from nestevo_hw.profiler.model import UNDER, UNDER_RATE, ProfileModel, StepPrediction
 from nestevo_hw.profiler.rates import DeviceFigures, Rates, nominal_step_s
 from nestevo_hw.profiler.samples import Sample
 from nestevo_hw.profiler.vector import Array, matrix
@@ -35,14 +36,8 @@ class Score:
     """Nine in ten errors are smaller."""
     under_rate: float
     """Share of predictions below the truth by more than UNDER."""
-    predicted: tuple[float, ...]
+    predicted: tuple[float, ...] = field(metadata=NOT_STORED)
     """Seconds of a step or bytes, in the order of the samples."""
-
-    def document(self) -> dict[str, Any]:
-        """As a JSON object, without the single predictions."""
-        document = asdict(self)
-        del document["predicted"]
-        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +45,7 @@ class Evaluation:
     """All methods on the samples they were not trained on."""
 
     judged: tuple[Sample, ...]
-    estimates: tuple[Estimate, ...]
+    predictions: tuple[StepPrediction, ...]
     """Of the learned profile."""
     scores: tuple[Score, ...]
     coverage_time: float
@@ -88,7 +83,7 @@ class Evaluation:
         found: dict[str, Any] = {"time": {}, "memory": {}}
         for score in self.scores:
             if score.method != THREE_LAYERS:
-                found[score.quantity][score.method] = score.document()
+                found[score.quantity][score.method] = plain(score)
         return found
 
 
@@ -96,22 +91,22 @@ def evaluate(
     model: ProfileModel, known: Sequence[Sample], judged: Sequence[Sample], *, device: DeviceFigures, seed: int = 0
 ) -> Evaluation:
     """Judge a model that learned from `known`, and rivals that learn from them here, on `judged`."""
-    estimates = tuple(model.estimate(s.task) for s in judged)
+    predictions = tuple(model.predict(s.task) for s in judged)
     times, memory = (_truth(judged, q) for q in ("time", "memory"))
     scores = [
-        _score(THREE_LAYERS, "time", np.array([e.step_s for e in estimates]), times),
-        _score(THREE_LAYERS, "memory", np.array([e.memory_bytes for e in estimates]), memory),
+        _score(THREE_LAYERS, "time", np.array([e.step_s for e in predictions]), times),
+        _score(THREE_LAYERS, "memory", np.array([e.memory_bytes for e in predictions]), memory),
         _score("operations and rates", "time", np.array([model.analytic.step_s(s.task) for s in judged]), times),
         *(_score(name, "time", p, times) for name, p in _time_rivals(known, judged, device, seed).items()),
         *(_score(name, "memory", p, memory) for name, p in _memory_rivals(known, judged, seed).items()),
     ]
     return Evaluation(
         judged=tuple(judged),
-        estimates=estimates,
+        predictions=predictions,
         scores=tuple(scores),
-        coverage_time=_share([e.step_low_s <= t <= e.step_high_s for e, t in zip(estimates, times, strict=True)]),
+        coverage_time=_share([e.step_low_s <= t <= e.step_high_s for e, t in zip(predictions, times, strict=True)]),
         coverage_memory=_share(
-            [e.memory_low_bytes <= m <= e.memory_high_bytes for e, m in zip(estimates, memory, strict=True)]
+            [e.memory_low_bytes <= m <= e.memory_high_bytes for e, m in zip(predictions, memory, strict=True)]
         ),
         noise=float(np.mean([s.spread for s in judged])),
     )

@@ -61,7 +61,7 @@ def page_values(found: Evaluation, about: Mapping[str, Any]) -> dict[str, object
         "samples": about["samples"],
         "judged": len(found.judged),
         "noise": f"{found.noise:.1%}",
-        "outside": sum(e.trust != "inside" for e in found.estimates),
+        "outside": sum(e.trust != "inside" for e in found.predictions),
         "tiles": _tiles(found),
         "pictures": [picture for quantity in QUANTITIES for picture in _pictures(found, quantity)],
         "errors": errors_table(found),

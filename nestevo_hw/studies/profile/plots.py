@@ -83,12 +83,12 @@ def _values(found: Evaluation, quantity: Quantity) -> tuple[np.ndarray, ...]:
     if quantity == "time":
         rows = [
             (s.step_s, e.step_s, e.step_low_s, e.step_high_s)
-            for s, e in zip(found.judged, found.estimates, strict=True)
+            for s, e in zip(found.judged, found.predictions, strict=True)
         ]
     else:
         rows = [
             (s.memory_bytes, e.memory_bytes, e.memory_low_bytes, e.memory_high_bytes)
-            for s, e in zip(found.judged, found.estimates, strict=True)
+            for s, e in zip(found.judged, found.predictions, strict=True)
         ]
     return tuple(np.array(column, dtype=float) for column in zip(*rows, strict=True))
 

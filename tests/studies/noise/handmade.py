@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nestevo_hw.studies.noise.bench import Scores
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, AWARE, DIGITAL, PLAIN, Cell
+from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, AWARE, DIGITAL, PLAIN, Trial
 from nestevo_hw.studies.noise.results import Benchmark
 from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, REFERENCE, TRUE_LABELS
 from nestevo_hw.studies.noise.sweeps import Value
@@ -17,24 +17,24 @@ ABOUT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def cell(sweep: str, value: Value, draw: int, training: str, scores: Mapping[str, float]) -> tuple[Cell, Scores]:
-    """A cell with scores by scene; the second metric is half the first."""
+def trial(sweep: str, value: Value, draw: int, training: str, scores: Mapping[str, float]) -> tuple[Trial, Scores]:
+    """A trial with scores by scene; the second metric is half the first."""
     by_scene = {scene: {"map50": score, "map75": score / 2} for scene, score in scores.items()}
-    return Cell(sweep=sweep, value=value, repeat=draw, training=training), by_scene
+    return Trial(sweep=sweep, value=value, repeat=draw, training=training), by_scene
 
 
-def line(sweep: str, scores: Mapping[Value, Sequence[float]], training: str = "") -> list[tuple[Cell, Scores]]:
-    """Cells of a sweep scored by day, and by night 0.1 lower."""
+def line(sweep: str, scores: Mapping[Value, Sequence[float]], training: str = "") -> list[tuple[Trial, Scores]]:
+    """Trials of a sweep scored by day, and by night 0.1 lower."""
     return [
-        cell(sweep, value, draw, training, {"day": score, "night": score - 0.1})
+        trial(sweep, value, draw, training, {"day": score, "night": score - 0.1})
         for value, draws in scores.items() for draw, score in enumerate(draws)
     ]  # fmt: skip
 
 
-def lesson(sweep: str, value: Value, teacher: Sequence[float], student: Sequence[float]) -> list[tuple[Cell, Scores]]:
-    """Cells of lessons."""
+def lesson(sweep: str, value: Value, teacher: Sequence[float], student: Sequence[float]) -> list[tuple[Trial, Scores]]:
+    """Trials of lessons."""
     pairs = enumerate(zip(teacher, student, strict=True))
-    return [cell(sweep, value, r, "", {"teacher": t, "student": s}) for r, (t, s) in pairs]
+    return [trial(sweep, value, r, "", {"teacher": t, "student": s}) for r, (t, s) in pairs]
 
 
 SWEPT = [
@@ -47,9 +47,9 @@ SWEPT = [
     *line("device", {"pcm": [0.70, 0.76], "reram-cmo": [0.4, 0.5]}),
 ]
 TAUGHT = [
-    *[cell(REFERENCE, BEFORE, 0, "", {"student": 0.40})],
-    *[cell(REFERENCE, DIGITAL_TEACHER, r, "", {"teacher": 0.7, "student": s}) for r, s in enumerate((0.60, 0.64))],
-    *[cell(REFERENCE, TRUE_LABELS, r, "", {"student": s}) for r, s in enumerate((0.70, 0.74))],
+    *[trial(REFERENCE, BEFORE, 0, "", {"student": 0.40})],
+    *[trial(REFERENCE, DIGITAL_TEACHER, r, "", {"teacher": 0.7, "student": s}) for r, s in enumerate((0.60, 0.64))],
+    *[trial(REFERENCE, TRUE_LABELS, r, "", {"student": s}) for r, s in enumerate((0.70, 0.74))],
     *lesson("student_mu", 0.0, (0.7, 0.7), (0.60, 0.64)),
     *lesson("student_mu", 0.1, (0.1, 0.2), (0.30, 0.38)),
     *lesson("student_time_s", 86_400.0, (0.60, 0.66), (0.55, 0.61)),
@@ -60,11 +60,11 @@ PAIRED = [
 ]  # fmt: skip
 
 
-def benchmark(*parts: Sequence[tuple[Cell, Scores]], **about: object) -> Benchmark:
-    """The benchmark of these cells."""
-    return Benchmark.of_cells({**ABOUT, **about}, dict(entry for part in parts for entry in part))
+def benchmark(*parts: Sequence[tuple[Trial, Scores]], **about: object) -> Benchmark:
+    """The benchmark of these trials."""
+    return Benchmark.of_trials({**ABOUT, **about}, dict(entry for part in parts for entry in part))
 
 
-def only(*names: str) -> list[tuple[Cell, Scores]]:
-    """The cells of some sweeps, with the digital model."""
+def only(*names: str) -> list[tuple[Trial, Scores]]:
+    """The trials of some sweeps, with the digital model."""
     return [entry for entry in SWEPT if entry[0].sweep in (DIGITAL, *names)]

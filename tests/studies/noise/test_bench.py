@@ -8,22 +8,22 @@ import torch
 from circle import circle_bench
 
 from nestevo_hw.studies.noise.bench import Bench, Scores
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Cell
+from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Trial
 from nestevo_hw.studies.noise.sweeps import Value
 
 
-def _cells(sweep: str, values: Sequence[Value], repeats: int = 4) -> list[Cell]:
-    return [Cell(sweep=sweep, value=value, repeat=r) for value in values for r in range(repeats)]
+def _trials(sweep: str, values: Sequence[Value], repeats: int = 4) -> list[Trial]:
+    return [Trial(sweep=sweep, value=value, repeat=r) for value in values for r in range(repeats)]
 
 
-def _run(bench: Bench, cells: Sequence[Cell]) -> dict[Cell, Scores]:
-    found: dict[Cell, Scores] = {}
-    bench.run(cells, {}, found.__setitem__)
+def _run(bench: Bench, trials: Sequence[Trial]) -> dict[Trial, Scores]:
+    found: dict[Trial, Scores] = {}
+    bench.run(trials, {}, found.__setitem__)
     return found
 
 
 def _means(bench: Bench, sweep: str, values: Sequence[Value]) -> list[float]:
-    found = _run(bench, _cells(sweep, values))
+    found = _run(bench, _trials(sweep, values))
     scores = {v: [s["all"]["top1_agreement"] for c, s in found.items() if c.value == v] for v in values}
     return [sum(s) / len(s) for s in scores.values()]
 
@@ -68,13 +68,13 @@ def test_worse_converters_agree_less(sweep: str, from_worse_to_better: tuple[flo
     assert means[0] < means[-1]
 
 
-def test_the_order_and_the_company_of_cells_change_nothing() -> None:
-    cells = _cells("mu", (0.0, 0.1), 2) + _cells("time_s", (0.0, 86_400.0), 2) + _cells("adc_bits", (4.0, 8.0), 2)
-    together = _run(circle_bench(), cells)
-    shuffled = random.Random(1).sample(cells, len(cells))
+def test_the_order_and_the_company_of_trials_change_nothing() -> None:
+    trials = _trials("mu", (0.0, 0.1), 2) + _trials("time_s", (0.0, 86_400.0), 2) + _trials("adc_bits", (4.0, 8.0), 2)
+    together = _run(circle_bench(), trials)
+    shuffled = random.Random(1).sample(trials, len(trials))
     assert _run(circle_bench(), shuffled) == together
-    assert all(_run(circle_bench(), [cell])[cell] == together[cell] for cell in cells[-3:])
-    draws = [together[cell] for cell in _cells("time_s", (86_400.0,), 2)]
+    assert all(_run(circle_bench(), [trial])[trial] == together[trial] for trial in trials[-3:])
+    draws = [together[trial] for trial in _trials("time_s", (86_400.0,), 2)]
     assert draws[0] != draws[1]
 
 
@@ -87,23 +87,23 @@ def test_the_same_setting_under_two_names_is_scored_once() -> None:
 
     inner = bench.measures[""]
     bench = Bench(models=bench.models, measures={"": counting}, calibration=bench.calibration, hardware=bench.hardware)
-    cells = [
-        Cell(sweep=AS_PROGRAMMED, value=AS_PROGRAMMED, repeat=0),
-        Cell(sweep="time_s", value=0.0, repeat=0),
-        Cell(sweep="adc_bits", value=8.0, repeat=0),  # what pcm has
-        Cell(sweep="adc_bits", value=8.0, repeat=1),
-        Cell(sweep=DIGITAL, value=DIGITAL, repeat=0),
-        *_cells("mu", (0.0,), 3),
+    trials = [
+        Trial(sweep=AS_PROGRAMMED, value=AS_PROGRAMMED, repeat=0),
+        Trial(sweep="time_s", value=0.0, repeat=0),
+        Trial(sweep="adc_bits", value=8.0, repeat=0),  # what pcm has
+        Trial(sweep="adc_bits", value=8.0, repeat=1),
+        Trial(sweep=DIGITAL, value=DIGITAL, repeat=0),
+        *_trials("mu", (0.0,), 3),
     ]
-    found = _run(bench, cells)
-    assert list(found) == cells
+    found = _run(bench, trials)
+    assert list(found) == trials
     assert len(calls) == 3
-    assert found[cells[0]] == found[cells[2]] != found[cells[3]]
+    assert found[trials[0]] == found[trials[2]] != found[trials[3]]
 
 
 def test_known_scores_are_not_found_again() -> None:
-    cells = _cells("mu", (0.1, 0.2), 2)
-    everything = _run(circle_bench(), cells)
-    later: dict[Cell, Scores] = {}
-    circle_bench().run(cells, {cell: everything[cell] for cell in cells[:3]}, later.__setitem__)
-    assert later == {cells[3]: everything[cells[3]]}
+    trials = _trials("mu", (0.1, 0.2), 2)
+    everything = _run(circle_bench(), trials)
+    later: dict[Trial, Scores] = {}
+    circle_bench().run(trials, {trial: everything[trial] for trial in trials[:3]}, later.__setitem__)
+    assert later == {trials[3]: everything[trials[3]]}

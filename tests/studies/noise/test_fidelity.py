@@ -46,6 +46,12 @@ def test_explained_variance_of_outputs_of_any_shape() -> None:
     # The residual is half the output: 1 - 1/4 of the second moment over the variance.
     expected = 1 - float(x.square().mean() / 4 / x.var(correction=0))
     assert measure(Half())["all"]["r2_vs_digital"] == pytest.approx(expected, abs=1e-5)
+
+    class Broken(nn.Module):
+        def forward(self, y: torch.Tensor) -> torch.Tensor:
+            return y * float("nan")
+
+    assert measure(Broken())["all"]["r2_vs_digital"] == 0.0
     with pytest.raises(InputError, match="expected one or several float tensors"):
         r2_vs_digital(nn.Identity(), [torch.arange(3)])
 

@@ -12,7 +12,7 @@ from nestevo_hw.studies.noise.findings import (
     student_overview,
     sweep_finding,
 )
-from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, Cell
+from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, Trial
 from nestevo_hw.studies.noise.results import Benchmark
 
 
@@ -85,8 +85,8 @@ def test_students_are_compared_with_themselves_before() -> None:
 
 def test_sentences_of_models_without_scenes_name_none() -> None:
     one = {"all": {"top1_agreement": 0.9}}
-    cells = {Cell(sweep=DIGITAL, value=DIGITAL, repeat=0): {"all": {"top1_agreement": 1.0}}}
-    cells |= {Cell(sweep="mu", value=0.1, repeat=r): one for r in range(2)}
-    found = Benchmark.of_cells({**ABOUT, "metric": "top1_agreement"}, cells)
+    trials = {Trial(sweep=DIGITAL, value=DIGITAL, repeat=0): {"all": {"top1_agreement": 1.0}}}
+    trials |= {Trial(sweep="mu", value=0.1, repeat=r): one for r in range(2)}
+    found = Benchmark.of_trials({**ABOUT, "metric": "top1_agreement"}, trials)
     assert conclusion(found) == "The digital model scores 1.000, 0.900 with weight noise mu = 0.1."
     assert sweep_finding(found, "mu") == "Loses 10.0 points at mu = 0.1."

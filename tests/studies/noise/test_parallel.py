@@ -1,14 +1,14 @@
 """Several processes find the same scores."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from test_study import NET
 
+from nestevo_hw.base.documents import json_text, plain
 from nestevo_hw.studies.noise.parallel import chunks, score_chunk, score_in_workers
-from nestevo_hw.studies.noise.plan import Cell
+from nestevo_hw.studies.noise.plan import Trial
 from nestevo_hw.studies.noise.request import Request
 from nestevo_hw.studies.noise.students import BEFORE, REFERENCE, TRUE_LABELS
 
@@ -35,32 +35,32 @@ def test_workers_find_the_same_scores(request_of_a_net: Request, tmp_path: Path)
 
 def test_only_what_is_missing_is_scored(request_of_a_net: Request, tmp_path: Path) -> None:
     study = request_of_a_net.study()
-    found: dict[Cell, object] = {}
-    study.subject.prepare(tmp_path).score(study.cells, {}, found.__setitem__)
-    some = {cell: scores for cell, scores in found.items() if cell.repeat == 0}
-    told: dict[Cell, object] = {}
+    found: dict[Trial, object] = {}
+    study.subject.prepare(tmp_path).score(study.trials, {}, found.__setitem__)
+    some = {trial: scores for trial, scores in found.items() if trial.repeat == 0}
+    told: dict[Trial, object] = {}
 
-    def keep(cell: Cell, scores: object) -> None:
-        assert cell not in some
-        told[cell] = scores
+    def keep(trial: Trial, scores: object) -> None:
+        assert trial not in some
+        told[trial] = scores
 
-    score_in_workers(study.setup, tmp_path, study.cells, some, keep, workers=0)  # in this process
-    assert told == {cell: scores for cell, scores in found.items() if cell not in some}
+    score_in_workers(study.setup, tmp_path, study.trials, some, keep, workers=0)  # in this process
+    assert told == {trial: scores for trial, scores in found.items() if trial not in some}
 
 
 def test_a_chunk_is_plain_values_in_and_out(request_of_a_net: Request, tmp_path: Path) -> None:
-    cell = {"sweep": "mu", "value": 0.1, "repeat": 0, "training": ""}
-    setup = asdict(request_of_a_net.study().setup)
-    payload = json.loads(json.dumps({"setup": setup, "folder": str(tmp_path), "cells": [cell], "known": []}))
-    (entry,) = json.loads(json.dumps(score_chunk(payload)))["scores"]
-    assert entry["cell"] == cell
+    trial = {"sweep": "mu", "value": 0.1, "repeat": 0, "training": ""}
+    setup = plain(request_of_a_net.study().setup)
+    payload = json.loads(json_text({"setup": setup, "folder": str(tmp_path), "trials": [trial], "known": []}))
+    (entry,) = json.loads(json_text(score_chunk(payload)))["scores"]
+    assert entry == {**trial, "scores": entry["scores"]}
     assert 0.0 <= entry["scores"]["all"]["top1_agreement"] <= 1.0
 
 
-def test_cells_that_share_a_programming_stay_together() -> None:
-    times = [Cell(sweep="time_s", value=v, repeat=r) for v in (0.0, 1.0) for r in range(3)]
-    bits = [Cell(sweep="adc_bits", value=v, repeat=r) for v in (4.0, 8.0) for r in range(3)]
-    lessons = [Cell(sweep=REFERENCE, value=name, repeat=r) for name in (BEFORE, TRUE_LABELS) for r in range(2)]
-    parts = chunks([*times, *bits, *lessons])
+def test_trials_that_share_a_programming_stay_together() -> None:
+    times = [Trial(sweep="time_s", value=v, repeat=r) for v in (0.0, 1.0) for r in range(3)]
+    bits = [Trial(sweep="adc_bits", value=v, repeat=r) for v in (4.0, 8.0) for r in range(3)]
+    distillations = [Trial(sweep=REFERENCE, value=name, repeat=r) for name in (BEFORE, TRUE_LABELS) for r in range(2)]
+    parts = chunks([*times, *bits, *distillations])
     assert sorted(len(part) for part in parts) == [1, 1, 1, 1, 2, 2, 2, 3, 3]
-    assert {len({cell.repeat for cell in part}) for part in parts if part[0].sweep == "time_s"} == {1}
+    assert {len({trial.repeat for trial in part}) for part in parts if part[0].sweep == "time_s"} == {1}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import DAY_S, find_preset
-from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, GIVEN, Plan, make_plan, parse_sweep
+from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, GIVEN, BenchPlan, make_plan, parse_sweep
 from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Hardware, age_text
 
 NAMES = {
@@ -16,11 +16,11 @@ NAMES = {
 PCM = Hardware(preset=find_preset("pcm"))
 
 
-def _plan(hardware: Hardware = PCM, *, everything: bool = False, students: bool = False, **named: tuple) -> Plan:
+def _plan(hardware: Hardware = PCM, *, everything: bool = False, students: bool = False, **named: tuple) -> BenchPlan:
     return make_plan(hardware, named, everything=everything, students=students, quick=False, repeats=None)
 
 
-def _names(plan: Plan) -> list[str]:
+def _names(plan: BenchPlan) -> list[str]:
     return [sweep.name for sweep, _ in plan.sweeps]
 
 
@@ -78,15 +78,15 @@ def test_numbers_are_sorted_and_named_once() -> None:
     assert values == (4.0, 8.0)
 
 
-def test_cells_cover_every_value_repeat_and_training_once() -> None:
+def test_trials_cover_every_value_repeat_and_training_once() -> None:
     plan = make_plan(PCM, {"time_s": (0.0, 1.0), "tile": (64.0,)}, everything=False, students=False, quick=False,
                      repeats=2)  # fmt: skip
-    cells = plan.cells((GIVEN, AWARE))
-    assert len(set(cells)) == len(cells)
-    times = [(c.repeat, c.value) for c in cells if c.sweep == "time_s" and c.training == GIVEN]
+    trials = plan.trials((GIVEN, AWARE))
+    assert len(set(trials)) == len(trials)
+    times = [(c.repeat, c.value) for c in trials if c.sweep == "time_s" and c.training == GIVEN]
     assert times == [(0, 0.0), (0, 1.0), (1, 0.0), (1, 1.0)]  # one programming serves all ages
-    assert sum(c.sweep == DIGITAL for c in cells) == 2
-    assert not any(c.sweep == "tile" and c.training == AWARE for c in cells)  # it is no noise of the weights
+    assert sum(c.sweep == DIGITAL for c in trials) == 2
+    assert not any(c.sweep == "tile" and c.training == AWARE for c in trials)  # it is no noise of the weights
 
 
 @given(st.sampled_from(sorted(set(SWEEPS) - {"device"})), st.lists(st.floats(0, 1e9), min_size=1, max_size=5))
@@ -125,7 +125,7 @@ def test_impossible_values_are_refused(named: dict, message: str) -> None:
 
 def test_one_repeat_has_no_interval() -> None:
     with pytest.raises(ConfigError, match="need 2 repeats or more"):
-        Plan(sweeps=(), repeats=1)
+        BenchPlan(sweeps=(), repeats=1)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from nestevo_hw.base.documents import json_text
 from nestevo_hw.studies.noise.points import SweepPoint, summary, write_csv
 
 
@@ -29,9 +30,10 @@ def test_csv_has_one_row_a_point_and_metric() -> None:
     assert (second["metric"], float(second["mean"])) == ("map", pytest.approx(0.3))
 
 
-def test_a_point_survives_json() -> None:
-    document = json.loads(json.dumps(POINT.document()))
-    assert SweepPoint.of(document) == POINT
+def test_a_point_in_the_report() -> None:
+    document = json.loads(json_text(POINT.document()))
+    assert (document["sweep"], document["value"], document["variant"]) == ("time_s", 86_400.0, "night noise-aware")
+    assert document["metrics"]["map"]["scores"] == [0.2, 0.3, 0.4]
     assert document["unit"] == "s after programming"
     assert document["mean"] == pytest.approx(0.6)
     assert document["metrics"]["map"]["mean"] == pytest.approx(0.3)

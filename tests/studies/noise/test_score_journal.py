@@ -6,23 +6,23 @@ import pytest
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.studies.noise.journal import JOURNAL, RESULTS, ScoreJournal
-from nestevo_hw.studies.noise.plan import Cell
+from nestevo_hw.studies.noise.plan import Trial
 
 IDENTITY = {"model": "a", "tile": (256, 256), "seed": 0}
-CELLS = [Cell(sweep="adc_bits", value=4.0, repeat=0), Cell(sweep="device", value="pcm", repeat=1, training="plain")]
+TRIALS = [Trial(sweep="adc_bits", value=4.0, repeat=0), Trial(sweep="device", value="pcm", repeat=1, training="plain")]
 SCORES = {"day": {"map50": 0.5, "map": 0.1}}
 
 
 def _written(folder: Path) -> Path:
     journal = ScoreJournal(folder, IDENTITY, resume=False)
-    for cell in CELLS:
-        journal.keep(cell, SCORES)
+    for trial in TRIALS:
+        journal.keep(trial, SCORES)
     return folder / JOURNAL
 
 
 def test_what_was_kept_is_read_back(tmp_path: Path) -> None:
     _written(tmp_path)
-    assert ScoreJournal(tmp_path, IDENTITY, resume=True).scores == dict.fromkeys(CELLS, SCORES)
+    assert ScoreJournal(tmp_path, IDENTITY, resume=True).scores == dict.fromkeys(TRIALS, SCORES)
 
 
 @pytest.mark.parametrize("torn", [1, 10, 60])
@@ -30,9 +30,9 @@ def test_a_torn_last_line_is_forgotten_and_written_anew(tmp_path: Path, torn: in
     path = _written(tmp_path)
     path.write_bytes(path.read_bytes()[:-torn])
     journal = ScoreJournal(tmp_path, IDENTITY, resume=True)
-    assert list(journal.scores) == CELLS[:1]
-    journal.keep(CELLS[1], SCORES)
-    assert list(ScoreJournal(tmp_path, IDENTITY, resume=True).scores) == CELLS
+    assert list(journal.scores) == TRIALS[:1]
+    journal.keep(TRIALS[1], SCORES)
+    assert list(ScoreJournal(tmp_path, IDENTITY, resume=True).scores) == TRIALS
 
 
 def test_a_torn_first_line_begins_anew(tmp_path: Path) -> None:
@@ -40,15 +40,18 @@ def test_a_torn_first_line_begins_anew(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:7])
     journal = ScoreJournal(tmp_path, IDENTITY, resume=True)
     assert journal.scores == {}
-    journal.keep(CELLS[0], SCORES)
-    assert list(ScoreJournal(tmp_path, IDENTITY, resume=True).scores) == CELLS[:1]
+    journal.keep(TRIALS[0], SCORES)
+    assert list(ScoreJournal(tmp_path, IDENTITY, resume=True).scores) == TRIALS[:1]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = _written(tmp_path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "{broken", lines[2]]) + "\n")
-    with pytest.raises(InputError, match=r"journal\.jsonl, line 2 is damaged"):
+    with pytest.raises(InputError, match=r"journal\.jsonl, line 2 is not valid JSON: .* at column 2; delete this line"):
+        ScoreJournal(tmp_path, IDENTITY, resume=True)
+    path.write_text("\n".join([lines[0], lines[1].replace('"repeat": 0', '"repeat": "x"')]) + "\n")
+    with pytest.raises(InputError, match=r"line 2: repeat: input should be a valid integer.*\(got 'x'\)"):
         ScoreJournal(tmp_path, IDENTITY, resume=True)
 
 
@@ -70,7 +73,7 @@ def test_what_differs_is_named_to_the_last_field(tmp_path: Path) -> None:
 
 def test_unfinished_work_is_not_thrown_away(tmp_path: Path) -> None:
     _written(tmp_path)
-    with pytest.raises(ConfigError, match="unfinished benchmark; add --resume"):
+    with pytest.raises(ConfigError, match="holds scores already; add --resume to go on"):
         ScoreJournal(tmp_path, IDENTITY, resume=False)
     (tmp_path / RESULTS).write_text("{}")  # finished: the same again gives the same
     assert ScoreJournal(tmp_path, IDENTITY, resume=False).scores == {}

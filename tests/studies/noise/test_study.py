@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
 from nestevo_hw.studies.noise import noise_aware
@@ -88,7 +89,7 @@ def test_students_need_a_detector_of_the_embedded_classes(classifier: Request) -
 
 
 def _small(study: Study) -> Study:
-    """The same study with lessons and fine-tuning of a few steps."""
+    """The same study with distillations and fine-tuning of a few steps."""
     teaching = Teaching(cameras=1, upload_frames=6, test_frames=6, steps=2)
     tuning = FineTuning(mu=0.1, steps=2, batch_size=2, frames_per_place=1)
     setup = replace(
@@ -104,7 +105,7 @@ def test_students_are_taught_and_compared(tmp_path: Path) -> None:
     with pytest.raises(NestEvoError, match="stopped after 5 of"):
         _small(request.study()).run(tmp_path, resume=False, advance=_stop_after(5))
     found = _small(request.study()).run(tmp_path, resume=True, advance=_ignore)
-    assert found.lessons == ("student_mu",)
+    assert found.taught_sweeps == ("student_mu",)
     assert found.sweeps == ()
     before = found.student(BEFORE)
     assert before is not None
@@ -171,7 +172,7 @@ def test_a_setup_survives_json() -> None:
     setup = replace(
         Request(model="fasterrcnn-tiny", students=True, noise_aware=0.1, keep_digital=("rpn",)).study().setup
     )
-    assert Setup.of(json.loads(json.dumps(asdict(setup)))) == setup
+    assert parse_json(json_line(plain(setup)), Setup, "setup") == setup
 
 
 def test_the_journal_can_be_read_by_anyone(classifier: Request, tmp_path: Path) -> None:
