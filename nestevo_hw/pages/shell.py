@@ -1,18 +1,16 @@
 """The one shell of all pages: a template and typed values become one HTML file without anything outside it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nestevo_hw.base.files import write_text
 from nestevo_hw.pages import formats
 from nestevo_hw.pages.parts import ORIGINS
 from nestevo_hw.pages.style import DARK, LIGHT, css_variables
 
 _FILTERS = (
-    "change", "counted", "decibels", "duration", "interval", "listed", "memory", "metric_meaning", "metric_text", "percent",
-    "score", "share", "signed",
+    "change", "counted", "duration", "interval", "memory", "metric_meaning", "metric_text", "percent", "score", "share",
+    "signed",
 )  # fmt: skip
 
 
@@ -24,15 +22,6 @@ def render(template: str, values: Mapping[str, object]) -> str:
         values: what the template names; it may not name anything else.
     """
     return _environment().get_template(template).render(values)
-
-
-def write_page(path: Path, template: str, values: Mapping[str, object]) -> None:
-    """Write the HTML of a page.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    write_text(path, render(template, values))
 
 
 def _environment() -> Environment:

@@ -177,7 +177,7 @@ def save_png(figure: Figure, path: Path) -> None:
 
 def legend(
     figure: Figure | SubFigure, marks: Sequence[Mark], palette: Palette, *, columns: int, title: str = "",
-    loc: Literal["outside upper left", "outside lower left", "lower left"] = "outside upper left",
+    loc: Literal["outside upper left", "upper right"] = "outside upper left",
 ) -> None:  # fmt: skip
     """A key outside the axes below a title, for which the figure grows; a page has keys of its own, so none there."""
     if palette is THEMED or not (marks or title):

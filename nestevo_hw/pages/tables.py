@@ -39,6 +39,11 @@ class Table:
         rows = [tuple(row[i] for i in kept) for row in self.rows]
         return replace(self, heads=tuple(self.heads[i] for i in kept), rows=rows)
 
+    def beside(self, other: "Table") -> "Table":
+        """The columns of both; those of `other` without its first, which must hold the same."""
+        rows = [(*left, *right[1:]) for left, right in zip(self.rows, other.rows, strict=True)]
+        return Table(heads=(*self.heads, *other.heads[1:]), rows=rows)
+
     def __rich__(self) -> Group:
         """For a console; columns that mostly hold figures stand to the right."""
         table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))

@@ -27,11 +27,11 @@ def overview(run: Run, summary: Summary, palette: Palette) -> Figure:
     figure = new_figure(12.8, 6.1 if any(pairs.values()) else 4.4, palette)
     ratios = (1.0, 6.2 if any(pairs.values()) else 3.4)
     title, body = figure.subfigures(2, 1, height_ratios=ratios, squeeze=False)[:, 0]
-    title.text(0.012, 0.7, headline(run, summary), size=19, weight="bold", color=palette.ink, family=FONT, va="center")
-    title.text(0.012, 0.32, lede(run, summary), size=10.5, color=palette.muted, family=FONT, va="center")
+    title.text(0.012, 0.68, headline(run, summary), size=19, weight="bold", color=palette.ink, family=FONT, va="center")
+    title.text(0.012, 0.2, lede(run, summary), size=10.5, color=palette.muted, family=FONT, va="center")
     if shown:
         marks = stage_marks([e for name in shown for e in evolutions(run, name, scene=name)])
-        legend(title, marks, palette, columns=4, loc="lower left")
+        legend(title, marks, palette, columns=2, loc="upper right")
         limits = accuracy_limits(run)
         columns = body.subfigures(1, len(shown), squeeze=False)[0]
         for column, name in zip(columns, shown, strict=True):

@@ -13,10 +13,10 @@ from nestevo_hw.pages.style import LIGHT, THEMED, Mark, Palette, inline_svg, sav
 from nestevo_hw.report import knowledge, tables, timing, upkeep, wording
 from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
-from nestevo_hw.report.plots import accuracy_limits, stage_marks, teacher_panel, terminal_panel
+from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, stage_marks, teacher_panel, terminal_panel
 from nestevo_hw.report.records import SETUP, TEACHER, Drift, Groups, Lifecycle
 from nestevo_hw.report.samples import data_uri, latest_pair, load_picture
-from nestevo_hw.report.summary import Summary, evolutions, part_origins, read_summary, summarise
+from nestevo_hw.report.summary import Summary, evolutions, part_origins, summary_of
 
 
 def write_report(run_dir: Path) -> Path:
@@ -32,7 +32,7 @@ def write_report(run_dir: Path) -> Path:
         InputError: the folder is not that of a run, or a file in it is corrupt.
     """
     run = read_run(run_dir)
-    summary = read_summary(summarise(run))
+    summary = summary_of(run)
     page = run_dir / "report.html"
     write_text(page, page_text(run, summary))
     save_png(overview(run, summary, LIGHT), run_dir / "overview.png")
@@ -65,7 +65,6 @@ def page_text(run: Run, summary: Summary) -> str:
         "headline": wording.headline(run, summary),
         "lede": wording.lede(run, summary),
         "place": wording.teacher_place(config),
-        "teacher_note": wording.teacher_note(config),
         "teacher_origin": wording.teacher_origin(config),
         "delay_origin": origin_of(origins.values()),
         "delay_origins": wording.origins_text(origins),
@@ -91,20 +90,16 @@ def page_text(run: Run, summary: Summary) -> str:
 
 def _marks(run: Run) -> dict[str, list[Mark]]:
     """Keys of the pictures: of what there is in this run."""
-    drifts, tasks = run.of(Drift), timing.timed(run)
-    told = (
-        (any(d.drifted for d in drifts), "drifted", "before"),
-        (any(not d.drifted for d in drifts), "not drifted", "other"),
-    )
+    tasks = timing.timed(run)
+    scored = [e for name in run.terminals for e in evolutions(run, name, scene=name)]
     during = sorted((t for t in tasks if t.window != SETUP), key=lambda t: t.started_s)
     return {
         "terminals": [
-            *stage_marks([e for name in run.terminals for e in evolutions(run, name, scene=name)]),
-            *(Mark(text=text, colour=colour) for there, text, colour in told if there),
-            *([Mark(text="drift threshold", colour="alarm", shape="line")] if drifts else []),
+            *stage_marks(scored),
+            *(DRIFT_MARKS if run.of(Drift) else ()),
         ],
         "teacher": stage_marks(evolutions(run, TEACHER), "teacher"),
-        "upkeep": upkeep.reading_marks(run),
+        "upkeep": list(upkeep.MARKS) if upkeep.readings(run) else [],
         "trigger": list(knowledge.MARKS.values()),
         "kinds": timing.kind_marks(run, dict.fromkeys(t.kind for t in tasks)),
         "steps": timing.kind_marks(run, dict.fromkeys(t.kind for t in during if t.kind in run.header.kinds)),

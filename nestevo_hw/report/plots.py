@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nestevo_hw.pages.style import SMALL, Mark, Palette, colour_of, dress, new_figure
 from nestevo_hw.report.events import Run, terminal_configs
-from nestevo_hw.report.records import TEACHER, Drift
+from nestevo_hw.report.records import TEACHER, Accuracy, Drift
 from nestevo_hw.report.summary import Evolution, evolutions
 
 BEFORE_X, ADAPTED_X, AFTER_X = 0.22, 0.36, 0.78
@@ -25,6 +25,11 @@ STAGES = {
     "onnx": Mark(text="evolved model in ONNX Runtime", colour="ink", shape="ring"),
 }
 """Stages of a model, and how each is drawn."""
+DRIFT_MARKS = (
+    Mark(text="drifted", colour="before"),
+    Mark(text="not drifted", colour="other"),
+    Mark(text="drift threshold", colour="alarm", shape="line"),
+)
 _MANY_WINDOWS = 12
 """From here on markers shrink and only some windows are labelled."""
 
@@ -111,8 +116,7 @@ def teacher_panel(run: Run, palette: Palette, limits: tuple[float, float]) -> Fi
 
 def accuracy_limits(run: Run) -> tuple[float, float]:
     """Range of all accuracies of a run, so that its panels compare at a glance."""
-    shown = [e for name in (*run.terminals, TEACHER) for e in evolutions(run, name)]
-    values = [v for e in shown for stage in STAGES if math.isfinite(v := getattr(e, stage))]
+    values = [a.score for a in run.of(Accuracy) if math.isfinite(a.score)]
     if not values:
         return 0.0, 1.0
     return max(0.0, math.floor(min(values) * 10 - 0.5) / 10), min(1.0, math.ceil(max(values) * 10 + 0.8) / 10)

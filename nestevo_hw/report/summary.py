@@ -155,6 +155,11 @@ def read_summary(document: Mapping[str, Any]) -> Summary:
     return parse(document, Summary, "summary of the run")
 
 
+def summary_of(run: Run) -> Summary:
+    """What a run came to, complete or so far."""
+    return read_summary(summarise(run))
+
+
 def pruning_of(run: Run, name: str) -> str | None:
     """How a terminal's model was pruned (M1, M2, M3) or which model it is; None where nobody says."""
     for terminal in terminal_configs(run.header.config):

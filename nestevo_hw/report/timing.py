@@ -64,7 +64,7 @@ def gantt(run: Run, palette: Palette) -> Figure:
     axes.set_xlim(0.0, max((t.ended_s for t in tasks), default=1.0) * 1.01)
     axes.set_xlabel("seconds since the start of the run")
     dress(axes, palette, grid="x")
-    legend(figure, kind_marks(run, kinds), palette, columns=4)
+    legend(figure, kind_marks(run, kinds), palette, columns=2)
     return figure
 
 

@@ -1,6 +1,5 @@
 """Upkeep of the teacher: when it was programmed, how it fared in between, and what that cost."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,16 +50,6 @@ def readings(run: Run) -> list[Reading]:
             kept = not new or accepted.get((event.window, event.group), True)
             found.append(Reading(x=x, score=event.score, programmed=True, in_force=kept, group=event.group))
     return [r for r in found if math.isfinite(r.score)]
-
-
-def reading_marks(run: Run) -> list[Mark]:
-    """The key of the panel: of what there is."""
-    found = readings(run)
-    shown = (
-        any(not r.programmed for r in found), any(r.programmed and r.in_force for r in found),
-        any(not r.in_force for r in found), bool(run.of(Refresh)),
-    )  # fmt: skip
-    return list(itertools.compress(MARKS, shown))
 
 
 def upkeep_panel(run: Run, palette: Palette) -> Figure:

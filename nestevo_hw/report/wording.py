@@ -81,20 +81,6 @@ def teacher_place(config: Mapping[str, Any]) -> str:
     return "digital teacher" if device == DIGITAL else f"teacher on a simulated {device} crossbar"
 
 
-def teacher_note(config: Mapping[str, Any]) -> str:
-    """How the teacher computes."""
-    settings = section(config, "teacher")
-    model, device = settings.get("model", "The teacher"), settings.get("device")
-    if device is None:
-        return f"Where {model} ran was not recorded."
-    if device == DIGITAL:
-        return f"{model} runs digitally in this run; no crossbar is simulated."
-    return (
-        f"{model} computes on simulated crossbar tiles, its weights stored as conductances of {device} devices; its "
-        "accuracies are those that it has there."
-    )
-
-
 def _evolved(run: Run) -> set[str]:
     """Terminals with a new model, whether it could be scored or not."""
     return {a.model for a in run.of(Accuracy) if a.stage == "after" and a.model != TEACHER}

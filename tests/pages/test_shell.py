@@ -5,7 +5,7 @@ from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 from web_pages import WebPage
 
-from nestevo_hw.pages.parts import Picture, origin_of
+from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.style import LIGHT, Mark, inline_svg, legend, new_figure, save_png
 from nestevo_hw.pages.tables import Table
@@ -14,7 +14,7 @@ ODD = "<b>&'\"x</b> {{ 7 * 7 }} $a$"
 
 
 def values(**others):
-    return {"metric": "map50", "marks": [], "panels": [], "figures": Table(heads=("a",), rows=[]), **others}
+    return {"metric": "map50", "marks": [], "panels": {}, "figures": Table(heads=("a",), rows=[]), **others}
 
 
 def figure(text):
@@ -26,13 +26,13 @@ def figure(text):
 def test_texts_are_shown_as_they_are():
     shown = values(
         marks=[Mark(text=ODD, colour="before")],
-        panels=[Picture.of(figure(ODD), ODD, ODD)],
+        panels={ODD: inline_svg(figure(ODD))},
         figures=Table(heads=(ODD,), rows=[(ODD,)], note=ODD),
     )
     html = render("noise_comparison.html", shown)
     assert "<b>&" not in html
     page = WebPage(html)
-    assert page.text.count(ODD) == 6
+    assert page.text.count(ODD) == 6  # key, picture, its caption, head, cell, note
     assert "49" not in page.text
 
 
@@ -59,7 +59,7 @@ def test_names_in_pictures_are_no_formulas(tmp_path, name):
     drawn.axes[0].set_xticks([0, 1], [name, "x"])
     legend(drawn, [Mark(text=name, colour="before")], LIGHT, columns=1)
     save_png(drawn, tmp_path / "x.png")
-    assert inline_svg(drawn, name).count(name) == 4
+    assert inline_svg(drawn).count(name) == 3
 
 
 def test_origins_are_put_together():

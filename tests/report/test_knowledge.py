@@ -9,6 +9,7 @@ from fake_runs import fake_run
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.knowledge import estimates, recall_table, trigger_text
 from nestevo_hw.report.page import page_text
+from nestevo_hw.report.summary import summary_of
 from nestevo_hw.report.tables import decisions_table, troubles_table
 
 
@@ -41,18 +42,18 @@ def test_estimates_stand_beside_the_truth(run):
     assert len(found) == 6
     assert all(sense.remains == accuracy for sense, accuracy in found)
     assert "Correlation with true accuracy: 1.00." in trigger_text(run)
-    assert trigger_text(run) in unescape(page_text(run))
+    assert trigger_text(run) in unescape(page_text(run, summary_of(run)))
 
 
 def test_what_was_forgotten_is_said(run):
-    text = page_text(run)
+    text = page_text(run, summary_of(run))
     assert "-0.2500 on average since these were learned" in text
     assert "worse in 100.0 % of the cases" in text
     assert "an earlier model" in text
 
 
 def test_trouble_is_named_and_escaped(run):
-    text = page_text(run)
+    text = page_text(run, summary_of(run))
     for part in ("sent &lt;noise&gt;", "its worker was killed", "north", "village-a, downtown-a", "server"):
         assert part in text
 
@@ -63,7 +64,7 @@ def test_a_run_without_any_of_it_shows_nothing(tmp_path):
     assert not recall_table(run).rows
     assert not troubles_table(run).rows
     for heading in ("What the terminals know", "Groups of terminals", "What went wrong"):
-        assert heading not in page_text(run)
+        assert heading not in page_text(run, summary_of(run))
 
 
 def test_a_group_counts_its_own_terminals(run):

@@ -7,7 +7,7 @@ import pytest
 from nestevo_hw.base.stats import mean
 from nestevo_hw.report.events import Header, Run, read_run
 from nestevo_hw.report.records import Accuracy, Lifecycle
-from nestevo_hw.report.summary import evolutions, part_origins, read_summary, relative_gain, summarise
+from nestevo_hw.report.summary import evolutions, part_origins, read_summary, relative_gain, summarise, summary_of
 from nestevo_hw.report.wording import headline, lede, origins_text
 
 
@@ -52,8 +52,8 @@ def test_a_model_that_never_evolves_has_no_after():
     run = run_of(score(0, "a", "before", 0.2), score(1, "a", "before", 0.4))
     row = summarise(run)["terminals"][0]
     assert (row["before"], row["after"]) == (pytest.approx(0.3), None)
-    assert headline(run, read_summary(summarise(run))) == "No terminal has evolved in this run"
-    assert "0.300" in lede(run, read_summary(summarise(run)))
+    assert headline(run, summary_of(run)) == "No terminal has evolved in this run"
+    assert "0.300" in lede(run, summary_of(run))
 
 
 def test_the_run_s_own_summary_goes_first(run_dir):
@@ -66,13 +66,13 @@ def test_the_run_s_own_summary_goes_first(run_dir):
 
 def test_a_mean_before_and_after_is_over_the_same_terminals():
     run = run_of(score(0, "a", "before", 0.4), score(0, "a", "after", 0.6), score(0, "b", "before", 0.9))
-    together = read_summary(summarise(run)).together
+    together = summary_of(run).together
     assert (together.before, together.after, together.gain) == (0.4, 0.6, pytest.approx(0.5))
 
 
 def test_frames_without_labels_leave_the_accuracy_unknown():
     run = run_of(score(0, "a", "before", math.nan), score(0, "a", "after", math.nan))
-    assert "accuracy is unknown" in lede(run, read_summary(summarise(run)))
+    assert "accuracy is unknown" in lede(run, summary_of(run))
 
 
 def test_parts_of_the_delay_come_from_where_the_events_say():
@@ -107,7 +107,7 @@ def test_the_headline_tells_what_did_not_improve(afters, expected):
     events = [score(0, n, "before", 0.5) for n in "ab"]
     events += [score(0, n, "after", v) for n, v in zip("ab", afters, strict=True) if v is not None]
     run = run_of(*events)
-    assert headline(run, read_summary(summarise(run))) == expected
+    assert headline(run, summary_of(run)) == expected
 
 
 def test_means_and_gains_are_undefined_rather_than_wrong():

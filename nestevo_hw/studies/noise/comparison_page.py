@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.files import write_text
 from nestevo_hw.pages.formats import DASH, score
-from nestevo_hw.pages.parts import Picture
-from nestevo_hw.pages.shell import write_page
+from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.style import LIGHT, LINES, THEMED, Mark, Palette, colour_of, save_png
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.noise.comparison import Comparison, values_of
-from nestevo_hw.studies.noise.page import interval_text
-from nestevo_hw.studies.noise.plots import Draw, alone, ceiling, draw_line, finish, together
+from nestevo_hw.studies.noise.page import drawn, interval_text
+from nestevo_hw.studies.noise.plots import Draw, ceiling, draw_line, finish, together
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.sweeps import SWEEPS
 
@@ -25,15 +24,23 @@ _COLOURS = ("before", "after", "teacher", "mutual", "aggregate", "generator", "a
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[str]:
     """Write all files; returns their names."""
-    marks = _marks(comparison)
-    panels = list(_panels(comparison, LIGHT).values())
-    title = "Noise benchmarks side by side (simulated)"
-    picture = together(panels, comparison.metric, marks, LIGHT, title=title)
+    title, panels = "Noise benchmarks side by side (simulated)", list(_panels(comparison, LIGHT).values())
     write_text(folder / "comparison.csv", csv_text(comparison))
-    save_png(picture, folder / "comparison.png")
-    write_page(folder / "comparison.html", "noise_comparison.html", _page_values(comparison))
+    save_png(together(panels, comparison.metric, _marks(comparison), LIGHT, title=title), folder / "comparison.png")
+    write_text(folder / "comparison.html", page_text(comparison))
     write_json(folder / "comparison.json", comparison.document())
     return ["comparison.csv", "comparison.png", "comparison.html", "comparison.json"]
+
+
+def page_text(comparison: Comparison) -> str:
+    """The HTML of a comparison."""
+    values = {
+        "metric": comparison.metric,
+        "marks": _marks(comparison),
+        "panels": drawn(_panels(comparison, THEMED), comparison.metric),
+        "figures": comparison_table(comparison),
+    }
+    return render("noise_comparison.html", values)
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -56,9 +63,12 @@ def _marks(comparison: Comparison) -> list[Mark]:
     ]
 
 
-def _panels(comparison: Comparison, palette: Palette) -> dict[tuple[str, str], Draw]:
+def _panels(comparison: Comparison, palette: Palette) -> dict[str, Draw]:
     """One panel a sweep and scene, one line a benchmark."""
-    return {(sweep, scene): _panel(comparison, sweep, scene, palette) for sweep, scene in comparison.panels}
+    return {
+        f"{SWEEPS[sweep].title}, {scene}": _panel(comparison, sweep, scene, palette)
+        for sweep, scene in comparison.panels
+    }
 
 
 def _panel(comparison: Comparison, sweep: str, scene: str, palette: Palette) -> Draw:
@@ -76,22 +86,6 @@ def _panel(comparison: Comparison, sweep: str, scene: str, palette: Palette) -> 
         finish(axes, sweep, values, palette, top=top, scene=scene)
 
     return draw
-
-
-def _page_values(comparison: Comparison) -> dict[str, object]:
-    """What the template noise_comparison.html names."""
-    names = ", ".join(comparison.found)
-    panels = _panels(comparison, THEMED).items()
-    titles = {(sweep, scene): f"{SWEEPS[sweep].title}, {scene}" for (sweep, scene), _ in panels}
-    return {
-        "metric": comparison.metric,
-        "marks": _marks(comparison),
-        "panels": [
-            Picture.of(alone(draw, comparison.metric, THEMED), f"{titles[key]}: {names}", titles[key])
-            for key, draw in panels
-        ],
-        "figures": comparison_table(comparison),
-    }
 
 
 def csv_text(comparison: Comparison) -> str:

@@ -6,12 +6,11 @@ from typing import Any
 from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.files import write_text
 from nestevo_hw.pages.formats import metric_text, score
-from nestevo_hw.pages.shell import write_page
 from nestevo_hw.pages.style import LIGHT, save_png
 from nestevo_hw.pages.tables import Table
-from nestevo_hw.studies.noise.findings import conclusion, pair_finding, student_finding, student_overview, sweep_finding
+from nestevo_hw.studies.noise.findings import conclusion, findings_of
 from nestevo_hw.studies.noise.journal import RESULTS
-from nestevo_hw.studies.noise.page import interval_text, page_values
+from nestevo_hw.studies.noise.page import interval_text, page_text
 from nestevo_hw.studies.noise.plots import draw_pair, draw_students, draw_sweeps
 from nestevo_hw.studies.noise.points import write_csv
 from nestevo_hw.studies.noise.results import Benchmark
@@ -35,7 +34,7 @@ def write_benchmark(found: Benchmark, folder: Path) -> list[str]:
         if draw is not None:
             save_png(draw(found, LIGHT), folder / name)
             written.append(name)
-    write_page(folder / "report.html", "noise.html", page_values(found))
+    write_text(folder / "report.html", page_text(found))
     write_json(folder / RESULTS, document_of(found))
     return [*written, "report.html", RESULTS]
 
@@ -47,17 +46,6 @@ def document_of(found: Benchmark) -> dict[str, Any]:
         "conclusion": conclusion(found),
         "findings": findings_of(found),
     }
-
-
-def findings_of(found: Benchmark) -> dict[str, str]:
-    """Every sentence about a benchmark, by what it is about."""
-    sentences = {sweep: sweep_finding(found, sweep) for sweep in found.sweeps}
-    for sweep in found.paired:
-        for scene in found.scenes:
-            sentences[f"noise-aware, {sweep}, {scene}"] = pair_finding(found, sweep, scene)
-    if found.taught_sweeps:
-        sentences["students"] = student_overview(found)
-    return sentences | {sweep: student_finding(found, sweep) for sweep in found.taught_sweeps}
 
 
 def scores_table(found: Benchmark) -> Table:

@@ -1,53 +1,54 @@
 """The page of a benchmark: one HTML file without anything outside it, in the style of a run's page."""
 
+from collections.abc import Mapping
+
+from markupsafe import Markup
+
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.pages.formats import DASH, interval, metric_text, score
-from nestevo_hw.pages.parts import MEASURED, SIMULATED, Picture, Tile
-from nestevo_hw.pages.style import THEMED
+from nestevo_hw.pages.shell import render
+from nestevo_hw.pages.style import THEMED, inline_svg
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.noise import plots
-from nestevo_hw.studies.noise.findings import (
-    conclusion,
-    loss_at,
-    pair_finding,
-    student_finding,
-    student_overview,
-    sweep_finding,
-)
+from nestevo_hw.studies.noise.findings import conclusion, findings_of, loss_at
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.results import Benchmark
 from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, TRUE_LABELS
 from nestevo_hw.studies.noise.sweeps import SWEEPS
 
 
-def page_values(found: Benchmark) -> dict[str, object]:
-    """What the template noise.html names."""
-    return {
+def page_text(found: Benchmark) -> str:
+    """The HTML of a benchmark's page."""
+    captions = findings_of(found)
+    captions[plots.AGAINST_TEACHER] = "each dot is one student; above the line it is better than its teacher"
+    swept = dict.fromkeys(str(p.value) for p in found.points if p.sweep == "device")
+    values = {
+        "found": found,
         "about": found.about,
-        "on_device": found.on_device,
         "lede": conclusion(found),
-        "tiles": _tiles(found),
-        "metric": metric_text(found.metric),
+        "captions": captions,
+        "before": found.student(BEFORE),
+        "last": found.of(found.taught_sweeps[-1], "student")[-1] if found.taught_sweeps else None,
+        "catalogue": SWEEPS,
         "repeats": max((len(p.headline) for p in found.points), default=0),
-        "sweeps": _sweeps(found),
-        "sweep_marks": plots.sweep_marks(found),
-        "pairs": _pairs(found),
-        "pair_marks": plots.PAIR_MARKS,
-        "students": _students(found),
-        "student_marks": plots.STUDENT_MARKS,
-        "overview": student_overview(found) if found.taught_sweeps else "",
-        "references": Table(
-            heads=("student", metric_text(found.metric), "95 % interval"),
-            rows=[
-                (name, score(p.mean), interval_text(p))
-                for name in (BEFORE, DIGITAL_TEACHER, TRUE_LABELS)
-                if (p := found.student(name)) is not None
-            ],
-            note="to compare with",
-        ),
-        "facts": _facts(found),
+        "sweeps": drawn(plots.sweep_panels(found, THEMED), found.metric),
+        "pairs": drawn(plots.pair_panels(found, THEMED), found.metric),
+        "students": drawn(plots.student_panels(found, THEMED), found.metric),
+        "marks": {"sweeps": plots.sweep_marks(found), "pairs": plots.PAIR_MARKS, "students": plots.STUDENT_MARKS},
+        "references": _references(found),
+        "sources": [(f"device {n}", find_preset(n).source) for n in swept if n != found.about["device"]],
+        "simulated": [
+            *((SWEEPS[sweep].title, SWEEPS[sweep].simulated) for sweep in (*found.sweeps, *found.taught_sweeps)),
+            *(("not swept", text) for text in found.about["left_out"]),
+        ],
         "figures": _figures(found),
     }
+    return render("noise.html", values)
+
+
+def drawn(panels: Mapping[str, plots.Draw], metric: str) -> dict[str, Markup]:
+    """Panels as pictures of a page, by name."""
+    return {name: inline_svg(plots.alone(draw, metric, THEMED)) for name, draw in panels.items()}
 
 
 def interval_text(point: SweepPoint) -> str:
@@ -55,71 +56,11 @@ def interval_text(point: SweepPoint) -> str:
     return interval(point.ci95 if len(point.headline) > 1 else None)
 
 
-def _tiles(found: Benchmark) -> list[Tile]:
-    tiles = []
-    for scene in found.scenes:
-        digital, programmed = score(found.digital_score(scene)), found.programmed(scene)
-        where = "" if scene == "all" else f", {scene}"
-        if programmed is None:
-            tiles.append(Tile(name=f"digital{where}", origin=MEASURED, value=digital, hint="without any noise"))
-        else:
-            tiles.append(Tile(name=f"digital to programmed{where}", origin=SIMULATED, before=digital,
-                              value=score(programmed.mean), hint=interval_text(programmed)))  # fmt: skip
-    before = found.student(BEFORE)
-    if before is not None:
-        sweep = found.taught_sweeps[-1]
-        last = found.of(sweep, "student")[-1]
-        hint = f"{SWEEPS[sweep].title} {SWEEPS[sweep].text(last.value)}; {interval_text(last)}"
-        tiles.append(Tile(name="student before and after its distillation", origin=MEASURED, before=score(before.mean),
-                          value=score(last.mean), hint=hint))  # fmt: skip
-    return tiles
-
-
-def _sweeps(found: Benchmark) -> list[Picture]:
-    return [
-        Picture.of(plots.alone(draw, found.metric, THEMED), f"score against {SWEEPS[sweep].title}",
-                   sweep_finding(found, sweep))
-        for sweep, draw in plots.sweep_panels(found, THEMED).items()
-    ]  # fmt: skip
-
-
-def _pairs(found: Benchmark) -> list[Picture]:
-    return [
-        Picture.of(plots.alone(draw, found.metric, THEMED), f"{SWEEPS[sweep].title}, {scene}, both trainings",
-                   pair_finding(found, sweep, scene))
-        for (sweep, scene), draw in plots.pair_panels(found, THEMED).items()
-    ]  # fmt: skip
-
-
-def _students(found: Benchmark) -> list[Picture]:
-    if not found.taught_sweeps:
-        return []
-    findings = {sweep: student_finding(found, sweep) for sweep in found.taught_sweeps}
-    findings[plots.AGAINST_TEACHER] = "each dot is one student; above the line it is better than its teacher"
-    return [
-        Picture.of(plots.alone(draw, found.metric, THEMED), f"student and teacher: {name}", findings[name])
-        for name, draw in plots.student_panels(found, THEMED).items()
-    ]
-
-
-def _facts(found: Benchmark) -> list[tuple[str, str]]:
-    about = found.about
-    swept = dict.fromkeys(str(p.value) for p in found.points if p.sweep == "device")
-    device = [
-        ("device", f"{about['device']}: {about['source']}"),
-        *((f"device {name}", find_preset(name).source) for name in swept if name != about["device"]),
-        ("left out", str(about["leaves_out"])),
-        ("tile", " x ".join(str(side) for side in about["tile"])),
-        ("backend", str(about["backend"])),
-    ]
-    return [
-        *(device if found.on_device else []),
-        ("weights", str(about["weights"])),
-        ("seed", f"{about['seed']} for all noise; every repeat draws it anew"),
-        ("intervals", "95 %, Student's t over the repeats: noise draws, not the choice of frames"),
-        *((SWEEPS[sweep].title, SWEEPS[sweep].simulated) for sweep in (*found.sweeps, *found.taught_sweeps)),
-        *(("not swept", text) for text in about["left_out"]),
-    ]
+def _references(found: Benchmark) -> Table:
+    """Students to compare with."""
+    known = [(name, found.student(name)) for name in (BEFORE, DIGITAL_TEACHER, TRUE_LABELS)]
+    rows = [(name, score(p.mean), interval_text(p)) for name, p in known if p is not None]
+    return Table(heads=("student", metric_text(found.metric), "95 % interval"), rows=rows, note="to compare with")
 
 
 def _figures(found: Benchmark) -> Table:

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nestevo_hw.pages.formats import metric_text
 from nestevo_hw.pages.style import FONT, LINES, SMALL, Mark, Palette, colour_of, dress, legend, new_figure
+from nestevo_hw.studies.noise.findings import pair_name
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.results import Benchmark
@@ -39,19 +40,21 @@ def sweep_marks(found: Benchmark) -> list[Mark]:
 
 
 def sweep_panels(found: Benchmark, palette: Palette) -> dict[str, Draw]:
-    """One panel a sweep, one line a scene."""
+    """One panel a sweep by its name, one line a scene."""
     return {sweep: _sweep_panel(found, sweep, palette) for sweep in found.sweeps}
 
 
-def pair_panels(found: Benchmark, palette: Palette) -> dict[tuple[str, str], Draw]:
+def pair_panels(found: Benchmark, palette: Palette) -> dict[str, Draw]:
     """Plain and noise-aware model: one panel a sweep and scene."""
     panels = [(sweep, scene) for scene in found.scenes for sweep in found.paired]
-    return {(sweep, scene): _pair_panel(found, sweep, scene, palette) for sweep, scene in panels}
+    return {pair_name(sweep, scene): _pair_panel(found, sweep, scene, palette) for sweep, scene in panels}
 
 
 def student_panels(found: Benchmark, palette: Palette) -> dict[str, Draw]:
     """Teacher and student against the teacher's noise, and against one another."""
     panels = {sweep: _student_panel(found, sweep, palette) for sweep in found.taught_sweeps}
+    if not panels:
+        return {}
     return {**panels, AGAINST_TEACHER: lambda axes: _against_teacher(axes, found, palette)}
 
 

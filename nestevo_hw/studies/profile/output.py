@@ -10,7 +10,7 @@ from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.profiler.rates import measure_device
 from nestevo_hw.profiler.samples import Sample
 from nestevo_hw.studies.profile.evaluation import Evaluation, evaluate
-from nestevo_hw.studies.profile.page import write_files
+from nestevo_hw.studies.profile.page import write_page
 
 PROFILE = "profile.safetensors"
 
@@ -51,5 +51,5 @@ def write_profile(model: ProfileModel, found: Evaluation, folder: Path) -> dict[
     document = document_of(model, found)
     model.save(folder / PROFILE)
     write_json(folder / "profile.json", document)
-    write_files(found, model.about, folder)
+    write_page(found, model.about, folder)
     return document

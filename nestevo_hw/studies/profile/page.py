@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.pages.parts import MEASURED, Picture, Pill, Tile
-from nestevo_hw.pages.shell import write_page
-from nestevo_hw.pages.style import LIGHT, THEMED, save_png
+from matplotlib.figure import Figure
+
+from nestevo_hw.base.files import write_text
+from nestevo_hw.pages.shell import render
+from nestevo_hw.pages.style import LIGHT, THEMED, Palette, inline_svg, save_png
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.profile.evaluation import COVERAGE_GOAL, GOALS, THREE_LAYERS, Evaluation, Quantity
 from nestevo_hw.studies.profile.plots import error_bars, scatter, scatter_marks
@@ -14,7 +16,7 @@ from nestevo_hw.studies.profile.plots import error_bars, scatter, scatter_marks
 QUANTITIES: tuple[Quantity, ...] = ("time", "memory")
 
 
-def write_files(found: Evaluation, about: Mapping[str, Any], folder: Path) -> list[str]:
+def write_page(found: Evaluation, about: Mapping[str, Any], folder: Path) -> list[str]:
     """Write `report.html` and the PNG files of its pictures; returns their names.
 
     Args:
@@ -25,16 +27,18 @@ def write_files(found: Evaluation, about: Mapping[str, Any], folder: Path) -> li
     Raises:
         OutputError: a file cannot be written.
     """
-    write_page(folder / "report.html", "profile.html", page_values(found, about))
-    names = ["report.html"]
-    for quantity in QUANTITIES:
-        for name, figure in (
-            (f"{quantity}-scatter.png", scatter(found, quantity, LIGHT)),
-            (f"{quantity}-errors.png", error_bars(found, quantity, LIGHT)),
-        ):
-            save_png(figure, folder / name)
-            names.append(name)
-    return names
+    write_text(folder / "report.html", page_text(found, about))
+    drawn = figures(found, LIGHT)
+    for name, figure in drawn.items():
+        save_png(figure, folder / f"{name}.png")
+    return ["report.html", *(f"{name}.png" for name in drawn)]
+
+
+def figures(found: Evaluation, palette: Palette) -> dict[str, Figure]:
+    """All pictures by name."""
+    return {f"{quantity}-scatter": scatter(found, quantity, palette) for quantity in QUANTITIES} | {
+        f"{quantity}-errors": error_bars(found, quantity, palette) for quantity in QUANTITIES
+    }
 
 
 def errors_table(found: Evaluation) -> Table:
@@ -51,54 +55,20 @@ def errors_table(found: Evaluation) -> Table:
     )
 
 
-def page_values(found: Evaluation, about: Mapping[str, Any]) -> dict[str, object]:
-    """What the template profile.html names."""
-    missed = [name.replace("_", " ") for name, reached in found.goals().items() if not reached]
-    return {
-        "state": Pill(text=f"missed: {', '.join(missed)}", tone="bad")
-        if missed
-        else Pill(text="all goals reached", tone="good"),
-        "samples": about["samples"],
+def page_text(found: Evaluation, about: Mapping[str, Any]) -> str:
+    """The HTML of a profile's page."""
+    values = {
+        "missed": [name.replace("_", " ") for name, reached in found.goals().items() if not reached],
+        "about": about,
         "judged": len(found.judged),
-        "noise": f"{found.noise:.1%}",
-        "outside": sum(e.trust != "inside" for e in found.predictions),
-        "tiles": _tiles(found),
-        "pictures": [picture for quantity in QUANTITIES for picture in _pictures(found, quantity)],
+        "noise": found.noise,
+        "outside": sum(p.trust != "inside" for p in found.predictions),
+        "figures": found.figures(),
+        "goals": GOALS,
+        "coverage_goal": COVERAGE_GOAL,
+        "quantities": QUANTITIES,
+        "svg": {name: inline_svg(figure) for name, figure in figures(found, THEMED).items()},
+        "marks": scatter_marks(found),
         "errors": errors_table(found),
-        "facts": _facts(about),
     }
-
-
-def _tiles(found: Evaluation) -> list[Tile]:
-    figures = found.figures()
-    low, high = COVERAGE_GOAL
-    shown = (
-        ("memory, mean error", "memory_mape", f"goal: at most {GOALS['memory_mape']:.0%}"),
-        ("over 5 % too low", "memory_under_rate", f"goal: at most {GOALS['memory_under_rate']:.0%}"),
-        ("time, mean error", "time_mape", f"goal: at most {GOALS['time_mape']:.0%}"),
-        ("inside the 90 % interval", "coverage90", f"goal: {low:.0%} to {high:.0%}"),
-    )
-    return [Tile(name=name, origin=MEASURED, value=f"{figures[key]:.1%}", hint=hint) for name, key, hint in shown]
-
-
-def _pictures(found: Evaluation, quantity: Quantity) -> tuple[Picture, Picture]:
-    return (
-        Picture.of(
-            scatter(found, quantity, THEMED, key=False), f"predicted against measured {quantity}",
-            "each dot is one task; bars are 90 % intervals, the band is 10 % error", marks=scatter_marks(found),
-        ),
-        Picture.of(
-            error_bars(found, quantity, THEMED), f"mean relative error of {quantity} by method",
-            "all methods on the same samples; logarithmic axis",
-        ),
-    )  # fmt: skip
-
-
-def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
-    device = about["device"]
-    return [
-        *((name, str(value)) for name, value in about["machine"].items()),
-        ("matrix product", f"{device['macs_per_s'] / 1e9:.1f} G multiply-accumulates/s"),
-        ("memory", f"{device['bytes_per_s'] / 1e9:.1f} GB/s"),
-        ("call", f"{device['call_s'] * 1e6:.1f} us"),
-    ]
+    return render("profile.html", values)

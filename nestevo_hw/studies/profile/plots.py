@@ -31,7 +31,7 @@ def scatter_marks(found: Evaluation) -> list[Mark]:
     return [Mark(text=name, colour=colour) for name, colour in GROUPS.items() if name in present]
 
 
-def scatter(found: Evaluation, quantity: Quantity, palette: Palette, *, key: bool = True) -> Figure:
+def scatter(found: Evaluation, quantity: Quantity, palette: Palette) -> Figure:
     """Predicted against measured on the samples left out, with 90 % intervals and a band of 10 % error."""
     figure = new_figure(4.6, 3.9, palette)
     axes = figure.subplots()
@@ -50,8 +50,7 @@ def scatter(found: Evaluation, quantity: Quantity, palette: Palette, *, key: boo
     what = "time of a step, ms" if quantity == "time" else "peak memory, MB"
     axes.set(xlabel=f"measured {what}", ylabel=f"predicted {what}")
     dress(axes, palette, grid="both")
-    if key:
-        legend(figure, scatter_marks(found), palette, columns=3)
+    legend(figure, scatter_marks(found), palette, columns=3)
     return figure
 
 

@@ -10,10 +10,9 @@ from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.files import write_text
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.crossbar.signal import snr_db
-from nestevo_hw.pages.formats import decibels, metric_text, plus_minus, share, signed
-from nestevo_hw.pages.parts import MEASURED, SIMULATED, Picture, Tile
-from nestevo_hw.pages.shell import write_page
-from nestevo_hw.pages.style import LIGHT, THEMED, save_png
+from nestevo_hw.pages.formats import decibels, metric_text, plus_minus, signed
+from nestevo_hw.pages.shell import render
+from nestevo_hw.pages.style import LIGHT, THEMED, inline_svg, save_png
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.noise.sweeps import age_text
 from nestevo_hw.studies.sensitivity.keep_digital import KeepDigitalPlan
@@ -42,34 +41,27 @@ def write_sensitivity(
     write_json(folder / "sensitivity.json", document)
     write_text(folder / "sensitivity.csv", _csv(document, kept))
     save_png(picture, folder / "sensitivity.png")
-    write_page(folder / "sensitivity.html", "sensitivity.html", page_values(document, report, plan))
+    write_text(folder / "sensitivity.html", page_text(document, report, plan))
     return [f"sensitivity.{kind}" for kind in ("json", "csv", "png", "html")]
 
 
-def page_values(
-    document: Mapping[str, Any], report: SensitivityReport, plan: KeepDigitalPlan | None
-) -> dict[str, object]:
-    """What the template sensitivity.html names."""
+def page_text(document: Mapping[str, Any], report: SensitivityReport, plan: KeepDigitalPlan | None) -> str:
+    """The HTML of a study's page."""
     kept = _kept(plan)
-    drawn = draw_sensitivity(report, THEMED, metric=metric_text(document["metric"]), keep_digital=kept, key=False)
-    return {
+    drawn = draw_sensitivity(report, THEMED, metric=metric_text(document["metric"]), keep_digital=kept)
+    values = {
         "about": document,
         "title": _title(document),
-        "tiles": _tiles(document, report, plan),
-        "picture": Picture.of(drawn, "score lost and signal-to-noise ratios by layer", marks=sensitivity_marks(kept)),
+        "report": report,
+        "lost": _lost(Estimate.of(over_scenes(report.losses))),
+        "plan": plan,
+        "plan_lines": [] if plan is None else plan_lines(plan),
+        "svg": inline_svg(drawn),
+        "marks": sensitivity_marks(kept),
         "layers": layers_table(document, report, plan),
         "totals": totals_text(document, report),
-        "plan": [] if plan is None else plan_lines(plan),
-        "facts": [
-            ("device", f"{document['device']}: {document['source']}"),
-            ("tile", " x ".join(str(side) for side in document["tile"])),
-            ("backend", document["backend"]),
-            ("weights", document["weights"]),
-            ("repeats", f"{document['repeats']} independent programmings, seed {document['seed']}"),
-            ("intervals", "95 %, Student's t over the programmings, not the choice of frames"),
-            *(("note", note) for note in document["notes"]),
-        ],
     }
+    return render("sensitivity.html", values)
 
 
 def layers_table(document: Mapping[str, Any], report: SensitivityReport, plan: KeepDigitalPlan | None) -> Table:
@@ -112,22 +104,6 @@ def plan_lines(plan: KeepDigitalPlan) -> list[str]:
         plan.reason,
         plan.arguments or "everything may go onto the crossbar",
     ]
-
-
-def _tiles(document: Mapping[str, Any], report: SensitivityReport, plan: KeepDigitalPlan | None) -> list[Tile]:
-    metric, lost = metric_text(document["metric"]), Estimate.of(over_scenes(report.losses))
-    tiles = [
-        Tile(
-            name=f"digital{'' if scene == 'all' else f', {scene}'}", origin=MEASURED, value=f"{score:.3f}", hint=metric
-        )
-        for scene, score in report.digital.items()
-    ]
-    tiles.append(Tile(name="all layers on the crossbar", origin=SIMULATED, value=_lost(lost), hint=f"{metric} lost"))
-    if plan is not None:
-        hint = f"of the crossbar's weights, {len(plan.layers)} of {len(report.layers)} layers"
-        hint += "" if plan.reached else "; the target is not kept"
-        tiles.append(Tile(name="kept digital by the plan", origin=SIMULATED, value=share(plan.share), hint=hint))
-    return tiles
 
 
 def _csv(document: Mapping[str, Any], kept: tuple[str, ...]) -> str:

@@ -29,7 +29,6 @@ def sensitivity_marks(keep_digital: Collection[str]) -> list[Mark]:
 
 def draw_sensitivity(
     report: SensitivityReport, palette: Palette, *, metric: str, keep_digital: Collection[str], title: str = "",
-    key: bool = True,
 ) -> Figure:  # fmt: skip
     """Layers down the page: the score each loses alone on the crossbar, and signal-to-noise ratios beside.
 
@@ -39,7 +38,6 @@ def draw_sensitivity(
         metric: name of the score.
         keep_digital: layers to mark.
         title: above the picture.
-        key: whether to explain the colours.
     """
     figure = new_figure(10.5, min(30.0, 1.9 + 0.2 * len(report.layers)), palette)
     drops, ratios = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
@@ -55,7 +53,7 @@ def draw_sensitivity(
     name_rows(drops, [layer.name for layer in report.layers])
     for label, layer in zip(drops.get_yticklabels(), report.layers, strict=True):
         label.set_color(palette.before if layer.name in keep_digital else palette.muted)
-    legend(figure, sensitivity_marks(keep_digital) if key else [], palette, columns=5, title=title)
+    legend(figure, sensitivity_marks(keep_digital), palette, columns=5, title=title)
     return figure
 
 
