@@ -6,7 +6,7 @@ from typing import Literal
 
 MEASURED, SIMULATED, MODELLED, PARTLY_MODELLED = "measured", "simulated", "modelled", "partly modelled"
 ORIGINS: Mapping[str, str] = {
-    MEASURED: "observed on this machine",
+    MEASURED: "observed while it happened",
     SIMULATED: "computed on devices that are noise models of published chips; no hardware was involved",
     MODELLED: "computed from a stated formula, such as upload time from a link's bandwidth",
     PARTLY_MODELLED: "some of its parts are measured, the others computed from a stated formula",

@@ -1,7 +1,7 @@
 """A run's tables, for its page and for the console."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -53,21 +53,16 @@ def _model(model: ModelSummary) -> tuple[Cell, ...]:
     return (model.name, model.pruning or "", *scores)
 
 
-def prediction_table(tasks: Iterable[TaskRun]) -> Table:
-    """What each kind of task was predicted to take, and what it took.
-
-    Args:
-        tasks: of a run, those without times left out.
-    """
-    outcomes = [
-        Outcome.read(asdict(task)) for task in tasks if math.isfinite(task.ended_s) and math.isfinite(task.predicted_s)
-    ]
+def prediction_table(run: Run) -> Table:
+    """What each kind of task was predicted to take, and what it took; tasks without times are left out."""
+    timed = [task for task in run.of(TaskRun) if math.isfinite(task.ended_s) and math.isfinite(task.predicted_s)]
+    outcomes = [Outcome.read(asdict(task)) for task in timed]
     return Table(
         title="tasks, predicted against actual (means)",
-        heads=("kind", "tasks", "wait", "predicted", "actual", "off by", "worst memory"),
+        heads=("kind of task", "tasks", "wait", "predicted", "actual", "off by", "worst memory"),
         rows=[
-            (k.kind, str(k.tasks), duration(k.mean_wait_s), duration(k.mean_predicted_s), duration(k.mean_actual_s),
-             f"x {k.typical_duration_factor:.2f}", f"{k.worst_memory_ratio:.0%} of predicted")
+            (run.kind(k.kind).wording, str(k.tasks), duration(k.mean_wait_s), duration(k.mean_predicted_s),
+             duration(k.mean_actual_s), f"x {k.typical_duration_factor:.2f}", f"{k.worst_memory_ratio:.0%} of predicted")
             for k in by_kind(outcomes)
         ],
     )  # fmt: skip

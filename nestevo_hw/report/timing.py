@@ -152,9 +152,11 @@ def _worker(task: TaskRun) -> int:
 
 
 def _mark_windows(axes: Axes, tasks: Sequence[TaskRun], palette: Palette) -> None:
-    for window in sorted({t.window for t in tasks}):
-        start = min(t.started_s for t in tasks if t.window == window)
+    starts = {w: min(t.started_s for t in tasks if t.window == w) for w in sorted({t.window for t in tasks})}
+    room_s = 0.05 * max((t.ended_s for t in tasks), default=0.0) / max(len(starts) / 4, 1.0)
+    for (window, start), following in zip(starts.items(), [*list(starts.values())[1:], math.inf], strict=False):
         axes.axvline(start, color=palette.muted, lw=0.8, ls=(0, (2, 2)), zorder=0)
         name = " setup" if window == SETUP else f" window {window}"
-        above = axes.get_xaxis_transform()
-        axes.text(start, 1.0, name, transform=above, size=SMALL, color=palette.muted, va="bottom")
+        if following - start > room_s:
+            above = axes.get_xaxis_transform()
+            axes.text(start, 1.0, name, transform=above, size=SMALL, color=palette.muted, va="bottom")
