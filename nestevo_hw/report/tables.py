@@ -62,7 +62,8 @@ def prediction_table(run: Run) -> Table:
         heads=("kind of task", "tasks", "wait", "predicted", "actual", "off by", "worst memory"),
         rows=[
             (run.kind(k.kind).wording, str(k.tasks), duration(k.mean_wait_s), duration(k.mean_predicted_s),
-             duration(k.mean_actual_s), f"x {k.typical_duration_factor:.2f}", f"{k.worst_memory_ratio:.0%} of predicted")
+             duration(k.mean_actual_s), f"x {k.typical_duration_factor:.2f}",
+             f"{k.worst_memory_ratio:.0%} of predicted")
             for k in by_kind(outcomes)
         ],
     )  # fmt: skip

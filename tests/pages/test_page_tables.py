@@ -36,6 +36,11 @@ def test_columns_without_any_word_are_left_out():
     assert table.filled().marked == {1}
 
 
+def test_tables_of_the_same_things_stand_beside_one_another():
+    left, right = Table(heads=("a", "b"), rows=[("x", "1")]), Table(heads=("a", "c"), rows=[("x", "2")])
+    assert (left.beside(right).heads, left.beside(right).rows) == (("a", "b", "c"), [("x", "1", "2")])
+
+
 @pytest.mark.parametrize("rows", [[], [("only", "0.1")], [(f"terminal {i}", f"{i / 30:.3f}") for i in range(30)]])
 def test_tables_of_any_length(rows):
     shown = lines_of(Table(heads=("terminal", "score"), rows=rows, title="title", note="note"))

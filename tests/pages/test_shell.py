@@ -7,7 +7,16 @@ from web_pages import WebPage
 
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.pages.shell import render
-from nestevo_hw.pages.style import LIGHT, Mark, inline_svg, legend, new_figure, save_png
+from nestevo_hw.pages.style import (
+    LIGHT,
+    THEMED,
+    Mark,
+    compare_on_logarithms,
+    inline_svg,
+    legend,
+    new_figure,
+    save_png,
+)
 from nestevo_hw.pages.tables import Table
 
 ODD = "<b>&'\"x</b> {{ 7 * 7 }} $a$"
@@ -68,7 +77,24 @@ def test_origins_are_put_together():
     assert origin_of([]) == origin_of(["measured", ""]) == origin_of(["guessed"]) == ""
 
 
-def test_a_key_without_marks_is_none():
-    drawn = Figure()
+def test_a_figure_grows_for_its_key_and_has_none_on_a_page():
+    marks = [
+        Mark(text=f"{i}", colour="before", shape=shape) for i, shape in enumerate(("bar", "dot", "ring", "dashed"))
+    ]
+    drawn, themed = Figure(), Figure()
+    height_in = drawn.get_figheight()
     legend(drawn, [], LIGHT, columns=3)
-    assert not drawn.legends
+    assert (drawn.legends, drawn.get_figheight()) == ([], height_in)
+    legend(drawn, marks, LIGHT, columns=3, title="title")
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["0", "1", "2", "3"]
+    assert drawn.get_figheight() == pytest.approx(height_in + 0.6)
+    legend(themed, marks, THEMED, columns=3)
+    assert not themed.legends
+
+
+def test_predictions_stand_beside_a_band():
+    axes = new_figure(3, 3, LIGHT).subplots()
+    compare_on_logarithms(axes, (1.0, 100.0), LIGHT, band=(0.5, 2.0))
+    assert axes.get_xlim() == axes.get_ylim() == (1.0, 100.0)
+    x, y = axes.collections[0].get_paths()[0].vertices.T
+    assert {round(b / a, 6) for a, b in zip(x, y, strict=True)} == {0.5, 2.0}
