@@ -32,7 +32,7 @@ from nestevo_hw.evolution.refresh import YEAR_S, Programming, RefreshConfig, chi
 from nestevo_hw.evolution.teacher import programming_on
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.models.faster_rcnn import as_list
-from nestevo_hw.report.wording import duration
+from nestevo_hw.pages.formats import duration
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.storage import concatenate

@@ -1,14 +1,11 @@
 """`nestevo-hw bench-noise`: accuracy under crossbar noise."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nestevo_hw.commands.options import device_option, machine_readable
-
-if TYPE_CHECKING:
-    from nestevo_hw.studies.noise.results import Benchmark
 
 
 @click.command("bench-noise")
@@ -99,7 +96,8 @@ def bench_noise(
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.crossbar.teacher import Backend
-    from nestevo_hw.studies.noise.output import document_of, write_benchmark
+    from nestevo_hw.pages.tables import show
+    from nestevo_hw.studies.noise.output import document_of, scores_table, sentences, write_benchmark
     from nestevo_hw.studies.noise.request import Request
 
     if compare:
@@ -120,58 +118,19 @@ def bench_noise(
         found = study.run(out, resume=resume, advance=advance, workers=workers)
     written = write_benchmark(found, out)
     if not as_json:
-        _show(found, out, written)
+        left_out = (f"left out: {text}" for text in found.about["left_out"])
+        note = str(found.about["note"])
+        show(scores_table(found), *sentences(found), *left_out, note, f"written to {out}: {', '.join(written)}")
     return document_of(found)
 
 
-def _show(found: "Benchmark", out: Path, written: list[str]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    from nestevo_hw.studies.noise.findings import conclusion
-    from nestevo_hw.studies.noise.output import findings_of
-    from nestevo_hw.studies.noise.sweeps import SWEEPS
-
-    about = found.about
-    title = f"{about['model']} ({about['weights']}), {about['device']}: {about['metric']} (simulated)"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("sweep", "value", "on"):
-        table.add_column(heading)
-    for heading in ("mean", "95 % interval"):
-        table.add_column(heading, justify="right")
-    for point in found.points:
-        low, high = point.ci95
-        text = SWEEPS[point.sweep].text(point.value)
-        table.add_row(point.sweep, text, point.variant, f"{point.mean:.3f}", f"{low:.3f} to {high:.3f}")
-    console = Console()
-    console.print(table)
-    lines = [conclusion(found)]
-    lines += [f"{name}: {sentence}" for name, sentence in findings_of(found).items()]
-    lines += [f"left out: {text}" for text in about["left_out"]]
-    lines += [str(about["note"]), f"written to {out}: {', '.join(written)}"]
-    console.print("\n".join(lines), highlight=False, markup=False)
-
-
 def _compare(folders: tuple[Path, ...], out: Path, *, as_json: bool) -> dict[str, Any]:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
+    from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.noise.comparison import compare_benchmarks
-    from nestevo_hw.studies.noise.comparison_page import write_comparison
-    from nestevo_hw.studies.noise.sweeps import SWEEPS
+    from nestevo_hw.studies.noise.comparison_page import comparison_table, write_comparison
 
     comparison = compare_benchmarks(folders)
     written = write_comparison(comparison, out)
     if not as_json:
-        table = Table(title=f"{comparison.metric} (simulated)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for heading in ("sweep", "value", "on", *comparison.found):
-            table.add_column(heading)
-        for (sweep, value, scene), points in comparison.rows().items():
-            means = ("-" if point is None else f"{point.mean:.3f}" for point in points.values())
-            table.add_row(sweep, SWEEPS[sweep].text(value), scene, *means)
-        console = Console()
-        console.print(table)
-        console.print(f"written to {out}: {', '.join(written)}", highlight=False)
+        show(comparison_table(comparison), f"written to {out}: {', '.join(written)}")
     return comparison.document()

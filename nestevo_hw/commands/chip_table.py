@@ -113,32 +113,26 @@ def _layers(cost: "ChipCost") -> list[dict[str, Any]]:
 
 def show_chip(modelled: ModelledChip, picture: Path | None) -> None:
     """Print the cost for people."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from nestevo_hw.pages.tables import Table, show
 
     cost = modelled.cost
     height, width = cost.workload.size
-    title = f"{cost.frames} frames of {width} x {height} on {cost.chip.title}, modelled"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("estimate")
-    for heading in ("chips", "ms a frame", "total s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for estimate in modelled.estimates:
-        chips = "" if estimate.chips is None else str(estimate.chips)
-        cells = (estimate.label, chips, f"{estimate.frame_s * 1e3:.4g}", f"{estimate.total_s:.2f}")
-        table.add_row(*cells, style="bold" if estimate.name == "pipeline" else "")
-    console = Console()
-    console.print(table)
-    for line in (_energy(cost), _programming(cost)):
-        console.print(line, highlight=False)
-    for note in modelled.notes:
-        console.print(f"- {note}", highlight=False)
-    if picture is not None:
-        console.print(f"picture: {picture}", highlight=False)
+    table = Table(
+        title=f"{cost.frames} frames of {width} x {height} on {cost.chip.title}, modelled",
+        heads=("estimate", "chips", "ms a frame", "total s"),
+        rows=[
+            (e.label, "" if e.chips is None else str(e.chips), f"{e.frame_s * 1e3:.4g}", f"{e.total_s:.2f}")
+            for e in modelled.estimates
+        ],
+        marked=frozenset(i for i, e in enumerate(modelled.estimates) if e.name == "pipeline"),
+    )
+    notes = (f"- {note}" for note in modelled.notes)
+    show(table, _energy(cost), _programming(cost), *notes, *([] if picture is None else [f"picture: {picture}"]))
 
 
 def _energy(cost: "ChipCost") -> str:
+    from nestevo_hw.pages.formats import prefixed
+
     energy = cost.energy
     named = {
         "arrays with converters" if energy.adc is None else "arrays": energy.arrays,
@@ -150,24 +144,18 @@ def _energy(cost: "ChipCost") -> str:
     }
     parts = ", ".join(f"{name} {value / energy.total:.0%}" for name, value in named.items() if value)
     return (
-        f"Energy: {_si(energy.total, 'J')} a frame ({parts}); {_si(cost.energy_published_j, 'J')} at the published "
-        f"{cost.chip.peak_tops_per_w:g} TOPS/W. Area: {cost.area_mm2:.4g} mm2."
+        f"Energy: {prefixed(energy.total, 'J')} a frame ({parts}); {prefixed(cost.energy_published_j, 'J')} at the "
+        f"published {cost.chip.peak_tops_per_w:g} TOPS/W. Area: {cost.area_mm2:.4g} mm2."
     )
 
 
 def _programming(cost: "ChipCost") -> str:
+    from nestevo_hw.pages.formats import prefixed
+
     programming = cost.programming
     years = programming.lifetime_years(24)
     return (
-        f"A new model: {_si(programming.time_s, 's')} and {_si(programming.energy_j, 'J')} to write "
+        f"A new model: {prefixed(programming.time_s, 's')} and {prefixed(programming.energy_j, 'J')} to write "
         f"{programming.cells:.3g} devices, {programming.writes_per_cell:g} pulses each, copies of busy layers "
         f"included; {programming.lifetime_updates:.3g} updates wear them out, {years:.3g} years at one an hour."
     )
-
-
-def _si(value: float, unit: str) -> str:
-    """Three digits and a prefix from micro to none."""
-    for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "u")):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"

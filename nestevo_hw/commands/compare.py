@@ -1,15 +1,12 @@
 """`nestevo-hw compare`: methods side by side."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nestevo_hw.commands.options import machine_readable
 from nestevo_hw.evolution.methods import METHODS
-
-if TYPE_CHECKING:
-    from nestevo_hw.studies.compare.results import Comparison
 
 
 @click.command()
@@ -63,10 +60,13 @@ def compare(
     """
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution.config import load_config, load_preset, override
+    from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.compare.document import document_of
     from nestevo_hw.studies.compare.output import write_comparison
     from nestevo_hw.studies.compare.study import plan_study, run_study
+    from nestevo_hw.studies.compare.table import console_tables
     from nestevo_hw.studies.compare.variants import QUICK, choose, listing
+    from nestevo_hw.studies.compare.wording import conclusion
 
     if only_list:
         found_variants = listing()
@@ -84,22 +84,7 @@ def compare(
         found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance)
     written = write_comparison(found, out)
     if not as_json:
-        _show(found, out, written)
+        left_out = (f"{name} {why}" for name, why in found.left_out.items())
+        lines = (*left_out, conclusion(found), f"written to {out}: {', '.join(written)}")
+        show(*console_tables(found), *lines, width=180)
     return document_of(found)
-
-
-def _show(found: "Comparison", out: Path, written: list[str]) -> None:
-    from rich.console import Console
-
-    from nestevo_hw.studies.compare.table import console_tables
-    from nestevo_hw.studies.compare.wording import conclusion
-
-    console = Console()
-    if not console.is_terminal:
-        # A file or a pipe has no width to fit into.
-        console = Console(width=180)
-    for table in console_tables(found):
-        console.print(table)
-    lines = [f"{name} {why}" for name, why in found.left_out.items()]
-    lines += [conclusion(found), f"written to {out}: {', '.join(written)}"]
-    console.print("\n".join(lines), highlight=False, markup=False)

@@ -14,7 +14,7 @@ import click
 
 from nestevo_hw.commands.options import machine_readable
 
-COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+TONES: dict[str, Literal["good", "wait", "bad"]] = {"ok": "good", "warn": "wait", "fail": "bad"}
 REINSTALL = "install the project again, best into a fresh environment: make clean evolve"
 MAX_WEIGHT_ERROR = 0.5
 """A programmed PCM tile is off by about a tenth; beyond this the simulator is broken, not noisy."""
@@ -200,16 +200,9 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _show(checks: list[Check], *, ok: bool) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from nestevo_hw.pages.parts import Pill
+    from nestevo_hw.pages.tables import Table, show
 
-    table = Table.grid(padding=(0, 2))
-    for check in checks:
-        table.add_row(f"[{COLOURS[check.status]}]{check.status}[/]", check.name, escape(check.detail))
-        if check.advice:
-            table.add_row("", "", f"[dim]{escape(check.advice)}[/]")
-    console = Console()
-    console.print(table)
-    verdict = "[green]This machine is ready: nestevo-hw evolve[/]" if ok else "[red]Not ready: see above.[/]"
-    console.print(verdict, highlight=False)
+    rows = [(Pill(text=c.status, tone=TONES[c.status]), c.name, c.detail, c.advice) for c in checks]
+    verdict = "This machine is ready: nestevo-hw evolve" if ok else "Not ready: see above."
+    show(Table(heads=("", "check", "finding", "what to do"), rows=rows).filled(), verdict)

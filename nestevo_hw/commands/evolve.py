@@ -89,10 +89,9 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
 
     from nestevo_hw.report.events import read_run
-    from nestevo_hw.report.records import TaskRun
     from nestevo_hw.report.tables import prediction_table, summary_table
 
     console = Console()
     console.print(summary_table(summary))
-    console.print(prediction_table(read_run(folder).of(TaskRun)))
+    console.print(prediction_table(read_run(folder)))
     console.print(f"Report: {folder / 'report.html'}")

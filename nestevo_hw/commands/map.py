@@ -111,34 +111,28 @@ def _beside(plot: Path) -> Path:
 
 
 def _show(report: "MappingReport", model: str, origin: str, plot: Path | None) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from nestevo_hw.pages.tables import Table, show
 
-    title = f"{model} ({origin}) on {report.tile[0]} x {report.tile[1]} tiles, {report.device}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("layer", no_wrap=True)
-    table.add_column("weights", no_wrap=True)
-    for heading in ("tiles", "used", "error"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for layer in report.layers:
-        shape = "x".join(str(side) for side in layer.shape)
-        if layer.placement == "digital":
-            table.add_row(layer.name, shape, "digital", "", "", style="yellow")
-        else:
-            error = "" if layer.weight_error is None else f"{layer.weight_error:.1%}"
-            table.add_row(layer.name, shape, str(layer.tiles), f"{layer.utilisation:.0%}", error)
-    console = Console()
-    console.print(table)
-    for layer in report.layers:
-        if layer.placement == "digital":
-            console.print(f"[yellow]{layer.name}[/] stays digital: {layer.reason}", highlight=False)
+    rows = [
+        (layer.name, "x".join(str(side) for side in layer.shape), "digital", "", "")
+        if layer.placement == "digital"
+        else (layer.name, "x".join(str(side) for side in layer.shape), str(layer.tiles), f"{layer.utilisation:.0%}",
+              "" if layer.weight_error is None else f"{layer.weight_error:.1%}")
+        for layer in report.layers
+    ]  # fmt: skip
+    table = Table(
+        title=f"{model} ({origin}) on {report.tile[0]} x {report.tile[1]} tiles, {report.device}",
+        heads=("layer", "weights", "tiles", "used", "error"),
+        rows=rows,
+        marked=frozenset(i for i, layer in enumerate(report.layers) if layer.placement == "digital"),
+    )
+    digital = (f"{la.name} stays digital: {la.reason}" for la in report.layers if la.placement == "digital")
     totals = report.totals
     error = "" if totals.weight_error is None else f", weight error {totals.weight_error:.2%} RMS (simulated)"
-    console.print(
+    show(
+        table,
+        *digital,
         f"{totals.tiles} tiles for {totals.analog_layers} layers, {totals.utilisation:.1%} of their cells used, "
         f"{totals.analog_weight_share:.1%} of the weights on the crossbar{error}",
-        highlight=False,
+        *([] if plot is None else [f"picture: {plot}"]),
     )
-    if plot is not None:
-        console.print(f"picture: {plot}", highlight=False)

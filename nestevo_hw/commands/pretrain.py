@@ -60,6 +60,7 @@ def pretrain(
     from nestevo_hw.evolution import pretrain as room
     from nestevo_hw.evolution.training import training_device
     from nestevo_hw.models.checkpoint import ModelSpec
+    from nestevo_hw.pages.formats import metric_text
     from nestevo_hw.tasks.named import task_named
 
     if video is not None and task != "detection":
@@ -95,7 +96,7 @@ def pretrain(
     if not as_json:
         for written, score in scores.items():
             metric, value = next(iter(score.items()))
-            click.echo(f"{out / written}.safetensors  {metric} {value:.3f} on held-out frames")
+            click.echo(f"{out / written}.safetensors  {metric_text(metric)} {value:.3f} on held-out frames")
     return {"out": str(out), "seed": seed, "frames": len(training), "scores": plain(scores, nan_to_null=True)}
 
 

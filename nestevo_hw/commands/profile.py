@@ -76,28 +76,14 @@ def profile(
 
 
 def _show(found: "Evaluation", out: Path, *, done: bool) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from nestevo_hw.pages.tables import show
+    from nestevo_hw.studies.profile.page import errors_table
 
-    table = Table(
-        title=f"Errors on {len(found.judged)} tasks of other architectures (measured)", title_justify="left",
-        box=SIMPLE_HEAD, pad_edge=False,
-    )  # fmt: skip
-    for heading in ("quantity", "method"):
-        table.add_column(heading)
-    for heading in ("mean", "median", "90 % below", "over 5 % too low"):
-        table.add_column(heading, justify="right")
-    for s in found.scores:
-        values = (f"{v:.1%}" for v in (s.mape, s.median, s.p90, s.under_rate))
-        table.add_row(s.quantity, s.method, *values, style="bold" if s.method == "three-layer" else None)
-    console = Console()
-    console.print(table)
     goals = ", ".join(f"{name.replace('_', ' ')} {'reached' if ok else 'missed'}" for name, ok in found.goals().items())
-    console.print(
-        f"90 % intervals hold {found.coverage_time:.0%} of the times and {found.coverage_memory:.0%} of the peaks\n"
-        f"goals: {goals}\nwritten to {out}: profile.safetensors, profile.json, report.html and pictures",
-        highlight=False, markup=False,
-    )  # fmt: skip
-    if not done:
-        console.print("time is up before all was measured; go on with --resume", highlight=False)
+    show(
+        errors_table(found),
+        f"90 % intervals hold {found.coverage_time:.0%} of the times and {found.coverage_memory:.0%} of the peaks",
+        f"goals: {goals}",
+        f"written to {out}: profile.safetensors, profile.json, report.html and pictures",
+        *([] if done else ["time is up before all was measured; go on with --resume"]),
+    )

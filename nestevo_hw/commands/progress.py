@@ -16,7 +16,7 @@ def progress_bar(total: int, first: str) -> Iterator[Callable[[str], None]]:
         first: text shown until the first step has ended.
     """
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(first, total=total)
 

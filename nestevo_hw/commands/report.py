@@ -20,8 +20,7 @@ def report(run_dir: Path, *, as_json: bool) -> dict[str, Any]:
     Example:
       nestevo-hw report runs/quick
     """
-    from rich.console import Console
-
+    from nestevo_hw.pages.tables import show
     from nestevo_hw.report.events import read_run
     from nestevo_hw.report.page import write_report
     from nestevo_hw.report.summary import summarise
@@ -30,7 +29,5 @@ def report(run_dir: Path, *, as_json: bool) -> dict[str, Any]:
     page = write_report(run_dir)
     run = read_run(run_dir)
     if not as_json:
-        console = Console()
-        console.print(summary_table(summarise(run)))
-        console.print(f"Wrote {page}", soft_wrap=True)
+        show(summary_table(summarise(run)), f"Wrote {page}")
     return {"report": str(page), "overview": str(run_dir / "overview.png"), "status": run.header.status}

@@ -11,8 +11,7 @@ from nestevo_hw.scheduler.policies import POLICIES, policy_named
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
+    from nestevo_hw.pages.tables import Table
     from nestevo_hw.scheduler.comparison import PolicyFigures
     from nestevo_hw.scheduler.machine import Machine
     from nestevo_hw.scheduler.simulator import Schedule
@@ -103,50 +102,40 @@ def _document(simulated: "Schedule") -> list[dict[str, Any]]:
 def _show(
     figures: "Sequence[PolicyFigures]", simulated: "Schedule", machine: "Machine", policy: str, plot: Path | None
 ) -> None:
-    from rich.console import Console
+    from nestevo_hw.pages.tables import show
 
-    console = Console()
-    console.print(_comparison(figures, policy))
-    console.print(_chart(simulated, machine, policy))
-    if plot is not None:
-        console.print(f"picture: {plot}", highlight=False)
+    picture = [] if plot is None else [f"picture: {plot}"]
+    show(_comparison(figures, policy), _chart(simulated, machine, policy), *picture)
 
 
 def _comparison(figures: "Sequence[PolicyFigures]", policy: str) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from nestevo_hw.pages.tables import Table
 
-    table = Table(title="Policies (modelled, seconds)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("policy")
-    with_gain = figures[0].mean_gain is not None
-    for heading in ("mean wait", "longest", "turnaround", "makespan", *(["accuracy won"] if with_gain else [])):
-        table.add_column(heading, justify="right")
-    for f in figures:
-        values = [f"{v:.1f}" for v in (f.mean_wait_s, f.longest_wait_s, f.mean_turnaround_s, f.makespan_s)]
-        gain = [] if f.mean_gain is None else [f"{f.mean_gain:.4f}"]
-        table.add_row(f.name, *values, *gain, style="bold" if f.name == policy else None)
-    return table
+    rows = [
+        (f.name, *(f"{v:.1f}" for v in (f.mean_wait_s, f.longest_wait_s, f.mean_turnaround_s, f.makespan_s)),
+         "" if f.mean_gain is None else f"{f.mean_gain:.4f}")
+        for f in figures
+    ]  # fmt: skip
+    return Table(
+        title="Policies (modelled, seconds)",
+        heads=("policy", "mean wait", "longest", "turnaround", "makespan", "accuracy won"),
+        rows=rows,
+        marked=frozenset(i for i, f in enumerate(figures) if f.name == policy),
+    ).filled()
 
 
 def _chart(simulated: "Schedule", machine: "Machine", policy: str) -> "Table":
     """A text Gantt chart: dots while a task waits, a line while it runs."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
+    from nestevo_hw.pages.tables import Table
 
-    chart = Table(title=f"Plan of {policy}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    chart.add_column("task", no_wrap=True, max_width=24)
-    several = len(machine.devices) > 1
-    for heading in ("GB", *(["device"] if several else []), "slot", "wait"):
-        chart.add_column(heading, justify="right", no_wrap=True)
-    chart.add_column(f"0 to {simulated.makespan_s:.1f} s", no_wrap=True)
+    several, rows = len(machine.devices) > 1, []
     for p in simulated.tasks:
         arrival, start, end = (
             round(t / simulated.makespan_s * _BAR_COLUMNS) for t in (p.task.arrives_s, p.started_s, p.ended_s)
         )
         bar = " " * arrival + "·" * (start - arrival) + "━" * max(end - start, 1)
-        device = [str(p.device)] if several else []
         slot = p.worker - sum(d.cores for d in machine.devices[: p.device])
         gb = f"{p.task.memory_bytes / 1e9:.2f}"
-        chart.add_row(escape(p.task.name), gb, *device, str(slot), f"{p.wait_s:.1f}", bar)
-    return chart
+        rows.append((p.task.name, gb, str(p.device) if several else "", str(slot), f"{p.wait_s:.1f}", bar))
+    heads = ("task", "GB", "device", "slot", "wait", f"0 to {simulated.makespan_s:.1f} s")
+    return Table(title=f"Plan of {policy}", heads=heads, rows=rows).filled()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _PROBED = 2
 """Calibration batches for the signal-to-noise ratios."""
-_RATIOS = ("weight_snr_db", "output_snr_db", "model_output_snr_db")
 
 
 @click.command("sensitivity")
@@ -39,7 +38,7 @@ _RATIOS = ("weight_snr_db", "output_snr_db", "model_output_snr_db")
 @click.option("--backend", type=click.Choice(["auto", "fold", "fused", "reference"]), default="auto",
               show_default=True, help="How the crossbar is simulated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("sensitivity"),
-              show_default=True, help="Directory for sensitivity.json, .csv and .png.")  # fmt: skip
+              show_default=True, help="Directory for sensitivity.json, .csv, .png and .html.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Fewer frames and repeats.")
 @machine_readable
 def sensitivity(
@@ -80,7 +79,9 @@ def sensitivity(
     from nestevo_hw.crossbar.mapping import parse_tile
     from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend, choose_backend
     from nestevo_hw.models.zoo import open_model
+    from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.noise.evaluation import prepare_task
+    from nestevo_hw.studies.sensitivity.output import layers_table, plan_lines, totals_text, write_sensitivity
 
     preset, rows_columns = find_preset(device, perfect_io=perfect_io), parse_tile(tile)
     preset.check_time(age_s)
@@ -101,9 +102,10 @@ def sensitivity(
         "age_s": age_s, "repeats": draws, "frames": count, "seed": seed, "perfect_io": preset.converters is None,
         "weights": chosen.origin, "notes": _notes(task, preset, plan, count), "source": preset.source,
     }  # fmt: skip
-    _write(document, report, plan, out)
+    written = write_sensitivity(document, report, plan, out)
     if not as_json:
-        _show(document, report, plan, out)
+        lines = [totals_text(document, report), *(plan_lines(plan) if plan else ()), *document["notes"]]
+        show(layers_table(document, report, plan), *lines, f"written to {out}: {', '.join(written)}")
     return document
 
 
@@ -142,103 +144,3 @@ def _notes(task: "BenchTask", preset: "DevicePreset", plan: "KeepDigitalPlan | N
     if task.task == "classification" and plan is not None and plan.target * frames < 1.0:
         notes.append(f"one of {frames} frames is worth {1 / frames:.4f}, more than the target; use more --frames")
     return notes
-
-
-def _write(document: dict[str, Any], report: "SensitivityReport", plan: "KeepDigitalPlan | None", out: Path) -> None:
-    from nestevo_hw.base.documents import write_json
-    from nestevo_hw.base.files import write_text
-    from nestevo_hw.pages.style import save_png
-    from nestevo_hw.studies.sensitivity.plots import draw_sensitivity
-
-    kept = plan.layers if plan is not None else ()
-    write_text(out / "sensitivity.csv", _csv(document, kept))
-    write_json(out / "sensitivity.json", document)
-    picture = draw_sensitivity(report, _title(document), metric=document["metric"], keep_digital=kept)
-    save_png(picture, out / "sensitivity.png")
-
-
-def _csv(document: dict[str, Any], kept: tuple[str, ...]) -> str:
-    """One row a layer, the one that hurts most first."""
-    import csv
-    import io
-
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("rank", "name", "weights", "tiles", *_RATIOS, "drop", "ci95_low", "ci95_high", "keep_digital"))
-    for layer in _by_rank(document):
-        numbers = (*(layer[key] for key in _RATIOS), layer["drop"]["mean"], *layer["drop"]["ci95"])
-        shown = ("" if number is None else f"{number:.6g}" for number in numbers)
-        rows.writerow((layer["rank"], layer["name"], layer["weights"], layer["tiles"], *shown,
-                       int(layer["name"] in kept)))  # fmt: skip
-    return text.getvalue()
-
-
-def _show(document: dict[str, Any], report: "SensitivityReport", plan: "KeepDigitalPlan | None", out: Path) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=_title(document), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("layer", overflow="fold", min_width=20)
-    for heading in ("weights", "weight\nSNR dB", "output\nSNR dB", "model\nSNR dB", f"{document['metric']}\nlost"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    complement = document["layers"][0]["rescue"] is not None
-    if complement:
-        table.add_column("won\nback", justify="right", no_wrap=True)
-    kept = plan.layers if plan is not None else ()
-    for layer in _by_rank(document):
-        cells = [str(layer["rank"]), layer["name"], f"{layer['weights']:,}"]
-        cells += [_decibels(layer[key]) for key in _RATIOS]
-        cells += [_with_interval(layer[key]) for key in (("drop", "rescue") if complement else ("drop",))]
-        table.add_row(*cells, style="yellow" if layer["name"] in kept else None)
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width of its own, and rich would take 80 columns
-        console.width = max(console.width, 120)
-    console.print(table)
-    lines = [*_totals(document, report), *(_plan_lines(plan) if plan is not None else ()), *document["notes"]]
-    lines.append(f"written to {out}: sensitivity.json, sensitivity.csv, sensitivity.png")
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _totals(document: dict[str, Any], report: "SensitivityReport") -> list[str]:
-    whole = document["all_analog"]
-    scores = ", ".join(f"{scene} {score:.3f}" for scene, score in report.digital.items())
-    return [
-        f"digital: {document['metric']} {scores}; all layers on the crossbar: {_with_interval(whole['drop'])} lost",
-        f"error of the model's raw outputs with all layers on the crossbar: {whole['model_output_error']:.1%}; "
-        f"{whole['predicted_output_error']:.1%} if the noise of the layers just added up",
-    ]
-
-
-def _plan_lines(plan: "KeepDigitalPlan") -> list[str]:
-    from nestevo_hw.base.stats import Estimate
-
-    lost = ", ".join(f"{scene} {_with_interval(Estimate.of(v).document())}" for scene, v in plan.losses.items())
-    heading = "plan" if plan.reached else "no plan keeps the target; the nearest found"
-    return [
-        f"{heading}: {len(plan.layers)} layers digital with {plan.share:.1%} of the crossbar's weights",
-        f"loss on fresh programmings: {lost}; at most {plan.bound:.4f} with 95 % confidence, target {plan.target:g}",
-        plan.reason,
-        plan.arguments or "everything may go onto the crossbar",
-    ]
-
-
-def _title(document: dict[str, Any]) -> str:
-    from nestevo_hw.studies.noise.sweeps import age_text
-
-    age = "right after programming" if document["age_s"] == 0 else f"{age_text(document['age_s'])} after programming"
-    return f"{document['model']} on {document['device']} {age}: each layer alone on the crossbar (simulated)"
-
-
-def _by_rank(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return sorted(document["layers"], key=lambda layer: int(layer["rank"]))
-
-
-def _decibels(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.1f}"
-
-
-def _with_interval(summary: dict[str, Any]) -> str:
-    return f"{summary['mean']:+.3f} ±{summary['ci95'][1] - summary['mean']:.3f}"

@@ -65,7 +65,7 @@ def evolve(
             journal.log(Groups(by=config.groups.by, groups=groups))
         server = Server(config, layout, journal, dispatch, costs, groups)
         EvolutionLoop(server, METHODS[config.method]).run()
-    header = replace(header, classes=server.classes)
+    header = replace(header, status="running", classes=server.classes, summary=None)
     write_json(layout.run_json, plain(header))
     summary = summarise(read_run(run_dir)) | {"method": config.method, "seed": config.seed}
     summary["wall_s"] = time.monotonic() - started

@@ -1,19 +1,25 @@
-"""Colours of the report, light and dark, and figures that follow the reader's theme."""
+"""Colours of all pages and pictures, light and dark, and figures that follow the reader's theme."""
 
 import io
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from html import escape
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import replacing, write_text
@@ -22,7 +28,7 @@ FONT = "DejaVu Sans"
 """Ships with matplotlib and is wider than most, so text laid out with it fits in other fonts."""
 SMALL = 9.0
 """Size of tick labels, points."""
-_DPI = 160
+_DPI, _KEY_ROW_IN = 160, 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +70,22 @@ DARK = Palette(
     program="#c9976a", distil="#4fcf95", export="#56cbe8", evaluate="#8e9db1", other="#5c6875",
 )  # fmt: skip
 ROLES = tuple(f.name for f in fields(Palette))
-KIND_ROLES = {
-    "capture": "upload",
-    "judge": "program",
-    "generate": "generator",
-    "merge": "aggregate",
-    "relabel": "teacher",
-    "profile": "muted",
-}
-"""Roles of kinds of task that have no role of their own name."""
 THEMED = Palette(**{role: f"#01{i:02x}fe" for i, role in enumerate(ROLES)})
 """Stand-ins that `inline_svg` turns into the page's CSS variables; not to be looked at."""
+
+
+LINES: Mapping[str, Any] = {"line": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 2))}
+"""Line styles by shape of a mark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """An entry of a key, in a figure or on a page."""
+
+    text: str
+    colour: str
+    """Name of a Palette attribute."""
+    shape: Literal["dot", "ring", "bar", "line", "dashed", "dotted"] = "bar"
 
 
 def css_variables(palette: Palette) -> str:
@@ -82,9 +93,9 @@ def css_variables(palette: Palette) -> str:
     return " ".join(f"--{role}: {getattr(palette, role)};" for role in ROLES)
 
 
-def kind_colour(palette: Palette, kind: str) -> str:
-    """Colour of a kind of task; kinds that do the same share one."""
-    return str(getattr(palette, KIND_ROLES.get(kind, kind if kind in ROLES else "other")))
+def colour_of(palette: Palette, name: str) -> str:
+    """Colour of a role; that of `other` for a name that is no role."""
+    return str(getattr(palette, name if name in ROLES else "other"))
 
 
 def new_figure(width_in: float, height_in: float, palette: Palette) -> Figure:
@@ -107,20 +118,41 @@ def dress(axes: Axes, palette: Palette, *, grid: Literal["x", "y", "both"] = "y"
     axes.set_axisbelow(True)
 
 
-def inline_svg(figure: Figure, description: str) -> str:
-    """A figure drawn in THEMED colours as an <svg> element whose colours and font are the page's.
+def name_rows(axes: Axes, names: Sequence[str], *, least: int = 0, top: float = -0.6) -> None:
+    """Rows of horizontal bars with their names, the first on top; room for at least `least` of them."""
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(max(len(names), least) - 0.4, top)
+
+
+def compare_on_logarithms(
+    axes: Axes, ends: tuple[float, float], palette: Palette, *, band: tuple[float, float]
+) -> None:
+    """Two logarithmic axes of one quantity, the line on which both are equal, and a band around it.
 
     Args:
-        figure: the figure; drawn, but not changed.
-        description: what it shows, for readers who cannot see it, plain text.
+        axes: to draw on.
+        ends: of both axes, above 0.
+        palette: of the figure.
+        band: its lower and upper edge, as factors of what lies on the x axis.
     """
+    low, high = ([edge * end for end in ends] for edge in band)
+    axes.plot(ends, ends, color=palette.muted, lw=1.0, zorder=2)
+    axes.fill_between(ends, low, high, color=palette.band, zorder=1)
+    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+    for axis in (axes.xaxis, axes.yaxis):
+        # A range within one decade has no major tick of its own: label a few minor ones instead.
+        axis.set_major_locator(LogLocator(subs=(1.0,) if ends[1] / ends[0] > 100 else (1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
+def inline_svg(figure: Figure) -> Markup:
+    """A figure drawn in THEMED colours as an <svg> element whose colours and font are the page's; texts are escaped."""
     svg = _svg(figure)
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     for role in ROLES:
         svg = svg.replace(str(getattr(THEMED, role)), f"var(--{role})")
-    opening = f'<svg role="img" aria-label="{escape(description)}"'
-    return svg.replace("<svg", opening, 1)
+    return Markup(svg)
 
 
 def save_svg(figure: Figure, path: Path) -> None:
@@ -139,24 +171,52 @@ def save_png(figure: Figure, path: Path) -> None:
         raise ConfigError(f"pictures are PNG files; give {path.with_suffix('.png')} instead of {path}")
     figure.set_dpi(_DPI)
     canvas = FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, _plain_text(figure):
         canvas.print_png(str(temporary), metadata={"Software": None})  # type: ignore[no-untyped-call]
 
 
-def legend(figure: Figure, handles: Sequence[Patch], palette: Palette, *, columns: int) -> None:
-    """A legend above the axes; nothing where there is nothing to explain."""
-    if handles:
-        figure.legend(
-            handles=list(handles), loc="outside upper left", ncols=columns,
-            frameon=False, fontsize=SMALL, labelcolor=palette.muted, handlelength=1.0, handleheight=0.9,
-            columnspacing=1.4, borderpad=0.2,
-        )  # fmt: skip
+def legend(
+    figure: Figure | SubFigure, marks: Sequence[Mark], palette: Palette, *, columns: int, title: str = "",
+    loc: Literal["outside upper left", "upper right"] = "outside upper left",
+) -> None:  # fmt: skip
+    """A key outside the axes below a title, for which the figure grows; a page has keys of its own, so none there."""
+    if palette is THEMED or not (marks or title):
+        return
+    if isinstance(figure, Figure):
+        figure.set_figheight(figure.get_figheight() + _KEY_ROW_IN * (bool(title) + math.ceil(len(marks) / columns)))
+    key = figure.legend(
+        handles=[_handle(mark, palette) for mark in marks], loc=loc, ncols=columns, frameon=False, fontsize=SMALL,
+        labelcolor=palette.muted, handlelength=1.4, handleheight=0.9, columnspacing=1.4, borderpad=0.2,
+        title=title or None, alignment="left",
+    )  # fmt: skip
+    key.get_title().set(size=SMALL + 2, color=palette.ink, family=FONT)
+    for text in key.get_texts():
+        text.set_fontfamily(FONT)
+
+
+def _handle(mark: Mark, palette: Palette) -> Artist:
+    colour = colour_of(palette, mark.colour)
+    if mark.shape == "bar":
+        return Patch(color=colour, label=mark.text)
+    if mark.shape in ("dot", "ring"):
+        face = colour if mark.shape == "dot" else "none"
+        return Line2D([], [], ls="", marker="o", ms=6.5, markerfacecolor=face, markeredgecolor=colour, label=mark.text)
+    return Line2D([], [], color=colour, lw=1.8, ls=LINES[mark.shape], label=mark.text)
+
+
+@contextmanager
+def _plain_text(figure: Figure) -> Iterator[None]:
+    """Draw names with dollar signs as they are, not as formulas."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with mpl.rc_context({"text.parse_math": False}):
+        yield
 
 
 def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
     # Text as text and fixed ids: smaller files that are equal for equal runs.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nestevo-hw"}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nestevo-hw"}), _plain_text(figure):
         canvas = FigureCanvasSVG(figure)
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue().decode()

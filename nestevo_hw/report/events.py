@@ -10,7 +10,7 @@ from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.jsonlines import read_lines
 from nestevo_hw.report.records import Accuracy, Drift, Event, event_name
 
-FORMAT = 1
+FORMAT = 2
 """Version of the run folder's layout that this module reads."""
 _KINDS: Mapping[str, type[Event]] = {event_name(kind): kind for kind in get_args(Event)}
 
@@ -71,6 +71,10 @@ class Run:
     def windows(self) -> int:
         """Number of windows that left a trace."""
         return max((e.window for e in self.events), default=-1) + 1
+
+    def kind(self, name: str) -> TaskKind:
+        """A kind of task; a neutral one, called by its name, where the header does not know it."""
+        return self.header.kinds.get(name) or TaskKind(wording=name)
 
     def of[E: Event](self, kind: type[E]) -> tuple[E, ...]:
         """Events of one kind, in the order in which they happened."""

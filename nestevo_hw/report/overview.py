@@ -1,86 +1,61 @@
 """One picture that tells what happened: recovery and sample frames of a run's first terminals."""
 
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
 
-from nestevo_hw.pages.style import FONT, Palette, dress, new_figure
+from nestevo_hw.pages.style import FONT, Palette, dress, legend, new_figure
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import (
+    accuracy_limits,
     draw_accuracy_axis,
     draw_conditions,
     draw_evolutions,
     draw_window_axis,
+    stage_marks,
 )
 from nestevo_hw.report.samples import SamplePair, latest_pair, load_picture
-from nestevo_hw.report.summary import evolutions, pruning_of
+from nestevo_hw.report.summary import Summary, evolutions, pruning_of
 from nestevo_hw.report.wording import headline, lede
 
 _COLUMNS = 3
 """Terminals shown: the first of the configuration, so that nobody picks the best."""
 
 
-def overview(run: Run, palette: Palette) -> Figure:
+def overview(run: Run, summary: Summary, palette: Palette) -> Figure:
     """Headline, accuracy over the windows, and one frame before and after, for up to three terminals."""
     shown = run.terminals[:_COLUMNS]
     pairs = {name: latest_pair(run, name) for name in shown}
     figure = new_figure(12.8, 6.1 if any(pairs.values()) else 4.4, palette)
     ratios = (1.0, 6.2 if any(pairs.values()) else 3.4)
     title, body = figure.subfigures(2, 1, height_ratios=ratios, squeeze=False)[:, 0]
-    title.text(0.012, 0.68, headline(run), size=19, weight="bold", color=palette.ink, family=FONT, va="center")
-    title.text(0.012, 0.2, lede(run), size=10.5, color=palette.muted, family=FONT, va="center")
-    if not shown:
-        return figure
-    _draw_key(title, palette)
-    columns = body.subfigures(1, len(shown), squeeze=False)[0]
-    for column, name in zip(columns, shown, strict=True):
-        _draw_terminal(column, run, name, pairs[name], palette)
+    title.text(0.012, 0.68, headline(run, summary), size=19, weight="bold", color=palette.ink, family=FONT, va="center")
+    title.text(0.012, 0.2, lede(run, summary), size=10.5, color=palette.muted, family=FONT, va="center")
+    if shown:
+        marks = stage_marks([e for name in shown for e in evolutions(run, name, scene=name)])
+        legend(title, marks, palette, columns=2, loc="upper right")
+        limits = accuracy_limits(run)
+        columns = body.subfigures(1, len(shown), squeeze=False)[0]
+        for column, name in zip(columns, shown, strict=True):
+            _draw_terminal(column, run, name, pairs[name], palette, limits)
     return figure
 
 
-def _draw_key(title: SubFigure, palette: Palette) -> None:
-    kinds = (
-        ("old model", palette.before, palette.before),
-        ("with the new scene's BatchNorm", palette.export, palette.export),
-        ("evolved", palette.after, palette.after),
-        ("in ONNX Runtime", "none", palette.ink),
-    )
-    dots = [
-        Line2D([], [], ls="", marker="o", ms=7.0, markerfacecolor=face, markeredgecolor=edge, label=name)
-        for name, face, edge in kinds
-    ]
-    key = title.legend(
-        handles=dots, loc="center right", bbox_to_anchor=(0.995, 0.72), ncols=len(dots), frameon=False,
-        fontsize=9, labelcolor=palette.muted, handletextpad=0.2, columnspacing=1.2,
-    )  # fmt: skip
-    for text in key.get_texts():
-        text.set_fontfamily(FONT)
-
-
-def _draw_terminal(column: SubFigure, run: Run, name: str, pair: SamplePair | None, palette: Palette) -> None:
+def _draw_terminal(
+    column: SubFigure, run: Run, name: str, pair: SamplePair | None, palette: Palette, limits: tuple[float, float]
+) -> None:
     if pair is None:
         chart = column.subplots()
     else:
         axes = column.subplot_mosaic([["chart", "chart"], ["before", "after"]], height_ratios=(1, 0.9))
         chart = axes["chart"]
-        for stage, path, colour in (
-            ("before", pair.before, palette.before),
-            ("after", pair.after, palette.after),
-        ):
+        for stage, path, colour in (("before", pair.before, palette.before), ("after", pair.after, palette.after)):
             axes[stage].imshow(load_picture(path))
             axes[stage].set_axis_off()
             axes[stage].set_title(f"{stage} (window {pair.window})", size=9, color=colour, family=FONT, loc="left")
-    windows = max(run.windows, 1)
+    windows, pruning = max(run.windows, 1), pruning_of(run, name)
     draw_conditions(chart, run, name, palette, windows)
     draw_evolutions(chart, evolutions(run, name, scene=name), palette, palette.after)
-    draw_accuracy_axis(chart, run)
+    draw_accuracy_axis(chart, run.header.metric, limits)
     dress(chart, palette)
     draw_window_axis(chart, windows)
-    pruning = pruning_of(run, name)
-    chart.set_title(
-        f"{name}  ·  {pruning}" if pruning else name,
-        size=11,
-        weight="bold",
-        color=palette.ink,
-        loc="left",
-        family=FONT,
-    )
+    title = f"{name}  ·  {pruning}" if pruning else name
+    chart.set_title(title, size=11, weight="bold", color=palette.ink, loc="left", family=FONT)

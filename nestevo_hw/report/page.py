@@ -1,18 +1,22 @@
-"""The page of a run: one HTML file without anything outside it."""
+"""The page of a run: one HTML file without anything outside it, and its pictures as files beside it."""
 
-from html import escape
-from importlib import resources
+import json
 from pathlib import Path
-from string import Template
+
+from matplotlib.figure import Figure
 
 from nestevo_hw.base.files import write_text
-from nestevo_hw.pages.style import DARK, LIGHT, css_variables, save_png, save_svg
-from nestevo_hw.report import sections, server_sections, terminal_sections
+from nestevo_hw.base.stats import mean
+from nestevo_hw.pages.parts import origin_of
+from nestevo_hw.pages.shell import render
+from nestevo_hw.pages.style import LIGHT, THEMED, Mark, Palette, inline_svg, save_png, save_svg
+from nestevo_hw.report import knowledge, tables, timing, upkeep, wording
 from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
-from nestevo_hw.report.plots import teacher_panel, terminal_panel
-from nestevo_hw.report.timing import delay_parts, gantt, prediction_scatter
-from nestevo_hw.report.upkeep import upkeep, upkeep_panel
+from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, stage_marks, teacher_panel, terminal_panel
+from nestevo_hw.report.records import SETUP, TEACHER, Drift, Groups, Lifecycle
+from nestevo_hw.report.samples import data_uri, latest_pair, load_picture
+from nestevo_hw.report.summary import Summary, evolutions, part_origins, summary_of
 
 
 def write_report(run_dir: Path) -> Path:
@@ -28,48 +32,88 @@ def write_report(run_dir: Path) -> Path:
         InputError: the folder is not that of a run, or a file in it is corrupt.
     """
     run = read_run(run_dir)
+    summary = summary_of(run)
     page = run_dir / "report.html"
-    write_text(page, page_text(run))
-    save_png(overview(run, LIGHT), run_dir / "overview.png")
-    _save_plots(run, run_dir / "plots")
+    write_text(page, page_text(run, summary))
+    save_png(overview(run, summary, LIGHT), run_dir / "overview.png")
+    for name, figure in figures(run, LIGHT).items():
+        save_svg(figure, run_dir / "plots" / f"{name.replace('/', '_')}.svg")
     return page
 
 
-def page_text(run: Run) -> str:
-    """The HTML of a run's page."""
-    template = Template((resources.files("nestevo_hw.report") / "page.html").read_text(encoding="utf-8"))
-    parts = (
-        sections.opening(run),
-        sections.tiles(run),
-        sections.method_steps(run),
-        sections.terminals(run),
-        server_sections.teacher(run),
-        upkeep(run),
-        server_sections.decisions(run),
-        terminal_sections.knowledge(run),
-        terminal_sections.troubles(run),
-        server_sections.timing(run),
-        sections.reproduce(run),
-        sections.closing(),
-    )
-    return template.substitute(
-        title=escape(f"{run.header.method} · {run.directory.resolve().name} · NestEvo-HW"),
-        light=css_variables(LIGHT),
-        dark=css_variables(DARK),
-        body="\n".join(part for part in parts if part),
-    )
-
-
-def _save_plots(run: Run, folder: Path) -> None:
-    figures = {f"terminal-{name}": terminal_panel(run, name, LIGHT) for name in run.terminals}
-    figures |= {
-        "teacher": teacher_panel(run, LIGHT),
-        "upkeep": upkeep_panel(run, LIGHT),
-        "trigger": terminal_sections.trigger_panel(run, LIGHT),
-        "tasks": gantt(run, LIGHT),
-        "delay": delay_parts(run, LIGHT),
-        "predicted-time": prediction_scatter(run, LIGHT, memory=False),
-        "predicted-memory": prediction_scatter(run, LIGHT, memory=True),
+def figures(run: Run, palette: Palette) -> dict[str, Figure]:
+    """All pictures of a run by name, those without data empty."""
+    limits = accuracy_limits(run)
+    return {f"terminal-{name}": terminal_panel(run, name, palette, limits) for name in run.terminals} | {
+        "teacher": teacher_panel(run, palette, limits),
+        "upkeep": upkeep.upkeep_panel(run, palette),
+        "trigger": knowledge.trigger_panel(run, palette),
+        "tasks": timing.gantt(run, palette),
+        "delay": timing.delay_parts(run, palette),
+        "predicted-time": timing.prediction_scatter(run, palette, memory=False),
+        "predicted-memory": timing.prediction_scatter(run, palette, memory=True),
     }
-    for name, figure in figures.items():
-        save_svg(figure, folder / f"{name.replace('/', '_')}.svg")
+
+
+def page_text(run: Run, summary: Summary) -> str:
+    """The HTML of a run's page."""
+    config, origins = run.header.config, part_origins(run)
+    values = {
+        "run": run,
+        "name": run.directory.resolve().name,
+        "summary": summary,
+        "headline": wording.headline(run, summary),
+        "lede": wording.lede(run, summary),
+        "place": wording.teacher_place(config),
+        "teacher_origin": wording.teacher_origin(config),
+        "delay_origin": origin_of(origins.values()),
+        "delay_origins": wording.origins_text(origins),
+        "window_s": mean(e.window_s for e in run.of(Lifecycle)),
+        "svg": {name: inline_svg(figure) for name, figure in figures(run, THEMED).items()},
+        "gantt_px": round(timing.gantt_width_in(run) * 96) if run.windows > 4 else 760,
+        "marks": _marks(run),
+        "drift": bool(run.of(Drift)),
+        "samples": {name: _samples(run, name) for name in run.terminals},
+        "programmings": tables.programmings_table(run),
+        "refreshes": tables.refreshes_table(run),
+        "decisions": tables.decisions_table(run),
+        "trigger": knowledge.trigger_text(run),
+        "recall": knowledge.recall_table(run),
+        "groups": [(event, tables.groups_table(event)) for event in run.of(Groups)],
+        "troubles": tables.troubles_table(run),
+        "on_crossbar": any(run.kind(t.kind).resource == "crossbar" for t in timing.timed(run)),
+        "errors": {name: timing.error_text(run, memory=name == "memory") for name in ("time", "memory")},
+        "config": json.dumps(config, indent=2, ensure_ascii=False),
+    }
+    return render("run.html", values)
+
+
+def _marks(run: Run) -> dict[str, list[Mark]]:
+    """Keys of the pictures: of what there is in this run."""
+    tasks = timing.timed(run)
+    scored = [e for name in run.terminals for e in evolutions(run, name, scene=name)]
+    during = sorted((t for t in tasks if t.window != SETUP), key=lambda t: t.started_s)
+    return {
+        "terminals": [
+            *stage_marks(scored),
+            *(DRIFT_MARKS if run.of(Drift) else ()),
+        ],
+        "teacher": stage_marks(evolutions(run, TEACHER), "teacher"),
+        "upkeep": list(upkeep.MARKS) if upkeep.readings(run) else [],
+        "trigger": list(knowledge.MARKS.values()),
+        "kinds": timing.kind_marks(run, dict.fromkeys(t.kind for t in tasks)),
+        "steps": timing.kind_marks(run, dict.fromkeys(t.kind for t in during if t.kind in run.header.kinds)),
+        "delay": timing.part_marks(run),
+    }
+
+
+def _samples(run: Run, terminal: str) -> dict[str, object] | None:
+    """The same frame as the old and as the evolved model see it, for the page to embed."""
+    pair = latest_pair(run, terminal)
+    if pair is None:
+        return None
+    return {
+        "window": pair.window,
+        "before": data_uri(load_picture(pair.before)),
+        "after": data_uri(load_picture(pair.after)),
+    }

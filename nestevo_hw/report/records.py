@@ -157,7 +157,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """Guard in front of a new teacher: accuracy of old and new on held-out labelled frames."""
+    """Validation gate in front of a new teacher: accuracy of old and new on held-out labelled frames."""
 
     window: Window
     accepted: bool
@@ -181,7 +181,7 @@ class Lifecycle:
     parts: dict[str, Number] = field(default_factory=dict)
     """Parts of the evolution delay, seconds."""
     origins: dict[str, str] = field(default_factory=dict)
-    """Whether each part is measured or modelled."""
+    """Whether each part is measured, modelled or partly modelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

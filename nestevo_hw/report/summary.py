@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from nestevo_hw.base.documents import parse
 from nestevo_hw.base.stats import mean, or_none, total
+from nestevo_hw.pages.formats import number
+from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, terminal_configs
-from nestevo_hw.report.records import TEACHER, Accuracy, Lifecycle, Program, Refresh, TaskRun
+from nestevo_hw.report.records import TEACHER, Accuracy, Lifecycle, Number, Program, Refresh, TaskRun
+
+STAGES = ("before", "adapted", "after", "onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,57 @@ class Evolution:
     adapted: float
     after: float
     onnx: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary:
+    """Mean accuracies of one terminal's model, or of the teacher; NaN where not measured."""
+
+    name: str = TEACHER
+    pruning: str | None = None
+    """How the model was pruned, or which it is."""
+    before: Number = math.nan
+    after: Number = math.nan
+    onnx_after: Number = math.nan
+    lcp: Number = math.nan
+
+    @property
+    def gain(self) -> float | None:
+        """Relative gain; None where it is not defined."""
+        return relative_gain(self.before, self.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delay:
+    """Evolution delay: mean over terminals and windows, and where each of its parts comes from."""
+
+    mean: Number = math.nan
+    origins: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The summary document of a run, typed."""
+
+    metric: str = "score"
+    terminals: tuple[ModelSummary, ...] = ()
+    teacher: ModelSummary = ModelSummary()
+    delay_s: Delay = Delay()
+    wall_s: Number = math.nan
+
+    @property
+    def evolved(self) -> tuple[ModelSummary, ...]:
+        """Terminals with an accuracy before and after."""
+        return tuple(t for t in self.terminals if math.isfinite(t.before) and math.isfinite(t.after))
+
+    @property
+    def together(self) -> ModelSummary:
+        """Means over the terminals that evolved; over all of them where none has."""
+        shown = self.evolved or self.terminals
+        before, after, onnx, lcp = (
+            mean(getattr(t, n) for t in shown) for n in ("before", "after", "onnx_after", "lcp")
+        )
+        return ModelSummary(name="terminals, mean", before=before, after=after, onnx_after=onnx, lcp=lcp)
 
 
 def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution]:
@@ -35,9 +91,22 @@ def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution
         if event.model == model and scene in (None, event.scene):
             scores.setdefault(event.window, {}).setdefault(event.stage, []).append(event.score)
     return [
-        Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in ("before", "adapted", "after", "onnx")})
-        for w, by in sorted(scores.items())
+        Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in STAGES}) for w, by in sorted(scores.items())
     ]
+
+
+def part_origins(run: Run) -> dict[str, str]:
+    """Where each part of the evolution delay comes from; a part that took no time anywhere is left out.
+
+    Returns:
+        By part: measured, modelled, partly modelled where it is not the same everywhere, or "" where no event says.
+    """
+    told: dict[str, list[str]] = {}
+    for life in run.of(Lifecycle):
+        for part, seconds in life.parts.items():
+            if seconds:
+                told.setdefault(part, []).append(life.origins.get(part, ""))
+    return {part: origin_of(origins) for part, origins in told.items()}
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -70,10 +139,25 @@ def summarise(run: Run) -> dict[str, Any]:
         "delay_s": {
             "mean": or_none(mean(life.evolving_s for life in lives)),
             "parts": {name: or_none(mean(values)) for name, values in parts.items()},
+            "origins": part_origins(run),
         },
         "programming": _programming(run),
         "wall_s": or_none(max((t.ended_s for t in run.of(TaskRun) if math.isfinite(t.ended_s)), default=math.nan)),
     }
+
+
+def read_summary(document: Mapping[str, Any]) -> Summary:
+    """A summary document, as typed values.
+
+    Raises:
+        InputError: it is none.
+    """
+    return parse(document, Summary, "summary of the run")
+
+
+def summary_of(run: Run) -> Summary:
+    """What a run came to, complete or so far."""
+    return read_summary(summarise(run))
 
 
 def pruning_of(run: Run, name: str) -> str | None:
@@ -88,11 +172,6 @@ def pruning_of(run: Run, name: str) -> str | None:
 def relative_gain(before: float, after: float) -> float | None:
     """Relative gain, after / before - 1; None where it is not defined."""
     return after / before - 1 if before > 0 and math.isfinite(after) else None
-
-
-def number(value: object) -> float:
-    """A JSON number as float; NaN for null or anything else."""
-    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def section(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -1,15 +1,30 @@
-"""The summary of a run as a table for the terminal."""
+"""A run's tables, for its page and for the console."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-
-from nestevo_hw.report.records import TaskRun
-from nestevo_hw.report.summary import number, relative_gain, section
-from nestevo_hw.report.wording import duration, percent, score
+from nestevo_hw.base.stats import total
+from nestevo_hw.pages.formats import DASH, change, counted, duration, listed, percent, score, share, small
+from nestevo_hw.pages.parts import Pill
+from nestevo_hw.pages.tables import Cell, Table
+from nestevo_hw.report.events import Run
+from nestevo_hw.report.records import (
+    SETUP,
+    Absent,
+    Decision,
+    Deploy,
+    Drift,
+    Failure,
+    Generator,
+    Groups,
+    Program,
+    Refresh,
+    TaskRun,
+)
+from nestevo_hw.report.summary import ModelSummary, read_summary
+from nestevo_hw.report.wording import origins_text
 from nestevo_hw.scheduler.outcomes import Outcome, by_kind
 
 
@@ -19,61 +34,127 @@ def summary_table(document: Mapping[str, Any]) -> Table:
     Args:
         document: the summary of `nestevo-hw evolve`, or of an unfinished run.
     """
-    gain, delay = section(document, "gain"), section(document, "delay_s")
-    table = Table(
-        title=f"{document.get('metric', 'accuracy')}, mean over the windows in which a model evolved",
-        caption=f"mean evolution delay {duration(delay.get('mean'))} (links and crossbar modelled), "
-        f"wall time {duration(document.get('wall_s'))}",
+    summary = read_summary(document)
+    origins = origins_text(summary.delay_s.origins)
+    together = summary.together
+    return Table(
+        title=f"{summary.metric}, mean over the windows in which a model evolved",
+        heads=("terminal", "model", "before", "after", "gain", "ONNX", "life cycle"),
+        rows=[_model(m) for m in (*summary.terminals, together, summary.teacher)],
+        note=f"mean evolution delay {duration(summary.delay_s.mean)}{f' ({origins})' if origins else ''}, "
+        f"wall time {duration(summary.wall_s)}",
+        marked=frozenset({len(summary.terminals), len(summary.terminals) + 1}),
     )
-    table.add_column("model")
-    for name in ("pruning", "before", "after", "gain", "ONNX", "life cycle"):
-        table.add_column(name, justify="right")
-    for row in document.get("terminals") or ():
-        before, after = number(row.get("before")), number(row.get("after"))
-        table.add_row(
-            str(row.get("name")),
-            str(row.get("pruning") or ""),
-            score(before),
-            score(after),
-            _coloured(relative_gain(before, after)),
-            score(row.get("onnx_after")),
-            score(row.get("lcp")),
-        )
-    table.add_section()
-    teacher = section(document, "teacher")
-    table.add_row("terminals, mean", "", "", "", _coloured(gain.get("terminals_relative")), "", "")
-    scores = score(teacher.get("before")), score(teacher.get("after"))
-    table.add_row("teacher", "", *scores, _coloured(gain.get("teacher_relative")), "", "")
-    return table
 
 
-def prediction_table(tasks: Iterable[TaskRun]) -> Table:
-    """What each kind of task was predicted to take, and what it took.
-
-    Args:
-        tasks: of a run, those without times left out.
-    """
-    outcomes = [
-        Outcome.read(asdict(task)) for task in tasks if math.isfinite(task.ended_s) and math.isfinite(task.predicted_s)
-    ]
-    table = Table(title="tasks, predicted against actual (means)")
-    table.add_column("kind")
-    for name in ("tasks", "wait", "predicted", "actual", "off by", "worst memory"):
-        table.add_column(name, justify="right")
-    for kind in by_kind(outcomes):
-        table.add_row(
-            kind.kind,
-            str(kind.tasks),
-            duration(kind.mean_wait_s),
-            duration(kind.mean_predicted_s),
-            duration(kind.mean_actual_s),
-            f"x {kind.typical_duration_factor:.2f}",
-            f"{kind.worst_memory_ratio:.0%} of predicted",
-        )
-    return table
+def _model(model: ModelSummary) -> tuple[Cell, ...]:
+    gain = DASH if model.gain is None else Pill(text=percent(model.gain), tone="good" if model.gain > 0 else "bad")
+    scores = (score(model.before), score(model.after), gain, score(model.onnx_after), score(model.lcp))
+    return (model.name, model.pruning or "", *scores)
 
 
-def _coloured(gain: float | None) -> str:
-    if gain is None:
-        return percent(gain)
-    return f"[{'green' if gain > 0 else 'red'}]{percent(gain)}[/]"
+def prediction_table(run: Run) -> Table:
+    """What each kind of task was predicted to take, and what it took; tasks without times are left out."""
+    timed = [task for task in run.of(TaskRun) if math.isfinite(task.ended_s) and math.isfinite(task.predicted_s)]
+    outcomes = [Outcome.read(asdict(task)) for task in timed]
+    return Table(
+        title="tasks, predicted against actual (means)",
+        heads=("kind of task", "tasks", "wait", "predicted", "actual", "off by", "worst memory"),
+        rows=[
+            (run.kind(k.kind).wording, str(k.tasks), duration(k.mean_wait_s), duration(k.mean_predicted_s),
+             duration(k.mean_actual_s), f"x {k.typical_duration_factor:.2f}",
+             f"{k.worst_memory_ratio:.0%} of predicted")
+            for k in by_kind(outcomes)
+        ],
+    )  # fmt: skip
+
+
+def decisions_table(run: Run) -> Table:
+    """What each window decided: who drifted, which evolution, whether the validation gate let the new teacher in."""
+    decided = {(e.window, e.group): e for e in run.of(Decision)}
+    generated = {(e.window, e.group): e for e in run.of(Generator)}
+    deployed = {(e.window, e.group): e for e in run.of(Deploy)}
+    rows = []
+    for key in sorted({*decided, *generated, *deployed}):
+        decision, generator, deploy = decided.get(key), generated.get(key), deployed.get(key)
+        members = _compared(run, *key)
+        rows.append((
+            str(key[0]), key[1],
+            f"{decision.drifted} of {len(members)} (teacher joins from {decision.epsilon})" if decision else DASH,
+            decision.mode if decision else DASH,
+            change(generator.emd_before, generator.emd_after) if generator else DASH,
+            change(generator.feature_emd_before, generator.feature_emd_after) if generator else DASH,
+            change(generator.overall_emd_before, generator.overall_emd_after) if generator else DASH,
+            _verdict(deploy) if deploy else DASH,
+            ", ".join(sorted({c for d in members for c in d.left_out})),
+        ))  # fmt: skip
+    heads = ("window", "group", "drifted terminals", "evolution", "label distance", "feature distance",
+             "distance to all", "validation gate", "too rare to compare")  # fmt: skip
+    return Table(heads=heads, rows=rows).filled()
+
+
+def programmings_table(run: Run) -> Table:
+    """When the teacher was programmed, why, and what that cost."""
+    programmed = run.of(Program)
+    time_s, energy_j, wear = (total(getattr(p, name) for p in programmed) for name in ("time_s", "energy_j", "wear"))
+    chips = list(dict.fromkeys(p.chip for p in programmed if p.chip))
+    bill = (
+        f" All of them together take {duration(time_s)}, {small(energy_j, 'J')} and {small(wear)} of the cells' "
+        f"endurance, modelled from figures of {listed(chips)}."
+    )
+    return Table(
+        heads=("window", "group", "why", "device", "tiles", "weight error", "age when read", "in-domain", "time",
+               "energy", "wear"),
+        rows=[
+            ("setup" if p.window == SETUP else str(p.window), p.group, p.cause or DASH, p.device, _tiles(p),
+             share(p.weight_error), duration(p.age_s), score(p.score), duration(p.time_s), small(p.energy_j, "J"),
+             small(p.wear))
+            for p in programmed
+        ],
+        note=f"{counted(len(programmed), 'programming')}. Weight error: root mean square of what a weight lands off "
+        f"its target, relative.{bill if chips else ''}",
+    ).filled()  # fmt: skip
+
+
+def refreshes_table(run: Run) -> Table:
+    """What the refresh policy saw before each window, and what it chose."""
+    return Table(
+        heads=("window", "group", "age", "in-domain now", "when programmed", "policy", "programmed again", "because"),
+        rows=[
+            (str(r.window), r.group, duration(r.age_s), score(r.score), score(r.fresh_score), r.policy,
+             "yes" if r.refreshed else "no", r.reason)
+            for r in run.of(Refresh)
+        ],
+    ).filled()  # fmt: skip
+
+
+def groups_table(event: Groups) -> Table:
+    """Groups of terminals with a teacher each."""
+    return Table(heads=("group", "terminals"), rows=[(name, ", ".join(own)) for name, own in event.groups.items()])
+
+
+def troubles_table(run: Run) -> Table:
+    """Cameras that sent nothing of use, and tasks that failed and were outlived."""
+    rows = [(str(e.window), e.terminal, "camera", e.reason) for e in run.of(Absent)]
+    rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, e.reason) for e in run.of(Failure)]
+    return Table(heads=("window", "who", "where", "what happened"), rows=sorted(rows))
+
+
+def _compared(run: Run, window: int, group: str) -> list[Drift]:
+    """Terminals of a group whose drift was measured in a window."""
+    members = next((set(e.groups.get(group, ())) for e in run.of(Groups)), None)
+    return [d for d in run.of(Drift) if d.window == window and (members is None or d.terminal in members)]
+
+
+def _verdict(deploy: Deploy) -> str:
+    figures = change(deploy.gate_before, deploy.gate_after)
+    text = "accepted" if deploy.accepted else "rejected"
+    text += f": {figures}" if figures != DASH else ""
+    return f"{text} ({deploy.reason})" if deploy.reason else text
+
+
+def _tiles(program: Program) -> str:
+    if program.tiles is None:
+        return DASH
+    rows, columns = program.tile if isinstance(program.tile, tuple) else (program.tile, program.tile)
+    return f"{program.tiles} of {rows} x {columns}"

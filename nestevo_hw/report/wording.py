@@ -1,121 +1,90 @@
 """What a run came to, in words: honest about what improved, what did not and what is not known yet."""
 
-import math
+from collections.abc import Mapping
+from typing import Any
 
-from nestevo_hw.base.stats import mean
+from nestevo_hw.pages.formats import DASH, counted, listed, percent, score
+from nestevo_hw.pages.parts import MEASURED, ORIGINS, SIMULATED
 from nestevo_hw.report.events import Run
-from nestevo_hw.report.summary import number, relative_gain, section, summarise
+from nestevo_hw.report.records import TEACHER, Accuracy
+from nestevo_hw.report.summary import Summary, section
 
-DASH = "\N{EN DASH}"
-"""Shown where a value is missing."""
-ARROW = "\N{RIGHTWARDS ARROW}"
+DIGITAL = "digital"
+"""Name of the device of a teacher that runs without a crossbar."""
 
 
-def headline(run: Run) -> str:
+def headline(run: Run, summary: Summary) -> str:
     """The outcome in one short sentence."""
-    pairs = _evolved(run)
-    better = sum(after > before for before, after in pairs)
-    if not pairs:
+    scored = summary.evolved
+    unscored = len(_evolved(run) - {t.name for t in scored})
+    if not scored and not unscored:
         return "No terminal has evolved in this run" if run.complete else "The first evolution is under way"
     so_far = "" if run.complete else " so far"
-    if better == len(pairs):
-        return f"All {len(pairs)} terminals improved{so_far}" if len(pairs) > 1 else f"The terminal improved{so_far}"
-    if better == 0:
-        return f"No terminal improved{so_far}"
-    return f"{better} of {len(pairs)} terminals improved{so_far}, {len(pairs) - better} did not"
+    if not scored:
+        return f"{counted(unscored, 'terminal')} evolved{so_far}, with nothing to score by"
+    every, better = len(summary.terminals), sum(t.after > t.before for t in scored)
+    if better == every:
+        return f"All {every} terminals improved{so_far}" if every > 1 else f"The terminal improved{so_far}"
+    others = (
+        (len(scored) - better if better else 0, "did not"),
+        (unscored, "could not be scored"),
+        (every - len(scored) - unscored, "did not evolve"),
+    )
+    subject = f"{better} of {every} terminals" if better else "No terminal"
+    return f"{subject} improved{so_far}" + "".join(f", {count} {what}" for count, what in others if count > 0)
 
 
-def lede(run: Run) -> str:
+def lede(run: Run, summary: Summary) -> str:
     """The outcome in one or two sentences with its figures."""
-    pairs, metric = _evolved(run), run.header.metric
-    if not pairs:
-        found = mean(b for b, _ in _scored(run))
-        return f"Mean accuracy of the original models on frames of their own scenes: {metric} {score(found)}."
-    before, after = mean(b for b, _ in pairs), mean(a for _, a in pairs)
+    mean, metric = summary.together, summary.metric
+    if score(mean.before) == DASH:
+        frames = any(a.model != TEACHER for a in run.of(Accuracy))
+        return "The test frames have no labels or show nothing to find, so accuracy is unknown." if frames else ""
+    if not summary.evolved:
+        return f"Mean accuracy of the original models on frames of their own scenes: {metric} {score(mean.before)}."
     text = (
-        f"Mean accuracy of the terminals on unseen frames of their own scenes: "
-        f"{metric} {before:.3f} before evolving, {after:.3f} after ({percent(relative_gain(before, after))})."
+        f"Mean accuracy of the terminals on unseen frames of their own scenes: {metric} {score(mean.before)} before "
+        f"evolving, {score(mean.after)} after ({percent(mean.gain)})."
     )
     return text if run.complete else text + " Unfinished: figures so far."
 
 
-def score(value: object) -> str:
-    """An accuracy with three decimals."""
-    return f"{number(value):.3f}" if math.isfinite(number(value)) else DASH
+def part_name(part: str, origin: str) -> str:
+    """A part of the evolution delay in words, and where the record says that it comes from."""
+    return f"{_words(part)} ({origin or 'origin not recorded'})"
 
 
-def percent(value: object) -> str:
-    """A relative change in per cent, with its sign."""
-    return f"{number(value) * 100:+.1f} %" if math.isfinite(number(value)) else DASH
-
-
-def duration(seconds: object) -> str:
-    """Seconds in the unit people would use."""
-    s = number(seconds)
-    if not math.isfinite(s):
-        return DASH
-    if s < 120:
-        return f"{s:.1f} s" if s < 10 else f"{s:.0f} s"
-    if s < 3600:
-        return f"{s // 60:.0f} min {int(s % 60)} s".removesuffix(" 0 s")
-    return f"{s / 3600:.3g} h" if s < 48 * 3600 else f"{s / 86400:.3g} days"
-
-
-def share(value: object) -> str:
-    """A share or relative error in per cent."""
-    return f"{number(value) * 100:.1f} %" if math.isfinite(number(value)) else DASH
-
-
-def small(value: object, unit: str) -> str:
-    """A figure of any size with two digits, and its unit."""
-    return f"{number(value):.2g} {unit}".rstrip() if math.isfinite(number(value)) else DASH
-
-
-def signed(difference: float) -> str:
-    """A difference of accuracies."""
-    return f"{difference:+.4f}" if math.isfinite(difference) else DASH
-
-
-def change(before: float, after: float) -> str:
-    """Two figures, before and after."""
-    return f"{score(before)} {ARROW} {score(after)}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def memory(count: object) -> str:
-    """Bytes as GB."""
-    return f"{number(count) / 1e9:.1f} GB" if math.isfinite(number(count)) else DASH
-
-
-def teacher_place(run: Run) -> str:
-    """Where the teacher runs, in a few words."""
-    device = section(run.header.config, "teacher").get("device")
-    if device is None:
-        return "place of the teacher not recorded"
-    return "digital teacher" if device == "digital" else f"teacher on a simulated {device} crossbar"
-
-
-def teacher_note(run: Run) -> str:
-    """How the teacher computes in this run."""
-    settings = section(run.header.config, "teacher")
-    model = settings.get("model", "The teacher")
-    if settings.get("device") == "digital":
-        return f"{model} runs digitally in this run; no crossbar is simulated."
-    return (
-        f"{model} computes on analog tiles: its weights are conductances, with programming noise and drift "
-        "over time. Its accuracies are measured on these simulated tiles."
+def origins_text(origins: Mapping[str, str]) -> str:
+    """Where the parts of a delay come from, as "training measured; uploads modelled"."""
+    by_origin = {origin: [_words(p) for p, o in origins.items() if o == origin] for origin in (*ORIGINS, "")}
+    return "; ".join(
+        f"{listed(parts)} {origin or 'of unrecorded origin'}" for origin, parts in by_origin.items() if parts
     )
 
 
-def _evolved(run: Run) -> list[tuple[float, float]]:
-    """Before and after of every terminal that has both."""
-    return [(b, a) for b, a in _scored(run) if math.isfinite(b) and math.isfinite(a)]
+def is_digital(config: Mapping[str, Any]) -> bool | None:
+    """Whether a run's teacher computes without a crossbar; None where its configuration does not say."""
+    device = section(config, "teacher").get("device")
+    return None if device is None else device == DIGITAL
 
 
-def _scored(run: Run) -> list[tuple[float, float]]:
-    rows = summarise(run).get("terminals") or ()
-    return [(number(t.get("before")), number(t.get("after"))) for t in rows if isinstance(t, dict)]
+def teacher_origin(config: Mapping[str, Any]) -> str:
+    """Where the teacher's figures come from; empty where the configuration does not say."""
+    return {True: MEASURED, False: SIMULATED, None: ""}[is_digital(config)]
+
+
+def teacher_place(config: Mapping[str, Any]) -> str:
+    """Where the teacher runs, in a few words."""
+    device = section(config, "teacher").get("device")
+    if device is None:
+        return "place of the teacher not recorded"
+    return "digital teacher" if device == DIGITAL else f"teacher on a simulated {device} crossbar"
+
+
+def _evolved(run: Run) -> set[str]:
+    """Terminals with a new model, whether it could be scored or not."""
+    return {a.model for a in run.of(Accuracy) if a.stage == "after" and a.model != TEACHER}
+
+
+def _words(part: str) -> str:
+    return part.removesuffix("_s").replace("_", " ")

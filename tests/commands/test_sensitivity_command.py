@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from web_pages import read_page
 
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.commands.sensitivity import sensitivity
@@ -64,6 +65,11 @@ def test_a_classifiers_layers_are_measured_and_a_plan_found(nets: str, tmp_path:
     assert plan["arguments"] == " ".join(f"--keep-digital {shlex.quote(name)}" for name in plan["keep_digital"])
     assert json.loads((out / "sensitivity.json").read_text()) == document
     assert (out / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+    page = read_page(out / "sensitivity.html")
+    for words in ("sensitivity_nets:classifier on pcm 1 d after programming", "share of equal first classes lost",
+                  "2 independent programmings", plan["arguments"] or "everything may go"):  # fmt: skip
+        assert words in page.text, words
+    assert "mAP" not in page.text
     rows = list(csv.DictReader(io.StringIO((out / "sensitivity.csv").read_text())))
     assert [row["rank"] for row in rows] == ["1", "2", "3"]
     assert {row["name"] for row in rows if row["keep_digital"] == "1"} == set(plan["keep_digital"])

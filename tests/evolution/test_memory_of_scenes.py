@@ -11,7 +11,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.replay import ReplayConfig, remembered
 from nestevo_hw.evolution.zoo import ZooConfig, choose_start
 from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
-from nestevo_hw.report.forgetting import backward_transfer
+from nestevo_hw.report.knowledge import backward_transfer
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection import Detection

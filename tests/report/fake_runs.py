@@ -20,8 +20,30 @@ PLACES = (
     "school",
     "park",
 )
-KINDS = ("night", "fog", "rain", "defocus", "dusk")
+DRIFTS = ("night", "fog", "rain", "defocus", "dusk")
 CLASSES = ("pedestrian", "car", "bicycle")
+PARTS = ("communication_s", "labelling_s", "programming_s", "waiting_s", "training_s")
+METRICS = {"detection": "mAP@0.50", "classification": "accuracy"}
+
+
+def kinds_of(device: str) -> dict[str, dict[str, str]]:
+    """What the header says of each kind of task."""
+    place, resource = ("digitally", "gpu") if device == "digital" else ("on the crossbar", "crossbar")
+    return {
+        "prepare": {"wording": "prepares the teacher", "colour": "program", "resource": resource},
+        "label": {"wording": f"labels frames {place}", "colour": "label", "resource": resource},
+        "mutual": {"wording": "mutual learning of terminal and intermediate model", "colour": "mutual",
+                   "resource": "gpu"},
+        "distil": {"wording": "distils the teacher into a terminal", "colour": "distil", "resource": "gpu"},
+        "export": {"wording": "exports a model as ONNX", "colour": "export", "resource": "cpu"},
+        "evaluate": {"wording": "scores models", "colour": "evaluate", "resource": "cpu"},
+    }  # fmt: skip
+
+
+def origins_of(device: str) -> dict[str, str]:
+    """Where the parts of an evolution delay come from."""
+    crossbar = "measured" if device == "digital" else "modelled"
+    return dict(zip(PARTS, ("modelled", crossbar, crossbar, "measured", "measured"), strict=True))
 
 
 def fake_run(
@@ -32,19 +54,34 @@ def fake_run(
     complete: bool = True,
     pictures: bool = True,
     seed: int = 0,
+    device: str = "pcm",
+    task: str = "detection",
 ) -> Path:
-    """A run of `terminals` cameras over `windows` windows in which most evolutions help."""
+    """A run of `terminals` cameras over `windows` windows in which most evolutions help.
+
+    `device` is that of the teacher, "digital" for none; `task` is detection or classification.
+    """
     draw = np.random.default_rng(seed)
     names = [f"{PLACES[i % 10]}-{'abc'[i // 10]}" for i in range(terminals)]
     folder.mkdir(parents=True, exist_ok=True)
     events = _setup()
+    if device == "digital":
+        events = events[:1]
     clock = 7.0
     for window in range(windows):
         clock = _window(events, draw, names, window, clock + 4.0)
+    for event in events:
+        if event["event"] == "lifecycle":
+            event["origins"] = origins_of(device)
+            if device == "digital":
+                event["evolving_s"] -= event["parts"]["programming_s"]
+                event["parts"]["programming_s"] = 0.0
+    if device == "digital":
+        events = [e for e in events if e["event"] not in ("program", "refresh")]
     if not complete:
         events = events[: int(len(events) * 0.7)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
-    (folder / "run.json").write_text(json.dumps(_header(names, windows, complete=complete), indent=2))
+    (folder / "run.json").write_text(json.dumps(_header(names, windows, device, task, complete=complete), indent=2))
     if pictures:
         for window in range(windows if windows < 4 else 1):
             for name in names:
@@ -137,10 +174,11 @@ def _window(events, draw, names, window, clock) -> float:
         if joint:
             events.append(_accuracy(window, "teacher", name, "after", teacher_before + 0.05 + shift))
         parts = {
-            "upload_s": 4.0,
+            "communication_s": 4.4,
+            "labelling_s": 2.0,
+            "programming_s": 0.4,
             "waiting_s": float(draw.uniform(2, 30)),
             "training_s": 38.0,
-            "download_s": 0.4,
         }
         evolving = sum(parts.values())
         lcp = (before * evolving + (before + gain) * (600 - evolving)) / 600
@@ -226,22 +264,22 @@ def _tasks(events, draw, names, window, clock, *, joint) -> float:
     return max(free)
 
 
-def _header(names, windows, *, complete) -> dict[str, object]:
+def _header(names, windows, device, task, *, complete) -> dict[str, object]:
     configs = [
         {
             "name": name,
-            "model": f"fasterrcnn-tiny-m{i % 3 + 1}",
+            "model": f"{'fasterrcnn-tiny' if task == 'detection' else 'digits-cnn'}-m{i % 3 + 1}",
             "pruning": f"M{i % 3 + 1}",
             "place": name.split("-")[0],
             "drift": [
-                {"window": 0, "kind": KINDS[i % 5], "strength": 0.7},
-                {"window": max(1, windows // 2), "kind": KINDS[(i + 1) % 5], "strength": 0.9},
+                {"window": 0, "kind": DRIFTS[i % 5], "strength": 0.7},
+                {"window": max(1, windows // 2), "kind": DRIFTS[(i + 1) % 5], "strength": 0.9},
             ],
         }
         for i, name in enumerate(names)
     ]
     return {
-        "format": 1,
+        "format": 2,
         "status": "complete" if complete else "running",
         "method": "NestEvo",
         "seed": 0,
@@ -249,11 +287,15 @@ def _header(names, windows, *, complete) -> dict[str, object]:
             "terminals": configs,
             "seed": 0,
             "window": {"count": windows, "length_s": 600.0},
-            "teacher": {"model": "fasterrcnn-tiny", "device": "pcm", "tile": 256},
+            "task": task,
+            "teacher": {"model": "fasterrcnn-tiny" if task == "detection" else "digits-cnn", "device": device},
+            "execution": {"executor": "local"},
         },
         "versions": {"nestevo-hw": "0.1.0", "torch": "2.14.1", "aihwkit": "1.2.0"},
         "machine": {"cores": 4, "memory_bytes": 24_000_000_000, "device": "cpu", "platform": "Linux x86_64"},
         "classes": list(CLASSES),
+        "metric": METRICS[task],
+        "kinds": kinds_of(device),
         "summary": None,
     }
 

@@ -89,7 +89,7 @@ def test_a_run_that_just_began_has_no_events(run_dir):
         ("[]", r"top level: expected an object \(got \[\]\)"),
         ("{}", "expected format 1 but got None"),
         ('{"format": 2}', "expected format 1 but got 2"),
-        ('{"format": 1, "method": "A4"}', "status: field required"),
+        ('{"format": 2, "method": "A4"}', "status: field required"),
     ],
 )
 def test_a_corrupt_header_is_named(run_dir, text, message):

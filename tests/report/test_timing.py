@@ -3,15 +3,16 @@ from pathlib import Path
 
 import pytest
 from fake_runs import fake_run
+from matplotlib.colors import to_rgba
 
-from nestevo_hw.pages.style import LIGHT, kind_colour
-from nestevo_hw.report.events import Header, Run, read_run
+from nestevo_hw.pages.style import LIGHT
+from nestevo_hw.report.events import Header, Run, TaskKind, read_run
 from nestevo_hw.report.records import TaskRun
-from nestevo_hw.report.timing import delay_parts, gantt, mean_relative_error, part_name, predictions
+from nestevo_hw.report.timing import delay_parts, gantt, kind_marks, mean_relative_error, predictions
 
 
 def run_of(*tasks):
-    return Run(directory=Path("run"), header=Header(format=1, status="running", method="A4"), events=tasks)
+    return Run(directory=Path("run"), header=Header(format=2, status="running", method="A4"), events=tasks)
 
 
 def task(start, end, worker, kind="label", **fields):
@@ -50,12 +51,19 @@ def test_only_tasks_with_both_values_are_compared():
     assert mean_relative_error(predictions(run, memory=False)) == pytest.approx((0.5 + 0.25) / 2)
 
 
-def test_what_was_not_measured_is_not_called_so():
-    assert part_name("training_s") == "training (measured)"
-    assert part_name("communication_s") == "communication (modelled)"
+def test_kinds_of_task_look_as_the_header_says():
+    kinds = {"label": TaskKind(wording="labels frames", colour="label"), "sense": TaskKind(wording="x", colour="#f00")}
+    header = Header(format=2, status="running", method="A4", kinds=kinds)
+    run = Run(directory=Path("run"), header=header, events=(task(0, 1, 0), task(1, 2, 0, "novelty")))
+    marks = kind_marks(run, ("label", "novelty", "sense"))
+    assert [(m.text, m.colour) for m in marks] == [("labels frames", "label"), ("novelty", "other"), ("x", "other")]
+    drawn = gantt(run, LIGHT)
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["labels frames", "novelty"]
+    colours = [tuple(bars.get_facecolor()[0]) for bars in drawn.axes[0].collections]
+    assert colours == [to_rgba(LIGHT.label), to_rgba(LIGHT.other)]
 
 
-def test_kinds_of_task_are_told_apart():
-    kinds = ("capture", "label", "judge", "generate", "mutual", "merge", "relabel", "distil", "export", "evaluate")
-    assert len({kind_colour(LIGHT, kind) for kind in kinds}) == len(kinds)
-    assert kind_colour(LIGHT, "novelty") == LIGHT.other
+def test_a_long_list_of_workers_and_terminals_has_room():
+    run = run_of(*(task(0, 2, worker) for worker in range(30)))
+    assert gantt(run, LIGHT).get_figheight() > 10
+    assert gantt(run_of(), LIGHT).axes[0].get_yticks().size == 0

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+METRIC = "mAP@0.50"
+"""What the paper's figures are; those of another metric do not compare."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperRow:

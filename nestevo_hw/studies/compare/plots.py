@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from nestevo_hw.base.stats import Estimate
-from nestevo_hw.pages.style import SMALL, Palette, dress, new_figure
+from nestevo_hw.pages.formats import score
+from nestevo_hw.pages.style import SMALL, Palette, colour_of, dress, name_rows, new_figure
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.goals import GAP_CLOSED
 from nestevo_hw.studies.compare.results import UNCHANGED, Comparison
@@ -35,11 +36,6 @@ _WIDEST = 1.0
 """Intervals of the gap are drawn up to this far beyond 0 and 1."""
 
 
-def colour_of(palette: Palette, name: str) -> str:
-    """Colour of a variant."""
-    return str(getattr(palette, ROLES.get(name, "label")))
-
-
 def draw_methods(found: Comparison, palette: Palette) -> Figure:
     """Terminals' mean accuracy after evolving, one bar a method."""
     return _panel(palette, lambda axes: _bars(axes, found, palette), rows=len(_methods(found)))
@@ -61,7 +57,7 @@ def draw_kinds(found: Comparison, palette: Palette) -> Figure:
 
     def draw(axes: Axes) -> None:
         series = {kind: measures.difference_by_seed(found, NESTEVO, A4, where) for kind, where in found.kinds.items()}
-        _paired(axes, series, palette, [colour_of(palette, NESTEVO)] * len(series))
+        _paired(axes, series, palette, [colour_of(palette, ROLES[NESTEVO])] * len(series))
         axes.set_xlabel(f"{found.metric}, {NESTEVO} minus {A4}; dots: seeds")
 
     return _panel(palette, draw, rows=len(found.kinds))
@@ -124,17 +120,17 @@ def _bars(axes: Axes, found: Comparison, palette: Palette) -> None:
     names = _methods(found)
     for row, name in enumerate(names):
         after, before = measures.after(found, name), measures.before(found, name)
-        axes.barh(row, after.mean, height=0.62, color=colour_of(palette, name), zorder=2)
+        axes.barh(row, after.mean, height=0.62, color=colour_of(palette, ROLES.get(name, "label")), zorder=2)
         axes.plot([before.mean] * 2, [row - 0.31, row + 0.31], color=palette.surface, lw=2.0, zorder=3)
         _whisker(axes, row, after, palette.ink)
         axes.annotate(
-            f"{after.mean:.3f}", (max(after.mean, after.ci95[1] if after.ci95 else 0.0), row), xytext=(4, 0),
+            score(after.mean), (max(after.mean, after.ci95[1] if after.ci95 else 0.0), row), xytext=(4, 0),
             textcoords="offset points", va="center", size=SMALL, color=palette.ink,
         )  # fmt: skip
     dress(axes, palette, grid="x")
     axes.set_xlim(0.0, min(1.15, max(_ends(found, names)) * 1.14))
     axes.set_xlabel(f"{found.metric}; light line: before evolving")
-    _name_rows(axes, names, palette)
+    name_rows(axes, names)
 
 
 def _gap(axes: Axes, found: Comparison, palette: Palette) -> None:
@@ -146,7 +142,7 @@ def _gap(axes: Axes, found: Comparison, palette: Palette) -> None:
             estimate = measures.gap_closed(found, name, where)
             if estimate.known:
                 y = row + (place - (len(names) - 1) / 2) * step
-                colour = colour_of(palette, name)
+                colour = colour_of(palette, ROLES.get(name, "label"))
                 axes.plot(_clipped(estimate.mean), y, "o", ms=6, color=colour, zorder=4)
                 _whisker(axes, y, estimate, colour)
     for x, text in ((0.0, "A4"), (1.0, "true labels")):
@@ -159,12 +155,12 @@ def _gap(axes: Axes, found: Comparison, palette: Palette) -> None:
     axes.set_xlim(max(low, -_WIDEST), min(max(high, 1.3), 1 + _WIDEST))
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     axes.set_xlabel("(method - A4) / (true labels - A4); dashed: the goal")
-    _name_rows(axes, list(groups), palette, top=-0.85)
+    name_rows(axes, list(groups), top=-0.85)
 
 
 def _against(axes: Axes, found: Comparison, palette: Palette, names: Sequence[str], other: str) -> None:
     series = {name: measures.difference_by_seed(found, name, other) for name in names}
-    _paired(axes, series, palette, [colour_of(palette, name) for name in names])
+    _paired(axes, series, palette, [colour_of(palette, ROLES.get(name, "label")) for name in names])
     axes.set_xlabel(f"{found.metric} minus that of {other}; dots: seeds")
 
 
@@ -176,19 +172,12 @@ def _paired(axes: Axes, series: Mapping[str, list[float]], palette: Palette, col
         _whisker(axes, row, estimate, palette.ink)
     axes.axvline(0.0, color=palette.muted, lw=1.0, zorder=1)
     dress(axes, palette, grid="x")
-    _name_rows(axes, list(series), palette)
+    name_rows(axes, list(series))
 
 
 def _whisker(axes: Axes, y: float, estimate: Estimate, colour: str) -> None:
     if estimate.ci95 is not None:
         axes.plot(estimate.ci95, (y, y), color=colour, lw=1.4, solid_capstyle="butt", zorder=5)
-
-
-def _name_rows(axes: Axes, names: Sequence[str], palette: Palette, *, top: float = -0.6) -> None:
-    axes.set_yticks(range(len(names)), list(names))
-    axes.set_ylim(len(names) - 0.4, top)
-    for label in axes.get_yticklabels():
-        label.set_color(palette.ink)
 
 
 def _ends(found: Comparison, names: Sequence[str]) -> list[float]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.stats import mean
+from nestevo_hw.pages.formats import number
+from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, read_run, terminal_configs
 from nestevo_hw.report.records import TEACHER, Failure, Lifecycle
-from nestevo_hw.report.summary import evolutions, number, pruning_of, section
+from nestevo_hw.report.summary import evolutions, part_origins, pruning_of, section
 from nestevo_hw.studies.compare.variants import Variant
 
 TerminalWindow = tuple[str, int]
@@ -37,6 +39,8 @@ class Outcome:
     wall_s: float = math.nan
     failures: tuple[str, ...] = ()
     """Tasks that failed for good; the terminals they served kept their model."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each part of the delay comes from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,13 @@ class Comparison:
         return set(names) <= set(self.names)
 
     @property
+    def origins(self) -> dict[str, str]:
+        """Where each part of the delays comes from, over all runs."""
+        told = [outcome.origins for outcome in self.outcomes.values()]
+        parts = dict.fromkeys(part for origins in told for part in origins)
+        return {part: origin_of(origins[part] for origins in told if part in origins) for part in parts}
+
+    @property
     def failures(self) -> dict[str, list[str]]:
         """What failed for good, by run."""
         return {f"{name}, seed {seed}": list(o.failures) for (name, seed), o in self.outcomes.items() if o.failures}
@@ -134,6 +145,7 @@ def read_outcome(run: Run) -> Outcome:
         delay_s=mean(life.evolving_s for life in lives),
         lcp=mean(life.lcp for life in lives) if lives else mean(after.values()),
         wall_s=number((run.header.summary or {}).get("wall_s")),
+        origins=part_origins(run),
         failures=tuple(
             f"window {f.window}, {' '.join(filter(None, (f.kind, f.terminal)))}: {f.reason}" for f in run.of(Failure)
         ),

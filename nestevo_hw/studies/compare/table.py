@@ -1,124 +1,120 @@
-"""The comparison as rows of text: for the terminal and for the page."""
+"""The tables of a comparison, for its page and for the console."""
 
 import math
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from nestevo_hw.base.stats import Estimate
-from nestevo_hw.report.wording import DASH, change, counted, duration, percent, score, share
+from nestevo_hw.pages.formats import (
+    DASH,
+    change,
+    counted,
+    duration,
+    interval,
+    percent,
+    plus_minus,
+    score,
+    share,
+    signed,
+)
+from nestevo_hw.pages.parts import Pill
+from nestevo_hw.pages.tables import Cell, Table
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.document import of_terminal
-from nestevo_hw.studies.compare.goals import Goal, goals
-from nestevo_hw.studies.compare.paper import TABLE_4
+from nestevo_hw.studies.compare.goals import Goal, State, goals
+from nestevo_hw.studies.compare.paper import METRIC, TABLE_4
 from nestevo_hw.studies.compare.results import Comparison
 from nestevo_hw.studies.compare.variants import A1, A4, NESTEVO, Variant
 
-Rows = list[tuple[str, ...]]
 _MOST_TERMINALS = 6
-"""More have no column each in the terminal; the page shows them all."""
+"""More have no column each on a console; the page shows them all."""
+_STATES: dict[State, Pill] = {
+    "reached": Pill(text="reached", tone="good"),
+    "missed": Pill(text="missed", tone="bad"),
+    "not measured": Pill(text="not measured"),
+}
 
 
-def accuracy_heads(found: Comparison, *, terminals: bool = True) -> tuple[str, ...]:
-    """Heads of `accuracy_rows`: the columns of the paper's Table 4, and the paper's figures beside ours."""
+def accuracy_table(found: Comparison, variants: Sequence[Variant], *, terminals: bool = True) -> Table:
+    """What the terminals reach: the columns of the paper's Table 4, and its figures beside ours if these compare."""
     named = found.terminals if terminals else ()
-    return ("method", "before", *named, "mean after", "gain", "over A3", "paper")
-
-
-def accuracy_rows(found: Comparison, variants: Sequence[Variant], *, terminals: bool = True) -> Rows:
-    """What the terminals reach, one row a variant."""
-    rows: Rows = []
+    rows = []
     for name in (v.name for v in variants):
-        paper = TABLE_4.get(name)
-        each = [score(measures.after(found, name, of_terminal(found, t)).mean) for t in found.terminals]
+        paper = TABLE_4.get(name) if found.metric == METRIC else None
         rows.append((
-            name, score(measures.before(found, name).mean), *(each if terminals else ()),
+            name, score(measures.before(found, name).mean),
+            *(score(measures.after(found, name, of_terminal(found, t)).mean) for t in named),
             level(measures.after(found, name)), percent(measures.gain(found, name).mean),
             percent(measures.gain_over_originals(found, name).mean),
             DASH if paper is None else ", ".join([score(paper.mean), *([percent(paper.gain)] if paper.gain else [])]),
         ))  # fmt: skip
-    return rows
+    heads = ("method", "before", *named, "mean after", "gain", "over A3", "paper")
+    seeds = counted(len(found.seeds), "seed")
+    paper_text = "; paper: its own videos, Table 4" if found.metric == METRIC else ""
+    return Table(heads=heads, rows=rows, title=f"{found.metric} on unseen frames, {seeds}, ±95 %{paper_text}")
 
 
-def contrast_heads() -> tuple[str, ...]:
-    """Heads of `contrast_rows`."""
-    return ("method", "minus A4", "minus A1", "gap closed", "95 % interval")
-
-
-def contrast_rows(found: Comparison, variants: Sequence[Variant]) -> Rows:
-    """What a variant adds to others, paired by seed; one row a variant."""
-    rows: Rows = []
+def contrast_table(found: Comparison, variants: Sequence[Variant]) -> Table:
+    """What a variant adds to others, paired by seed."""
+    rows = []
     for name in (v.name for v in variants):
         closed = measures.gap_closed(found, name)
         apart_from = (DASH if name == other else apart(measures.difference(found, name, other)) for other in (A4, A1))
-        rows.append((name, *apart_from, share(closed.mean), interval(closed, in_percent=True)))
-    return rows
+        rows.append((name, *apart_from, share(closed.mean), interval(closed.ci95, in_percent=True)))
+    heads = ("method", "minus A4", "minus A1", "gap closed", "95 % interval")
+    return Table(heads=heads, rows=rows, title="differences paired by seed, ±95 %")
 
 
-def teacher_heads() -> tuple[str, ...]:
-    """Heads of `teacher_rows`."""
-    return ("method", "teacher", "gain", "paper", "delay", "life cycle")
-
-
-def teacher_rows(found: Comparison, variants: Sequence[Variant]) -> Rows:
-    """What becomes of the teacher, and what evolving costs; one row a variant."""
-    rows: Rows = []
+def teacher_table(found: Comparison, variants: Sequence[Variant]) -> Table:
+    """What becomes of the teacher, and what evolving costs."""
+    rows = []
     for name in (v.name for v in variants):
-        paper = TABLE_4.get(name)
+        paper = TABLE_4.get(name) if found.metric == METRIC else None
         rows.append((
             name, teacher_text(found, name), percent(measures.teacher_gain(found, name).mean),
             DASH if paper is None or paper.teacher is None else change(*paper.teacher),
             duration(measures.delay(found, name).mean), score(measures.life_cycle(found, name).mean),
         ))  # fmt: skip
-    return rows
+    heads = ("method", "teacher", "gain", "paper", "delay", "life cycle")
+    return Table(heads=heads, rows=rows, title="teacher and time")
 
 
-def drift_heads() -> tuple[str, ...]:
-    """Heads of `drift_rows`."""
-    return ("drift", "method", "before", "after", "minus A4", "gap closed", "95 % interval")
-
-
-def drift_rows(found: Comparison, variants: Sequence[Variant]) -> Rows:
+def drift_table(found: Comparison, variants: Sequence[Variant]) -> Table:
     """Every kind of drift and variant."""
-    rows: Rows = []
+    rows = []
     for kind, where in found.kinds.items():
         for name in (v.name for v in variants):
             after, closed = measures.after(found, name, where), measures.gap_closed(found, name, where)
             rows.append((
                 kind, name, score(measures.before(found, name, where).mean), level(after),
                 DASH if name == A4 else apart(measures.difference(found, name, A4, where)),
-                share(closed.mean), interval(closed, in_percent=True),
+                share(closed.mean), interval(closed.ci95, in_percent=True),
             ))  # fmt: skip
-    return rows
+    return Table(heads=("drift", "method", "before", "after", "minus A4", "gap closed", "95 % interval"), rows=rows)
 
 
-def ablation_heads() -> tuple[str, ...]:
-    """Heads of `ablation_rows`."""
-    return ("variant", "mean after", "minus NestEvo", "teacher", "gain of teacher", "what it is")
-
-
-def ablation_rows(found: Comparison, variants: Sequence[Variant]) -> Rows:
+def ablation_table(found: Comparison, variants: Sequence[Variant]) -> Table:
     """NestEvo with one part changed each, against NestEvo."""
-    return [
+    rows = [
         (
             v.name, level(measures.after(found, v.name)),
             DASH if v.name == NESTEVO else apart(measures.difference(found, v.name, NESTEVO)),
-            teacher_text(found, v.name), percent(measures.teacher_gain(found, v.name).mean), v.meaning,
+            teacher_text(found, v.name), percent(measures.teacher_gain(found, v.name).mean),
         )
         for v in variants
     ]  # fmt: skip
+    heads = ("variant", "mean after", "minus NestEvo", "teacher", "gain of teacher")
+    return Table(heads=heads, rows=rows, title="one part changed (--list says what)")
 
 
-def goal_heads() -> tuple[str, ...]:
-    """Heads of `goal_rows`."""
-    return ("what this project aims at", "target", "measured", "95 % interval", "")
-
-
-def goal_rows(aims: Sequence[Goal]) -> Rows:
+def goals_table(aims: Sequence[Goal]) -> Table:
     """Each aim with its figure, reached or missed."""
-    return [(aim.name, target_text(aim), _goal_value(aim, aim.estimate.mean), _goal_interval(aim), verdict(aim))
-            for aim in aims]  # fmt: skip
+    rows: list[tuple[Cell, ...]] = [
+        (aim.name, target_text(aim), _goal_value(aim, aim.estimate.mean), _goal_interval(aim), _STATES[aim.state],
+         remark(aim))
+        for aim in aims
+    ]  # fmt: skip
+    heads = ("what this project aims at", "target", "measured", "95 % interval", "outcome", "remark")
+    return Table(heads=heads, rows=rows, title="goals")
 
 
 def target_text(aim: Goal) -> str:
@@ -126,11 +122,6 @@ def target_text(aim: Goal) -> str:
     if aim.within_interval:
         return "not below 0"
     return f"{'at most' if aim.at_most else 'at least'} {_goal_value(aim, aim.target)}"
-
-
-def verdict(aim: Goal) -> str:
-    """The state of an aim in words."""
-    return ": ".join(text for text in (aim.state, remark(aim)) if text)
 
 
 def remark(aim: Goal) -> str:
@@ -145,64 +136,34 @@ def remark(aim: Goal) -> str:
     return f"room for {-low:.3f} worse" if low < 0.0 and aim.state == "reached" else ""
 
 
-def interval(estimate: Estimate, *, in_percent: bool = False) -> str:
-    """An interval; a dash where there is none."""
-    if estimate.ci95 is None:
-        return DASH
-    low, high = estimate.ci95
-    return f"{100 * low:.0f} to {100 * high:.0f} %" if in_percent else f"{low:.3f} to {high:.3f}"
-
-
 def level(estimate: Estimate) -> str:
     """An accuracy with half the width of its interval."""
-    half = "" if math.isnan(estimate.half) else f" ±{estimate.half:.3f}"
-    return f"{score(estimate.mean)}{half}"
+    return plus_minus(score(estimate.mean), estimate.half)
 
 
 def apart(estimate: Estimate) -> str:
     """A difference of accuracies with half the width of its interval."""
-    if not estimate.known:
-        return DASH
-    half = "" if math.isnan(estimate.half) else f" ±{estimate.half:.3f}"
-    return f"{estimate.mean:+.3f}{half}"
+    return plus_minus(signed(estimate.mean, 3), estimate.half)
 
 
 def teacher_text(found: Comparison, name: str) -> str:
     """The teacher before and after; one figure where it never changed."""
     before, after = measures.teacher_before(found, name), measures.teacher_after(found, name)
-    if not before.known:
-        return DASH
-    return change(before.mean, after.mean) if after.known else score(before.mean)
+    return change(before.mean, after.mean) if before.known and after.known else score(before.mean)
 
 
 def console_tables(found: Comparison) -> list[Table]:
-    """Tables for the terminal: accuracy, differences, teacher and time, ablations, goals."""
+    """Tables for the console: accuracy, differences, teacher and time, ablations, goals."""
     methods = [v for v in found.variants if not v.ablation]
     each = len(found.terminals) <= _MOST_TERMINALS
-    title = (
-        f"{found.metric} on unseen frames, {counted(len(found.seeds), 'seed')}, ±95 %; paper: its own videos, Table 4"
-    )
     tables = [
-        _table(title, accuracy_heads(found, terminals=each), accuracy_rows(found, methods, terminals=each)),
-        _table("differences paired by seed, ±95 %", contrast_heads(), contrast_rows(found, methods)),
-        _table("teacher and time", teacher_heads(), teacher_rows(found, methods)),
+        accuracy_table(found, methods, terminals=each),
+        contrast_table(found, methods),
+        teacher_table(found, methods),
     ]
     if len(methods) < len(found.variants):
-        shown = [v for v in found.variants if v.ablation or v.name == NESTEVO]
-        rows = [row[:-1] for row in ablation_rows(found, shown)]
-        tables.append(_table("one part changed (--list says what)", ablation_heads()[:-1], rows))
-    tables.append(_table("goals", goal_heads(), goal_rows(goals(found))))
-    return tables
-
-
-def _table(title: str, heads: Sequence[str], rows: Rows) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
-    texts = {"", "method", "variant", "what this project aims at"}
-    for head in heads:
-        table.add_column(head, justify="left" if head in texts else "right", no_wrap=head in texts - {""})
-    for row in rows:
-        table.add_row(*row)
-    return table
+        tables.append(ablation_table(found, [v for v in found.variants if v.ablation or v.name == NESTEVO]))
+    return [*tables, goals_table(goals(found))]
 
 
 def _goal_value(aim: Goal, value: float) -> str:

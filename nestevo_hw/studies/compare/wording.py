@@ -1,10 +1,11 @@
 """What a comparison came to, in words."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from nestevo_hw.report.summary import number, section
-from nestevo_hw.report.wording import counted, percent, share
+from nestevo_hw.pages.formats import counted, number, percent, share
+from nestevo_hw.report.summary import section
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.results import Comparison
 from nestevo_hw.studies.compare.variants import A4, NESTEVO
@@ -12,15 +13,18 @@ from nestevo_hw.studies.compare.variants import A4, NESTEVO
 
 def conclusion(found: Comparison) -> str:
     """The outcome in one to three sentences, with what the seeds can and cannot tell."""
-    if not found.has(NESTEVO):
-        best = max(found.names, key=lambda name: measures.after(found, name).mean)
-        return f"Best of those compared: {best} with {found.metric} {measures.after(found, best).mean:.3f}."
-    before, after = measures.before(found, NESTEVO), measures.after(found, NESTEVO)
+    means = {name: measures.after(found, name).mean for name in found.names}
+    known = {name: value for name, value in means.items() if math.isfinite(value)}
+    if not known:
+        return "The test frames have no labels or show nothing to find, so accuracy is unknown."
+    if NESTEVO not in known:
+        best = max(known, key=lambda name: known[name])
+        return f"Best of those compared: {best} with {found.metric} {known[best]:.3f}."
     text = (
-        f"With NestEvo the terminals go from {found.metric} {before.mean:.3f} to {after.mean:.3f} "
-        f"({percent(measures.gain(found, NESTEVO).mean)})."
+        f"With NestEvo the terminals go from {found.metric} {measures.before(found, NESTEVO).mean:.3f} to "
+        f"{known[NESTEVO]:.3f} ({percent(measures.gain(found, NESTEVO).mean)})."
     )
-    if found.has(A4):
+    if A4 in known:
         text += f" {_against_a4(found)}"
     closed = measures.gap_closed(found, NESTEVO)
     if closed.known:
@@ -42,6 +46,8 @@ def _against_a4(found: Comparison) -> str:
 def steps_text(config: Mapping[str, Any]) -> str:
     """Optimiser steps a terminal takes in each window, from the configuration."""
     mutual, distil = (number(section(section(config, key), "plan").get("steps")) for key in ("mutual", "distil"))
+    if not math.isfinite(mutual + distil):
+        return "not recorded"
     return (
         f"{mutual + distil:.0f} a terminal and window ({mutual:.0f} mutual learning, {distil:.0f} distillation; "
         "methods without one of them spend its steps on the other)"

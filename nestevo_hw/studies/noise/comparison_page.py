@@ -1,95 +1,91 @@
-"""Files of a comparison: table, picture, page and machine-readable report."""
+"""Files of several benchmarks side by side: table, picture, page and machine-readable report."""
 
 import csv
 import io
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.files import write_text
-from nestevo_hw.pages.markup import SIMULATED, card, cards, heading, legend, note, pill, table
-from nestevo_hw.pages.style import LIGHT, SMALL, THEMED, Palette, inline_svg, new_figure, save_png
-from nestevo_hw.report.wording import DASH
+from nestevo_hw.pages.formats import DASH, score
+from nestevo_hw.pages.shell import render
+from nestevo_hw.pages.style import LIGHT, LINES, THEMED, Mark, Palette, colour_of, save_png
+from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.noise.comparison import Comparison, values_of
-from nestevo_hw.studies.noise.page import interval_text, whole_page
-from nestevo_hw.studies.noise.plots import PANEL_IN, ceiling, draw_line, finish, grid, head, line, metric_text
+from nestevo_hw.studies.noise.page import drawn, interval_text
+from nestevo_hw.studies.noise.plots import Draw, ceiling, draw_line, finish, together
+from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.sweeps import SWEEPS
 
-ROLES = ("before", "after", "teacher", "mutual", "aggregate", "generator", "alarm", "export")
-"""Colours of the benchmarks, in turn."""
+_COLOURS = ("before", "after", "teacher", "mutual", "aggregate", "generator", "alarm", "export")
+"""Of the benchmarks, in turn."""
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[str]:
     """Write all files; returns their names."""
+    title, panels = "Noise benchmarks side by side (simulated)", list(_panels(comparison, LIGHT).values())
     write_text(folder / "comparison.csv", csv_text(comparison))
-    save_png(draw_comparison(comparison, LIGHT), folder / "comparison.png")
+    save_png(together(panels, comparison.metric, _marks(comparison), LIGHT, title=title), folder / "comparison.png")
     write_text(folder / "comparison.html", page_text(comparison))
     write_json(folder / "comparison.json", comparison.document())
     return ["comparison.csv", "comparison.png", "comparison.html", "comparison.json"]
 
 
-def draw_comparison(comparison: Comparison, palette: Palette) -> Figure:
-    """One panel a sweep and scene, one line a benchmark."""
-
-    def panel(sweep: str, scene: str, axes: Axes) -> None:
-        _draw_panel(axes, comparison, sweep, scene, palette)
-
-    panels = [lambda axes, s=sweep, c=scene: panel(s, c, axes) for sweep, scene in comparison.panels]
-    figure = grid(panels, palette)
-    figure.axes[0].set_ylabel(metric_text(comparison.metric))
-    handles = [line(getattr(palette, _role(number)), name) for number, name in enumerate(comparison.found)]
-    head(figure, handles, palette, "Noise benchmarks side by side (simulated)")
-    return figure
-
-
-def _draw_panel(axes: Axes, comparison: Comparison, sweep: str, scene: str, palette: Palette) -> None:
-    lines = comparison.lines(sweep, scene)
-    values = values_of(lines)
-    for number, (name, one) in enumerate(comparison.found.items()):
-        colour = getattr(palette, _role(number))
-        if name in lines:
-            draw_line(axes, sweep, lines[name], colour, values)
-        if scene in one.scenes:
-            axes.axhline(one.digital_score(scene), color=colour, ls=(0, (4, 2)), lw=1.0, alpha=0.7, zorder=2)
-    finish(axes, sweep, values, palette, top=max(ceiling(one) for one in comparison.found.values()))
-    if scene != "all":
-        axes.set_title(scene, loc="left", size=SMALL + 1, color=palette.ink)
-
-
-def _role(number: int) -> str:
-    return ROLES[number % len(ROLES)]
-
-
 def page_text(comparison: Comparison) -> str:
     """The HTML of a comparison."""
-    names = tuple(comparison.found)
-    figures = []
-    for sweep, scene in comparison.panels:
-        figure = new_figure(*PANEL_IN, THEMED)
-        axes = figure.subplots()
-        _draw_panel(axes, comparison, sweep, scene, THEMED)
-        axes.set_ylabel(metric_text(comparison.metric))
-        title = f"{SWEEPS[sweep].title}, {scene}"
-        figures.append(card(inline_svg(figure, f"{title}: {', '.join(names)}"), title))
+    values = {
+        "metric": comparison.metric,
+        "marks": _marks(comparison),
+        "panels": drawn(_panels(comparison, THEMED), comparison.metric),
+        "figures": comparison_table(comparison),
+    }
+    return render("noise_comparison.html", values)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row a value of a sweep and scene, one column a benchmark."""
     rows = [
-        (sweep, SWEEPS[sweep].text(value), scene, *(
-            DASH if point is None else f"{point.mean:.3f} ({interval_text(point)})" for point in found.values()
-        ))
-        for (sweep, value, scene), found in comparison.rows().items()
-    ]  # fmt: skip
-    parts = (
-        f'<p class="eyebrow"><b>NestEvo-HW</b> <span>noise benchmarks</span> {pill("simulated devices", "wait")}</p>'
-        "<h1>Side by side</h1>",
-        note(f"{metric_text(comparison.metric)}; band or bar: 95 % interval; dashed: each digital model."),
-        legend([("line", _role(number), name) for number, name in enumerate(names)]),
-        cards(figures),
-        heading("All figures", SIMULATED),
-        card(table(("sweep", "value", "on", *names), rows)),
-        "<footer>Written by <code>nestevo-hw bench-noise --compare</code>.</footer>",
-    )
-    return whole_page("Noise benchmarks · NestEvo-HW", parts)
+        (sweep, SWEEPS[sweep].text(value), scene, *(_point_text(point) for point in points.values()))
+        for (sweep, value, scene), points in comparison.rows().items()
+    ]
+    heads = ("sweep", "value", "on", *comparison.found)
+    return Table(heads=heads, rows=rows, title=f"{comparison.metric} (simulated)")
+
+
+def _point_text(point: SweepPoint | None) -> str:
+    return DASH if point is None else f"{score(point.mean)} ({interval_text(point)})"
+
+
+def _marks(comparison: Comparison) -> list[Mark]:
+    return [
+        Mark(text=name, colour=_COLOURS[i % len(_COLOURS)], shape="line") for i, name in enumerate(comparison.found)
+    ]
+
+
+def _panels(comparison: Comparison, palette: Palette) -> dict[str, Draw]:
+    """One panel a sweep and scene, one line a benchmark."""
+    return {
+        f"{SWEEPS[sweep].title}, {scene}": _panel(comparison, sweep, scene, palette)
+        for sweep, scene in comparison.panels
+    }
+
+
+def _panel(comparison: Comparison, sweep: str, scene: str, palette: Palette) -> Draw:
+    lines = comparison.lines(sweep, scene)
+    values = values_of(lines)
+
+    def draw(axes: Axes) -> None:
+        for mark, (name, one) in zip(_marks(comparison), comparison.found.items(), strict=True):
+            colour = colour_of(palette, mark.colour)
+            if name in lines:
+                draw_line(axes, sweep, lines[name], colour, values)
+            if scene in one.scenes:
+                axes.axhline(one.digital_score(scene), color=colour, ls=LINES["dashed"], lw=1.0, alpha=0.7, zorder=2)
+        top = max(ceiling(one) for one in comparison.found.values())
+        finish(axes, sweep, values, palette, top=top, scene=scene)
+
+    return draw
 
 
 def csv_text(comparison: Comparison) -> str:

@@ -51,6 +51,22 @@ class Loss:
         return points if self.certain else f"{points} ({-100 * self.high:+.1f} to {-100 * self.low:+.1f})"
 
 
+def findings_of(found: Benchmark) -> dict[str, str]:
+    """Every sentence about a benchmark, by what it is about."""
+    sentences = {sweep: sweep_finding(found, sweep) for sweep in found.sweeps}
+    for sweep in found.paired:
+        for scene in found.scenes:
+            sentences[pair_name(sweep, scene)] = pair_finding(found, sweep, scene)
+    if found.taught_sweeps:
+        sentences["students"] = student_overview(found)
+    return sentences | {sweep: student_finding(found, sweep) for sweep in found.taught_sweeps}
+
+
+def pair_name(sweep: str, scene: str) -> str:
+    """Name of what was found of a sweep of both trainings in a scene."""
+    return f"noise-aware, {sweep}, {scene}"
+
+
 def conclusion(found: Benchmark) -> str:
     """The outcome in a sentence for each scene."""
     sentences = []
@@ -113,7 +129,7 @@ def student_overview(found: Benchmark) -> str:
     ]
     better = sum(student > teacher for student, teacher in pairs)
     return (
-        f"Taught without noise the student rises from {before.mean:.3f} to {best.mean:.3f}, by true labels to "
+        f"Taught without noise the student goes from {before.mean:.3f} to {best.mean:.3f}, by true labels to "
         f"{ideal.mean:.3f}. In {better} of {len(pairs)} distillations it becomes better than the teacher was."
     )
 

@@ -5,13 +5,16 @@ from typing import Any
 
 from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.files import write_text
+from nestevo_hw.pages.formats import metric_text, score
 from nestevo_hw.pages.style import LIGHT, save_png
-from nestevo_hw.studies.noise.findings import conclusion, pair_finding, student_finding, student_overview, sweep_finding
+from nestevo_hw.pages.tables import Table
+from nestevo_hw.studies.noise.findings import conclusion, findings_of
 from nestevo_hw.studies.noise.journal import RESULTS
-from nestevo_hw.studies.noise.page import page_text
+from nestevo_hw.studies.noise.page import interval_text, page_text
 from nestevo_hw.studies.noise.plots import draw_pair, draw_students, draw_sweeps
 from nestevo_hw.studies.noise.points import write_csv
 from nestevo_hw.studies.noise.results import Benchmark
+from nestevo_hw.studies.noise.sweeps import SWEEPS
 
 
 def write_benchmark(found: Benchmark, folder: Path) -> list[str]:
@@ -45,12 +48,19 @@ def document_of(found: Benchmark) -> dict[str, Any]:
     }
 
 
-def findings_of(found: Benchmark) -> dict[str, str]:
-    """Every sentence about a benchmark, by what it is about."""
-    sentences = {sweep: sweep_finding(found, sweep) for sweep in found.sweeps}
-    for sweep in found.paired:
-        for scene in found.scenes:
-            sentences[f"noise-aware, {sweep}, {scene}"] = pair_finding(found, sweep, scene)
-    if found.taught_sweeps:
-        sentences["students"] = student_overview(found)
-    return sentences | {sweep: student_finding(found, sweep) for sweep in found.taught_sweeps}
+def scores_table(found: Benchmark) -> Table:
+    """Every value of every sweep with its score."""
+    about = found.about
+    where = about["device"] if found.on_device else "weight noise"
+    return Table(
+        title=f"{about['model']} ({about['weights']}), {where}: {metric_text(found.metric)} (simulated)",
+        heads=("sweep", "value", "on", "mean", "95 % interval"),
+        rows=[
+            (p.sweep, SWEEPS[p.sweep].text(p.value), p.variant, score(p.mean), interval_text(p)) for p in found.points
+        ],
+    )
+
+
+def sentences(found: Benchmark) -> list[str]:
+    """What was found, one line each."""
+    return [conclusion(found), *(f"{name}: {sentence}" for name, sentence in findings_of(found).items())]

@@ -6,10 +6,11 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from nestevo_hw.pages.style import FONT, SMALL, Palette, dress, new_figure
+from nestevo_hw.pages.formats import metric_text
+from nestevo_hw.pages.style import FONT, LINES, SMALL, Mark, Palette, colour_of, dress, legend, new_figure
+from nestevo_hw.studies.noise.findings import pair_name
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.results import Benchmark
@@ -18,121 +19,122 @@ from nestevo_hw.studies.noise.sweeps import SWEEPS, Value
 
 PANEL_IN = (4.1, 2.9)
 """Width and height of a panel, inches."""
+AGAINST_TEACHER = "student against teacher"
+"""Name of the panel that shows every distillation job as a dot."""
+_DIGITAL = Mark(text="digital, no noise", colour="muted", shape="dashed")
+PAIR_MARKS = (Mark(text=PLAIN, colour="before", shape="line"), Mark(text=AWARE, colour="after", shape="line"), _DIGITAL)
+STUDENT_MARKS = (
+    Mark(text="teacher", colour="teacher", shape="line"),
+    Mark(text="student it teaches", colour="after", shape="line"),
+)
+_SCENE_COLOURS = ("before", "teacher", "after", "aggregate")
 _COLUMNS = 4
-_METRICS = {
-    "map50": "mAP@0.50",
-    "map75": "mAP@0.75",
-    "map": "mAP@0.50:0.95",
-    "map50_vs_digital": "mAP@0.50 against the digital model",
-    "map75_vs_digital": "mAP@0.75 against the digital model",
-    "map_vs_digital": "mAP@0.50:0.95 against the digital model",
-    "top1_agreement": "share of equal first classes",
-    "r2_vs_digital": "R^2 against the digital outputs",
-}
 Draw = Callable[[Axes], None]
 
 
-def metric_text(metric: str) -> str:
-    """A metric as people know it."""
-    return _METRICS.get(metric, metric)
+def sweep_marks(found: Benchmark) -> list[Mark]:
+    """The key of the sweeps: a colour each scene, and what they are compared with."""
+    marks = [Mark(text=s, colour=_scene_colour(found, s), shape="line") for s in found.scenes if s != "all"]
+    as_it_is = Mark(text="the device as it is, right after programming", colour="muted", shape="dotted")
+    return [*marks, _DIGITAL, *([as_it_is] if found.as_programmed else [])]
+
+
+def sweep_panels(found: Benchmark, palette: Palette) -> dict[str, Draw]:
+    """One panel a sweep by its name, one line a scene."""
+    return {sweep: _sweep_panel(found, sweep, palette) for sweep in found.sweeps}
+
+
+def pair_panels(found: Benchmark, palette: Palette) -> dict[str, Draw]:
+    """Plain and noise-aware model: one panel a sweep and scene."""
+    panels = [(sweep, scene) for scene in found.scenes for sweep in found.paired]
+    return {pair_name(sweep, scene): _pair_panel(found, sweep, scene, palette) for sweep, scene in panels}
+
+
+def student_panels(found: Benchmark, palette: Palette) -> dict[str, Draw]:
+    """Teacher and student against the teacher's noise, and against one another."""
+    panels = {sweep: _student_panel(found, sweep, palette) for sweep in found.taught_sweeps}
+    if not panels:
+        return {}
+    return {**panels, AGAINST_TEACHER: lambda axes: _against_teacher(axes, found, palette)}
+
+
+def alone(draw: Draw, metric: str, palette: Palette) -> Figure:
+    """One panel as a figure of its own."""
+    figure = new_figure(*PANEL_IN, palette)
+    axes = figure.subplots()
+    draw(axes)
+    if not axes.get_ylabel():
+        axes.set_ylabel(metric_text(metric))
+    return figure
 
 
 def draw_sweeps(found: Benchmark, palette: Palette) -> Figure:
-    """One panel a sweep, one line a scene."""
-    panels = [_panel_of(found, sweep, palette) for sweep in found.sweeps]
-    figure = grid(panels, palette)
-    figure.axes[0].set_ylabel(metric_text(found.metric))
-    handles = [line(_scene_colour(palette, found, scene), scene) for scene in found.scenes if scene != "all"]
-    handles += [Line2D([], [], color=palette.muted, ls=(0, (4, 2)), lw=1.2, label="digital, no noise")]
-    if found.as_programmed:
-        handles += [Line2D([], [], color=palette.muted, ls=(0, (1, 2)), lw=1.2, label="the device as it is")]
-    head(figure, handles, palette, f"{found.about['model']}, {found.about['device']} (simulated)")
-    return figure
-
-
-def draw_sweep(found: Benchmark, sweep: str, palette: Palette) -> Figure:
-    """One sweep alone."""
-    figure = new_figure(*PANEL_IN, palette)
-    axes = figure.subplots()
-    _panel_of(found, sweep, palette)(axes)
-    axes.set_ylabel(metric_text(found.metric))
-    return figure
+    """All sweeps side by side."""
+    title = f"{found.about['model']}, {found.about['device'] if found.on_device else 'weight noise'} (simulated)"
+    panels = list(sweep_panels(found, palette).values())
+    return together(panels, found.metric, sweep_marks(found), palette, title=title)
 
 
 def draw_pair(found: Benchmark, palette: Palette) -> Figure:
-    """Plain and noise-aware model: one panel a sweep and scene."""
-    panels = [_pair_panel_of(found, sweep, scene, palette) for scene in found.scenes for sweep in found.paired]
-    figure = grid(panels, palette, columns=len(found.paired))
-    figure.axes[0].set_ylabel(metric_text(found.metric))
-    handles = [line(palette.before, PLAIN), line(palette.after, AWARE)]
-    handles += [Line2D([], [], color=palette.muted, ls=(0, (4, 2)), lw=1.2, label="digital, no noise")]
-    head(figure, handles, palette, f"{found.about['model']}: training with and without weight noise (eq. 18-20)")
-    return figure
-
-
-def draw_pair_panel(found: Benchmark, sweep: str, scene: str, palette: Palette) -> Figure:
-    """One panel of `draw_pair`."""
-    figure = new_figure(*PANEL_IN, palette)
-    axes = figure.subplots()
-    _pair_panel_of(found, sweep, scene, palette)(axes)
-    axes.set_ylabel(metric_text(found.metric))
-    return figure
+    """All panels of plain and noise-aware training side by side."""
+    title = f"{found.about['model']}: training with and without weight noise (eq. 18-20)"
+    panels = list(pair_panels(found, palette).values())
+    return together(panels, found.metric, PAIR_MARKS, palette, title=title, columns=len(found.paired))
 
 
 def draw_students(found: Benchmark, palette: Palette) -> Figure:
-    """Teacher and student against the teacher's noise, and against one another."""
-    panels = [_lesson_panel_of(found, sweep, palette) for sweep in found.taught_sweeps]
-    panels.append(lambda axes: _against_teacher(axes, found, palette))
-    figure = grid(panels, palette, columns=len(panels))
-    figure.axes[0].set_ylabel(metric_text(found.metric))
-    handles = [line(palette.teacher, "teacher"), line(palette.after, "student it teaches")]
-    head(figure, handles, palette, f"{found.about['student']} taught by {found.about['model']} with noise")
+    """All panels on students side by side."""
+    title = f"{found.about['student']} taught by {found.about['model']} with noise"
+    panels = list(student_panels(found, palette).values())
+    return together(panels, found.metric, STUDENT_MARKS, palette, title=title, columns=len(panels))
+
+
+def together(
+    panels: Sequence[Draw], metric: str, marks: Sequence[Mark], palette: Palette, *, title: str, columns: int = _COLUMNS
+) -> Figure:
+    """Panels in rows below a title and a key."""
+    across = min(columns, len(panels))
+    down = -(-len(panels) // across)
+    figure = new_figure(3.5 * across, 2.75 * down + 0.6, palette)
+    places = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, draw in zip(places, panels, strict=False):
+        draw(axes)
+    for axes in places[len(panels) :]:
+        axes.remove()
+    places[0].set_ylabel(metric_text(metric))
+    legend(figure, marks, palette, columns=2 * across, title=title)
     return figure
 
 
-def draw_lesson(found: Benchmark, sweep: str | None, palette: Palette) -> Figure:
-    """One panel of `draw_students`; None for the student against its teacher."""
-    figure = new_figure(*PANEL_IN, palette)
-    axes = figure.subplots()
-    if sweep is None:
-        _against_teacher(axes, found, palette)
-    else:
-        _lesson_panel_of(found, sweep, palette)(axes)
-        axes.set_ylabel(metric_text(found.metric))
-    return figure
-
-
-def _panel_of(found: Benchmark, sweep: str, palette: Palette) -> Draw:
+def _sweep_panel(found: Benchmark, sweep: str, palette: Palette) -> Draw:
     values = [p.value for p in found.of(sweep, found.scenes[0])]
 
     def draw(axes: Axes) -> None:
         for scene in found.scenes:
-            colour = _scene_colour(palette, found, scene)
-            axes.axhline(found.digital_score(scene), color=colour, ls=(0, (4, 2)), lw=1.1, alpha=0.8, zorder=2)
+            colour = colour_of(palette, _scene_colour(found, scene))
+            _level(axes, found.digital_score(scene), colour)
             programmed = found.programmed(scene)
             if programmed is not None and sweep not in ("mu", "time_s"):
-                axes.axhline(programmed.mean, color=colour, ls=(0, (1, 2)), lw=1.1, alpha=0.8, zorder=2)
+                _level(axes, programmed.mean, colour, "dotted")
             draw_line(axes, sweep, found.of(sweep, scene), colour, values)
         finish(axes, sweep, values, palette, top=ceiling(found))
 
     return draw
 
 
-def _pair_panel_of(found: Benchmark, sweep: str, scene: str, palette: Palette) -> Draw:
+def _pair_panel(found: Benchmark, sweep: str, scene: str, palette: Palette) -> Draw:
     values = [p.value for p in found.of(sweep, scene, AWARE)]
 
     def draw(axes: Axes) -> None:
         for training, colour in ((PLAIN, palette.before), (AWARE, palette.after)):
-            axes.axhline(found.digital_score(scene, training), color=colour, ls=(0, (4, 2)), lw=1.1, alpha=0.8)
+            _level(axes, found.digital_score(scene, training), colour)
             draw_line(axes, sweep, found.of(sweep, scene, training), colour, values)
-        finish(axes, sweep, values, palette, top=ceiling(found))
-        if scene != "all":
-            axes.set_title(scene, loc="left", size=SMALL + 1, color=palette.ink)
+        finish(axes, sweep, values, palette, top=ceiling(found), scene=scene)
 
     return draw
 
 
-def _lesson_panel_of(found: Benchmark, sweep: str, palette: Palette) -> Draw:
+def _student_panel(found: Benchmark, sweep: str, palette: Palette) -> Draw:
     def draw(axes: Axes) -> None:
         students, teachers = found.of(sweep, "student"), found.of(sweep, "teacher")
         values = [p.value for p in students]
@@ -145,14 +147,14 @@ def _lesson_panel_of(found: Benchmark, sweep: str, palette: Palette) -> Draw:
 
 
 def _against_teacher(axes: Axes, found: Benchmark, palette: Palette) -> None:
-    """Every lesson as a dot: how good the teacher was, how good its student became."""
-    marks = {"student_mu": "o", "student_time_s": "D"}
-    names = {"student_mu": "weight noise", "student_time_s": "device"}
+    """Every distillation job as a dot: how good the teacher was, how good its student became."""
+    marks = {"student_mu": ("o", "weight noise"), "student_time_s": ("D", "device")}
     for sweep in found.taught_sweeps:
         x = [s for p in found.of(sweep, "teacher") for s in p.headline]
         y = [s for p in found.of(sweep, "student") for s in p.headline]
-        axes.scatter(x, y, s=26, marker=marks[sweep], facecolor=palette.after, edgecolor=palette.surface, lw=0.6,
-                     alpha=0.85, label=names[sweep], zorder=3)  # fmt: skip
+        marker, name = marks[sweep]
+        axes.scatter(x, y, s=26, marker=marker, facecolor=palette.after, edgecolor=palette.surface, lw=0.6,
+                     alpha=0.85, label=name, zorder=3)  # fmt: skip
     dress(axes, palette, grid="both")
     low, high = axes.get_xlim()
     axes.plot((0, 1), (0, 1), color=palette.grid, lw=1.2, zorder=1)
@@ -161,8 +163,7 @@ def _against_teacher(axes: Axes, found: Benchmark, palette: Palette) -> None:
               rotation=45, rotation_mode="anchor", transform_rotates_text=True, family=FONT)  # fmt: skip
     axes.set_xlim(low, high)
     axes.set_ylim(0.0, ceiling(found))
-    axes.set_xlabel("teacher")
-    axes.set_ylabel("student")
+    axes.set(xlabel="teacher", ylabel="student")
     _mark_students(axes, found, palette, left=True)
     if len(found.taught_sweeps) > 1:
         axes.legend(frameon=False, fontsize=SMALL - 1, labelcolor=palette.muted, loc="lower right")
@@ -174,9 +175,13 @@ def _mark_students(axes: Axes, found: Benchmark, palette: Palette, *, left: bool
     for name, colour in marks:
         student = found.student(name)
         if student is not None:
-            axes.axhline(student.mean, color=colour, ls=(0, (4, 2)), lw=1.1, zorder=2)
+            _level(axes, student.mean, colour)
             axes.text(0.01 if left else 0.99, student.mean, name, transform=axes.get_yaxis_transform(),
                       ha="left" if left else "right", va="bottom", size=SMALL - 1, color=colour)  # fmt: skip
+
+
+def _level(axes: Axes, score: float, colour: str, shape: str = "dashed") -> None:
+    axes.axhline(score, color=colour, ls=LINES[shape], lw=1.1, alpha=0.8, zorder=2)
 
 
 def draw_line(axes: Axes, sweep: str, points: Sequence[SweepPoint], colour: str, values: Sequence[Value]) -> None:
@@ -201,8 +206,10 @@ def draw_line(axes: Axes, sweep: str, points: Sequence[SweepPoint], colour: str,
     axes.plot(x, means, color=colour, marker="o", ms=4, lw=1.8, zorder=3)
 
 
-def finish(axes: Axes, sweep: str, values: Sequence[Value], palette: Palette, *, top: float) -> None:
-    """Axes of a sweep's panel: its values below, scores from 0 to `top`."""
+def finish(
+    axes: Axes, sweep: str, values: Sequence[Value], palette: Palette, *, top: float, scene: str = "all"
+) -> None:  # fmt: skip
+    """Axes of a sweep's panel: its values below, scores from 0 to `top`, the scene's name above."""
     entry = SWEEPS[sweep]
     at = _places(sweep, values)
     labels = _legible([entry.text(value) for value in values], [at[value] for value in values])
@@ -215,6 +222,8 @@ def finish(axes: Axes, sweep: str, values: Sequence[Value], palette: Palette, *,
     axes.set_ylim(0.0, top)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
     axes.margins(x=0.11)
+    if scene != "all":
+        axes.set_title(scene, loc="left", size=SMALL + 1, color=palette.ink)
 
 
 def _legible(labels: Sequence[str], places: Sequence[float]) -> list[str]:
@@ -240,32 +249,5 @@ def ceiling(found: Benchmark) -> float:
     return min(1.02, math.ceil(10 * max(max(p.headline) for p in every) + 0.5) / 10)
 
 
-def _scene_colour(palette: Palette, found: Benchmark, scene: str) -> str:
-    return (palette.before, palette.teacher, palette.after, palette.aggregate)[found.scenes.index(scene) % 4]
-
-
-def line(colour: str, label: str) -> Line2D:
-    """An entry of the key."""
-    return Line2D([], [], color=colour, marker="o", ms=4, lw=1.8, label=label)
-
-
-def grid(panels: Sequence[Draw], palette: Palette, *, columns: int | None = None) -> Figure:
-    """Panels in rows, with room for a title and a key above them."""
-    across = min(columns or _COLUMNS, len(panels))
-    down = -(-len(panels) // across)
-    figure = new_figure(3.5 * across, 2.75 * down + 0.6, palette)
-    places = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, draw in zip(places, panels, strict=False):
-        draw(axes)
-    for axes in places[len(panels) :]:
-        axes.remove()
-    return figure
-
-
-def head(figure: Figure, handles: Sequence[Line2D], palette: Palette, title: str) -> None:
-    """Title and key."""
-    key = figure.legend(
-        handles=list(handles), loc="outside upper left", ncols=len(handles), frameon=False, fontsize=SMALL,
-        labelcolor=palette.muted, title=title, alignment="left", borderpad=0.2,
-    )  # fmt: skip
-    key.get_title().set(size=SMALL + 2, color=palette.ink, family=FONT)
+def _scene_colour(found: Benchmark, scene: str) -> str:
+    return _SCENE_COLOURS[found.scenes.index(scene) % len(_SCENE_COLOURS)]

@@ -78,6 +78,11 @@ class Benchmark:
         return tuple(dict.fromkeys(p.sweep for p in self.points if p.sweep in TEACHING))
 
     @property
+    def on_device(self) -> bool:
+        """Whether anything was scored on the device, not only under weight noise."""
+        return bool(self.as_programmed) or "student_time_s" in self.taught_sweeps
+
+    @property
     def paired(self) -> tuple[str, ...]:
         """Sweeps in which a noise-aware model is compared with a plain one."""
         return tuple(dict.fromkeys(p.sweep for p in self.points if p.training == AWARE))

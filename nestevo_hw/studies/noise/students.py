@@ -12,7 +12,7 @@ from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.config import RunConfig, load_preset
 from nestevo_hw.evolution.learning import Seed, distil
 from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
-from nestevo_hw.report.wording import counted
+from nestevo_hw.pages.formats import counted
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment

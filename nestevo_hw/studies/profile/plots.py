@@ -5,28 +5,41 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
-from nestevo_hw.pages.style import SMALL, Palette, dress, legend, new_figure
+from nestevo_hw.pages.style import (
+    SMALL,
+    Mark,
+    Palette,
+    compare_on_logarithms,
+    dress,
+    legend,
+    name_rows,
+    new_figure,
+)
 from nestevo_hw.studies.profile.evaluation import THREE_LAYERS, Evaluation, Quantity
 
 MARGIN = 1.5
 """Between the outermost point and the frame, as a factor."""
 GROUPS = {"detector, one model": "after", "detectors, mutual": "teacher", "classifier": "before"}
-"""Sorts of tasks and the roles of their colours."""
+"""Sorts of tasks and their colours."""
+
+
+def scatter_marks(found: Evaluation) -> list[Mark]:
+    """Sorts of tasks among the samples."""
+    present = {_group(s.spec.is_detector, s.spec.learning) for s in found.judged}
+    return [Mark(text=name, colour=colour) for name, colour in GROUPS.items() if name in present]
 
 
 def scatter(found: Evaluation, quantity: Quantity, palette: Palette) -> Figure:
-    """Predicted against measured on the samples left out, with 90 % intervals and lines of 10 % error."""
+    """Predicted against measured on the samples left out, with 90 % intervals and a band of 10 % error."""
     figure = new_figure(4.6, 3.9, palette)
     axes = figure.subplots()
     unit = 1e-3 if quantity == "time" else 1e6
     truth, middle, low, high = (values / unit for values in _values(found, quantity))
     groups = [_group(s.spec.is_detector, s.spec.learning) for s in found.judged]
     ends = min(truth.min(), middle.min()) / MARGIN, max(truth.max(), middle.max()) * MARGIN
-    axes.plot(ends, ends, color=palette.muted, lw=1.0, zorder=2)
-    axes.fill_between(ends, [e * 0.9 for e in ends], [e * 1.1 for e in ends], color=palette.band, zorder=1)
+    compare_on_logarithms(axes, ends, palette, band=(0.9, 1.1))
     for name, role in GROUPS.items():
         rows = [i for i, group in enumerate(groups) if group == name]
         bars = np.stack([middle - low, high - middle])[:, rows]
@@ -34,16 +47,10 @@ def scatter(found: Evaluation, quantity: Quantity, palette: Palette) -> Figure:
             truth[rows], middle[rows], yerr=bars, fmt="o", ms=4.0, lw=0.9, color=getattr(palette, role),
             mec=palette.surface, mew=0.4, zorder=3,
         )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0,) if ends[1] / ends[0] > 100 else (1.0, 2.0, 5.0)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
     what = "time of a step, ms" if quantity == "time" else "peak memory, MB"
     axes.set(xlabel=f"measured {what}", ylabel=f"predicted {what}")
     dress(axes, palette, grid="both")
-    present = [name for name in GROUPS if name in groups]
-    legend(figure, [Patch(color=getattr(palette, GROUPS[n]), label=n) for n in present], palette, columns=3)
+    legend(figure, scatter_marks(found), palette, columns=3)
     return figure
 
 
@@ -53,10 +60,10 @@ def error_bars(found: Evaluation, quantity: Quantity, palette: Palette) -> Figur
     figure = new_figure(4.6, 0.9 + 0.42 * len(scores), palette)
     axes = figure.subplots()
     colours = [palette.after if s.method == THREE_LAYERS else palette.other for s in scores]
-    axes.barh([s.method for s in scores], [s.mape for s in scores], color=colours, height=0.6)
+    axes.barh(range(len(scores)), [s.mape for s in scores], color=colours, height=0.6)
+    name_rows(axes, [s.method for s in scores])
     _write_values(axes, [s.mape for s in scores], palette)
     axes.set_xscale("log")
-    axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlabel(f"mean relative error of {quantity}")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes.xaxis.set_minor_formatter(NullFormatter())

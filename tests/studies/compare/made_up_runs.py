@@ -58,6 +58,8 @@ def write_run(
         "distil": {"plan": {"steps": 30}},
     }
     names, windows = [t["name"] for t in document["terminals"]], document["window"]["count"]
+    device = document["teacher"]["device"]
+    labelled = "measured" if "digital" in (device, name.partition("-")[0]) else "modelled"
     events = []
     for window in range(windows):
         for terminal in names:
@@ -67,7 +69,9 @@ def write_run(
                 scores.append((terminal, "after", after))
                 lcp = None if before is None else 0.1 * before + 0.9 * after
                 events.append({"event": "lifecycle", "window": window, "terminal": terminal, "lcp": lcp,
-                               "window_s": 600.0, "evolving_s": 60.0 + seed})  # fmt: skip
+                               "window_s": 600.0, "evolving_s": 60.0 + seed,
+                               "parts": {"labelling_s": 20.0, "training_s": 40.0 + seed},
+                               "origins": {"labelling_s": labelled, "training_s": "measured"}})  # fmt: skip
             if name not in ("A1", "A3", "A4", "AdaBN", "self-training", "true-labels", "naive-average") and window == 0:
                 scores.append(("teacher", "after", 0.72 + 0.01 * seed))
             events += [
@@ -77,7 +81,7 @@ def write_run(
             ]  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
-    header = {"format": 1, "status": status, "method": name, "config": document, "seed": seed, "classes": [],
+    header = {"format": 2, "status": status, "method": name, "config": document, "seed": seed, "classes": [],
               "summary": {"wall_s": 100.0 + seed} if status == "complete" else None}  # fmt: skip
     (folder / "run.json").write_text(json.dumps(header))
     return folder
@@ -88,6 +92,7 @@ def comparison(
     names: list[str] | None = None,
     seeds: int = 5,
     left_out: Mapping[str, str] | None = None,
+    metric: str = "mAP@0.50",
     **options: Any,
 ) -> Comparison:
     """A comparison of made-up runs written below `root`."""
@@ -96,4 +101,4 @@ def comparison(
         (v.name, seed): write_run(root / f"{v.name}-{seed}", v.name, seed, **options)
         for seed in range(seeds) for v in variants
     }  # fmt: skip
-    return read_comparison(folders, variants, left_out or {}, metric="mAP@0.50")
+    return read_comparison(folders, variants, left_out or {}, metric=metric)

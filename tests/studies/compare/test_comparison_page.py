@@ -1,47 +1,21 @@
 """Files of a comparison of methods: complete, well-formed, honest about what is missing, nothing from outside."""
 
 import json
-import re
-from html.parser import HTMLParser
 
 import pytest
 from made_up_runs import comparison
 from rich.console import Console
+from web_pages import read_page
 
 from nestevo_hw.studies.compare.document import document_of
 from nestevo_hw.studies.compare.output import write_comparison
 from nestevo_hw.studies.compare.results import read_comparison
-from nestevo_hw.studies.compare.table import accuracy_heads, accuracy_rows, console_tables
+from nestevo_hw.studies.compare.table import accuracy_table, console_tables
 from nestevo_hw.studies.compare.wording import conclusion
-
-VOID = {"meta", "br", "img", "link"}
-
-
-class _Balance(HTMLParser):
-    """Every element that is opened is closed, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag, attrs):
-        assert not any(name in ("src", "href") and value and value.startswith("http") for name, value in attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def _page(folder):
-    balance = _Balance()
-    balance.feed((folder / "comparison.html").read_text(encoding="utf-8"))
-    assert balance.open == []
-    return re.sub(r"\s+", " ", balance.text)
+    return read_page(folder / "comparison.html").text
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +52,8 @@ def test_a_comparison_of_few_is_well_formed(tmp_path, names, seeds, pictures):
 
 
 def test_the_table_shows_the_papers_figures_beside_ours(full):
-    heads = accuracy_heads(full)
-    rows = {row[0]: dict(zip(heads, row, strict=True)) for row in accuracy_rows(full, full.variants)}
+    table = accuracy_table(full, full.variants)
+    rows = {row[0]: dict(zip(table.heads, row, strict=True)) for row in table.rows}
     document = {m["name"]: m for m in document_of(full)["methods"]}
     assert rows["NestEvo"]["paper"] == "0.566, +42.6 %"
     assert rows["A3"]["paper"] == "0.398"
@@ -122,3 +96,38 @@ def test_what_seeds_cannot_tell_apart_is_said(tmp_path):
 
     found = comparison(tmp_path, ["NestEvo", "A4"], 4, value=value)
     assert "4 seeds cannot tell them apart" in conclusion(found)
+
+
+def test_a_comparison_says_what_its_runs_recorded(tmp_path, full):
+    write_comparison(full, tmp_path / "analog")
+    text = _page(tmp_path / "analog")
+    assert "teacher on a simulated pcm crossbar" in text
+    assert "training measured; labelling partly modelled" in text
+    assert "lost by the analog teacher" in text
+    config = {
+        "terminals": [{"name": "<till>", "model": "digits-cnn-m1"}],
+        "window": {"count": 1},
+        "teacher": {"device": "digital"},
+    }
+    found = comparison(tmp_path / "runs", ["NestEvo", "A4", "A2"], 2, config=config, metric="accuracy")
+    write_comparison(found, tmp_path / "digits")
+    text = _page(tmp_path / "digits")
+    assert "2 ways" not in text
+    assert "3 ways to keep 1 terminal accurate" in text
+    for words in ("digital teacher", "labelling and training measured", "<till>", "steps not recorded"):
+        assert words in text
+    for words in ("mAP", "paper", "simulated", "crossbar", "0.505", "the analog teacher, "):
+        assert words not in text.replace("accuracy lost by the analog teacher", ""), words
+
+
+def test_thirty_terminals_and_none_that_could_be_scored(tmp_path):
+    terminals = [{"name": f"camera {i}", "model": "m"} for i in range(30)]
+    config = {"terminals": terminals, "window": {"count": 1}, "teacher": {"device": "pcm"}}
+    many = comparison(tmp_path / "many", ["NestEvo", "A4"], 2, config=config)
+    assert len(accuracy_table(many, many.variants).heads) == 36
+    assert len(console_tables(many)[0].heads) == 6
+    blind = comparison(tmp_path / "blind", ["NestEvo", "A4"], 2, value=lambda *_: (None, None))
+    write_comparison(blind, tmp_path / "out")
+    text = _page(tmp_path / "out")
+    assert "accuracy is unknown" in text
+    assert "nan" not in text

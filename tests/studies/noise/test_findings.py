@@ -71,7 +71,7 @@ def test_noise_aware_training_is_judged_by_its_interval() -> None:
 def test_students_are_compared_with_themselves_before() -> None:
     found = benchmark(SWEPT, TAUGHT)
     assert student_overview(found) == (
-        "Taught without noise the student rises from 0.400 to 0.620, by true labels to 0.720. "
+        "Taught without noise the student goes from 0.400 to 0.620, by true labels to 0.720. "
         "In 2 of 6 distillations it becomes better than the teacher was."
     )
     assert student_finding(found, "student_mu") == (

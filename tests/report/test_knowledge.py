@@ -1,13 +1,16 @@
 """What terminals know and what went wrong, on the page."""
 
 import json
+from html import unescape
 
 import pytest
 from fake_runs import fake_run
 
 from nestevo_hw.report.events import read_run
+from nestevo_hw.report.knowledge import estimates, recall_table, trigger_text
 from nestevo_hw.report.page import page_text
-from nestevo_hw.report.terminal_sections import estimates, knowledge, troubles
+from nestevo_hw.report.summary import summary_of
+from nestevo_hw.report.tables import decisions_table, troubles_table
 
 
 @pytest.fixture
@@ -38,23 +41,40 @@ def test_estimates_stand_beside_the_truth(run):
     found = estimates(run)
     assert len(found) == 6
     assert all(sense.remains == accuracy for sense, accuracy in found)
-    assert "Correlation with true accuracy: 1.00." in knowledge(run)
+    assert "Correlation with true accuracy: 1.00." in trigger_text(run)
+    assert trigger_text(run) in unescape(page_text(run, summary_of(run)))
 
 
 def test_what_was_forgotten_is_said(run):
-    text = knowledge(run)
+    text = page_text(run, summary_of(run))
     assert "-0.2500 on average since these were learned" in text
     assert "worse in 100.0 % of the cases" in text
     assert "an earlier model" in text
 
 
 def test_trouble_is_named_and_escaped(run):
-    text = troubles(run)
+    text = page_text(run, summary_of(run))
     for part in ("sent &lt;noise&gt;", "its worker was killed", "north", "village-a, downtown-a", "server"):
         assert part in text
-    assert text in page_text(run)
 
 
 def test_a_run_without_any_of_it_shows_nothing(tmp_path):
     run = read_run(fake_run(tmp_path / "plain", pictures=False))
-    assert knowledge(run) == troubles(run) == ""
+    assert not estimates(run)
+    assert not recall_table(run).rows
+    assert not troubles_table(run).rows
+    for heading in ("What the terminals know", "Groups of terminals", "What went wrong"):
+        assert heading not in page_text(run, summary_of(run))
+
+
+def test_a_group_counts_its_own_terminals(run):
+    lines = (run.directory / "metrics.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    decision = {"event": "decision", "window": 0, "group": "south", "drifted": 1, "epsilon": 2, "mode": "none"}
+    others = [e for e in events if e["event"] not in ("decision", "generator", "deploy")]
+    (run.directory / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in [*others, decision]))
+    table = decisions_table(read_run(run.directory))
+    (row,) = table.rows
+    shown = dict(zip(table.heads, row, strict=True))
+    assert (shown["group"], shown["drifted terminals"]) == ("south", "1 of 2 (teacher joins from 2)")
+    assert not {"label distance", "validation gate"} & set(table.heads)
