@@ -86,12 +86,8 @@ def _free_folder(wanted: Path) -> Path:
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:
-    from rich.console import Console
-
+    from nestevo_hw.pages.tables import show
     from nestevo_hw.report.events import read_run
     from nestevo_hw.report.tables import prediction_table, summary_table
 
-    console = Console()
-    console.print(summary_table(summary))
-    console.print(prediction_table(read_run(folder)))
-    console.print(f"Report: {folder / 'report.html'}")
+    show(summary_table(summary), prediction_table(read_run(folder)), f"Report: {folder / 'report.html'}")

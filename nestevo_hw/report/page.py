@@ -94,10 +94,7 @@ def _marks(run: Run) -> dict[str, list[Mark]]:
     scored = [e for name in run.terminals for e in evolutions(run, name, scene=name)]
     during = sorted((t for t in tasks if t.window != SETUP), key=lambda t: t.started_s)
     return {
-        "terminals": [
-            *stage_marks(scored),
-            *(DRIFT_MARKS if run.of(Drift) else ()),
-        ],
+        "terminals": [*stage_marks(scored), *(DRIFT_MARKS if run.of(Drift) else ())],
         "teacher": stage_marks(evolutions(run, TEACHER), "teacher"),
         "upkeep": list(upkeep.MARKS) if upkeep.readings(run) else [],
         "trigger": list(knowledge.MARKS.values()),
