@@ -11,7 +11,7 @@ from nestevo_hw.evolution.steps.step import Result
 from nestevo_hw.evolution.teacher import LabellingTime
 from nestevo_hw.report.records import Lifecycle
 
-Origin = Literal["measured", "modelled"]
+Origin = Literal["measured", "modelled", "partly modelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ def _origins(*, analog: bool) -> dict[str, Origin]:
         "communication_s": "modelled",
         "labelling_s": crossbar,
         "programming_s": crossbar,
-        "waiting_s": "measured",
+        "waiting_s": "partly modelled" if analog else "measured",
         "training_s": "measured",
     }
 

@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
-from nestevo_hw.evolution.execution import open_executor
+from nestevo_hw.evolution.execution import ExecutionConfig, open_executor
 from nestevo_hw.evolution.grouping import form_groups
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
@@ -102,13 +104,21 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
             "platform": platform.platform(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "device": config.execution.device,
+            "device": _device_name(config.execution),
         },
         metric=task_named(config.task).metric,
         kinds={s.kind: TaskKind(wording=s.wording, colour=s.colour, resource=s.needs) for s in STEPS.values()},
     )
     write_json(layout.run_json, plain(header))
     return header
+
+
+def _device_name(config: ExecutionConfig) -> str:
+    """What trainings compute on: cpu, or the name of the GPU; on a Ray cluster, what each node finds."""
+    if config.executor == "ray":
+        return f"{config.device} of each node"
+    device = training_device(config.device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def stored_config(run_dir: Path) -> dict[str, Any]:

@@ -103,3 +103,10 @@ def test_the_crossbar_counts_with_the_chips_time_and_serves_one_terminal_after_a
     )
     assert life.origins["labelling_s"] == "modelled"
     assert math.isnan(life.lcp)
+
+
+def test_waiting_for_a_crossbar_is_partly_modelled():
+    stages = [Stage(step=LABEL, done={"a": task(0.0, 0.0, 1.0, crossbar_frames=1)})]
+    analog = life_of(stages, scores={}, labelling=LabellingTime(first_s=1.0, interval_s=0.1))
+    assert analog.origins["waiting_s"] == "partly modelled"
+    assert life_of(stages, scores={}).origins["waiting_s"] == "measured"

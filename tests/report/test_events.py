@@ -87,8 +87,8 @@ def test_a_run_that_just_began_has_no_events(run_dir):
     [
         ("{", "not valid JSON"),
         ("[]", r"top level: expected an object \(got \[\]\)"),
-        ("{}", "expected format 1 but got None"),
-        ('{"format": 2}', "expected format 1 but got 2"),
+        ("{}", "expected format 2 but got None"),
+        ('{"format": 3}', "expected format 2 but got 3"),
         ('{"format": 2, "method": "A4"}', "status: field required"),
     ],
 )

@@ -13,6 +13,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.partial import PartlyAnalog
 from nestevo_hw.crossbar.teacher import AnalogTeacher
+from nestevo_hw.pages.style import LIGHT
 from nestevo_hw.studies.sensitivity.measure import ScoreLoss, SensitivityReport, measure_sensitivity
 from nestevo_hw.studies.sensitivity.plots import draw_sensitivity
 
@@ -150,13 +151,13 @@ def test_the_document_is_json_also_without_any_noise() -> None:
     assert idle["model_output_error"] == 0.0
     assert idle["rescue"] is None
     assert document["all_analog"]["drop"]["mean"] == pytest.approx(0.0, abs=1e-9)
-    figure = draw_sensitivity(report, "ideal", metric="score", keep_digital=())
+    figure = draw_sensitivity(report, LIGHT, metric="score", keep_digital=(), title="ideal")
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["faint", "loud", "idle"]
 
 
 def test_the_picture_shows_the_drops_and_the_plan() -> None:
     report, _ = _measured()
-    figure = draw_sensitivity(report, "net", metric="score", keep_digital=("loud",))
+    figure = draw_sensitivity(report, LIGHT, metric="score", keep_digital=("loud",), title="net")
     bars = figure.axes[0].patches
     assert [bar.get_width() for bar in bars] == [layer.drop.mean for layer in report.layers]
     assert bars[0].get_facecolor() == bars[2].get_facecolor() != bars[1].get_facecolor()
