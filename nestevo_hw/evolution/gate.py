@@ -65,7 +65,7 @@ class ValidationGate:
     def compare(self, old: TeacherFiles, new: TeacherFiles, reference: FrameBatch) -> Verdict:
         """Score both teachers on the crossbar, on in-domain frames neither has learned from."""
         if reference.truth is None:
-            reason = "unguarded: no labelled in-domain frames"
+            reason = "not validated: no labelled in-domain frames"
             return Verdict(accepted=True, gate_before=None, gate_after=None, reason=reason)
         before, after = (self.score(files, reference) for files in (old, new))
         accepted = not after < before - self.margin

@@ -1,4 +1,4 @@
-"""Replay against forgetting: a few frames of a terminal's earlier windows, with the words they were taught with."""
+"""Replay against forgetting: a few frames of a terminal's earlier windows, with the supervision they were taught with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.tasks.supervision import Supervision
 
 Memory = tuple[Tensor, list[Supervision]]
-"""(N, 3, H, W) uint8 frames and the words on each."""
+"""(N, 3, H, W) uint8 frames and the supervision on each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,23 +29,23 @@ def remembered(memories: Sequence[Memory], frames: int) -> Memory | None:
     """At most `frames` frames, evenly from all memories and evenly spread within each; None of no memory.
 
     Args:
-        memories: frames of earlier windows with their words, oldest first.
+        memories: frames of earlier windows with their supervision, oldest first.
         frames: in total.
     """
-    present = [(images, words) for images, words in memories if len(images)]
+    present = [memory for memory in memories if len(memory[0])]
     if not present or not frames:
         return None
     sizes, shares = [len(images) for images, _ in present], [0] * len(present)
     for _ in range(min(frames, sum(sizes))):
         shares[min((k for k, size in enumerate(sizes) if shares[k] < size), key=lambda k: shares[k])] += 1
-    kept = [_spread(images, words, share) for (images, words), share in zip(present, shares, strict=True)]
-    return torch.cat([images for images, _ in kept]), [w for _, words in kept for w in words]
+    kept = [_spread(*memory, share) for memory, share in zip(present, shares, strict=True)]
+    return torch.cat([images for images, _ in kept]), [s for _, supervision in kept for s in supervision]
 
 
-def _spread(images: Tensor, words: Sequence[Supervision], count: int) -> Memory:
+def _spread(images: Tensor, supervision: Sequence[Supervision], count: int) -> Memory:
     count = min(count, len(images))
     rows = [k * len(images) // count for k in range(count)] if count else []
-    return images[rows], [words[row] for row in rows]
+    return images[rows], [supervision[row] for row in rows]
 
 
 def replayed(

@@ -119,7 +119,7 @@ class WindowConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceConfig:
-    """Labelled in-domain frames the edge server keeps: calibration, drift threshold, guard, replay."""
+    """Labelled in-domain frames the edge server keeps: calibration, drift threshold, validation gate, replay."""
 
     places: tuple[str, ...] = (
         "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",

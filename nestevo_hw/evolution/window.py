@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from nestevo_hw.evolution.dispatch import Done, Stage
@@ -203,20 +204,8 @@ class Window:
             for group in groups
         }
         for group, generated in self._run(table.GENERATE, requests).items():
-            effect = generated.value.effect
-            self._server.journal.log(
-                Generator(
-                    window=self.number,
-                    group=group,
-                    label_loss=generated.value.label_loss,
-                    emd_before=effect.emd_before,
-                    emd_after=effect.emd_after,
-                    feature_emd_before=effect.feature_emd_before,
-                    feature_emd_after=effect.feature_emd_after,
-                    overall_emd_before=effect.overall_emd_before,
-                    overall_emd_after=effect.overall_emd_after,
-                )
-            )
+            loss, effect = generated.value.label_loss, asdict(generated.value.effect)
+            self._server.journal.log(Generator(window=self.number, group=group, label_loss=loss, **effect))
 
     def learn_mutually(self, groups: Sequence[str], *, generated: bool) -> None:
         """Lines 8-13: each pair learns from the labels and from each other, in parallel."""

@@ -41,7 +41,7 @@ class Choice:
 
 
 def choose_start(
-    task: VisionTask, candidates: Sequence[Path], images: Tensor, words: Sequence[Supervision], config: ZooConfig
+    task: VisionTask, candidates: Sequence[Path], images: Tensor, supervision: Sequence[Supervision], config: ZooConfig
 ) -> Choice:
     """The candidate that agrees best with the teacher's labels, if clearly better than the first.
 
@@ -52,11 +52,11 @@ def choose_start(
         task: of the models.
         candidates: checkpoints, the present model first.
         images: (N, 3, H, W) uint8 uploaded frames.
-        words: the teacher's, one a frame.
+        supervision: the teacher's, one a frame.
         config: margin and number of frames.
     """
     every = -(-len(images) // config.frames)
-    labels = [w.annotation for w in words[::every]]
+    labels = [s.annotation for s in supervision[::every]]
     scores = []
     for path in candidates:
         model, spec = load_model(path)
