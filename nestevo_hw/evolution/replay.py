@@ -1,4 +1,4 @@
-"""Replay against forgetting: a few frames of a terminal's earlier windows, with the supervision they were taught with."""
+"""Replay against forgetting: frames of earlier windows, with the supervision that they were taught with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
