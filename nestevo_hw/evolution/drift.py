@@ -49,12 +49,17 @@ class FeatureMoments:
         return FeatureMoments(count=count, mean=mean, variance=(squares / count - mean**2).clamp(min=0))
 
 
+BLIND_SHARE = 0.25
+"""Share of the objects to expect below which a teacher that cannot compare a single class counts as blind. Where 8 are
+to be expected, chance alone leaves at most one in 0.3 % of all cases (Poisson)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftScore:
     """Drift of one terminal."""
 
     score: float
-    """delta_i of eq. 11; 0 where no class could be compared."""
+    """delta_i of eq. 11; NaN where no class could be compared."""
     left_out: tuple[int, ...]
     """Classes with too few samples on either side to compare."""
 
@@ -92,7 +97,20 @@ def drift_score(
         varies = deviation > 1e-6
         total += float(torch.linalg.vector_norm((training[c].mean - live[c].mean)[varies] / deviation[varies]))
     compared = len(classes) - len(left_out)
-    return DriftScore(score=total * len(classes) / compared if compared else 0.0, left_out=tuple(left_out))
+    return DriftScore(score=total * len(classes) / compared if compared else math.nan, left_out=tuple(left_out))
+
+
+def sees_too_little(objects: int, frames: int, *, familiar_rate: float, min_samples: int) -> bool:
+    """Whether a teacher detects so much less than it does on in-domain frames that drift must have blinded it.
+
+    Args:
+        objects: that it detected.
+        frames: on which.
+        familiar_rate: objects that it detects on an in-domain frame.
+        min_samples: objects to expect before their absence says anything.
+    """
+    expected = familiar_rate * frames
+    return expected >= min_samples and objects < BLIND_SHARE * expected
 
 
 def _count(moments: Mapping[int, FeatureMoments], c: int) -> int:

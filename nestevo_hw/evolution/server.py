@@ -53,8 +53,10 @@ class Server:
         """Last state of each terminal's intermediate model."""
         self.gamma: dict[str, float] = {}
         """Threshold of eq. 12 by group."""
-        self.drift: dict[str, float] = {}
-        """Last drift score (eq. 11) of each terminal."""
+        self.familiar_rate: dict[str, float] = {}
+        """Objects that each group's first teacher detects on an in-domain frame."""
+        self.drift: dict[str, float | None] = {}
+        """Last drift score (eq. 11) of each terminal; None where no class could be compared."""
         self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.models}
         """Earlier models of each terminal, oldest first."""
         self.replay: dict[str, deque[ReplaySample]] = {name: deque(maxlen=MOST_REPLAYED) for name in self.models}
@@ -79,6 +81,7 @@ class Server:
         }
         for group, prepared in self.dispatch.run(PREPARE, None, requests).items():
             self.gamma[group], self.classes = prepared.value.gamma, prepared.value.classes
+            self.familiar_rate[group] = prepared.value.familiar_rate
             self.upkeep[group].programmed_first(prepared.value)
         pairs = {
             name: DryRunRequest(terminal=path, intermediate=self.teacher_of(name, 0).weights)
@@ -103,13 +106,17 @@ class Server:
             self.signals[name] = sensed.value.signals
 
     def frames_of(self, names: Sequence[str]) -> dict[str, int]:
-        """How many frames each terminal uploads: by its last drift, within D_max (eq. 5)."""
+        """How many frames each terminal uploads: by its last drift, within D_max (eq. 5).
+
+        A terminal whose drift could not be compared counts as the one that drifted most, a new one as their mean.
+        """
         sampling, window = self.config.sampling, self.config.window
         if sampling.budget_frames is None:
             return dict.fromkeys(names, window.upload_frames)
-        known = [self.drift[name] for name in names if name in self.drift]
-        usual = sum(known) / len(known) if known else 1.0
-        drift = {name: self.drift.get(name, usual) for name in names}
+        known = [score for name in names if (score := self.drift.get(name)) is not None]
+        usual, most_drifted = (sum(known) / len(known), max(known)) if known else (1.0, 1.0)
+        drift = {name: usual for name in names if name not in self.drift}
+        drift |= {name: self.drift[name] or most_drifted for name in names if name in self.drift}
         most = window.segment_frames
         return allocate(drift, sampling.budget_frames, least=sampling.least_frames, most=most)
 

@@ -30,7 +30,7 @@ from nestevo_hw.evolution.steps.training import (
     MutualRequest,
     ReplaySample,
 )
-from nestevo_hw.report.records import Decision, Deploy, Drift, Generator, Reuse
+from nestevo_hw.report.records import Basis, Decision, Deploy, Drift, Generator, Reuse
 
 CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
 
@@ -164,6 +164,7 @@ class Window:
                 teacher=self._server.teacher_of(name, self.number),
                 upload=self.file(name, "upload.safetensors"),
                 moments=self._server.layout.moments(self._server.group_of[name]),
+                familiar_rate=self._server.familiar_rate[self._server.group_of[name]],
             )
             for name in self.names
         }
@@ -173,14 +174,21 @@ class Window:
 
     def _has_drifted(self, name: str, value: DriftResult) -> bool:
         gamma = self._server.gamma[self._server.group_of[name]]
-        drifted = value.score > gamma
+        # What cannot be compared is not left alone: the worse a camera, the less a teacher finds to compare.
+        drifted = value.score is None or value.score > gamma
+        basis: Basis = "compared" if value.score is not None else "blind" if value.blind else "nothing to compare"
         left_out = tuple(self._server.classes[c - 1] for c in value.left_out)
         self._server.journal.log(
             Drift(
-                window=self.number, terminal=name, score=value.score, threshold=gamma, drifted=drifted,
+                window=self.number,
+                terminal=name,
+                score=math.nan if value.score is None else value.score,
+                threshold=gamma,
+                drifted=drifted,
+                basis=basis,
                 left_out=left_out,
             )
-        )  # fmt: skip
+        )
         self._server.drift[name] = value.score
         return drifted
 

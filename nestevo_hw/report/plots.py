@@ -130,6 +130,11 @@ def _draw_drift(axes: Axes, scores: Sequence[Drift], palette: Palette) -> None:
         color=[palette.before if d.drifted else palette.other for d in scores],
     )
     for d in scores:
+        if d.basis != "compared":
+            axes.text(
+                d.window + 0.5, 0.5, d.basis.replace(" ", "\n", 1), transform=axes.get_xaxis_transform(), size=SMALL,
+                color=palette.before, ha="center", va="center",
+            )  # fmt: skip
         if math.isfinite(d.threshold):
             axes.plot((d.window, d.window + 1), (d.threshold, d.threshold), color=palette.alarm, lw=1.4)
     axes.yaxis.set_major_locator(MaxNLocator(2))

@@ -46,6 +46,11 @@ class Accuracy:
     frames: int = 0
 
 
+Basis = Literal["compared", "blind", "nothing to compare"]
+"""What the word on a terminal's drift rests on: its features; that the teacher detects far less than on in-domain
+frames; or neither, as too few objects were to be expected. The last two count as drift."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
     """Drift score of one terminal against its threshold (eq. 11, 12)."""
@@ -53,8 +58,10 @@ class Drift:
     window: Window
     terminal: str
     score: Number
+    """NaN where no class could be compared."""
     threshold: Number
     drifted: bool
+    basis: Basis = "compared"
     left_out: tuple[str, ...] = ()
     """Classes with too few objects to compare."""
 

@@ -1,5 +1,7 @@
 """Drift score against its definition, and the calibrated threshold's false-alarm rate."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from nestevo_hw.evolution.drift import (
     load_moments,
     moments_by_class,
     save_moments,
+    sees_too_little,
 )
 
 
@@ -46,6 +49,22 @@ def test_a_class_left_out_counts_as_the_mean_of_the_others():
     live = {1: FeatureMoments.of(features(50, shift=2.0, seed=5)), 2: FeatureMoments.of(features(3))}
     alone = drift_score(training, live, [1], min_samples=8).score
     assert drift_score(training, live, [1, 2], min_samples=8).score == pytest.approx(2 * alone)
+
+
+def test_where_nothing_can_be_compared_there_is_no_score():
+    """A score of 0 would say that all is well."""
+    training = {1: FeatureMoments.of(features(50))}
+    nothing = drift_score(training, {}, [1], min_samples=8)
+    assert math.isnan(nothing.score)
+    assert nothing.left_out == (1,)
+
+
+@pytest.mark.parametrize(
+    ("objects", "frames", "blind"),
+    [(0, 96, True), (47, 96, True), (48, 96, False), (0, 3, False), (0, 4, True), (192, 96, False)],
+)
+def test_a_teacher_is_blind_where_it_sees_less_than_a_quarter_of_what_it_should(objects, frames, blind):
+    assert sees_too_little(objects, frames, familiar_rate=2.0, min_samples=8) == blind
 
 
 def test_a_feature_that_never_varies_does_not_divide():

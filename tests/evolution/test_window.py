@@ -106,6 +106,25 @@ def test_enough_drifted_terminals_make_the_teacher_evolve(score, epsilon, mode, 
     assert world.server.drift == dict.fromkeys(NAMES, score)
 
 
+@pytest.mark.parametrize(("blind", "basis"), [(True, "blind"), (False, "nothing to compare")])
+def test_what_cannot_be_compared_evolves_and_uploads_like_the_most_drifted(blind, basis, tmp_path):
+    def answer(asked):
+        result = typical(asked)
+        if asked.id.kind != "detect-drift":
+            return result
+        scores = {"campus": None, "village": 12.0, "downtown": 30.0}
+        return replace(result, score=scores[asked.id.subject], blind=blind and asked.id.subject == "campus")
+
+    changes = {"sampling.budget_frames": 144, "sampling.least_frames": 10}
+    world = World(tmp_path / "run", answers=answer, **changes)
+    assert world.window().drifted_groups() == [""]
+    campus = next(e for e in world.events("drift") if e["terminal"] == "campus")
+    assert (campus["score"], campus["drifted"], campus["basis"]) == (None, True, basis)
+    frames = world.server.frames_of(NAMES)
+    assert abs(frames["campus"] - frames["downtown"]) <= 1  # of rounding
+    assert frames["campus"] > frames["village"]
+
+
 def test_mutual_learning_hands_its_outcome_to_distillation(tmp_path):
     world = World(tmp_path / "run")
     window = world.window()

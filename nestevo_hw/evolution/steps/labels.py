@@ -1,11 +1,12 @@
 """Steps that label frames: the teacher, a terminal itself, or the truth; and drift detection."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class
+from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class, sees_too_little
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model, read_spec
@@ -159,15 +160,20 @@ class DriftRequest(Request):
     upload: Path
     moments: Path
     """Of the teacher's training data."""
+    familiar_rate: float
+    """Objects that the teacher detects on an in-domain frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftResult(Result):
     """Drift of one terminal (eq. 11)."""
 
-    score: float
+    score: float | None
+    """None where no class could be compared."""
     left_out: tuple[int, ...]
     """Classes with too few objects to compare."""
+    blind: bool
+    """Whether no class could be compared because the teacher detects far less than on in-domain frames."""
 
 
 def detect_drift(context: Context, request: DriftRequest) -> DriftResult:
@@ -178,10 +184,20 @@ def detect_drift(context: Context, request: DriftRequest) -> DriftResult:
     config, task = context.config, context.task
     images = load_frames(request.upload).images
     supervision = task.label(open_teacher(task, config.teacher, request.teacher, None), images, config.labels)
+    features, labels = labelled_features(supervision)
     drift = drift_score(
         load_moments(request.moments),
-        moments_by_class(*labelled_features(supervision)),
+        moments_by_class(features, labels),
         range(1, len(read_spec(request.teacher.weights).classes) + 1),
         min_samples=config.drift.min_samples,
     )
-    return DriftResult(score=drift.score, left_out=drift.left_out, crossbar_frames=context.on_crossbar(len(images)))
+    compared = math.isfinite(drift.score)
+    return DriftResult(
+        score=drift.score if compared else None,
+        left_out=drift.left_out,
+        blind=not compared
+        and sees_too_little(
+            len(labels), len(images), familiar_rate=request.familiar_rate, min_samples=config.drift.min_samples
+        ),
+        crossbar_frames=context.on_crossbar(len(images)),
+    )

@@ -25,7 +25,7 @@ PREPARE = Step(
     kind="prepare", run=teachers.prepare, request=teachers.PrepareRequest, result=teachers.PrepareResult,
     needs="crossbar", wording="programs the first teacher", colour="other", per="group", typical_s=12.0,
     typical=lambda _: teachers.PrepareResult(
-        gamma=10.0, in_domain_scores=(8.0,), classes=("a", "b", "c"), programmed=_WRITTEN, score=0.8,
+        gamma=10.0, in_domain_scores=(8.0,), familiar_rate=2.0, classes=("a", "b", "c"), programmed=_WRITTEN, score=0.8,
         programming=_WRITTEN.programming, crossbar_frames=60,
     ),
 )  # fmt: skip
@@ -100,7 +100,7 @@ CHOOSE = Step(
 DETECT_DRIFT = Step(
     kind="detect-drift", run=labels.detect_drift, request=labels.DriftRequest, result=labels.DriftResult,
     needs="crossbar", wording="detects drift", colour="program", part="labelling", typical_s=3.0,
-    typical=lambda _: labels.DriftResult(score=20.0, left_out=(), crossbar_frames=96),
+    typical=lambda _: labels.DriftResult(score=20.0, left_out=(), blind=False, crossbar_frames=96),
 )  # fmt: skip
 GENERATE = Step(
     kind="generate", run=training.generate, request=training.GenerateRequest, result=training.GenerateResult,

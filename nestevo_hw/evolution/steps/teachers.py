@@ -1,8 +1,10 @@
 """Steps of the global teacher: programmed, measured, and replaced by the mean of its intermediate models."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.cameras import reference_frames
 from nestevo_hw.evolution.drift import calibrated_threshold, drift_score, moments_by_class, save_moments
@@ -54,7 +56,9 @@ class PrepareResult(ProgramResult):
     gamma: float
     """Of eq. 12."""
     in_domain_scores: tuple[float, ...]
-    """Drift scores of in-domain segments."""
+    """Drift scores of in-domain segments in which a class could be compared."""
+    familiar_rate: float
+    """Objects that the teacher detects on an in-domain frame."""
     classes: tuple[str, ...]
 
 
@@ -66,7 +70,8 @@ def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     first = _programmed(context, files, frames, generation=request.generation)
     classes = read_spec(files.weights).classes
     supervision = task.label(open_teacher(task, config.teacher, files, None), frames.images, config.labels)
-    training = moments_by_class(*labelled_features(supervision))
+    features, labels = labelled_features(supervision)
+    training = moments_by_class(features, labels)
     save_moments(training, request.moments)
     scores = [
         drift_score(
@@ -77,12 +82,20 @@ def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
         ).score
         for segment in segments
     ]
+    scores = [score for score in scores if math.isfinite(score)]
     gamma = config.drift.gamma
     if gamma is None:
+        if len(scores) < len(segments) / 2:
+            raise ConfigError(
+                f"only {len(scores)} of {len(segments)} in-domain segments show drift.min_samples = "
+                f"{config.drift.min_samples} objects of any class, too few to calibrate drift.gamma; raise "
+                "reference.frames_per_segment, lower drift.min_samples or give drift.gamma"
+            )
         gamma = calibrated_threshold(scores, config.drift.false_alarm_rate)
     return PrepareResult(
         gamma=gamma,
         in_domain_scores=tuple(scores),
+        familiar_rate=len(labels) / len(frames),
         classes=classes,
         programmed=first.programmed,
         score=first.score,

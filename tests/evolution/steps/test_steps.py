@@ -197,11 +197,24 @@ def test_drift_is_larger_where_there_is_some(folder, teacher, prepared, captured
     """Uploaded frames are of a drifted camera; in-domain ones are what the moments came from."""
     scores = {}
     for name in ("upload", "reference"):
-        request = labels.DriftRequest(teacher=teacher, upload=folder / name, moments=folder / "moments")
+        request = labels.DriftRequest(
+            teacher=teacher, upload=folder / name, moments=folder / "moments", familiar_rate=prepared.familiar_rate
+        )
         detected = labels.detect_drift(context("detect-drift"), request)
         assert detected.crossbar_frames == len(load_frames(folder / name))
         scores[name] = detected.score
     assert scores["reference"] < 1e-3 < scores["upload"]
+
+
+def test_a_teacher_that_detects_nothing_is_blind_and_not_content(folder, teacher, prepared, captured):
+    request = labels.DriftRequest(
+        teacher=teacher, upload=folder / "upload", moments=folder / "moments", familiar_rate=prepared.familiar_rate
+    )
+    sure = {"labels.high_confidence": 1.0, "labels.low_confidence": 1.0}
+    nothing = labels.detect_drift(context("detect-drift", **sure), request)
+    assert (nothing.score, nothing.blind) == (None, True)
+    many = labels.detect_drift(context("detect-drift", **sure, **{"drift.min_samples": 1000}), request)
+    assert (many.score, many.blind) == (None, False)
 
 
 def test_the_dry_run_measures_both_trainings():
