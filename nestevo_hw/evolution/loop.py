@@ -133,6 +133,7 @@ class EvolutionLoop:
                         score=math.nan if s.score is None else s.score,
                         metrics={m: math.nan if v is None else v for m, v in s.metrics.items()},
                         frames=s.frames,
+                        scene_norm=s.scene_norm,
                     )
                 )
                 if s.model == name and s.score is not None:

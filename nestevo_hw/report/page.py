@@ -14,7 +14,7 @@ from nestevo_hw.report import knowledge, tables, timing, upkeep, wording
 from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
 from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, stage_marks, teacher_panel, terminal_panel
-from nestevo_hw.report.records import SETUP, TEACHER, Drift, Groups, Lifecycle
+from nestevo_hw.report.records import SETUP, TEACHER, Accuracy, Drift, Groups, Lifecycle
 from nestevo_hw.report.samples import data_uri, latest_pair, load_picture
 from nestevo_hw.report.summary import Summary, evolutions, part_origins, summary_of
 
@@ -73,6 +73,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "gantt_px": round(timing.gantt_width_in(run) * 96) if run.windows > 4 else 760,
         "marks": _marks(run),
         "drift": bool(run.of(Drift)),
+        "teacher_norms": {e.stage: e.scene_norm for e in run.of(Accuracy) if e.model == TEACHER},
         "samples": {name: _samples(run, name) for name in run.terminals},
         "programmings": tables.programmings_table(run),
         "refreshes": tables.refreshes_table(run),

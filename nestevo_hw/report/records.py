@@ -44,6 +44,8 @@ class Accuracy:
     metrics: dict[str, Number] = field(default_factory=dict)
     """All scores by metric."""
     frames: int = 0
+    scene_norm: bool = False
+    """Whether a teacher was scored with the BatchNorm statistics of the scene's frames."""
 
 
 Basis = Literal["compared", "blind", "nothing to compare"]

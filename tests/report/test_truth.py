@@ -183,3 +183,15 @@ def test_uploads_are_saved_only_where_terminals_ask_first(run_dir):
         document["config"]["trigger"] = {"mode": "request"}
 
     assert "1 of 1 uploads were saved" in changed(run_dir, header=header)
+
+
+@pytest.mark.parametrize("stage", ["after", "nothing"])
+def test_a_teacher_that_is_scored_with_other_statistics_than_before_is_said_to_be(run_dir, stage):
+    path = run_dir / "metrics.jsonl"
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    for event in events:
+        if event["event"] == "accuracy" and event["model"] == "teacher":
+            event["scene_norm"] = event["stage"] == stage
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    page = read_page(write_report(run_dir))
+    assert ("part of the difference is these statistics" in page.text) == (stage == "after")

@@ -90,6 +90,7 @@ class Score:
     score: float | None
     metrics: dict[str, float | None]
     frames: int
+    scene_norm: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,16 @@ def evaluate(context: Context, request: EvaluateRequest) -> EvaluateResult:
         classes = read_spec(scored.weights).classes
         detections = _predicted(context, scored, request, test.images)
         score, metrics = _score(task, detections, test, len(classes))
-        scores.append(Score(model=scored.model, stage=scored.stage, score=score, metrics=metrics, frames=len(test)))
+        scores.append(
+            Score(
+                model=scored.model,
+                stage=scored.stage,
+                score=score,
+                metrics=metrics,
+                frames=len(test),
+                scene_norm=scored.scene_norm,
+            )
+        )
         if scored.picture is not None:
             _draw(scored.picture, test, detections, classes)
     return EvaluateResult(scores=tuple(scores))
