@@ -151,7 +151,9 @@ EVALUATE = Step(
     kind="evaluate", run=scoring.evaluate, request=scoring.EvaluateRequest, result=scoring.EvaluateResult,
     needs="crossbar", wording="scores models on later frames", colour="evaluate", typical_s=8.0,
     typical=lambda request: scoring.EvaluateResult(scores=tuple(
-        scoring.Score(model=m.model, stage=m.stage, score=0.5, metrics={"map50": 0.5}, frames=60, scene_norm=m.scene_norm)
+        scoring.Score(
+            model=m.model, stage=m.stage, score=0.5, metrics={"map50": 0.5}, frames=60, scene_norm=m.scene_norm
+        )
         for m in request.models
     )),
 )  # fmt: skip
