@@ -16,7 +16,7 @@ import torch
 
 from nestevo_hw.base.documents import json_text
 from nestevo_hw.base.seeding import derive_seed
-from nestevo_hw.evolution.trigger import TriggerConfig, remaining_accuracy, sense
+from nestevo_hw.evolution.trigger import TriggerConfig, remaining_accuracy, sense_accuracy
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
@@ -64,7 +64,7 @@ def _scenes(name: str, place: str, conditions: tuple[tuple[str, float], ...]) ->
         seed = derive_seed(0, "trigger", place)
         stream = SyntheticStream(name=place, place=place, seed=seed, drift=DriftScript(segments=segments))
         recent, later = stream.read(range(0, 160, 5)), stream.read(range(200, 1800, 40))
-        signals = sense(TASK, model, recent.images, len(CLASSES))
+        signals = sense_accuracy(TASK, model, recent.images, len(CLASSES))
         true = headline(TASK.score(TASK.predict(model, later.images), later.truth or (), len(CLASSES)))
         known, by_day = (signals, true) if known is None else (known, by_day)
         remains = remaining_accuracy(signals, known)
