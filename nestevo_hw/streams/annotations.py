@@ -137,6 +137,8 @@ def load_coco(
         InputError: the file is missing, not JSON, not COCO, or contradicts itself.
         ConfigError: the class map names a category or class that does not exist.
     """
+    if path.exists() and not path.is_file():  # a pipe can be read only once, and every worker reads its labels
+        raise InputError(f"labels {path} are not in a file; give labels as COCO JSON")
     document = read_json(path, _Document, advice="give labels as COCO JSON: categories, images and annotations")
     _check_references(path, document)
     _check_units(path, document)

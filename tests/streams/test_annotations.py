@@ -1,6 +1,7 @@
 """A label file is read by one strict schema: what cannot be meant is refused, what cannot be used is counted."""
 
 import json
+import os
 
 import pytest
 
@@ -76,6 +77,12 @@ def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path, content, messa
         load(tmp_path, content)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 400
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "labels.json")
+    with pytest.raises(InputError, match=r"labels\.json are not in a file; give labels as COCO JSON"):
+        load_coco(tmp_path / "labels.json")
 
 
 def test_boxes_that_cannot_be_used_are_dropped_and_said(tmp_path):
