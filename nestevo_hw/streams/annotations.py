@@ -17,6 +17,8 @@ MAX_SIDE = 65535
 """Of a frame, pixels."""
 EMPTY, OUTSIDE, REPEATED, CUT = "without area", "outside the frame", "given twice", "cut at the frame's edge"
 """What is done to a box: the first three are dropped."""
+_LIST = 800
+"""Length to which names are listed, characters."""
 _SLACK = 1.0
 """How far a box may reach beyond its frame without a word, pixels: tools round."""
 
@@ -30,28 +32,31 @@ def _truth(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
-_Integer = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+_Integer = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=-(2**63), lt=2**63)]
 _Side = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1, le=MAX_SIDE)]
 _Index = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0)]
 _Flag = Annotated[int, BeforeValidator(_truth), Field(strict=True, ge=0, le=1)]
-_Position = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-_Extent = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
+_Position = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e9, le=1e9)]
+_Extent = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1e9)]
+_Name = Annotated[str, Field(max_length=1024)]
+_AnyId = int | float | _Name
+"""Of what nothing in the file refers to by number alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Category:
     id: _Integer
-    name: str
+    name: _Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
     id: _Integer
-    file_name: str
+    file_name: _Name
     width: _Side
     height: _Side
     frame_index: _Index | None = None
-    video_id: _Integer | str | None = None
+    video_id: _AnyId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +64,15 @@ class _Box:
     image_id: _Integer
     category_id: _Integer
     bbox: tuple[_Position, _Position, _Extent, _Extent]
-    id: _Integer | str | None = None
+    id: _AnyId | None = None
     iscrowd: _Flag = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Video:
-    id: _Integer | str
-    file_name: str | None = None
-    name: str | None = None
+    id: _AnyId
+    file_name: _Name | None = None
+    name: _Name | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +168,16 @@ def _labels(
     """Category id to label, of the categories in use."""
     for source, target in class_map.items():
         if source not in names.values():
-            raise ConfigError(f"class map: {path} has no category {source!r}, only {', '.join(names.values())}")
+            raise ConfigError(f"class map: {path} has no category {source!r}, only {_some(names.values())}")
         if target not in classes:
             raise ConfigError(f"class map: no class {target!r} for {source!r}; choose from {', '.join(classes)}")
     return {id_: classes.index(class_map[name]) + 1 for id_, name in names.items() if name in class_map}
+
+
+def _some(names: Iterable[str]) -> str:
+    """A list of names that fits on a line."""
+    text = ", ".join(names)
+    return text if len(text) <= _LIST else f"{text[:_LIST]}.."
 
 
 def _check_references(path: Path, document: _Document) -> None:
@@ -211,7 +222,7 @@ def _fault(box: _Box, size: tuple[int, int]) -> str | None:
 
 def _image(
     entry: _Image,
-    videos: Mapping[int | str, str],
+    videos: Mapping[int | float | str, str],
     boxes: Sequence[tuple[_Box, bool]],
     names: Mapping[int, str],
     label_of: Mapping[int, int],

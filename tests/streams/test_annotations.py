@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.annotations import CUT, EMPTY, OUTSIDE, REPEATED, load_coco
 
 WIDTH, HEIGHT = 80, 60
@@ -56,6 +56,9 @@ def load(tmp_path, content, **how):
         (entry(bbox=[10, float("nan"), 5, 20]), r"annotations\.0\.bbox\.1: .* finite number \(got nan\)"),
         (entry(bbox=[10, 10, 5, float("inf")]), r"annotations\.0\.bbox\.3: .* finite number"),
         (entry(bbox=["10", 10, 5, 5]), r"annotations\.0\.bbox\.0: .* \(got '10'\)"),
+        (entry(bbox=[1e300, 10, 5, 5]), r"annotations\.0\.bbox\.0: .* less than or equal to"),
+        (entry(image_id=10**3000), r"annotations\.0\.image_id: "),
+        (image(file_name="a" * 10**6), r"images\.0\.file_name: string should have at most 1024 characters"),
         (entry(iscrowd="0"), r"annotations\.0\.iscrowd: .* valid integer \(got '0'\)"),
         (entry(iscrowd=2), r"annotations\.0\.iscrowd: .* less than or equal to 1 \(got 2\)"),
         (entry(image_id=8), r"annotations\.0: no image has id 8; add it to images"),
@@ -77,6 +80,13 @@ def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path, content, messa
         load(tmp_path, content)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 400
+
+
+def test_a_class_map_that_fits_nothing_lists_what_there_is_in_one_short_line(tmp_path):
+    categories = [{"id": k, "name": f"category {k}"} for k in range(10_000)]
+    with pytest.raises(ConfigError, match=r"has no category 'persn', only category 0, category 1, .*\.\.$") as refusal:
+        load(tmp_path, document(BOX, categories=categories), class_map={"persn": "person"})
+    assert len(str(refusal.value)) < 1200
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
