@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.commands.options import machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
 
 
@@ -80,6 +80,8 @@ def compare(
     changes["window.count"] = windows or (1 if quick else None)
     base = override(load_config(config) if config else load_preset(preset), changes)
     plan = plan_study(base, chosen, seeds or (1 if quick else 5))
+    for line in plan.warnings:
+        warn(line)
     with progress_bar(plan.steps, f"{len(plan.configs)} runs") as advance:
         found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance)
     written = write_comparison(found, out)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.commands.options import machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
 
 
@@ -73,7 +73,9 @@ def evolve(
         settings = override(load_config(config) if config else load_preset(preset), changes)
         folder = out or _free_folder(Path("runs") / f"{settings.method}-{settings.seed}")
     with progress_bar(most_tasks(settings), "starting workers") as advance:
-        summary = run(settings, folder, resume=resume is not None, on_task=lambda task: advance(task.name))
+        summary = run(
+            settings, folder, resume=resume is not None, on_task=lambda task: advance(task.name), on_warning=warn
+        )
     if not as_json:
         _show(summary, folder)
     return summary

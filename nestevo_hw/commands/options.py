@@ -45,6 +45,11 @@ def machine_readable(command: Command) -> Callable[..., None]:
     return run
 
 
+def warn(line: str) -> None:
+    """Say on stderr what the command can do with, but should be looked at."""
+    click.echo(f"Warning: {line}", err=True)
+
+
 def listed(title: str, meanings: Mapping[str, str]) -> str:
     """Names and what they mean, as the end of a command's help; lines stay as they are."""
     width = max(map(len, meanings)) + 2

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.commands.options import machine_readable, warn
 from nestevo_hw.tasks.names import TASK_NAMES, TASKS
 
 
@@ -80,7 +80,9 @@ def pretrain(
             raise ConfigError("--video needs --labels: pre-training is supervised")
         else:
             mapping = dict(_pair(text) for text in class_map)
-            training, held_out, classes = room.video_frames(video, labels, mapping, long_side=long_side, until=until)
+            training, held_out, classes = room.video_frames(
+                video, labels, mapping, long_side=long_side, until=until, on_warning=warn
+            )
         height, width = training.images.shape[2:]
         spec = ModelSpec(
             architecture=model or shipped.architecture,

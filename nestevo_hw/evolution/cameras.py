@@ -145,6 +145,16 @@ def plan_window(
     return upload, _spread(_labelled(stream, tested), plan.test_frames, terminal)
 
 
+def check_frames(stream: Stream, *planned: Sequence[int]) -> None:
+    """Look at the frames of a recording that a run will read.
+
+    Raises:
+        InputError: one cannot be read, is absurdly large, or has another shape than its labels say.
+    """
+    if isinstance(stream, VideoStream):
+        stream.check(sorted({index for part in planned for index in part}))
+
+
 def _labelled(stream: Stream, frames: range) -> Sequence[int]:
     """Frames with truth, or all of them where the stream has none at all: then nothing can be scored."""
     if isinstance(stream, VideoStream) and stream.labelled_indices:

@@ -159,7 +159,13 @@ def embedded_frames(config: PretrainConfig, size: tuple[int, int]) -> tuple[Fram
 
 
 def video_frames(
-    video: Path, labels: Path, class_map: Mapping[str, str], *, long_side: int, until: int | None
+    video: Path,
+    labels: Path,
+    class_map: Mapping[str, str],
+    *,
+    long_side: int,
+    until: int | None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> tuple[FrameBatch, FrameBatch, tuple[str, ...]]:
     """Labelled frames of a video before `until`: four fifths to train on, the last fifth to score on; and the classes.
 
@@ -170,6 +176,8 @@ def video_frames(
     stream = VideoStream(
         name=video.stem, path=video, labels=labels, class_map=class_map, classes=classes, long_side=long_side
     )
+    for line in stream.review.warnings if stream.review else ():
+        on_warning(line)
     rows = [i for i in stream.labelled_indices if until is None or i < until]
     if len(rows) < 10:
         raise InputError(f"{labels} labels {len(rows)} usable frames of {video}; need at least 10 to train on")

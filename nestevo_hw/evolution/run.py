@@ -13,7 +13,7 @@ import torch
 
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.evolution.check import check_run
+from nestevo_hw.evolution.check import check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -30,7 +30,7 @@ from nestevo_hw.evolution.training import training_device
 from nestevo_hw.profiler.target import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
-from nestevo_hw.report.records import Groups
+from nestevo_hw.report.records import Groups, Labels
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.tasks.named import task_named
@@ -39,7 +39,12 @@ DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime",
 
 
 def evolve(
-    config: RunConfig, run_dir: Path, *, resume: bool = False, on_task: Callable[[Task], None] = lambda _: None
+    config: RunConfig,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    on_task: Callable[[Task], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run all evolution windows and write the run folder.
 
@@ -48,6 +53,7 @@ def evolve(
         run_dir: folder to write; new or empty, unless a run is resumed in it.
         resume: go on with a run that was interrupted; finished tasks are not run again.
         on_task: called with each finished task.
+        on_warning: called with each line about what the run can do with, but should be looked at.
 
     Returns:
         The summary, as in `evolve --json`.
@@ -55,11 +61,15 @@ def evolve(
     Raises:
         ConfigError: the folder holds another run, or the one to resume has another configuration.
     """
-    check_run(config)
+    reviews = check_run(config)
+    for line in label_warnings(reviews):
+        on_warning(line)
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     header = _open_folder(config, layout, resume=resume)
     with open_executor(config.execution, layout.root, seed=config.seed, preload=(perform.__name__,)) as executor:
         journal = Journal(layout, executor, on_task)
+        for name, review in reviews.items():
+            journal.log(Labels(terminal=name, **plain(review)))
         costs = TaskCosts(config, target_of(training_device(config.execution.device)))
         dispatch = Dispatch(config, journal, costs)
         groups = form_groups(config, layout, dispatch)

@@ -2,10 +2,11 @@
 
 import base64
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.report.events import Run
@@ -44,9 +45,12 @@ def load_picture(path: Path) -> Image.Image:
         InputError: the file is not a picture.
     """
     try:
-        with Image.open(path) as stored:
+        with warnings.catch_warnings():  # Pillow warns of half as many pixels as it refuses
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            stored = Image.open(path)
+        with stored:
             picture = stored.convert("RGB")
-    except (UnidentifiedImageError, SyntaxError, OSError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path} is not a readable picture: delete it and rebuild the report") from error
     picture.thumbnail((_MAX_PIXELS, _MAX_PIXELS))
     return picture

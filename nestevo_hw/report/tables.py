@@ -19,6 +19,7 @@ from nestevo_hw.report.records import (
     Failure,
     Generator,
     Groups,
+    Labels,
     Program,
     Refresh,
     TaskRun,
@@ -134,9 +135,10 @@ def groups_table(event: Groups) -> Table:
 
 
 def troubles_table(run: Run) -> Table:
-    """Cameras that sent nothing of use, and tasks that failed and were outlived."""
+    """Labels to look at, cameras that sent nothing of use, and tasks that failed and were outlived."""
     rows = [(str(e.window), e.terminal, "camera", e.reason) for e in run.of(Absent)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, e.reason) for e in run.of(Failure)]
+    rows += [("", e.terminal, "labels", text) for e in run.of(Labels) for text in e.warnings]
     return Table(heads=("window", "who", "where", "what happened"), rows=sorted(rows))
 
 

@@ -1,19 +1,34 @@
-"""Frames of video files and image folders by index, at a given size."""
+"""Recorded frames by index, upright and at a given size; and video files as recordings."""
 
+import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.streams.turning import Turn, turn_of_matrix
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+MAX_PIXELS = 2**26
+"""Of one frame; twice as many as an 8K frame has. A small file can claim any number and would fill the memory."""
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedFrame:
+    """One frame of a recording, upright."""
+
+    index: int
+    native_size: tuple[int, int]
+    """(H, W) in which it was recorded."""
+    pixels: Pixels
+    """(H, W, 3) RGB in the size that was asked for."""
 
 
 class FrameSource(Protocol):
@@ -23,13 +38,29 @@ class FrameSource(Protocol):
     fps: float | None
     """None where the recording does not say."""
     native_size: tuple[int, int]
-    """(H, W) of the recording."""
+    """(H, W) of the recording, upright."""
     names: tuple[str, ...]
     """File name of each frame, empty where frames have none."""
 
-    def frames(self, indices: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, Pixels]]:
-        """Index and (H, W, 3) RGB pixels of each of the ascending `indices`."""
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(H, W) of one frame as recorded, upright; reads no more of it than that takes."""
         ...
+
+    def frames(self, indices: Sequence[int], size: tuple[int, int]) -> Iterator[RecordedFrame]:
+        """Frames at each of the ascending `indices`, resized to (H, W) `size`."""
+        ...
+
+
+def check_pixels(path: Path, width: int, height: int) -> None:
+    """Refuse a frame that memory could not hold, before it is decoded.
+
+    Raises:
+        InputError: it has more than MAX_PIXELS.
+    """
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{path} has {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million; make it smaller"
+        )
 
 
 class VideoFile:
@@ -39,7 +70,8 @@ class VideoFile:
         """Find every frame's time without decoding it.
 
         Raises:
-            InputError: the file is missing, is no video, or has no frames.
+            InputError: the file is missing, is no video, has no frames or absurdly many pixels, or is to be shown
+                at an oblique angle.
         """
         self._path = path
         self.names: tuple[str, ...] = ()
@@ -50,26 +82,33 @@ class VideoFile:
                 if not container.streams.video:
                     raise InputError(f"{path} has no video track; give a video file or a folder of images")
                 track = container.streams.video[0]
-                self.native_size = (track.height, track.width)
+                stored = (track.height, track.width)
+                check_pixels(path, track.width, track.height)
                 self.fps: float | None = float(track.average_rate) if track.average_rate else None
                 packets = [(p.pts, p.is_keyframe) for p in container.demux(track) if p.size and not p.is_discard]
         except av.FFmpegError as error:
             raise InputError(f"{path} is not a readable video ({error.strerror}); copy or encode it again") from error
         times = [pts for pts, _ in packets if pts is not None]
         self.length = len(packets)
-        if not self.length or 0 in self.native_size:
+        if not self.length or 0 in stored:
             raise InputError(f"{path} has no video frames; copy or encode it again")
+        self._turn = self._turn_of_first_frame()
+        self.native_size = self._turn.size(stored)
         # Without a distinct time for each frame, frames can only be counted from the start.
         self._times = sorted(times) if len(set(times)) == len(packets) else []
         self._keys = {pts for pts, key in packets if key}
 
-    def frames(self, indices: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, Pixels]]:
-        """Index and (H, W, 3) RGB pixels of each of the ascending `indices`, area-resized.
+    def size_of(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - all frames of a video have one size
+        """(H, W) of the recording, upright."""
+        return self.native_size
+
+    def frames(self, indices: Sequence[int], size: tuple[int, int]) -> Iterator[RecordedFrame]:
+        """Upright frames at each of the ascending `indices`, area-resized to (H, W) `size`.
 
         Raises:
             InputError: a frame cannot be decoded.
         """
-        height, width = size
+        height, width = self._turn.size(size)
         index = position = -1
         decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
         try:
@@ -82,11 +121,21 @@ class VideoFile:
                     if frame is None or position != index:
                         raise InputError(f"{self._path}: frame {index} cannot be decoded; encode the video again")
                     pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
-                    yield index, pixels
+                    yield RecordedFrame(index=index, native_size=self.native_size, pixels=self._turn.apply(pixels))
         except av.FFmpegError as error:
             raise InputError(
                 f"{self._path}: frame {index} is damaged ({error.strerror}); encode the video again"
             ) from error
+
+    def _turn_of_first_frame(self) -> Turn:
+        """What the display matrix says, which decoders hand on with each frame."""
+        try:
+            with av.open(str(self._path)) as container:
+                frame = next(container.decode(container.streams.video[0]), None)
+                data = None if frame is None else frame.side_data.get(Type.DISPLAYMATRIX)
+                return Turn() if data is None else turn_of_matrix(struct.unpack("=9i", bytes(data)), str(self._path))
+        except av.FFmpegError as error:
+            raise InputError(f"{self._path}: frame 0 is damaged ({error.strerror}); encode the video again") from error
 
     def _key_before(self, index: int) -> int:
         """Index of the last key frame at or before `index`; 0 if frames can only be counted."""
@@ -105,41 +154,3 @@ class VideoFile:
         for frame in container.decode(track):
             if (index := index_of.get(frame.pts)) is not None:
                 yield index, frame
-
-
-class ImageFolder:
-    """Image files of one folder in the order of their names; all get the size of the first."""
-
-    def __init__(self, path: Path) -> None:
-        """List the images.
-
-        Raises:
-            InputError: the folder has no images, or the first is unreadable.
-        """
-        self._paths = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not self._paths:
-            raise InputError(f"folder {path} has no images ({', '.join(SUFFIXES)})")
-        self.names = tuple(p.name for p in self._paths)
-        self.length = len(self._paths)
-        self.fps: float | None = None
-        width, height = _open_image(self._paths[0]).size
-        self.native_size = (height, width)
-
-    def frames(self, indices: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, Pixels]]:
-        """Index and (H, W, 3) RGB pixels of each of the `indices`.
-
-        Raises:
-            InputError: an image is unreadable.
-        """
-        height, width = size
-        for index in indices:
-            image = _open_image(self._paths[index])
-            yield index, np.asarray(image.resize((width, height), Image.Resampling.BOX))
-
-
-def _open_image(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path} is not a readable image; remove or replace it") from error

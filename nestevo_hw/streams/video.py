@@ -10,9 +10,11 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import torch_generator
-from nestevo_hw.streams.annotations import load_coco
+from nestevo_hw.streams.annotations import LabelledImage, load_coco
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.streams.sources import FrameSource, ImageFolder, VideoFile
+from nestevo_hw.streams.images import ImageFolder
+from nestevo_hw.streams.matching import LabelReview, check_size, match, review
+from nestevo_hw.streams.sources import FrameSource, VideoFile
 from nestevo_hw.streams.weather import DriftScript, apply_weather
 
 
@@ -38,8 +40,8 @@ class VideoStream:
 
         Args:
             name: of the terminal.
-            path: video file, or folder of images in the order of their names.
-            labels: COCO JSON; video frames are matched by `frame_index`, images by file name.
+            path: video file, or folder of images.
+            labels: COCO JSON; video frames are matched by `frame_index`, images by path.
             class_map: the label file's categories to the model's classes; unnamed ones are left out.
             classes: the model's classes in the order of its labels; without it, those of the labels.
             long_side: of the delivered frames, pixels; the aspect ratio is kept.
@@ -68,7 +70,11 @@ class VideoStream:
         self.seed = seed
         self.horizon = horizon
         self._source = source
+        self._labels = labels
+        self._stated: dict[int, LabelledImage] = {}
         self._truth: dict[int, Annotation] = {}
+        self.review: LabelReview | None = None
+        """What became of the label file, where there is one."""
         self.classes: tuple[str, ...] = tuple(classes or ())
         if labels is not None:
             self._read_labels(labels, class_map, classes)
@@ -92,6 +98,15 @@ class VideoStream:
         """Frames with truth, ascending."""
         return tuple(sorted(self._truth))
 
+    def check(self, indices: Sequence[int]) -> None:
+        """Look at frames without decoding them, before a run relies on them.
+
+        Raises:
+            InputError: one cannot be read, is absurdly large, or has another shape than its labels say.
+        """
+        for index in indices:
+            self._check_size(index, self._source.size_of(index))
+
     def read(self, indices: Sequence[int]) -> FrameBatch:
         """Frames at `indices`; with truth only if every one of them is labelled.
 
@@ -114,8 +129,10 @@ class VideoStream:
         frames = {index: self._cache[index] for index in wanted if index in self._cache}
         missing = [index for index in wanted if index not in frames]
         if missing:
-            for index, pixels in self._source.frames(missing, self.size):
-                frames[index] = self._cache[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+            for frame in self._source.frames(missing, self.size):
+                self._check_size(frame.index, frame.native_size)
+                pixels = torch.from_numpy(frame.pixels.copy()).permute(2, 0, 1).contiguous()
+                frames[frame.index] = self._cache[frame.index] = pixels
                 if len(self._cache) > self._capacity:
                     self._cache.popitem(last=False)
         return frames
@@ -131,13 +148,12 @@ class VideoStream:
     def _read_labels(self, path: Path, class_map: Mapping[str, str] | None, classes: Sequence[str] | None) -> None:
         labels = load_coco(path, class_map=class_map, classes=classes)
         self.classes = labels.classes
-        by_name = {name: index for index, name in enumerate(self._source.names)}
-        for image in labels.images:
-            index = by_name.get(Path(image.name).name, image.index)
-            if index is None or not 0 <= index < self._source.length:
-                where = "no frame_index" if index is None else f"frame_index {index}"
-                raise InputError(
-                    f"labels {path}: image {image.name!r} has {where}, but {self.path} has "
-                    f"{self._source.length} frames; check that labels and recording belong together"
-                )
-            self._truth[index] = image.scaled_to(self.size)
+        self._stated = match(labels, path, self._source, self.path)
+        firsts = {image.size: index for index, image in reversed(self._stated.items())}
+        self.check(list(firsts.values()))
+        self.review = review(labels, path, list(self._stated.values()), self._source.native_size)
+        self._truth = {index: image.scaled_to(self.size) for index, image in self._stated.items()}
+
+    def _check_size(self, index: int, size: tuple[int, int]) -> None:
+        if self._labels is not None and index in self._stated:
+            check_size(self._stated[index], self._labels, size, f"frame {index} of {self.path}")

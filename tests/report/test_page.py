@@ -1,6 +1,8 @@
 import json
 import math
 import re
+import struct
+import zlib
 
 import pytest
 from fake_runs import fake_run
@@ -129,7 +131,11 @@ def test_names_are_escaped(tmp_path):
     assert "&lt;b&gt;&amp;" in page.read_text()
 
 
-def test_a_corrupt_picture_is_named(run_dir):
-    (run_dir / "samples" / "w1-campus-a-after.png").write_bytes(b"no picture")
+@pytest.mark.parametrize("side", [0, 10_000, 20_000])
+def test_a_corrupt_picture_is_named(run_dir, side):
+    """Also one that claims more pixels than memory holds, in a header and no more."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    claim = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (run_dir / "samples" / "w1-campus-a-after.png").write_bytes(claim if side else b"no picture")
     with pytest.raises(InputError, match=r"w1-campus-a-after\.png is not a readable picture"):
         write_report(run_dir)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nestevo_hw.base.documents import first_difference
 from nestevo_hw.base.errors import ConfigError, TaskError
-from nestevo_hw.evolution.check import check_run
+from nestevo_hw.evolution.check import check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, override, parse_config
 from nestevo_hw.evolution.run import evolve, most_tasks, stored_config
 from nestevo_hw.report.events import read_header
@@ -31,6 +31,8 @@ class StudyPlan:
     """Those that will run."""
     left_out: Mapping[str, str]
     """Those that will not, and why."""
+    warnings: tuple[str, ...] = ()
+    """What should be looked at before, one line each."""
 
     @property
     def steps(self) -> int:
@@ -54,7 +56,7 @@ def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Stud
         InputError: a video or its labels cannot be read.
     """
     # Never evolving asks nothing of the terminals, so what is wrong now is wrong with the configuration itself.
-    check_run(override(base, {"method": A3}))
+    reviews = check_run(override(base, {"method": A3}))
     chosen: dict[str, RunConfig] = {}
     left_out: dict[str, str] = {}
     for variant in variants:
@@ -73,7 +75,8 @@ def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Stud
         raise ConfigError("nothing to compare: " + "; ".join(f"{name} {why}" for name, why in left_out.items()))
     running = tuple(v for v in variants if v.name in chosen)
     configs = {(v.name, seed): v.config(base, seed) for seed in range(base.seed, base.seed + seeds) for v in running}
-    return StudyPlan(configs=configs, variants=running, left_out=left_out)
+    warnings = tuple(label_warnings(reviews))
+    return StudyPlan(configs=configs, variants=running, left_out=left_out, warnings=warnings)
 
 
 def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance) -> Comparison:
