@@ -13,6 +13,7 @@ import torch
 
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.locking import is_unused, one_writer
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
@@ -53,9 +54,14 @@ def evolve(
         The summary, as in `evolve --json`.
 
     Raises:
-        ConfigError: the folder holds another run, or the one to resume has another configuration.
+        ConfigError: the folder is in use, holds another run, or the one to resume has another configuration.
     """
     check_run(config)
+    with one_writer(run_dir):
+        return _evolve(config, run_dir, resume=resume, on_task=on_task)
+
+
+def _evolve(config: RunConfig, run_dir: Path, *, resume: bool, on_task: Callable[[Task], None]) -> dict[str, Any]:
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     header = _open_folder(config, layout, resume=resume)
     with open_executor(config.execution, layout.root, seed=config.seed, preload=(perform.__name__,)) as executor:
@@ -91,7 +97,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
         if parse_config(header.config, source=str(layout.run_json)) != config:
             raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
         return header
-    if layout.root.exists() and any(layout.root.iterdir()):
+    if not is_unused(layout.root):
         raise ConfigError(f"{layout.root} is not empty; choose another --out, or --resume the run in it")
     header = Header(
         format=FORMAT,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nestevo_hw.base.documents import first_difference
 from nestevo_hw.base.errors import ConfigError, TaskError
+from nestevo_hw.base.locking import is_unused
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, override, parse_config
 from nestevo_hw.evolution.run import evolve, most_tasks, stored_config
@@ -91,7 +92,7 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
         TaskError: a run failed.
         NestEvoError: interrupted by Ctrl-C; what has finished is kept.
     """
-    if not resume and folder.exists() and any(folder.iterdir()):
+    if not resume and not is_unused(folder):
         raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
     folders = {(name, seed): folder / f"{name}-{seed}" for name, seed in plan.configs}
     for key, config in plan.configs.items():
