@@ -33,7 +33,8 @@ class Journal:
 
     A result is written when its task has ended and its files are in place, under a temporary name and renamed, so
     a kill at any moment leaves either a finished task or none. A failure that the run outlives is kept as well, so that
-    a resumed run takes the same turns. Every session logs all events anew, in the same order.
+    a resumed run takes the same turns; `forget_deaths` makes an exception of workers that died. Every session logs all
+    events anew, in the same order.
     """
 
     def __init__(self, layout: RunLayout, executor: Executor, on_task: Callable[[Task], None]) -> None:
@@ -102,11 +103,11 @@ class Journal:
 
     def _finished(self, id_: TaskId) -> TaskResult | TaskFailure | None:
         path = self.path(id_)
-        return _read(path) if path.exists() else None
+        return read_result(path) if path.exists() else None
 
     def _stored(self) -> Iterator[TaskResult]:
         for path in self._layout.results.glob("*.json"):
-            found = _read(path)
+            found = read_result(path)
             if isinstance(found, TaskResult):
                 yield found
 
@@ -131,6 +132,11 @@ def _record(id_: TaskId, task: Task, result: TaskResult) -> TaskRun:
     )
 
 
-def _read(path: Path) -> TaskResult | TaskFailure:
+def read_result(path: Path) -> TaskResult | TaskFailure:
+    """How a task ended, from its file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     found = read_json(path, _Stored, advice="delete it and resume again")
     return found.failed if isinstance(found, _Failed) else found

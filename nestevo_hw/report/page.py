@@ -35,10 +35,10 @@ def write_report(run_dir: Path) -> Path:
     run = read_run(run_dir)
     summary = summary_of(run)
     page = run_dir / "report.html"
-    write_text(page, page_text(run, summary))
     save_png(overview(run, summary, LIGHT), run_dir / "overview.png")
     for name, figure in figures(run, LIGHT).items():
         save_svg(figure, run_dir / "plots" / f"{file_part(name)}.svg")
+    write_text(page, page_text(run, summary))  # last: where it is, the pictures are
     return page
 
 
