@@ -111,7 +111,7 @@ def test_a_finished_run_can_be_resumed_and_changes_nothing(whole_run):
 
 
 def test_a_resumed_run_may_change_where_it_computes_and_nothing_else(whole_run):
-    _, folder, summary = whole_run
+    _, folder, _ = whole_run
     before = outcome(folder)
     again = run("evolve", "--resume", folder, "--workers", "1", "--memory-gb", "5", "--device", "cpu", "--json")
     assert again.returncode == 0, again.stderr
