@@ -28,9 +28,31 @@ def test_presets_are_valid_and_survive_a_round_trip(name):
         ({"mutual": {"plan": {"stps": 1}}}, "x.toml: mutual.plan.stps: unexpected keyword argument"),
         ({"method": "A9"}, "x.toml: method: input should be one of NestEvo, A1, A2"),
         ({"terminals": []}, "at least one"),
-        ({"terminals": [TERMINAL, TERMINAL]}, "names must differ, got a, a"),
+        (
+            {"terminals": [TERMINAL, TERMINAL]},
+            "terminals.name: names must differ, also without regard to case, got a, a",
+        ),
         ({"terminals": [{**TERMINAL, "video": "x.mp4"}]}, "give either place or video"),
-        ({"terminals": [{**TERMINAL, "name": "../x"}]}, "letters, digits"),
+        ({"terminals": [{**TERMINAL, "name": "../x"}]}, "terminals.name: got '../x'; use letters, digits"),
+        ({"terminals": [{**TERMINAL, "name": "x" * 129}]}, "takes 129 bytes; use at most 128, it names files"),
+        ({"terminals": [{**TERMINAL, "group": "../../x"}]}, "terminal 'a': group: got '../../x'; use letters"),
+        ({"terminals": [{**TERMINAL, "group": ""}]}, "terminal 'a': group: got ''"),
+        ({"terminals": [{**TERMINAL, "group": "g\n"}]}, "terminal 'a': group: got 'g.*n'; use letters"),
+        ({"terminals": [TERMINAL, {**TERMINAL, "name": "A"}]}, "without regard to case, got a, A"),
+        (
+            {"terminals": [{**TERMINAL, "group": "G"}, {**TERMINAL, "name": "b", "group": "g"}]},
+            "terminals.group: names",
+        ),
+        ({"terminals": [{**TERMINAL, "name": "teacher"}]}, "'teacher' stands for something else in a run; choose"),
+        ({"terminals": [{**TERMINAL, "name": "Teacher"}]}, "'Teacher' stands for something else"),
+        (
+            {"terminals": [{**TERMINAL, "name": "group-g", "group": "g"}], "groups": {"by": "name"}},
+            "'group-g' stands for something else",
+        ),
+        (
+            {"terminals": [{**TERMINAL, "name": "group-group1"}], "groups": {"by": "features"}},
+            "'group-group1' stands for something else",
+        ),
     ],
 )
 def test_mistakes_are_named_with_their_place(change, message):
@@ -67,3 +89,9 @@ def test_comments_list_what_there_is():
 def test_init_is_instant():
     code = "import sys, nestevo_hw.evolution.presets; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_names_of_files_may_be_as_usual():
+    terminals = [{**TERMINAL, "name": name, "group": "nord-2"} for name in ("gate_1", "größe", "group-x", "北")]
+    config = parse_config({"terminals": terminals, "groups": {"by": "name"}}, source="x.toml")
+    assert [t.name for t in config.terminals] == ["gate_1", "größe", "group-x", "北"]

@@ -23,3 +23,11 @@ class MappingError(NestEvoError):
 
 class TaskError(NestEvoError):
     """A training or inference task that failed in its worker."""
+
+
+class StoppedError(NestEvoError):
+    """Work that was stopped from outside; the command line exits with 128 + the number of the signal, as shells do."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number

@@ -1,8 +1,12 @@
 """Files in and out: written whole or not at all, and what prevents it said in one line."""
 
 import os
-from collections.abc import Iterator
+import platform
+import re
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -18,6 +22,9 @@ def _umask() -> int:
 
 
 _UMASK = _umask()
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+"""This machine in names of temporary files: several may write into one folder."""
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})\.(\d{1,9})\.tmp", re.DOTALL)
 
 
 @contextmanager
@@ -27,7 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written; what stood in its place is as before.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
+    _sweep_once(path.parent)
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +48,36 @@ def replacing(path: Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"cannot write {path}: {reason}; free space or choose another place") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of killed writers below a folder that has no other writer now."""
+    _remove_dead(folder.rglob(".*.tmp"), everywhere=True)
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """The same in one folder, before this process first writes into it; writers on other machines may be alive."""
+    _remove_dead(folder.glob(".*.tmp"), everywhere=False)
+
+
+def _remove_dead(found: Iterable[Path], *, everywhere: bool) -> None:
+    with suppress(OSError):  # what cannot be looked at or removed is in nobody's way
+        for path in list(found):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and (_is_dead(int(match[2])) if match[1] == _HOST else everywhere):
+                path.unlink(missing_ok=True)
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether no process of this machine has the number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def write_text(path: Path, text: str) -> None:

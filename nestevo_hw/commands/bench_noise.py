@@ -94,6 +94,7 @@ def bench_noise(
     from typing import get_args
 
     from nestevo_hw.base.errors import ConfigError
+    from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.crossbar.teacher import Backend
     from nestevo_hw.pages.tables import show
@@ -114,9 +115,10 @@ def bench_noise(
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,
     ).study()  # fmt: skip
-    with progress_bar(study.steps, "rendering frames") as advance:
-        found = study.run(out, resume=resume, advance=advance, workers=workers)
-    written = write_benchmark(found, out)
+    with one_writer(out):
+        with progress_bar(study.steps, "rendering frames") as advance:
+            found = study.run(out, resume=resume, advance=advance, workers=workers)
+        written = write_benchmark(found, out)
     if not as_json:
         left_out = (f"left out: {text}" for text in found.about["left_out"])
         note = str(found.about["note"])

@@ -58,6 +58,7 @@ def compare(
       nestevo-hw compare evolve.toml --methods NestEvo,A4,true-labels --ablations
       nestevo-hw compare --seeds 10 --out runs/comparison --resume
     """
+    from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution.config import load_config, load_preset, override
     from nestevo_hw.pages.tables import show
@@ -82,9 +83,10 @@ def compare(
     plan = plan_study(base, chosen, seeds or (1 if quick else 5))
     for line in plan.warnings:
         warn(line)
-    with progress_bar(plan.steps, f"{len(plan.configs)} runs") as advance:
-        found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance)
-    written = write_comparison(found, out)
+    with one_writer(out):
+        with progress_bar(plan.steps, f"{len(plan.configs)} runs") as advance:
+            found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance)
+        written = write_comparison(found, out)
     if not as_json:
         left_out = (f"{name} {why}" for name, why in found.left_out.items())
         lines = (*left_out, conclusion(found), f"written to {out}: {', '.join(written)}")

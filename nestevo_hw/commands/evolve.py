@@ -24,6 +24,9 @@ from nestevo_hw.evolution.methods import METHODS
 @click.option("--windows", type=click.IntRange(min=1), help="Override the number of evolution windows.")
 @click.option("--workers", type=click.IntRange(min=1), help="Override the number of worker processes.")
 @click.option(
+    "--memory-gb", type=click.FloatRange(min=0, min_open=True), help="Override what tasks may reserve together."
+)
+@click.option(
     "--executor", type=click.Choice(["local", "ray"]), help="Override where tasks run: here, or on Ray nodes."
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
@@ -39,6 +42,7 @@ def evolve(
     seed: int | None,
     windows: int | None,
     workers: int | None,
+    memory_gb: float | None,
     executor: str | None,
     address: str | None,
     device: str | None,
@@ -55,7 +59,7 @@ def evolve(
       nestevo-hw evolve --method A4 --out runs/baseline
       nestevo-hw evolve --preset digits
       nestevo-hw evolve --executor ray --address local
-      nestevo-hw evolve --resume runs/night
+      nestevo-hw evolve --resume runs/night --workers 1
     """
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
@@ -63,12 +67,22 @@ def evolve(
     from nestevo_hw.evolution.run import evolve as run
     from nestevo_hw.evolution.run import most_tasks, stored_config
 
-    changes = {"method": method, "seed": seed, "window.count": windows, "execution.workers": workers}
-    changes |= {"execution.device": device, "execution.executor": executor, "execution.address": address}
+    changes: dict[str, float | str | None] = {
+        "method": method,
+        "seed": seed,
+        "window.count": windows,
+        "execution.workers": workers,
+    }
+    changes |= {"execution.memory_gb": memory_gb, "execution.device": device}
+    changes |= {"execution.executor": executor, "execution.address": address}
     if resume is not None:
-        if config is not None or out is not None or any(v is not None for v in changes.values()):
-            raise ConfigError("--resume takes its configuration from the run folder; give no CONFIG, --out or override")
-        settings, folder = parse_config(stored_config(resume), source=str(resume)), resume
+        fixed = [value for name, value in changes.items() if not name.startswith("execution.")]
+        if any(value is not None for value in (config, out, *fixed)):
+            raise ConfigError(
+                "--resume takes its configuration from the run folder; beside it, give only "
+                "--workers, --memory-gb, --device, --executor or --address"
+            )
+        settings, folder = override(parse_config(stored_config(resume), source=str(resume)), changes), resume
     else:
         settings = override(load_config(config) if config else load_preset(preset), changes)
         folder = out or _free_folder(Path("runs") / f"{settings.method}-{settings.seed}")
@@ -78,6 +92,9 @@ def evolve(
         )
     if not as_json:
         _show(summary, folder)
+    if summary["failures"]:
+        again = "--resume tries those again whose worker died"
+        click.echo(f"Completed with failures: {summary['failures']} (see report.html); {again}", err=True)
     return summary
 
 

@@ -1,5 +1,6 @@
 """`nestevo-hw init`: write a commented configuration."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ def init(path: Path, *, preset: str, force: bool, as_json: bool) -> dict[str, An
     from nestevo_hw.evolution.presets import preset_text
 
     text = preset_text(preset)
-    if path.exists() and not force:
-        raise ConfigError(f"{path} exists; choose another name, or overwrite it with --force")
+    if os.path.lexists(path):
+        if path.is_symlink() or not path.is_file():
+            raise ConfigError(f"{path} is no ordinary file, so it is not replaced; choose another name")
+        if not force:
+            raise ConfigError(f"{path} exists; choose another name, or overwrite it with --force")
     write_text(path, text)
     if not as_json:
         click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {path}")

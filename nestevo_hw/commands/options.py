@@ -4,13 +4,16 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from nestevo_hw.base.errors import ConfigError, NestEvoError
+from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
+from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.crossbar.devices import PRESETS
 
+COMPLETED_WITH_FAILURES = 3
+"""Exit code of a command that reached its end, but not with all of its tasks."""
 Command = Callable[..., dict[str, Any] | None]
 
 device_option = click.option(
@@ -23,7 +26,9 @@ def machine_readable(command: Command) -> Callable[..., None]:
 
     The body returns its machine-readable document and prints its human-readable one only when its
     `as_json` argument is false. Expected failures become one line on stderr: exit code 2 for a
-    ConfigError, 1 for any other NestEvoError or OSError; --debug shows the traceback instead.
+    ConfigError, 1 for any other NestEvoError or OSError; --debug shows the traceback instead. Ctrl-C, SIGTERM and
+    SIGHUP are one line too, and exit code 130, 143 or 129. A document with "failures" is a command that
+    reached its end without some of its tasks: exit code 3.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
@@ -31,16 +36,18 @@ def machine_readable(command: Command) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: object, as_json: bool, debug: bool, **options: object) -> None:
         try:
-            document = command(*args, as_json=as_json, **options)
-        except (NestEvoError, OSError) as error:
+            with signals_as_ctrl_c():
+                document = command(*args, as_json=as_json, **options)
+        except (NestEvoError, OSError, KeyboardInterrupt) as error:
             if debug:
                 raise
-            _report(error, as_json=as_json)
-            sys.exit(2 if isinstance(error, ConfigError) else 1)
+            _end(error, as_json=as_json)
         if as_json and document is not None:
             from nestevo_hw.base.documents import json_text
 
             click.echo(json_text(document))
+        if document and document.get("failures"):
+            sys.exit(COMPLETED_WITH_FAILURES)
 
     return run
 
@@ -54,6 +61,15 @@ def listed(title: str, meanings: Mapping[str, str]) -> str:
     """Names and what they mean, as the end of a command's help; lines stay as they are."""
     width = max(map(len, meanings)) + 2
     return "\n".join(["\b", f"{title}:", *(f"  {name:<{width}}{text}" for name, text in meanings.items())])
+
+
+def _end(error: NestEvoError | OSError | KeyboardInterrupt, *, as_json: bool) -> NoReturn:
+    if isinstance(error, KeyboardInterrupt):
+        error = stopped(error, "", "run the same command again")
+    _report(error, as_json=as_json)
+    if isinstance(error, StoppedError):
+        sys.exit(128 + error.number)
+    sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 def _report(error: Exception, *, as_json: bool) -> None:

@@ -55,6 +55,7 @@ def profile(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     import torch
 
+    from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.studies.profile.collect import Collection, SampleFile, collect, outstanding, read_samples
     from nestevo_hw.studies.profile.output import learn_and_judge, write_profile
@@ -64,12 +65,13 @@ def profile(
         samples=samples or (24 if quick else 200), held_out=held_out or (8 if quick else 60),
         passes=passes or (1 if quick else 2), seed=seed,
     )  # fmt: skip
-    file = SampleFile(out, seed, resume=resume)
-    with progress_bar(outstanding(plan, file), "measuring tasks") as advance:
-        done = collect(plan, file, budget_s=None if minutes is None else 60 * minutes, advance=advance)
-    machine, found = read_samples(out)
-    model, evaluation = learn_and_judge(found, machine, seed=seed)
-    document = write_profile(model, evaluation, out)
+    with one_writer(out):
+        file = SampleFile(out, seed, resume=resume)
+        with progress_bar(outstanding(plan, file), "measuring tasks") as advance:
+            done = collect(plan, file, budget_s=None if minutes is None else 60 * minutes, advance=advance)
+        machine, found = read_samples(out)
+        model, evaluation = learn_and_judge(found, machine, seed=seed)
+        document = write_profile(model, evaluation, out)
     if not as_json:
         _show(evaluation, out, done=done)
     return document

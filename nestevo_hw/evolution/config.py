@@ -10,10 +10,12 @@ from pydantic import ConfigDict
 from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.documents import parse, parse_toml, plain, read_toml
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.names import check_distinct
 from nestevo_hw.evolution.drift import DriftConfig
 from nestevo_hw.evolution.execution import ExecutionConfig
 from nestevo_hw.evolution.generator import GeneratorConfig
 from nestevo_hw.evolution.groups import GroupsConfig
+from nestevo_hw.evolution.layout import group_folder
 from nestevo_hw.evolution.learning import DistilConfig, MutualConfig
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.presets import preset_text
@@ -23,6 +25,7 @@ from nestevo_hw.evolution.scenario import LinkConfig, ReferenceConfig, TerminalC
 from nestevo_hw.evolution.teacher import TeacherConfig
 from nestevo_hw.evolution.trigger import TriggerConfig
 from nestevo_hw.evolution.zoo import ZooConfig
+from nestevo_hw.report.records import TEACHER
 from nestevo_hw.streams.compression import CompressionConfig
 from nestevo_hw.streams.sampling import SamplingConfig
 from nestevo_hw.tasks.adversarial import AdversarialConfig
@@ -69,8 +72,11 @@ class RunConfig:
         names = [t.name for t in self.terminals]
         if not names:
             raise ConfigError("terminals: need at least one [[terminals]] table")
-        if len(set(names)) < len(names):
-            raise ConfigError(f"terminals: names must differ, got {', '.join(names)}")
+        groups = list(dict.fromkeys(t.group for t in self.terminals if t.group is not None))
+        check_distinct(groups, "terminals.group")
+        formed = groups if self.groups.by == "name" else [f"group{k + 1}" for k in range(len(names))]
+        folders = [group_folder(group) for group in formed] if self.groups.by != "none" else []
+        check_distinct(names, "terminals.name", taken=(TEACHER, *folders))
 
     @property
     def scene_norm(self) -> bool:

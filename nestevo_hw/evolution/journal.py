@@ -33,14 +33,16 @@ class Journal:
 
     A result is written when its task has ended and its files are in place, under a temporary name and renamed, so
     a kill at any moment leaves either a finished task or none. A failure that the run outlives is kept as well, so that
-    a resumed run takes the same turns. Every session logs all events anew, in the same order.
+    a resumed run takes the same turns; `forget_deaths` makes an exception of workers that died. Every session logs all
+    events anew, in the same order.
     """
 
     def __init__(self, layout: RunLayout, executor: Executor, on_task: Callable[[Task], None]) -> None:
         self._layout = layout
         self._executor = executor
         self._on_task = on_task
-        self._offset_s = max((r.ended_s for r in self._stored()), default=0.0)
+        self.earlier_s = max((r.ended_s for r in self._stored()), default=0.0)
+        """When the last task of an earlier session ended, seconds; times go on from there."""
         layout.metrics.unlink(missing_ok=True)
 
     def run(self, tasks: Mapping[TaskId, Task], *, window: int | None) -> dict[TaskId, TaskResult]:
@@ -92,9 +94,9 @@ class Journal:
         """Store a result; its times go on from where the last session ended."""
         shifted = replace(
             result,
-            submitted_s=result.submitted_s + self._offset_s,
-            started_s=result.started_s + self._offset_s,
-            ended_s=result.ended_s + self._offset_s,
+            submitted_s=result.submitted_s + self.earlier_s,
+            started_s=result.started_s + self.earlier_s,
+            ended_s=result.ended_s + self.earlier_s,
         )
         write_json(self.path(id_), plain(shifted))
         self._on_task(task)
@@ -102,11 +104,11 @@ class Journal:
 
     def _finished(self, id_: TaskId) -> TaskResult | TaskFailure | None:
         path = self.path(id_)
-        return _read(path) if path.exists() else None
+        return read_result(path) if path.exists() else None
 
     def _stored(self) -> Iterator[TaskResult]:
         for path in self._layout.results.glob("*.json"):
-            found = _read(path)
+            found = read_result(path)
             if isinstance(found, TaskResult):
                 yield found
 
@@ -131,6 +133,11 @@ def _record(id_: TaskId, task: Task, result: TaskResult) -> TaskRun:
     )
 
 
-def _read(path: Path) -> TaskResult | TaskFailure:
+def read_result(path: Path) -> TaskResult | TaskFailure:
+    """How a task ended, from its file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     found = read_json(path, _Stored, advice="delete it and resume again")
     return found.failed if isinstance(found, _Failed) else found

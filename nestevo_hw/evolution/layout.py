@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def group_folder(group: str) -> str:
+    """Folder of a group among those of a window's terminals."""
+    return f"group-{group}"
+
+
 @dataclass(frozen=True, slots=True)
 class RunLayout:
     """Paths below a run folder; nothing is created here."""
@@ -48,7 +53,7 @@ class RunLayout:
 
     def of_group(self, window: int, group: str, name: str) -> Path:
         """A file of a group's teacher in one window."""
-        return self.window(window, f"group-{group}", name) if group else self.window(window, name)
+        return self.window(window, group_folder(group), name) if group else self.window(window, name)
 
     def _of_group(self, group: str, name: str) -> Path:
         return self.root / "groups" / group / name if group else self.root / name

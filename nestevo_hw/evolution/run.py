@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.interruption import resumable
+from nestevo_hw.base.locking import is_unused, one_writer
 from nestevo_hw.evolution.check import check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
@@ -23,6 +25,7 @@ from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop
 from nestevo_hw.evolution.methods import METHODS
+from nestevo_hw.evolution.retry import forget_deaths
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import perform
 from nestevo_hw.evolution.steps.table import STEPS
@@ -33,6 +36,7 @@ from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records import Groups, Labels
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.task import Task
+from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.tasks.named import task_named
 
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
@@ -51,7 +55,8 @@ def evolve(
     Args:
         config: of the run.
         run_dir: folder to write; new or empty, unless a run is resumed in it.
-        resume: go on with a run that was interrupted; finished tasks are not run again.
+        resume: go on with a run that was interrupted; finished tasks are not run again, those whose worker died are.
+            Only its [execution] may differ from before.
         on_task: called with each finished task.
         on_warning: called with each line about what the run can do with, but should be looked at.
 
@@ -59,13 +64,39 @@ def evolve(
         The summary, as in `evolve --json`.
 
     Raises:
-        ConfigError: the folder holds another run, or the one to resume has another configuration.
+        ConfigError: the folder is in use, holds another run, or the one to resume has another configuration.
+        StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
     reviews = check_run(config)
     for line in label_warnings(reviews):
         on_warning(line)
+    with one_writer(run_dir):
+        return _evolve(config, run_dir, reviews, resume=resume, on_task=on_task)
+
+
+def _evolve(
+    config: RunConfig,
+    run_dir: Path,
+    reviews: Mapping[str, LabelReview],
+    *,
+    resume: bool,
+    on_task: Callable[[Task], None],
+) -> dict[str, Any]:
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     header = _open_folder(config, layout, resume=resume)
+    advice = f"go on with `nestevo-hw evolve --resume {run_dir}`"
+    with resumable(run_dir, lambda: f"{len(list(layout.results.glob('*.json')))} tasks", advice=advice):
+        classes, earlier_s = _all_windows(config, layout, reviews, on_task)
+        header = replace(header, classes=classes)
+        summary = _close_folder(layout, header, run_dir, wall_s=earlier_s + time.monotonic() - started)
+        write_report(run_dir)
+    return summary
+
+
+def _all_windows(
+    config: RunConfig, layout: RunLayout, reviews: Mapping[str, LabelReview], on_task: Callable[[Task], None]
+) -> tuple[tuple[str, ...], float]:
+    """Run what has not run yet; returns the classes that the teacher knows, and the seconds of earlier sessions."""
     with open_executor(config.execution, layout.root, seed=config.seed, preload=(perform.__name__,)) as executor:
         journal = Journal(layout, executor, on_task)
         for name, review in reviews.items():
@@ -77,12 +108,14 @@ def evolve(
             journal.log(Groups(by=config.groups.by, groups=groups))
         server = Server(config, layout, journal, dispatch, costs, groups)
         EvolutionLoop(server, METHODS[config.method]).run()
-    header = replace(header, status="running", classes=server.classes, summary=None)
+    return server.classes, journal.earlier_s
+
+
+def _close_folder(layout: RunLayout, header: Header, run_dir: Path, *, wall_s: float) -> dict[str, Any]:
+    """Write the summary into run.json, and return it."""
     write_json(layout.run_json, plain(header))
-    summary = summarise(read_run(run_dir)) | {"method": config.method, "seed": config.seed}
-    summary["wall_s"] = time.monotonic() - started
+    summary = summarise(read_run(run_dir)) | {"method": header.method, "seed": header.seed, "wall_s": wall_s}
     write_json(layout.run_json, plain(replace(header, status="complete", summary=summary)))
-    write_report(run_dir)
     return summary
 
 
@@ -95,13 +128,10 @@ def most_tasks(config: RunConfig) -> int:
 
 
 def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Header:
-    """Check the folder and write run.json, or read the one of the run to resume."""
+    """Check the folder and write run.json, new or as that of the run to resume."""
     if resume:
-        header = read_header(layout.root)
-        if parse_config(header.config, source=str(layout.run_json)) != config:
-            raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
-        return header
-    if layout.root.exists() and any(layout.root.iterdir()):
+        return _resumed(config, layout)
+    if not is_unused(layout.root):
         raise ConfigError(f"{layout.root} is not empty; choose another --out, or --resume the run in it")
     header = Header(
         format=FORMAT,
@@ -120,6 +150,19 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
         kinds={s.kind: TaskKind(wording=s.wording, colour=s.colour, resource=s.needs) for s in STEPS.values()},
     )
     write_json(layout.run_json, plain(header))
+    return header
+
+
+def _resumed(config: RunConfig, layout: RunLayout) -> Header:
+    """The header of a run that goes on; where and how fast it does may have changed."""
+    header = read_header(layout.root)
+    stored = parse_config(header.config, source=str(layout.run_json))
+    if replace(stored, execution=config.execution) != config:
+        raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
+    machine = header.machine | {"device": _device_name(config.execution)}
+    header = replace(header, status="running", config=config.document(), machine=machine, summary=None)
+    write_json(layout.run_json, plain(header))
+    forget_deaths(layout, files_kept=stored.execution.keep_windows is None)
     return header
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.names import check_name
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
 
 
@@ -66,8 +67,9 @@ class TerminalConfig:
             )
         if (self.place is None) == (self.video is None):
             raise ConfigError(f"terminal {self.name!r}: give either place or video")
-        if not self.name.replace("-", "").replace("_", "").isalnum():
-            raise ConfigError(f"terminal name {self.name!r}: use letters, digits, - and _, it names files")
+        check_name(self.name, "terminals.name")
+        if self.group is not None:
+            check_name(self.group, f"terminal {self.name!r}: group")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """What names a task of a run."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -26,3 +27,9 @@ class TaskId:
     def _parts(self) -> list[str]:
         when = "setup" if self.window is None else f"w{self.window}"
         return [when, self.kind, *([self.subject] if self.subject else [])]
+
+
+def window_of(file_name: str) -> int | None:
+    """Window of the task whose result has this file's name; None before the first, and of other files."""
+    match = re.match(r"w(\d+)\.", file_name)
+    return int(match[1]) if match else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nestevo_hw.base.files import write_text
+from nestevo_hw.base.names import file_part
 from nestevo_hw.base.stats import mean
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.pages.shell import render
@@ -34,10 +35,10 @@ def write_report(run_dir: Path) -> Path:
     run = read_run(run_dir)
     summary = summary_of(run)
     page = run_dir / "report.html"
-    write_text(page, page_text(run, summary))
     save_png(overview(run, summary, LIGHT), run_dir / "overview.png")
     for name, figure in figures(run, LIGHT).items():
-        save_svg(figure, run_dir / "plots" / f"{name.replace('/', '_')}.svg")
+        save_svg(figure, run_dir / "plots" / f"{file_part(name)}.svg")
+    write_text(page, page_text(run, summary))  # last: where it is, the pictures are
     return page
 
 

@@ -11,7 +11,7 @@ from nestevo_hw.base.stats import mean, or_none, total
 from nestevo_hw.pages.formats import number
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, terminal_configs
-from nestevo_hw.report.records import TEACHER, Accuracy, Lifecycle, Number, Program, Refresh, TaskRun
+from nestevo_hw.report.records import TEACHER, Accuracy, Failure, Lifecycle, Number, Program, Refresh, TaskRun
 
 STAGES = ("before", "adapted", "after", "onnx")
 
@@ -142,6 +142,7 @@ def summarise(run: Run) -> dict[str, Any]:
             "origins": part_origins(run),
         },
         "programming": _programming(run),
+        "failures": len(run.of(Failure)),
         "wall_s": or_none(max((t.ended_s for t in run.of(TaskRun) if math.isfinite(t.ended_s)), default=math.nan)),
     }
 

@@ -20,11 +20,13 @@ import importlib
 import json
 import os
 import resource
+import select
 import signal
 import sys
+import threading
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle
 from pathlib import Path
@@ -37,6 +39,8 @@ GRACE_S = 5.0
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 """Unit in which the system counts ru_maxrss."""
 _PR_SET_PDEATHSIG = 1
+_LOOK_MS = 50
+"""Between two looks whether the imports are over."""
 
 
 class ForkServer:
@@ -155,16 +159,38 @@ def _die_with(server: int) -> None:
         raise SystemExit(1)
 
 
+@contextmanager
+def _leaving_with(executor_fd: int) -> Iterator[None]:
+    """Leave during a block as soon as the executor is gone; nothing has been forked yet, and no thread stays."""
+    over, hangup = threading.Event(), select.poll()
+    hangup.register(executor_fd, 0)  # only its end; messages are read later
+
+    def watch() -> None:
+        while not over.is_set():
+            if hangup.poll(_LOOK_MS):
+                os._exit(1)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
 def main(executor_fd: int, modules: Collection[str]) -> None:
     """Import the modules, then serve."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the executor decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a closed terminal reach the whole group
+        signal.signal(number, signal.SIG_IGN)  # the executor decides
     executor = Connection(executor_fd)
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            executor.send_bytes(json.dumps({"event": "failed", "module": module, "why": str(error)}).encode())
-            return
+    with _leaving_with(executor_fd):
+        for module in modules:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                executor.send_bytes(json.dumps({"event": "failed", "module": module, "why": str(error)}).encode())
+                return
     # Keeps the collector from writing to, and so copying, every shared page in every worker.
     gc.collect()
     gc.freeze()

@@ -1,5 +1,8 @@
 """Files are written whole or not at all, and what prevents it is said in one line."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +64,27 @@ def test_others_may_read_what_safetensors_wrote(tmp_path: Path) -> None:
         save_file({"x": torch.zeros(1)}, temporary)
     write_text(tmp_path / "plain.txt", "x")
     assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nestevo_hw.base.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "page.html")], check=False)
+    with replacing(tmp_path / "mine") as temporary:
+        alive = temporary.name  # of this very process
+        assert alive.endswith(f".{os.getpid()}.tmp")
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == set()
+        temporary.write_text("x")
+    (tmp_path / ".theirs.tmp").write_text("not ours")
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "below" / "page.html")], check=False)
+    write_text(tmp_path / "below" / "page.html", "whole")
+    assert {path.name for path in tmp_path.rglob("*")} == {"mine", ".theirs.tmp", "below", "page.html"}

@@ -108,3 +108,33 @@ def test_a_finished_run_can_be_resumed_and_changes_nothing(whole_run):
     assert again.returncode == 0, again.stderr
     assert outcome(folder) == before
     assert json.loads(again.stdout)["terminals"] == summary["terminals"]
+
+
+def test_a_resumed_run_may_change_where_it_computes_and_nothing_else(whole_run):
+    _, folder, _ = whole_run
+    before = outcome(folder)
+    again = run("evolve", "--resume", folder, "--workers", "1", "--memory-gb", "5", "--device", "cpu", "--json")
+    assert again.returncode == 0, again.stderr
+    assert outcome(folder) == before
+    execution = json.loads((folder / "run.json").read_text())["config"]["execution"]
+    assert (execution["workers"], execution["memory_gb"], execution["device"]) == (1, 5.0, "cpu")
+    refused = run("evolve", "--resume", folder, "--seed", "1")
+    assert refused.returncode == 2
+    assert "beside it, give only --workers, --memory-gb, --device, --executor or --address" in refused.stderr
+
+
+def test_a_terminated_run_says_how_to_go_on(whole_run, tmp_path):
+    config, _, _ = whole_run
+    folder = tmp_path / "ended"
+    process = subprocess.Popen(command("evolve", config, "--out", folder), stderr=subprocess.PIPE, text=True)
+    _wait_for(folder / "results", 2, process)
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    kept = len(list((folder / "results").iterdir()))
+    assert said == (
+        f"Error: stopped by SIGTERM after {kept} tasks, which are kept in {folder}; "
+        f"go on with `nestevo-hw evolve --resume {folder}`\n"
+    )
+    assert not list(folder.rglob("*.tmp"))
+    assert not (folder / ".lock").exists()

@@ -287,6 +287,33 @@ def test_no_worker_outlives_the_driver(victim: str, signal_number: int, tmp_path
         assert "the process that starts workers ended unexpectedly" in errors
 
 
+IMPORTING = """
+import time
+from nestevo_hw.scheduler.workers import ForkedWorkers
+workers = ForkedWorkers(["slow_to_import"], [])
+print(workers._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_server_that_still_imports_notices_that_its_driver_died(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    (tmp_path / "slow_to_import.py").write_text(f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(60)\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(HERE.parents[1])])}
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPORTING], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as driver:
+        assert driver.stdout is not None
+        server = int(driver.stdout.readline())
+        wait_until(begun.exists)
+        assert server in parents()
+        driver.kill()
+        killed_s = time.monotonic()
+        wait_until(lambda: server not in parents())
+    assert time.monotonic() - killed_s < 5.0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("more", [(), ("nestevo_hw.evolution.steps",)])
 def test_what_is_preloaded_starts_no_threads(more: tuple[str, ...]) -> None:

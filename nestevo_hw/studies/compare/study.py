@@ -6,14 +6,18 @@ from pathlib import Path
 
 from nestevo_hw.base.documents import first_difference
 from nestevo_hw.base.errors import ConfigError, TaskError
+from nestevo_hw.base.interruption import resumable
+from nestevo_hw.base.locking import is_unused
 from nestevo_hw.evolution.check import check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, override, parse_config
+from nestevo_hw.evolution.layout import RunLayout
+from nestevo_hw.evolution.retry import deaths
 from nestevo_hw.evolution.run import evolve, most_tasks, stored_config
 from nestevo_hw.report.events import read_header
+from nestevo_hw.report.page import write_report
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.studies.compare.results import Comparison, read_comparison
 from nestevo_hw.studies.compare.variants import A3, Variant
-from nestevo_hw.studies.interruption import resumable
 from nestevo_hw.tasks.named import task_named
 
 Advance = Callable[[str], None]
@@ -92,16 +96,16 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
     Raises:
         ConfigError: the folder is in use, or holds a run of another configuration.
         TaskError: a run failed.
-        NestEvoError: interrupted by Ctrl-C; what has finished is kept.
+        StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
-    if not resume and folder.exists() and any(folder.iterdir()):
+    if not resume and not is_unused(folder):
         raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
     folders = {(name, seed): folder / f"{name}-{seed}" for name, seed in plan.configs}
     for key, config in plan.configs.items():
         _check_stored(folders[key], config)
     done = 0
-    also = ", or with fewer --seeds to see what is there"
-    with resumable(folder, lambda: f"{done} of {len(folders)} runs", also=also):
+    advice = "run the same command with --resume to go on, or with fewer --seeds to see what is there"
+    with resumable(folder, lambda: f"{done} of {len(folders)} runs", advice=advice):
         for (name, seed), config in plan.configs.items():
             _run(config, folders[name, seed], f"{name}, seed {seed}", keep_files=keep_files, advance=advance)
             done += 1
@@ -123,6 +127,10 @@ def _run(config: RunConfig, folder: Path, title: str, *, keep_files: bool, advan
             evolve(config, folder, resume=(folder / "run.json").is_file(), on_task=tell)
         except TaskError as error:
             raise TaskError(f"{title}: {error}; --resume goes on from here") from error
+        if not keep_files and _finished(folder):
+            _tidy(folder)
+    elif not _has_page(folder):
+        write_report(folder)
         if not keep_files:
             _tidy(folder)
     # A run in which the teacher does not evolve has fewer tasks than it might have had.
@@ -137,16 +145,24 @@ def _tidy(folder: Path) -> None:
 
 
 def _finished(folder: Path) -> bool:
-    return (folder / "run.json").is_file() and read_header(folder).status == "complete"
+    """Whether nothing is left to do: the run is complete, and no worker died that could be tried again."""
+    if not (folder / "run.json").is_file() or read_header(folder).status != "complete":
+        return False
+    return not deaths(RunLayout(folder))
+
+
+def _has_page(folder: Path) -> bool:
+    """Whether the page of a complete run is the one of its end, and not missing or of an earlier look at it."""
+    page = folder / "report.html"
+    return page.is_file() and page.stat().st_mtime_ns >= (folder / "run.json").stat().st_mtime_ns
 
 
 def _check_stored(folder: Path, config: RunConfig) -> None:
-    """Refuse a folder whose run had another configuration; where and how fast it ran does not matter once finished."""
+    """Refuse a folder whose run had another configuration; where and how fast it runs does not matter."""
     if not (folder / "run.json").is_file():
         return
     stored = parse_config(stored_config(folder), source=str(folder))
-    if _finished(folder):
-        stored = replace(stored, execution=config.execution)
+    stored = replace(stored, execution=config.execution)
     if stored != config:
         difference = first_difference(stored.document(), config.document())
         raise ConfigError(f"{folder} was run with another configuration ({difference}); choose another --out")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.names import check_name
 from nestevo_hw.evolution.config import RunConfig, override
 from nestevo_hw.evolution.methods import METHODS as EVOLUTION_METHODS
 
@@ -25,6 +26,9 @@ class Variant:
     """Configuration values by dotted name that make it differ from the base."""
     ablation: bool = False
     """Whether it is NestEvo, or a baseline, with one part changed."""
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "variant")
 
     def config(self, base: RunConfig, seed: int) -> RunConfig:
         """The configuration of one run.

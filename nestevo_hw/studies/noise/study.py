@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.studies.interruption import resumable
+from nestevo_hw.base.interruption import resumable
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.evaluation import BenchTask
 from nestevo_hw.studies.noise.journal import ScoreJournal
@@ -49,7 +49,7 @@ class Study:
 
         Raises:
             ConfigError: the folder holds something else, or nothing to resume.
-            NestEvoError: interrupted by Ctrl-C; what was found is kept.
+            StoppedError: stopped by Ctrl-C or a signal; what was found is kept.
         """
         journal = ScoreJournal(folder, self.subject.identity(), resume=resume)
         if not resume:

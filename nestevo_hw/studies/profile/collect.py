@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal, read_journal
 from nestevo_hw.profiler.samples import Sample, measure, normalised
 from nestevo_hw.profiler.specs import TrainingSpec, spread_specs
-from nestevo_hw.studies.interruption import resumable
 
 SAMPLES = "samples.jsonl"
 
@@ -106,7 +106,7 @@ def collect(
         Whether all of the plan is done.
 
     Raises:
-        NestEvoError: interrupted by Ctrl-C; what was measured is kept.
+        StoppedError: stopped by Ctrl-C or a signal; what was measured is kept.
     """
     whole = plan.passes * (plan.samples + plan.held_out)
     with resumable(file.folder, lambda: f"{whole - outstanding(plan, file)} of {whole} measurements"):

@@ -1,14 +1,17 @@
 """What runs, what is refused or skipped, and that an interrupted comparison goes on."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_up_runs import write_run
 
+from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError, NestEvoError, TaskError
 from nestevo_hw.evolution.config import load_preset, override, parse_config
+from nestevo_hw.scheduler.task import TaskFailure
 from nestevo_hw.studies.compare import study
 from nestevo_hw.studies.compare.study import plan_study, run_study
 from nestevo_hw.studies.compare.variants import ABLATIONS, METHODS, QUICK, Variant, choose
@@ -35,6 +38,7 @@ class _Runs:
         on_task(_Task())
         if stopped:
             raise KeyboardInterrupt
+        (folder / "report.html").write_text("of its end")
         return {}
 
 
@@ -86,6 +90,30 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(monkeypatch, tmp_pat
     wider = _Runs()
     _run(monkeypatch, wider, _plan(["NestEvo", "A3", "A4"], seeds=2), tmp_path, resume=True)
     assert wider.calls == [("A3-0", False), ("A3-1", False)]
+
+
+def test_a_run_killed_before_its_page_gets_it(monkeypatch, tmp_path):
+    _run(monkeypatch, _Runs(), _plan(["NestEvo", "A3", "A4"]), tmp_path)
+    missing, old, whole = (tmp_path / f"{name}-0" for name in ("NestEvo", "A3", "A4"))
+    (missing / "report.html").unlink()
+    header = (old / "run.json").stat().st_mtime_ns
+    os.utime(old / "report.html", ns=(header - 1, header - 1))  # an earlier look at the run
+    drawn, runs = [], _Runs()
+    monkeypatch.setattr(study, "write_report", drawn.append)
+    _run(monkeypatch, runs, _plan(["NestEvo", "A3", "A4"]), tmp_path, resume=True)
+    assert (runs.calls, drawn) == ([], [missing, old])
+    assert (whole / "report.html").read_text() == "of its end"
+
+
+def test_a_run_in_which_a_worker_died_goes_on_elsewhere(monkeypatch, tmp_path):
+    _run(monkeypatch, _Runs(), _plan(["A4"]), tmp_path)
+    failed = TaskFailure(name="w0/distil/campus", reason="its worker was killed", attempts=2)
+    write_json(tmp_path / "A4-0" / "results" / "w0.distil.campus.json", {"failed": plain(failed)})
+    runs = _Runs()
+    elsewhere = override(BASE, {"execution.workers": 3})
+    _run(monkeypatch, runs, _plan(["A4"], base=elsewhere), tmp_path, resume=True, keep_files=True)
+    assert runs.calls == [("A4-0", True)]
+    assert (tmp_path / "A4-0" / "windows" / "000" / "campus" / "upload.safetensors").exists()
 
 
 def test_a_run_that_fails_is_named(monkeypatch, tmp_path):

@@ -1,0 +1,122 @@
+"""One writer for a folder: a lock that the kernel holds for a process, and lets go with it."""
+
+import errno
+import fcntl
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from nestevo_hw.base.documents import json_line, parse_json, plain
+from nestevo_hw.base.errors import ConfigError, InputError, OutputError
+from nestevo_hw.base.files import remove_leftovers
+
+LOCK = ".lock"
+"""Name of the file in a folder that is being written; it goes with its writer, or with the next one."""
+_LONGEST = 200
+"""Characters of a command in a message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writer:
+    """Who holds a lock, for those who want it."""
+
+    pid: int
+    host: str
+    command: str
+    since: str
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone while a block writes into it; a folder that stays empty goes again.
+
+    What a killed writer left half written in the folder is removed first.
+
+    Args:
+        folder: made if it does not exist.
+
+    Raises:
+        ConfigError: another process, or another place in this one, holds it.
+        OutputError: it cannot be made or locked.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, killed = _locked(folder)
+    except OSError as error:
+        _remove_empty(made)
+        raise OutputError(f"cannot write {folder}: {error.strerror}; free space or choose another place") from error
+    try:
+        if killed:
+            remove_leftovers(folder)
+        yield
+    finally:
+        # Removed while it is still held: whoever waits with this file open sees that it is no longer the folder's.
+        (folder / LOCK).unlink(missing_ok=True)
+        os.close(descriptor)
+        _remove_empty(made)
+
+
+def is_unused(folder: Path) -> bool:
+    """Whether a folder does not exist, or holds nothing beside the lock of its writer."""
+    return not folder.exists() or all(path.name == LOCK for path in folder.iterdir())
+
+
+def _locked(folder: Path) -> tuple[int, bool]:
+    """The descriptor of the folder's lock file, held, and whether its last holder was killed.
+
+    Processes that this one starts do not inherit it, so they cannot keep the lock.
+    """
+    path = folder / LOCK
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                killed = os.fstat(descriptor).st_size > 0
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, json_line(plain(_myself())).encode())
+                return descriptor, killed
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                who = _holder(path)
+                raise ConfigError(f"{folder} is in use: {who}; wait for it, or choose another folder") from None
+            raise
+        os.close(descriptor)  # its last holder has just removed it
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _myself() -> _Writer:
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    short = command if len(command) <= _LONGEST else f"{command[:_LONGEST]}..."
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return _Writer(pid=os.getpid(), host=platform.node(), command=short, since=since)
+
+
+def _holder(path: Path) -> str:
+    try:
+        writer = parse_json(path.read_text(encoding="utf-8"), _Writer, str(path))
+    except (OSError, ValueError, InputError):
+        return "another process writes into it"  # it has just begun, or just ended
+    return f"process {writer.pid} on {writer.host} ({writer.command}) writes into it since {writer.since}"
+
+
+def _remove_empty(made: list[Path]) -> None:
+    """Remove folders that were made in vain, the deepest first."""
+    with suppress(OSError):  # one that holds something stays, and so do those around it
+        for path in made:
+            path.rmdir()

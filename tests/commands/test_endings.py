@@ -1,0 +1,45 @@
+"""How a command ends: what it says, and the code that a script sees."""
+
+import json
+import os
+import signal
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from nestevo_hw.commands.options import machine_readable
+
+
+def ended_by(number: int) -> click.Command:
+    @click.command()
+    @machine_readable
+    def command(*, as_json: bool) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "by"),
+    [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM"), (signal.SIGHUP, 129, " by SIGHUP")],
+)
+def test_a_signal_is_one_line_and_a_code_of_its_own(number: int, code: int, by: str) -> None:
+    ended = CliRunner().invoke(ended_by(number))
+    assert (ended.exit_code, ended.stderr) == (code, f"Error: stopped{by}; run the same command again\n")
+    told = CliRunner().invoke(ended_by(number), ["--json"])
+    assert told.exit_code == code
+    assert json.loads(told.stderr)["error"]["type"] == "StoppedError"
+
+
+@pytest.mark.parametrize(("failures", "code"), [(0, 0), (2, 3), ({}, 0), ({"A4, seed 0": ["killed"]}, 3)])
+def test_a_command_that_ends_without_some_of_its_tasks_says_so(failures: object, code: int) -> None:
+    @click.command()
+    @machine_readable
+    def command(*, as_json: bool) -> dict[str, object]:
+        return {"failures": failures}
+
+    ended = CliRunner().invoke(command, ["--json"])
+    assert (ended.exit_code, json.loads(ended.stdout)) == (code, {"failures": failures})

@@ -1,0 +1,35 @@
+"""Every command that can go on in a folder refuses one in which another is at work."""
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from small_run import SMALL
+
+from nestevo_hw.base.locking import LOCK, one_writer
+from nestevo_hw.cli import main
+
+COMMANDS = {
+    "evolve": ("evolve", "small.toml"),
+    "compare": ("compare", "small.toml", "--quick"),
+    "compare --resume": ("compare", "small.toml", "--quick", "--resume"),
+    "bench-noise": ("bench-noise", "fasterrcnn-tiny", "--quick"),
+    "bench-noise --resume": ("bench-noise", "fasterrcnn-tiny", "--quick", "--resume"),
+    "profile": ("profile", "--quick"),
+    "profile --resume": ("profile", "--quick", "--resume"),
+}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+def test_a_folder_in_use_is_refused(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(SMALL)
+    with one_writer(Path("held")):
+        refused = CliRunner().invoke(main, [*arguments, "--out", "held"])
+        assert [path.name for path in Path("held").iterdir()] == [LOCK]
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith(f"Error: held is in use: process {os.getpid()} on ")
+    assert refused.stderr.count("\n") == 1
