@@ -11,6 +11,8 @@ import click
 from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.crossbar.devices import PRESETS
 
+_LONGEST_MESSAGE = 1000
+"""Characters of an error that are shown."""
 Command = Callable[..., dict[str, Any] | None]
 
 device_option = click.option(
@@ -52,7 +54,10 @@ def listed(title: str, meanings: Mapping[str, str]) -> str:
 
 
 def _report(error: Exception, *, as_json: bool) -> None:
+    message = str(error)
+    if len(message) > _LONGEST_MESSAGE:  # it quotes what was given; what to do about it stands at the end
+        message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
     if as_json:
-        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}), err=True)
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": message}}), err=True)
     else:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {message}", err=True)
