@@ -114,8 +114,9 @@ def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: fl
     k = math.ceil((n + 1) * (1 - false_alarm_rate))
     if not 0.0 < false_alarm_rate < 1.0 or k > n:
         raise ConfigError(
-            f"a false-alarm rate of {false_alarm_rate} needs at least "
-            f"{math.ceil(1 / max(false_alarm_rate, 1e-9)) - 1} in-domain segments, got {n}"
+            f"drift.false_alarm_rate = {false_alarm_rate} needs at least "
+            f"{math.ceil(1 / max(false_alarm_rate, 1e-9)) - 1} in-domain segments, got {n}; raise "
+            "reference.segments_per_place, name more reference.places or give drift.gamma"
         )
     return sorted(in_domain_scores)[k - 1]
 

@@ -56,7 +56,7 @@ def check_count(count: int, terminals: int) -> None:
 
 def similar_groups(
     points: Mapping[str, Sequence[float]],
-    count: Annotated[int, Range(1, 1000)] | None = None,
+    count: int | None = None,
     *,
     standardise: bool,
     distance: float | None = None,
