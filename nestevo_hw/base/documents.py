@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ NOT_STORED = {"stored": False}
 _LONGEST_NAME = 80
 _DEEPEST = 12
 """Characters of a name, and names of a place, that messages show."""
+_MOST_TOML, _MOST_PARTS = 1_000_000, 100
+_LONG_NAME = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]+[ \t]*\.[ \t]*){{{_MOST_PARTS}}}")
 _SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxlong=40, maxother=60)
 
 
@@ -73,7 +76,7 @@ def parse_toml[T](
     error: type[NestEvoError] = InputError,
 ) -> T:
     """The value in a TOML text; otherwise as `parse_json`."""
-    return parse(_decoded("TOML", tomllib.loads, text, source, advice, error), kind, source, advice=advice, error=error)
+    return parse(_decoded("TOML", _load_toml, text, source, advice, error), kind, source, advice=advice, error=error)
 
 
 def parse[T](
@@ -179,6 +182,16 @@ def _decoded(
         raise _failure(error, f"{source} is not valid {syntax}: nested too deeply", advice) from problem
     except ValueError as problem:
         raise _failure(error, f"{source} is not valid {syntax}: {_syntax(problem)}", advice) from problem
+
+
+def _load_toml(text: str) -> Any:  # noqa: ANN401 - any TOML value
+    """What `tomllib` makes of a text, unless that would take it minutes: its time grows with the square of a name."""
+    if len(text) > _MOST_TOML:
+        raise ValueError(f"it is larger than {_MOST_TOML // 1_000_000} MB")
+    if (found := _LONG_NAME.search(text)) is not None:
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"a name of more than {_MOST_PARTS} parts (at line {line})")
+    return tomllib.loads(text)
 
 
 def _load_json(text: str) -> Any:  # noqa: ANN401 - any JSON value

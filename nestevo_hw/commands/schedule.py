@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import listed, machine_readable
+from nestevo_hw.base.ranges import NOT_NEGATIVE, Range
+from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, Number, listed, machine_readable
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from nestevo_hw.scheduler.machine import Machine
     from nestevo_hw.scheduler.simulator import Schedule
 
+ERROR = Number(Range(0, 10))
 _BAR_COLUMNS = 32
 
 
@@ -23,19 +25,27 @@ _BAR_COLUMNS = 32
 @click.argument("tasks", type=click.Path(path_type=Path), metavar="TASKS.json")
 @click.option("--policy", type=click.Choice(list(POLICIES)), default="lookahead", show_default=True,
               help="Whose plan to show; the figures are given for all.")  # fmt: skip
-@click.option("--memory-gb", type=float, multiple=True, default=(4.0,), show_default=True,
+@click.option("--memory-gb", type=Number(Range(0.001, 1e6)), multiple=True, default=(4.0,), show_default=True,
               help="That running tasks may use together, 1e9 bytes; once for each GPU or machine.")  # fmt: skip
-@click.option("--workers", default=4, show_default=True, help="Tasks that may run at the same time on each of them.")
-@click.option("--duration-error", default=0.0, show_default=True,
+@click.option(
+    "--workers", type=WORKERS, default=4, show_default=True, help="Tasks that may run at the same time on each of them."
+)
+@click.option("--duration-error", type=ERROR, default=0.0, show_default=True,
               help="Standard deviation of ln(true / predicted duration).")  # fmt: skip
-@click.option("--memory-error", default=0.0, show_default=True,
+@click.option("--memory-error", type=ERROR, default=0.0, show_default=True,
               help="The same for memory; a task that reserved too little fails and runs again.")  # fmt: skip
-@click.option("--contention", default=0.0, show_default=True,
+@click.option("--contention", type=Number(Range(0, 100)), default=0.0, show_default=True,
               help="How much longer a task takes for each other one beside it: 0.1 is 10 %.")  # fmt: skip
-@click.option("--patience-s", default=1800.0, show_default=True,
+@click.option("--patience-s", type=Number(NOT_NEGATIVE), default=1800.0, show_default=True,
               help="Tasks that arrive this much later than another never overtake it.")  # fmt: skip
-@click.option("--window-s", type=float, help="Over which gains are averaged; by default twice the time of all tasks.")
-@click.option("--seed", default=0, show_default=True, help="Of policies that draw lots and of the errors.")
+@click.option(
+    "--window-s",
+    type=Number(Range(0, 1e12, above=True)),
+    help="Over which gains are averaged; by default twice the time of all tasks.",
+)
+@click.option(
+    "--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of policies that draw lots and of the errors."
+)
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Write the plan as a picture.")
 @machine_readable
 def schedule(
