@@ -7,7 +7,7 @@ import click
 
 from nestevo_hw.base.ranges import NOT_NEGATIVE, Range
 from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, Number, listed, machine_readable
-from nestevo_hw.scheduler.policies import POLICIES, policy_named
+from nestevo_hw.scheduler.policies import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,8 @@ def schedule(
 ) -> dict[str, Any]:  # fmt: skip
     """Plan TASKS.json under each policy and compare waiting, turnaround, makespan and accuracy won.
 
-    Times are modelled from the predicted durations; of a policy that draws lots they are means over 100 draws. A task
+    Times are modelled from the predicted durations; of a policy that draws lots they are means over 100 draws, or
+    fewer of more than 100 tasks. A task
     may also give "cores", "priority" (higher first), "expected_gain" (accuracy, 0 to 1) and "arrives_s".
 
     \b
@@ -67,10 +68,11 @@ def schedule(
     """
     from dataclasses import asdict
 
-    from nestevo_hw.scheduler.comparison import compare_policies
+    from nestevo_hw.commands.progress import progress_bar
+    from nestevo_hw.scheduler.comparison import comparison_steps, figures_of, simulate_policies, usual_window_s
     from nestevo_hw.scheduler.devices import Device
     from nestevo_hw.scheduler.machine import Machine
-    from nestevo_hw.scheduler.simulator import Reality, simulate
+    from nestevo_hw.scheduler.simulator import Reality
     from nestevo_hw.scheduler.tasklist import read_tasks
 
     listed = read_tasks(tasks)
@@ -80,8 +82,10 @@ def schedule(
     )
     machine = Machine(devices=devices, patience_s=patience_s)
     reality = Reality(duration_error=duration_error, memory_error=memory_error, contention=contention, seed=seed)
-    figures = compare_policies(listed, machine, seed=seed, reality=reality, window_s=window_s)
-    simulated = simulate(listed, policy_named(policy, seed=seed), machine, reality)
+    with progress_bar(comparison_steps(listed), "policies") as advance:
+        schedules = simulate_policies(listed, machine, seed=seed, reality=reality, advance=advance)
+    figures = [figures_of(name, found, window_s or usual_window_s(listed)) for name, found in schedules.items()]
+    simulated = schedules[policy][0]
     if plot is not None:
         from nestevo_hw.pages.style import save_png
         from nestevo_hw.scheduler.plots import draw_schedule
