@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 NOT_STORED = {"stored": False}
 """Metadata of a dataclass field that stays out of documents; to be read back it needs a default."""
-_SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxother=60)
+_LONGEST_NAME = 80
+_DEEPEST = 12
+"""Characters of a name, and names of a place, that messages show."""
+_MOST_TOML, _MOST_PARTS = 1_000_000, 100
+_LONG_NAME = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]+[ \t]*\.[ \t]*){{{_MOST_PARTS}}}")
+_SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxlong=40, maxother=60)
 
 
 def read_json[T](path: Path, kind: "TypeForm[T]", *, advice: str = "", error: type[NestEvoError] = InputError) -> T:
@@ -57,7 +63,8 @@ def parse_json[T](
     Raises:
         NestEvoError: `error`, as `read_json`; `source` says whose text it is.
     """
-    return parse(_decoded("JSON", json.loads, text, source, advice, error), kind, source, advice=advice, error=error)
+    document = _decoded("JSON", _load_json, text, source, advice, error)
+    return parse(document, kind, source, advice=advice, error=error)
 
 
 def parse_toml[T](
@@ -69,7 +76,7 @@ def parse_toml[T](
     error: type[NestEvoError] = InputError,
 ) -> T:
     """The value in a TOML text; otherwise as `parse_json`."""
-    return parse(_decoded("TOML", tomllib.loads, text, source, advice, error), kind, source, advice=advice, error=error)
+    return parse(_decoded("TOML", _load_toml, text, source, advice, error), kind, source, advice=advice, error=error)
 
 
 def parse[T](
@@ -177,6 +184,28 @@ def _decoded(
         raise _failure(error, f"{source} is not valid {syntax}: {_syntax(problem)}", advice) from problem
 
 
+def _load_toml(text: str) -> Any:  # noqa: ANN401 - any TOML value
+    """What `tomllib` makes of a text, unless that would take it minutes: its time grows with the square of a name."""
+    if len(text) > _MOST_TOML:
+        raise ValueError(f"it is larger than {_MOST_TOML // 1_000_000} MB")
+    if (found := _LONG_NAME.search(text)) is not None:
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"a name of more than {_MOST_PARTS} parts (at line {line})")
+    return tomllib.loads(text)
+
+
+def _load_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    """A number of a JSON text; Python's reader would also take NaN, Infinity and 1e999, which is infinite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
 def _syntax(problem: ValueError) -> str:
     """What is wrong, with line and column; the column alone in a text of one line, such as one of JSON lines."""
     if not isinstance(problem, json.JSONDecodeError):
@@ -188,12 +217,17 @@ def _syntax(problem: ValueError) -> str:
 def _first(problem: ValidationError) -> str:
     """Place, message and value of the first thing that is wrong."""
     first = problem.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "top level"
+    place = ".".join(_brief(str(part)) for part in first["loc"][:_DEEPEST]) or "top level"
     message = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"].endswith(("dataclass_type", "model_type", "dict_type")):
         message = "expected an object"
     got = "" if first["type"] == "missing" else f" (got {_SHORT.repr(first['input'])})"
     return " ".join(f"{place}: {message}{got}".split())
+
+
+def _brief(name: str) -> str:
+    """A name of a document, of which a whole book may be in its stead."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _failure(error: type[NestEvoError], text: str, advice: str) -> NestEvoError:

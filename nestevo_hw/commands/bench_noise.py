@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import device_option, machine_readable
+from nestevo_hw.base.ranges import Range
+from nestevo_hw.commands.options import (
+    FRAME_COUNT,
+    REPEATS,
+    SEED_NUMBER,
+    WORKERS,
+    Number,
+    device_option,
+    machine_readable,
+)
 
 
 @click.command("bench-noise")
@@ -27,20 +36,20 @@ from nestevo_hw.commands.options import device_option, machine_readable
 @click.option("--students", is_flag=True, help="Also teach students with the noisy model: student_mu, student_time_s.")
 @click.option("--student", default="fasterrcnn-tiny-m2", show_default=True, metavar="MODEL",
               help="The student: a shipped terminal detector or a checkpoint.")  # fmt: skip
-@click.option("--noise-aware", type=float, metavar="MU",
+@click.option("--noise-aware", type=Number(Range(0, 1, above=True)), metavar="MU",
               help="Also fine-tune the model with and without weight noise of this level, and compare.")  # fmt: skip
 @click.option("--noise-aware-weights", type=click.Path(path_type=Path), metavar="FILE",
               help="Compare with a noise-aware model of your own instead.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(2), help="Independent draws of the noise.  [default: 5, quick 3]")
-@click.option("--frames", type=click.IntRange(1), help="Frames to score on.  [default: 60, quick 24]")
-@click.option("--seed", default=0, show_default=True, help="Of all noise.")
+@click.option("--repeats", type=REPEATS, help="Independent draws of the noise.  [default: 5, quick 3]")
+@click.option("--frames", type=FRAME_COUNT, help="Frames to score on.  [default: 60, quick 24]")
+@click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of all noise.")
 @click.option("--weights", type=click.Path(path_type=Path), help="safetensors file with the model's weights.")
 @click.option("--backend", type=click.Choice(["auto", "fold", "fused", "reference"]), default="auto",
               show_default=True, help="How the crossbar is simulated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("noise-benchmark"),
               show_default=True, help="Directory for results.csv, results.json, pictures and report.html.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the interrupted benchmark in --out.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+@click.option("--workers", type=WORKERS, default=1, show_default=True,
               help="Processes that score at a time; each needs about 1 GB.")  # fmt: skip
 @click.option("--compare", is_flag=True,
               help="Put finished benchmarks side by side: MODEL are their directories.")  # fmt: skip

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable, warn
+from nestevo_hw.base.ranges import Range
+from nestevo_hw.commands.options import WINDOW_COUNT, WORKERS, machine_readable, warn, whole
 from nestevo_hw.evolution.methods import METHODS
 
 
@@ -17,10 +18,10 @@ from nestevo_hw.evolution.methods import METHODS
               "[default: all methods; quick NestEvo,A4,true-labels]")  # fmt: skip
 @click.option("--list", "only_list", is_flag=True, help="Say what each method and ablation does; run nothing.")
 @click.option("--ablations", is_flag=True, help="Also run NestEvo with one part changed at a time.")
-@click.option("--seeds", type=click.IntRange(min=1), help="How many, counted up from the configuration's.  "
+@click.option("--seeds", type=whole(Range(1, 1000)), help="How many, counted up from the configuration's.  "
               "[default: 5, quick 1]")  # fmt: skip
-@click.option("--windows", type=click.IntRange(min=1), help="Override the number of evolution windows.")
-@click.option("--workers", type=click.IntRange(min=1), help="Override the number of worker processes.")
+@click.option("--windows", type=WINDOW_COUNT, help="Override the number of evolution windows.")
+@click.option("--workers", type=WORKERS, help="Override the number of worker processes.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/comparison"),
               show_default=True, help="Directory for the runs, comparison.json and comparison.html.")  # fmt: skip

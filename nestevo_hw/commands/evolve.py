@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable, warn
+from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
 
 
@@ -20,9 +20,9 @@ from nestevo_hw.evolution.methods import METHODS
 )
 @click.option("--resume", type=click.Path(path_type=Path, file_okay=False), help="Go on with the run in this folder.")
 @click.option("--method", type=click.Choice(METHODS), help="Override the method.")
-@click.option("--seed", type=int, help="Override the seed.")
-@click.option("--windows", type=click.IntRange(min=1), help="Override the number of evolution windows.")
-@click.option("--workers", type=click.IntRange(min=1), help="Override the number of worker processes.")
+@click.option("--seed", type=SEED_NUMBER, help="Override the seed.")
+@click.option("--windows", type=WINDOW_COUNT, help="Override the number of evolution windows.")
+@click.option("--workers", type=WORKERS, help="Override the number of worker processes.")
 @click.option(
     "--memory-gb", type=click.FloatRange(min=0, min_open=True), help="Override what tasks may reserve together."
 )

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import device_option, machine_readable
+from nestevo_hw.base.ranges import Range
+from nestevo_hw.commands.options import SEED_NUMBER, device_option, machine_readable, whole
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.mapping import MappingReport
 
+BITS = whole(Range(0, 24))
 _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_pairs)
 
 
@@ -20,18 +22,36 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.argument("model")
 @device_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
-@click.option("--pairs", default=1, show_default=True, help=f"Differential conductance pairs a weight ({_PAIRED}).")
-@click.option("--weight-bits", default=0, help="Bit slicing: bits of a weight, sign included.")
-@click.option("--cell-bits", default=0, help="Bit slicing: bits a cell holds.")
-@click.option("--seed", default=0, show_default=True, help="Of the programming noise.")
+@click.option(
+    "--pairs",
+    type=whole(Range(1, 64)),
+    default=1,
+    show_default=True,
+    help=f"Differential conductance pairs a weight ({_PAIRED}).",
+)
+@click.option("--weight-bits", type=BITS, default=0, help="Bit slicing: bits of a weight, sign included.")
+@click.option("--cell-bits", type=BITS, default=0, help="Bit slicing: bits a cell holds.")
+@click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the programming noise.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
 @click.option("--weights", type=click.Path(path_type=Path), help="safetensors file with the model's weights.")
 @click.option("--no-program", is_flag=True, help="Only count tiles; skip the weight error of programming.")
 @click.option("--chip", metavar="NAME|FILE.toml",
               help=f"Model time, energy and wear on {', '.join(CHIPS)} or your own.")  # fmt: skip
-@click.option("--chips", default=1, show_default=True, help="Chips to use; a model they do not hold takes turns.")
-@click.option("--frames", default=1200, show_default=True, help="Frames that --chip is to work on.")
+@click.option(
+    "--chips",
+    type=whole(Range(1, 1_000_000)),
+    default=1,
+    show_default=True,
+    help="Chips to use; a model they do not hold takes turns.",
+)
+@click.option(
+    "--frames",
+    type=whole(Range(1, 1_000_000_000)),
+    default=1200,
+    show_default=True,
+    help="Frames that --chip is to work on.",
+)
 @click.option("--size", default="720x1280", show_default=True, metavar="HEIGHTxWIDTH", help="Of these frames.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png",
               help="Write a picture of the tiles; with --chip also FILE-chip.png.")  # fmt: skip

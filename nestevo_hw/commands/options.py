@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -10,15 +11,56 @@ import click
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
+from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, SEED, Range
 from nestevo_hw.crossbar.devices import PRESETS
 
 COMPLETED_WITH_FAILURES = 3
 """Exit code of a command that reached its end, but not with all of its tasks."""
+_LONGEST_QUOTE = 40
+_LONGEST_MESSAGE = 600
+"""Characters of a refused value and of an error that are shown."""
 Command = Callable[..., dict[str, Any] | None]
 
 device_option = click.option(
     "--device", default="pcm", show_default=True, help=f"Of the crossbar: {', '.join(PRESETS)}."
 )
+
+
+class Number(click.ParamType[float]):
+    """A number within a range, which its refusal names.
+
+    Args:
+        allowed: the range.
+        whole: only whole numbers.
+    """
+
+    def __init__(self, allowed: Range, *, whole: bool = False) -> None:
+        self.name = "integer" if whole else "number"
+        self._allowed, self._whole = allowed, whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click's
+        """See `click.ParamType.convert`."""
+        try:
+            number = int(value) if self._whole else float(value)
+        except ValueError:
+            number = math.nan
+        if number not in self._allowed:
+            text = str(value)
+            got = text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+            self.fail(f"need {'a whole' if self._whole else 'a'} number {self._allowed}, got {got}", param, ctx)
+        return number
+
+
+def whole(allowed: Range) -> Number:
+    """The type of an option that takes a whole number of this range."""
+    return Number(allowed, whole=True)
+
+
+REPEATS = whole(Range(2, 1000))
+SEED_NUMBER = whole(SEED)
+FRAME_COUNT = whole(FRAMES)
+WINDOW_COUNT = whole(Range(1, MOST_WINDOWS))
+WORKERS = whole(Range(1, 1024))
 
 
 def machine_readable(command: Command) -> Callable[..., None]:
@@ -73,7 +115,10 @@ def _end(error: NestEvoError | OSError | KeyboardInterrupt, *, as_json: bool) ->
 
 
 def _report(error: Exception, *, as_json: bool) -> None:
+    message = str(error)
+    if len(message) > _LONGEST_MESSAGE:  # it quotes what was given; what to do about it stands at the end
+        message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
     if as_json:
-        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}), err=True)
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": message}}), err=True)
     else:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {message}", err=True)

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable, warn
+from nestevo_hw.base.ranges import STEPS, Range
+from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, machine_readable, warn, whole
 from nestevo_hw.tasks.names import TASK_NAMES, TASKS
 
 
@@ -14,15 +15,15 @@ from nestevo_hw.tasks.names import TASK_NAMES, TASKS
 @click.option("--video", type=click.Path(path_type=Path), help="Labelled video (or folder of images) to learn from.")
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="COCO-JSON labels of the video.")
 @click.option("--class-map", multiple=True, metavar="FROM=TO", help="Label file's class to model's class; repeatable.")
-@click.option("--until", type=click.IntRange(min=1), help="Use only the video's frames before this one.")
-@click.option("--long-side", type=click.IntRange(min=64), default=320, show_default=True, help="Of the video, pixels.")
+@click.option("--until", type=whole(Range(1, 1_000_000_000)), help="Use only the video's frames before this one.")
+@click.option("--long-side", type=whole(Range(64, 4096)), default=320, show_default=True, help="Of the video, pixels.")
 @click.option("--task", type=click.Choice(TASK_NAMES), default=TASK_NAMES[0], show_default=True,
               help="; ".join(f"{name}: {what}" for name, what in TASKS.items()) + ".")  # fmt: skip
 @click.option("--model", help="Architecture of the teacher.  [default: that of the task's shipped models]")
-@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of the teacher.  [default: as shipped]")
-@click.option("--terminal-steps", type=click.IntRange(min=1), help="Steps of each terminal.  [default: as shipped]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of frames, weights and training.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Terminals at a time.")
+@click.option("--steps", type=whole(STEPS), help="Optimiser steps of the teacher.  [default: as shipped]")
+@click.option("--terminal-steps", type=whole(STEPS), help="Steps of each terminal.  [default: as shipped]")
+@click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Seed of frames, weights and training.")
+@click.option("--workers", type=WORKERS, default=2, show_default=True, help="Terminals at a time.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @machine_readable
 def pretrain(

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.base.ranges import Range
+from nestevo_hw.commands.options import SEED_NUMBER, Number, machine_readable, whole
 
 if TYPE_CHECKING:
     from nestevo_hw.studies.profile.evaluation import Evaluation
@@ -14,14 +15,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("profile"), show_default=True,
               help="Directory for samples.jsonl, profile.safetensors, report.html and pictures.")  # fmt: skip
-@click.option("--samples", type=click.IntRange(16), help="Tasks to learn from.  [default: 200, quick 24]")
-@click.option("--held-out", type=click.IntRange(4), help="Tasks of other architectures to judge by, measured too.  "
+@click.option("--samples", type=whole(Range(16, 100_000)), help="Tasks to learn from.  [default: 200, quick 24]")
+@click.option("--held-out", type=whole(Range(4, 100_000)),
+              help="Tasks of other architectures to judge by, measured too.  "
               "[default: 60, quick 8]")  # fmt: skip
-@click.option("--passes", type=click.IntRange(1), help="Rounds of timing over all of them.  [default: 2, quick 1]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop measuring after this time; what is "
+@click.option("--passes", type=whole(Range(1, 100)), help="Rounds of timing over all of them.  [default: 2, quick 1]")
+@click.option("--minutes", type=Number(Range(0, 1e6, above=True)), help="Stop measuring after this time; what is "
               "there is learned from, and --resume goes on.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the samples in --out, or learn from them anew.")
-@click.option("--seed", default=0, show_default=True, help="Of the choice of tasks.")
+@click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the choice of tasks.")
 @click.option("--quick", is_flag=True, help="Few samples, to see it work; its predictions are poor.")
 @machine_readable
 def profile(

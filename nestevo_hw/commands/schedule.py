@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import listed, machine_readable
-from nestevo_hw.scheduler.policies import POLICIES, policy_named
+from nestevo_hw.base.ranges import NOT_NEGATIVE, Range
+from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, Number, listed, machine_readable
+from nestevo_hw.scheduler.policies import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from nestevo_hw.scheduler.machine import Machine
     from nestevo_hw.scheduler.simulator import Schedule
 
+ERROR = Number(Range(0, 10))
 _BAR_COLUMNS = 32
 
 
@@ -23,19 +25,27 @@ _BAR_COLUMNS = 32
 @click.argument("tasks", type=click.Path(path_type=Path), metavar="TASKS.json")
 @click.option("--policy", type=click.Choice(list(POLICIES)), default="lookahead", show_default=True,
               help="Whose plan to show; the figures are given for all.")  # fmt: skip
-@click.option("--memory-gb", type=float, multiple=True, default=(4.0,), show_default=True,
+@click.option("--memory-gb", type=Number(Range(0.001, 1e6)), multiple=True, default=(4.0,), show_default=True,
               help="That running tasks may use together, 1e9 bytes; once for each GPU or machine.")  # fmt: skip
-@click.option("--workers", default=4, show_default=True, help="Tasks that may run at the same time on each of them.")
-@click.option("--duration-error", default=0.0, show_default=True,
+@click.option(
+    "--workers", type=WORKERS, default=4, show_default=True, help="Tasks that may run at the same time on each of them."
+)
+@click.option("--duration-error", type=ERROR, default=0.0, show_default=True,
               help="Standard deviation of ln(true / predicted duration).")  # fmt: skip
-@click.option("--memory-error", default=0.0, show_default=True,
+@click.option("--memory-error", type=ERROR, default=0.0, show_default=True,
               help="The same for memory; a task that reserved too little fails and runs again.")  # fmt: skip
-@click.option("--contention", default=0.0, show_default=True,
+@click.option("--contention", type=Number(Range(0, 100)), default=0.0, show_default=True,
               help="How much longer a task takes for each other one beside it: 0.1 is 10 %.")  # fmt: skip
-@click.option("--patience-s", default=1800.0, show_default=True,
+@click.option("--patience-s", type=Number(NOT_NEGATIVE), default=1800.0, show_default=True,
               help="Tasks that arrive this much later than another never overtake it.")  # fmt: skip
-@click.option("--window-s", type=float, help="Over which gains are averaged; by default twice the time of all tasks.")
-@click.option("--seed", default=0, show_default=True, help="Of policies that draw lots and of the errors.")
+@click.option(
+    "--window-s",
+    type=Number(Range(0, 1e12, above=True)),
+    help="Over which gains are averaged; by default twice the time of all tasks.",
+)
+@click.option(
+    "--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of policies that draw lots and of the errors."
+)
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Write the plan as a picture.")
 @machine_readable
 def schedule(
@@ -44,7 +54,8 @@ def schedule(
 ) -> dict[str, Any]:  # fmt: skip
     """Plan TASKS.json under each policy and compare waiting, turnaround, makespan and accuracy won.
 
-    Times are modelled from the predicted durations; of a policy that draws lots they are means over 100 draws. A task
+    Times are modelled from the predicted durations; of a policy that draws lots they are means over 100 draws, or
+    fewer of more than 100 tasks. A task
     may also give "cores", "priority" (higher first), "expected_gain" (accuracy, 0 to 1) and "arrives_s".
 
     \b
@@ -57,10 +68,11 @@ def schedule(
     """
     from dataclasses import asdict
 
-    from nestevo_hw.scheduler.comparison import compare_policies
+    from nestevo_hw.commands.progress import progress_bar
+    from nestevo_hw.scheduler.comparison import comparison_steps, figures_of, simulate_policies, usual_window_s
     from nestevo_hw.scheduler.devices import Device
     from nestevo_hw.scheduler.machine import Machine
-    from nestevo_hw.scheduler.simulator import Reality, simulate
+    from nestevo_hw.scheduler.simulator import Reality
     from nestevo_hw.scheduler.tasklist import read_tasks
 
     listed = read_tasks(tasks)
@@ -70,8 +82,10 @@ def schedule(
     )
     machine = Machine(devices=devices, patience_s=patience_s)
     reality = Reality(duration_error=duration_error, memory_error=memory_error, contention=contention, seed=seed)
-    figures = compare_policies(listed, machine, seed=seed, reality=reality, window_s=window_s)
-    simulated = simulate(listed, policy_named(policy, seed=seed), machine, reality)
+    with progress_bar(comparison_steps(listed), "policies") as advance:
+        schedules = simulate_policies(listed, machine, seed=seed, reality=reality, advance=advance)
+    figures = [figures_of(name, found, window_s or usual_window_s(listed)) for name, found in schedules.items()]
+    simulated = schedules[policy][0]
     if plot is not None:
         from nestevo_hw.pages.style import save_png
         from nestevo_hw.scheduler.plots import draw_schedule

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import device_option, machine_readable
+from nestevo_hw.base.ranges import AGE_S, SHARE
+from nestevo_hw.commands.options import FRAME_COUNT, REPEATS, SEED_NUMBER, Number, device_option, machine_readable
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.devices import DevicePreset
@@ -24,16 +25,24 @@ _PROBED = 2
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
-@click.option("--age", "age_s", default=0.0, show_default=True, metavar="SECONDS", help="Time after programming.")
-@click.option("--target-loss", type=click.FloatRange(0.0, 1.0), default=0.01, show_default=True,
+@click.option(
+    "--age",
+    "age_s",
+    type=Number(AGE_S),
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time after programming.",
+)
+@click.option("--target-loss", type=Number(SHARE), default=0.01, show_default=True,
               help="Score that the plan may lose against the digital model, 0 to 1.")  # fmt: skip
 @click.option("--no-plan", is_flag=True, help="Only measure the layers; skip the search for a plan.")
 @click.option("--complement", is_flag=True,
               help="Also keep each layer alone digital, with all others on the crossbar.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(2), help="Independent programmings.  [default: 5, quick 3]")
-@click.option("--frames", type=click.IntRange(1),
+@click.option("--repeats", type=REPEATS, help="Independent programmings.  [default: 5, quick 3]")
+@click.option("--frames", type=FRAME_COUNT,
               help="Frames to score on.  [default: 60 of a detector, 240 of a classifier; quick 24, 96]")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Of all noise and of the frames.")
+@click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of all noise and of the frames.")
 @click.option("--weights", type=click.Path(path_type=Path), help="safetensors file with the model's weights.")
 @click.option("--backend", type=click.Choice(["auto", "fold", "fused", "reference"]), default="auto",
               show_default=True, help="How the crossbar is simulated.")  # fmt: skip

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -38,10 +39,10 @@ def parse_tile(text: str) -> Tile:
     Raises:
         ConfigError: it is neither one number nor two, or a side is impossible.
     """
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.strip().isdigit() for side in sides):
+    found = re.fullmatch(r" *([0-9]{1,9}) *(?:x *([0-9]{1,9}) *)?", text.lower())
+    if found is None:
         raise ConfigError(f"need a tile such as 256 or 256x128, got {text!r}")
-    return tile_size((int(sides[0]), int(sides[-1])))
+    return tile_size((int(found[1]), int(found[2] or found[1])))
 
 
 def split_sizes(size: int, limit: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Which frames of which stream belong to which part of an evolution window."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,32 +172,36 @@ def _spread(candidates: Sequence[int], count: int, terminal: TerminalConfig) -> 
 
 
 def reference_frames(config: RunConfig) -> tuple[FrameBatch, list[slice]]:
-    """Labelled in-domain frames, and the segments they consist of.
+    """Labelled in-domain frames, and the segments they consist of, as `plan_reference` has them."""
+    batches = [stream.read(rows) for stream, rows in plan_reference(config)]
+    ends = np.cumsum([len(b) for b in batches]).tolist()
+    return concatenate(batches), [slice(end - len(b), end) for end, b in zip(ends, batches, strict=True)]
+
+
+def plan_reference(config: RunConfig) -> list[tuple[Stream, list[int]]]:
+    """Frames of each in-domain segment.
 
     Embedded streams show the reference places by day; videos show what lies before each terminal's first frame.
+
+    Raises:
+        InputError: a video or its labels cannot be read.
     """
-    plan = config.reference
-    batches = []
+    plan, segments = config.reference, list[tuple[Stream, list[int]]]()
     for terminal in config.terminals:
         if terminal.video is not None:
             stream = _open_video(config, terminal, drifting=False)
             labelled = _labelled(stream, range(terminal.start_frame))
             wanted = plan.segments_per_place * plan.frames_per_segment
             rows = _spread(labelled, min(wanted, len(labelled)), terminal)
-            batches += [
-                stream.read(part.tolist())
-                for part in np.array_split(np.asarray(rows), plan.segments_per_place)
-                if len(part)
-            ]
+            parts = np.array_split(np.asarray(rows), plan.segments_per_place)
+            segments += [(stream, part.tolist()) for part in parts if len(part)]
     if any(t.place is not None for t in config.terminals):
-        batches += _embedded_reference(config)
-    ends = np.cumsum([len(b) for b in batches]).tolist()
-    return concatenate(batches), [slice(end - len(b), end) for end, b in zip(ends, batches, strict=True)]
+        segments += _embedded_reference(config)
+    return segments
 
 
-def _embedded_reference(config: RunConfig) -> list[FrameBatch]:
+def _embedded_reference(config: RunConfig) -> Iterator[tuple[Stream, list[int]]]:
     plan = config.reference
-    batches = []
     for place in plan.places:
         stream = task_named(config.task).embedded_stream(
             name=place,
@@ -208,5 +212,4 @@ def _embedded_reference(config: RunConfig) -> list[FrameBatch]:
         )
         for segment in range(plan.segments_per_place):
             first = segment * plan.frames_per_segment * REFERENCE_SPACING
-            batches.append(stream.read([first + k * REFERENCE_SPACING for k in range(plan.frames_per_segment)]))
-    return batches
+            yield stream, [first + k * REFERENCE_SPACING for k in range(plan.frames_per_segment)]

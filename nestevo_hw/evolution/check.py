@@ -1,20 +1,25 @@
 """What can be found wrong with a configuration before anything runs."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.devices import find_preset
-from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_window
+from nestevo_hw.crossbar.teacher import choose_backend
+from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window
 from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.evolution.costs import FIRST_GUESS
 from nestevo_hw.evolution.drift import calibrated_threshold
+from nestevo_hw.evolution.execution import ExecutionConfig
 from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.teacher import DIGITAL
-from nestevo_hw.models.checkpoint import resolve_checkpoint
+from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.streams.sampling import allocate
 from nestevo_hw.streams.video import VideoStream
@@ -44,31 +49,100 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     METHODS[config.method].check(config)
     declared_groups(config)
     _check_budget(config)
-    resolve_checkpoint(config.teacher.model)
+    _check_memory(config)
+    _check_models(config)
     reviews: dict[str, LabelReview] = {}
     for terminal in config.terminals:
-        resolve_checkpoint(terminal.model)
         stream = open_stream(config, terminal)
         for window in range(config.window.count):
             check_frames(stream, *plan_window(config, terminal, stream, window))
         if isinstance(stream, VideoStream) and stream.review is not None:
             reviews[terminal.name] = stream.review
-    if config.execution.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("execution.device is cuda but torch finds no CUDA device; use auto or cpu")
     if config.teacher.device != DIGITAL:
         preset = find_preset(config.teacher.device)
+        choose_backend(preset, config.teacher.backend)
         for age_s in _ages(config):
             preset.check_time(age_s)
         load_chip(chip_of(config.refresh, config.teacher.device))
-    if config.drift.gamma is None and all(t.place is not None for t in config.terminals):
-        segments = len(config.reference.places) * config.reference.segments_per_place
-        calibrated_threshold([0.0] * segments, config.drift.false_alarm_rate)
+    _check_reference(config)
+    _check_execution(config.execution)
     return reviews
 
 
 def label_warnings(reviews: Mapping[str, LabelReview]) -> list[str]:
     """What should be looked at in label files, a line each; once where terminals share a file."""
     return list(dict.fromkeys(line for review in reviews.values() for line in review.warnings))
+
+
+def _check_models(config: RunConfig) -> None:
+    """Every checkpoint is whole, of the run's task, and knows the classes that the teacher knows."""
+    classes = _classes(config.teacher.model, config.task, "teacher.model")
+    for terminal in config.terminals:
+        own = _classes(terminal.model, config.task, f"model of terminal {terminal.name!r}")
+        if own != classes:
+            raise ConfigError(
+                f"terminal {terminal.name!r}: its model knows the classes {', '.join(own)} but the teacher's "
+                f"({config.teacher.model}) {', '.join(classes)}; choose models made together, by one "
+                "`nestevo-hw pretrain`"
+            )
+
+
+def _classes(name: str, task: str, key: str) -> tuple[str, ...]:
+    """Classes of a checkpoint, which is read whole; `key` says where it is named."""
+    try:
+        model, spec = load_model(resolve_checkpoint(name))
+        task_named(task).predict(model, torch.zeros((0, 3, 32, 32), dtype=torch.uint8))  # refuses another task's model
+    except (ConfigError, InputError) as error:
+        raise type(error)(f"{key}: {error}") from error
+    return spec.classes
+
+
+def _check_reference(config: RunConfig) -> None:
+    """There are in-domain frames, and enough of them to calibrate the drift threshold."""
+    segments = plan_reference(config)
+    if not segments:
+        raise ConfigError(
+            "there are no in-domain frames: no video has a labelled frame before its terminal's start_frame, and "
+            "reference.places is empty; raise start_frame or name places"
+        )
+    if config.drift.gamma is None:
+        calibrated_threshold([0.0] * len(segments), config.drift.false_alarm_rate)
+
+
+def _check_execution(execution: ExecutionConfig) -> None:
+    """The devices, libraries and files that tasks run with are there."""
+    if execution.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("execution.device is cuda but torch finds no CUDA device; use auto or cpu")
+    if execution.executor == "ray":
+        from nestevo_hw.scheduler.ray.connection import import_ray
+
+        import_ray()
+    if execution.profile is not None:
+        try:
+            ProfileModel.load(Path(execution.profile))
+        except InputError as error:
+            raise InputError(f"execution.profile: {error}") from error
+
+
+def _check_memory(config: RunConfig) -> None:
+    """A task may reserve as much as a first one does, and as much as the frames of one terminal and window take."""
+    if config.execution.executor != "local":  # a cluster's nodes offer what they have
+        return
+    given, first = round(config.execution.memory_gb * 1e9), FIRST_GUESS.memory_bytes
+    if given < first:
+        raise ConfigError(f"execution.memory_gb: a task takes {first / 1e9:g} GB, got {config.execution.memory_gb:g}")
+    sampling, window = config.sampling, config.window
+    most = window.upload_frames
+    if sampling.budget_frames is not None:
+        most = min(sampling.budget_frames, window.segment_frames)
+    height, width = config.frame_size
+    needed = (most + window.test_frames) * 3 * height * width
+    if needed > given:
+        raise ConfigError(
+            f"window: {most} uploaded and {window.test_frames} test frames of {height} x {width} take "
+            f"{needed / 1e9:.1f} GB, more than execution.memory_gb = {config.execution.memory_gb:g}; "
+            "lower upload_frames, test_frames or frame_size"
+        )
 
 
 def _check_capabilities(config: RunConfig) -> None:

@@ -11,6 +11,7 @@ from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.documents import parse, parse_toml, plain, read_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_distinct
+from nestevo_hw.base.ranges import SEED, SHARE, Range
 from nestevo_hw.evolution.drift import DriftConfig
 from nestevo_hw.evolution.execution import ExecutionConfig
 from nestevo_hw.evolution.generator import GeneratorConfig
@@ -33,18 +34,21 @@ from nestevo_hw.tasks.confirmation import ConfirmationConfig
 from nestevo_hw.tasks.names import TASKS
 from nestevo_hw.tasks.supervision import LabelConfig
 
+MOST_TERMINALS = 1000
+Side = Annotated[int, Range(16, 4096)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """Everything `nestevo-hw evolve` needs to know."""
 
     terminals: tuple[TerminalConfig, ...]
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     task: Annotated[str, one_of(TASKS)] = "detection"
     """docs/catalogue.md says what each is."""
     method: Annotated[str, one_of(METHODS)] = "NestEvo"
     """`nestevo-hw compare --list` tells what each does."""
-    frame_size: tuple[int, int] = (128, 160)
+    frame_size: tuple[Side, Side] = (128, 160)
     """Height and width of embedded frames; of a video its long side is scaled to the larger, pixels."""
     window: WindowConfig = WindowConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -63,7 +67,7 @@ class RunConfig:
     replay: ReplayConfig = ReplayConfig()
     zoo: ZooConfig = ZooConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
-    gate_margin: float = 0.03
+    gate_margin: Annotated[float, SHARE] = 0.03
     """A new teacher that loses more mAP@0.50 than this on labelled in-domain frames is rejected."""
     link: LinkConfig = LinkConfig()
     execution: ExecutionConfig = ExecutionConfig()
@@ -72,6 +76,8 @@ class RunConfig:
         names = [t.name for t in self.terminals]
         if not names:
             raise ConfigError("terminals: need at least one [[terminals]] table")
+        if len(names) > MOST_TERMINALS:
+            raise ConfigError(f"terminals: need at most {MOST_TERMINALS} tables, got {len(names)}")
         groups = list(dict.fromkeys(t.group for t in self.terminals if t.group is not None))
         check_distinct(groups, "terminals.group")
         formed = groups if self.groups.by == "name" else [f"group{k + 1}" for k in range(len(names))]

@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import NOT_NEGATIVE, Range
 from nestevo_hw.base.tensors import read_tensors, write_tensors
 
 
@@ -16,13 +18,13 @@ from nestevo_hw.base.tensors import read_tensors, write_tensors
 class DriftConfig:
     """When evolution includes the teacher (eq. 11-13)."""
 
-    gamma: float | None = None
+    gamma: Annotated[float, NOT_NEGATIVE] | None = None
     """Threshold of eq. 12; without it, calibrated on in-domain segments. The paper uses 50."""
-    false_alarm_rate: float = 0.1
+    false_alarm_rate: Annotated[float, Range(0, 1, above=True)] = 0.1
     """Share of in-domain segments that may exceed the calibrated threshold."""
-    epsilon: int | None = None
+    epsilon: Annotated[int, Range(1, 1000)] | None = None
     """Drifted terminals from which on the teacher evolves too; default: more than half."""
-    min_samples: int = 8
+    min_samples: Annotated[int, Range(1, 1_000_000)] = 8
     """A class with fewer objects on either side is left out of eq. 11."""
 
 
@@ -130,8 +132,9 @@ def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: fl
     k = math.ceil((n + 1) * (1 - false_alarm_rate))
     if not 0.0 < false_alarm_rate < 1.0 or k > n:
         raise ConfigError(
-            f"a false-alarm rate of {false_alarm_rate} needs at least "
-            f"{math.ceil(1 / max(false_alarm_rate, 1e-9)) - 1} in-domain segments, got {n}"
+            f"drift.false_alarm_rate = {false_alarm_rate} needs at least "
+            f"{math.ceil(1 / max(false_alarm_rate, 1e-9)) - 1} in-domain segments, got {n}; raise "
+            "reference.segments_per_place, name more reference.places or give drift.gamma"
         )
     return sorted(in_domain_scores)[k - 1]
 

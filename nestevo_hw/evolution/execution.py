@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nestevo_hw.base.choices import one_of
+from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
 
@@ -17,9 +18,9 @@ MOST_WORKERS = 4
 class ExecutionConfig:
     """Workers of the edge server."""
 
-    workers: int = 0
+    workers: Annotated[int, Range(0, 1024)] = 0
     """Worker processes of one thread each; 0: one a core, at most four."""
-    memory_gb: float = 4.0
+    memory_gb: Annotated[float, Range(0.001, 1e6)] = 4.0
     """Memory that tasks may reserve together, GB."""
     policy: Annotated[str, one_of(POLICIES)] = "knapsack"
     """Which waiting tasks start; docs/scheduling.md says what each policy does."""
@@ -31,11 +32,11 @@ class ExecutionConfig:
     """Head of the Ray cluster, host:port; auto: the one that runs here, local: start one."""
     shared_folder: bool = False
     """Whether all nodes see the run folder; otherwise files travel with the tasks."""
-    timeout_s: float | None = None
+    timeout_s: Annotated[float, POSITIVE] | None = None
     """Longest a task may run, seconds; None: no limit."""
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where training runs: auto, cpu or cuda."""
-    keep_windows: int | None = None
+    keep_windows: Annotated[int, Range(0, MOST_WINDOWS)] | None = None
     """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
 
 

@@ -7,12 +7,13 @@ predictor on features that follow the label distribution of all terminals.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, WEIGHT, WIDTH, Range
 from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.evolution.transport import distance_to_overall, feature_distance, label_distance
 
@@ -22,23 +23,17 @@ class GeneratorConfig:
     """Size and training of the feature generator."""
 
     enabled: bool = True
-    noise_width: int = 32
+    noise_width: Annotated[int, WIDTH] = 32
     """Width of the random input z."""
-    hidden_width: int = 128
-    steps: int = 300
+    hidden_width: Annotated[int, WIDTH] = 128
+    steps: Annotated[int, STEPS] = 300
     """Optimiser steps, once a window; each takes about a millisecond."""
-    batch_size: int = 64
-    learning_rate: float = 5e-3
-    diversity: float = 1.0
+    batch_size: Annotated[int, Range(1, 65_536)] = 64
+    learning_rate: Annotated[float, LEARNING_RATE] = 5e-3
+    diversity: Annotated[float, WEIGHT] = 1.0
     """Weight of the term that keeps features of one class apart."""
-    weight: float = 0.2
+    weight: Annotated[float, WEIGHT] = 0.2
     """Weight of the loss on generated features in mutual learning."""
-
-    def __post_init__(self) -> None:
-        if min(self.noise_width, self.hidden_width, self.steps, self.batch_size) < 1:
-            raise ConfigError("generator: widths, steps and batch_size must be at least 1")
-        if self.weight < 0 or self.diversity < 0 or self.learning_rate <= 0:
-            raise ConfigError("generator: weight and diversity must not be negative, learning_rate positive")
 
 
 REACH = 2.0

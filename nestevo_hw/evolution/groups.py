@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.ranges import Range
 
 Groups = dict[str, tuple[str, ...]]
 """Terminals by group; every terminal is in exactly one, and a single group is called ""."""
@@ -19,12 +20,8 @@ class GroupsConfig:
     by: Literal["none", "name", "place", "features"] = "none"
     """none: one group. name: the terminals' `group`. place: nearness of their `position_m`. features: similarity of
     the teacher's features on their first frames."""
-    count: int = 2
+    count: Annotated[int, Range(1, 1000)] = 2
     """Number of groups by place or features."""
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError(f"groups: need count >= 1, got {self.count}")
 
 
 def named_groups(names: Mapping[str, str | None]) -> Groups:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.ranges import SHARE, Range
 from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.crossbar.noise import weight_noise
 from nestevo_hw.evolution.generator import FeatureGenerator
@@ -40,13 +42,13 @@ class MutualConfig:
     """Mutual learning of a terminal and its intermediate model (eq. 14, 15, 18-20)."""
 
     plan: TrainingPlan = TrainingPlan(steps=40)
-    alpha: float = 0.7
+    alpha: Annotated[float, SHARE] = 0.7
     """Share of the labels in the terminal's loss."""
-    beta: float = 0.7
+    beta: Annotated[float, SHARE] = 0.7
     """Share of the labels in the intermediate model's loss."""
-    noise_mu: float = 0.02
+    noise_mu: Annotated[float, SHARE] = 0.02
     """Weight noise of the intermediate model in training, of its weights' range; 0 turns it off."""
-    replay_frames: int = 2
+    replay_frames: Annotated[int, Range(0, 1000)] = 2
     """Labelled in-domain frames in each batch, against forgetting."""
 
 
@@ -55,8 +57,8 @@ class DistilConfig:
     """Distillation of the teacher into a terminal."""
 
     plan: TrainingPlan = TrainingPlan(steps=40)
-    temperature: float = 2.0
-    soft_share: float = 0.5
+    temperature: Annotated[float, Range(0.01, 1000)] = 2.0
+    soft_share: Annotated[float, SHARE] = 0.5
     """Weight of soft targets against pseudo-labels, 0 to 1."""
 
 

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import SHARE, Range
 from nestevo_hw.crossbar.devices import PRESETS
 
 YEAR_S = 365.25 * 86_400.0
@@ -18,23 +18,16 @@ class RefreshConfig:
 
     policy: PolicyName = "cost-aware"
     """never, always (each window), every (`period_h`), threshold (`margin`) or cost-aware."""
-    period_h: float = 168.0
+    period_h: Annotated[float, Range(0, 1e6, above=True)] = 168.0
     """Hours between two programmings under the policy every."""
-    margin: float = 0.03
+    margin: Annotated[float, SHARE] = 0.03
     """mAP@0.50 on in-domain frames that the teacher may lose since its programming under threshold."""
     chip: str | None = None
     """Chip whose published figures model programming time, energy and wear; None: one of the device's technology."""
-    doubt: float = 0.05
+    doubt: Annotated[float, SHARE] = 0.05
     """mAP@0.50 by which the measured loss may be too small; cost-aware refreshes unless it is clearly not worth it."""
-    lifetime_years: float = 10.0
+    lifetime_years: Annotated[float, Range(0.001, 10_000)] = 10.0
     """How long the cells should last; cost-aware spreads their writes over this time."""
-
-    def __post_init__(self) -> None:
-        if self.period_h <= 0 or min(self.margin, self.doubt) < 0 or self.lifetime_years <= 0:
-            raise ConfigError(
-                "refresh: need period_h > 0, margin >= 0, doubt >= 0 and lifetime_years > 0, "
-                f"got {self.period_h}, {self.margin}, {self.doubt} and {self.lifetime_years}"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import MOST_FRAMES, Range
 from nestevo_hw.tasks.supervision import Supervision
 
 Memory = tuple[Tensor, list[Supervision]]
@@ -17,12 +18,8 @@ Memory = tuple[Tensor, list[Supervision]]
 class ReplayConfig:
     """Frames of earlier windows in a terminal's distillation."""
 
-    frames: int = 0
+    frames: Annotated[int, Range(0, MOST_FRAMES)] = 0
     """Kept of all earlier windows together, evenly; 0 turns replay off."""
-
-    def __post_init__(self) -> None:
-        if self.frames < 0:
-            raise ConfigError(f"replay: need frames >= 0, got {self.frames}")
 
 
 def remembered(memories: Sequence[Memory], frames: int) -> Memory | None:

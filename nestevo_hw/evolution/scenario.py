@@ -7,18 +7,22 @@ from typing import Annotated, Literal
 from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_name
+from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, NOT_NEGATIVE, POSITIVE, SHARE, WINDOW, Range
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
+
+MBIT_S = Range(0.001, 1e6)
+Metres = Annotated[float, Range(-1e9, 1e9)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftStep:
     """A change of a terminal's conditions that holds from the start of a window on."""
 
-    window: int
+    window: Annotated[int, WINDOW]
     """First window with this condition."""
     kind: Annotated[str, one_of(DRIFT_KINDS)]
     """docs/catalogue.md lists them."""
-    strength: float
+    strength: Annotated[float, SHARE]
     """0 (none) to 1."""
 
 
@@ -26,7 +30,7 @@ class DriftStep:
 class Outage:
     """A window in which a camera fails."""
 
-    window: int
+    window: Annotated[int, WINDOW]
     kind: Literal["silent", "garbage", "frozen"]
     """It sends nothing, noise, or one frame again and again."""
 
@@ -46,24 +50,24 @@ class TerminalConfig:
     """COCO-JSON labels of the video; only the evaluation reads them."""
     class_map: Mapping[str, str] = field(default_factory=dict)
     """Label file's class to model's class; unnamed classes are left out."""
-    start_frame: int = 0
+    start_frame: Annotated[int, NOT_NEGATIVE] = 0
     """First frame of the video to use."""
     drift: tuple[DriftStep, ...] = ()
-    joins: int = 0
+    joins: Annotated[int, WINDOW] = 0
     """First window in which it takes part."""
-    leaves: int | None = None
+    leaves: Annotated[int, WINDOW] | None = None
     """First window in which it no longer does."""
     outages: tuple[Outage, ...] = ()
     """Failures to try a run against."""
     group: str | None = None
     """Group of terminals with a teacher of their own, for `groups.by = "name"`."""
-    position_m: tuple[float, float] | None = None
+    position_m: tuple[Metres, Metres] | None = None
     """East and north of a common point, metres, for `groups.by = "place"`."""
 
     def __post_init__(self) -> None:
-        if self.joins < 0 or (self.leaves is not None and self.leaves <= self.joins):
+        if self.leaves is not None and self.leaves <= self.joins:
             raise ConfigError(
-                f"terminal {self.name!r}: need 0 <= joins < leaves, got joins = {self.joins}, leaves = {self.leaves}"
+                f"terminal {self.name!r}: need joins < leaves, got joins = {self.joins}, leaves = {self.leaves}"
             )
         if (self.place is None) == (self.video is None):
             raise ConfigError(f"terminal {self.name!r}: give either place or video")
@@ -76,28 +80,26 @@ class TerminalConfig:
 class WindowConfig:
     """What happens within one evolution window."""
 
-    count: int = 2
+    count: Annotated[int, Range(1, MOST_WINDOWS)] = 2
     """Number of evolution windows."""
-    length_s: float = 600.0
+    length_s: Annotated[float, POSITIVE] = 600.0
     """Time between two evolution requests, t_total of eq. 6, seconds."""
-    hours_apart: float | None = None
+    hours_apart: Annotated[float, Range(0, 1e6, above=True)] | None = None
     """Hours from the start of one window to the next by the clock that ages the teacher's cells; None: they follow
     one another, `length_s` apart. The stream's frames go on as if no time had passed between windows."""
-    upload_frames: int = 96
+    upload_frames: Annotated[int, FRAMES] = 96
     """Unlabelled frames each terminal uploads at the start of a window."""
-    upload_spacing: int = 5
+    upload_spacing: Annotated[int, FRAMES] = 5
     """Frames of the stream between two uploaded ones."""
-    test_frames: int = 60
+    test_frames: Annotated[int, FRAMES] = 60
     """Later frames of the same window, used by nobody but the evaluation."""
-    recalled: int = 2
+    recalled: Annotated[int, WINDOW] = 2
     """Earlier windows on whose test frames a new model is scored as well, to see what it has forgotten."""
     batch_norm_adaptation: bool = True
     """Send terminals the BatchNorm statistics of their new frames at once, to run with until they have evolved. Only
     methods that evolve the teacher take the time for it."""
 
     def __post_init__(self) -> None:
-        if min(self.count, self.upload_frames, self.upload_spacing, self.test_frames) < 1 or self.length_s <= 0:
-            raise ConfigError("window: count, length_s, upload_frames, upload_spacing and test_frames must be positive")
         if self.interval_s < self.length_s:
             raise ConfigError(
                 f"window: hours_apart = {self.hours_apart} is shorter than a window of {self.length_s:g} s; "
@@ -127,13 +129,13 @@ class ReferenceConfig:
         "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",
     )  # fmt: skip
     """Sceneries of embedded streams, by day."""
-    frames_per_segment: int = 24
-    segments_per_place: int = 2
+    frames_per_segment: Annotated[int, FRAMES] = 24
+    segments_per_place: Annotated[int, Range(1, 1000)] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkConfig:
     """Network between terminal and edge server; its times are modelled, not measured."""
 
-    upload_mbit_s: float = 20.0
-    download_mbit_s: float = 50.0
+    upload_mbit_s: Annotated[float, MBIT_S] = 20.0
+    download_mbit_s: Annotated[float, MBIT_S] = 50.0

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from nestevo_hw.base.choices import one_of
+from nestevo_hw.base.ranges import AGE_S, Range
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
@@ -30,12 +31,12 @@ class TeacherConfig:
     model: str = "fasterrcnn-tiny"
     device: Annotated[str, one_of((*PRESETS, DIGITAL))] = "pcm"
     """Device preset (docs/catalogue.md), or "digital", which leaves the crossbar out."""
-    tile: int = 256
+    tile: Annotated[int, Range(1, 65_536)] = 256
     """Rows and columns of one crossbar tile."""
     backend: Literal["auto", "fold", "fused", "reference"] = "auto"
-    age_s: float = 3600.0
+    age_s: Annotated[float, AGE_S] = 3600.0
     """Age of the first programming when the first window starts, seconds."""
-    delay_s: float = 60.0
+    delay_s: Annotated[float, AGE_S] = 60.0
     """From any later programming to the first label, seconds."""
     scene_norm: bool | None = None
     """Re-estimate the digital BatchNorm statistics on each terminal's frames; None: where the method does (NestEvo and

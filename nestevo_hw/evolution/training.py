@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError, TaskError
+from nestevo_hw.base.errors import TaskError
+from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, Range
 from nestevo_hw.streams.augment import Augmentation, augment
 from nestevo_hw.streams.compression import pooled_images
 
@@ -17,20 +19,13 @@ from nestevo_hw.streams.compression import pooled_images
 class TrainingPlan:
     """Length and step size of one training task."""
 
-    steps: int = 40
+    steps: Annotated[int, STEPS] = 40
     """Optimiser steps."""
-    batch_size: int = 8
+    batch_size: Annotated[int, Range(1, 1024)] = 8
     """Frames a step."""
-    learning_rate: float = 5e-4
+    learning_rate: Annotated[float, LEARNING_RATE] = 5e-4
     """Peak step size of AdamW; warmed up over the first tenth, then cosine to zero."""
-    weight_decay: float = 1e-4
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or self.learning_rate <= 0:
-            raise ConfigError(
-                "need steps >= 1, batch_size >= 1 and learning_rate > 0, "
-                f"got {self.steps}, {self.batch_size} and {self.learning_rate}"
-            )
+    weight_decay: Annotated[float, Range(0, 10)] = 1e-4
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate at a step."""

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tf
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import MOST_FRAMES, Range
 from nestevo_hw.tasks.predictions import mirrored_prediction, pseudo_labels
 from nestevo_hw.tasks.task import VisionTask, headline
 
@@ -25,14 +25,10 @@ class TriggerConfig:
 
     mode: Literal["off", "watch", "request"] = "watch"
     """off; watch: estimate and report, but evolve in every window; request: evolve only where accuracy seems lost."""
-    margin: float = 0.1
+    margin: Annotated[float, Range(0, 0.99)] = 0.1
     """Share of its accuracy that must seem lost before a terminal requests evolution."""
-    frames: int = 32
+    frames: Annotated[int, Range(2, MOST_FRAMES)] = 32
     """Frames it judges itself on."""
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.margin < 1.0 or self.frames < 2:
-            raise ConfigError(f"trigger: need 0 <= margin < 1 and frames >= 2, got {self.margin} and {self.frames}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

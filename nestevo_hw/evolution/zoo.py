@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from torch import Tensor
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import FRAMES, SHARE, Range
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import VisionTask, headline
@@ -16,18 +17,12 @@ from nestevo_hw.tasks.task import VisionTask, headline
 class ZooConfig:
     """How many earlier models are kept, and when one is taken."""
 
-    size: int = 3
+    size: Annotated[int, Range(0, 1000)] = 3
     """Earlier models of each terminal; 0 turns the zoo off. The oldest goes first."""
-    margin: float = 0.02
+    margin: Annotated[float, SHARE] = 0.02
     """By which an earlier model must fit the teacher's labels better than the present one, of the headline score."""
-    frames: int = 32
+    frames: Annotated[int, FRAMES] = 32
     """Uploaded frames it is tried on."""
-
-    def __post_init__(self) -> None:
-        if self.size < 0 or self.margin < 0 or self.frames < 1:
-            raise ConfigError(
-                f"zoo: need size >= 0, margin >= 0 and frames >= 1, got {self.size}, {self.margin} and {self.frames}"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

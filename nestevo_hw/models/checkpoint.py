@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 from nestevo_hw.models.classifier import small_classifier
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
@@ -27,6 +29,10 @@ FORMATS = ("nestevo-hw-model", "nestevo-hw-detector")
 """Of the files this module reads; it writes the first."""
 
 
+SIDE = Range(16, 4096)
+MOST_CLASSES = 10_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """What is needed to build a model before its weights are loaded."""
@@ -35,10 +41,16 @@ class ModelSpec:
     """A name of `BUILDERS`."""
     classes: tuple[str, ...]
     """Classes without background; label k is classes[k - 1]."""
-    min_size: int
+    min_size: Annotated[int, SIDE]
     """Shorter side of the network's input, pixels."""
-    max_size: int
+    max_size: Annotated[int, SIDE]
     """Longer side of the network's input, pixels."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.classes) <= MOST_CLASSES:
+            raise InputError(f"a model needs 1 to {MOST_CLASSES} classes, got {len(self.classes)}")
+        if self.min_size > self.max_size:
+            raise InputError(f"a model needs min_size of at most max_size, got {self.min_size} and {self.max_size}")
 
     def build(self) -> nn.Module:
         """A model of this architecture with fresh weights.

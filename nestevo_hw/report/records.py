@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from nestevo_hw.base.documents import plain
+from nestevo_hw.base.ranges import MOST_WINDOWS, Range
 
 TEACHER = "teacher"
 """Name of the global teacher among the models of a run."""
@@ -22,7 +23,7 @@ def _setup_if_missing(value: object) -> object:
 
 SETUP = -1
 """Window of what happens before the first one; null in the file."""
-Window = Annotated[int, BeforeValidator(_setup_if_missing)]
+Window = Annotated[int, Range(SETUP, MOST_WINDOWS), BeforeValidator(_setup_if_missing)]
 """Number of an evolution window, from 0, or SETUP."""
 Number = Annotated[float, BeforeValidator(_nan_if_missing)]
 """A float that is NaN where the file says null: not measured, or not defined."""
@@ -233,7 +234,7 @@ class Recall:
 
     window: Window
     terminal: str
-    scores: dict[int, Number]
+    scores: dict[Annotated[int, Range(0, MOST_WINDOWS)], Number]
     """By window."""
 
 

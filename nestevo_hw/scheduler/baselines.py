@@ -3,10 +3,17 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from nestevo_hw.scheduler.devices import DeviceState, Placement, start_in_order
 from nestevo_hw.scheduler.task import Task
+
+
+@lru_cache(maxsize=4096)
+def _lot(seed: int, name: str) -> float:
+    """Drawn again at every choice, and dear to draw."""
+    return random.Random(f"{seed}/{name}").random()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +29,7 @@ class RandomParallelPolicy:
 
     def choose(self, waiting: Sequence[Task], devices: Sequence[DeviceState]) -> list[Placement]:
         """See `Policy.choose`."""
-        order = sorted(waiting, key=lambda t: (-t.priority, random.Random(f"{self.seed}/{t.name}").random()))
+        order = sorted(waiting, key=lambda t: (-t.priority, _lot(self.seed, t.name)))
         return start_in_order(order, devices)
 
 

@@ -1,7 +1,7 @@
 """Policies side by side on the same predicted tasks."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nestevo_hw.scheduler.machine import Machine
@@ -10,6 +10,9 @@ from nestevo_hw.scheduler.simulator import AS_PREDICTED, Reality, Schedule, simu
 from nestevo_hw.scheduler.task import Task
 
 RANDOM_DRAWS = 100
+LEAST_DRAWS = 10
+DRAWN = 1_000_000
+"""Draws times the square of the tasks, as the time of a schedule grows, unless draws become fewer than the least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ def compare_policies(
     reality: Reality = AS_PREDICTED,
     window_s: float | None = None,
 ) -> list[PolicyFigures]:
-    """Figures of every policy; of one that draws lots, over `draws` seeds from `seed` on.
+    """Figures of every policy; of one that draws lots, over `draws` seeds from `seed` on, or fewer of long lists.
 
     Args:
         tasks: in order of arrival.
@@ -44,21 +47,59 @@ def compare_policies(
         seed: of policies that draw lots.
         draws: schedules to average over, of such a policy.
         reality: how what happens differs from the predictions.
-        window_s: over which gains are averaged; None for twice the time all tasks would take one after another.
+        window_s: over which gains are averaged; None for `usual_window_s`.
 
     Raises:
         ConfigError: a task can never run on this machine, or two share a name.
     """
-    window_s = window_s or 2.0 * sum(t.duration_s for t in tasks)
-    figures = []
-    for name in POLICIES:
-        seeds = range(seed, seed + (draws if draws_lots(name) else 1))
-        schedules = [simulate(tasks, policy_named(name, seed=s), machine, reality) for s in seeds]
-        figures.append(_figures(name, schedules, window_s))
-    return figures
+    schedules = simulate_policies(tasks, machine, seed=seed, draws=draws, reality=reality)
+    return [figures_of(name, found, window_s or usual_window_s(tasks)) for name, found in schedules.items()]
 
 
-def _figures(name: str, schedules: Sequence[Schedule], window_s: float) -> PolicyFigures:
+def simulate_policies(
+    tasks: Sequence[Task],
+    machine: Machine,
+    *,
+    seed: int = 0,
+    draws: int = RANDOM_DRAWS,
+    reality: Reality = AS_PREDICTED,
+    advance: Callable[[str], None] = lambda _: None,
+) -> dict[str, list[Schedule]]:
+    """Schedules of every policy, that of `seed` first; otherwise as `compare_policies`.
+
+    Args:
+        tasks: in order of arrival.
+        machine: devices they share.
+        seed: of policies that draw lots.
+        draws: schedules of such a policy.
+        reality: how what happens differs from the predictions.
+        advance: called with the policy of each schedule that is done, `comparison_steps` times.
+    """
+    schedules: dict[str, list[Schedule]] = {name: [] for name in POLICIES}
+    for name, found in schedules.items():
+        for each in range(seed, seed + (_draws(draws, tasks) if draws_lots(name) else 1)):
+            found.append(simulate(tasks, policy_named(name, seed=each), machine, reality))
+            advance(name)
+    return schedules
+
+
+def comparison_steps(tasks: Sequence[Task], draws: int = RANDOM_DRAWS) -> int:
+    """How often `simulate_policies` calls `advance`."""
+    return sum(_draws(draws, tasks) if draws_lots(name) else 1 for name in POLICIES)
+
+
+def _draws(draws: int, tasks: Sequence[Task]) -> int:
+    """Fewer of a long list, whose every schedule is already a mean over many tasks."""
+    return min(draws, max(LEAST_DRAWS, DRAWN // max(len(tasks), 1) ** 2))
+
+
+def usual_window_s(tasks: Sequence[Task]) -> float:
+    """Twice the time all tasks would take one after another."""
+    return 2.0 * sum(t.duration_s for t in tasks)
+
+
+def figures_of(name: str, schedules: Sequence[Schedule], window_s: float) -> PolicyFigures:
+    """Figures of a policy's schedules; gains are averaged over `window_s`."""
     known = any(p.task.expected_gain is not None for p in schedules[0].tasks)
     return PolicyFigures(
         name=name,

@@ -87,10 +87,21 @@ def best_fit(task: Task, states: Sequence[DeviceState]) -> int | None:
 
 def start_in_order(tasks: Iterable[Task], devices: Sequence[DeviceState]) -> list[Placement]:
     """Start each task that still fits somewhere, in the order given."""
-    states, placed = list(devices), []
+    states, placed = list(devices), list[Placement]()
+    free_bytes, free_cores = _most_free(states)
     for task in tasks:
+        if task.memory_bytes > free_bytes or task.cores > free_cores:  # most of a long queue, and quick to tell
+            continue
         device = best_fit(task, states)
         if device is not None:
             states[device] = states[device].with_task(task)
             placed.append(Placement(task, device))
+            free_bytes, free_cores = _most_free(states)
+            if free_cores < 1:
+                break
     return placed
+
+
+def _most_free(states: Sequence[DeviceState]) -> tuple[int, int]:
+    """Bytes and cores that no task can exceed and start now; they may be of different devices."""
+    return max(s.free_bytes for s in states), max(s.free_cores for s in states)

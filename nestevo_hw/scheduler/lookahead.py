@@ -14,6 +14,8 @@ _MEMORY_EXPONENTS = (0.0, 0.5, 1.0)
 """Orders to begin with: by duration * memory^a; from the shortest first to the smallest share of memory-seconds."""
 _PACKED_FROM = 3
 """Algorithm 3 packs from this many times as many tasks as are looked at."""
+_LONG, _LESS_EFFORT = 150, 4
+"""With more tasks waiting than this, a choice has this much less effort."""
 _UNITS = 4096
 """Resolution of memory for that."""
 
@@ -55,9 +57,11 @@ class LookaheadPolicy:
         """See `Policy.choose`."""
         if not any(state.fits(task) for state in devices for task in waiting):
             return []
-        search = _Search(devices, self._weights(waiting), self.most_bookings)
+        # A long queue is planned again many times before the end of a plan matters.
+        less = 1 if len(waiting) <= _LONG else _LESS_EFFORT
+        search = _Search(devices, self._weights(waiting), self.most_bookings // less)
         densest = search.sorted(waiting, 1.0)
-        packed = search.packed(densest[: _PACKED_FROM * self.front], self.front)
+        packed = search.packed(densest[: _PACKED_FROM * self.front], -(-self.front // less))
         front = {task.name for task in (*packed, *densest[: self.front])}
         tasks = [task for task in densest if task.name in front]
         for exponent in _MEMORY_EXPONENTS:

@@ -136,9 +136,14 @@ class _Live:
 
 @dataclass(slots=True, kw_only=True)
 class _Waiting:
-    task: Task
+    queued: Queued
     original: Task
     attempt: int = 1
+
+    @classmethod
+    def of(cls, task: Task, original: Task, attempt: int = 1) -> "_Waiting":
+        """An attempt at `original` with the reservation of `task`; kept, as a long queue is looked at often."""
+        return cls(queued=Queued(task=task, arrived_s=original.arrives_s), original=original, attempt=attempt)
 
 
 def simulate(tasks: Sequence[Task], policy: Policy, machine: Machine, reality: Reality = AS_PREDICTED) -> Schedule:
@@ -173,7 +178,7 @@ class _Simulation:
         while coming or self.waiting or self.running:
             while coming and coming[-1].arrives_s <= self.now_s:
                 task = coming.pop()
-                self.waiting[task.name] = _Waiting(task=task, original=task)
+                self.waiting[task.name] = _Waiting.of(task, task)
             self._admit()
             if self.waiting and not self.running:
                 raise TaskError(f"policy {self.policy.name!r} starts none of {len(self.waiting)} tasks on idle devices")
@@ -181,7 +186,7 @@ class _Simulation:
         return Schedule(tasks=tuple(sorted(self.ended, key=lambda p: (p.started_s, p.worker))))
 
     def _admit(self) -> None:
-        queue = [Queued(task=w.task, arrived_s=w.original.arrives_s) for w in self.waiting.values()]
+        queue = [waiting.queued for waiting in self.waiting.values()]
         held = [Reservation(task=r.task, device=r.device, started_s=r.started_s) for r in self.running]
         for placement in self.machine.admit(self.policy, queue, held, self.now_s):
             waiting = self.waiting.pop(placement.task.name)
@@ -189,7 +194,7 @@ class _Simulation:
             work_s = self.reality.work_s(waiting.original)
             self.running.append(
                 _Live(
-                    task=waiting.task,
+                    task=waiting.queued.task,
                     original=waiting.original,
                     device=placement.device,
                     slot=self.machine.free_slot(placement.device, [r.slot for r in self.running]),
@@ -203,7 +208,7 @@ class _Simulation:
 
     def _short_of_memory(self, waiting: _Waiting, device: int) -> bool:
         peak = self.reality.peak_bytes(waiting.original)
-        return waiting.task.memory_bytes < min(peak, self.machine.devices[device].memory_bytes)
+        return waiting.queued.task.memory_bytes < min(peak, self.machine.devices[device].memory_bytes)
 
     def _advance(self, next_arrival_s: float) -> None:
         """To the next end or arrival, whichever is first."""
@@ -221,7 +226,7 @@ class _Simulation:
             wanted = max(2 * live.task.memory_bytes, self.reality.peak_bytes(live.original) * 5 // 4)
             most = max(d.memory_bytes for d in self.machine.devices if d.could_hold(live.task))
             larger = replace(live.task, memory_bytes=min(wanted, most))
-            again = _Waiting(task=larger, original=live.original, attempt=live.attempt + 1)
+            again = _Waiting.of(larger, live.original, live.attempt + 1)
             self.waiting = {live.task.name: again, **self.waiting}
             return
         self.ended.append(

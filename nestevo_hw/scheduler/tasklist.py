@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nestevo_hw.base.documents import read_json
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.ranges import NOT_NEGATIVE, POSITIVE, SHARE, Range
 from nestevo_hw.scheduler.task import Task
+
+MOST_TASKS = 1000
 
 
 class _Entry(BaseModel):
@@ -15,16 +18,16 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(min_length=1)]
-    memory_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    memory_gb: Annotated[float, Range(0, 1e6)]
     """Predicted peak, GB of 1e9 bytes."""
-    duration_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    duration_s: Annotated[float, POSITIVE]
     """Predicted, seconds."""
-    cores: Annotated[int, Field(ge=1)] = 1
-    priority: int = 0
-    expected_gain: Annotated[float, Field(ge=0, le=1)] | None = None
+    cores: Annotated[int, Range(1, 1024)] = 1
+    priority: Annotated[int, Range(-1e9, 1e9)] = 0
+    expected_gain: Annotated[float, SHARE] | None = None
     """Accuracy, 0 to 1."""
-    arrives_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    arrives_s: Annotated[float, NOT_NEGATIVE] = 0.0
 
 
 def read_tasks(path: Path) -> list[Task]:
@@ -39,6 +42,8 @@ def read_tasks(path: Path) -> list[Task]:
     entries = read_json(path, list[_Entry], advice="see `nestevo-hw schedule --help` for its format")
     if not entries:
         raise InputError(f"{path} holds no tasks")
+    if len(entries) > MOST_TASKS:
+        raise InputError(f"{path} holds {len(entries)} tasks but {MOST_TASKS} at most can be compared; give fewer")
     return [
         Task(
             name=entry.name,

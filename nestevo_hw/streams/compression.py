@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import Range
 from nestevo_hw.streams.frame import Annotation
 
 FACTOR = 2
@@ -19,13 +20,9 @@ class CompressionConfig:
 
     enabled: bool = False
     """Off unless asked for: it costs a point of accuracy (docs/method.md)."""
-    small_px: float = 12.0
+    small_px: Annotated[float, Range(0, 10_000, above=True)] = 12.0
     """An object of a smaller area than this squared keeps its frame whole, pixels of the frame. COCO's 32 px belong to
     frames 800 px high; a detector also needs its smallest anchor after pooling."""
-
-    def __post_init__(self) -> None:
-        if self.small_px <= 0:
-            raise ConfigError(f"compression: need small_px above 0, got {self.small_px}")
 
 
 def poolable(annotations: Sequence[Annotation], small_px: float) -> list[bool]:

@@ -4,23 +4,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Annotated
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.ranges import FRAMES, Range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingConfig:
     """How many frames each terminal uploads in a window."""
 
-    budget_frames: int | None = None
+    budget_frames: Annotated[int, Range(1, 10_000_000)] | None = None
     """D_max: frames that all terminals upload together in a window; None: `window.upload_frames` each."""
-    least_frames: int = 24
+    least_frames: Annotated[int, FRAMES] = 24
     """A terminal uploads at least as many, or its drift could not be detected."""
 
     def __post_init__(self) -> None:
-        if self.least_frames < 1 or (self.budget_frames is not None and self.budget_frames < self.least_frames):
+        if self.budget_frames is not None and self.budget_frames < self.least_frames:
             raise ConfigError(
-                f"sampling: need 1 <= least_frames <= budget_frames, got {self.least_frames} and {self.budget_frames}"
+                f"sampling: need least_frames <= budget_frames, got {self.least_frames} and {self.budget_frames}"
             )
 
 

@@ -8,12 +8,13 @@ classifier on every place of the feature maps, one on every region's feature, bo
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import WEIGHT, WIDTH
 
 SOURCE, TARGET = 0.0, 1.0
 """Labels of the two domains: labelled in-domain frames, and unlabelled ones of a drifted scene."""
@@ -23,15 +24,11 @@ SOURCE, TARGET = 0.0, 1.0
 class AdversarialConfig:
     """Strength of domain-adversarial training."""
 
-    weight: float = 0.1
+    weight: Annotated[float, WEIGHT] = 0.1
     """Of the domain losses beside the supervised loss on frames of the source domain."""
-    agreement: float = 0.1
+    agreement: Annotated[float, WEIGHT] = 0.1
     """Of the agreement between image and region classifiers, among the domain losses."""
-    hidden_width: int = 64
-
-    def __post_init__(self) -> None:
-        if min(self.weight, self.agreement) < 0 or self.hidden_width < 1:
-            raise ConfigError("adversarial: weight and agreement must not be negative, hidden_width at least 1")
+    hidden_width: Annotated[int, WIDTH] = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

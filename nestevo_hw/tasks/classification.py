@@ -154,7 +154,7 @@ class Classification(
 
     def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
         """One prediction an image."""
-        return _predictions(_logits(model, images), images)
+        return _predictions(_logits(_classifier(model), images), images)
 
     def score(self, predictions: Sequence[Prediction], truth: Sequence[Annotation], classes: int) -> dict[str, float]:
         """Accuracy, and the mean recall over classes that occur; images whose label is ignored do not count."""

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.ranges import NOT_NEGATIVE, SHARE, Range
 from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.tasks.predictions import Prediction
 from nestevo_hw.tasks.supervision import Supervision
@@ -16,26 +18,26 @@ from nestevo_hw.tasks.supervision import Supervision
 class ConfirmationConfig:
     """How detections are confirmed before they become pseudo-labels; each part can be left out."""
 
-    amplify: float = 2.0
+    amplify: Annotated[float, Range(1, 100)] = 2.0
     """Background subtraction: all models see frames in which what differs from the background has this many times the
     contrast, and streaks of rain are gone; 1 leaves frames as they are. Finds what is faint. For a camera that moves,
     set 1."""
     mirror: bool = True
     """Test-time augmentation: the teacher sees the mirrored frames, too."""
-    zoom: float = 1.5
+    zoom: Annotated[float, Range(1, 8)] = 1.5
     """Test-time augmentation: the teacher sees frames enlarged by this factor, too; 1 leaves it out. Finds small
     objects."""
     ensemble: bool = True
     """Further models of the scene, such as the terminal's, detect on the plain frames."""
-    overlap: float = 0.55
+    overlap: Annotated[float, Range(0, 1, above=True)] = 0.55
     """IoU from which on detections of two views are one object (weighted boxes fusion)."""
-    tracking_share: float = 0.3
+    tracking_share: Annotated[float, SHARE] = 0.3
     """Share of an object's score that comes from its track in neighbouring frames, 0 to 1; 0 leaves it out."""
-    tracking_gap_s: float = 1.0
+    tracking_gap_s: Annotated[float, NOT_NEGATIVE] = 1.0
     """Seconds between two frames up to which objects are tracked from one to the next."""
-    high_confidence: float = 0.4
+    high_confidence: Annotated[float, SHARE] = 0.4
     """Fused score from which on a detection is an object; `LabelConfig.high_confidence` is for one detector's."""
-    low_confidence: float = 0.2
+    low_confidence: Annotated[float, SHARE] = 0.2
     """From here up to `high_confidence` it is neither object nor background."""
 
     @property
@@ -49,21 +51,10 @@ class ConfirmationConfig:
         return 1.0 + self.mirror + 2 * enlarged_area + 1.0 + (self.amplify > 1.0)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.low_confidence <= self.high_confidence <= 1.0:
+        if self.low_confidence > self.high_confidence:
             raise ConfigError(
-                "need 0 <= confirmation.low_confidence <= confirmation.high_confidence <= 1, "
+                "need confirmation.low_confidence <= confirmation.high_confidence, "
                 f"got {self.low_confidence} and {self.high_confidence}"
-            )
-        if self.amplify < 1.0:
-            raise ConfigError(f"need confirmation.amplify >= 1, got {self.amplify}")
-        if self.zoom < 1.0 or not 0.0 < self.overlap <= 1.0:
-            raise ConfigError(
-                f"need confirmation.zoom >= 1 and 0 < confirmation.overlap <= 1, got {self.zoom} and {self.overlap}"
-            )
-        if not 0.0 <= self.tracking_share <= 1.0 or self.tracking_gap_s < 0:
-            raise ConfigError(
-                "need 0 <= confirmation.tracking_share <= 1 and confirmation.tracking_gap_s >= 0, "
-                f"got {self.tracking_share} and {self.tracking_gap_s}"
             )
 
 

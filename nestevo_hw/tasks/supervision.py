@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.ranges import SHARE, Range
 from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.streams.augment import mirrored, mirrored_boxes
 from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
@@ -17,24 +19,22 @@ from nestevo_hw.streams.frame import Annotation, FrameBatch, shrunk
 class LabelConfig:
     """How detections become pseudo-labels."""
 
-    high_confidence: float = 0.6
+    high_confidence: Annotated[float, SHARE] = 0.6
     """Detections at or above this score become objects."""
-    low_confidence: float = 0.25
+    low_confidence: Annotated[float, SHARE] = 0.25
     """Detections from here up to `high_confidence` become ignore regions: neither object nor background."""
-    regions: int = 48
+    regions: Annotated[int, Range(1, 10_000)] = 48
     """Regions a frame that carry soft targets."""
     confirm: bool | None = None
     """Confirm labels by test-time augmentation, an ensemble and neighbouring frames (`[confirmation]`); None: where the
     method does (NestEvo and A2 do, the other baselines do not)."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.low_confidence <= self.high_confidence <= 1.0:
+        if self.low_confidence > self.high_confidence:
             raise ConfigError(
-                "need 0 <= labels.low_confidence <= labels.high_confidence <= 1, "
+                "need labels.low_confidence <= labels.high_confidence, "
                 f"got {self.low_confidence} and {self.high_confidence}"
             )
-        if self.regions < 1:
-            raise ConfigError(f"need labels.regions >= 1, got {self.regions}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

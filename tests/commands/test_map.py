@@ -136,8 +136,6 @@ def test_chip_for_people_with_a_picture_and_a_file_of_ones_own(tmp_path: Path) -
         (["--chip", "rtx-3080"], 2, "rtx-3080 is no crossbar chip"),
         (["--chip", "missing.toml"], 1, "no file missing.toml; check the path"),
         (["--chip", "isaac", "--size", "720"], 2, "need a size as HEIGHTxWIDTH"),
-        (["--chip", "isaac", "--frames", "0"], 2, "need 1 frame and 1 chip or more"),
-        (["--chip", "isaac", "--chips", "-1"], 2, "need 1 frame and 1 chip or more"),
     ],
 )
 def test_mistakes_about_chips_give_one_line(arguments: list[str], code: int, message: str) -> None:

@@ -1,11 +1,17 @@
 """A configuration that cannot run is refused before anything runs, with one clear line."""
 
+import json
+import math
+
 import pytest
+import torch
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError
+from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
+from nestevo_hw.models.checkpoint import pretrained_path
 
 
 @pytest.mark.parametrize(
@@ -21,11 +27,55 @@ from nestevo_hw.evolution.run import evolve
         ({"method": "naive-average"}, "differ in structure"),
         ({"task": "segmentation"}, "task: input should be one of detection, classification"),
         ({"drift.false_alarm_rate": 0.001}, "needs at least 999 in-domain segments, got 20"),
+        ({"reference.places": ["park"]}, "got 2; raise reference.segments_per_place, name more reference.places"),
+        ({"reference.places": [], "drift.gamma": 50.0}, "no in-domain frames: .* reference.places is empty"),
+        ({"teacher.model": "digits-cnn"}, "^teacher.model: expected a Faster R-CNN but got SmallClassifier"),
+        ({"task": "classification"}, "^teacher.model: expected an image classifier but got FasterRCNN"),
+        ({"teacher.backend": "fold"}, "fold"),
+        ({"execution.profile": "absent.safetensors"}, "^execution.profile: no file absent.safetensors"),
+        ({"execution.profile": __file__}, "^execution.profile: .* is not a readable safetensors file"),
+        ({"execution.memory_gb": 0.5}, "^execution.memory_gb: a task takes 0.7 GB, got 0.5"),
+        ({"frame_size": [4096, 4096]}, "^window: 96 uploaded and 60 test frames of 4096 x 4096 take 7.9 GB, more than"),
+        ({"link.upload_mbit_s": 0}, "link.upload_mbit_s: input should be a number from 0.001"),
     ],
 )
 def test_mistakes_are_found_before_the_folder_is_made(changes, message, tmp_path):
     with pytest.raises(NestEvoError, match=message):
         evolve(override(load_preset("quick"), changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+BAD_MODELS = {
+    "text": (lambda path: path.write_text("PK no tensors"), "is not a readable safetensors file"),
+    "torn": (lambda path: path.write_bytes(pretrained_path(M1).read_bytes()[:5000]), "is not a readable safetensors"),
+    "other program": (lambda path: write_tensors(path, {"x": torch.zeros(1)}), "but not a nestevo-hw model"),
+    "no weights": (lambda path: write_tensors(path, {}, read_header(pretrained_path(M1))), "is missing"),
+    "NaN": (lambda path: rewritten(path, scale=math.nan), "holds NaN"),
+    "huge input": (lambda path: rewritten(path, min_size=40_000), "spec: min_size: input should be a number from 16"),
+    "sides swapped": (lambda path: rewritten(path, max_size=16), "min_size of at most max_size"),
+    "other classes": (lambda path: rewritten(path, classes=["cat", "dog", "cow"]), "the classes cat, dog, cow but"),
+}  # fmt: skip
+M1 = "fasterrcnn-tiny-m1"
+
+
+def rewritten(path, *, scale=1.0, **changes):
+    """The shipped checkpoint with another spec, or other weights."""
+    header, tensors = read_tensors(pretrained_path(M1))
+    spec = json.loads(header["spec"]) | changes
+    scaled = {name: tensor * scale if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    write_tensors(path, scaled, header | {"spec": json.dumps(spec)})
+
+
+@pytest.mark.parametrize("kind", BAD_MODELS)
+def test_checkpoints_are_read_before_the_folder_is_made(kind, tmp_path):
+    write, message = BAD_MODELS[kind]
+    write(tmp_path / "bad.safetensors")
+    document = load_preset("quick").document()
+    document["terminals"][1]["model"] = str(tmp_path / "bad.safetensors")
+    with pytest.raises(NestEvoError, match=message) as caught:
+        evolve(parse_config(document, source="test"), tmp_path / "run")
+    assert "terminal 'village'" in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.generator import (
     FeatureGenerator,
     GeneratorConfig,
@@ -82,8 +81,3 @@ def test_a_generator_survives_its_file(tmp_path):
     back = load_generator(tmp_path / "g.safetensors", CONFIG)
     noise, labels = torch.randn(4, 8), torch.tensor([1, 2, 3, 1])
     assert torch.equal(back(labels, noise), generator(labels, noise))
-
-
-def test_impossible_values_are_refused():
-    with pytest.raises(ConfigError, match="at least 1"):
-        GeneratorConfig(steps=0)

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.evolution.replay import ReplayConfig, remembered
+from nestevo_hw.evolution.replay import remembered
 from nestevo_hw.evolution.zoo import ZooConfig, choose_start
 from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
 from nestevo_hw.report.knowledge import backward_transfer
@@ -75,10 +74,3 @@ def test_forgetting_by_hand():
     learned, now = {0: 0.6, 1: 0.5}, {0: 0.4, 1: 0.55}
     assert backward_transfer(learned, now) == pytest.approx((-0.2 + 0.05) / 2)
     assert backward_transfer({}, now) is None
-
-
-def test_impossible_settings_are_refused():
-    with pytest.raises(ConfigError, match="zoo: need size >= 0"):
-        ZooConfig(size=-1)
-    with pytest.raises(ConfigError, match="replay: need frames >= 0"):
-        ReplayConfig(frames=-1)

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.evolution.trigger import Signals, TriggerConfig, remaining_accuracy, sense_accuracy, thinned
+from nestevo_hw.evolution.trigger import Signals, remaining_accuracy, sense_accuracy, thinned
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
@@ -43,8 +42,3 @@ def test_frames_are_thinned_evenly():
     assert len(thinned(images, 3)) == 3
     assert thinned(images, 3)[1].equal(images[2])
     assert thinned(images, 10).equal(images)
-
-
-def test_impossible_settings_are_refused():
-    with pytest.raises(ConfigError, match="0 <= margin < 1"):
-        TriggerConfig(margin=1.0)

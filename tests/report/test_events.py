@@ -54,6 +54,8 @@ def test_unknown_events_and_keys_are_left_to_later_versions(run_dir):
         ("[1]", r"line \d+: top level: expected an object \(got \[1\]\)"),
         ('{"window": 0}', r"line \d+: event: field required"),
         ('{"event": "drift", "window": "x"}', r"line \d+: window: .*got 'x'"),
+        ('{"event": "drift", "window": 1000000000}', r"line \d+: window: input should be a number from -1 to 10000"),
+        ('{"event": "drift", "window": -2}', r"line \d+: window: input should be a number from -1 to 10000"),
         ('{"event": "decision", "window": 0, "drifted": 1, "mode": "none"}', r"line \d+: epsilon: field required"),
     ],
 )

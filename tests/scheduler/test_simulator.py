@@ -176,7 +176,7 @@ def test_command_follows_its_contract(tmp_path: Path) -> None:
         ),
         (
             '[{"name": "a", "memory_gb": 1, "duration_s": 0}]',
-            r" 0\.duration_s: input .* greater than 0 \(got 0\)",
+            r" 0\.duration_s: input .* number above 0 .* \(got 0\)",
         ),
         (
             '[{"name": "a", "memory_gb": 1, "duration_s": 1, "gpu": 1}]',

@@ -7,11 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.training import TrainingPlan, draws
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.augment import Augmentation
-from nestevo_hw.streams.compression import FACTOR, CompressionConfig, poolable, pooled_images
+from nestevo_hw.streams.compression import FACTOR, poolable, pooled_images
 from nestevo_hw.streams.frame import Annotation, shrunk
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection import Detection
@@ -103,8 +102,3 @@ def test_soft_targets_shrink_with_their_frame():
     decode = model.roi_heads.box_coder.decode
     at_half = decode(small.deltas, [small.regions])
     torch.testing.assert_close(at_half, decode(one.deltas, [one.regions]) / 2, rtol=1e-4, atol=1e-3)
-
-
-def test_impossible_sizes_are_refused():
-    with pytest.raises(ConfigError, match="small_px above 0"):
-        CompressionConfig(small_px=0.0)

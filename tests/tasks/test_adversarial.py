@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
@@ -72,8 +71,3 @@ def test_a_detector_shows_maps_and_regions_of_both_domains():
     total = classifiers.loss(view, SOURCE, 0.5) + classifiers.loss(other, TARGET, 0.5)
     total.backward()
     assert model.backbone.body.stem[0].weight.grad.abs().sum() > 0
-
-
-def test_impossible_settings_are_refused():
-    with pytest.raises(ConfigError, match="must not be negative"):
-        AdversarialConfig(weight=-1.0)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from nestevo_hw.base.documents import parse_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import read_text
+from nestevo_hw.base.ranges import Range
 from nestevo_hw.crossbar.chips import CHIPS, DATA, REFERENCE
 
 Kind = Literal["silicon", "design study", "derived", "assumption"]
@@ -164,6 +165,8 @@ class DigitalReference:
 
 
 _WORDS = {"name", "title", "memory", "notes", "figures"}
+_MOST, _MOST_COUNT = 1e18, 10**9
+"""Of any figure, and of a number of things."""
 _MAY_BE_ZERO = {"pipeline_cycles", "load_s", "digital_energy_pj_per_mac", "buffer_energy_pj_per_byte"}
 
 
@@ -250,8 +253,8 @@ def _optional(annotation: object) -> bool:
 
 
 def _number(value: float, key: str, place: str, *, whole: bool) -> float:
-    if not 0 <= value < float("inf") or (value == 0 and key not in _MAY_BE_ZERO):
-        raise ConfigError(f"{place}: need a positive number, got {value}")
+    most = _MOST_COUNT if whole else _MOST
+    (Range(0, most) if key in _MAY_BE_ZERO else Range(0, most, above=True)).require(value, place)
     if whole and value != int(value):
         raise ConfigError(f"{place}: need a whole number, got {value}")
     return int(value) if whole else float(value)

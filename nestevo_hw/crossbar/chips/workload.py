@@ -1,6 +1,7 @@
 """What one frame asks of every layer: matrix-vector products and multiply-accumulates, counted without computing."""
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.base.ranges import Range
 
 Size = tuple[int, int]
 """(H, W) of a frame in pixels."""
@@ -62,16 +64,20 @@ class Workload:
         return sum(layer.macs for layer in self.layers.values()) + self.other_macs
 
 
+SIDE = Range(1, 8192)
+"""Of a frame, pixels."""
+
+
 def parse_size(text: str) -> Size:
     """(H, W) from text such as "720x1280".
 
     Raises:
         ConfigError: it is not two positive numbers.
     """
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
-        raise ConfigError(f"need a size as HEIGHTxWIDTH, such as 720x1280, got {text!r}")
-    return int(sides[0]), int(sides[1])
+    found = re.fullmatch(r" *([0-9]{1,9}) *x *([0-9]{1,9}) *", text.lower())
+    if found is None or int(found[1]) not in SIDE or int(found[2]) not in SIDE:
+        raise ConfigError(f"need a size as HEIGHTxWIDTH, such as 720x1280, each {SIDE}, got {text!r}")
+    return int(found[1]), int(found[2])
 
 
 def count_workload(model: nn.Module, size: Size | None = None, *, inputs: Tensor | None = None) -> Workload:

@@ -10,6 +10,8 @@ GIVEN, PLAIN, AWARE = "", "plain", "noise-aware"
 """Trainings of a model: as it was given, and the pair that is compared."""
 DIGITAL = "digital"
 """Name of the scores without noise."""
+MOST_VALUES = 100
+"""Of one sweep."""
 AS_PROGRAMMED = "as programmed"
 """Name of the scores on the device as it is, right after programming."""
 
@@ -86,13 +88,16 @@ def parse_sweep(text: str) -> tuple[str, tuple[Value, ...]]:
         raise ConfigError(f"sweep {name} has no values; write for example {name}={_example(SWEEPS[name])}")
     if name == "device":
         return name, tuple(parts)
+    if len(parts) > MOST_VALUES:
+        raise ConfigError(f"sweep {name}: need at most {MOST_VALUES} values, got {len(parts)}")
     try:
-        return name, tuple(float(part) for part in parts)
+        values = tuple(float(part) for part in parts)
     except ValueError:
         raise ConfigError(
             f"sweep {name}: need numbers separated by commas, got {rest!r}; write for example "
             f"{name}={_example(SWEEPS[name])}"
         ) from None
+    return name, values
 
 
 def make_plan(
@@ -131,6 +136,8 @@ def make_plan(
         values = named.get(sweep.name) or _usual_values(sweep, hardware, quick=quick)
         try:
             for value in values:
+                if not isinstance(value, str):
+                    sweep.allowed.require(value, f"sweep {sweep.name}")
                 sweep.setting(hardware, value).check()
         except ConfigError as error:
             if sweep.name in named or not everything:

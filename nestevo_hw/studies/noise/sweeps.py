@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import AGE_S, SHARE, Range
 from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset
 from nestevo_hw.crossbar.mapping import Tile, tile_size
 from nestevo_hw.crossbar.teacher import Backend, choose_backend
@@ -40,10 +41,8 @@ class Setting:
         """Refuse a setting that cannot be simulated, before any work.
 
         Raises:
-            ConfigError: negative noise, or a backend or time that the device has no model for.
+            ConfigError: a backend or time that the device has no model for.
         """
-        if self.mu is not None and self.mu < 0:
-            raise ConfigError(f"need mu of 0 or more, got {self.mu:g}")
         if self.hardware is not None:
             choose_backend(self.hardware.preset, self.hardware.backend)
             self.hardware.preset.check_time(self.age_s)
@@ -69,6 +68,8 @@ class Sweep:
     """Whether it disturbs weights, which is what noise-aware training prepares for."""
     simulated: str
     """What is simulated, for people to read."""
+    allowed: Range
+    """Where values that are numbers may lie."""
     usual: bool = False
     """Part of a run that names no sweep."""
 
@@ -130,8 +131,6 @@ def _device(hardware: Hardware, value: Value) -> Setting:
 
 def _stuck(hardware: Hardware, value: Value) -> Setting:
     share = _number("stuck_cells", value)
-    if not 0.0 <= share <= 1.0:
-        raise ConfigError(f"stuck_cells: need a share from 0 to 1, got {share:g}")
     return _with(hardware, replace(hardware.preset, stuck_off=share / 2, stuck_on=share / 2))
 
 
@@ -162,6 +161,7 @@ def _whole(name: str, value: Value) -> int:
     return int(number)
 
 
+BITS = Range(0, 16)
 _SECONDS = "s after programming"
 _SHARE = "share of the devices"
 _MUS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1)
@@ -171,75 +171,88 @@ SWEEPS: dict[str, Sweep] = {
     sweep.name: sweep
     for sweep in (
         Sweep(
-            name="mu", title="weight noise mu", unit="of the layer's weight range", usual=True,
+            name="mu", allowed=SHARE,
+            title="weight noise mu", unit="of the layer's weight range", usual=True,
             values=_MUS, quick=(0.0, 0.02, 0.06), setting=_mu, worse="up", on_weights=True,
             simulated="Gaussian noise on every weight of the digital model, clamped to the layer's range "
             "(eq. 18-20); no device",
         ),
         Sweep(
-            name="time_s", title="time after programming", unit=_SECONDS, usual=True,
+            name="time_s", allowed=AGE_S,
+            title="time after programming", unit=_SECONDS, usual=True,
             values=_TIMES_S, quick=(0.0, DAY_S), setting=_time, worse="up", on_weights=True,
             simulated="the device with its programming noise, converters, and drift up to this age",
         ),
         Sweep(
-            name="adc_bits", title="ADC resolution", unit="bits", values=(4.0, 5.0, 6.0, 7.0, 8.0, 10.0),
+            name="adc_bits", allowed=BITS,
+            title="ADC resolution", unit="bits", values=(4.0, 5.0, 6.0, 7.0, 8.0, 10.0),
             quick=(4.0, 6.0, 8.0), worse="down", on_weights=False,
             setting=_converter("adc_bits", lambda c, v: replace(c, adc_bits=_whole("adc_bits", v))),
             simulated="another ADC, the rest of the device as it is, right after programming",
         ),
         Sweep(
-            name="dac_bits", title="DAC resolution", unit="bits", values=(2.0, 3.0, 4.0, 5.0, 6.0, 8.0),
+            name="dac_bits", allowed=BITS,
+            title="DAC resolution", unit="bits", values=(2.0, 3.0, 4.0, 5.0, 6.0, 8.0),
             quick=(3.0, 5.0, 8.0), worse="down", on_weights=False,
             setting=_converter("dac_bits", lambda c, v: replace(c, dac_bits=_whole("dac_bits", v))),
             simulated="another DAC, the rest of the device as it is, right after programming",
         ),
         Sweep(
-            name="output_noise", title="output noise", unit="of full-scale input x largest weight",
+            name="output_noise", allowed=Range(0, 100),
+            title="output noise", unit="of full-scale input x largest weight",
             values=(0.0, 0.01, 0.02, 0.04, 0.08, 0.16), quick=(0.0, 0.04, 0.08), worse="up", on_weights=False,
             setting=_converter("output_noise", lambda c, v: replace(c, output_noise=_number("output_noise", v))),
             simulated="noise added before the ADC, right after programming",
         ),
         Sweep(
-            name="input_noise", title="input noise", unit="of a full-scale input", values=(0.0, 0.01, 0.04),
+            name="input_noise", allowed=Range(0, 100),
+            title="input noise", unit="of a full-scale input", values=(0.0, 0.01, 0.04),
             quick=(0.0, 0.02), worse="up", on_weights=False,
             setting=_converter("input_noise", lambda c, v: replace(c, input_noise=_number("input_noise", v))),
             simulated="noise added after the DAC, right after programming; slow, by aihwkit's own tile",
         ),
         Sweep(
-            name="read_noise", title="read noise", unit="of the largest weight",
+            name="read_noise", allowed=Range(0, 100),
+            title="read noise", unit="of the largest weight",
             values=(0.0, 0.01, 0.0175, 0.04, 0.08), quick=(0.0, 0.0175, 0.08), worse="up", on_weights=True,
             setting=_converter("read_noise", lambda c, v: replace(c, read_noise=_number("read_noise", v))),
             simulated="noise of every cell drawn anew in every product, right after programming",
         ),
         Sweep(
-            name="ir_drop", title="IR drop", unit="of the standard wire resistance", values=(0.0, 1.0, 4.0, 16.0),
+            name="ir_drop", allowed=Range(0, 1000),
+            title="IR drop", unit="of the standard wire resistance", values=(0.0, 1.0, 4.0, 16.0),
             quick=(0.0, 1.0, 16.0), worse="up", on_weights=False,
             setting=_converter("ir_drop", lambda c, v: replace(c, ir_drop=_number("ir_drop", v))),
             simulated="voltage lost along the wires of a tile, right after programming",
         ),
         Sweep(
-            name="stuck_cells", title="stuck devices", unit=_SHARE, values=(0.0, 0.001, 0.003, 0.01, 0.03),
+            name="stuck_cells", allowed=SHARE,
+            title="stuck devices", unit=_SHARE, values=(0.0, 0.001, 0.003, 0.01, 0.03),
             quick=(0.0, 0.003, 0.03), setting=_stuck, worse="up", on_weights=True,
             simulated="devices that keep their conductance, half at zero and half at the largest, right after "
             "programming",
         ),
         Sweep(
-            name="tile", title="tile size", unit="rows and columns", values=(64.0, 128.0, 256.0, 512.0),
+            name="tile", allowed=Range(1, 65_536),
+            title="tile size", unit="rows and columns", values=(64.0, 128.0, 256.0, 512.0),
             quick=(64.0, 256.0), setting=_tile, worse=None, on_weights=False,
             simulated="square tiles of another size, the rest of the device as it is, right after programming",
         ),
         Sweep(
-            name="device", title="device after a day", unit="preset", values=tuple(PRESETS),
+            name="device", allowed=BITS,
+            title="device after a day", unit="preset", values=tuple(PRESETS),
             quick=tuple(PRESETS), setting=_device, worse=None, on_weights=False,
             simulated="all presets one day after programming, with the converters that each has",
         ),
         Sweep(
-            name="student_mu", title="teacher's weight noise mu", unit="of the layer's weight range",
+            name="student_mu", allowed=SHARE,
+            title="teacher's weight noise mu", unit="of the layer's weight range",
             values=_MUS, quick=(0.0, 0.04, 0.1), setting=_mu, worse="up", on_weights=True,
             simulated="the digital teacher with Gaussian weight noise (eq. 18-20) labels, the student learns",
         ),
         Sweep(
-            name="student_time_s", title="age of the teacher", unit=_SECONDS,
+            name="student_time_s", allowed=AGE_S,
+            title="age of the teacher", unit=_SECONDS,
             values=_TIMES_S, quick=(DAY_S,), setting=_time, worse="up", on_weights=True,
             simulated="the teacher on the device labels at this age, the student learns",
         ),

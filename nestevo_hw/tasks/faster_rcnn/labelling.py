@@ -28,7 +28,7 @@ def predict(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> list[
     """
     device = next(model.parameters()).device
     detections: list[dict[str, Tensor]] = []
-    for chunk in images.split(batch_size):
+    for chunk in images.split(batch_size) if len(images) else ():  # no frames would be one empty chunk
         detections += [{k: v.cpu() for k, v in d.items()} for d in model(as_list(chunk.to(device)))]
     return detections
 

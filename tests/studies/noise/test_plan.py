@@ -110,10 +110,10 @@ def test_mistakes_say_what_to_write(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ({"mu": (-1.0,)}, "need mu of 0 or more, got -1"),
+        ({"mu": (-1.0,)}, "sweep mu: need a number from 0 to 1, got -1"),
         ({"adc_bits": (4.5,)}, "adc_bits: need a whole number, got 4.5"),
         ({"adc_bits": (1.0,)}, "need adc_bits = 0"),
-        ({"stuck_cells": (1.5,)}, "stuck_cells: need a share from 0 to 1, got 1.5"),
+        ({"stuck_cells": (1.5,)}, "sweep stuck_cells: need a number from 0 to 1, got 1.5"),
         ({"device": ("dram",)}, "unknown device 'dram'"),
         ({"tile": (0.0,)}, "tile"),
     ],
