@@ -97,7 +97,7 @@ def test_ctrl_c_says_how_to_go_on(net: str, tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(ScoreJournal, "keep", interrupted)
         result = CliRunner().invoke(bench_noise, arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     assert result.stderr.count("\n") == 1
     assert "run the same command with --resume to go on" in result.stderr
     refused = CliRunner().invoke(bench_noise, arguments)
