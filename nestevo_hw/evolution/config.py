@@ -68,7 +68,7 @@ class RunConfig:
     zoo: ZooConfig = ZooConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
     gate_margin: Annotated[float, SHARE] = 0.03
-    """A new teacher that loses more mAP@0.50 than this on labelled in-domain frames is rejected."""
+    """A new teacher that loses more of the headline score than this on labelled in-domain frames is rejected."""
     link: LinkConfig = LinkConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

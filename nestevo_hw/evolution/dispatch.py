@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
-from nestevo_hw.evolution.journal import Journal
+from nestevo_hw.evolution.journal import DAMAGED, Journal
 from nestevo_hw.evolution.steps.perform import FUNCTION, decoded, payload
 from nestevo_hw.evolution.steps.step import Request, Result, Step
 from nestevo_hw.evolution.steps.table import AnyStep
@@ -70,7 +70,9 @@ class Dispatch:
             if result is None:
                 continue
             finished[subject] = Finished(
-                value=decoded(step.result, result.value, source=f"{self._journal.path(ids[subject])}: value"),
+                value=decoded(
+                    step.result, result.value, source=f"{self._journal.path(ids[subject])}: value", advice=DAMAGED
+                ),
                 submitted_s=result.submitted_s,
                 started_s=result.started_s,
                 ended_s=result.ended_s,

@@ -122,8 +122,9 @@ def _count(moments: Mapping[int, FeatureMoments], c: int) -> int:
 def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: float) -> float:
     """Threshold gamma such that in-domain data exceeds it at most at the stated rate.
 
-    The (1 - rate) quantile of scores of held-out in-domain segments, by the conformal rule: the k-th smallest of
-    n scores with k = ceil((n + 1) (1 - rate)).
+    The (1 - rate) quantile of scores of in-domain segments, by the conformal rule: the k-th smallest of n scores with
+    k = ceil((n + 1) (1 - rate)). The rate is only kept as far as the segments are like new
+    ones: those of `evolve` are part of the data that they are compared with, so that they lie a little nearer.
 
     Raises:
         ConfigError: too few segments to support the rate.

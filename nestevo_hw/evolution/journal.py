@@ -1,10 +1,11 @@
 """Memory of a run: which tasks have finished or failed, and what happened, so that a killed run can go on."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from nestevo_hw.base.documents import plain, read_json, write_json
+from nestevo_hw.base.documents import parse, plain, read_json, write_json
 from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.jsonlines import append_line
 from nestevo_hw.evolution.layout import RunLayout
@@ -18,14 +19,8 @@ SURVIVABLE = ("", "InputError", "TaskError")
 Anything else, such as a full disk, would hit the next task as well and ends the run, which can be resumed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failed:
-    """How a failure is stored."""
-
-    failed: TaskFailure
-
-
-_Stored = _Failed | TaskResult
+DAMAGED = "delete it and resume again"
+"""What to do about a result that cannot be read."""
 
 
 class Journal:
@@ -66,7 +61,7 @@ class Journal:
                 error = TaskError(failure.reason)
                 error.add_note(f"Traceback of the worker:\n{failure.traceback}")
                 raise error
-            write_json(self.path(waiting[task.name]), plain(_Failed(failed=failure)))
+            write_json(self.path(waiting[task.name]), {"failed": plain(failure)})
             done[waiting[task.name]] = failure
 
         if waiting:
@@ -139,5 +134,7 @@ def read_result(path: Path) -> TaskResult | TaskFailure:
     Raises:
         InputError: the file is damaged.
     """
-    found = read_json(path, _Stored, advice="delete it and resume again")
-    return found.failed if isinstance(found, _Failed) else found
+    document = read_json(path, dict[str, Any], advice=DAMAGED)
+    if "failed" in document:
+        return parse(document["failed"], TaskFailure, f"{path}: failed", advice=DAMAGED)
+    return parse(document, TaskResult, str(path), advice=DAMAGED)

@@ -21,13 +21,14 @@ class EvolvingTime:
     communication_s: float
     """Upload of frames and download of the model: modelled, from the link's bandwidth."""
     labelling_s: float
-    """The teacher looks at frames. On a crossbar modelled, from the chip's published figures; else measured."""
+    """The teacher labels frames. On a crossbar modelled, from the chip's published figures, without the digital
+    work that confirms its labels (background subtraction, ensemble, fusion); else measured, with all of it."""
     programming_s: float
     """Writing a teacher onto the crossbar: modelled. 0 for a digital one."""
     waiting_s: float
     """For memory, workers and others' tasks: measured, or modelled while the crossbar serves other terminals."""
     training_s: float
-    """Training, merging and export: measured."""
+    """Training and export: measured. Merging too, with a digital teacher only."""
 
     @property
     def total_s(self) -> float:
@@ -93,7 +94,7 @@ def account(
 
     Args:
         terminal: its name.
-        group: of its group.
+        group: name of its group.
         stages: steps that the window's terminals have waited for. Each begins when the one before has ended for all.
         window: its number.
         window_s: t_total, seconds. An evolution that outlasts it leaves the old model in place all the time.
@@ -103,8 +104,9 @@ def account(
         scores: accuracy of the terminal by stage ("before", "adapted", "after"), where it could be scored.
         adaptation: the stage among `stages` that adapts the terminals' BatchNorm; None where there was none.
     """
-    shares = [_share(stage, (terminal, group), labelling) for stage in stages]
-    download = max((f.value.download_bytes for stage in stages for f in _own(stage, (terminal, group))), default=0)
+    own = [_own(stage, terminal, group) for stage in stages]
+    shares = [_share(stage, mine, labelling) for stage, mine in zip(stages, own, strict=True)]
+    download = max((mine.value.download_bytes for mine in own if mine is not None), default=0)
     time = EvolvingTime(
         communication_s=_sent_s(upload_bytes, download, link),
         labelling_s=sum(s.labelling_s for s in shares),
@@ -153,31 +155,32 @@ def _origins(*, analog: bool) -> dict[str, Origin]:
     }
 
 
-def _own(stage: Stage, subjects: tuple[str, str]) -> list[Finished[Result]]:
-    return [stage.done[s] for s in dict.fromkeys(subjects) if s in stage.done]
+def _own(stage: Stage, terminal: str, group: str) -> Finished[Result] | None:
+    """A terminal's task of a step, or its group's."""
+    return stage.done.get(terminal if stage.step.per == "terminal" else group)
 
 
-def _share(stage: Stage, subjects: tuple[str, str], labelling: LabellingTime | None) -> _Share:
+def _share(stage: Stage, own: Finished[Result] | None, labelling: LabellingTime | None) -> _Share:
     """A terminal's part of one step; it waits for the step's other tasks.
 
     Tasks that ran on the simulated crossbar count with the chip's time, which serves one terminal after another.
     """
-    own, every = _own(stage, subjects), stage.done.values()
-    if not own:
+    if own is None:
         return _Share()
+    every = stage.done.values()
     if labelling is not None and any(f.value.crossbar_frames is not None for f in every):
-        label_s, program_s = _crossbar_s(own, labelling)
+        label_s, program_s = _crossbar_s([own], labelling)
         return _Share(
             labelling_s=label_s,
             programming_s=program_s,
             waiting_s=sum(_crossbar_s(every, labelling)) - label_s - program_s,
         )
-    ran_s = sum(f.ran_s for f in own)
+    ran_s = own.ran_s
     span_s = max(f.ended_s for f in every) - min(f.submitted_s for f in every)
-    looks = stage.step.part == "labelling"
+    labels = stage.step.part == "labelling"
     return _Share(
-        labelling_s=ran_s if looks else 0.0,
-        training_s=0.0 if looks else ran_s,
+        labelling_s=ran_s if labels else 0.0,
+        training_s=0.0 if labels else ran_s,
         waiting_s=max(span_s - ran_s, 0.0),
     )
 

@@ -21,11 +21,11 @@ class RefreshConfig:
     period_h: Annotated[float, Range(0, 1e6, above=True)] = 168.0
     """Hours between two programmings under the policy every."""
     margin: Annotated[float, SHARE] = 0.03
-    """mAP@0.50 on in-domain frames that the teacher may lose since its programming under threshold."""
+    """Headline score on in-domain frames that the teacher may lose since its programming under threshold."""
     chip: str | None = None
     """Chip whose published figures model programming time, energy and wear; None: one of the device's technology."""
     doubt: Annotated[float, SHARE] = 0.05
-    """mAP@0.50 by which the measured loss may be too small; cost-aware refreshes unless it is clearly not worth it."""
+    """Score by which the measured loss may be too small; cost-aware refreshes unless it is clearly not worth it."""
     lifetime_years: Annotated[float, Range(0.001, 10_000)] = 10.0
     """How long the cells should last; cost-aware spreads their writes over this time."""
 
@@ -47,7 +47,7 @@ class Condition:
     age_s: float
     """Since its last programming, at the time of labelling."""
     score: float
-    """mAP@0.50 on held-out in-domain frames at this age."""
+    """Headline score on held-out in-domain frames at this age."""
     fresh_score: float
     """The same right after its last programming."""
     interval_s: float

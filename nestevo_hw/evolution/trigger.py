@@ -28,7 +28,7 @@ class TriggerConfig:
     margin: Annotated[float, Range(0, 0.99)] = 0.1
     """Share of its accuracy that must seem lost before a terminal requests evolution."""
     frames: Annotated[int, Range(2, MOST_FRAMES)] = 32
-    """Frames it judges itself on."""
+    """Frames it estimates its accuracy on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,8 @@ def read_run(directory: Path) -> Run:
     if not path.is_file():
         if running:
             return Run(directory=directory, header=header, events=())
-        raise InputError(f"{directory} holds no metrics.jsonl although its run is complete; run it again")
+        advice = f"`nestevo-hw evolve --resume {directory}` makes it again"
+        raise InputError(f"{directory} holds no metrics.jsonl although its run is complete; {advice}")
     events = (_event(place, record) for place, record in read_lines(path, dict[str, Any], growing=running))
     return Run(directory=directory, header=header, events=tuple(e for e in events if e is not None))
 

@@ -15,7 +15,7 @@ from nestevo_hw.report import knowledge, tables, timing, upkeep, wording
 from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
 from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, stage_marks, teacher_panel, terminal_panel
-from nestevo_hw.report.records import SETUP, TEACHER, Accuracy, Drift, Groups, Lifecycle
+from nestevo_hw.report.records import TEACHER, Accuracy, Drift, Groups, Lifecycle
 from nestevo_hw.report.samples import data_uri, latest_pair, load_picture
 from nestevo_hw.report.summary import Summary, evolutions, part_origins, summary_of
 
@@ -94,7 +94,9 @@ def _marks(run: Run) -> dict[str, list[Mark]]:
     """Keys of the pictures: of what there is in this run."""
     tasks = timing.timed(run)
     scored = [e for name in run.terminals for e in evolutions(run, name, scene=name)]
-    during = sorted((t for t in tasks if t.window != SETUP), key=lambda t: t.started_s)
+    windows = [[t for t in tasks if t.window == window] for window in range(run.windows)]
+    fullest = max(windows, key=lambda own: len({t.kind for t in own}), default=[])
+    during = sorted(fullest, key=lambda t: t.started_s)
     return {
         "terminals": [*stage_marks(scored), *(DRIFT_MARKS if run.of(Drift) else ())],
         "teacher": stage_marks(evolutions(run, TEACHER), "teacher"),

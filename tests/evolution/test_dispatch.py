@@ -57,7 +57,9 @@ def test_a_foreign_result_is_named_with_its_file_and_field(tmp_path):
     document["value"]["frames"] = None
     path.write_text(json.dumps(document))
     again, _ = dispatch(tmp_path, SimulatedExecutor())
-    with pytest.raises(InputError, match=r"w0\.capture\.b\.json: value: frames: .*integer.*None"):
+    with pytest.raises(
+        InputError, match=r"w0\.capture\.b\.json: value: frames: .*integer.*None.*; delete it and resume again"
+    ):
         again.run(CAPTURE, 0, requests(tmp_path))
 
 

@@ -78,12 +78,21 @@ def test_a_failure_that_would_hit_every_task_ends_the_run(tmp_path, window, erro
     assert not list((tmp_path / "run").glob("results/*a.json"))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}', '{"failed": 3}'])
-def test_a_damaged_result_is_named(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "top level: .*object"),
+        ('{"name": "x"}', "value: field required"),
+        ('{"name": "x", "value": {}, "submitted_s": 0, "started_s": "soon"}', r"started_s: .*\(got 'soon'\)"),
+        ('{"failed": 3}', "failed: top level: expected an object"),
+    ],
+)
+def test_a_damaged_result_is_named_with_its_field(tmp_path, text, message):
     results = tmp_path / "run" / "results"
     results.mkdir(parents=True)
     (results / "w0.label.a.json").write_text(text)
-    with pytest.raises(InputError, match=r"w0\.label\.a\.json"):
+    with pytest.raises(InputError, match=rf"w0\.label\.a\.json.*{message}.*; delete it and resume again"):
         journal(tmp_path / "run", Executor())
 
 

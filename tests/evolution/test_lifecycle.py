@@ -105,6 +105,17 @@ def test_the_crossbar_counts_with_the_chips_time_and_serves_one_terminal_after_a
     assert math.isnan(life.lcp)
 
 
+def test_a_group_that_is_called_like_a_terminal_does_not_count_twice():
+    """village is in the group campus, beside the terminal campus."""
+    stages = [
+        Stage(step=DISTIL, done={"campus": task(0.0, 0.0, 10.0), "village": task(0.0, 0.0, 10.0)}),
+        Stage(step=MERGE, done={"campus": task(10.0, 10.0, 12.0)}),
+    ]
+    common = {"window": 0, "window_s": 100.0, "upload_bytes": 10e6, "link": LINK, "labelling": None, "adaptation": None}
+    life = account("village", "campus", stages, scores={}, **common)
+    assert life.parts["training_s"] == pytest.approx(12.0)
+
+
 def test_waiting_for_a_crossbar_is_partly_modelled():
     stages = [Stage(step=LABEL, done={"a": task(0.0, 0.0, 1.0, crossbar_frames=1)})]
     analog = life_of(stages, scores={}, labelling=LabellingTime(first_s=1.0, interval_s=0.1))

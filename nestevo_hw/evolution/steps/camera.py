@@ -52,7 +52,7 @@ def capture(context: Context, request: CaptureRequest) -> CaptureResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SenseRequest(Request):
-    """A terminal's model and frames to judge itself on."""
+    """A terminal's model and frames to estimate its accuracy on."""
 
     model: Path
     frames: Path

@@ -42,7 +42,7 @@ class LabelRequest(Request):
     spacing_s: float
     """Between two frames, seconds."""
     earlier: LabelFiles | None
-    """Round before, whose votes count as well."""
+    """Round before, whose views count as well."""
     out: LabelFiles
 
 
@@ -52,12 +52,10 @@ class LabelResult(Result):
 
     counts: dict[int, int]
     """Objects by class."""
-    doubtful: int
-    """Detections between both confidence thresholds, which teach nothing."""
 
 
 def label(context: Context, request: LabelRequest) -> LabelResult:
-    """The teacher labels one terminal's uploaded frames on the crossbar, confirmed by an ensemble on the GPU."""
+    """The teacher labels one terminal's uploaded frames on the crossbar, confirmed by an ensemble."""
     config, task = context.config, context.task
     images = load_frames(request.upload).images
     teacher = open_teacher(task, config.teacher, request.teacher, images if config.scene_norm else None)
@@ -73,8 +71,8 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
         models, images, config.labels, confirmation, spacing_s=request.spacing_s, earlier=_read(request.earlier)
     )
     save_views(labelled.views, request.out.views)
-    looked_at = context.on_crossbar(round(confirmation.teacher_passes * len(images)))
-    return _written(labelled.supervision, request.out.supervision, crossbar_frames=looked_at)
+    labelled_frames = context.on_crossbar(round(confirmation.teacher_passes * len(images)))
+    return _written(labelled.supervision, request.out.supervision, crossbar_frames=labelled_frames)
 
 
 def _read(files: LabelFiles | None) -> LabelRound | None:
@@ -122,7 +120,6 @@ def _written(supervision: Sequence[Supervision], path: Path, *, crossbar_frames:
     counts = Counter(labels.tolist())
     return LabelResult(
         counts={c: counts[c] for c in sorted(counts)},
-        doubtful=sum(int(s.annotation.ignore.sum()) for s in supervision),
         crossbar_frames=crossbar_frames,
     )
 

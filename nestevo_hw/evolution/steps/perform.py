@@ -32,10 +32,10 @@ def encoded(message: Request | Result) -> dict[str, Any]:
     return document
 
 
-def decoded[M: Request | Result](kind: type[M], document: object, *, source: str) -> M:
+def decoded[M: Request | Result](kind: type[M], document: object, *, source: str, advice: str = "") -> M:
     """The inverse of `encoded`.
 
     Raises:
         InputError: a field is missing or of the wrong type.
     """
-    return parse(document, kind, source)
+    return parse(document, kind, source, advice=advice)

@@ -18,12 +18,12 @@ _WRITTEN = Programmed(
     programming=Programming(time_s=0.6, energy_j=0.002, wear=2e-6),
     labelling=LabellingTime(first_s=2e-4, interval_s=5e-5),
 )
-_LABELLED = labels.LabelResult(counts={1: 40, 2: 60, 3: 20}, doubtful=10, crossbar_frames=96)
+_LABELLED = labels.LabelResult(counts={1: 40, 2: 60, 3: 20}, crossbar_frames=96)
 _TRAINED = training.TrainingResult(trained=Trained(loss=1.0, steps=40, trained_s=6.0))
 
 PREPARE = Step(
     kind="prepare", run=teachers.prepare, request=teachers.PrepareRequest, result=teachers.PrepareResult,
-    needs="crossbar", wording="programs the first teacher", colour="other", per="group", typical_s=12.0,
+    needs="crossbar", wording="prepares the first teacher", colour="other", per="group", typical_s=12.0,
     typical=lambda _: teachers.PrepareResult(
         gamma=10.0, in_domain_scores=(8.0,), familiar_rate=2.0, classes=("a", "b", "c"), programmed=_WRITTEN, score=0.8,
         programming=_WRITTEN.programming, crossbar_frames=60,
@@ -41,7 +41,7 @@ DESCRIBE = Step(
 )  # fmt: skip
 BASELINE = Step(
     kind="baseline", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
-    needs="cpu", wording="takes a terminal's signals where it does well", colour="other", typical_s=1.0,
+    needs="cpu", wording="records a terminal's reference signals", colour="other", typical_s=1.0,
     typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.8, confidence=0.7)),
 )  # fmt: skip
 CAPTURE = Step(
@@ -53,7 +53,7 @@ CAPTURE = Step(
 )  # fmt: skip
 SENSE = Step(
     kind="sense", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
-    needs="cpu", wording="a terminal judges itself", colour="other", typical_s=1.0,
+    needs="cpu", wording="a terminal estimates its accuracy", colour="other", typical_s=1.0,
     typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.5, confidence=0.5)),
 )  # fmt: skip
 ADAPT_BATCH_NORM = Step(
