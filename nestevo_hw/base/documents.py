@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 NOT_STORED = {"stored": False}
 """Metadata of a dataclass field that stays out of documents; to be read back it needs a default."""
+_DEEP_TOML = re.compile(r"^[ \t]*\[*[ \t]*(?:[^\s.=#\[\]\"']+[ \t]*\.[ \t]*){100}", re.MULTILINE)
+"""A name of a hundred parts; the reader of TOML takes minutes over thousands."""
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""Maybe half a character, which JSON can write and no file can hold."""
 _SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxother=60)
 
 
@@ -57,7 +62,7 @@ def parse_json[T](
     Raises:
         NestEvoError: `error`, as `read_json`; `source` says whose text it is.
     """
-    return parse(_decoded("JSON", json.loads, text, source, advice, error), kind, source, advice=advice, error=error)
+    return parse(_decoded("JSON", _json, text, source, advice, error), kind, source, advice=advice, error=error)
 
 
 def parse_toml[T](
@@ -69,7 +74,7 @@ def parse_toml[T](
     error: type[NestEvoError] = InputError,
 ) -> T:
     """The value in a TOML text; otherwise as `parse_json`."""
-    return parse(_decoded("TOML", tomllib.loads, text, source, advice, error), kind, source, advice=advice, error=error)
+    return parse(_decoded("TOML", _toml, text, source, advice, error), kind, source, advice=advice, error=error)
 
 
 def parse[T](
@@ -175,6 +180,30 @@ def _decoded(
         raise _failure(error, f"{source} is not valid {syntax}: nested too deeply", advice) from problem
     except ValueError as problem:
         raise _failure(error, f"{source} is not valid {syntax}: {_syntax(problem)}", advice) from problem
+
+
+def _json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    if _HALF.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as problem:
+            raise ValueError("half of a surrogate pair in a text") from problem
+    return value
+
+
+def _finite(number: str) -> float:
+    """A number of a JSON text; NaN, Infinity and what is too large to be another number are none."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{_SHORT.repr(number)[1:-1]} is not a finite number")
+    return value
+
+
+def _toml(text: str) -> dict[str, Any]:
+    if _DEEP_TOML.search(text):
+        raise RecursionError
+    return tomllib.loads(text)
 
 
 def _syntax(problem: ValueError) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError
+from nestevo_hw.base.text import one_line
 from nestevo_hw.crossbar.devices import PRESETS
 
 Command = Callable[..., dict[str, Any] | None]
@@ -52,7 +53,8 @@ def listed(title: str, meanings: Mapping[str, str]) -> str:
 
 
 def _report(error: Exception, *, as_json: bool) -> None:
+    message = one_line(str(error))
     if as_json:
-        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}), err=True)
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": message}}), err=True)
     else:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {message}", err=True)

@@ -1,5 +1,6 @@
 """Files are written whole or not at all, and what prevents it is said in one line."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from nestevo_hw.base.errors import ConfigError, OutputError
-from nestevo_hw.base.files import replacing, write_text
+from nestevo_hw.base.errors import ConfigError, InputError, OutputError
+from nestevo_hw.base.files import read_text, replacing, write_text
 from nestevo_hw.pages.style import LIGHT, new_figure, save_png
 
 
@@ -61,3 +62,10 @@ def test_others_may_read_what_safetensors_wrote(tmp_path: Path) -> None:
         save_file({"x": torch.zeros(1)}, temporary)
     write_text(tmp_path / "plain.txt", "x")
     assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
+
+
+def test_a_pipe_or_device_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"{path} is a pipe or device, not a file"):
+            read_text(path)
