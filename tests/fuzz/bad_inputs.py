@@ -88,6 +88,12 @@ def interrupts(): raise KeyboardInterrupt
 def recurses(): return recurses()
 def wants(one, two): return nn.Linear(one, two)
 def inner_type_error(): return len(5)
+class Bad(nn.Linear):
+    def forward(self, x): raise RuntimeError("in forward")
+class Odd(nn.Linear):
+    def forward(self, x): return {"a": 1}
+def does_not_run(): return Bad(4, 2)
+def answers_a_table(): return Odd(4, 2)
 def text(): return "model"
 def nothing(): pass
 def class_instead(): return nn.Linear
@@ -105,6 +111,8 @@ _FACTORY_NAMES = (
     "broken:f", "raising:f", "missing:f", "leaving:f", "no_such_module:f", ":f", ":", "a:b:c", "..:f", "nets.py:text",
 )  # fmt: skip
 _MODELS = (*_FACTORY_NAMES, "no-such-model", "x\x1b[2J", "[/red]", "A" * 100_000, ".onnx", "nowhere.onnx")
+_UNFIT = ("nets:does_not_run", "nets:answers_a_table")
+"""They can be mapped, but not run."""
 CHIP_FAULTS: Mapping[str, Content] = {**TOML, "no-figures": 'name = "x"\ntitle = "y"'}
 
 
@@ -134,7 +142,7 @@ def map_model() -> Iterator[BadInput]:
 
 def bench_noise() -> Iterator[BadInput]:
     """Of `bench-noise`."""
-    for model in _MODELS:
+    for model in (*_MODELS, *_UNFIT):
         yield BadInput(name=f"bench-noise {model}"[:60], words=("bench-noise", model, "--quick"), files=FACTORIES)
     yield from _each("bench-noise", ("bench-noise", "model.onnx", "--quick"), "model.onnx", ONNX)
     yield from _each("bench-noise", ("bench-noise", "--compare", "one", "two"), "one/results.json", JSON)
@@ -158,7 +166,7 @@ def bench_noise() -> Iterator[BadInput]:
 
 def sensitivity() -> Iterator[BadInput]:
     """Of `sensitivity`."""
-    for model in _MODELS:
+    for model in (*_MODELS, *_UNFIT):
         yield BadInput(name=f"sensitivity {model}"[:60], words=("sensitivity", model, "--quick"), files=FACTORIES)
     yield from _typed(
         "sensitivity", ("sensitivity", "digits-cnn", "--quick"),

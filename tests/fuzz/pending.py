@@ -19,6 +19,8 @@ map --pairs 1000000000
 map --chip isaac --size 100000x100000
 map --chip isaac --size 99999999999x1
 bench-noise nets:no_layers
+bench-noise nets:does_not_run
+bench-noise nets:answers_a_table
 bench-noise --mu nan
 bench-noise --mu inf
 bench-noise --mu 1e300
@@ -34,7 +36,6 @@ bench-noise --frames 1000000000000
 bench-noise --workers 1000000000
 bench-noise --keep-digital nowhere
 sensitivity --age 1e300
-sensitivity --target-loss nan
 sensitivity --repeats 1000000000000
 sensitivity --frames 1000000000000
 evolve [] frame_size = [100000, 100000]
