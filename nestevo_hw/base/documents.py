@@ -26,6 +26,8 @@ _DEEPEST = 12
 """Characters of a name, and names of a place, that messages show."""
 _MOST_TOML, _MOST_PARTS = 1_000_000, 100
 _LONG_NAME = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]+[ \t]*\.[ \t]*){{{_MOST_PARTS}}}")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""Maybe half a character, which JSON can write and no file can hold."""
 _SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxlong=40, maxother=60)
 
 
@@ -63,8 +65,7 @@ def parse_json[T](
     Raises:
         NestEvoError: `error`, as `read_json`; `source` says whose text it is.
     """
-    document = _decoded("JSON", _load_json, text, source, advice, error)
-    return parse(document, kind, source, advice=advice, error=error)
+    return parse(_decoded("JSON", _json, text, source, advice, error), kind, source, advice=advice, error=error)
 
 
 def parse_toml[T](
@@ -194,15 +195,21 @@ def _load_toml(text: str) -> Any:  # noqa: ANN401 - any TOML value
     return tomllib.loads(text)
 
 
-def _load_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+def _json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    if _HALF.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as problem:
+            raise ValueError("half of a surrogate pair in a text") from problem
+    return value
 
 
-def _finite(text: str) -> float:
-    """A number of a JSON text; Python's reader would also take NaN, Infinity and 1e999, which is infinite."""
-    value = float(text)
+def _finite(number: str) -> float:
+    """A number of a JSON text; NaN, Infinity and what is too large to be another number are none."""
+    value = float(number)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:20]} is no finite number")
+        raise ValueError(f"{_SHORT.repr(number)[1:-1]} is no finite number")
     return value
 
 

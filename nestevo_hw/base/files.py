@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ _UMASK = _umask()
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 """This machine in names of temporary files: several may write into one folder."""
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})\.(\d{1,9})\.tmp", re.DOTALL)
+MOST_TEXT_BYTES = 512_000_000
+"""Of a text to read: the labels of a hundred thousand frames have half of it."""
 
 
 @contextmanager
@@ -95,9 +98,10 @@ def read_text(path: Path, *, advice: str = "", error: type[NestEvoError] = Input
         error: class to raise.
 
     Raises:
-        NestEvoError: `error`, in one line: the file is missing, a folder, unreadable or not UTF-8.
+        NestEvoError: `error`, in one line: the file is missing, no ordinary file, unreadable, too long or not UTF-8.
     """
     try:
+        _check_ordinary(path, error)
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"no file {path}; {advice or 'check the path'}") from None
@@ -106,3 +110,12 @@ def read_text(path: Path, *, advice: str = "", error: type[NestEvoError] = Input
         raise error(f"{text}; {advice}" if advice else text) from problem
     except OSError as problem:
         raise error(f"cannot read {path}: {problem.strerror}; {advice or 'check the path'}") from problem
+
+
+def _check_ordinary(path: Path, error: type[NestEvoError]) -> None:
+    """Whether reading a file comes to an end: a pipe may never answer, and a device never stop."""
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise error(f"{path} is a pipe or device, not a file; copy what it gives into a file")
+    if found.st_size > MOST_TEXT_BYTES:
+        raise error(f"{path} has {found.st_size / 1e6:.0f} MB, the most is {MOST_TEXT_BYTES / 1e6:.0f}; split it")

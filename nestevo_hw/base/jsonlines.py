@@ -1,12 +1,13 @@
 """JSON lines: one record a line, added as it comes, so that who is killed loses at most the line in the making."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestevo_hw.base.documents import first_difference, json_line, parse_json, plain
-from nestevo_hw.base.errors import ConfigError, OutputError
+from nestevo_hw.base.errors import ConfigError, InputError, OutputError
 from nestevo_hw.base.files import read_text, write_text
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Journal[T]:
         self.records: list[T] = []
         """Those that were there."""
         here = plain(identity)
-        there, found = read_journal(path, kind) if path.is_file() else (None, [])
+        there, found = read_journal(path, kind) if os.path.lexists(path) else (None, [])
         if there is not None and (difference := first_difference(there, here)):
             where = f"{path.parent} holds {holds} of another configuration"
             raise ConfigError(f"{where} ({difference}); choose another --out")
@@ -113,11 +114,19 @@ def read_journal[T](path: Path, kind: type[T]) -> tuple[dict[str, Any] | None, l
     """
     lines = list(_lines(path, growing=True, advice=_ANEW))
     if not lines:
+        _check_torn_header(path)
         return None, []
     (first, header), *records = lines
     identity = parse_json(header, _Header, first, advice=_ANEW).identity
     advice = "delete this line and --resume"
     return identity, [parse_json(text, kind, place, advice=advice) for place, text in records]
+
+
+def _check_torn_header(path: Path) -> None:
+    """A file without a whole line is the beginning of a journal, or not ours to write over."""
+    start, begun = json_line({"identity": {}})[:-2], read_text(path, advice=_ANEW)
+    if not (begun.startswith(start) or start.startswith(begun)):
+        raise InputError(f"{path} is none of this program's journals; {_ANEW}")
 
 
 def _cut_torn_end(path: Path) -> None:

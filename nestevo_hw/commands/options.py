@@ -12,6 +12,7 @@ import click
 from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, SEED, Range
+from nestevo_hw.base.text import one_line
 from nestevo_hw.crossbar.devices import PRESETS
 
 COMPLETED_WITH_FAILURES = 3
@@ -115,7 +116,7 @@ def _end(error: NestEvoError | OSError | KeyboardInterrupt, *, as_json: bool) ->
 
 
 def _report(error: Exception, *, as_json: bool) -> None:
-    message = str(error)
+    message = one_line(str(error))
     if len(message) > _LONGEST_MESSAGE:  # it quotes what was given; what to do about it stands at the end
         message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
     if as_json:

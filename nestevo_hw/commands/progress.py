@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from nestevo_hw.base.text import visible
+
 
 @contextmanager
 def progress_bar(total: int, first: str) -> Iterator[Callable[[str], None]]:
@@ -21,6 +23,6 @@ def progress_bar(total: int, first: str) -> Iterator[Callable[[str], None]]:
         bar = progress.add_task(first, total=total)
 
         def advance(description: str) -> None:
-            progress.update(bar, advance=1, description=description)
+            progress.update(bar, advance=1, description=visible(description))
 
         yield advance

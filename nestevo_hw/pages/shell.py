@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nestevo_hw.base.text import visible
 from nestevo_hw.pages import formats
 from nestevo_hw.pages.parts import ORIGINS
 from nestevo_hw.pages.style import DARK, LIGHT, css_variables
@@ -21,7 +22,7 @@ def render(template: str, values: Mapping[str, object]) -> str:
         template: name of a file in templates/ that extends shell.html.
         values: what the template names; it may not name anything else.
     """
-    return _environment().get_template(template).render(values)
+    return visible(_environment().get_template(template).render(values), lines=True)
 
 
 def _environment() -> Environment:

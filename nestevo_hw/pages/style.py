@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -23,6 +24,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import replacing, write_text
+from nestevo_hw.base.text import visible
 
 FONT = "DejaVu Sans"
 """Ships with matplotlib and is wider than most, so text laid out with it fits in other fonts."""
@@ -120,7 +122,7 @@ def dress(axes: Axes, palette: Palette, *, grid: Literal["x", "y", "both"] = "y"
 
 def name_rows(axes: Axes, names: Sequence[str], *, least: int = 0, top: float = -0.6) -> None:
     """Rows of horizontal bars with their names, the first on top; room for at least `least` of them."""
-    axes.set_yticks(range(len(names)), list(names))
+    axes.set_yticks(range(len(names)), [visible(name) for name in names])
     axes.set_ylim(max(len(names), least) - 0.4, top)
 
 
@@ -168,7 +170,8 @@ def save_png(figure: Figure, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     if path.suffix.lower() != ".png":
-        raise ConfigError(f"pictures are PNG files; give {path.with_suffix('.png')} instead of {path}")
+        better = path.with_suffix(".png") if path.name else "a name that ends in .png"
+        raise ConfigError(f"pictures are PNG files; give {better} instead of {path}")
     figure.set_dpi(_DPI)
     canvas = FigureCanvasAgg(figure)
     with replacing(path) as temporary, _plain_text(figure):
@@ -206,10 +209,12 @@ def _handle(mark: Mark, palette: Palette) -> Artist:
 
 @contextmanager
 def _plain_text(figure: Figure) -> Iterator[None]:
-    """Draw names with dollar signs as they are, not as formulas."""
+    """Draw names as they are, not as formulas or control characters; the font may lack some, without a warning."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    with mpl.rc_context({"text.parse_math": False}):
+        text.set_text(visible(text.get_text(), lines=True))
+    with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
         yield
 
 
@@ -219,4 +224,4 @@ def _svg(figure: Figure) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nestevo-hw"}), _plain_text(figure):
         canvas = FigureCanvasSVG(figure)
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
-    return buffer.getvalue().decode()
+    return visible(buffer.getvalue().decode(), lines=True)

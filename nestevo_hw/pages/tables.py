@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from nestevo_hw.base.text import visible
 from nestevo_hw.pages.formats import DASH
 from nestevo_hw.pages.parts import Pill
 
@@ -52,10 +53,12 @@ class Table:
             told = [cell.plain for cell in cells if cell.plain not in ("", DASH)]
             figures = 2 * sum(bool(_FIGURE.match(text)) for text in told) > len(told)
             short = i == 0 and all(len(cell) <= _SHORT for cell in cells)
-            table.add_column(Text(head), justify="right" if figures else "left", no_wrap=short, overflow="fold")
+            table.add_column(
+                Text(visible(head)), justify="right" if figures else "left", no_wrap=short, overflow="fold"
+            )
         for number, row in enumerate(self.rows):
             table.add_row(*(_text(cell) for cell in row), style="bold" if number in self.marked else None)
-        around = [Text(text, style="italic") for text in (self.title, self.note)]
+        around = [Text(visible(text), style="italic") for text in (self.title, self.note)]
         return Group(*around[:1] if self.title else (), table, *around[1:] if self.note else ())
 
 
@@ -70,9 +73,9 @@ def show(*blocks: Table | str, width: int = 120) -> None:
     if not console.is_terminal:
         console.width = max(console.width, width)
     for block in blocks:
-        shown: RenderableType = Text(block) if isinstance(block, str) else block
+        shown: RenderableType = Text(visible(block, lines=True)) if isinstance(block, str) else block
         console.print(shown, soft_wrap=isinstance(block, str))
 
 
 def _text(cell: Cell) -> Text:
-    return Text(cell) if isinstance(cell, str) else Text(cell.text, style=_STYLES[cell.tone])
+    return Text(visible(cell)) if isinstance(cell, str) else Text(visible(cell.text), style=_STYLES[cell.tone])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from nestevo_hw.base.documents import parse, read_json
 from nestevo_hw.base.errors import InputError
@@ -32,7 +32,7 @@ class Header:
     """run.json: what was asked, of which software, on which machine."""
 
     format: int
-    status: str
+    status: Literal["running", "complete"]
     """"running" or "complete"."""
     method: str
     config: dict[str, Any] = field(default_factory=dict)
@@ -122,7 +122,9 @@ def read_header(directory: Path) -> Header:
     if document.get("format") != FORMAT:
         got = document.get("format")
         raise InputError(f"{path}: expected format {FORMAT} but got {got}; use the version that wrote it")
-    return parse(document, Header, str(path), advice=advice)
+    header = parse(document, Header, str(path), advice=advice)
+    parse({"config": header.config}, _Configured, str(path), advice=advice)
+    return header
 
 
 def _event(place: str, record: dict[str, Any]) -> Event | None:
@@ -136,3 +138,25 @@ class _Named:
     """The beginning of every line."""
 
     event: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terminal:
+    name: str
+    drift: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sections:
+    """What pages look for in a configuration, as far as it is there."""
+
+    terminals: list[_Terminal] = field(default_factory=list)
+    window: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
+    refresh: dict[str, Any] = field(default_factory=dict)
+    execution: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Configured:
+    config: _Sections

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.ranges import MOST_WINDOWS, Range
@@ -21,12 +22,28 @@ def _setup_if_missing(value: object) -> object:
     return SETUP if value is None else value
 
 
+def _within(least: float, most: float) -> AfterValidator:
+    """Hold what was measured to a range; NaN, which was not, passes."""
+
+    def check(value: float) -> float:
+        if value < least or value > most:
+            limits = {"least": f"{least:g}", "most": f"{most:g}"}
+            raise PydanticCustomError("range", "Input should be a number from {least} to {most}", limits)
+        return value
+
+    return AfterValidator(check)
+
+
 SETUP = -1
 """Window of what happens before the first one; null in the file."""
+MOST = 1e18
+"""Above all that can be measured in bytes, seconds or joules."""
 Window = Annotated[int, Range(SETUP, MOST_WINDOWS), BeforeValidator(_setup_if_missing)]
 """Number of an evolution window, from 0, or SETUP."""
-Number = Annotated[float, BeforeValidator(_nan_if_missing)]
+Number = Annotated[float, Field(strict=True), _within(-MOST, MOST), BeforeValidator(_nan_if_missing)]
 """A float that is NaN where the file says null: not measured, or not defined."""
+Score = Annotated[float, Field(strict=True), _within(0.0, 1.0), BeforeValidator(_nan_if_missing)]
+"""The same of a score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +57,7 @@ class Accuracy:
     """Terminal whose frames these are."""
     stage: Literal["before", "adapted", "after", "onnx"]
     """Old model, the one that runs while the terminal evolves, evolved model, or that as run by ONNX Runtime."""
-    score: Number
+    score: Score
     """By the task's headline metric, 0 to 1: mAP@0.50 or accuracy."""
     metrics: dict[str, Number] = field(default_factory=dict)
     """All scores by metric."""
@@ -115,10 +132,14 @@ class TaskRun:
     submitted_s: Number = math.nan
     started_s: Number = math.nan
     ended_s: Number = math.nan
-    worker: int | None = None
+    worker: Annotated[int, Field(strict=True, ge=0, lt=MOST_WINDOWS)] | None = None
     predicted_s: Number = math.nan
     predicted_bytes: Number = math.nan
     peak_bytes: Number = math.nan
+
+    def __post_init__(self) -> None:
+        if self.ended_s < self.started_s:
+            raise ValueError(f"the task ends at {self.ended_s:g} s, before it starts at {self.started_s:g} s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from nestevo_hw.base.errors import ConfigError, OutputError
-from nestevo_hw.base.files import replacing, write_text
+from nestevo_hw.base.errors import ConfigError, InputError, OutputError
+from nestevo_hw.base.files import read_text, replacing, write_text
 from nestevo_hw.pages.style import LIGHT, new_figure, save_png
 
 
@@ -88,3 +88,10 @@ def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> Non
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "below" / "page.html")], check=False)
     write_text(tmp_path / "below" / "page.html", "whole")
     assert {path.name for path in tmp_path.rglob("*")} == {"mine", ".theirs.tmp", "below", "page.html"}
+
+
+def test_a_pipe_or_device_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"{path} is a pipe or device, not a file"):
+            read_text(path)

@@ -114,3 +114,20 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         append_line(tmp_path / "x", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["hello", "[1, 2", "\0\0"])
+def test_a_foreign_file_without_a_whole_line_is_not_written_over(tmp_path, text):
+    path = tmp_path / "journal.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match="none of this program's journals"):
+        Journal(path, dict, {"a": 1}, holds="scores", resume=True)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", '{"iden', '{"identity": {"a"'])
+def test_a_torn_first_line_is_begun_anew(tmp_path, text):
+    path = tmp_path / "journal.jsonl"
+    path.write_text(text)
+    Journal(path, dict, {"a": 1}, holds="scores", resume=True)
+    assert path.read_text() == '{"identity": {"a": 1}}\n'

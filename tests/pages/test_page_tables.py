@@ -57,3 +57,13 @@ def test_lines_are_printed_as_they_are(capsys):
     long = "[bold] " + "word " * 60
     show(Table(heads=("a",), rows=[("x",)]), long)
     assert long.strip() in capsys.readouterr().out
+
+
+def test_markup_and_control_characters_are_shown(capsys):
+    show(Table(heads=("[b]",), rows=[("[/red]x\x1b[2J\n$a$",)], title="\x07t"), "line\x1b]0;x\x07")
+    shown = capsys.readouterr().out
+    assert "[/red]x\\x1b[2J\\n$a$" in shown
+    assert "[b]" in shown
+    assert "\\x07t" in shown
+    assert "line\\x1b]0;x\\x07" in shown
+    assert "\x1b" not in shown
