@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.ranges import MOST_WINDOWS, Range
@@ -225,8 +225,8 @@ class Recall:
 
     window: Window
     terminal: str
-    scores: dict[Annotated[int, Range(0, MOST_WINDOWS)], Number]
-    """By window."""
+    scores: dict[Annotated[int, Field(ge=0, le=MOST_WINDOWS)], Number]
+    """By window; JSON makes texts of these numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
