@@ -1,5 +1,4 @@
 import json
-import math
 import re
 
 import pytest
@@ -111,7 +110,7 @@ def test_odd_values(run_dir):
     for index, event in enumerate(events):
         for key, value in event.items():
             if isinstance(value, float) and index % 3 != 2:
-                event[key] = (math.nan, None)[index % 3]
+                event[key] = None
     path.write_text("".join(json.dumps(e) + "\n" for e in events))
     page = write_report(run_dir)
     read_page(page)
