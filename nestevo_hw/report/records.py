@@ -255,8 +255,8 @@ class Recall:
 
     window: Window
     terminal: str
-    scores: dict[Annotated[int, Range(0, MOST_WINDOWS)], Number]
-    """By window."""
+    scores: dict[Annotated[int, Field(ge=0, le=MOST_WINDOWS)], Number]
+    """By window; JSON makes texts of these numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,11 +128,11 @@ def test_a_crossbar_without_errors_needs_no_digital_layer(nets: str, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["resnet18", "--repeats", "1"], 2, "1 is not in the range x>=2"),
-        (["resnet18", "--target-loss", "2"], 2, "2.0 is not in the range 0.0<=x<=1.0"),
+        (["resnet18", "--repeats", "1"], 2, "need a whole number from 2 to 1000, got 1"),
+        (["resnet18", "--target-loss", "2"], 2, "need a number from 0 to 1, got 2"),
         (["resnet18", "--device", "flash"], 2, "unknown device 'flash'"),
         (["resnet18", "--device", "reram-wan", "--age", "60"], 2, "characterised only at 1, 86400, 172800 s"),
-        (["resnet18", "--age", "-1"], 2, "need a time after programming of 0 s or more"),
+        (["resnet18", "--age", "-1"], 2, "need a number from 0 to 1e+10, got -1"),
         (["resnet18", "--tile", "big"], 2, "need a tile such as 256"),
         (["resnet18", "--backend", "fold"], 2, "fold ignores converters"),
         (["nowhere"], 2, "unknown model 'nowhere'"),

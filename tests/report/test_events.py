@@ -55,6 +55,10 @@ def test_unknown_events_and_keys_are_left_to_later_versions(run_dir):
         ('{"window": 0}', r"line \d+: event: field required"),
         ('{"event": "drift", "window": "x"}', r"line \d+: window: .*got 'x'"),
         ('{"event": "drift", "window": 1000000000}', r"line \d+: window: input should be a number from -1 to 10000"),
+        (
+            '{"event": "recall", "window": 0, "terminal": "a", "scores": {"1000000000": 1}}',
+            r"line \d+: scores\..*10000",
+        ),
         ('{"event": "drift", "window": -2}', r"line \d+: window: input should be a number from -1 to 10000"),
         ('{"event": "decision", "window": 0, "drifted": 1, "mode": "none"}', r"line \d+: epsilon: field required"),
     ],
