@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from nestevo_hw.base.locking import LOCK
+
 MOST_S = 5.0
 MOST_BYTES = 1_000_000_000
 """That a child may take beyond what it shares with the test process; half as much again ends it at once."""
@@ -112,7 +114,8 @@ def _resident(pid: int) -> int:
 
 
 def _tree(folder: Path) -> set[str]:
+    """All paths below a folder but locks, which stay on purpose."""
     found = set()
     for root, folders, files in os.walk(folder):
-        found |= {str(Path(root, name).relative_to(folder)) for name in (*folders, *files)}
+        found |= {str(Path(root, name).relative_to(folder)) for name in (*folders, *files) if name != LOCK}
     return found

@@ -234,6 +234,34 @@ def test_ctrl_c_leaves_no_process_of_a_local_cluster(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+LISTENING = """
+from pathlib import Path
+from nestevo_hw.scheduler.knapsack import KnapsackPolicy
+from nestevo_hw.scheduler.ray.executor import RayExecutor
+from nestevo_hw.scheduler.task import Task
+
+def listening():
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()]
+    return {fields[1] for fields in lines if fields[3] == "0A"}
+
+before = listening()
+with RayExecutor(policy=KnapsackPolicy(), address="local", workers=1) as executor:
+    executor.run([Task(name="t", function="chores:chatter", payload={"length": 1}, memory_bytes=1, duration_s=1.0)])
+    print(*sorted(address.split(":")[0] for address in listening() - before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_cluster_of_this_machine_listens_on_loopback_alone(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
+    told = subprocess.run(
+        [sys.executable, "-c", LISTENING], cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert set(told.stdout.split()) == {"0100007F", "0000000000000000FFFF00000100007F"}
+
+
 def _processes_with(mark: str) -> list[int]:
     """Living processes that have inherited the driver's mark in their environment."""
     found = []
