@@ -34,7 +34,7 @@ def _fault(bad: BadInput, ending: Ending) -> str:
 
 
 def _fault_of_message(bad: BadInput, text: str) -> str:
-    lines = text.removesuffix("\n").split("\n")
+    lines = [line for line in text.removesuffix("\n").split("\n") if not line.startswith("Warning: ")]
     if lines[0].startswith("Usage: "):  # click's own: usage, a hint, an empty line, the error
         lines = [line for line in lines if line.startswith("Error: ")]
     if len(lines) != 1 or not lines[0].startswith("Error: "):
