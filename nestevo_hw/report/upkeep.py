@@ -78,7 +78,7 @@ def _draw_readings(axes: Axes, found: Sequence[Reading], palette: Palette) -> No
         shown = [r for r in found if (r.programmed, r.in_force) == (programmed, in_force)]
         axes.scatter(
             [r.x for r in shown], [r.score for r in shown], s=44 if programmed else 30,
-            facecolor=face, edgecolor=edge, linewidth=1.0, zorder=3,
+            facecolor=face, edgecolor=edge, linewidth=1.0, zorder=3, clip_on=False,
         )  # fmt: skip
 
 
