@@ -93,3 +93,8 @@ def total(values: Iterable[float]) -> float:
 def or_none(value: float | None) -> float | None:
     """A number as JSON can hold it: None where there is none or it is not finite."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def or_nan(value: float | None) -> float:
+    """A number as arithmetic and records take it: NaN where there is none."""
+    return math.nan if value is None else value

@@ -21,6 +21,7 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 def one_line(text: str) -> str:
     """Text as a single visible line that a person will read; the middle of a very long one is left out."""
-    if len(text) > LONGEST_LINE:
-        text = f"{text[: LONGEST_LINE * 2 // 3]} ... {text[-LONGEST_LINE // 4 :]}"
-    return visible(" ".join(text.split()))
+    line = visible(" ".join(text.split()))
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE * 2 // 3]} ... {line[-LONGEST_LINE // 4 :]}"
+    return line

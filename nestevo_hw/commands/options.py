@@ -18,8 +18,7 @@ from nestevo_hw.crossbar.devices import PRESETS
 COMPLETED_WITH_FAILURES = 3
 """Exit code of a command that reached its end, but not with all of its tasks."""
 _LONGEST_QUOTE = 40
-_LONGEST_MESSAGE = 600
-"""Characters of a refused value and of an error that are shown."""
+"""Characters of a refused value that are shown."""
 Command = Callable[..., dict[str, Any] | None]
 
 device_option = click.option(
@@ -117,8 +116,6 @@ def _end(error: NestEvoError | OSError | KeyboardInterrupt, *, as_json: bool) ->
 
 def _report(error: Exception, *, as_json: bool) -> None:
     message = one_line(str(error))
-    if len(message) > _LONGEST_MESSAGE:  # it quotes what was given; what to do about it stands at the end
-        message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
     if as_json:
         click.echo(json.dumps({"error": {"type": type(error).__name__, "message": message}}), err=True)
     else:

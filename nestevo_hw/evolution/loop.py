@@ -1,9 +1,9 @@
 """Windows, one after another: frames come in, the method evolves, accuracy and time are accounted for."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.housekeeping import tidy
 from nestevo_hw.evolution.lifecycle import account
 from nestevo_hw.evolution.methods import Method
@@ -130,8 +130,8 @@ class EvolutionLoop:
                         scene=name,
                         model=s.model,
                         stage=s.stage,
-                        score=math.nan if s.score is None else s.score,
-                        metrics={m: math.nan if v is None else v for m, v in s.metrics.items()},
+                        score=or_nan(s.score),
+                        metrics={m: or_nan(v) for m, v in s.metrics.items()},
                         frames=s.frames,
                         scene_norm=s.scene_norm,
                     )
@@ -177,7 +177,7 @@ class EvolutionLoop:
             if self._server.tests[name]
         }
         for name, recalled in self._server.dispatch.run(RECALL, window.number, requests).items():
-            known = {w: math.nan if s is None else s for w, s in recalled.value.scores.items()}
+            known = {w: or_nan(s) for w, s in recalled.value.scores.items()}
             self._server.journal.log(Recall(window=window.number, terminal=name, scores=known))
         for name in evolved:
             self._server.tests[name].append(window.number)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.dispatch import Dispatch, Stage
 from nestevo_hw.evolution.journal import Journal
@@ -89,7 +90,7 @@ class Upkeep:
         if self._group not in measured:
             return []
         score = measured[self._group].value.score
-        condition = self._condition(window, math.nan if score is None else score)
+        condition = self._condition(window, or_nan(score))
         choice = self._policy.decide(condition)
         self._journal.log(
             Refresh(
@@ -149,7 +150,7 @@ class Upkeep:
 
     def _take(self, teacher: TeacherState, result: ProgramResult) -> None:
         self.teacher = teacher
-        self._fresh_score = math.nan if result.score is None else result.score
+        self._fresh_score = or_nan(result.score)
 
     def _log(self, window: int | None, teacher: TeacherState, result: ProgramResult, *, cause: str) -> None:
         written = result.programmed
@@ -167,9 +168,9 @@ class Upkeep:
                 device=self._config.teacher.device,
                 tile=self._config.teacher.tile,
                 tiles=written.tiles,
-                weight_error=math.nan if written.weight_error is None else written.weight_error,
+                weight_error=or_nan(written.weight_error),
                 age_s=self._config.window.start_s(window or 0) - teacher.programmed_s,
-                score=math.nan if result.score is None else result.score,
+                score=or_nan(result.score),
                 chip=chip_of(self._config.refresh, self._config.teacher.device),
                 time_s=written.programming.time_s,
                 energy_j=written.programming.energy_j,

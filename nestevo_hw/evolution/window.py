@@ -1,10 +1,10 @@
 """One evolution window: the verbs of which methods are made, each a set of tasks for the terminals that take part."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.dispatch import Done, Stage
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import table
@@ -153,7 +153,7 @@ class Window:
             if (earlier := self._server.zoo[name])
         }
         for name, chosen in self._run(table.CHOOSE, requests).items():
-            index, scores = chosen.value.index, tuple(math.nan if s is None else s for s in chosen.value.scores)
+            index, scores = chosen.value.index, tuple(or_nan(s) for s in chosen.value.scores)
             self._starts[name] = requests[name].candidates[index]
             self._server.journal.log(Reuse(window=self.number, terminal=name, reused=index > 0, scores=scores))
 
@@ -182,7 +182,7 @@ class Window:
             Drift(
                 window=self.number,
                 terminal=name,
-                score=math.nan if value.score is None else value.score,
+                score=or_nan(value.score),
                 threshold=gamma,
                 drifted=drifted,
                 basis=basis,
@@ -269,8 +269,8 @@ class Window:
                     window=self.number,
                     group=group,
                     accepted=verdict.accepted,
-                    gate_before=math.nan if verdict.gate_before is None else verdict.gate_before,
-                    gate_after=math.nan if verdict.gate_after is None else verdict.gate_after,
+                    gate_before=or_nan(verdict.gate_before),
+                    gate_after=or_nan(verdict.gate_after),
                     reason=verdict.reason,
                 )
             )

@@ -12,13 +12,11 @@ from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
-from nestevo_hw.pages.pictures import draw_detections
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.predictions import draw_prediction
 from nestevo_hw.tasks.task import VisionTask, headline
 
-SHOWN_SCORE = 0.5
-"""Predictions drawn into sample pictures."""
 Stage = Literal["before", "adapted", "after", "onnx"]
 
 
@@ -174,7 +172,5 @@ def _draw(path: Path, test: FrameBatch, predictions: list[dict[str, Tensor]], cl
     """Picture of the test frame with the most objects (of an unlabelled stream, the middle one), with predictions."""
     truth, middle = test.truth, len(test) // 2
     busiest = middle if truth is None else max(range(len(test)), key=lambda i: len(truth[i].labels))
-    shown = predictions[busiest]["scores"] >= SHOWN_SCORE
-    boxes, labels, scores = (predictions[busiest][key][shown] for key in ("boxes", "labels", "scores"))
     with replacing(path) as temporary:
-        draw_detections(test.images[busiest], boxes, labels, scores, classes).save(temporary, format="PNG")
+        draw_prediction(test.images[busiest], predictions[busiest], classes).save(temporary, format="PNG")
