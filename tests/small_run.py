@@ -1,7 +1,9 @@
 """A configuration that runs the whole loop in seconds."""
 
 SMALL = """
-gate_margin = 1.0
+[gate]
+margin = 1.0
+total_margin = 1.0
 [window]
 count = 1
 upload_frames = 12

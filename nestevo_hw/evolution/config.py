@@ -11,9 +11,11 @@ from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.documents import parse, parse_toml, plain, read_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_distinct
-from nestevo_hw.base.ranges import SEED, SHARE, Range
+from nestevo_hw.base.ranges import SEED, Range
+from nestevo_hw.evolution.deployment import DeploymentConfig
 from nestevo_hw.evolution.drift import DriftConfig
 from nestevo_hw.evolution.execution import ExecutionConfig
+from nestevo_hw.evolution.gate import GateConfig
 from nestevo_hw.evolution.generator import GeneratorConfig
 from nestevo_hw.evolution.groups import GroupsConfig
 from nestevo_hw.evolution.layout import group_folder
@@ -66,9 +68,9 @@ class RunConfig:
     compression: CompressionConfig = CompressionConfig()
     replay: ReplayConfig = ReplayConfig()
     zoo: ZooConfig = ZooConfig()
+    deployment: DeploymentConfig = DeploymentConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
-    gate_margin: Annotated[float, SHARE] = 0.03
-    """A new teacher that loses more of the headline score than this on labelled in-domain frames is rejected."""
+    gate: GateConfig = GateConfig()
     link: LinkConfig = LinkConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

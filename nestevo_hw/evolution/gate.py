@@ -1,16 +1,48 @@
-"""The validation gate: a new teacher that lost too much on in-domain frames is not deployed."""
+"""The validation gate: a new teacher that has lost too much on in-domain frames is not deployed.
+
+It is compared with the one before it and with the first one, as small losses add up over windows.
+"""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 from torch import Tensor
 
-from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.base.ranges import SHARE
+from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.teacher import DIGITAL, TeacherConfig, TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.predictions import pseudo_labels
 from nestevo_hw.tasks.task import VisionTask, headline
+
+if TYPE_CHECKING:
+    from nestevo_hw.evolution.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateConfig:
+    """What a new teacher may lose of the headline score on labelled in-domain frames."""
+
+    margin: Annotated[float, SHARE] = 0.03
+    """Against the teacher before it."""
+    total_margin: Annotated[float, SHARE] = 0.03
+    """Against the first teacher, over all windows together."""
+
+    @property
+    def kept(self) -> str:
+        """Why a teacher was accepted."""
+        return f"within the margins of {self.margin:g} and {self.total_margin:g} in total"
+
+    def exceeded(self, *, first: float, before: float, after: float) -> str:
+        """Which margin a new teacher exceeds; empty if it keeps both. A score that is NaN exceeds none."""
+        if after < before - self.margin:
+            return f"beyond the margin of {self.margin:g}"
+        if after < first - self.total_margin:
+            return f"beyond the total margin of {self.total_margin:g}"
+        return ""
+
 
 PARTS = 4
 """Of every four in-domain frames one sets BatchNorm statistics, one is scored, two may be replayed."""
@@ -25,17 +57,14 @@ class Verdict:
     """In-domain score of the old teacher on the crossbar; None without labels on in-domain frames."""
     gate_after: float | None
     """The same of the new one."""
+    gate_first: float | None
+    """The same of the first one, as it was at its first label."""
     reason: str
 
 
 def replay_part(reference: FrameBatch) -> FrameBatch:
     """In-domain frames to learn from; the validation gate never sees them."""
-    return _part(reference, [i for i in range(len(reference)) if i % PARTS >= 2])
-
-
-def _part(batch: FrameBatch, rows: list[int]) -> FrameBatch:
-    truth = None if batch.truth is None else tuple(batch.truth[row] for row in rows)
-    return FrameBatch(images=batch.images[rows], indices=tuple(batch.indices[row] for row in rows), truth=truth)
+    return reference.part([i for i in range(len(reference)) if i % PARTS >= 2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,30 +77,39 @@ class ValidationGate:
     """Whether teachers are measured with the frames' BatchNorm statistics, as they label."""
     confident: float
     """Score from which on the digital twin's detections stand in for labels that are missing."""
-    margin: float
-    """Headline score that a new teacher may lose."""
+    margins: GateConfig
 
     @classmethod
-    def of(cls, config: RunConfig) -> "ValidationGate":
+    def of(cls, config: "RunConfig") -> "ValidationGate":
         """The gate of a run."""
         return cls(
             task=task_named(config.task),
             teacher=config.teacher,
             scene_norm=config.scene_norm,
             confident=config.labels.high_confidence,
-            margin=config.gate_margin,
+            margins=config.gate,
         )
 
-    def compare(self, old: TeacherFiles, new: TeacherFiles, reference: FrameBatch) -> Verdict:
-        """Score both teachers on the crossbar, on in-domain frames neither has learned from."""
+    def compare(self, old: TeacherFiles, new: TeacherFiles, reference: FrameBatch, *, first: float | None) -> Verdict:
+        """Score both teachers on the crossbar, on in-domain frames neither has learned from.
+
+        Args:
+            old: the teacher in force.
+            new: the one that is to replace it.
+            reference: in-domain frames.
+            first: score of the first teacher on them; None where that is not defined.
+        """
         if reference.truth is None:
             reason = "not validated: no labelled in-domain frames"
-            return Verdict(accepted=True, gate_before=None, gate_after=None, reason=reason)
+            return Verdict(accepted=True, gate_before=None, gate_after=None, gate_first=None, reason=reason)
         before, after = (self.score(files, reference) for files in (old, new))
-        accepted = not after < before - self.margin
-        relation = "within" if accepted else "beyond"
+        reason = self.margins.exceeded(first=or_nan(first), before=before, after=after)
         return Verdict(
-            accepted=accepted, gate_before=before, gate_after=after, reason=f"{relation} the margin of {self.margin}"
+            accepted=not reason,
+            gate_before=before,
+            gate_after=after,
+            gate_first=first,
+            reason=reason or self.margins.kept,
         )
 
     def score(self, files: TeacherFiles, reference: FrameBatch) -> float:
@@ -82,8 +120,8 @@ class ValidationGate:
         Returns:
             0 to 1; NaN where there is no object to find.
         """
-        held_out = _part(reference, list(range(1, len(reference), PARTS)))
-        scene = _part(reference, list(range(0, len(reference), PARTS))).images if self.scene_norm else None
+        held_out = reference.part(range(1, len(reference), PARTS))
+        scene = reference.part(range(0, len(reference), PARTS)).images if self.scene_norm else None
         predictions = self.task.predict(open_teacher(self.task, self.teacher, files, scene), held_out.images)
         classes = len(read_spec(files.weights).classes)
         truth = held_out.truth or self._twin_truth(files, scene, held_out)

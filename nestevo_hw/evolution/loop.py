@@ -141,15 +141,16 @@ class EvolutionLoop:
         return scores
 
     def _terminals(self, window: Window, name: str, *, before: Path) -> list[Scored]:
-        """Old and evolved model of a terminal, the latter by ONNX Runtime too, and the one it ran in between."""
+        """Old and new model of a terminal, the latter by ONNX Runtime too, and the one it ran in between."""
         layout, after = self._server.layout, self._server.models[name]
         models = [
             Scored(model=name, stage="before", weights=before, picture=layout.sample(window.number, name, "before"))
         ]
-        if after != before:
+        if window.stages and name in window.names:
             picture = layout.sample(window.number, name, "after")
-            onnx = self._file(window.number, name, "terminal.onnx")
             models.append(Scored(model=name, stage="after", weights=after, picture=picture))
+        if after != before:
+            onnx = self._file(window.number, name, "terminal.onnx")
             models.append(Scored(model=name, stage="onnx", weights=after, onnx=onnx))
         if name in window.adapted_models:
             models.append(Scored(model=name, stage="adapted", weights=window.adapted_models[name]))

@@ -60,7 +60,7 @@ class CoEvolution(_ServesAll):
         self._generator = generator
         self.kinds = (
             "adapt-batch-norm", "inspect", "program", "label", "choose", "detect-drift",
-            *(("generate",) if generator else ()), "mutual", "merge", "relabel", "distil", "export",
+            *(("generate",) if generator else ()), "mutual", "merge", "relabel", "distil", "select", "export",
         )  # fmt: skip
 
     def evolve(self, window: "Window") -> None:
@@ -85,7 +85,7 @@ class Distillation(_ServesAll):
 
     name = "A4"
     summary = "each terminal distilled from the unchanged teacher"
-    kinds: tuple[str, ...] = ("inspect", "program", "label", "distil", "export")
+    kinds: tuple[str, ...] = ("inspect", "program", "label", "distil", "select", "export")
 
     def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
@@ -137,7 +137,7 @@ class SelfTraining(_ServesAll):
 
     name = "self-training"
     summary = "each terminal learns its own labels, made with the scene's BatchNorm statistics"
-    kinds: tuple[str, ...] = ("self-label", "distil", "export")
+    kinds: tuple[str, ...] = ("self-label", "distil", "select", "export")
 
     def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
@@ -151,7 +151,7 @@ class TrueLabels(_ServesAll):
 
     name = "true-labels"
     summary = "the same frames and steps with true labels: a bound, not a competitor"
-    kinds: tuple[str, ...] = ("ground-truth", "distil", "export")
+    kinds: tuple[str, ...] = ("ground-truth", "distil", "select", "export")
     wants_truth = True
 
     def evolve(self, window: "Window") -> None:
@@ -166,7 +166,7 @@ class NaiveAverage(_ServesAll):
 
     name = "naive-average"
     summary = "terminals averaged directly, without intermediate models; only of one structure"
-    kinds: tuple[str, ...] = ("inspect", "program", "label", "distil", "average", "export")
+    kinds: tuple[str, ...] = ("inspect", "program", "label", "distil", "average", "select", "export")
 
     def check(self, config: "RunConfig") -> None:
         """Refuse terminals of different structure, whose mean is undefined (paper Table 2)."""

@@ -133,6 +133,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
         return _resumed(config, layout)
     if not is_unused(layout.root):
         raise ConfigError(f"{layout.root} is not empty; choose another --out, or --resume the run in it")
+    task = task_named(config.task)
     header = Header(
         format=FORMAT,
         status="running",
@@ -146,7 +147,8 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "device": _device_name(config.execution),
         },
-        metric=task_named(config.task).metric,
+        metric=task.metric,
+        second_metric=task.second_metric,
         kinds={s.kind: TaskKind(wording=s.wording, colour=s.colour, resource=s.needs) for s in STEPS.values()},
     )
     write_json(layout.run_json, plain(header))

@@ -56,6 +56,8 @@ class Upkeep:
         self._programmings = 0
         self._fresh_score = math.nan
         self._cost = Programming(time_s=0.0, energy_j=0.0, wear=0.0)
+        self.first_score: float | None = None
+        """Of the first teacher on in-domain frames; None where that is not defined."""
         self.reference = layout.reference(group)
         """In-domain frames."""
         self.labelling: LabellingTime | None = None
@@ -75,6 +77,7 @@ class Upkeep:
         """Take over the first programming."""
         self._log(None, self.teacher, result, cause="first")
         self._take(self.teacher, result)
+        self.first_score = result.score
 
     def refresh(self, window: int) -> list[Stage]:
         """Measure the teacher on in-domain frames, and program it again where the policy says so.

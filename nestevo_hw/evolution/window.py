@@ -9,6 +9,7 @@ from nestevo_hw.evolution.dispatch import Done, Stage
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import table
 from nestevo_hw.evolution.steps.camera import CaptureResult
+from nestevo_hw.evolution.steps.deploying import AverageRequest, ExportRequest, SelectRequest
 from nestevo_hw.evolution.steps.labels import (
     DriftRequest,
     DriftResult,
@@ -18,7 +19,6 @@ from nestevo_hw.evolution.steps.labels import (
     LabelResult,
     SelfLabelRequest,
 )
-from nestevo_hw.evolution.steps.scoring import AverageRequest, ExportRequest
 from nestevo_hw.evolution.steps.step import Request, Result, Step
 from nestevo_hw.evolution.steps.teachers import MergeRequest
 from nestevo_hw.evolution.steps.training import (
@@ -30,7 +30,7 @@ from nestevo_hw.evolution.steps.training import (
     MutualRequest,
     ReplaySample,
 )
-from nestevo_hw.report.records import Basis, Decision, Deploy, Drift, Generator, Reuse
+from nestevo_hw.report.records import Basis, Candidate, Decision, Deploy, Drift, Generator, Reuse, Select
 
 CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
 
@@ -256,6 +256,7 @@ class Window:
                 candidate=candidate.at(start_s),
                 generation=candidate.generation,
                 reference=self._server.upkeep[group].reference,
+                first_score=self._server.upkeep[group].first_score,
             )
             for group, candidate in candidates.items()
             if self._taught_mutually & set(self._members(group))
@@ -271,6 +272,7 @@ class Window:
                     accepted=verdict.accepted,
                     gate_before=or_nan(verdict.gate_before),
                     gate_after=or_nan(verdict.gate_after),
+                    gate_first=or_nan(verdict.gate_first),
                     reason=verdict.reason,
                 )
             )
@@ -326,7 +328,8 @@ class Window:
                 self._outcomes |= dict.fromkeys(members, mean)
 
     def deploy(self) -> None:
-        """Each terminal's new model as ONNX, and in force."""
+        """The best of the models that each terminal could run now, as ONNX and in force; the old one just stays."""
+        taught = self._select()
         requests = {
             name: ExportRequest(
                 terminal=self._outcomes[name],
@@ -334,13 +337,42 @@ class Window:
                 onnx=self.file(name, "terminal.onnx"),
             )
             for name in self.names
+            if self._outcomes[name] != self._server.models[name]
         }
         for name in self._run(table.EXPORT, requests):
             self._server.zoo[name].append(self._server.models[name])
             self._server.models[name] = self._outcomes[name]
-            if name in self._supervision:
+            if name in taught:
                 upload, supervision = self.file(name, "upload.safetensors"), self._supervision[name]
                 self._server.replay[name].append(ReplaySample(upload=upload, supervision=supervision))
+
+    def _select(self) -> set[str]:
+        """Take for each terminal what does best on held-back frames; returns those that learned from labels to keep."""
+        requests = {
+            name: SelectRequest(
+                candidates={"evolved": evolved, **self._adapted(name), "old": self._server.models[name]},
+                upload=self.file(name, "upload.safetensors"),
+                supervision=self._supervision[name],
+            )
+            for name, evolved in self._outcomes.items()
+            if name in self.names and name in self._supervision and self._held_back(name)
+        }
+        taught = {name for name in self._supervision if name not in requests}
+        for name, selected in self._run(table.SELECT, requests).items():
+            value = selected.value
+            self._outcomes[name] = requests[name].candidates[value.chosen]
+            taught |= {name} if value.chosen == "evolved" else set()
+            self._server.journal.log(
+                Select(window=self.number, terminal=name, chosen=value.chosen, scores=value.scores, frames=value.frames)
+            )
+        return taught
+
+    def _held_back(self, name: str) -> int:
+        frames = self._captured[name].frames
+        return frames - self.config.deployment.taught(frames)
+
+    def _adapted(self, name: str) -> dict[Candidate, Path]:
+        return {"adapted": self.adapted_models[name]} if name in self.adapted_models else {}
 
     def file(self, name: str, file: str) -> Path:
         """Path of a terminal's file in this window."""

@@ -42,6 +42,8 @@ class Header:
     classes: tuple[str, ...] = ()
     metric: str = "score"
     """Headline score of the run's vision task."""
+    second_metric: tuple[str, str] = ("", "")
+    """Key among the metrics, and name, of the stricter score that stands beside it; empty where there is none."""
     kinds: dict[str, TaskKind] = field(default_factory=dict)
     """Kinds of task by name."""
     summary: dict[str, Any] | None = None

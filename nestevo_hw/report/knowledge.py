@@ -1,17 +1,15 @@
-"""What terminals know: of their own accuracy without labels, and of earlier scenes."""
+"""What terminals know of their own accuracy without labels."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from nestevo_hw.pages.formats import DASH, change, score, share, signed
 from nestevo_hw.pages.style import Mark, Palette, colour_of, dress, new_figure
-from nestevo_hw.pages.tables import Table
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import PANEL_IN
-from nestevo_hw.report.records import Accuracy, Recall, Reuse, Sense
+from nestevo_hw.report.records import Accuracy, Sense
 from nestevo_hw.report.summary import section
 
 FEWEST_POINTS = 3
@@ -21,20 +19,6 @@ MARKS = {
     False: Mark(text="does not", colour="after", shape="dot"),
 }
 """By whether a terminal requests evolution."""
-
-
-def backward_transfer(learned: Mapping[int, float], now: Mapping[int, float]) -> float | None:
-    """Mean change of accuracy on earlier scenes since each was learned (Lopez-Paz and Ranzato, NeurIPS 2017).
-
-    Args:
-        learned: accuracy on the frames of each window right after it was learned.
-        now: accuracy of the present model on the same frames.
-
-    Returns:
-        Below 0 where the model has forgotten; None where no window is in both.
-    """
-    both = [window for window in now if window in learned]
-    return sum(now[w] - learned[w] for w in both) / len(both) if both else None
 
 
 def estimates(run: Run) -> list[tuple[Sense, float]]:
@@ -69,29 +53,6 @@ def trigger_text(run: Run) -> str:
     return (
         "Before a window each terminal estimates its own accuracy, without labels: "
         f"{calm} of {len(found)} uploads {saved} saved. {_correlation(found)}"
-    )
-
-
-def recall_table(run: Run) -> Table:
-    """New models on the frames of earlier windows, and what they have forgotten on average."""
-    learned, before = _scores(run, "after"), _scores(run, "before")
-    reused = {(r.window, r.terminal) for r in run.of(Reuse) if r.reused}
-    rows, losses = [], []
-    for event in run.of(Recall):
-        for window, now in sorted(event.scores.items()):
-            then = learned.get((window, event.terminal), math.nan)
-            first = before.get((window, event.terminal), math.nan)
-            start = "an earlier model" if (event.window, event.terminal) in reused else "its present model"
-            rows.append((str(event.window), event.terminal, str(window), score(first), change(then, now), start))
-            lost = backward_transfer({window: then}, {window: now})
-            losses += [lost] if lost is not None and math.isfinite(lost) else []
-    mean = signed(sum(losses) / len(losses)) if losses else DASH
-    worse = share(sum(loss < 0 for loss in losses) / len(losses)) if losses else DASH
-    return Table(
-        heads=("after window", "terminal", "frames of window", "before it was learned", "learned, now", "started from"),
-        rows=rows,
-        note=f"New models on frames of earlier windows: {mean} on average since these were learned (backward "
-        f"transfer), worse in {worse} of the cases.",
     )
 
 

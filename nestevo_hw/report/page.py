@@ -11,7 +11,7 @@ from nestevo_hw.base.stats import mean
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.style import LIGHT, THEMED, Mark, Palette, inline_svg, save_png, save_svg
-from nestevo_hw.report import knowledge, tables, timing, upkeep, wording
+from nestevo_hw.report import forgetting, knowledge, tables, timing, upkeep, wording
 from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
 from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, stage_marks, teacher_panel, terminal_panel
@@ -80,7 +80,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "refreshes": tables.refreshes_table(run),
         "decisions": tables.decisions_table(run),
         "trigger": knowledge.trigger_text(run),
-        "recall": knowledge.recall_table(run),
+        "recall": forgetting.recall_table(run),
         "groups": [(event, tables.groups_table(event)) for event in run.of(Groups)],
         "troubles": tables.troubles_table(run),
         "on_crossbar": any(run.kind(t.kind).resource == "crossbar" for t in timing.timed(run)),

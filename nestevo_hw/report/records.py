@@ -188,12 +188,13 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """Validation gate in front of a new teacher: accuracy of old and new on held-out labelled frames."""
+    """Validation gate in front of a new teacher: accuracy of old, new and first one on held-out labelled frames."""
 
     window: Window
     accepted: bool
     gate_before: Number = math.nan
     gate_after: Number = math.nan
+    gate_first: Number = math.nan
     reason: str = ""
     group: str = ""
 
@@ -247,6 +248,23 @@ class Reuse:
     reused: bool
     scores: tuple[Number, ...] = ()
     """Agreement with the teacher's labels: of the present model, then of earlier ones, the oldest first."""
+
+
+Candidate = Literal["evolved", "adapted", "old"]
+"""A model that a terminal could run after its evolution: the evolved one, the one that ran meanwhile, the old one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Select:
+    """Which model a terminal runs after its evolution."""
+
+    window: Window
+    terminal: str
+    chosen: Candidate
+    scores: dict[Candidate, Score] = field(default_factory=dict)
+    """By which the models were compared, without any truth."""
+    frames: int = 0
+    """Held-back frames they were compared on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,6 +335,7 @@ Event = (
     | Groups
     | Sense
     | Reuse
+    | Select
     | Recall
     | Absent
     | Failure

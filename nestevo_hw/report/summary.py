@@ -11,6 +11,7 @@ from nestevo_hw.base.stats import mean, or_none, total
 from nestevo_hw.pages.formats import number
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, terminal_configs
+from nestevo_hw.report.forgetting import backward_transfer
 from nestevo_hw.report.records import TEACHER, Accuracy, Failure, Lifecycle, Number, Program, Refresh, TaskRun
 
 STAGES = ("before", "adapted", "after", "onnx")
@@ -18,13 +19,21 @@ STAGES = ("before", "adapted", "after", "onnx")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evolution:
-    """Accuracy (by the task's headline metric) of one model around one evolution; NaN where not measured."""
+    """Accuracy of one model around one evolution, by one metric; NaN where not measured."""
 
     window: int
     before: float
     adapted: float
     after: float
     onnx: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """Mean accuracies of one model by one metric; NaN where not measured."""
+
+    before: Number = math.nan
+    after: Number = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +44,28 @@ class ModelSummary:
     pruning: str | None = None
     """How the model was pruned, or which it is."""
     before: Number = math.nan
+    adapted: Number = math.nan
+    """Of the same model with its BatchNorm adapted and nothing else."""
     after: Number = math.nan
     onnx_after: Number = math.nan
     lcp: Number = math.nan
+    metrics: dict[str, Levels] = field(default_factory=dict)
+    """By every metric of the task."""
 
     @property
     def gain(self) -> float | None:
         """Relative gain; None where it is not defined."""
         return relative_gain(self.before, self.after)
+
+    @property
+    def improved(self) -> bool:
+        """Whether it is better than the old model, and no worse than that with its BatchNorm adapted."""
+        return self.after > self.before and not self.after < self.adapted
+
+    @property
+    def gain_over_adapted(self) -> float | None:
+        """Relative gain over BatchNorm adaptation alone; None where it is not defined."""
+        return relative_gain(self.adapted, self.after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +81,13 @@ class Summary:
     """The summary document of a run, typed."""
 
     metric: str = "score"
+    second_metric: tuple[str, str] = ("", "")
+    """Key among a model's metrics, and name, of the stricter score beside it."""
     terminals: tuple[ModelSummary, ...] = ()
     teacher: ModelSummary = ModelSummary()
     delay_s: Delay = Delay()
+    backward_transfer: Number = math.nan
+    """Mean change of the terminals' accuracy on earlier scenes since these were learned."""
     wall_s: Number = math.nan
 
     @property
@@ -72,24 +99,42 @@ class Summary:
     def together(self) -> ModelSummary:
         """Means over the terminals that evolved; over all of them where none has."""
         shown = self.evolved or self.terminals
-        before, after, onnx, lcp = (
-            mean(getattr(t, n) for t in shown) for n in ("before", "after", "onnx_after", "lcp")
+        names = dict.fromkeys(metric for t in shown for metric in t.metrics)
+        return ModelSummary(
+            name="terminals, mean",
+            before=mean(t.before for t in shown),
+            adapted=mean(t.adapted for t in shown),
+            after=mean(t.after for t in shown),
+            onnx_after=mean(t.onnx_after for t in shown),
+            lcp=mean(t.lcp for t in shown),
+            metrics={
+                metric: Levels(
+                    before=mean(t.metrics[metric].before for t in shown if metric in t.metrics),
+                    after=mean(t.metrics[metric].after for t in shown if metric in t.metrics),
+                )
+                for metric in names
+            },
         )
-        return ModelSummary(name="terminals, mean", before=before, after=after, onnx_after=onnx, lcp=lcp)
+
+    def second(self, model: ModelSummary) -> Levels:
+        """A model by the second metric."""
+        return model.metrics.get(self.second_metric[0], Levels())
 
 
-def evolutions(run: Run, model: str, scene: str | None = None) -> list[Evolution]:
+def evolutions(run: Run, model: str, scene: str | None = None, *, metric: str | None = None) -> list[Evolution]:
     """Each window's accuracy of `model`, before and after.
 
     Args:
         run: the run.
         model: a terminal's name or TEACHER.
         scene: terminal whose frames to score on; None for the mean over all scenes.
+        metric: by which; None for the headline.
     """
     scores: dict[int, dict[str, list[float]]] = {}
     for event in run.of(Accuracy):
         if event.model == model and scene in (None, event.scene):
-            scores.setdefault(event.window, {}).setdefault(event.stage, []).append(event.score)
+            value = event.score if metric is None else event.metrics.get(metric, math.nan)
+            scores.setdefault(event.window, {}).setdefault(event.stage, []).append(value)
     return [
         Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in STAGES}) for w, by in sorted(scores.items())
     ]
@@ -127,12 +172,16 @@ def summarise(run: Run) -> dict[str, Any]:
     return {
         "run_dir": str(run.directory),
         "metric": run.header.metric,
+        "second_metric": list(run.header.second_metric),
         "windows": run.windows,
         "terminals": terminals,
         "teacher": teacher,
         "gain": {
             "terminals_relative": relative_gain(
                 mean(number(t["before"]) for t in terminals), mean(number(t["after"]) for t in terminals)
+            ),
+            "terminals_over_adapted": relative_gain(
+                mean(number(t["adapted"]) for t in terminals), mean(number(t["after"]) for t in terminals)
             ),
             "teacher_relative": relative_gain(number(teacher["before"]), number(teacher["after"])),
         },
@@ -141,6 +190,7 @@ def summarise(run: Run) -> dict[str, Any]:
             "parts": {name: or_none(mean(values)) for name, values in parts.items()},
             "origins": part_origins(run),
         },
+        "backward_transfer": or_none(backward_transfer(run)),
         "programming": _programming(run),
         "failures": len(run.of(Failure)),
         "wall_s": or_none(max((t.ended_s for t in run.of(TaskRun) if math.isfinite(t.ended_s)), default=math.nan)),
@@ -189,6 +239,9 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         "pruning": pruning_of(run, name),
         **_before_after(own),
         "adapted": or_none(mean(e.adapted for e in own)),
+        "metrics": {
+            metric: _before_after(evolutions(run, name, scene=name, metric=metric)) for metric in _metrics(run, name)
+        },
         "onnx_after": or_none(mean(e.onnx for e in own)),
         "lcp": or_none(mean(lives)),
     }
@@ -202,6 +255,10 @@ def _programming(run: Run) -> dict[str, Any]:
         "refreshes": sum(r.refreshed for r in run.of(Refresh)),
         **{name: or_none(total(getattr(p, name) for p in programmed)) for name in ("time_s", "energy_j", "wear")},
     }
+
+
+def _metrics(run: Run, model: str) -> list[str]:
+    return list(dict.fromkeys(metric for a in run.of(Accuracy) if a.model == model for metric in a.metrics))
 
 
 def _before_after(measured: list[Evolution]) -> dict[str, float | None]:

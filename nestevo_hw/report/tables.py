@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nestevo_hw.base.stats import total
-from nestevo_hw.pages.formats import DASH, change, counted, duration, listed, percent, score, share, small
+from nestevo_hw.pages.formats import DASH, change, counted, duration, listed, percent, score, share, signed, small
 from nestevo_hw.pages.parts import Pill
 from nestevo_hw.pages.tables import Cell, Table
 from nestevo_hw.report.events import Run
@@ -24,7 +24,7 @@ from nestevo_hw.report.records import (
     Refresh,
     TaskRun,
 )
-from nestevo_hw.report.summary import ModelSummary, read_summary
+from nestevo_hw.report.summary import Levels, ModelSummary, Summary, read_summary
 from nestevo_hw.report.wording import origins_text
 from nestevo_hw.scheduler.outcomes import Outcome, by_kind
 
@@ -40,18 +40,45 @@ def summary_table(document: Mapping[str, Any]) -> Table:
     together = summary.together
     return Table(
         title=f"{summary.metric}, mean over the windows in which a model evolved",
-        heads=("terminal", "model", "before", "after", "gain", "ONNX", "life cycle"),
-        rows=[_model(m) for m in (*summary.terminals, together, summary.teacher)],
+        heads=(
+            "terminal",
+            "model",
+            "before",
+            "adapted",
+            "after",
+            "gain",
+            "over adapted",
+            summary.second_metric[1] or "second metric",
+            "ONNX",
+            "life cycle",
+        ),
+        rows=[_model(m, summary.second(m)) for m in (*summary.terminals, together, summary.teacher)],
         note=f"mean evolution delay {duration(summary.delay_s.mean)}{f' ({origins})' if origins else ''}, "
-        f"wall time {duration(summary.wall_s)}",
+        f"wall time {duration(summary.wall_s)}{_forgotten(summary)}{_adapted(together)}",
         marked=frozenset({len(summary.terminals), len(summary.terminals) + 1}),
-    )
+    ).filled()
 
 
-def _model(model: ModelSummary) -> tuple[Cell, ...]:
-    gain = DASH if model.gain is None else Pill(text=percent(model.gain), tone="good" if model.gain > 0 else "bad")
-    scores = (score(model.before), score(model.after), gain, score(model.onnx_after), score(model.lcp))
-    return (model.name, model.pruning or "", *scores)
+def _model(model: ModelSummary, second: Levels) -> tuple[Cell, ...]:
+    return (
+        model.name, model.pruning or "", score(model.before), score(model.adapted), score(model.after),
+        _gain(model.gain), _gain(model.gain_over_adapted), change(second.before, second.after),
+        score(model.onnx_after), score(model.lcp),
+    )  # fmt: skip
+
+
+def _gain(gain: float | None) -> Cell:
+    return DASH if gain is None else Pill(text=percent(gain), tone="good" if gain > 0 else "bad")
+
+
+def _adapted(together: ModelSummary) -> str:
+    return "; adapted: only its BatchNorm" if math.isfinite(together.adapted) else ""
+
+
+def _forgotten(summary: Summary) -> str:
+    if not math.isfinite(summary.backward_transfer):
+        return ""
+    return f", backward transfer {signed(summary.backward_transfer)} on earlier scenes"
 
 
 def prediction_table(run: Run) -> Table:
@@ -152,6 +179,7 @@ def _verdict(deploy: Deploy) -> str:
     figures = change(deploy.gate_before, deploy.gate_after)
     text = "accepted" if deploy.accepted else "rejected"
     text += f": {figures}" if figures != DASH else ""
+    text += f", first {score(deploy.gate_first)}" if math.isfinite(deploy.gate_first) else ""
     return f"{text} ({deploy.reason})" if deploy.reason else text
 
 

@@ -1,13 +1,14 @@
 """What a run came to, in words: honest about what improved, what did not and what is not known yet."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from nestevo_hw.pages.formats import DASH, counted, listed, percent, score
+from nestevo_hw.pages.formats import DASH, change, counted, listed, percent, score
 from nestevo_hw.pages.parts import MEASURED, ORIGINS, SIMULATED
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.records import TEACHER, Accuracy
-from nestevo_hw.report.summary import Summary, section
+from nestevo_hw.report.summary import ModelSummary, Summary, section
 
 DIGITAL = "digital"
 """Name of the device of a teacher that runs without a crossbar."""
@@ -22,7 +23,7 @@ def headline(run: Run, summary: Summary) -> str:
     so_far = "" if run.complete else " so far"
     if not scored:
         return f"{counted(unscored, 'terminal')} evolved{so_far}, with nothing to score by"
-    every, better = len(summary.terminals), sum(t.after > t.before for t in scored)
+    every, better = len(summary.terminals), sum(t.improved for t in scored)
     if better == every:
         return f"All {every} terminals improved{so_far}" if every > 1 else f"The terminal improved{so_far}"
     others = (
@@ -44,9 +45,17 @@ def lede(run: Run, summary: Summary) -> str:
         return f"Mean accuracy of the original models on frames of their own scenes: {metric} {score(mean.before)}."
     text = (
         f"Mean accuracy of the terminals on unseen frames of their own scenes: {metric} {score(mean.before)} before "
-        f"evolving, {score(mean.after)} after ({percent(mean.gain)})."
+        f"evolving, {score(mean.after)} after ({percent(mean.gain)}{_over_adapted(mean)})."
     )
+    second = summary.second(mean)
+    if math.isfinite(second.after):
+        text += f" {summary.second_metric[1]}: {change(second.before, second.after)}."
     return text if run.complete else text + " Unfinished: figures so far."
+
+
+def _over_adapted(model: ModelSummary) -> str:
+    gain = model.gain_over_adapted
+    return "" if gain is None else f"; {percent(gain)} over BatchNorm adaptation alone, {score(model.adapted)}"
 
 
 def part_name(part: str, origin: str) -> str:

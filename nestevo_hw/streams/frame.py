@@ -71,6 +71,11 @@ class FrameBatch:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def part(self, rows: Sequence[int]) -> "FrameBatch":
+        """Some of the frames, by row."""
+        truth = None if self.truth is None else tuple(self.truth[row] for row in rows)
+        return FrameBatch(images=self.images[list(rows)], indices=tuple(self.indices[row] for row in rows), truth=truth)
+
     def unlabelled(self) -> "FrameBatch":
         """The same frames as a terminal uploads them: without truth."""
         return replace(self, truth=None)

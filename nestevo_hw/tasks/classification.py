@@ -47,6 +47,7 @@ class Classification(
 
     name = "classification"
     metric = "accuracy"
+    second_metric = ("mean_recall", "mean recall")
     augmentation = Augmentation(brightness=0.2, contrast=0.2, saturation=0.2, flip=False)
     embedded = Embedded(
         fps=DigitStream.FPS, frame_size=(32, 32), architecture="digits-cnn", teacher_steps=1500, terminal_steps=400

@@ -48,6 +48,7 @@ class Detection(
 
     name = "detection"
     metric = "mAP@0.50"
+    second_metric = ("map", "mAP@0.50:0.95")
     augmentation = MILD
     embedded = Embedded(
         fps=SyntheticStream.FPS, frame_size=(128, 160), architecture="fasterrcnn-tiny", teacher_steps=3600,

@@ -52,6 +52,8 @@ class VisionTask(Protocol):
     """One of `nestevo_hw.tasks.names.TASKS`, which also says in a line what the task is."""
     metric: str
     """Name of the headline score."""
+    second_metric: tuple[str, str]
+    """Key among the scores, and name, of the stricter score that stands beside it."""
     augmentation: Augmentation
     """What may be done to a training frame without changing what it shows."""
     embedded: Embedded

@@ -118,7 +118,7 @@ def test_task_lists(tasks: list[dict[str, object]], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gate_margin = nan", "gate_margin: input should be a number from 0 to 1 (got nan)"),
+        ("gate.margin = nan", "gate.margin: input should be a number from 0 to 1 (got nan)"),
         ("[window]\nupload_frames = 1000000000", "window.upload_frames: input should be a number from 1 to 10000"),
         ("[link]\nupload_mbit_s = 0", "link.upload_mbit_s: input should be a number from 0.001"),
         ("[drift]\nepsilon = -1", "drift.epsilon: input should be a number from 1"),

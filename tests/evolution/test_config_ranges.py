@@ -43,7 +43,8 @@ def test_no_field_takes_what_is_no_sensible_number(place, kind):
 @pytest.mark.parametrize(
     ("key", "within", "outside"),
     [
-        ("gate_margin", 1.0, 1.1),
+        ("gate.margin", 1.0, 1.1),
+        ("gate.total_margin", 1.0, 1.1),
         ("frame_size", [4096, 4096], [4097, 16]),
         ("window.count", 10_000, 10_001),
         ("window.upload_frames", 10_000, 1_000_000_000),

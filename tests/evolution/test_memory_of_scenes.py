@@ -10,7 +10,6 @@ from torch import nn
 from nestevo_hw.evolution.replay import remembered
 from nestevo_hw.evolution.zoo import ZooConfig, choose_start
 from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
-from nestevo_hw.report.knowledge import backward_transfer
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection import Detection
@@ -68,9 +67,3 @@ def test_replayed_frames_come_evenly_from_all_memories(frames):
     assert remembered([first], 0) is None
     assert remembered([], 5) is None
     assert len(remembered([(frames.images[:2], words[:2])], 5)[0]) == 2
-
-
-def test_forgetting_by_hand():
-    learned, now = {0: 0.6, 1: 0.5}, {0: 0.4, 1: 0.55}
-    assert backward_transfer(learned, now) == pytest.approx((-0.2 + 0.05) / 2)
-    assert backward_transfer({}, now) is None

@@ -14,8 +14,9 @@ from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.camera import CaptureResult
+from nestevo_hw.evolution.steps.deploying import ExportRequest, SelectRequest
 from nestevo_hw.evolution.steps.labels import LabelRequest
-from nestevo_hw.evolution.steps.scoring import ExportRequest
+from nestevo_hw.evolution.steps.teachers import MergeRequest
 from nestevo_hw.evolution.steps.training import (
     ChooseRequest,
     DistilRequest,
@@ -148,7 +149,7 @@ def test_mutual_learning_hands_its_outcome_to_distillation(tmp_path):
 
 @pytest.mark.parametrize("accepted", [True, False])
 def test_only_a_teacher_that_passes_the_gate_comes_into_force(accepted, tmp_path):
-    verdict = Verdict(accepted=accepted, gate_before=0.8, gate_after=None, reason="why")
+    verdict = Verdict(accepted=accepted, gate_before=0.8, gate_after=None, gate_first=0.9, reason="why")
     world = World(tmp_path / "run", answers=changed("merge", verdict=verdict))
     window, before = world.window(), world.server.upkeep[""].teacher
     window.label()
@@ -156,7 +157,59 @@ def test_only_a_teacher_that_passes_the_gate_comes_into_force(accepted, tmp_path
     assert window.merge(window.groups) == (NAMES if accepted else [])
     assert (world.server.upkeep[""].teacher is not before) == accepted
     (event,) = world.events("deploy")
-    assert (event["accepted"], event["gate_before"], event["gate_after"]) == (accepted, 0.8, None)
+    scores = [event[key] for key in ("gate_before", "gate_after", "gate_first")]
+    assert (event["accepted"], scores) == (accepted, [0.8, None, 0.9])
+
+
+def test_a_new_teacher_is_compared_with_the_first_one_too(tmp_path):
+    world = World(tmp_path / "run", answers=changed("prepare", score=0.77))
+    for number in range(2):
+        window = world.window(number)
+        window.label()
+        window.learn_mutually(window.groups, generated=False)
+        window.merge(window.groups)
+    assert [request.first_score for request in world.executor.requests(MergeRequest)] == [0.77, 0.77]
+
+
+def test_a_terminal_runs_what_does_best_on_held_back_frames(tmp_path):
+    chosen = {"campus": "evolved", "village": "adapted", "downtown": "old"}
+
+    def answer(asked):
+        result = typical(asked)
+        return replace(result, chosen=chosen[asked.id.subject]) if asked.id.kind == "select" else result
+
+    world = World(tmp_path / "run", answers=answer)
+    window, before = world.window(), dict(world.server.models)
+    window.adapt_batch_norm()
+    window.label()
+    window.distil()
+    window.deploy()
+    assert window.names == NAMES
+    assert world.server.models == {
+        "campus": window.file("campus", "terminal.safetensors"),
+        "village": window.file("village", "adapted.safetensors"),
+        "downtown": before["downtown"],
+    }
+    exported = [request.terminal for request in world.executor.requests(ExportRequest)]
+    assert exported == [world.server.models["campus"], world.server.models["village"]]
+    assert {name: len(samples) for name, samples in world.server.replay.items()} == {
+        "campus": 1, "village": 0, "downtown": 0
+    }  # fmt: skip
+    assert {e["terminal"]: e["chosen"] for e in world.events("select")} == chosen
+    (request, *_) = world.executor.requests(SelectRequest)
+    assert list(request.candidates) == ["evolved", "adapted", "old"]
+    assert request.supervision == window.file("campus", "label.safetensors")
+
+
+def test_without_held_back_frames_every_evolved_model_is_deployed(tmp_path):
+    world = World(tmp_path / "run", **{"deployment.held_back": 0.0})
+    window = world.window()
+    window.label()
+    window.distil()
+    window.deploy()
+    assert "select" not in world.kinds()
+    assert world.server.models["campus"] == window.file("campus", "terminal.safetensors")
+    assert len(world.server.replay["campus"]) == 1
 
 
 def test_nothing_is_merged_where_no_pair_has_learned(tmp_path):
@@ -207,5 +260,5 @@ def test_methods_without_a_teacher(tmp_path):
     window.re_estimate_batch_norm()
     window.average_terminals()
     window.deploy()
-    assert world.kinds() == ["self-label", "ground-truth", "adapt", "adapt-batch-norm", "average", "export"]
+    assert world.kinds() == ["self-label", "ground-truth", "adapt", "adapt-batch-norm", "average", "select", "export"]
     assert len({world.server.models[name] for name in NAMES}) == 1

@@ -23,7 +23,7 @@ def test_terminals_that_read_digits_evolve(method, tmp_path):
     small = {
         "window.count": 1, "window.upload_frames": 48, "window.test_frames": 60, "mutual.plan.steps": 10,
         "distil.plan.steps": 10, "reference.frames_per_segment": 6, "generator.steps": 30, "execution.workers": 2,
-        "method": method, "drift.gamma": 0.0, "gate_margin": 1.0, "trigger.mode": "off",
+        "method": method, "drift.gamma": 0.0, "gate.margin": 1.0, "gate.total_margin": 1.0, "trigger.mode": "off",
     }  # fmt: skip
     document = override(load_preset("digits"), small).document()
     document["terminals"] = document["terminals"][:2]

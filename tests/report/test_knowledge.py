@@ -7,7 +7,8 @@ import pytest
 from fake_runs import fake_run
 
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.knowledge import estimates, recall_table, trigger_text
+from nestevo_hw.report.forgetting import recall_table
+from nestevo_hw.report.knowledge import estimates, trigger_text
 from nestevo_hw.report.page import page_text
 from nestevo_hw.report.summary import summary_of
 from nestevo_hw.report.tables import decisions_table, troubles_table

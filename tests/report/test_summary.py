@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,33 @@ def test_means_are_over_the_windows_in_which_a_model_evolved():
     document = summarise(run)
     assert document["terminals"] == [
         {"name": "a", "pruning": None, "before": pytest.approx(0.3), "after": pytest.approx(0.6),
-         "adapted": None, "onnx_after": 0.39, "lcp": pytest.approx(0.6)}
+         "adapted": None, "onnx_after": 0.39, "lcp": pytest.approx(0.6), "metrics": {}}
     ]  # fmt: skip
-    assert document["gain"] == {"terminals_relative": pytest.approx(1.0), "teacher_relative": None}
+    assert document["gain"] == {
+        "terminals_relative": pytest.approx(1.0), "terminals_over_adapted": None, "teacher_relative": None
+    }  # fmt: skip
     assert document["delay_s"] == {"mean": 20.0, "parts": {"waiting_s": 6.0}, "origins": {"waiting_s": ""}}
     assert document["windows"] == 3
+
+
+def test_the_gain_over_batch_norm_and_the_stricter_score_stand_beside_the_gain():
+    def scored(stage, value):
+        return Accuracy(
+            window=0, model="a", scene="a", stage=stage, score=value, metrics={"map50": value, "map": value / 2}
+        )
+
+    run = run_of(scored("before", 0.2), scored("adapted", 0.5), scored("after", 0.4))
+    run = replace(run, header=replace(run.header, metric="mAP@0.50", second_metric=("map", "mAP@0.50:0.95")))
+    document = summarise(run)
+    assert document["gain"]["terminals_over_adapted"] == pytest.approx(-0.2)
+    assert document["terminals"][0]["metrics"] == {
+        "map50": {"before": 0.2, "after": 0.4}, "map": {"before": 0.1, "after": 0.2}
+    }  # fmt: skip
+    summary = read_summary(document)
+    assert not summary.terminals[0].improved  # as its interim model did better
+    assert headline(run, summary).startswith("No terminal improved")
+    for words in ("-20.0 % over BatchNorm adaptation alone, 0.500", "mAP@0.50:0.95: 0.100"):
+        assert words in lede(run, summary)
 
 
 def test_the_teacher_is_the_mean_over_scenes():

@@ -1,4 +1,4 @@
-"""Steps at the end of a window: deployment, and what all of it was worth."""
+"""Steps at the end of a window: what all of it was worth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,48 +8,15 @@ from typing import Literal
 from torch import Tensor
 
 from nestevo_hw.base.files import replacing
-from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
-from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
+from nestevo_hw.models.checkpoint import load_model, read_spec
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.predictions import draw_prediction
 from nestevo_hw.tasks.task import VisionTask, headline
 
 Stage = Literal["before", "adapted", "after", "onnx"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AverageRequest(Request):
-    """Terminals of one structure."""
-
-    terminals: tuple[Path, ...]
-    terminal_out: Path
-
-
-def average_terminals(_: Context, request: AverageRequest) -> Result:
-    """The plain mean of terminals' models, which only exists where all have one structure."""
-    model, spec = load_model(request.terminals[0])
-    model.load_state_dict(average([load_model(path)[0].state_dict() for path in request.terminals]))
-    save_model(model, spec, request.terminal_out)
-    return Result()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportRequest(Request):
-    """An evolved terminal."""
-
-    terminal: Path
-    upload: Path
-    onnx: Path
-
-
-def export(context: Context, request: ExportRequest) -> Result:
-    """Write the evolved terminal as ONNX, checked against the model on an uploaded frame."""
-    model, _ = load_model(request.terminal)
-    context.task.export(model, request.onnx, load_frames(request.upload).images[0])
-    return Result(download_bytes=request.onnx.stat().st_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from nestevo_hw.evolution.gate import Verdict
 from nestevo_hw.evolution.generator import GeneratorEffect
 from nestevo_hw.evolution.learning import Trained
 from nestevo_hw.evolution.refresh import Programming
-from nestevo_hw.evolution.steps import camera, labels, scoring, teachers, training
+from nestevo_hw.evolution.steps import camera, deploying, labels, scoring, teachers, training
 from nestevo_hw.evolution.steps.step import Result, Step
 from nestevo_hw.evolution.teacher import LabellingTime, Programmed
 from nestevo_hw.evolution.trigger import Signals
@@ -123,7 +123,7 @@ MERGE = Step(
     needs="crossbar", wording="averages intermediate models into a teacher", colour="aggregate", per="group",
     typical_s=12.0,
     typical=lambda _: teachers.MergeResult(
-        verdict=Verdict(accepted=True, gate_before=0.8, gate_after=0.81, reason="within the margin"),
+        verdict=Verdict(accepted=True, gate_before=0.8, gate_after=0.81, gate_first=0.8, reason="within the margin"),
         programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60,
     ),
 )  # fmt: skip
@@ -138,12 +138,19 @@ ADAPT = Step(
     typical=lambda _: _TRAINED,
 )  # fmt: skip
 AVERAGE = Step(
-    kind="average", run=scoring.average_terminals, request=scoring.AverageRequest, result=Result,
+    kind="average", run=deploying.average_terminals, request=deploying.AverageRequest, result=Result,
     needs="cpu", wording="averages terminals", colour="aggregate", per="group", typical_s=1.0,
     typical=lambda _: Result(),
 )  # fmt: skip
+SELECT = Step(
+    kind="select", run=deploying.select, request=deploying.SelectRequest, result=deploying.SelectResult,
+    needs="cpu", wording="compares what a terminal could run", colour="evaluate", typical_s=2.0,
+    typical=lambda request: deploying.SelectResult(
+        chosen="evolved", scores=dict.fromkeys(request.candidates, 0.5), frames=14
+    ),
+)  # fmt: skip
 EXPORT = Step(
-    kind="export", run=scoring.export, request=scoring.ExportRequest, result=Result,
+    kind="export", run=deploying.export, request=deploying.ExportRequest, result=Result,
     needs="cpu", wording="writes a terminal as ONNX", colour="export", typical_s=2.0,
     typical=lambda _: Result(download_bytes=2_000_000),
 )  # fmt: skip
@@ -188,6 +195,7 @@ STEPS: dict[str, AnyStep] = {
         DISTIL,
         ADAPT,
         AVERAGE,
+        SELECT,
         EXPORT,
         EVALUATE,
         RECALL,

@@ -142,6 +142,8 @@ class MergeRequest(Request):
     candidate: TeacherFiles
     generation: int
     reference: Path
+    first_score: float | None
+    """In-domain score of the group's first teacher; None where that is not defined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,7 @@ def merge(context: Context, request: MergeRequest) -> MergeResult:
     save_model(model, spec, new.weights)
     reference, gate = load_frames(request.reference), ValidationGate.of(context.config)
     programmed = _written(context, new, reference, generation=request.generation)
-    verdict = gate.compare(old, new, reference)
+    verdict = gate.compare(old, new, reference, first=request.first_score)
     score = verdict.gate_after
     if score is None and programmed is not None:
         score = gate.score(new, reference)
@@ -175,13 +177,13 @@ def merge(context: Context, request: MergeRequest) -> MergeResult:
 def _programmed(context: Context, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> ProgramResult:
     """Program a teacher, and measure it as it will be at its first label."""
     written = _written(context, files, frames, generation=generation)
-    if written is None:
+    if written is None and frames.truth is None:
         return ProgramResult(programmed=None, score=None)
     fresh = replace(files, age_s=context.config.teacher.delay_s)
     return ProgramResult(
         programmed=written,
         score=ValidationGate.of(context.config).score(fresh, frames),
-        programming=written.programming,
+        programming=None if written is None else written.programming,
         crossbar_frames=context.on_crossbar(len(frames) // PARTS),
     )
 

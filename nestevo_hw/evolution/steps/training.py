@@ -26,9 +26,10 @@ from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.zoo import choose_start
 from nestevo_hw.models.batch_norm import batch_norm_bytes
 from nestevo_hw.models.checkpoint import load_model, save_model
+from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.capabilities import FeatureGeneration, require
-from nestevo_hw.tasks.supervision import labelled_features, load_supervision
+from nestevo_hw.tasks.supervision import Supervision, labelled_features, load_supervision
 
 Counts = tuple[Mapping[int, int], ...]
 """Labelled objects by class, of each terminal of a group."""
@@ -129,12 +130,13 @@ def mutual(context: Context, request: MutualRequest) -> TrainingResult:
             distribution=label_distribution(request.counts, len(mid_spec.classes)),
             weight=config.generator.weight,
         )
+    frames, supervision = _taught(context, request)
     trained = learn_mutually(
         context.task,
         local.to(device),
         mid.to(device),
-        frames=load_frames(request.upload),
-        annotations=[s.annotation for s in load_supervision(request.supervision)],
+        frames=frames,
+        annotations=[s.annotation for s in supervision],
         familiar=replay_part(load_frames(request.reference)),
         generated=generated,
         config=config.mutual,
@@ -197,7 +199,8 @@ def distil_terminal(context: Context, request: DistilRequest) -> TrainingResult:
     """Teach a terminal the supervision on its original frames, and on some of earlier windows (`replay.frames`)."""
     config = context.config
     student, spec = load_model(request.terminal)
-    images, supervision = load_frames(request.upload).images, load_supervision(request.supervision)
+    frames, supervision = _taught(context, request)
+    images = frames.images
     if config.replay.frames:
         earlier = [(load_frames(s.upload).images, load_supervision(s.supervision)) for s in request.replay]
         images, supervision = replayed(images, supervision, earlier, config.replay.frames)
@@ -234,7 +237,7 @@ def adapt(context: Context, request: AdaptRequest) -> TrainingResult:
     trained = adapt_adversarially(
         context.task,
         model.to(context.device),
-        drifted=load_frames(request.upload).images,
+        drifted=_uploaded(context, request.upload).images,
         familiar=replay_part(load_frames(request.reference)),
         plan=replace(config.distil.plan, steps=request.steps or config.distil.plan.steps),
         config=config.adversarial,
@@ -259,3 +262,15 @@ def adapt_batch_norm(context: Context, request: BatchNormRequest) -> Result:
     context.task.re_estimate(model, load_frames(request.upload).images)
     save_model(model, spec, request.terminal_out)
     return Result(download_bytes=batch_norm_bytes(model))
+
+
+def _uploaded(context: Context, upload: Path) -> FrameBatch:
+    """Uploaded frames to learn from, without those that are held back."""
+    frames = load_frames(upload)
+    return frames.part(range(context.config.deployment.taught(len(frames))))
+
+
+def _taught(context: Context, request: MutualRequest | DistilRequest) -> tuple[FrameBatch, list[Supervision]]:
+    """The same with the supervision on them."""
+    frames = _uploaded(context, request.upload)
+    return frames, load_supervision(request.supervision)[: len(frames)]

@@ -8,13 +8,14 @@ from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.goals import goals
 from nestevo_hw.studies.compare.paper import TABLE_4
 from nestevo_hw.studies.compare.results import Comparison, TerminalWindow
-from nestevo_hw.studies.compare.variants import A1, A3, A4, NESTEVO, TRUE_LABELS, Variant
+from nestevo_hw.studies.compare.variants import A1, A3, A4, ADA_BN, NESTEVO, TRUE_LABELS, Variant
 
 
 def document_of(found: Comparison) -> dict[str, Any]:
     """All figures with their intervals; null where a figure is not defined or was not measured."""
     return {
         "metric": found.metric,
+        "second_metric": found.second_metric,
         "seeds": list(found.seeds),
         "windows": len({window for _, window in found.terminal_windows}),
         "methods": [_method(found, v) for v in found.variants],
@@ -47,8 +48,12 @@ def _method(found: Comparison, variant: Variant) -> dict[str, Any]:
         "changes": dict(variant.changes),
         "terminals": _accuracy(found, name, None),
         **_figure("gain_relative", measures.gain(found, name)),
-        **_figure("gain_over_originals", measures.gain_over_originals(found, name)),
+        **_figure("gain_over_originals", measures.gain_over(found, name, A3)),
+        **_figure("gain_over_batch_norm", measures.gain_over(found, name, ADA_BN)),
         **_figure("gap_closed", measures.gap_closed(found, name)),
+        **_figure("after_second", measures.after_second(found, name)),
+        **_figure("backward_transfer", measures.backward_transfer(found, name)),
+        "not_deployed": measures.kept(found, name),
         "by_terminal": {
             terminal: {"pruning": found.prunings[terminal], **_where(found, name, of_terminal(found, terminal))}
             for terminal in found.terminals
@@ -91,7 +96,7 @@ def _paired(found: Comparison, name: str) -> dict[str, Any]:
             **measures.difference(found, name, other).document(),
             "by_seed": [or_none(v) for v in measures.difference_by_seed(found, name, other)],
         }
-        for other in (NESTEVO, A1, A3, A4, TRUE_LABELS)
+        for other in (NESTEVO, A1, A3, A4, ADA_BN, TRUE_LABELS)
         if other != name and found.has(other)
     }
 

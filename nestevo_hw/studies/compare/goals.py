@@ -75,7 +75,7 @@ def goals(found: Comparison) -> list[Goal]:
         for under, places in room
     ]  # fmt: skip
     aims.append(Goal(name="relative gain of the terminals", target=GAIN,
-                     estimate=measures.gain_over_originals(found, NESTEVO), why=_needs(found, A3)))  # fmt: skip
+                     estimate=measures.gain_over(found, NESTEVO, A3), why=_needs(found, A3)))  # fmt: skip
     aims += [
         Goal(name=f"relative gain above that of {other}", target=LEAD,
              estimate=measures.lead(found, NESTEVO, other), why=_needs(found, A3, other))

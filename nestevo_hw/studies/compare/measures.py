@@ -32,6 +32,22 @@ def after_by_seed(found: Comparison, name: str, where: Where = None) -> list[flo
     return found.by_seed(name, lambda run: mean(run.after.get(place, math.nan) for place in chosen))
 
 
+def after_second(found: Comparison, name: str) -> Estimate:
+    """Mean accuracy after evolving by the second metric."""
+    chosen = found.terminal_windows
+    return Estimate.of(found.by_seed(name, lambda run: mean(run.after_second.get(place, math.nan) for place in chosen)))
+
+
+def backward_transfer(found: Comparison, name: str) -> Estimate:
+    """Mean change of accuracy on earlier scenes since they were learned."""
+    return Estimate.of(found.by_seed(name, lambda run: run.backward_transfer))
+
+
+def kept(found: Comparison, name: str) -> int:
+    """Evolutions, over all seeds, whose model was not deployed."""
+    return sum(int(count) for count in found.by_seed(name, lambda run: run.kept))
+
+
 def before(found: Comparison, name: str, where: Where = None) -> Estimate:
     """Mean accuracy before evolving."""
     return Estimate.of(before_by_seed(found, name, where))
@@ -47,9 +63,9 @@ def gain(found: Comparison, name: str, where: Where = None) -> Estimate:
     return _less_one(ratio_of(after_by_seed(found, name, where), before_by_seed(found, name, where)))
 
 
-def gain_over_originals(found: Comparison, name: str) -> Estimate:
-    """Relative gain over the terminals that never evolved (A3) on the same frames, as in Table 4."""
-    return _less_one(ratio_of(after_by_seed(found, name), after_by_seed(found, A3)))
+def gain_over(found: Comparison, name: str, other: str) -> Estimate:
+    """Relative gain over another method on the same frames; that over A3 (never evolve) is the gain of Table 4."""
+    return _less_one(ratio_of(after_by_seed(found, name), after_by_seed(found, other)))
 
 
 def lead(found: Comparison, name: str, other: str) -> Estimate:

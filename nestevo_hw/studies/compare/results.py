@@ -10,7 +10,8 @@ from nestevo_hw.base.stats import mean
 from nestevo_hw.pages.formats import number
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, read_run, terminal_configs
-from nestevo_hw.report.records import TEACHER, Failure, Lifecycle
+from nestevo_hw.report.forgetting import backward_transfer
+from nestevo_hw.report.records import TEACHER, Failure, Lifecycle, Select
 from nestevo_hw.report.summary import evolutions, part_origins, pruning_of, section
 from nestevo_hw.studies.compare.variants import Variant
 
@@ -28,12 +29,18 @@ class Outcome:
     """Of the model a terminal entered a window with, on test frames of that window."""
     after: Mapping[TerminalWindow, float]
     """Of the model it left the window with, on the same frames; equal to `before` where it did not evolve."""
+    after_second: Mapping[TerminalWindow, float]
+    """As `after`, by the second metric."""
     teacher_before: float
     """Mean over all windows and scenes in which the teacher evolved; over all where it never did."""
     teacher_after: float
     """NaN where it never evolved."""
     delay_s: float
     """Mean evolution delay; training measured, links modelled."""
+    backward_transfer: float
+    """Mean change of accuracy on earlier scenes since they were learned; NaN where nothing was scored again."""
+    kept: int
+    """Evolutions whose model was not deployed, as another did better on held-back frames."""
     lcp: float
     """Mean life-cycle performance (eq. 6); of terminals that never evolve their accuracy."""
     wall_s: float = math.nan
@@ -58,6 +65,8 @@ class Comparison:
     """Of the base, as in run.json."""
     metric: str
     """Name of the headline score."""
+    second_metric: str = ""
+    """Name of the score beside it."""
     prunings: Mapping[str, str | None] = field(default_factory=dict)
     """Of each terminal."""
 
@@ -128,18 +137,17 @@ def active_kinds(script: Iterable[Mapping[str, Any]], window: int) -> tuple[str,
 
 def read_outcome(run: Run) -> Outcome:
     """What one finished run came to."""
-    before: dict[TerminalWindow, float] = {}
-    after: dict[TerminalWindow, float] = {}
-    for name in run.terminals:
-        for e in evolutions(run, name, scene=name):
-            before[name, e.window] = e.before
-            after[name, e.window] = e.after if math.isfinite(e.after) else e.before
+    before, after = _levels(run, None)
+    _, after_second = _levels(run, run.header.second_metric[0])
     teacher = evolutions(run, TEACHER)
     evolved = [e for e in teacher if math.isfinite(e.after)]
     lives = run.of(Lifecycle)
     return Outcome(
         before=before,
         after=after,
+        after_second=after_second,
+        backward_transfer=backward_transfer(run),
+        kept=sum(s.chosen != "evolved" for s in run.of(Select)),
         teacher_before=mean(e.before for e in evolved or teacher),
         teacher_after=mean(e.after for e in evolved),
         delay_s=mean(life.evolving_s for life in lives),
@@ -152,8 +160,19 @@ def read_outcome(run: Run) -> Outcome:
     )
 
 
+def _levels(run: Run, metric: str | None) -> tuple[dict[TerminalWindow, float], dict[TerminalWindow, float]]:
+    """Every terminal's accuracy before and after each window; a model that did not evolve counts with what it had."""
+    before: dict[TerminalWindow, float] = {}
+    after: dict[TerminalWindow, float] = {}
+    for name in run.terminals:
+        for e in evolutions(run, name, scene=name, metric=metric):
+            before[name, e.window] = e.before
+            after[name, e.window] = e.after if math.isfinite(e.after) else e.before
+    return before, after
+
+
 def read_comparison(
-    folders: Mapping[tuple[str, int], Path], variants: Sequence[Variant], left_out: Mapping[str, str], *, metric: str
+    folders: Mapping[tuple[str, int], Path], variants: Sequence[Variant], left_out: Mapping[str, str]
 ) -> Comparison:
     """Read the folders of finished runs.
 
@@ -161,7 +180,6 @@ def read_comparison(
         folders: of every variant and seed.
         variants: those that ran, in the order to show.
         left_out: those that did not, and why.
-        metric: name of the headline score.
 
     Raises:
         InputError: a folder is not that of a run, or a file in it is corrupt.
@@ -174,6 +192,7 @@ def read_comparison(
         seeds=tuple(dict.fromkeys(seed for _, seed in folders)),
         outcomes={key: read_outcome(run) for key, run in runs.items()},
         config=first.header.config,
-        metric=metric,
+        metric=first.header.metric,
+        second_metric=first.header.second_metric[1],
         prunings={name: pruning_of(first, name) for name in first.terminals},
     )

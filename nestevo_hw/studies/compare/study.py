@@ -18,7 +18,6 @@ from nestevo_hw.report.page import write_report
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.studies.compare.results import Comparison, read_comparison
 from nestevo_hw.studies.compare.variants import A3, Variant
-from nestevo_hw.tasks.named import task_named
 
 Advance = Callable[[str], None]
 KEPT = ("terminal.safetensors", "teacher.safetensors")
@@ -109,8 +108,7 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
         for (name, seed), config in plan.configs.items():
             _run(config, folders[name, seed], f"{name}, seed {seed}", keep_files=keep_files, advance=advance)
             done += 1
-    metric = task_named(next(iter(plan.configs.values())).task).metric
-    return read_comparison(folders, plan.variants, plan.left_out, metric=metric)
+    return read_comparison(folders, plan.variants, plan.left_out)
 
 
 def _run(config: RunConfig, folder: Path, title: str, *, keep_files: bool, advance: Advance) -> None:

@@ -23,7 +23,7 @@ from nestevo_hw.studies.compare.document import of_terminal
 from nestevo_hw.studies.compare.goals import Goal, State, goals
 from nestevo_hw.studies.compare.paper import METRIC, TABLE_4
 from nestevo_hw.studies.compare.results import Comparison
-from nestevo_hw.studies.compare.variants import A1, A4, NESTEVO, Variant
+from nestevo_hw.studies.compare.variants import A1, A3, A4, ADA_BN, NESTEVO, Variant
 
 _MOST_TERMINALS = 6
 """More have no column each on a console; the page shows them all."""
@@ -43,11 +43,12 @@ def accuracy_table(found: Comparison, variants: Sequence[Variant], *, terminals:
         rows.append((
             name, score(measures.before(found, name).mean),
             *(score(measures.after(found, name, of_terminal(found, t)).mean) for t in named),
-            level(measures.after(found, name)), percent(measures.gain(found, name).mean),
-            percent(measures.gain_over_originals(found, name).mean),
+            level(measures.after(found, name)), score(measures.after_second(found, name).mean),
+            percent(measures.gain(found, name).mean), percent(measures.gain_over(found, name, A3).mean),
+            percent(measures.gain_over(found, name, ADA_BN).mean),
             DASH if paper is None else ", ".join([score(paper.mean), *([percent(paper.gain)] if paper.gain else [])]),
         ))  # fmt: skip
-    heads = ("method", "before", *named, "mean after", "gain", "over A3", "paper")
+    heads = ("method", "before", *named, "mean after", found.second_metric, "gain", "over A3", "over AdaBN", "paper")
     seeds = counted(len(found.seeds), "seed")
     paper_text = "; paper: its own videos, Table 4" if found.metric == METRIC else ""
     return Table(heads=heads, rows=rows, title=f"{found.metric} on unseen frames, {seeds}, ±95 %{paper_text}")
@@ -58,9 +59,11 @@ def contrast_table(found: Comparison, variants: Sequence[Variant]) -> Table:
     rows = []
     for name in (v.name for v in variants):
         closed = measures.gap_closed(found, name)
-        apart_from = (DASH if name == other else apart(measures.difference(found, name, other)) for other in (A4, A1))
+        apart_from = (
+            DASH if name == other else apart(measures.difference(found, name, other)) for other in (A4, A1, ADA_BN)
+        )
         rows.append((name, *apart_from, share(closed.mean), interval(closed.ci95, in_percent=True)))
-    heads = ("method", "minus A4", "minus A1", "gap closed", "95 % interval")
+    heads = ("method", "minus A4", "minus A1", "minus AdaBN", "gap closed", "95 % interval")
     return Table(heads=heads, rows=rows, title="differences paired by seed, ±95 %")
 
 
@@ -73,8 +76,9 @@ def teacher_table(found: Comparison, variants: Sequence[Variant]) -> Table:
             name, teacher_text(found, name), percent(measures.teacher_gain(found, name).mean),
             DASH if paper is None or paper.teacher is None else change(*paper.teacher),
             duration(measures.delay(found, name).mean), score(measures.life_cycle(found, name).mean),
+            signed(measures.backward_transfer(found, name).mean, 3), str(measures.kept(found, name)),
         ))  # fmt: skip
-    heads = ("method", "teacher", "gain", "paper", "delay", "life cycle")
+    heads = ("method", "teacher", "gain", "paper", "delay", "life cycle", "backward transfer", "not deployed")
     return Table(heads=heads, rows=rows, title="teacher and time")
 
 

@@ -7,15 +7,20 @@ import pytest
 import torch
 
 from nestevo_hw.evolution.config import load_preset, override
-from nestevo_hw.evolution.steps import camera, labels, scoring, teachers, training
+from nestevo_hw.evolution.gate import GateConfig
+from nestevo_hw.evolution.steps import camera, deploying, labels, scoring, teachers, training
 from nestevo_hw.evolution.steps.step import Context
 from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.evolution.teacher import TeacherFiles
+from nestevo_hw.evolution.trigger import sense_accuracy
 from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
 from nestevo_hw.streams.storage import load_frames, save_frames
-from nestevo_hw.tasks.supervision import labelled_features, load_supervision
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.supervision import labelled_features, load_supervision, save_supervision
+from nestevo_hw.tasks.task import headline
 
 FRAMES = 16
+TASK = task_named("classification")
 TEACHER, TERMINAL = pretrained_path("digits-cnn"), pretrained_path("digits-cnn-m3")
 CONFIG = override(
     load_preset("digits"),
@@ -324,16 +329,16 @@ def test_batch_norm_adaptation_changes_statistics_and_nothing_else(folder, captu
     assert sent == sum(old[n].nbytes for n in changed)
 
 
-def merge_request(folder, teacher, prepared, name, intermediates):
+def merge_request(folder, teacher, name, intermediates, first_score=None):
     candidate = TeacherFiles(weights=folder / name, crossbar=folder / f"{name}-tiles", age_s=60.0)
     return teachers.MergeRequest(
         teacher=teacher, intermediates=intermediates, candidate=candidate, generation=3,
-        reference=folder / "reference",
+        reference=folder / "reference", first_score=first_score,
     )  # fmt: skip
 
 
 def test_merge_programs_the_mean_and_lets_it_pass_the_gate(folder, teacher, prepared):
-    request = merge_request(folder, teacher, prepared, "merged", (TEACHER, TEACHER))
+    request = merge_request(folder, teacher, "merged", (TEACHER, TEACHER))
     found = teachers.merge(context("merge", ""), request)
     assert torch.allclose(weights(folder / "merged"), weights(TEACHER))
     assert found.verdict.accepted
@@ -347,11 +352,96 @@ def test_merge_holds_back_a_teacher_that_lost_too_much(folder, teacher, prepared
     for parameter in broken.parameters():
         parameter.data.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     save_model(broken, spec, folder / "broken")
-    request = merge_request(folder, teacher, prepared, "rejected", (folder / "broken",))
+    request = merge_request(folder, teacher, "rejected", (folder / "broken",))
     verdict = teachers.merge(context("merge", ""), request).verdict
     assert not verdict.accepted
-    assert verdict.gate_after < verdict.gate_before - CONFIG.gate_margin
-    assert verdict.reason == f"beyond the margin of {CONFIG.gate_margin}"
+    assert verdict.gate_after < verdict.gate_before - CONFIG.gate.margin
+    assert verdict.reason == f"beyond the margin of {CONFIG.gate.margin}"
+
+
+def test_merge_holds_back_a_teacher_that_lost_too_much_since_the_first(folder, teacher, prepared):
+    merged = teachers.merge(context("merge", ""), merge_request(folder, teacher, "same", (TEACHER,))).verdict
+    total = CONFIG.gate.total_margin
+    for above, accepted in ((total + 0.01, False), (total - 0.01, True)):
+        first = merged.gate_after + above
+        request = merge_request(folder, teacher, "again", (TEACHER,), first_score=first)
+        verdict = teachers.merge(context("merge", ""), request).verdict
+        assert (verdict.accepted, verdict.gate_first) == (accepted, first)
+        assert ("beyond the total margin" in verdict.reason) != accepted
+
+
+def test_margins_hold_against_the_last_and_the_first_teacher():
+    gate = GateConfig(margin=0.02, total_margin=0.05)
+    assert gate.exceeded(first=0.80, before=0.76, after=0.75) == ""
+    assert gate.exceeded(first=0.80, before=0.76, after=0.735) == "beyond the margin of 0.02"
+    assert gate.exceeded(first=0.80, before=0.76, after=0.745) == "beyond the total margin of 0.05"
+    assert gate.exceeded(first=math.nan, before=math.nan, after=0.1) == ""
+
+
+@pytest.fixture(scope="module")
+def supervised(folder, captured):
+    """The truth of the uploaded frames as supervision."""
+    request = labels.GroundTruthRequest(model=TERMINAL, truth=folder / "truth", out=folder / "supervised")
+    labels.ground_truth(context("ground-truth"), request)
+    return request.out
+
+
+def select_request(folder, supervised, **candidates):
+    return deploying.SelectRequest(candidates=candidates, upload=folder / "upload", supervision=supervised)
+
+
+def test_a_model_that_got_worse_is_not_deployed(folder, supervised):
+    broken, spec = load_model(TERMINAL)
+    for parameter in broken.parameters():
+        parameter.data.mul_(-1.0)
+    save_model(broken, spec, folder / "got-worse")
+    found = deploying.select(
+        context("select"), select_request(folder, supervised, evolved=folder / "got-worse", old=TERMINAL)
+    )
+    assert found.chosen == "old"
+    assert 0.0 <= found.scores["evolved"] < found.scores["old"] <= 1.0
+    assert found.frames == round(0.15 * FRAMES)
+
+
+def test_of_equals_the_evolved_model_is_deployed(folder, supervised):
+    same = select_request(folder, supervised, evolved=TERMINAL, adapted=TERMINAL, old=TERMINAL)
+    found = deploying.select(context("select"), same)
+    assert found.chosen == "evolved"
+    assert len(set(found.scores.values())) == 1
+
+
+def test_models_are_judged_by_labels_and_by_themselves(folder, supervised):
+    """Against both witnesses computed apart, on the last frames alone; without labels, by the second alone."""
+    images, supervision = load_frames(folder / "upload").images, load_supervision(supervised)
+    model, spec = load_model(TERMINAL)
+    rest, classes = FRAMES - round(0.15 * FRAMES), len(spec.classes)
+    right = headline(
+        TASK.score(TASK.predict(model, images[rest:]), [s.annotation for s in supervision[rest:]], classes)
+    )
+    steady = sense_accuracy(TASK, model, images[rest:], classes).agreement
+    found = deploying.select(context("select"), select_request(folder, supervised, evolved=TERMINAL))
+    assert found.scores["evolved"] == pytest.approx((right + steady) / 2)
+    nothing = [replace(s, annotation=replace(s.annotation, ignore=torch.ones_like(s.annotation.ignore)))
+               for s in supervision]  # fmt: skip
+    save_supervision(nothing, folder / "unsupervised")
+    alone = deploying.select(context("select"), select_request(folder, folder / "unsupervised", evolved=TERMINAL))
+    assert alone.scores["evolved"] == pytest.approx(steady)
+
+
+def test_trainings_do_not_see_the_held_back_frames(folder, distil_request):
+    """What the last frames show and how they are labelled changes nothing."""
+    rest = FRAMES - round(0.15 * FRAMES)
+    frames, supervision = load_frames(folder / "upload"), load_supervision(distil_request.supervision)
+    images = frames.images.clone()
+    images[rest:] = 0
+    save_frames(replace(frames, images=images), folder / "dark-end")
+    save_supervision([*supervision[:rest], *supervision[: FRAMES - rest]], folder / "dark-labels")
+    changed = replace(
+        distil_request, upload=folder / "dark-end", supervision=folder / "dark-labels", terminal_out=folder / "dark"
+    )
+    training.distil_terminal(context("distil"), distil_request)
+    training.distil_terminal(context("distil"), changed)
+    assert torch.equal(weights(folder / "dark"), weights(distil_request.terminal_out))
 
 
 def test_average_is_the_mean(folder):
@@ -359,15 +449,15 @@ def test_average_is_the_mean(folder):
     for parameter in model.parameters():
         parameter.data.mul_(3.0)
     save_model(model, spec, folder / "threefold")
-    request = scoring.AverageRequest(terminals=(TERMINAL, folder / "threefold"), terminal_out=folder / "mean")
-    scoring.average_terminals(context("average", ""), request)
+    request = deploying.AverageRequest(terminals=(TERMINAL, folder / "threefold"), terminal_out=folder / "mean")
+    deploying.average_terminals(context("average", ""), request)
     assert torch.allclose(weights(folder / "mean"), 2.0 * weights(TERMINAL), atol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def exported(folder, captured):
-    request = scoring.ExportRequest(terminal=TERMINAL, upload=folder / "upload", onnx=folder / "terminal.onnx")
-    return scoring.export(context("export"), request)
+    request = deploying.ExportRequest(terminal=TERMINAL, upload=folder / "upload", onnx=folder / "terminal.onnx")
+    return deploying.export(context("export"), request)
 
 
 def test_export_says_what_has_to_be_sent(folder, exported):

@@ -45,6 +45,7 @@ def write_run(
     config: Mapping[str, Any] | None = None,
     value: Callable[[str, int, str, int], tuple[float | None, float | None]] = invented,
     status: str = "complete",
+    metric: tuple[str, str] = ("mAP@0.50", "mAP@0.50:0.95"),
 ) -> Path:
     """One run folder of a method; `value` gives the accuracy before and after of a cell."""
     document = config or {
@@ -76,12 +77,14 @@ def write_run(
                 scores.append(("teacher", "after", 0.72 + 0.01 * seed))
             events += [
                 {"event": "accuracy", "window": window, "scene": terminal, "model": model, "stage": stage,
-                 "score": score, "frames": 60}
+                 "score": score, "frames": 60,
+                 "metrics": {"map50": score, "map": None if score is None else 0.5 * score}}
                 for model, stage, score in scores
             ]  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     header = {"format": 2, "status": status, "method": name, "config": document, "seed": seed, "classes": [],
+              "metric": metric[0], "second_metric": ["map", metric[1]],
               "summary": {"wall_s": 100.0 + seed} if status == "complete" else None}  # fmt: skip
     (folder / "run.json").write_text(json.dumps(header))
     return folder
@@ -92,7 +95,6 @@ def comparison(
     names: list[str] | None = None,
     seeds: int = 5,
     left_out: Mapping[str, str] | None = None,
-    metric: str = "mAP@0.50",
     **options: Any,
 ) -> Comparison:
     """A comparison of made-up runs written below `root`."""
@@ -101,4 +103,4 @@ def comparison(
         (v.name, seed): write_run(root / f"{v.name}-{seed}", v.name, seed, **options)
         for seed in range(seeds) for v in variants
     }  # fmt: skip
-    return read_comparison(folders, variants, left_out or {}, metric=metric)
+    return read_comparison(folders, variants, left_out or {})

@@ -11,7 +11,7 @@ from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.document import document_of
 from nestevo_hw.studies.compare.goals import Goal, goals
-from nestevo_hw.studies.compare.results import active_kinds
+from nestevo_hw.studies.compare.results import active_kinds, read_comparison
 
 ONE = {
     "terminals": [
@@ -47,7 +47,8 @@ def test_figures_of_two_seeds_by_hand(found):
     assert measures.after(found, "A4").half == pytest.approx(12.7062 * 0.05)
     assert measures.gain(found, "NestEvo").mean == pytest.approx(0.6 / 0.3 - 1)
     assert measures.gain(found, "A3").mean == pytest.approx(0.0)
-    assert measures.gain_over_originals(found, "A4").mean == pytest.approx(0.5 / 0.3 - 1)
+    assert measures.gain_over(found, "A4", "A3").mean == pytest.approx(0.5 / 0.3 - 1)
+    assert measures.after_second(found, "A4").mean == pytest.approx(0.25)
     assert measures.difference_by_seed(found, "NestEvo", "A4") == pytest.approx([0.15, 0.05])
     # (0.10) / (0.725 - 0.5)
     assert measures.gap_closed(found, "NestEvo").mean == pytest.approx(0.1 / 0.225)
@@ -55,6 +56,25 @@ def test_figures_of_two_seeds_by_hand(found):
     assert measures.gap_closed(found, "true-labels") == Estimate(mean=1.0)
     assert measures.lead(found, "NestEvo", "A4").mean == pytest.approx(1.0 - 2 / 3)
     assert not measures.lead(found, "NestEvo", "A1").known
+
+
+def test_forgetting_and_models_that_were_not_deployed_by_hand(tmp_path):
+    found = comparison(tmp_path, list(TWO_SEEDS), seeds=2, config=ONE, value=_value(TWO_SEEDS))
+    assert math.isnan(measures.backward_transfer(found, "NestEvo").mean)
+    assert measures.kept(found, "NestEvo") == 0
+    recalls = {"a": 0.4, "b": 0.65}
+    for seed in (0, 1):
+        select = {"event": "select", "window": 0, "terminal": "a", "chosen": ("evolved", "old")[seed]}
+        events = [{"event": "recall", "window": 0, "terminal": t, "scores": {0: now}} for t, now in recalls.items()]
+        with (tmp_path / f"NestEvo-{seed}" / "metrics.jsonl").open("a") as file:
+            file.write("".join(json.dumps(e) + "\n" for e in [select, *events]))
+    folders = {(name, seed): tmp_path / f"{name}-{seed}" for name in TWO_SEEDS for seed in (0, 1)}
+    found = read_comparison(folders, found.variants, {})
+    # ((0.4 - 0.7) + (0.65 - 0.5)) / 2 and ((0.4 - 0.6) + (0.65 - 0.6)) / 2
+    assert found.by_seed("NestEvo", lambda run: run.backward_transfer) == pytest.approx([-0.075, -0.075])
+    assert measures.kept(found, "NestEvo") == 1
+    document = next(m for m in document_of(found)["methods"] if m["name"] == "NestEvo")
+    assert (document["backward_transfer"], document["not_deployed"]) == (pytest.approx(-0.075), 1)
 
 
 def test_each_kind_of_drift_counts_its_own_cells(found):

@@ -77,7 +77,7 @@ def test_what_failed_is_said(tmp_path):
     with (tmp_path / "runs" / "A4-1" / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(event) + "\n")
     folders = {(name, seed): tmp_path / "runs" / f"{name}-{seed}" for name in ("NestEvo", "A4") for seed in (0, 1)}
-    found = read_comparison(folders, found.variants, {}, metric="mAP@0.50")
+    found = read_comparison(folders, found.variants, {})
     assert document_of(found)["failures"] == {"A4, seed 1": ["window 1, distil campus: out of <memory>"]}
     write_comparison(found, tmp_path / "out")
     assert "out of <memory>" in _page(tmp_path / "out")
@@ -109,7 +109,7 @@ def test_a_comparison_says_what_its_runs_recorded(tmp_path, full):
         "window": {"count": 1},
         "teacher": {"device": "digital"},
     }
-    found = comparison(tmp_path / "runs", ["NestEvo", "A4", "A2"], 2, config=config, metric="accuracy")
+    found = comparison(tmp_path / "runs", ["NestEvo", "A4", "A2"], 2, config=config, metric=("accuracy", "mean recall"))
     write_comparison(found, tmp_path / "digits")
     text = _page(tmp_path / "digits")
     assert "2 ways" not in text
@@ -124,8 +124,8 @@ def test_thirty_terminals_and_none_that_could_be_scored(tmp_path):
     terminals = [{"name": f"camera {i}", "model": "m"} for i in range(30)]
     config = {"terminals": terminals, "window": {"count": 1}, "teacher": {"device": "pcm"}}
     many = comparison(tmp_path / "many", ["NestEvo", "A4"], 2, config=config)
-    assert len(accuracy_table(many, many.variants).heads) == 36
-    assert len(console_tables(many)[0].heads) == 6
+    assert len(accuracy_table(many, many.variants).heads) == 38
+    assert len(console_tables(many)[0].heads) == 8
     blind = comparison(tmp_path / "blind", ["NestEvo", "A4"], 2, value=lambda *_: (None, None))
     write_comparison(blind, tmp_path / "out")
     text = _page(tmp_path / "out")

@@ -1,0 +1,74 @@
+"""Steps of deployment: which of its models a terminal runs next, terminals averaged with one another, and export."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nestevo_hw.evolution.aggregate import average
+from nestevo_hw.evolution.deployment import judged
+from nestevo_hw.evolution.steps.step import Context, Request, Result
+from nestevo_hw.models.checkpoint import load_model, save_model
+from nestevo_hw.report.records import Candidate
+from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.supervision import load_supervision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AverageRequest(Request):
+    """Terminals of one structure."""
+
+    terminals: tuple[Path, ...]
+    terminal_out: Path
+
+
+def average_terminals(_: Context, request: AverageRequest) -> Result:
+    """The plain mean of terminals' models, which only exists where all have one structure."""
+    model, spec = load_model(request.terminals[0])
+    model.load_state_dict(average([load_model(path)[0].state_dict() for path in request.terminals]))
+    save_model(model, spec, request.terminal_out)
+    return Result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectRequest(Request):
+    """Models that a terminal could run, and what they are judged by."""
+
+    candidates: Mapping[Candidate, Path]
+    """Checkpoints, the evolved one first."""
+    upload: Path
+    supervision: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectResult(Result):
+    """Which of them it runs."""
+
+    chosen: Candidate
+    scores: dict[Candidate, float]
+    """By which they were compared, 0 to 1."""
+    frames: int
+    """Held-back frames on which they were compared."""
+
+
+def select(context: Context, request: SelectRequest) -> SelectResult:
+    """Which of the models that a terminal could run does best on frames that no training has seen."""
+    config, images = context.config.deployment, load_frames(request.upload).images
+    choice = judged(context.task, request.candidates, images, load_supervision(request.supervision), config)
+    held_back = len(images) - config.taught(len(images))
+    return SelectResult(chosen=choice.chosen, scores=choice.scores, frames=held_back)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest(Request):
+    """A terminal's new model."""
+
+    terminal: Path
+    upload: Path
+    onnx: Path
+
+
+def export(context: Context, request: ExportRequest) -> Result:
+    """Write a terminal's new model as ONNX, checked against the model on an uploaded frame."""
+    model, _ = load_model(request.terminal)
+    context.task.export(model, request.onnx, load_frames(request.upload).images[0])
+    return Result(download_bytes=request.onnx.stat().st_size)
