@@ -18,7 +18,7 @@ Memory = tuple[Tensor, list[Supervision]]
 class ReplayConfig:
     """Frames of earlier windows in a terminal's distillation."""
 
-    frames: Annotated[int, Range(0, MOST_FRAMES)] = 0
+    frames: Annotated[int, Range(0, MOST_FRAMES)] = 32
     """Kept of all earlier windows together, evenly; 0 turns replay off."""
 
 
