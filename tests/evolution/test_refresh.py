@@ -185,7 +185,7 @@ PROGRAMMED = ProgramResult(programmed=WRITTEN, score=0.8, programming=COST)
 
 
 def merged(accepted):
-    verdict = Verdict(accepted=accepted, gate_before=0.8, gate_after=0.8, reason="")
+    verdict = Verdict(accepted=accepted, gate_before=0.8, gate_after=0.8, gate_first=None, reason="")
     return MergeResult(verdict=verdict, programmed=WRITTEN, score=0.8, programming=COST)
 
 
