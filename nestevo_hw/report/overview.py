@@ -1,5 +1,7 @@
 """One picture that tells what happened: recovery and sample frames of a run's first terminals."""
 
+from textwrap import wrap
+
 from matplotlib.figure import Figure, SubFigure
 
 from nestevo_hw.pages.style import FONT, Palette, dress, legend, new_figure
@@ -16,6 +18,8 @@ from nestevo_hw.report.samples import SamplePair, latest_pair, load_picture
 from nestevo_hw.report.summary import Summary, evolutions, pruning_of
 from nestevo_hw.report.wording import headline, lede
 
+_LINE = 140
+"""Characters that fit below the headline."""
 _COLUMNS = 3
 """Terminals shown: the first of the configuration, so that nobody picks the best."""
 
@@ -27,8 +31,9 @@ def overview(run: Run, summary: Summary, palette: Palette) -> Figure:
     figure = new_figure(12.8, 6.1 if any(pairs.values()) else 4.4, palette)
     ratios = (1.0, 6.2 if any(pairs.values()) else 3.4)
     title, body = figure.subfigures(2, 1, height_ratios=ratios, squeeze=False)[:, 0]
-    title.text(0.012, 0.68, headline(run, summary), size=19, weight="bold", color=palette.ink, family=FONT, va="center")
-    title.text(0.012, 0.2, lede(run, summary), size=10.5, color=palette.muted, family=FONT, va="center")
+    title.text(0.012, 0.72, headline(run, summary), size=19, weight="bold", color=palette.ink, family=FONT, va="center")
+    told = "\n".join(wrap(lede(run, summary), _LINE))
+    title.text(0.012, 0.42, told, size=10.5, color=palette.muted, family=FONT, va="top", linespacing=1.4)
     if shown:
         marks = stage_marks([e for name in shown for e in evolutions(run, name, scene=name)])
         legend(title, marks, palette, columns=2, loc="upper right")

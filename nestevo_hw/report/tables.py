@@ -13,6 +13,7 @@ from nestevo_hw.report.events import Run
 from nestevo_hw.report.records import (
     SETUP,
     Absent,
+    Candidate,
     Decision,
     Deploy,
     Drift,
@@ -22,11 +23,18 @@ from nestevo_hw.report.records import (
     Labels,
     Program,
     Refresh,
+    Select,
     TaskRun,
 )
 from nestevo_hw.report.summary import Levels, ModelSummary, Summary, read_summary
 from nestevo_hw.report.wording import origins_text
 from nestevo_hw.scheduler.outcomes import Outcome, by_kind
+
+_CANDIDATES: dict[Candidate, Pill] = {
+    "evolved": Pill(text="the evolved model", tone="good"),
+    "adapted": Pill(text="the BatchNorm-adapted one", tone="wait"),
+    "old": Pill(text="none: it keeps the old one", tone="wait"),
+}
 
 
 def summary_table(document: Mapping[str, Any]) -> Table:
@@ -153,6 +161,20 @@ def refreshes_table(run: Run) -> Table:
              "yes" if r.refreshed else "no", r.reason)
             for r in run.of(Refresh)
         ],
+    ).filled()  # fmt: skip
+
+
+def selections_table(run: Run) -> Table:
+    """Which of its models each terminal was given, and by which scores."""
+    return Table(
+        heads=("window", "terminal", "deployed", "evolved", "adapted", "old", "frames"),
+        rows=[
+            (str(s.window), s.terminal, _CANDIDATES[s.chosen],
+             *(score(s.scores.get(name, math.nan)) for name in ("evolved", "adapted", "old")), str(s.frames))
+            for s in run.of(Select)
+        ],
+        note="Compared on held-back frames that no training has seen: mean of a model's agreement with their labels "
+        "and with itself on a changed view of them. No truth is used, so these are no accuracies.",
     ).filled()  # fmt: skip
 
 

@@ -1,17 +1,20 @@
 """What terminals know and what went wrong, on the page."""
 
 import json
+import math
+from dataclasses import replace
 from html import unescape
 
 import pytest
 from fake_runs import fake_run
 
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.forgetting import recall_table
+from nestevo_hw.report.forgetting import backward_transfer, recall_table, recalled
 from nestevo_hw.report.knowledge import estimates, trigger_text
 from nestevo_hw.report.page import page_text
+from nestevo_hw.report.records import Recall
 from nestevo_hw.report.summary import summary_of
-from nestevo_hw.report.tables import decisions_table, troubles_table
+from nestevo_hw.report.tables import decisions_table, selections_table, troubles_table
 
 
 @pytest.fixture
@@ -79,3 +82,32 @@ def test_a_group_counts_its_own_terminals(run):
     shown = dict(zip(table.heads, row, strict=True))
     assert (shown["group"], shown["drifted terminals"]) == ("south", "1 of 2 (teacher joins from 2)")
     assert not {"label distance", "validation gate"} & set(table.heads)
+
+
+def test_which_model_each_terminal_was_given(run):
+    assert not selections_table(run).rows
+    scores = {"evolved": 0.41, "adapted": 0.55, "old": 0.2}
+    event = {
+        "event": "select",
+        "window": 1,
+        "terminal": "campus-a",
+        "chosen": "adapted",
+        "scores": scores,
+        "frames": 14,
+    }
+    with (run.directory / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    changed = read_run(run.directory)
+    ((window, terminal, deployed, *found),) = selections_table(changed).rows
+    assert (window, terminal, deployed.text) == ("1", "campus-a", "the BatchNorm-adapted one")
+    assert found == ["0.410", "0.550", "0.200", "14"]
+    assert "Which model each terminal was given" in page_text(changed, summary_of(changed))
+
+
+def test_backward_transfer_by_hand(run):
+    (one,) = recalled(run)
+    assert (one.window, one.terminal, one.scene, one.reused) == (1, "campus-a", 0, True)
+    assert backward_transfer(run) == pytest.approx(-0.25) == pytest.approx(summary_of(run).backward_transfer)
+    more = Recall(window=2, terminal="campus-a", scores={0: one.learned - 0.05, 5: 0.9})
+    assert backward_transfer(replace(run, events=(*run.events, more))) == pytest.approx(-0.15)
+    assert math.isnan(backward_transfer(replace(run, events=())))
