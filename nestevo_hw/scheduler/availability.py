@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from nestevo_hw.scheduler.devices import DeviceState
 from nestevo_hw.scheduler.task import Task
 
+Slot = tuple[float, int, int, float]
+"""A stretch of time: its start, the step that begins there, the first step at or after its end, and its end."""
+
 
 class Availability:
     """What is free on one device from now on, as steps in time.
@@ -31,18 +34,44 @@ class Availability:
         other._times, other._free, other._cores = self._times[:], self._free[:], self._cores[:]
         return other
 
-    def earliest_s(self, task: Task) -> float:
-        """First time at which the task could start and run to its end; infinite if the device is too small."""
-        need_bytes, need_cores, duration_s = task.memory_bytes, task.cores, task.duration_s
-        start_s, end_s, blocked = 0.0, duration_s, False
-        for at_s, free, cores in zip(self._times, self._free, self._cores, strict=True):
-            if blocked:
-                start_s, end_s, blocked = at_s, at_s + duration_s, False
-            elif at_s >= end_s:
-                return start_s
-            if free < need_bytes or cores < need_cores:
-                blocked = True
-        return float("inf") if blocked else start_s
+    def earliest(self, task: Task, latest_s: float = float("inf")) -> Slot | None:
+        """The first stretch of time in which the task could run to its end.
+
+        Args:
+            task: to run.
+            latest_s: later starts are of no interest.
+
+        Returns:
+            None if the device is too small, or the task would start later.
+        """
+        times, free, cores = self._times, self._free, self._cores
+        need_bytes, need_cores, steps, first = task.memory_bytes, task.cores, len(self._times), 0
+        while True:
+            while first < steps and (free[first] < need_bytes or cores[first] < need_cores):
+                first += 1
+            if first == steps or times[first] > latest_s:
+                return None
+            end_s, last = times[first] + task.duration_s, first + 1
+            while last < steps and times[last] < end_s:
+                if free[last] < need_bytes or cores[last] < need_cores:
+                    break
+                last += 1
+            else:
+                return times[first], first, last, end_s
+            first = last + 1
+
+    def take(self, slot: Slot, task: Task) -> None:
+        """Take the task's memory and cores in a stretch that `earliest` has found, with nothing booked since."""
+        _, first, last, end_s = slot
+        times, free, cores = self._times, self._free, self._cores
+        if last == len(times) or times[last] != end_s:
+            times.insert(last, end_s)
+            free.insert(last, free[last - 1])
+            cores.insert(last, cores[last - 1])
+        used_bytes, used_cores = task.memory_bytes, task.cores
+        for k in range(first, last):
+            free[k] -= used_bytes
+            cores[k] -= used_cores
 
     def book(self, start_s: float, task: Task, duration_s: float) -> None:
         """Take the task's memory and cores from `start_s` on."""
@@ -70,9 +99,14 @@ def book(task: Task, devices: Sequence[Availability]) -> tuple[float, int]:
     Returns:
         Its start, seconds from now, and its device.
     """
-    if len(devices) == 1:  # most machines, and the inmost loop of a search
-        start_s, device = devices[0].earliest_s(task), 0
-    else:
-        start_s, _, device = min((d.earliest_s(task), d.size_bytes, index) for index, d in enumerate(devices))
-    devices[device].book(start_s, task, task.duration_s)
-    return start_s, device
+    chosen, slot = 0, devices[0].earliest(task)
+    for index in range(1, len(devices)):  # most machines have one, and this is the inmost loop of a search
+        latest_s = float("inf") if slot is None else slot[0]
+        other = devices[index].earliest(task, latest_s)
+        smaller = devices[index].size_bytes < devices[chosen].size_bytes
+        if other is not None and (other[0] < latest_s or smaller):
+            chosen, slot = index, other
+    if slot is None:
+        raise ValueError(f"task {task.name} fits on no device")
+    devices[chosen].take(slot, task)
+    return slot[0], chosen

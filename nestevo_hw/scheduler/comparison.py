@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nestevo_hw.scheduler.machine import Machine
-from nestevo_hw.scheduler.policies import POLICIES, draws_lots, policy_named
+from nestevo_hw.scheduler.policies import POLICIES, WITHOUT_GAINS, draws_lots, policy_named
 from nestevo_hw.scheduler.simulator import AS_PREDICTED, Reality, Schedule, simulate
 from nestevo_hw.scheduler.task import Task
 
@@ -76,7 +76,12 @@ def simulate_policies(
         advance: called with the policy of each schedule that is done, `comparison_steps` times.
     """
     schedules: dict[str, list[Schedule]] = {name: [] for name in POLICIES}
+    known = any(task.expected_gain is not None for task in tasks)
     for name, found in schedules.items():
+        if not known and name in WITHOUT_GAINS:
+            found.extend(schedules[WITHOUT_GAINS[name]])
+            advance(name)
+            continue
         for each in range(seed, seed + (_draws(draws, tasks) if draws_lots(name) else 1)):
             found.append(simulate(tasks, policy_named(name, seed=each), machine, reality))
             advance(name)

@@ -140,13 +140,13 @@ class _Search:
                 return False
             starts.append(start)
         self._cost, self.order, self.starts = cost, order, starts
-        self._remember()
+        self._remember(same)
         return True
 
-    def _remember(self) -> None:
-        """What is booked, and at what cost, after each task of the best order."""
-        del self._booked[1:], self._costs[1:]
-        for task in self.order:
+    def _remember(self, same: int) -> None:
+        """What is booked, and at what cost, after each task of the best order, of which so many are as before."""
+        del self._booked[same + 1 :], self._costs[same + 1 :]
+        for task in self.order[same:]:
             booked = [p.copy() for p in self._booked[-1]]
             start_s, _ = book(task, booked)
             self._booked.append(booked)

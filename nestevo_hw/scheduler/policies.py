@@ -24,6 +24,9 @@ def _every_policy(seed: int) -> tuple[Policy, ...]:
 POLICIES: dict[str, str] = {policy.name: policy.summary for policy in _every_policy(0)}
 """What each policy does, by its name. Light: numpy is not imported."""
 
+WITHOUT_GAINS = {"lifecycle": "knapsack", "lookahead-gain": "lookahead"}
+"""What the policies that heed expected gains are where no task has one."""
+
 
 def policy_named(name: str, *, seed: int = 0) -> Policy:
     """The policy called `name`, one of `POLICIES`; `seed` serves those that draw lots.

@@ -1,5 +1,6 @@
 import json
 import math
+import random
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from nestevo_hw.scheduler.comparison import compare_policies
 from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.knapsack import MIB
 from nestevo_hw.scheduler.machine import Machine
-from nestevo_hw.scheduler.policies import POLICIES, policy_named
+from nestevo_hw.scheduler.policies import POLICIES, WITHOUT_GAINS, policy_named
 from nestevo_hw.scheduler.simulator import Reality, simulate
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.scheduler.tasklist import read_tasks
@@ -76,6 +77,16 @@ def test_knapsack_waits_least_on_the_whole() -> None:
     knapsack, random, serial, *_ = compare_policies(tasks, Machine.single(10 * MIB, 4))
     assert knapsack.mean_wait_s < random.mean_wait_s < serial.mean_wait_s
     assert (knapsack.draws, random.draws, serial.draws) == (1, 100, 1)
+
+
+@pytest.mark.parametrize(("name", "like"), WITHOUT_GAINS.items())
+def test_policies_that_heed_gains_are_others_where_there_are_none(name: str, like: str) -> None:
+    draw = random.Random(3)
+    tasks = [task(f"t{k}", draw.uniform(100, 3000), draw.lognormvariate(3, 1)) for k in range(30)]
+    machine = Machine.single(4000 * MIB, 4)
+    assert simulate(tasks, policy_named(name), machine) == simulate(tasks, policy_named(like), machine)
+    gained = [replace(t, expected_gain=draw.random()) for t in tasks]
+    assert simulate(gained, policy_named(name), machine) != simulate(gained, policy_named(like), machine)
 
 
 def test_arrivals_by_hand() -> None:
