@@ -51,6 +51,7 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     _check_budget(config)
     _check_memory(config)
     _check_models(config)
+    _check_places(config)
     reviews: dict[str, LabelReview] = {}
     for terminal in config.terminals:
         stream = open_stream(config, terminal)
@@ -95,6 +96,16 @@ def _classes(name: str, task: str, key: str) -> tuple[str, ...]:
     except (ConfigError, InputError) as error:
         raise type(error)(f"{key}: {error}") from error
     return spec.classes
+
+
+def _check_places(config: RunConfig) -> None:
+    """Every place named is one that the embedded stream of the task can show."""
+    known = task_named(config.task).embedded.places
+    named = [(f"place of terminal {t.name!r}", t.place) for t in config.terminals if t.place is not None]
+    named += [("reference.places", place) for place in config.reference.places]
+    for key, place in named:
+        if known and place not in known:
+            raise ConfigError(f"{key}: unknown place {place!r}; choose from {', '.join(known)}")
 
 
 def _check_reference(config: RunConfig) -> None:

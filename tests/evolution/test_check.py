@@ -36,6 +36,13 @@ from nestevo_hw.models.checkpoint import pretrained_path
         ({"execution.profile": __file__}, "^execution.profile: .* is not a readable safetensors file"),
         ({"execution.memory_gb": 0.5}, "^execution.memory_gb: a task takes 0.7 GB, got 0.5"),
         ({"frame_size": [4096, 4096]}, "^window: 96 uploaded and 60 test frames of 4096 x 4096 take 7.9 GB, more than"),
+        (
+            {"reference.places": ["campus", "atlantis"]},
+            "^reference.places: unknown place 'atlantis'; choose from campus,",
+        ),
+        ({"execution.address": ""}, "execution.address: need auto, local or HOST:PORT, got ''"),
+        ({"execution.address": "host:port"}, "execution.address: need auto, local or HOST:PORT, got 'host:port'"),
+        ({"execution.address": "host:65536"}, "execution.address: need auto, local or HOST:PORT"),
         ({"link.upload_mbit_s": 0}, "link.upload_mbit_s: input should be a number from 0.001"),
     ],
 )
@@ -87,6 +94,21 @@ def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="no CUDA device"):
         check_run(override(load_preset("quick"), {"execution.device": "cuda"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"place": "atlantis"}, "^place of terminal 'campus': unknown place 'atlantis'; choose from campus, village,"),
+        ({"labels": "nowhere.json"}, "terminal 'campus': labels and class_map are of a video; leave them out"),
+        ({"class_map": {"person": "pedestrian"}}, "terminal 'campus': labels and class_map are of a video"),
+    ],
+)
+def test_mistakes_of_a_terminal_are_named(changes, message):
+    document = load_preset("quick").document()
+    document["terminals"][0] |= changes
+    with pytest.raises(ConfigError, match=message):
+        check_run(parse_config(document, source="test"))
 
 
 def test_the_default_passes():

@@ -2,16 +2,6 @@
 
 PENDING = frozenset(
     r"""
-bench-noise nets:no_layers
-bench-noise nets:does_not_run
-bench-noise nets:answers_a_table
-bench-noise --adc-bits 0
-bench-noise --student none
-bench-noise --keep-digital nowhere
-evolve [reference] places = ["atlantis"]
-evolve [execution] address = ""
-evolve [[terminals]] name = "c", place = "atlantis"
-evolve [[terminals]] name = "c", labels = "nowhere.json"
 pretrain --model none --steps 1
 """.strip().split("\n")
 )
