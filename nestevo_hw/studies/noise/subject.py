@@ -1,6 +1,5 @@
 """What is benchmarked: the model in its trainings, how it is scored, and what it is programmed onto."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.mapping import Tile, map_model
 from nestevo_hw.crossbar.teacher import Backend
+from nestevo_hw.models.checkpoint import digest
 from nestevo_hw.models.zoo import ZooModel, open_model
 from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
 from nestevo_hw.studies.noise.evaluation import BenchTask, check_runs, detects_embedded_classes, prepare_task
@@ -153,15 +153,6 @@ class ReadySubject:
         self.bench.run([trial for trial in trials if not is_distillation(trial)], known, keep)
         if self.school is not None:
             self.school.run([trial for trial in trials if is_distillation(trial)], known, keep)
-
-
-def digest(model: nn.Module) -> str:
-    """Fingerprint of a model's weights and buffers."""
-    found = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _path(text: str | None) -> Path | None:

@@ -13,14 +13,14 @@ from torch import nn
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
-from nestevo_hw.models.checkpoint import load_detector, pretrained_path
+from nestevo_hw.models.checkpoint import digest, load_detector, pretrained_path
 from nestevo_hw.studies.noise import noise_aware
 from nestevo_hw.studies.noise.noise_aware import FineTuning
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
 from nestevo_hw.studies.noise.request import Request
 from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, TRUE_LABELS, Teaching
 from nestevo_hw.studies.noise.study import Study
-from nestevo_hw.studies.noise.subject import MODELS, Setup, digest
+from nestevo_hw.studies.noise.subject import MODELS, Setup
 
 NET = """
 from torch import nn
