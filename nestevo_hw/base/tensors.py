@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, LostFileError
 from nestevo_hw.base.files import replacing
 
 
@@ -65,7 +65,7 @@ def read_header(path: Path) -> dict[str, str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
-        raise InputError(f"no file {path}; check the path")
+        raise LostFileError(f"no file {path}; check the path")
     try:
         with safe_open(path, framework="pt") as file:
             yield file

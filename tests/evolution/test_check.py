@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
+from nestevo_hw.cli import main
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
@@ -84,6 +86,37 @@ def test_checkpoints_are_read_before_the_folder_is_made(kind, tmp_path):
     assert "terminal 'village'" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "place"),
+    [
+        ("teacher", "model", "teacher.model"),
+        ("execution", "profile", "execution.profile"),
+        ("refresh", "chip", "refresh.chip"),
+        ("", "model", "model of terminal 'campus'"),
+        ("", "video", "video of terminal 'campus'"),
+        ("", "labels", "labels of terminal 'campus'"),
+    ],
+)
+def test_a_run_whose_input_is_gone_does_not_go_on(section, key, place, tmp_path):
+    gone, document = str(tmp_path / "gone.toml"), load_preset("quick").document()
+    terminal = document["terminals"][0]
+    if key in ("video", "labels"):
+        terminal |= {"place": None, "video": str(tmp_path), "drift": []}
+    (document[section] if section else terminal)[key] = gone
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text(
+        json.dumps({"format": 2, "status": "running", "method": "NestEvo", "config": document})
+    )
+    before = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    ended = CliRunner().invoke(main, ["evolve", "--resume", str(folder)])
+    assert ended.exit_code == 1
+    assert ended.stderr == (
+        f"Error: {place}: {gone} was there when the run started and is not now; put it back, then resume\n"
+    )
+    assert {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))} == before
 
 
 def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
