@@ -124,7 +124,7 @@ def bench_noise(
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,
     ).study()  # fmt: skip
-    with one_writer(out):
+    with one_writer(out, resume=resume):
         with progress_bar(study.steps, "rendering frames") as advance:
             found = study.run(out, resume=resume, advance=advance, workers=workers)
         written = write_benchmark(found, out)

@@ -62,7 +62,7 @@ def pretrain(
       nestevo-hw pretrain --out checkpoints
       nestevo-hw pretrain --out checkpoints --task classification --steps 1500
       nestevo-hw pretrain --out checkpoints --video clip.mp4 --labels clip.json --until 400 --class-map person=person
-      nestevo-hw pretrain --out checkpoints --from fasterrcnn-tiny --steps 400
+      nestevo-hw pretrain --out tuned --from fasterrcnn-tiny --steps 400
       nestevo-hw pretrain --out checkpoints --resume
     """
     from dataclasses import replace
@@ -93,7 +93,7 @@ def pretrain(
     )
     given = None if start is None else resolve_checkpoint(start)
     check_pretraining(spec, task, given)
-    with one_writer(out), progress_bar(5, "frames") as advance:
+    with one_writer(out, resume=resume), progress_bar(5, "frames") as advance:
         scores = run(
             spec, source, out, plan,
             start=given, resume=resume, device=training_device(device).type, workers=workers, advance=advance,

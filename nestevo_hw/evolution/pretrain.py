@@ -15,7 +15,7 @@ from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution import pretrain_job
 from nestevo_hw.evolution.pretrain_frames import FrameSource
 from nestevo_hw.evolution.pretrain_job import Job, PretrainConfig
-from nestevo_hw.models.checkpoint import ModelSpec, digest, load_model
+from nestevo_hw.models.checkpoint import SIDE, ModelSpec, digest, load_model
 from nestevo_hw.models.pruning import PRUNING_RATIOS
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, LocalExecutor
 from nestevo_hw.scheduler.knapsack import KnapsackPolicy
@@ -42,10 +42,12 @@ def check_pretraining(spec: ModelSpec, task: str, start: Path | None) -> None:
         start: checkpoint whose weights it starts from.
 
     Raises:
-        ConfigError: an unknown architecture or one of another task, or a checkpoint of another one, with other classes,
-            or pruned.
+        ConfigError: frames too small or large, an unknown architecture or one of another task, or a checkpoint of
+            another one, with other classes, or pruned.
         InputError: a checkpoint that cannot be read.
     """
+    for side, pixels in (("shorter", spec.min_size), ("longer", spec.max_size)):
+        SIDE.require(pixels, f"{side} side of the frames, pixels")
     model = spec.build().eval()
     try:
         task_named(task).predict(model, torch.zeros((0, 3, 32, 32), dtype=torch.uint8))
@@ -96,7 +98,7 @@ def pretrain(
         scores of each checkpoint on the held-out frames, by name and metric.
 
     Raises:
-        ConfigError: the folder holds an unfinished pre-training, or no such one to resume.
+        ConfigError: the folder holds an unfinished pre-training or one of another configuration, or none to resume.
         StoppedError: stopped by Ctrl-C or a signal; what was trained is kept.
     """
     jobs = [
