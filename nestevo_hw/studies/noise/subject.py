@@ -13,6 +13,7 @@ from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.mapping import Tile, map_model
+from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.teacher import Backend
 from nestevo_hw.models.checkpoint import digest
 from nestevo_hw.models.zoo import ZooModel, open_model
@@ -73,7 +74,7 @@ class Subject:
     Raises:
         ConfigError: the model cannot do what the setup asks of it.
         InputError: weights that cannot be read, or a model that does not run.
-        MappingError: no layer of it can be placed on the crossbar.
+        MappingError: no layer of it can be placed on the crossbar, or weights that no conductance can hold.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -88,7 +89,8 @@ class Subject:
                 f"{setup.model} is no trained detector of the embedded classes, so there are no labelled frames "
                 "for --students or --noise-aware; try fasterrcnn-tiny, or give --noise-aware-weights"
             )
-        map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital)
+        for layer in map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital).analog:
+            check_weights(f"{layer.name}.weight", self.given.model.get_parameter(f"{layer.name}.weight".lstrip(".")))
         for chosen in filter(None, (self.given, self._aware)):
             check_runs(chosen)
         if setup.noise_aware is not None and isinstance(self.given.model, FasterRCNN):
