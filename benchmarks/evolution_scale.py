@@ -17,6 +17,7 @@ from typing import Any
 
 from nestevo_hw.base.documents import json_text
 from nestevo_hw.evolution.config import RunConfig, load_preset, parse_config
+from nestevo_hw.streams.rendered.place import KNOWN_STYLES
 from nestevo_hw.testing.simulated import SimulatedExecutor, drive
 
 TERMINALS = (3, 10, 30, 100)
@@ -25,8 +26,11 @@ TERMINALS = (3, 10, 30, 100)
 def many_terminals(count: int, windows: int) -> RunConfig:
     """The embedded default with more terminals."""
     document = load_preset("quick").document()
+    places = tuple(KNOWN_STYLES)
     kinds = ("fasterrcnn-tiny-m1", "fasterrcnn-tiny-m2", "fasterrcnn-tiny-m3")
-    document["terminals"] = [{"name": f"t{k}", "model": kinds[k % 3], "place": f"place {k}"} for k in range(count)]
+    document["terminals"] = [
+        {"name": f"t{k}", "model": kinds[k % 3], "place": places[k % len(places)]} for k in range(count)
+    ]
     document["window"]["count"] = windows
     document["execution"]["keep_windows"] = 2
     return parse_config(document, source="benchmark")

@@ -112,8 +112,15 @@ def methods() -> str:
 
 def tasks() -> str:
     """What models may be for."""
-    rows = ([f"`{name}`", summary, task_named(name).metric] for name, summary in TASKS.items())
-    return _table(("task", "what", "score"), rows)
+    rows = (
+        [f"`{name}`", summary, task_named(name).metric, _places(task_named(name).embedded.places)]
+        for name, summary in TASKS.items()
+    )
+    return _table(("task", "what", "score", "places of embedded streams"), rows)
+
+
+def _places(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "any name"
 
 
 def models() -> str:

@@ -13,6 +13,10 @@ class InputError(NestEvoError):
     """A file or stream that is missing, corrupt or of the wrong shape."""
 
 
+class LostFileError(InputError):
+    """A file that is not there, though it was written or looked at before."""
+
+
 class OutputError(NestEvoError):
     """A result that cannot be written: no space, no permission, a folder in its place."""
 

@@ -33,18 +33,21 @@ class _Writer:
 
 
 @contextmanager
-def one_writer(folder: Path) -> Iterator[None]:
+def one_writer(folder: Path, *, resume: bool = False) -> Iterator[None]:
     """Hold a folder for this process alone while a block writes into it; a folder that stays empty goes again.
 
     What a killed writer left half written in the folder is removed first.
 
     Args:
         folder: made if it does not exist.
+        resume: whether the block goes on with what is there, so that the folder has to exist.
 
     Raises:
-        ConfigError: another process, or another place in this one, holds it.
+        ConfigError: another process, or another place in this one, holds it, or it does not exist to go on in.
         OutputError: it cannot be made or locked.
     """
+    if resume and not folder.exists():
+        raise ConfigError(f"no folder {folder} to go on in; leave --resume out, or correct the path")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

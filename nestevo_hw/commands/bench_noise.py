@@ -34,8 +34,8 @@ from nestevo_hw.commands.options import (
 @click.option("--output-noise", metavar="A,B,..", help="The same as --sweep output_noise=A,B,..")
 @click.option("--all", "everything", is_flag=True, help="Every sweep the device has a model for, students aside.")
 @click.option("--students", is_flag=True, help="Also teach students with the noisy model: student_mu, student_time_s.")
-@click.option("--student", default="fasterrcnn-tiny-m2", show_default=True, metavar="MODEL",
-              help="The student: a shipped terminal detector or a checkpoint.")  # fmt: skip
+@click.option("--student", metavar="MODEL",
+              help="A shipped terminal detector or a checkpoint.  [default: fasterrcnn-tiny-m2]")  # fmt: skip
 @click.option("--noise-aware", type=Number(Range(0, 1, above=True)), metavar="MU",
               help="Also fine-tune the model with and without weight noise of this level, and compare.")  # fmt: skip
 @click.option("--noise-aware-weights", type=click.Path(path_type=Path), metavar="FILE",
@@ -69,7 +69,7 @@ def bench_noise(
     output_noise: str | None,
     everything: bool,
     students: bool,
-    student: str,
+    student: str | None,
     noise_aware: float | None,
     noise_aware_weights: Path | None,
     repeats: int | None,
@@ -124,7 +124,7 @@ def bench_noise(
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,
     ).study()  # fmt: skip
-    with one_writer(out):
+    with one_writer(out, resume=resume):
         with progress_bar(study.steps, "rendering frames") as advance:
             found = study.run(out, resume=resume, advance=advance, workers=workers)
         written = write_benchmark(found, out)

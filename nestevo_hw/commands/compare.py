@@ -84,7 +84,7 @@ def compare(
     plan = plan_study(base, chosen, seeds or (1 if quick else 5))
     for line in plan.warnings:
         warn(line)
-    with one_writer(out):
+    with one_writer(out, resume=resume):
         with progress_bar(plan.steps, f"{len(plan.configs)} runs") as advance:
             found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance)
         written = write_comparison(found, out)

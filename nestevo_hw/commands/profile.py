@@ -67,7 +67,7 @@ def profile(
         samples=samples or (24 if quick else 200), held_out=held_out or (8 if quick else 60),
         passes=passes or (1 if quick else 2), seed=seed,
     )  # fmt: skip
-    with one_writer(out):
+    with one_writer(out, resume=resume):
         file = SampleFile(out, seed, resume=resume)
         with progress_bar(outstanding(plan, file), "measuring tasks") as advance:
             done = collect(plan, file, budget_s=None if minutes is None else 60 * minutes, advance=advance)

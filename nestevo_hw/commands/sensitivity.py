@@ -84,6 +84,7 @@ def sensitivity(
     """
     from typing import get_args
 
+    from nestevo_hw.base.locking import one_writer
     from nestevo_hw.crossbar.devices import find_preset
     from nestevo_hw.crossbar.mapping import parse_tile
     from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend, choose_backend
@@ -103,15 +104,16 @@ def sensitivity(
     teacher = AnalogTeacher(chosen.model, device=preset, tile=rows_columns, seed=seed, backend=chosen_backend)
     teacher.calibrate(task.calibration)
     target = None if no_plan else target_loss
-    report, plan = _measure(teacher, task, age_s=age_s, draws=draws, complement=complement, target=target)
-    document = {
-        "model": model, "device": preset.name, "tile": list(rows_columns), "backend": teacher.backend,
-        "task": task.task, "metric": task.metric, **report.document(),
-        "plan": None if plan is None else plan.document(),
-        "age_s": age_s, "repeats": draws, "frames": count, "seed": seed, "perfect_io": preset.converters is None,
-        "weights": chosen.origin, "notes": _notes(task, preset, plan, count), "source": preset.source,
-    }  # fmt: skip
-    written = write_sensitivity(document, report, plan, out)
+    with one_writer(out):
+        report, plan = _measure(teacher, task, age_s=age_s, draws=draws, complement=complement, target=target)
+        document = {
+            "model": model, "device": preset.name, "tile": list(rows_columns), "backend": teacher.backend,
+            "task": task.task, "metric": task.metric, **report.document(),
+            "plan": None if plan is None else plan.document(),
+            "age_s": age_s, "repeats": draws, "frames": count, "seed": seed, "perfect_io": preset.converters is None,
+            "weights": chosen.origin, "notes": _notes(task, preset, plan, count), "source": preset.source,
+        }  # fmt: skip
+        written = write_sensitivity(document, report, plan, out)
     if not as_json:
         lines = [totals_text(document, report), *(plan_lines(plan) if plan else ()), *document["notes"]]
         show(layers_table(document, report, plan), *lines, f"written to {out}: {', '.join(written)}")

@@ -203,7 +203,10 @@ def map_model(
     if not report.analog:
         raise MappingError(
             "no layer of the model can be placed on the crossbar: "
-            + ("; ".join(f"{layer.name}: {layer.reason}" for layer in layers[:3]) or "it has no weights")
+            + (
+                "; ".join(f"{layer.name or 'the model itself'}: {layer.reason}" for layer in layers[:3])
+                or "it has no weights"
+            )
         )
     return report
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError, LostFileError
+from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.teacher import choose_backend
@@ -18,7 +19,7 @@ from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.teacher import DIGITAL
-from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+from nestevo_hw.models.checkpoint import PRETRAINED, load_model, resolve_checkpoint
 from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.streams.sampling import allocate
@@ -51,6 +52,7 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     _check_budget(config)
     _check_memory(config)
     _check_models(config)
+    _check_places(config)
     reviews: dict[str, LabelReview] = {}
     for terminal in config.terminals:
         stream = open_stream(config, terminal)
@@ -67,6 +69,27 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     _check_reference(config)
     _check_execution(config.execution)
     return reviews
+
+
+def check_inputs_kept(config: RunConfig) -> None:
+    """Look whether the files that a configuration names are still there, before a run goes on.
+
+    Raises:
+        LostFileError: one is not; the tasks that need it would fail for good.
+    """
+    named = [("teacher.model", config.teacher.model), ("execution.profile", config.execution.profile)]
+    if config.refresh.chip not in CHIPS:
+        named.append(("refresh.chip", config.refresh.chip))
+    for terminal in config.terminals:
+        named += [
+            (f"{key} of terminal {terminal.name!r}", path)
+            for key, path in (("model", terminal.model), ("video", terminal.video), ("labels", terminal.labels))
+        ]
+    for key, name in named:
+        if name is not None and name not in PRETRAINED and not Path(name).exists():
+            raise LostFileError(
+                f"{key}: {name} was there when the run started and is not now; put it back, then resume"
+            )
 
 
 def label_warnings(reviews: Mapping[str, LabelReview]) -> list[str]:
@@ -95,6 +118,16 @@ def _classes(name: str, task: str, key: str) -> tuple[str, ...]:
     except (ConfigError, InputError) as error:
         raise type(error)(f"{key}: {error}") from error
     return spec.classes
+
+
+def _check_places(config: RunConfig) -> None:
+    """Every place named is one that the embedded stream of the task can show."""
+    known = task_named(config.task).embedded.places
+    named = [(f"place of terminal {t.name!r}", t.place) for t in config.terminals if t.place is not None]
+    named += [("reference.places", place) for place in config.reference.places]
+    for key, place in named:
+        if known and place not in known:
+            raise ConfigError(f"{key}: unknown place {place!r}; choose from {', '.join(known)}")
 
 
 def _check_reference(config: RunConfig) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nestevo_hw.base.choices import one_of
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
 
 MOST_WORKERS = 4
+MOST_PORTS = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,11 @@ class ExecutionConfig:
     """Where training runs: auto, cpu or cuda."""
     keep_windows: Annotated[int, Range(0, MOST_WINDOWS)] | None = None
     """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
+
+    def __post_init__(self) -> None:
+        host, _, port = self.address.rpartition(":")
+        if self.address not in ("auto", "local") and not (host and port.isdecimal() and int(port) < MOST_PORTS):
+            raise ConfigError(f"execution.address: need auto, local or HOST:PORT, got {self.address!r}")
 
 
 def open_executor(config: ExecutionConfig, folder: Path, *, seed: int, preload: Sequence[str]) -> Executor:

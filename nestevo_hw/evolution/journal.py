@@ -16,7 +16,8 @@ from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 
 SURVIVABLE = ("", "InputError", "TaskError")
 """Failures that a run outlives: a worker that died or ran too long, a bad stream or file, a training that diverged.
-Anything else, such as a full disk, would hit the next task as well and ends the run, which can be resumed."""
+Anything else, such as a full disk or a lost file, would hit the next task as well and ends the run, which can be
+resumed."""
 
 
 DAMAGED = "delete it and resume again"

@@ -15,7 +15,7 @@ from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer
-from nestevo_hw.evolution.check import check_run, label_warnings
+from nestevo_hw.evolution.check import check_inputs_kept, check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -65,8 +65,11 @@ def evolve(
 
     Raises:
         ConfigError: the folder is in use, holds another run, or the one to resume has another configuration.
+        LostFileError: a file that the configuration of the run to resume names is gone.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
+    if resume:
+        check_inputs_kept(config)
     reviews = check_run(config)
     for line in label_warnings(reviews):
         on_warning(line)

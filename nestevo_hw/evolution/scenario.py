@@ -43,7 +43,7 @@ class TerminalConfig:
     model: str
     """A shipped name (fasterrcnn-tiny-m1, -m2, -m3) or the path of a checkpoint."""
     place: str | None = None
-    """Scenery of an embedded stream."""
+    """Scenery of an embedded stream; of street scenes one of docs/catalogue.md."""
     video: str | None = None
     """Video file instead of an embedded stream."""
     labels: str | None = None
@@ -71,6 +71,10 @@ class TerminalConfig:
             )
         if (self.place is None) == (self.video is None):
             raise ConfigError(f"terminal {self.name!r}: give either place or video")
+        if self.video is None and (self.labels is not None or self.class_map):
+            raise ConfigError(
+                f"terminal {self.name!r}: labels and class_map are of a video; leave them out, or give one"
+            )
         check_name(self.name, "terminals.name")
         if self.group is not None:
             check_name(self.group, f"terminal {self.name!r}: group")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, Range
+from nestevo_hw.evolution.halfway import Halfway
 from nestevo_hw.streams.augment import Augmentation, augment
 from nestevo_hw.streams.compression import pooled_images
 
@@ -55,12 +56,14 @@ def draws(
     device: torch.device,
     *,
     pool: Sequence[bool] = (),
+    waiting: dict[bool, list[int]] | None = None,
 ) -> Iterator[Draw]:
     """Endless batches over (N, 3, H, W) uint8 images: each pass sees every frame once, in a new order.
 
-    Frames marked in `pool` come at half their size, in batches of their own.
+    Frames marked in `pool` come at half their size, in batches of their own. `waiting` holds the rows that are drawn
+    but not used yet, by their mark: with the generator's state, all that the next batch depends on.
     """
-    waiting: dict[bool, list[int]] = {False: [], True: []}
+    waiting = {False: [], True: []} if waiting is None else waiting
     marks = list(pool) or [False] * len(images)
     while True:
         while not (ready := [mark for mark, rows in waiting.items() if len(rows) >= plan.batch_size]):
@@ -80,7 +83,7 @@ def optimise(
     step: Callable[[], Tensor],
     *,
     perturb: Callable[[], AbstractContextManager[None]] = nullcontext,
-    on_step: Callable[[int], None] | None = None,
+    halfway: Halfway | None = None,
 ) -> float:
     """Train models together on the loss that `step` returns.
 
@@ -89,21 +92,23 @@ def optimise(
         plan: number and size of the steps.
         step: computes the summed loss of the next batch, with gradient.
         perturb: wraps each forward and backward pass, for example in weight noise.
-        on_step: called after each step with its number.
+        halfway: where the state is kept, and from where the training goes on.
 
     Returns:
         Mean loss of the last quarter of the steps.
 
     Raises:
+        InputError: the kept state is damaged.
         TaskError: the loss is no longer finite.
     """
     parameters = [p for model in models for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, plan.rate)
     for model in models:
         model.train()
-    tail: list[float] = []
-    for number in range(plan.steps):
+    first, tail = (0, []) if halfway is None else halfway.load(models, optimiser)
+    for number in range(first, plan.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = plan.learning_rate * plan.rate(number)
         optimiser.zero_grad(set_to_none=True)
         with perturb():
             loss = step()
@@ -115,11 +120,10 @@ def optimise(
             loss.backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
-        schedule.step()
         if number >= plan.steps * 3 // 4:
             tail.append(value)
-        if on_step is not None:
-            on_step(number)
+        if halfway is not None:
+            halfway.save(number + 1, tail, models, optimiser)
     for model in models:
         model.eval()
     return sum(tail) / len(tail)

@@ -1,5 +1,6 @@
 """Detectors and classifiers in and out of safetensors files, pruned ones included."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -198,6 +199,15 @@ def resolve_checkpoint(name: str) -> Path:
     if not Path(name).is_file():
         raise ConfigError(f"no checkpoint {name!r}: not a file, and not one of {', '.join(PRETRAINED)}")
     return Path(name)
+
+
+def digest(model: nn.Module) -> str:
+    """Fingerprint of a model's weights and buffers."""
+    found = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def load_pretrained(name: str) -> FasterRCNN:

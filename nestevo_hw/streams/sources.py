@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, LostFileError
 from nestevo_hw.streams.turning import Turn, turn_of_matrix
 
 MAX_PIXELS = 2**26
@@ -76,7 +76,7 @@ class VideoFile:
         self._path = path
         self.names: tuple[str, ...] = ()
         if not path.is_file():
-            raise InputError(f"no video {path}; check the path")
+            raise LostFileError(f"no video {path}; check the path")
         try:
             with av.open(str(path)) as container:
                 if not container.streams.video:

@@ -13,6 +13,7 @@ from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.onnx.export import OnnxDetector, export_detector
 from nestevo_hw.streams.augment import MILD
 from nestevo_hw.streams.frame import Annotation, Role, Stream
+from nestevo_hw.streams.rendered.place import KNOWN_STYLES
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
@@ -52,7 +53,7 @@ class Detection(
     augmentation = MILD
     embedded = Embedded(
         fps=SyntheticStream.FPS, frame_size=(128, 160), architecture="fasterrcnn-tiny", teacher_steps=3600,
-        terminal_steps=600,
+        terminal_steps=600, places=tuple(KNOWN_STYLES),
     )  # fmt: skip
     first_logit = 1
 

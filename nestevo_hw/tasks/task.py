@@ -31,6 +31,8 @@ class Embedded:
     """Optimiser steps with which the teacher was pre-trained."""
     terminal_steps: int
     """The same of each of its pruned terminals."""
+    places: tuple[str, ...] = ()
+    """Sceneries of the stream; none where any name makes one."""
 
 
 class Predictor(Protocol):

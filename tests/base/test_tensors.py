@@ -46,3 +46,12 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot write"):
         write_tensors(tmp_path / "file" / "t.safetensors", TENSORS)
+
+
+def test_the_same_gives_the_same_bytes(tmp_path: Path) -> None:
+    texts = {f"{k}": f'"{k}\\ \n\t\x01\x7f é \u2028 /' for k in range(20)}
+    paths = [tmp_path / f"{k}.safetensors" for k in range(5)]
+    for path in paths:
+        write_tensors(path, TENSORS, dict(reversed(texts.items())))
+    assert read_header(paths[0]) == texts
+    assert len({path.read_bytes() for path in paths}) == 1

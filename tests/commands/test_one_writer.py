@@ -16,6 +16,8 @@ COMMANDS = {
     "compare --resume": ("compare", "small.toml", "--quick", "--resume"),
     "bench-noise": ("bench-noise", "fasterrcnn-tiny", "--quick"),
     "bench-noise --resume": ("bench-noise", "fasterrcnn-tiny", "--quick", "--resume"),
+    "pretrain": ("pretrain",),
+    "pretrain --resume": ("pretrain", "--resume"),
     "profile": ("profile", "--quick"),
     "profile --resume": ("profile", "--quick", "--resume"),
 }
@@ -33,3 +35,12 @@ def test_a_folder_in_use_is_refused(
     assert refused.exit_code == 2
     assert refused.stderr.startswith(f"Error: held is in use: process {os.getpid()} on ")
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if "--resume" in name])
+def test_there_is_nothing_to_resume_in_no_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(SMALL)
+    refused = CliRunner().invoke(main, [*COMMANDS[name], "--out", "nowhere"])
+    assert (refused.exit_code, Path("nowhere").exists()) == (2, False)
+    assert refused.stderr == "Error: no folder nowhere to go on in; leave --resume out, or correct the path\n"

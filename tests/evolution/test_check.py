@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
+from nestevo_hw.cli import main
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
@@ -36,6 +38,13 @@ from nestevo_hw.models.checkpoint import pretrained_path
         ({"execution.profile": __file__}, "^execution.profile: .* is not a readable safetensors file"),
         ({"execution.memory_gb": 0.5}, "^execution.memory_gb: a task takes 0.7 GB, got 0.5"),
         ({"frame_size": [4096, 4096]}, "^window: 96 uploaded and 60 test frames of 4096 x 4096 take 7.9 GB, more than"),
+        (
+            {"reference.places": ["campus", "atlantis"]},
+            "^reference.places: unknown place 'atlantis'; choose from campus,",
+        ),
+        ({"execution.address": ""}, "execution.address: need auto, local or HOST:PORT, got ''"),
+        ({"execution.address": "host:port"}, "execution.address: need auto, local or HOST:PORT, got 'host:port'"),
+        ({"execution.address": "host:65536"}, "execution.address: need auto, local or HOST:PORT"),
         ({"link.upload_mbit_s": 0}, "link.upload_mbit_s: input should be a number from 0.001"),
     ],
 )
@@ -79,6 +88,37 @@ def test_checkpoints_are_read_before_the_folder_is_made(kind, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "place"),
+    [
+        ("teacher", "model", "teacher.model"),
+        ("execution", "profile", "execution.profile"),
+        ("refresh", "chip", "refresh.chip"),
+        ("", "model", "model of terminal 'campus'"),
+        ("", "video", "video of terminal 'campus'"),
+        ("", "labels", "labels of terminal 'campus'"),
+    ],
+)
+def test_a_run_whose_input_is_gone_does_not_go_on(section, key, place, tmp_path):
+    gone, document = str(tmp_path / "gone.toml"), load_preset("quick").document()
+    terminal = document["terminals"][0]
+    if key in ("video", "labels"):
+        terminal |= {"place": None, "video": str(tmp_path), "drift": []}
+    (document[section] if section else terminal)[key] = gone
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text(
+        json.dumps({"format": 2, "status": "running", "method": "NestEvo", "config": document})
+    )
+    before = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    ended = CliRunner().invoke(main, ["evolve", "--resume", str(folder)])
+    assert ended.exit_code == 1
+    assert ended.stderr == (
+        f"Error: {place}: {gone} was there when the run started and is not now; put it back, then resume\n"
+    )
+    assert {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))} == before
+
+
 def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
     document = load_preset("quick").document()
     document["terminals"][0]["drift"][0]["kind"] = "snow"
@@ -87,6 +127,21 @@ def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="no CUDA device"):
         check_run(override(load_preset("quick"), {"execution.device": "cuda"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"place": "atlantis"}, "^place of terminal 'campus': unknown place 'atlantis'; choose from campus, village,"),
+        ({"labels": "nowhere.json"}, "terminal 'campus': labels and class_map are of a video; leave them out"),
+        ({"class_map": {"person": "pedestrian"}}, "terminal 'campus': labels and class_map are of a video"),
+    ],
+)
+def test_mistakes_of_a_terminal_are_named(changes, message):
+    document = load_preset("quick").document()
+    document["terminals"][0] |= changes
+    with pytest.raises(ConfigError, match=message):
+        check_run(parse_config(document, source="test"))
 
 
 def test_the_default_passes():

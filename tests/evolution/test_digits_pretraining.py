@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from nestevo_hw.base.tensors import read_tensors
 from nestevo_hw.commands.pretrain import pretrain
-from nestevo_hw.evolution.pretrain import PretrainConfig
+from nestevo_hw.evolution.pretrain_job import PretrainConfig
 from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.models.classifier import FEATURE_WIDTH, SmallClassifier
 from nestevo_hw.tasks.names import TASKS

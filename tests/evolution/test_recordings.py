@@ -14,7 +14,7 @@ from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.evolution import run
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
-from nestevo_hw.evolution.pretrain import video_frames
+from nestevo_hw.evolution.pretrain_frames import video_source
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Labels
 from nestevo_hw.report.tables import troubles_table
@@ -76,8 +76,9 @@ def test_dropped_boxes_are_said_on_stderr_and_recorded(recording, tmp_path, monk
 def test_pretraining_says_it_too(recording):
     told = []
     labels, mapping = recording.with_suffix(".json"), {"person": "person"}
-    training, held_out, _ = video_frames(recording, labels, mapping, long_side=64, until=None, on_warning=told.append)
-    assert (len(training), len(held_out), told) == (48, 12, [dropped(recording)])
+    source = video_source(recording, labels, mapping, long_side=64, until=None, on_warning=told.append)
+    assert [len(frames) for frames in source.read()] == [source.count, 12] == [48, 12]
+    assert told == [dropped(recording)]
 
 
 @pytest.mark.parametrize(

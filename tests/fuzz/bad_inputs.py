@@ -94,6 +94,21 @@ class Odd(nn.Linear):
     def forward(self, x): return {"a": 1}
 def does_not_run(): return Bad(4, 2)
 def answers_a_table(): return Odd(4, 2)
+class Net(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.layer, self.answer = nn.Linear(4, 2), answer
+    def forward(self, x): return self.answer(x)
+def leave(x): raise SystemExit(0)
+def runs_into_a_key(): return Net(lambda x: {}["scores"])
+def runs_and_leaves(): return Net(leave)
+def answers_nothing(): return Net(lambda x: None)
+def answers_texts(): return Net(lambda x: ["a", "b"])
+def answers_one_number(): return Net(lambda x: 3.0)
+def holds_nan():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2))
+    nn.init.constant_(net[1].weight, float("nan"))
+    return net
 def text(): return "model"
 def nothing(): pass
 def class_instead(): return nn.Linear
@@ -111,7 +126,10 @@ _FACTORY_NAMES = (
     "broken:f", "raising:f", "missing:f", "leaving:f", "no_such_module:f", ":f", ":", "a:b:c", "..:f", "nets.py:text",
 )  # fmt: skip
 _MODELS = (*_FACTORY_NAMES, "no-such-model", "x\x1b[2J", "[/red]", "A" * 100_000, ".onnx", "nowhere.onnx")
-_UNFIT = ("nets:does_not_run", "nets:answers_a_table")
+_UNFIT = (
+    "nets:does_not_run", "nets:answers_a_table", "nets:runs_into_a_key", "nets:runs_and_leaves", "nets:answers_nothing",
+    "nets:answers_texts", "nets:answers_one_number", "nets:holds_nan",
+)  # fmt: skip
 """They can be mapped, but not run."""
 CHIP_FAULTS: Mapping[str, Content] = {**TOML, "no-figures": 'name = "x"\ntitle = "y"'}
 
@@ -159,9 +177,21 @@ def bench_noise() -> Iterator[BadInput]:
          "--students --student none", "--repeats 1", "--repeats 0", "--repeats 1000000000000", "--frames 0",
          "--frames 1000000000000", "--workers 0", "--workers 1000000000", "--device none", "--tile 0", "--tile x",
          "--keep-digital nowhere", "--backend none", "--out file", "--seed x", "--seed 1e5",
-         "--noise-aware-weights nowhere.safetensors", "--weights nowhere.safetensors", "--compare", "second-model"),
-        {"file": "in the way"},
+         "--noise-aware-weights nowhere.safetensors", "--weights nowhere.safetensors", "--compare", "second-model",
+         "--sweep device=", "--sweep adc_bits=17", "--sweep dac_bits=1", "--sweep tile=1e9", "--sweep mu --mu 0.1",
+         "--sweep student_mu", "--students", "--noise-aware 0.1", "--keep-digital ", "--resume --out nowhere",
+         "--resume --out folder", "--out file/x"),
+        {"file": "in the way", "folder/mine.txt": "mine"},
     )  # fmt: skip
+
+    detector = ("bench-noise", "fasterrcnn-tiny", "--quick")
+    yield from _typed(
+        "bench-noise fasterrcnn-tiny", detector,
+        ("--students --student digits-cnn-m1", "--students --student nowhere.safetensors", "--students --student .",
+         "--student fasterrcnn-tiny-m1", "--noise-aware 0.1 --noise-aware-weights w.safetensors"),
+    )  # fmt: skip
+    yield from _each("bench-noise-student", (*detector, "--students", "--student", "w.safetensors"),
+                     "w.safetensors", SAFETENSORS)  # fmt: skip
 
 
 def sensitivity() -> Iterator[BadInput]:
@@ -172,8 +202,9 @@ def sensitivity() -> Iterator[BadInput]:
         "sensitivity", ("sensitivity", "digits-cnn", "--quick"),
         ("--age nan", "--age -1", "--age inf", "--age 1e300", "--target-loss nan", "--target-loss 2", "--tile 0",
          "--target-loss -1", "--repeats 0", "--repeats 1000000000000", "--frames 0", "--frames 1000000000000",
-         "--device none", "--backend none", "--out file", "--weights nowhere.safetensors"),
-        {"file": "in the way"},
+         "--device none", "--backend none", "--out file", "--weights nowhere.safetensors", "--out file/x",
+         "--device reram-wan --age 5", "--backend fold", "--perfect-io --backend fused", "--weights w.safetensors"),
+        {"file": "in the way", "w.safetensors": "text"},
     )  # fmt: skip
 
 
@@ -274,6 +305,7 @@ _CONFIGURATIONS: Mapping[str, tuple[str, ...]] = {
     "link": ("upload_mbit_s = 0", "upload_mbit_s = nan", "upload_mbit_s = -1", "download_mbit_s = 0"),
     "execution": ("workers = -1", "workers = 1000000000", "memory_gb = 0", "memory_gb = nan", "memory_gb = -1",
                   "memory_gb = inf", 'executor = "magic"', 'device = "tpu"', 'policy = "magic"', 'address = ""',
+                  'address = "host"', 'address = "host:x"', 'address = ":1"', 'profile = "."',
                   "timeout_s = nan", "timeout_s = 0", 'profile = "nowhere.safetensors"', 'executor = "ray"'),
     "sampling": ("budget_frames = 0", "budget_frames = -1", "least_frames = -1", "least_frames = 1000000000"),
     "trigger": ('mode = "magic"', "margin = nan", "margin = 2", "margin = -1"),
@@ -287,7 +319,9 @@ _TERMINALS = (
     'name = "c"\nplace = "park"\ndrift = [{ window = 0, kind = "night", strength = nan }]',
     'name = "c"\nplace = "park"\ndrift = [{ window = 0, kind = "night", strength = 7 }]',
     'name = "c"\nplace = "park"\ndrift = [{ window = -1, kind = "night", strength = 0.5 }]',
-    'name = "c"\nplace = "park"\nposition_m = [nan, 0]',
+    'name = "c"\nplace = "park"\nposition_m = [nan, 0]', 'name = "c"\nplace = ""', 'name = "c"\nplace = "Park"',
+    'name = "c"\nclass_map = { a = "b" }', 'name = "c"\nvideo = "."', 'name = "c"\nvideo = ""',
+    'name = "c"\nmodel = "."', 'name = "c"\nmodel = ""', 'name = "c"\nmodel = "digits-cnn-m1"',
 )  # fmt: skip
 
 
@@ -317,7 +351,8 @@ def evolve() -> Iterator[BadInput]:
         ("--windows 0", "--windows 1000000000000", "--windows x", "--workers 0", "--workers 1000000000",
          "--executor magic", "--device tpu", "--method magic", "--seed x", "--out file", "--out /proc/none",
          "--preset magic --resume nowhere", "--resume nowhere", "--executor ray --address local",
-         "--executor ray --address x", "--out full"),
+         "--executor ray --address x", "--out full", "--address x", "--resume small.toml", "--resume full --windows 3",
+         "--out file/x", "--memory-gb 0.1"),
         {"small.toml": SMALL, "file": "in the way", "full/mine.txt": "mine"},
     )  # fmt: skip
     yield from _typed("evolve", ("evolve",), ("--preset magic", "--preset ../quick", "nowhere.toml", ".", "--resume ."))
@@ -329,8 +364,9 @@ def compare() -> Iterator[BadInput]:
     yield from _typed(
         "compare", ("compare", "small.toml"),
         ("--methods magic", "--methods ,", "--methods A4,A4", "--seeds 0", "--seeds 1000000000000", "--windows 0",
-         "--windows 1000000000000", "--workers 0", "--device tpu", "--out file", "--preset magic x"),
-        {"small.toml": SMALL, "file": "in the way"},
+         "--windows 1000000000000", "--workers 0", "--device tpu", "--out file", "--preset magic x",
+         "--resume --out nowhere", "--resume --out folder", "--out folder", "--out file/x"),
+        {"small.toml": SMALL, "file": "in the way", "folder/mine.txt": "mine"},
     )  # fmt: skip
 
 
@@ -342,8 +378,9 @@ def profile() -> Iterator[BadInput]:
     yield from _typed(
         "profile", ("profile", "--out", "p"),
         ("--samples 0", "--samples 1000000000000", "--held-out 0", "--held-out 1000000000000", "--passes 0",
-         "--passes 1000000000000", "--minutes nan", "--minutes 0", "--minutes -1", "--seed x", "--out file"),
-        {"file": "in the way"},
+         "--passes 1000000000000", "--minutes nan", "--minutes 0", "--minutes -1", "--seed x", "--out file",
+         "--resume", "--resume --out folder", "--out file/x"),
+        {"file": "in the way", "folder/mine.txt": "mine"},
     )  # fmt: skip
 
 
@@ -384,9 +421,20 @@ def pretrain() -> Iterator[BadInput]:
          "--steps 0", "--model none --steps 1", "--task magic", "--task classification --video frames",
          "--video frames --labels labels.json --class-map x", "--video frames --labels labels.json --class-map a=b",
          "--video frames --labels labels.json --until 0", "--long-side 0",
-         "--video frames --labels labels.json --long-side 1000000000", "--workers 0", "--device tpu", "--seed x"),
-        {"labels.json": json.dumps(COCO), "frames/1.png": _png(64, 64)},
+         "--video frames --labels labels.json --long-side 1000000000", "--workers 0", "--device tpu", "--seed x",
+         "--labels labels.json", "--until 5", "--class-map a=b", "--model digits-cnn", "--model fasterrcnn-tiny-m1",
+         "--task classification --model fasterrcnn-tiny", "--from none", "--from digits-cnn",
+         "--from fasterrcnn-tiny-m1", "--from labels.json", "--from .", "--task classification --from fasterrcnn-tiny",
+         "--steps 1000000000000",
+         "--terminal-steps 0", "--resume", "--resume --out folder", "--out file", "--out file/x"),
+        {"labels.json": json.dumps(COCO), "frames/1.png": _png(64, 64), "file": "x", "folder/mine.txt": "mine"},
     )  # fmt: skip
+    yield from _each("pretrain-from", ("pretrain", "--out", "made", "--from", "w.safetensors"),
+                     "w.safetensors", SAFETENSORS)  # fmt: skip
+    resumed = ("pretrain", "--out", "made", "--resume")
+    for fault, content in JSON_LINES.items():
+        yield BadInput(name=f"pretrain-journal-{fault}", words=resumed,
+                       files={"made/fasterrcnn-tiny-journal.jsonl": content})  # fmt: skip
 
 
 def other() -> Iterator[BadInput]:

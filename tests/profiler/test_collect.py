@@ -88,6 +88,8 @@ def test_samples_of_elsewhere_are_refused(tmp_path):
     write_made_up_samples(tmp_path)
     with pytest.raises(ConfigError, match="holds samples already; add --resume to go on"):
         SampleFile(tmp_path, 0, resume=False)
+    with pytest.raises(ConfigError, match="holds no profile to resume; leave --resume out"):
+        SampleFile(tmp_path / "elsewhere", 0, resume=True)
     with pytest.raises(ConfigError, match="seed is 0 there and 1 here"):
         SampleFile(tmp_path, 1, resume=True)
 

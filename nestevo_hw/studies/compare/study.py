@@ -93,13 +93,15 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
         advance: called with what has just ended, `plan.steps` times.
 
     Raises:
-        ConfigError: the folder is in use, or holds a run of another configuration.
+        ConfigError: the folder holds a run of another configuration, or none to resume.
         TaskError: a run failed.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
     if not resume and not is_unused(folder):
         raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
     folders = {(name, seed): folder / f"{name}-{seed}" for name, seed in plan.configs}
+    if resume and not (any(folder.glob("*/run.json")) or any(path.exists() for path in folders.values())):
+        raise ConfigError(f"{folder} holds no comparison to resume; leave --resume out")
     for key, config in plan.configs.items():
         _check_stored(folders[key], config)
     done = 0

@@ -1,6 +1,7 @@
 """What the noise benchmark scores a model by: labelled embedded frames where they fit, else agreement."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.zoo import Task, ZooModel, example_inputs
@@ -17,6 +18,7 @@ from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.studies.noise.fidelity import (
     Measure,
+    check_outputs,
     gives_class_scores,
     map_vs_digital,
     normalise_statistics,
@@ -81,14 +83,37 @@ def prepare_task(chosen: ZooModel, *, frames: int, seed: int) -> BenchTask:
         for start in range(0, frames, _BATCH)
     ]
     calibration = (example_inputs(chosen.model, count=_BATCH, seed=derive_seed(seed, "calibrate")),)
-    try:
+    with _somebodys_model(chosen, batches[0]):
         if not chosen.trained:
             normalise_statistics(chosen.model, calibration)
         return _agreement_task(chosen, batches, calibration, frames)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{chosen.name} does not run on made-up images of shape {_shape(batches[0])}: {error}"
-        ) from error
+
+
+def check_runs(chosen: ZooModel) -> None:
+    """Run a model once on two made-up images, before any work that relies on it.
+
+    Raises:
+        InputError: it does not run, or returns what cannot be compared.
+    """
+    if chosen.trained and detects_embedded_classes(chosen.model):
+        return
+    batch = example_inputs(chosen.model, count=2)
+    with _somebodys_model(chosen, batch), torch.no_grad():
+        output = chosen.model(batch)
+        if chosen.task == "classification":
+            check_outputs(output)
+
+
+@contextmanager
+def _somebodys_model(chosen: ZooModel, batch: Any) -> Iterator[None]:  # noqa: ANN401 - what the model takes
+    """Tell whatever the code of a model comes to as the model's."""
+    try:
+        yield
+    except NestEvoError:
+        raise
+    except (Exception, SystemExit) as error:
+        told = str(error) or type(error).__name__
+        raise InputError(f"{chosen.name} does not run on made-up images of shape {_shape(batch)}: {told}") from error
 
 
 def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple[Any, ...], frames: int) -> BenchTask:

@@ -59,11 +59,11 @@ def r2_vs_digital(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
     R^2 = 1 - sum (y - digital)^2 / sum (digital - mean)^2, 0 at least, averaged over the outputs; what is no number
     explains nothing.
     """
-    expected = [_outputs(model(batch)) for batch in batches]
+    expected = [check_outputs(model(batch)) for batch in batches]
 
     @torch.no_grad()
     def measure(candidate: nn.Module) -> dict[str, dict[str, float]]:
-        got = [_outputs(candidate(batch)) for batch in batches]
+        got = [check_outputs(candidate(batch)) for batch in batches]
         explained = []
         for index in range(len(expected[0])):
             digital, own = (torch.cat([outputs[index] for outputs in all_]) for all_ in (expected, got))
@@ -112,7 +112,12 @@ def gives_class_scores(model: nn.Module, batch: Tensor) -> bool:
     return isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(batch)
 
 
-def _outputs(output: object) -> list[Tensor]:
+def check_outputs(output: object) -> list[Tensor]:
+    """The tensors of a model's output, whose closeness can be measured.
+
+    Raises:
+        InputError: it is not one or several float tensors.
+    """
     found = [output] if isinstance(output, Tensor) else list(output) if isinstance(output, (tuple, list)) else []
     if not found or not all(isinstance(entry, Tensor) and entry.is_floating_point() for entry in found):
         raise InputError(f"expected one or several float tensors from the model but got {type(output).__name__}")

@@ -13,7 +13,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.seeding import derive_seed, seeded, torch_generator
 from nestevo_hw.crossbar.noise import weight_noise
 from nestevo_hw.evolution.learning import labelled
-from nestevo_hw.evolution.pretrain import PLACES
+from nestevo_hw.evolution.pretrain_frames import PLACES
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
 from nestevo_hw.models.checkpoint import BUILDERS, ModelSpec, load_detector, save_model
 from nestevo_hw.streams.augment import MILD

@@ -1,16 +1,15 @@
 """What a user asks of the benchmark, turned into a study or a clear refusal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.mapping import parse_tile
 from nestevo_hw.crossbar.teacher import Backend
-from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.studies.noise.noise_aware import FineTuning
 from nestevo_hw.studies.noise.plan import make_plan, parse_sweep
-from nestevo_hw.studies.noise.students import Teaching
+from nestevo_hw.studies.noise.students import Teaching, check_student
 from nestevo_hw.studies.noise.study import Study
 from nestevo_hw.studies.noise.subject import Setup
 from nestevo_hw.studies.noise.sweeps import Hardware, Value
@@ -31,7 +30,8 @@ class Request:
     """Each "name" or "name=values"."""
     everything: bool = False
     students: bool = False
-    student: str = "fasterrcnn-tiny-m2"
+    student: str | None = None
+    """A shipped terminal detector or a checkpoint; None = `Teaching`'s."""
     noise_aware: float | None = None
     noise_aware_weights: Path | None = None
     repeats: int | None = None
@@ -55,6 +55,8 @@ class Request:
             hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
             repeats=self.repeats,
         )  # fmt: skip
+        if self.student is not None and not plan.teaching:
+            raise ConfigError("--student is for --students, or a sweep of student_mu or student_time_s; add one")
         setup = Setup(
             model=self.model, weights=_text(self.weights), device=self.device, perfect_io=self.perfect_io, tile=tile,
             keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
@@ -82,10 +84,9 @@ class Request:
         )
 
     def _teaching(self) -> Teaching:
-        resolve_checkpoint(self.student)
-        if self.quick:
-            return Teaching(student=self.student, cameras=1, upload_frames=48, test_frames=40, steps=30)
-        return Teaching(student=self.student)
+        teaching = Teaching() if self.student is None else Teaching(student=self.student)
+        check_student(teaching.student)
+        return replace(teaching, cameras=1, upload_frames=48, test_frames=40, steps=30) if self.quick else teaching
 
 
 def _text(path: Path | None) -> str | None:

@@ -77,6 +77,24 @@ class Camera:
     test: FrameBatch
 
 
+def check_student(name: str) -> None:
+    """Refuse a student that cannot learn from frames of the embedded streams, before any work.
+
+    Args:
+        name: a shipped terminal detector, or the path of a checkpoint.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or it knows other classes.
+        InputError: it cannot be read, or is no detector.
+    """
+    classes = load_detector(resolve_checkpoint(name))[1].classes
+    if classes != CLASSES:
+        raise ConfigError(
+            f"--student {name} knows the classes {', '.join(classes)}, but the embedded streams show "
+            f"{', '.join(CLASSES)}; choose another"
+        )
+
+
 def teaching_trials(plan: BenchPlan) -> list[Trial]:
     """Every distillation of a plan: the students to compare with, and one a value and repeat."""
     if not plan.teaching:

@@ -26,7 +26,8 @@ class Study:
 
     Raises:
         ConfigError: the model cannot do what the setup asks of it.
-        InputError: weights that cannot be read.
+        InputError: weights that cannot be read, or a model that does not run.
+        MappingError: no layer of the model can be placed on the crossbar.
     """
 
     def __init__(self, setup: Setup, plan: BenchPlan) -> None:

@@ -1,6 +1,5 @@
 """What is benchmarked: the model in its trainings, how it is scored, and what it is programmed onto."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,13 @@ from nestevo_hw import __version__
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import find_preset
-from nestevo_hw.crossbar.mapping import Tile
+from nestevo_hw.crossbar.mapping import Tile, map_model
+from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.teacher import Backend
+from nestevo_hw.models.checkpoint import digest
 from nestevo_hw.models.zoo import ZooModel, open_model
 from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
-from nestevo_hw.studies.noise.evaluation import BenchTask, detects_embedded_classes, prepare_task
+from nestevo_hw.studies.noise.evaluation import BenchTask, check_runs, detects_embedded_classes, prepare_task
 from nestevo_hw.studies.noise.noise_aware import FineTuning, spec_of, tuned_pair
 from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Trial
 from nestevo_hw.studies.noise.students import School, Teaching, is_distillation
@@ -72,7 +73,8 @@ class Subject:
 
     Raises:
         ConfigError: the model cannot do what the setup asks of it.
-        InputError: weights that cannot be read.
+        InputError: weights that cannot be read, or a model that does not run.
+        MappingError: no layer of it can be placed on the crossbar, or weights that no conductance can hold.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -87,6 +89,10 @@ class Subject:
                 f"{setup.model} is no trained detector of the embedded classes, so there are no labelled frames "
                 "for --students or --noise-aware; try fasterrcnn-tiny, or give --noise-aware-weights"
             )
+        for layer in map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital).analog:
+            check_weights(f"{layer.name}.weight", self.given.model.get_parameter(f"{layer.name}.weight".lstrip(".")))
+        for chosen in filter(None, (self.given, self._aware)):
+            check_runs(chosen)
         if setup.noise_aware is not None and isinstance(self.given.model, FasterRCNN):
             self._spec = spec_of(setup.model, self.given.model)
 
@@ -149,15 +155,6 @@ class ReadySubject:
         self.bench.run([trial for trial in trials if not is_distillation(trial)], known, keep)
         if self.school is not None:
             self.school.run([trial for trial in trials if is_distillation(trial)], known, keep)
-
-
-def digest(model: nn.Module) -> str:
-    """Fingerprint of a model's weights and buffers."""
-    found = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _path(text: str | None) -> Path | None:

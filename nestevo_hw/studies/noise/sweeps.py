@@ -81,12 +81,12 @@ class Sweep:
             return age_text(value)
         if self.unit == _SHARE:
             return f"{100 * value:g} %"
-        return "off" if self.unit == "bits" and value == 0 else f"{value:g}"
+        return f"{value:g}"
 
     def phrase(self, value: Value) -> str:
         """A value as part of a sentence, after "from" or "up to"."""
         text = self.text(value)
-        if self.unit == "bits" and value != 0:
+        if self.unit == "bits":
             return f"{text} bits"
         if self.name in ("mu", "student_mu"):
             return f"mu = {text}"
@@ -161,7 +161,7 @@ def _whole(name: str, value: Value) -> int:
     return int(number)
 
 
-BITS = Range(0, 16)
+BITS = Range(2, 16)
 _SECONDS = "s after programming"
 _SHARE = "share of the devices"
 _MUS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1)

@@ -56,12 +56,15 @@ class SampleFile:
         resume: go on with what is there.
 
     Raises:
-        ConfigError: the folder holds another machine's or seed's samples, or some that are not to be resumed.
+        ConfigError: the folder holds another machine's or seed's samples, some that are not to be resumed, or none to
+            resume.
         InputError: the file is damaged.
     """
 
     def __init__(self, folder: Path, seed: int, *, resume: bool) -> None:
         self.folder, identity = folder, {"machine": machine(), "seed": seed}
+        if resume and not (folder / SAMPLES).is_file():
+            raise ConfigError(f"{folder} holds no profile to resume; leave --resume out")
         self._journal = Journal(folder / SAMPLES, Measured, identity, holds="samples", resume=resume)
         self.samples = _latest(self._journal.records)
 

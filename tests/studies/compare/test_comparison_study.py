@@ -105,6 +105,16 @@ def test_a_run_killed_before_its_page_gets_it(monkeypatch, tmp_path):
     assert (whole / "report.html").read_text() == "of its end"
 
 
+def test_there_is_something_to_resume(monkeypatch, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds no comparison to resume; leave --resume out"):
+        _run(monkeypatch, _Runs(), _plan(["A4"]), tmp_path, resume=True)
+    (tmp_path / "A4-0").mkdir()  # killed as it began
+    runs = _Runs()
+    _run(monkeypatch, runs, _plan(["A4"]), tmp_path, resume=True)
+    assert runs.calls == [("A4-0", False)]
+
+
 def test_a_run_in_which_a_worker_died_goes_on_elsewhere(monkeypatch, tmp_path):
     _run(monkeypatch, _Runs(), _plan(["A4"]), tmp_path)
     failed = TaskFailure(name="w0/distil/campus", reason="its worker was killed", attempts=2)

@@ -112,7 +112,7 @@ def test_mistakes_say_what_to_write(text: str, message: str) -> None:
     [
         ({"mu": (-1.0,)}, "sweep mu: need a number from 0 to 1, got -1"),
         ({"adc_bits": (4.5,)}, "adc_bits: need a whole number, got 4.5"),
-        ({"adc_bits": (1.0,)}, "need adc_bits = 0"),
+        ({"adc_bits": (0.0,)}, "sweep adc_bits: need a number from 2 to 16, got 0"),
         ({"stuck_cells": (1.5,)}, "sweep stuck_cells: need a number from 0 to 1, got 1.5"),
         ({"device": ("dram",)}, "unknown device 'dram'"),
         ({"tile": (0.0,)}, "tile"),

@@ -1,23 +1,26 @@
 """A whole benchmark: an interrupted one ends like an unbroken one, and trains nothing twice."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
-from nestevo_hw.base.errors import ConfigError, NestEvoError
-from nestevo_hw.models.checkpoint import load_detector, pretrained_path
+from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
+from nestevo_hw.models.checkpoint import digest, load_detector, pretrained_path
 from nestevo_hw.studies.noise import noise_aware
 from nestevo_hw.studies.noise.noise_aware import FineTuning
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
 from nestevo_hw.studies.noise.request import Request
 from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, TRUE_LABELS, Teaching
 from nestevo_hw.studies.noise.study import Study
-from nestevo_hw.studies.noise.subject import MODELS, Setup, digest
+from nestevo_hw.studies.noise.subject import MODELS, Setup
 
 NET = """
 from torch import nn
@@ -86,6 +89,44 @@ def test_students_need_a_detector_of_the_embedded_classes(classifier: Request) -
         replace(classifier, students=True).study()
     with pytest.raises(ConfigError, match="no trained detector of the embedded classes"):
         replace(classifier, noise_aware=0.1).study()
+
+
+@pytest.mark.parametrize(
+    ("student", "message"),
+    [
+        ("fasterrcnn-tiny-m9", "no checkpoint 'fasterrcnn-tiny-m9'"),
+        ("digits-cnn-m1", "holds a digits-cnn, not a detector"),
+    ],
+)
+def test_a_student_that_cannot_learn_is_refused_before_any_work(student: str, message: str) -> None:
+    request = Request(model="fasterrcnn-tiny", student=student)
+    with pytest.raises(NestEvoError, match=message):
+        replace(request, students=True).study()
+    with pytest.raises(ConfigError, match="--student is for --students"):
+        request.study()
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda _: {}["scores"], r"shape \(2, 3, 64, 64\): 'scores'"),
+        (lambda _: {"scores": 1}, "one or several float tensors from the model but got dict"),
+    ],
+)
+def test_a_model_that_does_not_run_is_refused_before_any_work(
+    forward: Callable[[torch.Tensor], object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, batch: torch.Tensor) -> object:
+            return forward(batch)
+
+    monkeypatch.setitem(sys.modules, "nets", SimpleNamespace(net=Net))
+    with pytest.raises(InputError, match=message):
+        Request(model="nets:net").study()
 
 
 def _small(study: Study) -> Study:

@@ -83,3 +83,48 @@ def test_a_benchmark_survives_kills_at_any_moment(tmp_path: Path) -> None:
     for name in ("results.csv", "results.json"):
         assert (folder / name).read_text() == (whole / name).read_text()
     assert left_over(folder) == []
+
+
+def test_a_pretraining_survives_kills_at_any_moment(tmp_path: Path) -> None:
+    asked = ("pretrain", "--task", "classification", "--steps", "400", "--terminal-steps", "200", "--device", "cpu")
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    whole_s = finish((*asked, "--out", whole))
+    first = (*asked, "--out", folder)
+    survive(first, (*first, "--resume"), (folder / "digits-cnn-journal.jsonl").is_file, whole_s)
+    made = sorted(path.name for path in whole.glob("*.safetensors"))
+    assert made == [f"digits-cnn{variant}.safetensors" for variant in ("-m1", "-m2", "-m3", "")]
+    assert [name for name in made if (folder / name).read_bytes() != (whole / name).read_bytes()] == []
+    assert sorted(path.name for path in folder.iterdir()) == [*made[:-1], "digits-cnn-journal.jsonl", made[-1]]
+
+
+def test_a_comparison_survives_kills_at_any_moment(tmp_path: Path) -> None:
+    def outcome(folder: Path) -> dict[str, object]:
+        methods = json.loads((folder / "comparison.json").read_text())["methods"]
+        return {m["name"]: [m[figure] for figure in ("terminals", "by_terminal", "teacher")] for m in methods}
+
+    config, whole, folder = tmp_path / "small.toml", tmp_path / "whole", tmp_path / "killed"
+    config.write_text(SMALL)
+    asked = ("compare", config, "--methods", "NestEvo,A4", "--seeds", "1")
+    whole_s = finish((*asked, "--out", whole))
+    first = (*asked, "--out", folder)
+    survive(first, (*first, "--resume"), lambda: any(path.is_dir() for path in folder.glob("*")), whole_s)
+    assert outcome(folder) == outcome(whole)
+    assert len(list(folder.glob("*/report.html"))) == 2
+    assert left_over(folder) == []
+
+
+def test_a_profile_survives_kills_at_any_moment(tmp_path: Path) -> None:
+    """What was measured differs from run to run, but not what was to be measured, and how often."""
+
+    def measured(folder: Path) -> list[tuple[object, object, int]]:
+        records = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()[1:]]
+        return [(r["index"], r["sample"]["spec"], len(r["sample"]["timings"])) for r in records]
+
+    asked = ("profile", "--samples", "16", "--held-out", "4", "--passes", "1")
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    whole_s = finish((*asked, "--out", whole))
+    first = (*asked, "--out", folder)
+    survive(first, (*first, "--resume"), (folder / "samples.jsonl").is_file, whole_s)
+    assert measured(folder) == measured(whole)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+    assert left_over(folder) == []

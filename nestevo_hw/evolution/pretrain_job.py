@@ -1,0 +1,220 @@
+"""One training of a pre-training, in a worker: of the teacher, or of a pruned terminal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from nestevo_hw.base.documents import plain
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.seeding import seeded, torch_generator
+from nestevo_hw.evolution.halfway import Halfway
+from nestevo_hw.evolution.learning import labelled
+from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
+from nestevo_hw.models.checkpoint import ModelSpec, digest, load_model, save_model
+from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
+from nestevo_hw.scheduler.task import Task
+from nestevo_hw.streams.augment import Augmentation
+from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.task import VisionTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainConfig:
+    """Data and length of the pre-training."""
+
+    task: str = "detection"
+    seed: int = 0
+    variants: int = 16
+    """Sceneries of each place."""
+    frames_per_scene: int = 20
+    teacher: TrainingPlan = TrainingPlan(steps=3600, learning_rate=2e-3)
+    terminal: TrainingPlan = TrainingPlan(steps=600, learning_rate=1e-3)
+
+    @classmethod
+    def shipped(cls, task: str, *, seed: int = 0) -> "PretrainConfig":
+        """What the shipped checkpoints of a task were made with, up to the seed."""
+        plan, shipped = cls(task=task, seed=seed), task_named(task).embedded
+        return replace(
+            plan,
+            teacher=replace(plan.teacher, steps=shipped.teacher_steps),
+            terminal=replace(plan.terminal, steps=shipped.terminal_steps),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training of a worker."""
+
+    spec: ModelSpec
+    """Of the teacher."""
+    variant: str
+    """Of the terminal; "" for the teacher."""
+    start: Path | None
+    """Checkpoint whose weights the teacher starts from."""
+    out: Path
+    """Folder of the checkpoints."""
+    config: PretrainConfig
+    device: str
+
+    @property
+    def name(self) -> str:
+        """Of the checkpoint."""
+        return terminal_name(self.spec.architecture, self.variant) if self.variant else self.spec.architecture
+
+    @property
+    def checkpoint(self) -> Path:
+        """File to write."""
+        return self.out / f"{self.name}.safetensors"
+
+    @property
+    def teacher(self) -> Path:
+        """Checkpoint of the teacher."""
+        return replace(self, variant="").checkpoint
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder of what is needed until all checkpoints are there."""
+        return self.out / f"{self.spec.architecture}-unfinished"
+
+    @property
+    def frames(self) -> tuple[Path, Path]:
+        """Files of the frames to train on and of those to score on."""
+        return self.unfinished / "training-frames.safetensors", self.unfinished / "held-out-frames.safetensors"
+
+    @property
+    def journal(self) -> Path:
+        """File of what has been made, and of all that it depends on."""
+        return self.out / f"{self.spec.architecture}-journal.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """File of the training half-way."""
+        return self.unfinished / f"{self.name}.safetensors"
+
+    def task(self) -> Task:
+        """For an executor."""
+        return Task(
+            name=self.name,
+            function=f"{__name__}:train",
+            payload=TypeAdapter(Job).dump_python(self, mode="json"),
+            memory_bytes=2 * 10**9,
+            duration_s=600.0,
+        )
+
+
+def train(payload: dict[str, Any]) -> dict[str, float | None]:
+    """Train what a `Job` says, in a worker.
+
+    Returns:
+        scores of the written checkpoint on the held-out frames, by metric; None where there is nothing to find.
+    """
+    job = TypeAdapter(Job).validate_python(payload)
+    if job.variant:
+        train_terminal(job)
+    else:
+        train_teacher(job)
+    scores: dict[str, float | None] = plain(
+        score_checkpoint(task_named(job.config.task), job.checkpoint, job.frames[1]), nan_to_null=True
+    )
+    return scores
+
+
+def terminal_name(architecture: str, variant: str) -> str:
+    """Name of a pruned variant, such as fasterrcnn-tiny-m1."""
+    return f"{architecture}-{variant}"
+
+
+def train_supervised(
+    task: VisionTask,
+    model: nn.Module,
+    frames: FrameBatch,
+    plan: TrainingPlan,
+    how: Augmentation,
+    *,
+    seed: int,
+    name: str,
+    device: torch.device,
+    state: Path,
+) -> float:
+    """Train a model on labelled frames, in place.
+
+    Args:
+        task: of the model.
+        model: in any mode.
+        frames: with truth.
+        plan: length and step size.
+        how: augmentation.
+        seed: of the whole pre-training.
+        name: separates the random draws of different trainings under one seed.
+        device: where to train.
+        state: file of the training half-way; it goes on from there.
+
+    Returns:
+        Mean late loss.
+
+    Raises:
+        InputError: the frames have no labels, or the state is damaged.
+    """
+    truth = frames.truth
+    if truth is None:
+        raise InputError("pre-training needs labelled frames, but these have no labels")
+    random = torch_generator(seed, name)
+    halfway = Halfway(state, random)
+    batches = draws(frames.images, plan, how, random, device, waiting=halfway.waiting)
+
+    def step() -> Tensor:
+        return task.supervised_loss(model, *labelled(next(batches), truth))
+
+    model.to(device)
+    with seeded(seed, name):
+        return optimise([model], plan, step, halfway=halfway)
+
+
+def train_teacher(job: Job) -> None:
+    """Train a teacher, from fresh weights or those of a checkpoint, and write it."""
+    with seeded(job.config.seed, "initialise"):
+        model = job.spec.build()
+    notes = {"seed": str(job.config.seed), "steps": str(job.config.teacher.steps)}
+    if job.start is not None:
+        started = load_model(job.start)[0]
+        model.load_state_dict(started.state_dict())
+        notes["from"] = digest(started)
+    _train_and_save(
+        job, model, job.config.teacher, task_named(job.config.task).augmentation, name="teacher", notes=notes
+    )
+
+
+def train_terminal(job: Job) -> None:
+    """Prune a teacher, fine-tune the result without photometric augmentation, and write it."""
+    ratio = PRUNING_RATIOS[job.variant]
+    model, _ = load_model(job.teacher)
+    prune(model, ratio)
+    how = Augmentation(flip=task_named(job.config.task).augmentation.flip)
+    notes = {"seed": str(job.config.seed), "steps": str(job.config.terminal.steps), "pruning": str(ratio)}
+    _train_and_save(job, model, job.config.terminal, how, name=job.variant, notes=notes)
+
+
+def _train_and_save(
+    job: Job, model: nn.Module, plan: TrainingPlan, how: Augmentation, *, name: str, notes: Mapping[str, str]
+) -> None:
+    train_supervised(
+        task_named(job.config.task), model, load_frames(job.frames[0]), plan, how,
+        seed=job.config.seed, name=name, device=torch.device(job.device), state=job.state,
+    )  # fmt: skip
+    save_model(model.cpu(), job.spec, job.checkpoint, notes=notes, half=True)
+
+
+def score_checkpoint(task: VisionTask, path: Path, frames: Path) -> dict[str, float]:
+    """Scores of a stored model on stored labelled frames, the headline first."""
+    model, spec = load_model(path)
+    batch = load_frames(frames)
+    if batch.truth is None:
+        raise InputError(f"{frames} has no labels to score against")
+    return task.score(task.predict(model, batch.images), batch.truth, len(spec.classes))
