@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import click
 
+from nestevo_hw.base.memory import MachineMemory, machine_memory
 from nestevo_hw.commands.options import machine_readable
 
 TONES: dict[str, Literal["good", "wait", "bad"]] = {"ok": "good", "warn": "wait", "fail": "bad"}
@@ -20,7 +21,6 @@ MAX_WEIGHT_ERROR = 0.5
 """A programmed PCM tile is off by about a tenth; beyond this the simulator is broken, not noisy."""
 SPARE_MEMORY_GB, LEAST_MEMORY_GB = 4.0, 1.5
 SPARE_DISK_GB, LEAST_DISK_GB = 2.0, 0.2
-MEMINFO, CGROUP_LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def run_checks() -> list[Check]:
         _guarded("crossbar", check_crossbar),
         _guarded("device", check_device),
         check_cores(),
-        check_memory(available_memory_bytes()),
+        check_memory(machine_memory()),
         check_disk(Path.cwd()),
     ]
 
@@ -134,14 +134,11 @@ def check_cores() -> Check:
     return Check(name="cores", status="ok", detail=f"{cores}")
 
 
-def check_memory(available: int | None) -> Check:
-    """Memory that a run may use.
-
-    Args:
-        available: bytes, None where the system does not say.
-    """
-    if available is None:
+def check_memory(memory: MachineMemory | None) -> Check:
+    """Memory that a run may use, within a container's limit; None where the system does not say."""
+    if memory is None:
         return Check(name="memory", status="warn", detail="unknown", advice="a run needs about 4 GB")
+    available = memory.available_bytes
     detail = f"{available / 1e9:.1f} GB available"
     if available < LEAST_MEMORY_GB * 1e9:
         advice = f"close other programs: even one worker needs {LEAST_MEMORY_GB} GB"
@@ -161,18 +158,6 @@ def check_disk(folder: Path) -> Check:
         advice = "a run writes up to some hundred MB: make room or run elsewhere"
         return Check(name="disk", status=status, detail=detail, advice=advice)
     return Check(name="disk", status="ok", detail=detail)
-
-
-def available_memory_bytes(proc: Path = MEMINFO, limit: Path = CGROUP_LIMIT) -> int | None:
-    """Memory free to use, within a container's limit; None where the system does not say."""
-    try:
-        found = int(re.findall(r"MemAvailable:\s*(\d+) kB", proc.read_text())[0]) * 1024
-    except (OSError, IndexError):
-        return None
-    try:
-        return min(found, int(limit.read_text()))
-    except (OSError, ValueError):  # no container, or a limit of "max"
-        return found
 
 
 def _pinned(name: str, pin: str, installed: str | None) -> Check:

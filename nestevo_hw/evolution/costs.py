@@ -1,7 +1,7 @@
 """What a run's tasks are expected to cost before each runs: dry runs for trainings, its like for all others."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nestevo_hw.evolution.config import RunConfig
@@ -12,10 +12,10 @@ from nestevo_hw.profiler.learned import ProfiledCosts
 from nestevo_hw.profiler.step_cost import StepCost
 from nestevo_hw.profiler.target import TargetDevice
 from nestevo_hw.profiler.training_step import TrainingStep
-from nestevo_hw.scheduler.task import TaskResult
+from nestevo_hw.scheduler.task import TaskFailure, TaskResult
 
 FIRST_GUESS = Prediction(memory_bytes=700_000_000, duration_s=3.0)
-"""For a kind of task nothing is known about yet: a worker with its libraries and a small model."""
+"""For a kind of task nothing is known about yet: a small model and some hundred frames, with room."""
 
 
 @dataclass(slots=True)
@@ -24,7 +24,8 @@ class _Seen:
 
     tasks: int = 0
     total_s: float = 0.0
-    peak_bytes: int = 0
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    """By terminal; of failed ones too, that took more than they had reserved."""
 
 
 class TaskCosts:
@@ -34,6 +35,8 @@ class TaskCosts:
         self._plans = {step.kind: step.plan(config) for step in STEPS.values() if step.plan is not None}
         self._frames = config.window.upload_frames
         self._device = device
+        local = config.execution.executor == "local"  # a cluster's nodes offer what they have
+        self._most_bytes = round(config.execution.memory_gb * 1e9) if local else None
         stored = config.execution.profile
         self._trainings: CostModel = ProfiledCosts.load(Path(stored)) if stored else DryRunCosts()
         self._steps: dict[tuple[str, str], TrainingStep] = {}
@@ -49,24 +52,40 @@ class TaskCosts:
         """Expected needs of the next task of this kind for this terminal; `steps` where they differ from the plan."""
         features = self._features(kind, terminal, steps)
         if features is not None:
-            return self._trainings.predict(features)
+            return self._learned(self._trainings.predict(features), features.dry_memory_bytes)
         like = self._seen[kind]
-        if not like.tasks:
-            return FIRST_GUESS
-        return Prediction(memory_bytes=like.peak_bytes, duration_s=max(like.total_s / like.tasks, 1e-3))
+        duration_s = max(like.total_s / like.tasks, 1e-3) if like.tasks else FIRST_GUESS.duration_s
+        memory_bytes = like.peak_bytes.get(terminal, max(like.peak_bytes.values(), default=FIRST_GUESS.memory_bytes))
+        return self._learned(Prediction(memory_bytes=memory_bytes, duration_s=duration_s), 0)
 
-    def observe(self, kind: str, terminal: str, result: TaskResult, steps: int | None = None) -> None:
-        """Learn from a finished task."""
-        duration_s = max(result.ended_s - result.started_s, 1e-3)
+    def _learned(self, prediction: Prediction, unlearned_bytes: int) -> Prediction:
+        """A prediction, of no more memory than there is to reserve, unless that was clear before any task had run.
+
+        What takes more than all has been seen to run, so it goes on, alone.
+        """
+        if self._most_bytes is None:
+            return prediction
+        return replace(prediction, memory_bytes=min(prediction.memory_bytes, max(self._most_bytes, unlearned_bytes)))
+
+    def observe(self, kind: str, terminal: str, ended: TaskResult | TaskFailure, steps: int | None = None) -> None:
+        """Learn from a task that has finished, or that failed after it took more memory than it had reserved."""
+        peak_bytes = 0 if ended.excess is None else ended.excess.peak_bytes
+        duration_s: float | None = None
+        if isinstance(ended, TaskResult):
+            peak_bytes = max(ended.peak_memory_bytes, peak_bytes)
+            duration_s = max(ended.ended_s - ended.started_s, 1e-3)
+        elif not peak_bytes:
+            return
         features = self._features(kind, terminal, steps)
         if features is not None:
             # Workers tell the peak of main memory, which says nothing about a GPU's.
-            peak = result.peak_memory_bytes if self._device.kind == "cpu" else None
+            peak = peak_bytes if self._device.kind == "cpu" else None
             self._trainings.observe(features, Measured(memory_bytes=peak, duration_s=duration_s))
         like = self._seen[kind]
-        like.tasks += 1
-        like.total_s += duration_s
-        like.peak_bytes = max(like.peak_bytes, result.peak_memory_bytes)
+        if duration_s is not None:
+            like.tasks += 1
+            like.total_s += duration_s
+        like.peak_bytes[terminal] = max(like.peak_bytes.get(terminal, 0), peak_bytes)
 
     def _features(self, kind: str, terminal: str, steps: int | None) -> TaskFeatures | None:
         profile = self._profiles.get((kind, terminal))
@@ -76,6 +95,7 @@ class TaskCosts:
         return task_features(
             profile,
             kind=kind,
+            subject=terminal,
             frames=self._frames,
             batch_size=plan.batch_size,
             steps=steps or plan.steps,

@@ -10,7 +10,7 @@ from nestevo_hw.evolution.steps.perform import FUNCTION, decoded, payload
 from nestevo_hw.evolution.steps.step import Request, Result, Step
 from nestevo_hw.evolution.steps.table import AnyStep
 from nestevo_hw.evolution.taskid import TaskId
-from nestevo_hw.scheduler.task import Task
+from nestevo_hw.scheduler.task import Task, TaskFailure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +66,9 @@ class Dispatch:
         results = self._journal.run(tasks, window=window)
         finished: dict[str, Finished[R]] = {}
         for subject, request in requests.items():
-            result = results.get(ids[subject])
-            if result is None:
+            result = results[ids[subject]]
+            self._costs.observe(step.kind, subject, result, request.steps)
+            if isinstance(result, TaskFailure):
                 continue
             finished[subject] = Finished(
                 value=decoded(
@@ -77,7 +78,6 @@ class Dispatch:
                 started_s=result.started_s,
                 ended_s=result.ended_s,
             )
-            self._costs.observe(step.kind, subject, result, request.steps)
         return finished
 
     def _task(self, id_: TaskId, request: Request) -> Task:

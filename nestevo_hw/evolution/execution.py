@@ -1,14 +1,16 @@
 """Workers of the edge server: how many, where, under which policy."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
+from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
 
@@ -47,7 +49,15 @@ class ExecutionConfig:
             raise ConfigError(f"execution.address: need auto, local or HOST:PORT, got {self.address!r}")
 
 
-def open_executor(config: ExecutionConfig, folder: Path, *, seed: int, preload: Sequence[str]) -> Executor:
+def open_executor(
+    config: ExecutionConfig,
+    folder: Path,
+    *,
+    seed: int,
+    preload: Sequence[str],
+    on_event: Callable[[TaskEvent], None],
+    main_memory: bool,
+) -> Executor:
     """Worker processes of this machine, or the nodes of a Ray cluster.
 
     Args:
@@ -55,6 +65,8 @@ def open_executor(config: ExecutionConfig, folder: Path, *, seed: int, preload: 
         folder: of the run; its files travel with the tasks where nodes do not see it.
         seed: of a policy that draws at random.
         preload: modules that workers load before their first task, beside the libraries.
+        on_event: told of what happens to tasks.
+        main_memory: whether tasks reserve main memory, and not a GPU's, so that they can be held to it.
     """
     policy = policy_named(config.policy, seed=seed)
     if config.executor == "ray":
@@ -66,6 +78,8 @@ def open_executor(config: ExecutionConfig, folder: Path, *, seed: int, preload: 
             folder=None if config.shared_folder else folder,
             workers=config.workers or None,
             timeout_s=config.timeout_s,
+            on_event=on_event,
+            main_memory=main_memory,
         )
     return LocalExecutor(
         policy=policy,
@@ -73,4 +87,6 @@ def open_executor(config: ExecutionConfig, folder: Path, *, seed: int, preload: 
         workers=config.workers or min(os.cpu_count() or 1, MOST_WORKERS),
         preload=(*DEFAULT_PRELOAD, *preload),
         timeout_s=config.timeout_s,
+        on_event=on_event,
+        look=machine_memory if main_memory else None,
     )

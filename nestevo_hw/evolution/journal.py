@@ -10,7 +10,7 @@ from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.jsonlines import append_line
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.taskid import TaskId
-from nestevo_hw.report.records import SETUP, Event, Failure, TaskRun, event_document
+from nestevo_hw.report.records import SETUP, Event, Exceeded, Failure, TaskRun, event_document
 from nestevo_hw.scheduler.executor import Executor
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 
@@ -41,10 +41,8 @@ class Journal:
         """When the last task of an earlier session ended, seconds; times go on from there."""
         layout.metrics.unlink(missing_ok=True)
 
-    def run(self, tasks: Mapping[TaskId, Task], *, window: int | None) -> dict[TaskId, TaskResult]:
-        """Results of tasks, from the folder where they have finished, else by running them.
-
-        A task of a window that fails for good is logged and missing in the results.
+    def run(self, tasks: Mapping[TaskId, Task], *, window: int | None) -> dict[TaskId, TaskResult | TaskFailure]:
+        """How tasks ended, from the folder where they have, else by running them.
 
         Raises:
             TaskError: a task failed before the first window, or in a way that the next one would as well.
@@ -67,16 +65,10 @@ class Journal:
 
         if waiting:
             self._executor.run([tasks[id_] for id_ in waiting.values()], on_result=keep, on_failure=fail)
-        results = {}
         for id_, task in tasks.items():
-            found = done[id_]
-            if isinstance(found, TaskFailure):
-                terminal = id_.subject or None
-                self.log(Failure(window=_number(id_), kind=id_.kind, terminal=terminal, reason=found.reason))
-            else:
-                self.log(_record(id_, task, found))
-                results[id_] = found
-        return results
+            for event in _records(id_, task, done[id_]):
+                self.log(event)
+        return {id_: done[id_] for id_ in tasks}
 
     def log(self, event: Event) -> None:
         """Append one event to metrics.jsonl."""
@@ -113,7 +105,25 @@ def _number(id_: TaskId) -> int:
     return SETUP if id_.window is None else id_.window
 
 
-def _record(id_: TaskId, task: Task, result: TaskResult) -> TaskRun:
+def _records(id_: TaskId, task: Task, ended: TaskResult | TaskFailure) -> Iterator[Event]:
+    """What there is to tell of a task that has ended."""
+    terminal = id_.subject or None
+    if isinstance(ended, TaskResult):
+        yield _task_run(id_, task, ended)
+    else:
+        yield Failure(window=_number(id_), kind=id_.kind, terminal=terminal, reason=ended.reason)
+    if ended.excess is not None:
+        yield Exceeded(
+            window=_number(id_),
+            kind=id_.kind,
+            terminal=terminal,
+            reserved_bytes=ended.excess.reserved_bytes,
+            peak_bytes=ended.excess.peak_bytes,
+            stopped=ended.excess.stopped,
+        )
+
+
+def _task_run(id_: TaskId, task: Task, result: TaskResult) -> TaskRun:
     return TaskRun(
         window=_number(id_),
         name=task.name,

@@ -35,6 +35,7 @@ from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records import Groups, Labels
 from nestevo_hw.report.summary import summarise
+from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.tasks.named import task_named
@@ -74,7 +75,7 @@ def evolve(
     for line in label_warnings(reviews):
         on_warning(line)
     with one_writer(run_dir):
-        return _evolve(config, run_dir, reviews, resume=resume, on_task=on_task)
+        return _evolve(config, run_dir, reviews, resume=resume, on_task=on_task, on_warning=on_warning)
 
 
 def _evolve(
@@ -84,12 +85,13 @@ def _evolve(
     *,
     resume: bool,
     on_task: Callable[[Task], None],
+    on_warning: Callable[[str], None],
 ) -> dict[str, Any]:
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     header = _open_folder(config, layout, resume=resume)
     advice = f"go on with `nestevo-hw evolve --resume {run_dir}`"
     with resumable(run_dir, lambda: f"{len(list(layout.results.glob('*.json')))} tasks", advice=advice):
-        classes, earlier_s = _all_windows(config, layout, reviews, on_task)
+        classes, earlier_s = _all_windows(config, layout, reviews, on_task, on_warning)
         header = replace(header, classes=classes)
         summary = _close_folder(layout, header, run_dir, wall_s=earlier_s + time.monotonic() - started)
         write_report(run_dir)
@@ -97,14 +99,31 @@ def _evolve(
 
 
 def _all_windows(
-    config: RunConfig, layout: RunLayout, reviews: Mapping[str, LabelReview], on_task: Callable[[Task], None]
+    config: RunConfig,
+    layout: RunLayout,
+    reviews: Mapping[str, LabelReview],
+    on_task: Callable[[Task], None],
+    on_warning: Callable[[str], None],
 ) -> tuple[tuple[str, ...], float]:
     """Run what has not run yet; returns the classes that the teacher knows, and the seconds of earlier sessions."""
-    with open_executor(config.execution, layout.root, seed=config.seed, preload=(perform.__name__,)) as executor:
+
+    def on_event(event: TaskEvent) -> None:
+        if event.kind == "exceeded":
+            on_warning(event.message)
+
+    target = target_of(training_device(config.execution.device))
+    with open_executor(
+        config.execution,
+        layout.root,
+        seed=config.seed,
+        preload=(perform.__name__,),
+        on_event=on_event,
+        main_memory=target.kind == "cpu",
+    ) as executor:
         journal = Journal(layout, executor, on_task)
         for name, review in reviews.items():
             journal.log(Labels(terminal=name, **plain(review)))
-        costs = TaskCosts(config, target_of(training_device(config.execution.device)))
+        costs = TaskCosts(config, target)
         dispatch = Dispatch(config, journal, costs)
         groups = form_groups(config, layout, dispatch)
         if len(groups) > 1:

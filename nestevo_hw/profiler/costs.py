@@ -27,9 +27,11 @@ class TaskFeatures:
     batch_size: int
     steps: int
     dry_memory_bytes: int
-    """Peak memory before any like it has run: resident on a CPU, all that the process takes of a GPU."""
+    """Peak memory before any like it has run, of the same sort as `Prediction.memory_bytes`."""
     dry_duration_s: float
     """Duration by the dry run."""
+    subject: str = ""
+    """Whom the task serves: tasks of one kind and subject have the same models and about as many frames."""
     step: TrainingStep | None = None
     """One step by a fake run, for models that have learned this machine; None where none was made."""
 
@@ -39,17 +41,18 @@ class Prediction:
     """What a task is expected to need."""
 
     memory_bytes: int
-    """Peak; resident on a CPU, all that the process takes of a GPU."""
+    """Peak: what its process takes of its own on a CPU, all that it takes of a GPU."""
     duration_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a finished task needed."""
+    """What a task needed that has finished or failed."""
 
     memory_bytes: int | None
     """Peak, of the same sort as the prediction; None where only another sort is known."""
-    duration_s: float
+    duration_s: float | None
+    """None if it did not come to its end."""
 
 
 class CostModel(Protocol):
@@ -60,7 +63,7 @@ class CostModel(Protocol):
         ...
 
     def observe(self, features: TaskFeatures, measured: Measured) -> None:
-        """Take a finished task into account."""
+        """Take a task into account that has finished or failed."""
         ...
 
 
@@ -68,6 +71,7 @@ def task_features(
     cost: StepCost,
     *,
     kind: str,
+    subject: str = "",
     frames: int,
     batch_size: int,
     steps: int,
@@ -85,6 +89,7 @@ def task_features(
         memory = gpu_bytes(device, allocated=allocated, work=None if step is None else step.work)
     return TaskFeatures(
         kind=kind,
+        subject=subject,
         parameters=cost.parameters,
         macs_per_step=cost.macs.at(batch_size),
         activation_bytes=cost.saved_bytes.at(batch_size),
@@ -98,23 +103,28 @@ def task_features(
 
 
 class MemoryRatios:
-    """The largest ratio by which a task of each kind has gone beyond its predicted memory.
+    """The largest ratio by which tasks have gone beyond their predicted memory: of the kind and subject, else the kind.
 
     The largest, because too little kills a task and too much only delays one.
     """
 
     def __init__(self) -> None:
-        self._ratios: dict[str, float] = {}
+        self._ratios: dict[str, dict[str, float]] = defaultdict(dict)
+        """By kind and subject."""
 
     def corrected(self, features: TaskFeatures) -> int:
-        """Memory of the features in bytes, times the ratio of the kind; as it is where none has finished."""
-        return math.ceil(features.dry_memory_bytes * self._ratios.get(features.kind, 1.0))
+        """Memory of the features in bytes, times their ratio; as it is where none of the kind has finished."""
+        like = self._ratios[features.kind]
+        ratio = like.get(features.subject, max(like.values(), default=1.0))
+        return math.ceil(features.dry_memory_bytes * ratio)
 
-    def observe(self, features: TaskFeatures, measured: Measured) -> None:
-        """Take a finished task into account."""
-        if measured.memory_bytes is not None:
-            ratio = measured.memory_bytes / features.dry_memory_bytes
-            self._ratios[features.kind] = max(self._ratios.get(features.kind, 0.0), ratio)
+    def observe(self, features: TaskFeatures, memory_bytes: int | None) -> None:
+        """Take what a task took into account, if that is known."""
+        if memory_bytes is not None:
+            like = self._ratios[features.kind]
+            like[features.subject] = max(
+                like.get(features.subject, 0.0), memory_bytes / max(features.dry_memory_bytes, 1)
+            )
 
 
 class DryRunCosts:
@@ -137,5 +147,6 @@ class DryRunCosts:
 
     def observe(self, features: TaskFeatures, measured: Measured) -> None:
         """See `CostModel.observe`."""
-        self._memory.observe(features, measured)
-        self._log_times[features.kind].append(math.log(measured.duration_s / features.dry_duration_s))
+        self._memory.observe(features, measured.memory_bytes)
+        if measured.duration_s is not None:
+            self._log_times[features.kind].append(math.log(measured.duration_s / features.dry_duration_s))

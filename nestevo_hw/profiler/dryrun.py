@@ -1,7 +1,5 @@
 """Measures one training step at two small batch sizes, from which larger ones are extrapolated."""
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nestevo_hw.base.memory import inherited_bytes, peak_bytes
 from nestevo_hw.profiler.memory import AllocationMeter, leaf_outputs
 from nestevo_hw.profiler.step_cost import LARGE, SMALL, PerBatch, StepCost
 
-RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 TIMED_STEPS = 2
 
 
@@ -56,7 +54,8 @@ def measure_step(
     _step(optimiser, loss, SMALL)  # libraries load and the optimiser's state comes into being
     # Time and residence first, the smaller batch before the larger: counting slows steps and keeps tensors alive, and
     # the largest resident set never shrinks.
-    timings = [_time(optimiser, loss, size, device) for size in (SMALL, LARGE)]
+    shared_bytes = inherited_bytes()
+    timings = [_time(optimiser, loss, size, device, shared_bytes) for size in (SMALL, LARGE)]
     small, large = (_count(models, parameters, optimiser, loss, size, device) for size in (SMALL, LARGE))
     optimiser.zero_grad(set_to_none=True)
     with torch.no_grad():
@@ -84,7 +83,11 @@ def _step(optimiser: torch.optim.Optimizer, loss: Callable[[int], Tensor], batch
 
 
 def _time(
-    optimiser: torch.optim.Optimizer, loss: Callable[[int], Tensor], batch_size: int, device: torch.device
+    optimiser: torch.optim.Optimizer,
+    loss: Callable[[int], Tensor],
+    batch_size: int,
+    device: torch.device,
+    shared_bytes: int,
 ) -> _Timing:
     times = []
     for _ in range(TIMED_STEPS):
@@ -93,8 +96,7 @@ def _time(
         _step(optimiser, loss, batch_size)
         _wait_for(device)
         times.append(time.perf_counter() - began)
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES
-    return _Timing(step_s=min(times), resident_bytes=resident)
+    return _Timing(step_s=min(times), resident_bytes=peak_bytes(shared=shared_bytes))
 
 
 def _count(

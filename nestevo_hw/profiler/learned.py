@@ -60,11 +60,13 @@ class ProfiledCosts:
 
     def observe(self, features: TaskFeatures, measured: Measured) -> None:
         """See `CostModel.observe`."""
+        self._memory.observe(features, measured.memory_bytes)
+        if measured.duration_s is None:
+            return
         low, high = self.interval(features)
         self._width.learn(covered=low <= measured.duration_s <= high)
         log_ratio = math.log(measured.duration_s / self._base(features)[0])
         self._residuals.add(features.kind, self._place(features), log_ratio)
-        self._memory.observe(features, measured)
 
     def _base(self, features: TaskFeatures) -> tuple[float, float]:
         """Seconds before any finished task is heeded, and the half width of their logarithm's interval."""

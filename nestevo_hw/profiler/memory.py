@@ -53,7 +53,7 @@ def training_memory(cost: StepCost, batch_size: int) -> MemoryParts:
 
 
 def resident_memory(cost: StepCost, batch_size: int) -> int:
-    """Largest resident set of a process that trains on the CPU at a batch size, bytes.
+    """Most memory that a process takes of its own to train on the CPU at a batch size, bytes.
 
     It grows faster than allocated bytes (about twice as fast for the tiny detector), because the C library keeps freed
     memory that later tensors do not fit into, so it is measured and extrapolated on its own. A dry run in a process

@@ -43,4 +43,5 @@ class StepCost:
     step_s: PerBatch
     """Seconds of a warm step; the faster of two."""
     resident_bytes: PerBatch
-    """Largest resident set of the process, with libraries, so far: of the host, also if the models are on a GPU."""
+    """Most memory that the process has taken of its own so far, without what it shares with its parent and with files:
+    of the host, also if the models are on a GPU."""

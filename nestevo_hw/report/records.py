@@ -298,6 +298,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exceeded:
+    """A task that took more memory than it had reserved; the next like it reserves what it took."""
+
+    window: Window
+    kind: str
+    terminal: str | None = None
+    """Terminal or group that the task served."""
+    reserved_bytes: Number = math.nan
+    peak_bytes: Number = math.nan
+    stopped: bool = False
+    """Whether it was stopped, as the machine ran out of memory, to run again alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
     """What became of the label file of one terminal's recording."""
 
@@ -339,6 +353,7 @@ Event = (
     | Recall
     | Absent
     | Failure
+    | Exceeded
     | Labels
 )
 

@@ -17,6 +17,7 @@ from nestevo_hw.report.records import (
     Decision,
     Deploy,
     Drift,
+    Exceeded,
     Failure,
     Generator,
     Groups,
@@ -184,9 +185,10 @@ def groups_table(event: Groups) -> Table:
 
 
 def troubles_table(run: Run) -> Table:
-    """Labels to look at, cameras that sent nothing of use, and tasks that failed and were outlived."""
+    """Labels to look at, cameras that sent nothing of use, tasks that were outlived or took more than they reserved."""
     rows = [(str(e.window), e.terminal, "camera", e.reason) for e in run.of(Absent)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, e.reason) for e in run.of(Failure)]
+    rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, _excess(e)) for e in run.of(Exceeded)]
     rows += [("", e.terminal, "labels", text) for e in run.of(Labels) for text in e.warnings]
     return Table(heads=("window", "who", "where", "what happened"), rows=sorted(rows))
 
@@ -195,6 +197,11 @@ def _compared(run: Run, window: int, group: str) -> list[Drift]:
     """Terminals of a group whose drift was measured in a window."""
     members = next((set(e.groups.get(group, ())) for e in run.of(Groups)), None)
     return [d for d in run.of(Drift) if d.window == window and (members is None or d.terminal in members)]
+
+
+def _excess(event: Exceeded) -> str:
+    figures = f"{event.peak_bytes / 1e9:.2f} GB taken, {event.reserved_bytes / 1e9:.2f} GB reserved"
+    return f"more memory than reserved: {figures}" + (", stopped to run alone" if event.stopped else "")
 
 
 def _verdict(deploy: Deploy) -> str:

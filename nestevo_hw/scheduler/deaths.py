@@ -5,20 +5,19 @@ import signal
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.scheduler.workers import Ended
 
+ADVICE = "use fewer workers, smaller batches or frames, or a machine with more memory"
+"""Where memory is what was missing."""
+
 
 def death_of(task: Task, end: Ended) -> str:
     """What happened to a task's worker that gave no value, and what memory it had."""
-    held = f"{task.memory_bytes / 1e9:.2f} GB reserved, {end.peak_bytes / 1e9:.2f} GB resident at most"
+    held = f"{task.memory_bytes / 1e9:.2f} GB reserved, {end.peak_bytes / 1e9:.2f} GB taken at most"
     return f"its worker {_cause(end)} ({held})"
 
 
 def last_words(task: Task, attempts: int, end: Ended) -> str:
     """Why a task is not tried again, and what the user can do."""
-    advice = (
-        "use fewer workers, smaller batches or frames, or a machine with more memory"
-        if "memory" in _cause(end)
-        else "run it with workers = 0 to see it happen in this process"
-    )
+    advice = ADVICE if "memory" in _cause(end) else "run it with workers = 0 to see it happen in this process"
     return f"task {task.name} failed {attempts} times; the last time {death_of(task, end)}; {advice}"
 
 

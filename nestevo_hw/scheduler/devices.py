@@ -17,7 +17,7 @@ class Device:
     """Worker slots."""
     name: str = "machine"
     gpu: int | None = None
-    """CUDA's number of the GPU whose memory this is; None for main memory."""
+    """Number of the GPU whose memory this is, among those of its machine; None for main memory."""
 
     def __post_init__(self) -> None:
         if self.memory_bytes < 1 or self.cores < 1:

@@ -2,49 +2,25 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from nestevo_hw.base.errors import TaskError
-from nestevo_hw.scheduler.deaths import death_of, last_words
+from nestevo_hw.base.memory import MachineMemory, machine_memory
+from nestevo_hw.scheduler.attempts import Attempt, EventKind, TaskEvent
+from nestevo_hw.scheduler.deaths import ADVICE, death_of, last_words
 from nestevo_hw.scheduler.machine import Machine, Policy, Queued, Reservation
-from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
+from nestevo_hw.scheduler.reservations import complaint, exceeds, is_short, shortage
+from nestevo_hw.scheduler.task import Excess, Task, TaskFailure, TaskResult
 from nestevo_hw.scheduler.workers import DeviceLost, Ended, Started, Workers
 
 MOST_ATTEMPTS = 2
 MOST_LOSSES = 5
 """Of the devices a task ran on; after that something about the task itself is suspect."""
-CANCEL_POLL_S = 0.25
+POLL_S = 0.25
+"""Between two looks at who was cancelled and what memory is taken."""
 
 OnResult = Callable[[Task, TaskResult], None]
 OnFailure = Callable[[Task, TaskFailure], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskEvent:
-    """Something happened to a task."""
-
-    kind: Literal["started", "ended", "retried", "failed"]
-    task: Task
-    """With the reservation in force, which a retry enlarges."""
-    at_s: float
-    """Seconds since the executor's start."""
-    message: str = ""
-    """Why it is tried again, or has failed."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Attempt:
-    task: Task
-    original: Task
-    submitted_s: float
-    number: int = 1
-    losses: int = 0
-    """Attempts that ended because their device was lost."""
-    device: int = -1
-    slot: int = -1
-    admitted_s: float = 0.0
-    started_s: float | None = None
 
 
 class Dispatcher:
@@ -56,6 +32,7 @@ class Dispatcher:
         workers: where attempts run.
         on_event: told of each start, end, retry and failure, in the thread of `run`.
         timeout_s: longest a task may run, seconds; None for no limit.
+        look: at the memory of this machine; None where its memory is not what tasks reserve.
     """
 
     def __init__(
@@ -66,18 +43,20 @@ class Dispatcher:
         workers: Workers,
         on_event: Callable[[TaskEvent], None] | None,
         timeout_s: float | None,
+        look: Callable[[], MachineMemory | None] | None = machine_memory,
     ) -> None:
         self._policy = policy
         self._machine = machine
         self._workers = workers
         self._on_event = on_event
         self._timeout_s = timeout_s
+        self._look = look
         self._epoch = time.monotonic()
         self._attempts = 0
         self._lost: set[int] = set()
         self._cancelled: set[str] = set()
-        self._waiting: list[_Attempt] = []
-        self._running: dict[int, _Attempt] = {}
+        self._waiting: list[Attempt] = []
+        self._running: dict[int, Attempt] = {}
         self._considered: object = None
         """What the policy chose from last: it chooses again only when something has arrived or ended."""
 
@@ -92,7 +71,7 @@ class Dispatcher:
         self._machine.check(tasks)
         now_s = self._now()
         self._cancelled.clear()
-        self._waiting = [_Attempt(task=t, original=t, submitted_s=now_s + t.arrives_s) for t in tasks]
+        self._waiting = [Attempt(task=t, original=t, submitted_s=now_s + t.arrives_s) for t in tasks]
         self._running, self._considered = {}, None
         results: dict[str, TaskResult] = {}
         try:
@@ -103,6 +82,7 @@ class Dispatcher:
                         self._lost.add(event.device)
                     elif event.id in self._running:
                         self._follow(event, results, on_result, on_failure)
+                self._check_memory(on_failure)
                 self._check_time(on_failure)
                 self._check_cancelled(on_failure)
                 self._check_devices(on_failure)
@@ -155,21 +135,17 @@ class Dispatcher:
             self._running[self._attempts] = attempt
             self._workers.start(self._attempts, attempt.task, placement.device)
 
-    def _conclude(self, attempt: _Attempt, end: Ended) -> TaskResult | TaskFailure | None:
+    def _conclude(self, attempt: Attempt, end: Ended) -> TaskResult | TaskFailure | None:
         """The result or the failure of an attempt that ended; None if the task waits again."""
         task, reply = attempt.task, end.reply or {}
         error = reply.get("error")
         if end.device_lost:
             return self._again_elsewhere(attempt)
+        if reply and self._is_watched(attempt):
+            self._note(attempt, end.peak_bytes)
         if error is not None and not error["out_of_memory"]:
             reason = f"task {task.name} failed: {error['type']}: {error['message']}"
-            return TaskFailure(
-                name=task.name,
-                reason=reason,
-                attempts=attempt.number,
-                error_type=error["type"],
-                traceback=error["traceback"],
-            )
+            return attempt.failure(reason, error_type=error["type"], traceback=error["traceback"])
         if "value" not in reply:
             return self._again_with_more(attempt, end)
         ended_s = end.at_s - self._epoch
@@ -186,42 +162,44 @@ class Dispatcher:
             peak_memory_bytes=end.peak_bytes,
             shared_memory_bytes=end.shared_bytes,
             attempts=attempt.number + attempt.losses,
+            excess=attempt.excess or attempt.earlier,
         )
 
-    def _again_with_more(self, attempt: _Attempt, end: Ended) -> TaskFailure | None:
+    def _again_with_more(self, attempt: Attempt, end: Ended) -> TaskFailure | None:
         """Put the task back in front of the queue with a larger reservation, unless that was tried."""
         task = attempt.task
         if attempt.number >= MOST_ATTEMPTS:
-            reason = last_words(task, attempt.number, end)
-            return TaskFailure(name=task.name, reason=reason, attempts=attempt.number)
+            return attempt.failure(last_words(task, attempt.number, end))
         wanted = max(2 * task.memory_bytes, end.peak_bytes * 5 // 4)
         able = [d.memory_bytes for d in self._machine.remaining(self._lost) if d.could_hold(task)]
         larger = replace(task, memory_bytes=min(wanted, max(able, default=task.memory_bytes)))
         self._requeue(attempt, larger, number=attempt.number + 1, why=death_of(task, end))
         return None
 
-    def _again_elsewhere(self, attempt: _Attempt) -> TaskFailure | None:
+    def _again_elsewhere(self, attempt: Attempt) -> TaskFailure | None:
         """Put the task back in front of the queue as it was: its device is gone, which is not its fault."""
         name = self._machine.devices[attempt.device].name
         if attempt.losses >= MOST_LOSSES:
-            reason = f"task {attempt.task.name} was lost with {attempt.losses + 1} devices, {name} the last"
-            return TaskFailure(name=attempt.task.name, reason=reason, attempts=attempt.number + attempt.losses)
+            return attempt.failure(
+                f"task {attempt.task.name} was lost with {attempt.losses + 1} devices, {name} the last"
+            )
         attempt.losses += 1
         self._requeue(attempt, attempt.task, number=attempt.number, why=f"{name}, on which it ran, is gone")
         return None
 
-    def _requeue(self, attempt: _Attempt, task: Task, *, number: int, why: str) -> None:
-        again = _Attempt(
+    def _requeue(self, attempt: Attempt, task: Task, *, number: int, why: str) -> None:
+        again = Attempt(
             task=task,
             original=attempt.original,
             submitted_s=attempt.submitted_s,
             number=number,
             losses=attempt.losses,
+            earlier=attempt.excess or attempt.earlier,
         )
         self._waiting.insert(0, again)
         self._tell("retried", task, why)
 
-    def _fail(self, attempt: _Attempt, failure: TaskFailure, on_failure: OnFailure | None) -> None:
+    def _fail(self, attempt: Attempt, failure: TaskFailure, on_failure: OnFailure | None) -> None:
         """Hand a failure over.
 
         Raises:
@@ -238,7 +216,7 @@ class Dispatcher:
 
     def _patience_s(self) -> float:
         """How long nothing needs to be looked after, seconds."""
-        now_s, moments = self._now(), [CANCEL_POLL_S]
+        now_s, moments = self._now(), [POLL_S]
         moments += [a.submitted_s - now_s for a in self._waiting if a.submitted_s > now_s]
         if self._timeout_s is not None:
             started = [a.started_s for a in self._running.values() if a.started_s is not None]
@@ -261,9 +239,9 @@ class Dispatcher:
         names = set(self._cancelled)
         for attempt in [a for a in self._waiting if a.task.name in names]:
             self._waiting.remove(attempt)
-            self._fail(attempt, _cancelled(attempt), on_failure)
+            self._fail(attempt, attempt.failure(f"task {attempt.task.name} was cancelled"), on_failure)
         for number, attempt in [(n, a) for n, a in self._running.items() if a.task.name in names]:
-            self._stop(number, _cancelled(attempt).reason, on_failure)
+            self._stop(number, f"task {attempt.task.name} was cancelled", on_failure)
 
     def _check_devices(self, on_failure: OnFailure | None) -> None:
         """Give up tasks that no remaining device could hold."""
@@ -276,24 +254,57 @@ class Dispatcher:
                 f"task {attempt.task.name} fits on none of the {len(remaining)} devices left "
                 f"({len(self._lost)} were lost); bring machines back and resume"
             )
-            failure = TaskFailure(name=attempt.task.name, reason=reason, attempts=attempt.number + attempt.losses)
-            self._fail(attempt, failure, on_failure)
+            self._fail(attempt, attempt.failure(reason), on_failure)
+
+    def _check_memory(self, on_failure: OnFailure | None) -> None:
+        """Note who takes more than it reserved, and where the machine runs out, stop who does so most."""
+        beyond: dict[int, int] = {}
+        for number, taken_bytes in self._workers.held().items():
+            attempt = self._running.get(number)
+            if attempt is not None and self._is_watched(attempt):
+                self._note(attempt, taken_bytes)
+                # A retry may reserve a whole device; what its first reservation did not foresee is still the trouble.
+                if exceeds(taken_bytes, attempt.original.memory_bytes):
+                    beyond[number] = taken_bytes - attempt.original.memory_bytes
+        memory = self._look() if self._look is not None and beyond else None
+        if memory is not None and is_short(memory):
+            worst = max(beyond, key=lambda number: beyond[number])
+            self._relieve(worst, beyond[worst] + self._running[worst].original.memory_bytes, memory, on_failure)
+
+    def _relieve(self, number: int, taken_bytes: int, memory: MachineMemory, on_failure: OnFailure | None) -> None:
+        """Stop a task, and have it wait until it can have a whole device to itself, unless that was tried."""
+        attempt = self._running.pop(number)
+        self._workers.stop([number])
+        attempt.excess = Excess(reserved_bytes=attempt.task.memory_bytes, peak_bytes=taken_bytes, stopped=True)
+        why = shortage(attempt.excess, memory)
+        if attempt.number >= MOST_ATTEMPTS:
+            reason = f"task {attempt.task.name} failed {attempt.number} times; the last time {why}; {ADVICE}"
+            self._fail(attempt, attempt.failure(reason), on_failure)
+        else:
+            alone = replace(attempt.task, memory_bytes=self._machine.devices[attempt.device].memory_bytes)
+            self._requeue(attempt, alone, number=attempt.number + 1, why=why)
+
+    def _is_watched(self, attempt: Attempt) -> bool:
+        """Whether it reserves memory of machines, and not of a GPU."""
+        return self._look is not None and self._machine.devices[attempt.device].gpu is None
+
+    def _note(self, attempt: Attempt, taken_bytes: int) -> None:
+        """Keep in mind, and tell once, that an attempt takes more than it reserved."""
+        known, reserved_bytes = attempt.excess, attempt.task.memory_bytes
+        if not exceeds(taken_bytes, reserved_bytes) or (known is not None and taken_bytes <= known.peak_bytes):
+            return
+        attempt.excess = Excess(reserved_bytes=reserved_bytes, peak_bytes=taken_bytes)
+        if known is None:
+            self._tell("exceeded", attempt.task, complaint(attempt.task, attempt.excess))
 
     def _stop(self, number: int, reason: str, on_failure: OnFailure | None) -> None:
-        attempt = self._running[number]
+        attempt = self._running.pop(number)
         self._workers.stop([number])
-        del self._running[number]
-        failure = TaskFailure(name=attempt.task.name, reason=reason, attempts=attempt.number + attempt.losses)
-        self._fail(attempt, failure, on_failure)
+        self._fail(attempt, attempt.failure(reason), on_failure)
 
     def _now(self) -> float:
         return time.monotonic() - self._epoch
 
-    def _tell(self, kind: Literal["started", "ended", "retried", "failed"], task: Task, message: str = "") -> None:
+    def _tell(self, kind: EventKind, task: Task, message: str = "") -> None:
         if self._on_event is not None:
             self._on_event(TaskEvent(kind=kind, task=task, at_s=self._now(), message=message))
-
-
-def _cancelled(attempt: _Attempt) -> TaskFailure:
-    reason = f"task {attempt.task.name} was cancelled"
-    return TaskFailure(name=attempt.task.name, reason=reason, attempts=attempt.number + attempt.losses)

@@ -5,8 +5,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.memory import MachineMemory, machine_memory
+from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.devices import Device
-from nestevo_hw.scheduler.dispatcher import Dispatcher, OnFailure, OnResult, TaskEvent
+from nestevo_hw.scheduler.dispatcher import Dispatcher, OnFailure, OnResult
 from nestevo_hw.scheduler.machine import Machine, Policy
 from nestevo_hw.scheduler.task import Task, TaskResult
 from nestevo_hw.scheduler.workers import ForkedWorkers, InlineWorkers, Workers
@@ -100,16 +102,19 @@ class LocalExecutor(DispatchedExecutor):
     """Worker slots of this machine, shared by tasks as a policy chooses.
 
     Leaving it, also by an exception or Ctrl-C, ends every process it started; if this program is killed, they notice
-    and end too. A worker that dies or runs out of memory is tried once more with a larger reservation.
+    and end too. A worker that dies or runs out of memory is tried once more with a larger reservation. A task that
+    takes more memory than it reserved is told of; where the machine runs out, the one that does so most is stopped, and
+    tried once more alone.
 
     Args:
         policy: chooses among waiting tasks, again whenever one ends.
         memory_bytes: that running tasks may reserve together.
         workers: processes at a time, each with as many threads as its task has cores; 0 runs tasks one after another
             in this process.
-        on_event: told of each start, end, retry and failure, in this thread.
+        on_event: told of each start, end, retry, failure and task beyond its reservation, in this thread.
         timeout_s: longest a task may run, seconds; None for no limit. Not applied in this process (workers=0).
         preload: modules imported once for all workers; takes effect while this program goes on with its own start.
+        look: at the memory that is left; None if tasks do not reserve this machine's main memory.
         gpus: devices to use in place of `memory_bytes` and `workers`, for tasks whose predicted memory is a GPU's. Each
             worker sees only its GPU, and no more of its memory than its task has reserved.
 
@@ -127,11 +132,14 @@ class LocalExecutor(DispatchedExecutor):
         timeout_s: float | None = None,
         preload: Sequence[str] = DEFAULT_PRELOAD,
         gpus: Sequence[Device] = (),
+        look: Callable[[], MachineMemory | None] | None = machine_memory,
     ) -> None:
         if workers < 0:
             raise ConfigError(f"workers must be 0 (in this process) or more, got {workers}")
         machine = Machine(devices=tuple(gpus)) if gpus and workers else Machine.single(memory_bytes, max(workers, 1))
         backing: Workers = ForkedWorkers(preload, machine.devices) if workers else InlineWorkers()
         limit_s = timeout_s if workers else None
-        dispatcher = Dispatcher(policy=policy, machine=machine, workers=backing, on_event=on_event, timeout_s=limit_s)
+        dispatcher = Dispatcher(
+            policy=policy, machine=machine, workers=backing, on_event=on_event, timeout_s=limit_s, look=look
+        )
         super().__init__(dispatcher, backing)

@@ -6,8 +6,9 @@ what the executor needs: nothing is pickled, the user's main module is not impor
 worker (exit status, largest resident set) is passed on even of one that was killed, and it ends with its executor.
 
 It reads JSON messages from the executor on the connection FD, and answers on it:
-    {"start": id, "cores": n}, then a file descriptor -> {"event": "started", "id", "at_s"}; the worker reads
-        {"function", "payload", "gpu"} from that descriptor and writes its `Reply` there, with "shared_bytes" added.
+    {"start": id, "cores": n}, then a file descriptor -> {"event": "started", "id", "at_s", "pid", "inherited_bytes"};
+        the worker reads {"function", "payload", "gpu"} from that descriptor and writes its `Reply` there, with
+        "file_bytes" added, the pages of files that it has in memory at its end.
     {"stop": [id, ...]}: ask these workers to end, insist after GRACE_S.
     When a worker has ended -> {"event": "ended", "id", "at_s", "status", "peak_bytes"}.
     End of file: the executor is gone; stop all workers and end.
@@ -19,7 +20,6 @@ import gc
 import importlib
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -32,12 +32,11 @@ from multiprocessing.reduction import recv_handle
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nestevo_hw.base.memory import RSS_UNIT_BYTES, file_bytes, unshared_bytes
 from nestevo_hw.scheduler.calling import call, limit_gpu_memory
 
 GRACE_S = 5.0
 """From SIGTERM, which lets a task remove its temporary files, to SIGKILL."""
-RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
-"""Unit in which the system counts ru_maxrss."""
 _PR_SET_PDEATHSIG = 1
 _LOOK_MS = 50
 """Between two looks whether the imports are over."""
@@ -76,7 +75,7 @@ class ForkServer:
                     self._stop(message["stop"])
 
     def _fork(self, id_: int, cores: int, channel: int) -> None:
-        server, at_s = os.getpid(), time.monotonic()
+        server, at_s, inherited_bytes = os.getpid(), time.monotonic(), unshared_bytes() or 0
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -87,7 +86,7 @@ class ForkServer:
             _work(channel, cores, server)
         os.close(channel)
         self._ids[pid] = id_
-        self._tell({"event": "started", "id": id_, "at_s": at_s})
+        self._tell({"event": "started", "id": id_, "at_s": at_s, "pid": pid, "inherited_bytes": inherited_bytes})
 
     def _reap(self) -> None:
         for pid in list(self._ids):
@@ -121,7 +120,7 @@ class ForkServer:
 
 def _work(channel_fd: int, cores: int, server: int) -> NoReturn:
     """Life of a worker: one call, one reply."""
-    status, shared_bytes = 1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES
+    status = 1
     try:
         signal.signal(signal.SIGTERM, _leave)
         _die_with(server)
@@ -135,7 +134,7 @@ def _work(channel_fd: int, cores: int, server: int) -> NoReturn:
             os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu["number"])
             limit_gpu_memory(gpu["bytes"])
         reply = call(request["function"], request["payload"])
-        channel.send_bytes(json.dumps({**reply, "shared_bytes": shared_bytes}).encode())
+        channel.send_bytes(json.dumps({**reply, "file_bytes": file_bytes()}).encode())
         status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1

@@ -18,7 +18,7 @@ class Task:
     payload: Mapping[str, Any]
     """Argument of the function: JSON values, paths as strings."""
     memory_bytes: int
-    """Predicted peak memory, reserved while the task runs."""
+    """Predicted peak of memory, reserved while the task runs: what its process takes beyond what workers share."""
     duration_s: float
     """Predicted duration, seconds."""
     cores: int = 1
@@ -53,6 +53,17 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Excess:
+    """That a task took more memory than it had reserved."""
+
+    reserved_bytes: int
+    peak_bytes: int
+    """Most that its process was seen to take."""
+    stopped: bool = False
+    """Whether it was stopped, as the machine ran out of memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
     """What a finished task returned, and what it took. Times are seconds since the executor's start."""
 
@@ -66,13 +77,15 @@ class TaskResult:
     worker: int
     """Slot it ran in, from 0; slots are numbered through all devices."""
     peak_memory_bytes: int
-    """Largest resident set of the task's own process (ru_maxrss, from the kernel). It includes pages shared with
-    the other workers (`shared_memory_bytes`), so the sum over workers is an upper bound of what they hold together.
-    Of an in-process run (workers=0): the largest resident set of the whole program so far."""
+    """Most memory that the task's process took of its own: its largest resident set, from the kernel, less
+    `shared_memory_bytes`. Inherited pages that it wrote to and so copied, about 10 MB, are missing. Of an in-process
+    run (workers=0): how far the task raised the program's."""
     shared_memory_bytes: int = 0
-    """Resident set with which the worker began: the preloaded libraries, shared with the other workers."""
+    """Resident memory that is there once for all workers: what they inherit of the libraries, and pages of files."""
     attempts: int = 1
-    """1, or 2 if the first worker died."""
+    """1, or 2 if the first worker died or was stopped."""
+    excess: Excess | None = None
+    """Of the last attempt that took more than it had reserved; None if none did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +100,5 @@ class TaskFailure:
     """Name of the exception that its function raised; "" where it could not even answer."""
     traceback: str = ""
     """Of the worker, where its function raised."""
+    excess: Excess | None = None
+    """See `TaskResult`."""

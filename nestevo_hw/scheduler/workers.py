@@ -2,11 +2,10 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
@@ -14,9 +13,10 @@ from multiprocessing.reduction import send_handle
 from typing import Any, Protocol
 
 from nestevo_hw.base.errors import ConfigError, TaskError
+from nestevo_hw.base.memory import peak_bytes, unshared_bytes
 from nestevo_hw.scheduler.calling import Reply, call
 from nestevo_hw.scheduler.devices import Device
-from nestevo_hw.scheduler.forkserver import GRACE_S, RSS_UNIT_BYTES
+from nestevo_hw.scheduler.forkserver import GRACE_S
 from nestevo_hw.scheduler.task import Task
 
 SERVER_ENVIRONMENT = {
@@ -47,9 +47,9 @@ class Ended:
     status: int
     """Exit status; minus the signal's number if a signal killed it."""
     peak_bytes: int
-    """Largest resident set."""
+    """Most memory that it took of its own."""
     shared_bytes: int
-    """Resident set at the fork; 0 if it died."""
+    """Resident memory that it shared."""
     ran_s: float | None = None
     """How long it ran, seconds, where the worker measured that itself: its `Started` only told that it was sent off."""
     device_lost: bool = False
@@ -77,6 +77,10 @@ class Workers(Protocol):
         """What happened since; blocks until something does, or until the timeout."""
         ...
 
+    def held(self) -> Mapping[int, int]:
+        """Bytes that running attempts take of their own now; without those of which that is not known."""
+        ...
+
     def stop(self, attempts: Collection[int]) -> None:
         """End these attempts, and return when they have ended."""
         ...
@@ -84,6 +88,13 @@ class Workers(Protocol):
     def close(self) -> None:
         """End everything."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    pid: int
+    inherited_bytes: int
+    """Memory of the server when it was forked, pages of files left out."""
 
 
 class ForkedWorkers:
@@ -102,6 +113,8 @@ class ForkedWorkers:
         )
         theirs.close()
         self._channels: dict[int, Connection] = {}
+        self._processes: dict[int, _Process] = {}
+        """Of attempts that have started."""
         self._replies: dict[int, Reply] = {}
         self._untold: list[Event] = []
         """What became of other workers while some were being stopped."""
@@ -158,19 +171,26 @@ class ForkedWorkers:
             raise ConfigError(f"workers cannot import {event['module']}: {event['why']}; run `nestevo-hw doctor`")
         attempt, at_s = event["id"], event["at_s"]
         if event["event"] == "started":
+            self._processes[attempt] = _Process(event["pid"], event["inherited_bytes"])
             return Started(id=attempt, at_s=at_s)
         with self._channels.pop(attempt) as channel:
             if attempt not in self._replies:
                 self._receive(attempt, channel)
         reply = self._replies.pop(attempt) or None
+        shared_bytes = self._processes.pop(attempt).inherited_bytes + (reply["file_bytes"] if reply else 0)
         return Ended(
             id=attempt,
             at_s=at_s,
             reply=reply,
             status=event["status"],
-            peak_bytes=event["peak_bytes"],
-            shared_bytes=reply["shared_bytes"] if reply else 0,
+            peak_bytes=max(event["peak_bytes"] - shared_bytes, 0),
+            shared_bytes=shared_bytes,
         )
+
+    def held(self) -> Mapping[int, int]:
+        """See `Workers.held`."""
+        now = {attempt: (unshared_bytes(p.pid), p.inherited_bytes) for attempt, p in self._processes.items()}
+        return {attempt: max(taken - shared, 0) for attempt, (taken, shared) in now.items() if taken is not None}
 
     def stop(self, attempts: Collection[int]) -> None:
         """See `Workers.stop`: they are asked, then after a grace of seconds killed."""
@@ -223,10 +243,11 @@ class InlineWorkers:
         """See `Workers.start`; returns when the attempt has ended."""
         del device
         self._events.append(Started(id=attempt, at_s=time.monotonic()))
+        before = peak_bytes(shared=0)
         with _torch_threads(task.cores):
             reply = call(task.function, json.dumps(dict(task.payload)))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES
-        ended = Ended(id=attempt, at_s=time.monotonic(), reply=reply, status=0, peak_bytes=peak, shared_bytes=0)
+        peak = peak_bytes(shared=before)
+        ended = Ended(id=attempt, at_s=time.monotonic(), reply=reply, status=0, peak_bytes=peak, shared_bytes=before)
         self._events.append(ended)
 
     def wait(self, timeout_s: float | None) -> Sequence[Event]:
@@ -235,6 +256,10 @@ class InlineWorkers:
             time.sleep(timeout_s)
         events, self._events = self._events, []
         return events
+
+    def held(self) -> Mapping[int, int]:
+        """See `Workers.held`: nothing runs between calls."""
+        return {}
 
     def stop(self, attempts: Collection[int]) -> None:
         """See `Workers.stop`: nothing runs between calls."""

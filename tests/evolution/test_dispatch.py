@@ -14,7 +14,7 @@ from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult
 from nestevo_hw.evolution.steps.table import CAPTURE
 from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.profiler.target import CPU
-from nestevo_hw.scheduler.task import TaskFailure
+from nestevo_hw.scheduler.task import Excess, TaskFailure
 from nestevo_hw.testing.simulated import SimulatedExecutor
 
 
@@ -47,6 +47,26 @@ def test_what_failed_is_missing(tmp_path):
 
     own, _ = dispatch(tmp_path, SimulatedExecutor(fails=fails))
     assert list(own.run(CAPTURE, 0, requests(tmp_path))) == ["b"]
+
+
+def test_what_failed_for_want_of_memory_is_recorded_and_learned_from(tmp_path):
+    """The next such task of that terminal reserves what this one took; on a second reading as well."""
+    excess = Excess(reserved_bytes=700_000_000, peak_bytes=1_500_000_000, stopped=True)
+
+    def fails(asked):
+        found = TaskFailure(name=str(asked.id), reason="no memory", attempts=2, excess=excess)
+        return found if asked.id.subject == "a" else None
+
+    for executor in (SimulatedExecutor(fails=fails), SimulatedExecutor()):
+        own, costs = dispatch(tmp_path, executor)
+        own.run(CAPTURE, 0, requests(tmp_path))
+        assert [costs.predict("capture", name).memory_bytes for name in "ab"] == [1_500_000_000, 600_000_000]
+        events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+        assert [e["event"] for e in events] == ["failure", "exceeded", "task"]
+        assert events[1] == {
+            "event": "exceeded", "window": 0, "kind": "capture", "terminal": "a", "reserved_bytes": 700_000_000,
+            "peak_bytes": 1_500_000_000, "stopped": True,
+        }  # fmt: skip
 
 
 def test_a_foreign_result_is_named_with_its_file_and_field(tmp_path):

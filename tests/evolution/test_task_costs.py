@@ -1,5 +1,7 @@
 """Predicted costs: a first guess, then the mean of what has finished; dry runs for trainings."""
 
+from dataclasses import replace
+
 import pytest
 
 from nestevo_hw.evolution.config import load_preset, override
@@ -7,7 +9,7 @@ from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
 from nestevo_hw.evolution.dryrun import dry_run
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.profiler.target import CPU, CUDA
-from nestevo_hw.scheduler.task import TaskResult
+from nestevo_hw.scheduler.task import Excess, TaskResult
 
 
 def result(seconds, memory=10**9, **value):
@@ -23,6 +25,29 @@ def test_predictions_follow_what_has_finished():
     costs.observe("label", "b", result(4.0, memory=9))
     assert costs.predict("label", "c").duration_s == pytest.approx(3.0)
     assert costs.predict("label", "c").memory_bytes == 9
+
+
+def test_memory_is_learned_by_terminal():
+    """What none of a terminal has shown is taken from the most of the others."""
+    costs = TaskCosts(load_preset("quick"), CPU)
+    costs.observe("label", "a", result(2.0, memory=10**9))
+    costs.observe("label", "b", result(2.0, memory=2 * 10**9))
+    costs.observe("label", "a", result(2.0, memory=5 * 10**8))
+    assert [costs.predict("label", name).memory_bytes for name in "abc"] == [10**9, 2 * 10**9, 2 * 10**9]
+
+
+def test_of_two_attempts_the_larger_peak_is_learned():
+    costs = TaskCosts(load_preset("quick"), CPU)
+    excess = Excess(reserved_bytes=10**8, peak_bytes=2 * 10**9, stopped=True)
+    costs.observe("label", "a", replace(result(2.0), excess=excess))
+    assert costs.predict("label", "a").memory_bytes == 2 * 10**9
+
+
+def test_what_took_more_than_there_is_to_reserve_goes_on_alone():
+    config = override(load_preset("quick"), {"execution.memory_gb": 3.0})
+    costs = TaskCosts(config, CPU)
+    costs.observe("label", "a", result(2.0, memory=5 * 10**9))
+    assert costs.predict("label", "a").memory_bytes == 3 * 10**9
 
 
 def test_a_dry_run_predicts_trainings_and_learns_how_far_it_is_off():

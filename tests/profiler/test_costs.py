@@ -68,6 +68,15 @@ def test_a_device_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         assert target_of(torch.device("cuda")) == target
 
 
+def test_memory_is_corrected_by_kind_and_subject() -> None:
+    """A task that failed for want of memory has no duration to learn from."""
+    costs = DryRunCosts()
+    a, b, c = (replace(features(), subject=name) for name in "abc")
+    costs.observe(a, Measured(memory_bytes=112_000 * 15, duration_s=None))
+    costs.observe(b, Measured(memory_bytes=112_000, duration_s=9.0))
+    assert [costs.predict(f).memory_bytes for f in (a, b, c)] == [112_000 * 15, 112_000, 112_000 * 15]
+
+
 def test_resident_memory_grows_at_least_with_allocations() -> None:
     """A dry run in a process that once held more sees its resident set stand still."""
     flat = replace(COST, resident_bytes=PerBatch(small=104_000.0, large=104_000.0))

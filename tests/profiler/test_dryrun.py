@@ -158,7 +158,7 @@ def test_cost_survives_json(tiny: tuple[nn.Module, Callable[[int], Tensor], Step
 
 
 def test_resident_memory_of_a_worker() -> None:
-    """Dry run in one worker, training in others. Measured errors are +3 to +8 % (too much, the safe side)."""
+    """Dry run in one worker, training in others: too much by 30 to 40 MB, the safe side."""
 
     def task(name: str, chore: str, **payload: int) -> Task:
         return Task(name=name, function=f"training_chores:{chore}", payload=payload, memory_bytes=1, duration_s=1.0)
@@ -175,4 +175,5 @@ def test_resident_memory_of_a_worker() -> None:
     step = parse(results["dry"].value, StepCost, "step profile")
     for batch_size in (8, 16):
         measured = results[str(batch_size)].peak_memory_bytes
-        assert resident_memory(step, batch_size) == pytest.approx(measured, rel=0.15)
+        spare = resident_memory(step, batch_size) - measured
+        assert -0.05 * measured <= spare <= 60e6

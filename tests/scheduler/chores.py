@@ -109,3 +109,15 @@ def copy_upper(payload: Payload) -> Payload:
 def whereabouts(payload: Payload) -> Payload:
     del payload
     return {"visible": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
+
+
+def hold(payload: Payload) -> Payload:
+    """Touch every page of a block, say so, and keep it until a file is there."""
+    block = b"x" * payload["bytes"]
+    Path(payload["holds"]).touch()
+    deadline = time.monotonic() + 30.0
+    while not Path(payload["until"]).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("nobody let go")
+        time.sleep(0.005)
+    return {"length": len(block)}

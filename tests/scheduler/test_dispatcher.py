@@ -2,16 +2,17 @@
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nestevo_hw.base.errors import TaskError
+from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.baselines import SerialPolicy
 from nestevo_hw.scheduler.devices import Device
-from nestevo_hw.scheduler.dispatcher import MOST_LOSSES, Dispatcher, TaskEvent
+from nestevo_hw.scheduler.dispatcher import MOST_LOSSES, Dispatcher
 from nestevo_hw.scheduler.executor import Executor, LocalExecutor
 from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.machine import Machine
@@ -121,6 +122,7 @@ def test_running_task_is_cancelled_from_another_thread(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_tasks_start_when_they_arrive(workers: int) -> None:
     with executor(workers) as ex:
+        ex.run([task("first", "square", x=0)])  # the server of workers takes a moment to start
         results = ex.run([task("later", "square", x=1, arrives_s=0.3), task("now", "square", x=2)])
     later, now = results["later"], results["now"]
     assert later.submitted_s - now.submitted_s == pytest.approx(0.3, abs=1e-6)
@@ -152,6 +154,9 @@ class ScriptedWorkers:
         del timeout_s
         told, self.events = self.events, []
         return told
+
+    def held(self) -> Mapping[int, int]:
+        return {}
 
     def stop(self, attempts: object) -> None:
         del attempts

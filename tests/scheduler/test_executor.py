@@ -111,9 +111,9 @@ def test_task_with_two_cores_waits_for_both(shared: LocalExecutor) -> None:
 def test_peak_memory_counts_what_the_task_touched(shared: LocalExecutor) -> None:
     small, large = 20 * MB, 120 * MB
     results = shared.run([task("small", "allocate", bytes=small), task("large", "allocate", bytes=large)])
-    difference = results["large"].peak_memory_bytes - results["small"].peak_memory_bytes
-    assert difference == pytest.approx(large - small, abs=2 * MB)
-    assert 0 < results["small"].shared_memory_bytes < results["small"].peak_memory_bytes - small + 2 * MB
+    assert results["small"].peak_memory_bytes == pytest.approx(small, abs=2 * MB)
+    assert results["large"].peak_memory_bytes == pytest.approx(large, abs=2 * MB)
+    assert results["small"].shared_memory_bytes > 5 * MB  # Python itself
 
 
 def test_results_are_told_as_they_come(shared: LocalExecutor) -> None:

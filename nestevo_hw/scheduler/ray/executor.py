@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.memory import machine_memory
+from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.devices import Device
-from nestevo_hw.scheduler.dispatcher import Dispatcher, TaskEvent
+from nestevo_hw.scheduler.dispatcher import Dispatcher
 from nestevo_hw.scheduler.executor import DispatchedExecutor
 from nestevo_hw.scheduler.forkserver import GRACE_S
 from nestevo_hw.scheduler.machine import Machine, Policy
@@ -41,8 +43,9 @@ class RayExecutor(DispatchedExecutor):
         node_memory_bytes: that tasks may reserve together on each node; by default what Ray offers.
         gpu_memory_bytes: of each GPU, for tasks whose predicted memory is a GPU's; 0 if they compute on CPUs.
         workers: tasks at a time on each node, or on each GPU; by default as many as it has cores.
-        on_event: told of each start, end, retry and failure, in this thread.
+        on_event: told of each start, end, retry, failure and task beyond its reservation, in this thread.
         timeout_s: longest a task may run, seconds; None for no limit.
+        main_memory: whether tasks reserve main memory, so that they can be held to it once they have ended.
 
     Raises:
         ConfigError: Ray is not installed, no cluster answers at the address, or it has no node to run on.
@@ -59,10 +62,14 @@ class RayExecutor(DispatchedExecutor):
         workers: int | None = None,
         on_event: Callable[[TaskEvent], None] | None = None,
         timeout_s: float | None = None,
+        main_memory: bool = True,
     ) -> None:
         nodes = RayWorkers(address, folder, node_memory_bytes, gpu_memory_bytes, workers)
         machine = Machine(devices=nodes.devices)
-        dispatcher = Dispatcher(policy=policy, machine=machine, workers=nodes, on_event=on_event, timeout_s=timeout_s)
+        look = machine_memory if main_memory else None
+        dispatcher = Dispatcher(
+            policy=policy, machine=machine, workers=nodes, on_event=on_event, timeout_s=timeout_s, look=look
+        )
         super().__init__(dispatcher, nodes)
 
 
@@ -110,7 +117,8 @@ class RayWorkers:
             slots = max(cores // gpus, 1)
             for number in range(gpus):
                 name = node["NodeManagerAddress"] + (f" GPU {number}" if self._gpu_bytes else "")
-                devices.append(Device(memory_bytes=int(memory), cores=min(slots, workers or slots), name=name))
+                gpu, slots_here = (number if self._gpu_bytes else None), min(slots, workers or slots)
+                devices.append(Device(memory_bytes=int(memory), cores=slots_here, name=name, gpu=gpu))
                 self._nodes.append(node["NodeID"])
         if not devices:
             self.close()
@@ -203,6 +211,10 @@ class RayWorkers:
             if self._nodes[self._where[attempt]] == node:
                 del self._attempts[reference], self._files[attempt], self._where[attempt]
                 self._events.append(_ended(attempt, None, device_lost=True))
+
+    def held(self) -> Mapping[int, int]:
+        """See `Workers.held`: on other machines nobody looks before the end."""
+        return {}
 
     def stop(self, attempts: Collection[int]) -> None:
         """See `Workers.stop`: they are interrupted, then after a grace of seconds killed."""

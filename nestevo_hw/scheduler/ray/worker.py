@@ -1,7 +1,6 @@
 """What a Ray worker does for one task; it needs this package on its machine, and not Ray itself."""
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -9,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.memory import file_bytes, peak_bytes, unshared_bytes
 from nestevo_hw.scheduler.calling import Reply, call, limit_gpu_memory
-from nestevo_hw.scheduler.forkserver import RSS_UNIT_BYTES
 from nestevo_hw.scheduler.ray.mirror import Files, changed, make_places, rebase, snapshot, unpack
 
 
@@ -31,12 +30,16 @@ def perform(request_json: str, *contents: bytes) -> tuple[str, Files]:
         torch.set_num_threads(request["cores"])
     if request["gpu_bytes"]:
         limit_gpu_memory(request["gpu_bytes"])
-    shared_bytes = _forget_peak()
+    idle_bytes = _forget_peak()
     if request["folder"] is None:
         reply, files = call(request["function"], json.dumps(request["payload"])), Files()
     else:
         reply, files = _perform_in_mirror(request, dict(zip(request["files"], contents, strict=True)))
-    needed = {"ran_s": time.monotonic() - started, "peak_bytes": _peak(), "shared_bytes": shared_bytes}
+    needed = {
+        "ran_s": time.monotonic() - started,
+        "peak_bytes": peak_bytes(shared=idle_bytes),
+        "shared_bytes": idle_bytes + file_bytes(),
+    }
     return json.dumps({**reply, **needed}), files
 
 
@@ -54,16 +57,11 @@ def _perform_in_mirror(request: dict[str, Any], files: Files) -> tuple[Reply, Fi
 
 
 def _forget_peak() -> int:
-    """Start the largest resident set anew, as a worker serves many tasks (Linux); the present one, bytes."""
+    """Start the largest resident set anew, as a worker serves many tasks (Linux).
+
+    Returns:
+        what it holds while idle, pages of files left out, bytes.
+    """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _peak()
-
-
-def _peak() -> int:
-    """Largest resident set since it was last forgotten, bytes."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES
+    return unshared_bytes() or 0
