@@ -15,7 +15,7 @@ from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer
-from nestevo_hw.evolution.check import check_run, label_warnings
+from nestevo_hw.evolution.check import check_run, device_warnings, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -67,8 +67,9 @@ def evolve(
         ConfigError: the folder is in use, holds another run, or the one to resume has another configuration.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
+    config = replace(config, teacher=config.teacher.recorded(Path()))
     reviews = check_run(config)
-    for line in label_warnings(reviews):
+    for line in (*label_warnings(reviews), *device_warnings(config)):
         on_warning(line)
     with one_writer(run_dir):
         return _evolve(config, run_dir, reviews, resume=resume, on_task=on_task)

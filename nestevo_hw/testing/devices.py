@@ -111,7 +111,7 @@ def errs_more_with_age(preset: DevicePreset) -> None:
 
 def is_exact_without_its_imperfections(preset: DevicePreset) -> None:
     """With noise, defects and converters switched off, weights are held to half a step of their bits."""
-    perfect = replace(preset, noise_law=None, stuck_off=0.0, stuck_on=0.0, converters=None)
+    perfect = replace(preset, noise_law=None, stuck_off=0.0, stuck_on=0.0, stuck_random=0.0, converters=None)
     tiles = _tiles(perfect)
     tiles.program(0)
     tiles.age(_ages(preset)[-1])

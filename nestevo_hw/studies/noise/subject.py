@@ -36,6 +36,8 @@ class Setup:
     model: str
     weights: str | None
     device: str
+    device_text: str | None
+    """Content of the file that `device` names; None where it names a preset."""
     perfect_io: bool
     tile: Tile
     keep_digital: tuple[str, ...]
@@ -55,7 +57,7 @@ class Setup:
             ConfigError: unknown device.
         """
         return Hardware(
-            preset=find_preset(self.device, perfect_io=self.perfect_io), tile=self.tile,
+            preset=find_preset(self.device, perfect_io=self.perfect_io, text=self.device_text), tile=self.tile,
             keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
         )  # fmt: skip
 
