@@ -104,7 +104,7 @@ def map_command(
 
         with Console(stderr=True).status("Converting and programming the tiles ..."):
             # The weight error does not depend on the converters.
-            perfect = replace(preset, converters=None)
+            perfect = preset.perfect_io()
             teacher = AnalogTeacher(
                 chosen.model, device=perfect, tile=rows_columns, seed=seed, keep_digital=keep_digital
             )

@@ -1,7 +1,6 @@
 """Named devices: what a crossbar's cells and converters do to weights, inputs and outputs; one file a device."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def find_preset(device: str | DevicePreset, *, perfect_io: bool = False, text: s
                 f"unknown device {device!r}; choose from {', '.join(PRESETS)} or give a .toml file of your own"
             )
         device = PRESETS[device]
-    return replace(device, converters=None) if perfect_io else device
+    return device.perfect_io() if perfect_io else device
 
 
 def stored_preset(document: Mapping[str, Any], *, own: DevicePreset | None, source: str) -> DevicePreset:

@@ -16,7 +16,6 @@ from nestevo_hw.base.ranges import SHARE, Range
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import DIGITAL, PRESETS
 from nestevo_hw.crossbar.devices.law import (
-    MOST_POINTS,
     Conductance,
     DriftLaw,
     MeasuredLaw,
@@ -33,6 +32,7 @@ from nestevo_hw.crossbar.devices.preset import Bits, ConverterModel, DevicePrese
 Pairs = Annotated[int, Range(1, 64)]
 WeightBits = Annotated[int, Range(0, 24)]
 Side = Annotated[int, Range(1, 65_536)]
+MOST_RULES = 1000
 _GRID = 257
 """Conductances at which a law is tried."""
 _DEVIATIONS = ("deviation_us", "deviation", "relative")
@@ -148,15 +148,11 @@ class DeviceFile:
             ConfigError: parts of it do not fit together.
         """
         law = self.law()
-        if len(self.layers) > MOST_POINTS:
-            raise ConfigError(f"layers: need at most {MOST_POINTS} tables, got {len(self.layers)}")
-        for number, table in enumerate(self.layers):
-            io = (table.dac_bits, table.adc_bits, table.output_bound)
-            if self.converters is None and table.device is None and io != (None, None, None):
-                raise ConfigError(f"layers.{number}: there are no [converters] whose bits or bound could be changed")
+        if len(self.layers) > MOST_RULES:
+            raise ConfigError(f"layers: need at most {MOST_RULES} tables, got {len(self.layers)}")
         return DevicePreset(
             name=name, title=self.title, source=self.source, leaves_out=self.leaves_out, chip=self.chip,
-            noise_law=law, idle_is_silent=isinstance(law, MeasuredLaw) and law.idle_is_silent, several_pairs=True,
+            noise_law=law, idle_is_silent=_idle_is_silent(law), several_pairs=True,
             g_max_us=self.conductance.g_max_us, g_min_us=self.conductance.g_min_us,
             characterised_us=self.conductance.characterised_us,
             pairs=self.cells.pairs, weight_bits=self.cells.weight_bits, cell_bits=self.cells.cell_bits,
@@ -173,6 +169,13 @@ class DeviceFile:
                 raise ConfigError("times: leave it out beside retention, whose points say when there is a model")
             earliest, latest = (law.retention[i].time_s / law.acceleration for i in (0, -1))
         return {"earliest_s": earliest, "latest_s": latest}
+
+
+def _idle_is_silent(law: MeasuredLaw | ModelLaw | None) -> bool:
+    """Known of measured statistics, and of the models that ship."""
+    if isinstance(law, MeasuredLaw):
+        return law.idle_is_silent
+    return any(preset.idle_is_silent for preset in PRESETS.values() if preset.noise_law == law)
 
 
 forbid_unknown_keys(DeviceFile)
@@ -233,7 +236,7 @@ def _try(preset: DevicePreset) -> None:
     from nestevo_hw.crossbar.gaussian import NoiseSource
 
     weights = torch.linspace(-1.0, 1.0, 64).view(8, 8)
-    for device in preset.everywhere:
+    for device in dict.fromkeys(device.perfect_io() for device in preset.perfect_io().everywhere):
         if device.noise_law is None:
             continue
         seconds = (
@@ -247,7 +250,8 @@ def _try(preset: DevicePreset) -> None:
             raise
         except Exception as error:
             what = "the model" if isinstance(device.noise_law, ModelLaw) else "the device"
-            raise ConfigError(f"{what} cannot program a matrix: {type(error).__name__}: {error}") from error
+            problem = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"{what} cannot program a matrix and age it by {seconds:g} s: {problem}") from error
         for state, values in (("programmed", programmed), (f"read after {seconds:g} s", aged)):
             if not bool(values.isfinite().all()):
                 raise ConfigError(f"a small matrix is not finite when {state}; check the device's statistics")

@@ -80,9 +80,17 @@ class Curve:
         if self.least is not None and self.most is not None and self.least > self.most:
             raise ImpossibleError(f"need least of at most most = {self.most:g}, got {self.least:g}")
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":  # noqa: ANN401 - any type
-        """How pydantic reads a curve: a number alone is a constant."""
+    @property
+    def covers_us(self) -> tuple[float, float]:
+        """Conductances for which it was given: the ends of a table, else any."""
+        return (0.0, math.inf) if self.target_us is None else (self.target_us[0], self.target_us[-1])
+
+
+class _NumberIsConstant:
+    """Second part of the annotation of a curve: in a file, a number alone is a constant."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":  # noqa: ANN401 - any type
+        """What pydantic reads a curve with."""
         from pydantic_core import core_schema
 
         def constant(value: object) -> object:
@@ -91,19 +99,17 @@ class Curve:
 
         return core_schema.no_info_before_validator_function(constant, handler(source))
 
-    @property
-    def covers_us(self) -> tuple[float, float]:
-        """Conductances for which it was given: the ends of a table, else any."""
-        return (0.0, math.inf) if self.target_us is None else (self.target_us[0], self.target_us[-1])
+
+CurveOrNumber = Annotated[Curve, _NumberIsConstant()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgrammingLaw:
     """Conductance right after programming: Gaussian around a mean, cut at zero."""
 
-    deviation_us: Curve
+    deviation_us: CurveOrNumber
     """Standard deviation by target."""
-    mean_us: Curve | None = None
+    mean_us: CurveOrNumber | None = None
     """Mean by target; None: the target itself."""
 
 
@@ -112,9 +118,9 @@ class DriftLaw:
     """Power law g(t) = g (1 + t / t0)^-nu; nu is each device's own, |Gaussian| by its target."""
 
     t0_s: Annotated[float, Range(0, 1e10, above=True)]
-    mean: Curve
+    mean: CurveOrNumber
     """Of nu."""
-    deviation: Curve
+    deviation: CurveOrNumber
     """Of nu, from device to device."""
 
 
@@ -126,9 +132,9 @@ class ReadNoiseLaw:
     """
 
     t_read_s: Annotated[float, Range(0, 1e6, above=True)]
-    relative: Curve | None = None
+    relative: CurveOrNumber | None = None
     """Factor of the deviation as a share of the drifted conductance, by the programmed one."""
-    deviation_us: Curve | None = None
+    deviation_us: CurveOrNumber | None = None
     """The same in microsiemens, by the drifted conductance."""
 
     def __post_init__(self) -> None:
@@ -141,9 +147,9 @@ class RetentionPoint:
     """How far conductances have moved at one time since they were programmed."""
 
     time_s: Annotated[float, Range(0, 1e10, above=True)]
-    mean_us: Curve
+    mean_us: CurveOrNumber
     """Mean of the change, by the programmed conductance."""
-    deviation_us: Curve
+    deviation_us: CurveOrNumber
     """From device to device; one that has moved far for its kind stays so."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from aihwkit.inference.converter.base import BaseConductanceConverter
 from aihwkit.inference.converter.conductance import (
+    DualPairConductanceConverter,
     NPairConductanceConverter,
     SingleDeviceConductanceConverter,
     SinglePairConductanceConverter,
@@ -157,14 +158,14 @@ def ideal_model(preset: "DevicePreset") -> BaseNoiseModel:
 def _window(preset: "DevicePreset", own: BaseConductanceConverter) -> BaseConductanceConverter:
     """A converter like `own` between weights and the conductances of a preset."""
     window = {"g_max": preset.g_max_us, "g_min": preset.g_min_us}
-    if type(own) is SingleDeviceConductanceConverter:
+    if type(own) is SingleDeviceConductanceConverter and preset.pairs == 1:
         return SingleDeviceConductanceConverter(**window)
-    if preset.pairs > 1 or isinstance(own, NPairConductanceConverter):
-        factors = own.f_lst if isinstance(own, NPairConductanceConverter) else [1.0] * preset.pairs
-        return NPairConductanceConverter(f_lst=list(factors), **window)
-    if type(own) is SinglePairConductanceConverter:
+    pairs = type(own) in (SinglePairConductanceConverter, NPairConductanceConverter, DualPairConductanceConverter)
+    if pairs and preset.pairs > 1:
+        return NPairConductanceConverter(f_lst=[1.0] * preset.pairs, **window)
+    if pairs and type(own) is SinglePairConductanceConverter:
         return SinglePairConductanceConverter(**window)
     raise ConfigError(
-        f"device {preset.name}: its noise model maps weights by a {type(own).__name__}, which has no window of "
-        "conductances; use pairs or single devices"
+        f"device {preset.name}: its noise model maps weights by a {type(own).__name__}, which cannot "
+        f"hold {preset.pairs} pairs of conductances a weight"
     )

@@ -85,24 +85,30 @@ class LayerRule:
     """Full scale of the ADC."""
 
     def applied(self, base: "DevicePreset") -> "DevicePreset":
-        """The device of these layers in a model on `base`; perfect input and output stay perfect.
+        """The device of these layers in a model on `base`.
 
         Raises:
             ConfigError: converters are to be changed that the device does not have, or its cells cannot do this.
         """
         preset = base if self.device is None else self.device
-        names = ("dac_bits", "adc_bits", "output_bound")
-        io = {name: value for name in names if (value := getattr(self, name)) is not None}
+        io, cells = (
+            self._given("dac_bits", "adc_bits", "output_bound"),
+            self._given("pairs", "weight_bits", "cell_bits"),
+        )
         converters = preset.converters
-        if base.converters is None:
-            converters = None
-        elif io and converters is None:
+        if io and converters is None:
             raise ConfigError(f"layers {self.pattern!r}: device {preset.name} has no converters to change")
-        elif io and converters is not None:
+        if io and converters is not None:
             converters = replace(converters, **io)
-        names = ("pairs", "weight_bits", "cell_bits")
-        cells = {name: value for name in names if (value := getattr(self, name)) is not None}
         return replace(preset, converters=converters, layers=(), **cells)
+
+    def perfect_io(self) -> "LayerRule":
+        """The same without converters."""
+        device = None if self.device is None else self.device.perfect_io()
+        return replace(self, device=device, dac_bits=None, adc_bits=None, output_bound=None)
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +204,10 @@ class DevicePreset:
     def at(self, layer: str) -> "DevicePreset":
         """The device of a layer of this name."""
         return self.rule(layer).applied(self) if self.layers else self
+
+    def perfect_io(self) -> "DevicePreset":
+        """The same without converters, in all layers, so that only the weights carry errors."""
+        return replace(self, converters=None, layers=tuple(rule.perfect_io() for rule in self.layers))
 
     @property
     def everywhere(self) -> "tuple[DevicePreset, ...]":

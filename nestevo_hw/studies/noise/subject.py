@@ -13,7 +13,7 @@ from nestevo_hw import __version__
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import find_preset
-from nestevo_hw.crossbar.mapping import Tile
+from nestevo_hw.crossbar.mapping import Tile, map_model
 from nestevo_hw.crossbar.teacher import Backend
 from nestevo_hw.models.zoo import ZooModel, open_model
 from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
@@ -80,6 +80,10 @@ class Subject:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.given = open_model(setup.model, weights=_path(setup.weights))
+        if (
+            preset := setup.hardware.preset
+        ).layers:  # a rule that holds for no layer is a mistake, told before any work
+            map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital, device=preset)
         self._aware: ZooModel | None = None
         if setup.noise_aware_weights is not None:
             self._aware = open_model(setup.model, weights=_path(setup.noise_aware_weights))

@@ -133,7 +133,7 @@ def _device(hardware: Hardware, value: Value) -> Setting:
 
 def _stuck(hardware: Hardware, value: Value) -> Setting:
     share = _number("stuck_cells", value)
-    return _with(hardware, replace(hardware.preset, stuck_off=share / 2, stuck_on=share / 2))
+    return _with(hardware, replace(hardware.preset, stuck_off=share / 2, stuck_on=share / 2, stuck_random=0.0))
 
 
 def _converter(name: str, change: Callable[[ConverterModel, Value], ConverterModel]) -> Callable[..., Setting]:
