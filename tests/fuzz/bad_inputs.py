@@ -128,7 +128,7 @@ DEVICE_FAULTS: Mapping[str, Content] = {
             "table-empty": "[programming]\ndeviation_us = { target_us = [], values = [] }",
             "table-unsorted": "[programming]\ndeviation_us = { target_us = [25.0, 0.0], values = [1.0, 1.0] }",
             "table-short": "[programming]\ndeviation_us = { target_us = [0.0, 5.0], values = [1.0, 1.0] }",
-            "table-long": f"[programming]\ndeviation_us = {{ target_us = {[1.0] * 90_000}, values = [1.0] }}",
+            "table-long": f"[programming]\ndeviation_us = {{ target_us = {[1.0] * 12_000}, values = [1.0] }}",
             "curve-deep": "[programming]\ndeviation_us = " + "{ power = " * 3000,
             "no-time": "[drift]\nt0_s = 0.0\nmean = 0.1\ndeviation = 0.1",
             "stuck-all-twice": "[stuck]\nat_g_min = 0.7\nat_g_max = 0.7",
