@@ -120,7 +120,7 @@ class Cells:
     @cached_property
     def cost(self) -> Programming:
         """What one programming costs (modelled)."""
-        return programming_on(self._teacher.report, chip_of(RefreshConfig(), self.device))
+        return programming_on(self._teacher.report, chip_of(RefreshConfig(), find_preset(self.device)))
 
     @cached_property
     def _frames(self) -> Frames:

@@ -10,6 +10,7 @@ from nestevo_hw.commands.compare import compare
 from nestevo_hw.commands.doctor import doctor
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.init import init
+from nestevo_hw.commands.init_device import init_device
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.commands.profile import profile
@@ -36,6 +37,7 @@ def main() -> None:
 for _command in (
     doctor,
     init,
+    init_device,
     pretrain,
     evolve,
     compare,

@@ -5,13 +5,13 @@ import math
 import re
 import reprlib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.base.files import read_text, write_text
@@ -101,6 +101,13 @@ def parse[T](
         raise _failure(error, f"{source}: {_first(problem)}", advice) from problem
 
 
+def forbid_unknown_keys(kind: type) -> None:
+    """Have a dataclass and all that its fields hold refuse unknown keys, before it is first read."""
+    for section in _sections(kind):
+        # pydantic reads this attribute when it builds the reader of a class.
+        setattr(section, "__pydantic_config__", ConfigDict(extra="forbid"))  # noqa: B010
+
+
 def plain(value: Any, *, nan_to_null: bool = False) -> Any:  # noqa: ANN401 - any value in, any JSON value out
     """A value as JSON holds it, the inverse of `parse`: dataclasses as objects, tuples as lists, keys as text.
 
@@ -158,6 +165,15 @@ def write_json(path: Path, document: Any) -> None:  # noqa: ANN401 - any JSON va
         ValueError: as `json_text`.
     """
     write_text(path, json_text(document) + "\n")
+
+
+def _sections(kind: type) -> Iterator[type]:
+    """A dataclass and all that its fields hold."""
+    yield kind
+    for hint in get_type_hints(kind).values():
+        for part in (hint, *get_args(hint), *(inner for arg in get_args(hint) for inner in get_args(arg))):
+            if is_dataclass(part) and isinstance(part, type):
+                yield from _sections(part)
 
 
 def _leaves(value: Any, place: str) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
@@ -225,7 +241,8 @@ def _first(problem: ValidationError) -> str:
     """Place, message and value of the first thing that is wrong."""
     first = problem.errors(include_url=False)[0]
     place = ".".join(_brief(str(part)) for part in first["loc"][:_DEEPEST]) or "top level"
-    message = first["msg"][:1].lower() + first["msg"][1:]
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
     if first["type"].endswith(("dataclass_type", "model_type", "dict_type")):
         message = "expected an object"
     got = "" if first["type"] == "missing" else f" (got {_SHORT.repr(first['input'])})"

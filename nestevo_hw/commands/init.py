@@ -24,17 +24,32 @@ def init(path: Path, *, preset: str, force: bool, as_json: bool) -> dict[str, An
       nestevo-hw init evolve.toml
       nestevo-hw evolve evolve.toml
     """
-    from nestevo_hw.base.errors import ConfigError
-    from nestevo_hw.base.files import write_text
     from nestevo_hw.evolution.presets import preset_text
 
-    text = preset_text(preset)
+    write_new(path, preset_text(preset), force=force)
+    if not as_json:
+        click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {path}")
+    return {"path": str(path), "preset": preset}
+
+
+def write_new(path: Path, text: str, *, force: bool) -> None:
+    """Write a file that is the user's from then on.
+
+    Args:
+        path: of the file.
+        text: what to write.
+        force: replace an ordinary file that is there.
+
+    Raises:
+        ConfigError: there is a file, or something that is never replaced.
+        OutputError: the file cannot be written.
+    """
+    from nestevo_hw.base.errors import ConfigError
+    from nestevo_hw.base.files import write_text
+
     if os.path.lexists(path):
         if path.is_symlink() or not path.is_file():
             raise ConfigError(f"{path} is no ordinary file, so it is not replaced; choose another name")
         if not force:
             raise ConfigError(f"{path} exists; choose another name, or overwrite it with --force")
     write_text(path, text)
-    if not as_json:
-        click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {path}")
-    return {"path": str(path), "preset": preset}

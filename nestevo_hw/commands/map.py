@@ -12,7 +12,7 @@ from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:
-    from nestevo_hw.crossbar.mapping import MappingReport
+    from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
 
 BITS = whole(Range(0, 24))
 _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_pairs)
@@ -25,12 +25,10 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.option(
     "--pairs",
     type=whole(Range(1, 64)),
-    default=1,
-    show_default=True,
-    help=f"Differential conductance pairs a weight ({_PAIRED}).",
+    help=f"Differential conductance pairs a weight ({_PAIRED}).  [default: the device's]",
 )
-@click.option("--weight-bits", type=BITS, default=0, help="Bit slicing: bits of a weight, sign included.")
-@click.option("--cell-bits", type=BITS, default=0, help="Bit slicing: bits a cell holds.")
+@click.option("--weight-bits", type=BITS, help="Bit slicing: bits of a weight, sign included.  [default: the device's]")
+@click.option("--cell-bits", type=BITS, help="Bit slicing: bits a cell holds.  [default: the device's]")
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the programming noise.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
@@ -60,9 +58,9 @@ def map_command(
     model: str,
     device: str,
     tile: str,
-    pairs: int,
-    weight_bits: int,
-    cell_bits: int,
+    pairs: int | None,
+    weight_bits: int | None,
+    cell_bits: int | None,
     seed: int,
     keep_digital: tuple[str, ...],
     weights: Path | None,
@@ -95,20 +93,26 @@ def map_command(
     from nestevo_hw.models.zoo import open_model
 
     rows_columns = parse_tile(tile)
-    # The weight error does not depend on the converters.
-    preset = replace(find_preset(device, perfect_io=True), pairs=pairs, weight_bits=weight_bits, cell_bits=cell_bits)
+    changes = {"pairs": pairs, "weight_bits": weight_bits, "cell_bits": cell_bits}
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    preset = replace(find_preset(device), **given)
     chosen = open_model(model, weights=weights)
-    report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, device=device, digits=preset.digits)
+    report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, device=preset)
     modelled = model_chip(chosen.model, report, chip, chips=chips, frames=frames, size=size) if chip else None
     if not no_program:
         from nestevo_hw.crossbar.teacher import AnalogTeacher
 
         with Console(stderr=True).status("Converting and programming the tiles ..."):
+            # The weight error does not depend on the converters.
+            perfect = preset.perfect_io()
             teacher = AnalogTeacher(
-                chosen.model, device=preset, tile=rows_columns, seed=seed, keep_digital=keep_digital
+                chosen.model, device=perfect, tile=rows_columns, seed=seed, keep_digital=keep_digital
             )
             teacher.program()
-        report = teacher.report
+        report = replace(
+            report.with_errors(teacher.weight_errors()), backend=teacher.backend,
+            backend_reason=teacher.report.backend_reason,
+        )  # fmt: skip
     if plot is not None:
         from nestevo_hw.crossbar.chips.plots import draw_cost
         from nestevo_hw.crossbar.plots import draw_mapping
@@ -130,19 +134,32 @@ def _beside(plot: Path) -> Path:
     return plot.with_stem(f"{plot.stem}-chip")
 
 
+def _hardware(layer: "LayerMapping") -> str:
+    """Device, tile and converters of one layer."""
+    if layer.device is None:
+        return ""
+    text = f"{layer.device.name}, {layer.tile[0]} x {layer.tile[1]}"
+    text += f", {layer.device.pairs} pairs" if layer.device.pairs > 1 else ""
+    text += f", {layer.device.weight_bits} in {layer.device.cell_bits} bits" if layer.device.weight_bits else ""
+    io = layer.device.converters
+    return f"{text}, {io.dac_bits}-bit DAC, {io.adc_bits}-bit ADC to {io.output_bound:g}" if io else text
+
+
 def _show(report: "MappingReport", model: str, origin: str, plot: Path | None) -> None:
     from nestevo_hw.pages.tables import Table, show
 
+    mixed = () if report.uniform else ("on",)
     rows = [
-        (layer.name, "x".join(str(side) for side in layer.shape), "digital", "", "")
+        (layer.name, "x".join(str(side) for side in layer.shape), "digital", "", "", *("" for _ in mixed))
         if layer.placement == "digital"
         else (layer.name, "x".join(str(side) for side in layer.shape), str(layer.tiles), f"{layer.utilisation:.0%}",
-              "" if layer.weight_error is None else f"{layer.weight_error:.1%}")
+              "" if layer.weight_error is None else f"{layer.weight_error:.1%}",
+              *(_hardware(layer) for _ in mixed))
         for layer in report.layers
     ]  # fmt: skip
     table = Table(
         title=f"{model} ({origin}) on {report.tile[0]} x {report.tile[1]} tiles, {report.device}",
-        heads=("layer", "weights", "tiles", "used", "error"),
+        heads=("layer", "weights", "tiles", "used", "error", *mixed),
         rows=rows,
         marked=frozenset(i for i, layer in enumerate(report.layers) if layer.placement == "digital"),
     )

@@ -22,8 +22,9 @@ _LONGEST_QUOTE = 40
 Command = Callable[..., dict[str, Any] | None]
 
 device_option = click.option(
-    "--device", default="pcm", show_default=True, help=f"Of the crossbar: {', '.join(PRESETS)}."
-)
+    "--device", "--analog", "device", default="pcm", show_default=True, metavar="NAME|FILE.toml",
+    help=f"Of the crossbar: {', '.join(PRESETS)}, or your own (docs/devices.md).",
+)  # fmt: skip
 
 
 class Number(click.ParamType[float]):

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import torch
 from aihwkit.inference.noise.base import BaseNoiseModel
-from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from nestevo_hw.crossbar.devices import DevicePreset
+from nestevo_hw.crossbar.devices.model import ideal_model
 from nestevo_hw.crossbar.gaussian import NoiseSource
 
 _LEVELS = 1 << 14
@@ -36,15 +36,13 @@ class Cells(Protocol):
 @lru_cache(maxsize=8)
 def cells_of(preset: DevicePreset, device: torch.device) -> Cells:
     """The fastest exact implementation for a preset."""
-    paired = preset.idle_is_silent and preset.noise_law is not None
+    paired = preset.idle_is_silent and preset.noise_law is not None and preset.g_min_us == 0.0
     return PairedCells(preset, device) if paired else OwnCells(preset)
 
 
 def noise_model(preset: DevicePreset) -> BaseNoiseModel:
     """Statistical model of the preset's cells; noise-free without a noise law."""
-    if preset.noise_law is None:
-        return PCMLikeNoiseModel(prog_noise_scale=0.0, read_noise_scale=0.0, drift_scale=0.0)
-    return preset.noise_law(preset)
+    return ideal_model(preset) if preset.noise_law is None else preset.noise_law(preset)
 
 
 class draws(TorchFunctionMode):  # noqa: N801 - a context manager, like torch.no_grad
@@ -183,15 +181,19 @@ def with_stuck(preset: DevicePreset, weights: Tensor, chance: Tensor) -> Tensor:
         preset: shares of stuck devices.
         weights: (outputs, rows), programmed or aged, in units of full scale.
         chance: (2 * pairs, outputs, rows) uniform in 0..1, the same at every call: a device below `stuck_off`
-            has no conductance, one above 1 - `stuck_on` the largest.
+            has the least conductance, one above 1 - `stuck_on` the largest, and the next `stuck_random` above
+            `stuck_off` are spread evenly between the two.
     """
     model = noise_model(preset)
     devices, scaling = _conductances(model, weights, fixed_scale=preset.weight_bits > 0)
     low, high = model.g_converter.g_min, model.g_converter.g_max
-    stuck = [
-        torch.where(draw < preset.stuck_off, low, torch.where(draw >= 1.0 - preset.stuck_on, high, g))
-        for g, draw in zip(devices, chance, strict=False)
-    ]
+    stuck = []
+    for g, draw in zip(devices, chance, strict=False):
+        anywhere = low + (high - low) * (draw - preset.stuck_off) / max(preset.stuck_random, 1e-12)
+        between = torch.where(draw < preset.stuck_off + preset.stuck_random, anywhere, g)
+        stuck.append(
+            torch.where(draw < preset.stuck_off, low, torch.where(draw >= 1.0 - preset.stuck_on, high, between))
+        )
     return _weights(model, stuck, scaling)
 
 

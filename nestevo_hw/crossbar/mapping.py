@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.crossbar.devices import DevicePreset, LayerRule
 from nestevo_hw.crossbar.placement import inside_attention, unmappable
 
 Tile = tuple[int, int]
@@ -76,6 +78,20 @@ class LayerMapping:
     """RMS of (effective weight - target) / RMS of the target; None before programming."""
     aliases: tuple[str, ...] = ()
     """Further names of the same layer; it is mapped once."""
+    device: DevicePreset | None = None
+    """What its cells and converters are; None where only tiles were counted."""
+    tile: Tile = (0, 0)
+    """Rows and columns of each of its tiles; none of a digital layer."""
+
+    @property
+    def digits(self) -> int:
+        """Cells that hold one weight."""
+        return 1 if self.device is None else self.device.digits
+
+    @property
+    def cells(self) -> int:
+        """Cells that hold its weights."""
+        return self.parameters * self.digits
 
     @property
     def tiles(self) -> int:
@@ -96,7 +112,17 @@ class LayerMapping:
             "row_splits": list(self.row_splits),
             "column_splits": list(self.column_splits),
             "aliases": list(self.aliases),
+            "hardware": None if self.placement == "digital" else self._hardware(),
         }
+
+    def _hardware(self) -> dict[str, Any]:
+        """What the layer is on, which rules for single layers may have changed."""
+        document: dict[str, Any] = {"tile": list(self.tile)}
+        if self.device is not None:
+            io = self.device.converters
+            document |= {"device": self.device.name, "pairs": self.device.pairs, "cells_per_weight": self.digits}
+            document["converters"] = None if io is None else asdict(io)
+        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +159,15 @@ class MappingReport:
         return tuple(layer for layer in self.layers if layer.placement == "analog")
 
     @property
+    def uniform(self) -> bool:
+        """Whether all layers on the crossbar have the same device and tile."""
+        return len({(layer.device, layer.tile) for layer in self.analog}) <= 1
+
+    @property
     def totals(self) -> MappingTotals:
         """Sums over the layers."""
-        analog, rows_columns = self.analog, self.tile[0] * self.tile[1]
+        analog = self.analog
+        cells = sum(layer.tiles * layer.tile[0] * layer.tile[1] for layer in analog)
         weights = sum(layer.parameters for layer in analog)
         tiles = sum(layer.tiles for layer in analog)
         everything = sum(layer.parameters for layer in self.layers)
@@ -144,7 +176,7 @@ class MappingReport:
             analog_layers=len(analog),
             digital_layers=len(self.layers) - len(analog),
             tiles=tiles,
-            utilisation=weights * self.digits / (tiles * rows_columns) if tiles else 0.0,
+            utilisation=sum(layer.cells for layer in analog) / cells if tiles else 0.0,
             analog_weight_share=weights / everything if everything else 0.0,
             weight_error=math.sqrt(sum(squares) / weights) if len(squares) == len(analog) > 0 else None,
         )
@@ -172,8 +204,7 @@ def map_model(
     tile: int | Tile = 256,
     *,
     keep_digital: Sequence[str] = (),
-    device: str = "none",
-    digits: int = 1,
+    device: DevicePreset | None = None,
 ) -> MappingReport:
     """Place every layer of `model`, without converting or programming anything.
 
@@ -181,11 +212,10 @@ def map_model(
         model: any module; it is only looked at.
         tile: rows and columns of a tile, or one number for both.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
-        device: name for the report.
-        digits: columns that hold one output, more than one with bit slicing (`DevicePreset.digits`).
+        device: with its rules for single layers; with bit slicing an output takes several columns. None: only count.
 
     Raises:
-        ConfigError: a name of `keep_digital` does not exist, or the tile size is impossible.
+        ConfigError: a name of `keep_digital` does not exist, a rule holds for no layer, or the tile size is impossible.
         MappingError: a layer cannot be mapped and should not silently stay digital (see `check_weights`),
             or nothing is left for the crossbar.
     """
@@ -196,10 +226,14 @@ def map_model(
             close = difflib.get_close_matches(name, sorted(names), 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"keep_digital names {name!r}, which the model does not have{hint}")
-    layers = tuple(
-        _place(module, aliases, rows_columns, keep_digital, model, digits) for module, aliases in _weighted(model)
-    )
-    report = MappingReport(device=device, tile=rows_columns, layers=layers, digits=digits)
+    found = list(_weighted(model))
+    if device is not None:
+        _check_rules(device, [aliases[0] for _, aliases in found])
+    layers = tuple(_place(module, aliases, rows_columns, keep_digital, model, device) for module, aliases in found)
+    report = MappingReport(
+        device="none" if device is None else device.name, tile=rows_columns, layers=layers,
+        digits=1 if device is None else device.digits,
+    )  # fmt: skip
     if not report.analog:
         raise MappingError(
             "no layer of the model can be placed on the crossbar: "
@@ -209,6 +243,21 @@ def map_model(
             )
         )
     return report
+
+
+def _check_rules(device: DevicePreset, names: Sequence[str]) -> None:
+    """Every rule for single layers holds for one."""
+    used = {id(device.rule(name)) for name in names}
+    for rule in device.layers:
+        if id(rule) not in used:
+            matched = any(fnmatchcase(name, rule.pattern) for name in names)
+            close = difflib.get_close_matches(rule.pattern, names, 1, cutoff=0.0)
+            why = (
+                "matches only layers that earlier patterns take" if matched
+                else f"matches no layer with weights, such as {close[0]}" if close
+                else "matches nothing: the model has no layer with weights"
+            )  # fmt: skip
+            raise ConfigError(f"device {device.name}: layers: pattern {rule.pattern!r} {why}")
 
 
 def _weighted(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, ...]]]:
@@ -237,16 +286,20 @@ def _place(
     tile: Tile,
     keep_digital: Sequence[str],
     model: nn.Module,
-    digits: int,
+    device: DevicePreset | None,
 ) -> LayerMapping:
     matrices = _matrices(module)
     weight = max(matrices, key=torch.Tensor.numel)
-    reason = _kept(aliases, keep_digital) or inside_attention(aliases, model) or unmappable(module)
+    rule = None if device is None else device.rule(aliases[0])
+    reason = _kept(aliases, keep_digital, rule) or inside_attention(aliases, model) or unmappable(module)
     if reason:
         return LayerMapping(
             name=aliases[0], kind=type(module).__name__, placement="digital", reason=reason,
             shape=tuple(weight.shape), parameters=sum(m.numel() for m in matrices), aliases=aliases[1:],
         )  # fmt: skip
+    if device is not None and rule is not None:
+        device, tile = device.at(aliases[0]), rule.tile or tile
+    digits = 1 if device is None else device.digits
     inputs, outputs = weight[0].numel(), weight.shape[0]
     rows, columns = split_sizes(inputs, tile[0]), split_sizes(outputs * digits, tile[1])
     shared = f"; used under {len(aliases)} names, mapped once" if len(aliases) > 1 else ""
@@ -261,10 +314,14 @@ def _place(
         column_splits=columns,
         utilisation=weight.numel() * digits / (len(rows) * len(columns) * tile[0] * tile[1]),
         aliases=aliases[1:],
+        device=device,
+        tile=tile,
     )
 
 
-def _kept(aliases: Sequence[str], keep_digital: Sequence[str]) -> str:
+def _kept(aliases: Sequence[str], keep_digital: Sequence[str], rule: LayerRule | None) -> str:
+    if rule is not None and rule.digital:
+        return f"kept digital as asked (layers {rule.pattern})"
     for kept in keep_digital:
         if any(alias == kept or alias.startswith(kept + ".") or kept == "" for alias in aliases):
             return f"kept digital as asked ({kept})"

@@ -15,7 +15,7 @@ from nestevo_hw.crossbar import state as state_file
 from nestevo_hw.crossbar.calibration import observe_inputs
 from nestevo_hw.crossbar.devices import DevicePreset, find_preset
 from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, plain_layer
-from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model, tile_size
+from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.reference import ReferenceLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
@@ -64,9 +64,7 @@ class AnalogTeacher:
     ) -> None:
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
         self.programmed = False
-        self.report = map_model(
-            model, tile, keep_digital=keep_digital, device=self.preset.name, digits=self.preset.digits
-        )
+        self.report = map_model(model, tile, keep_digital=keep_digital, device=self.preset)
         self.backend, why = choose_backend(self.preset, backend)
         self.report = replace(self.report, backend=self.backend, backend_reason=why)
         self._digital_layers: dict[str, Any] = {
@@ -74,9 +72,11 @@ class AnalogTeacher:
         }
         for name, layer in self._digital_layers.items():
             check_weights(f"{name}.weight", layer.weight)
-        size = tile_size(tile)
         self._tiles = {
-            name: LayerTiles(name, layer, self.preset, size, seed) for name, layer in self._digital_layers.items()
+            placed.name: LayerTiles(
+                placed.name, self._digital_layers[placed.name], self.preset.at(placed.name), placed.tile, seed
+            )
+            for placed in self.report.analog
         }
         self._shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         self._layers = {name: self._crossbar_layer(name) for name in self._tiles}
@@ -96,7 +96,7 @@ class AnalogTeacher:
         Raises:
             MappingError: there was no batch.
         """
-        if self.preset.converters is None:
+        if all(tiles.preset.converters is None for tiles in self._tiles.values()):
             return
         twin, watched = self._twin()
         for name, full_scale in observe_inputs(twin, dict(watched), batches).items():
@@ -206,8 +206,8 @@ class AnalogTeacher:
         digital, tiles = self._digital_layers[name], self._tiles[name]
         if self.backend == "reference":
             return ReferenceLayer(tiles, digital)
-        if self.backend == "fused" and self.preset.converters is not None:
-            return FusedLayer(tiles, digital, self.preset.converters)
+        if tiles.preset.converters is not None:
+            return FusedLayer(tiles, digital, tiles.preset.converters)
         return plain_layer(digital, tiles.effective_weight())
 
     def _refresh(self) -> None:
@@ -257,11 +257,22 @@ class AnalogTeacher:
 
 
 def choose_backend(preset: DevicePreset, backend: Backend) -> tuple[Chosen, str]:
-    """The backend to use and why.
+    """The backend to use and why; one for all layers, though fused computes those with perfect converters as fold does.
 
     Raises:
-        ConfigError: unknown, or it cannot simulate the device.
+        ConfigError: unknown, or it cannot simulate the device, or one that single layers have.
     """
+    chosen = [_backend_of(device, backend, alone=not preset.layers) for device in preset.everywhere]
+    order = ("reference", "fused", "fold")
+    name, why = min(chosen, key=lambda choice: order.index(choice[0]))
+    if name == "reference" and backend == "auto":
+        for device in preset.everywhere:
+            _backend_of(device, name, alone=False)
+    return name, why
+
+
+def _backend_of(preset: DevicePreset, backend: Backend, *, alone: bool) -> tuple[Chosen, str]:
+    """The backend for one device; `alone` if all layers have it."""
     perfect = preset.converters is None
     # Overlapping patches of a convolution see independent input noise, so one quantised map cannot carry it.
     input_noise = preset.converters is not None and preset.converters.input_noise > 0
@@ -283,7 +294,7 @@ def choose_backend(preset: DevicePreset, backend: Backend) -> tuple[Chosen, str]
                 f"backend fold ignores converters, but device {preset.name} has them; "
                 "use fused, or ask for perfect input and output"
             )
-        case "fused" if perfect:
+        case "fused" if perfect and alone:
             raise ConfigError(f"backend fused needs converters, but device {preset.name} has none; use fold")
         case "fused" if input_noise:
             raise ConfigError(f"backend fused has no input noise, but device {preset.name} has; use reference")

@@ -227,7 +227,7 @@ class LayerTiles:
 
     def _apply_defects(self) -> None:
         """Overwrite the weights of cells with stuck devices; which these are does not change with programming."""
-        if self.preset.stuck_off + self.preset.stuck_on == 0.0:
+        if self.preset.stuck == 0.0:
             return
         for i, j, rows, columns in self._blocks():
             block = self.weight[columns, rows]

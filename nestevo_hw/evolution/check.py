@@ -6,9 +6,11 @@ from pathlib import Path
 import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError, LostFileError
+from nestevo_hw.base.files import read_text
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.chips.chip import load_chip
-from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.devices import is_file
+from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.crossbar.teacher import choose_backend
 from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window
 from nestevo_hw.evolution.config import RunConfig
@@ -18,7 +20,6 @@ from nestevo_hw.evolution.execution import ExecutionConfig
 from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.refresh import chip_of
-from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.models.checkpoint import PRETRAINED, load_model, resolve_checkpoint
 from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.streams.matching import LabelReview
@@ -60,12 +61,12 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
             check_frames(stream, *plan_window(config, terminal, stream, window))
         if isinstance(stream, VideoStream) and stream.review is not None:
             reviews[terminal.name] = stream.review
-    if config.teacher.device != DIGITAL:
-        preset = find_preset(config.teacher.device)
+    if (preset := config.teacher.preset) is not None:
         choose_backend(preset, config.teacher.backend)
+        map_model(load_model(resolve_checkpoint(config.teacher.model))[0], config.teacher.tile, device=preset)
         for age_s in _ages(config):
             preset.check_time(age_s)
-        load_chip(chip_of(config.refresh, config.teacher.device))
+        load_chip(chip_of(config.refresh, preset))
     _check_reference(config)
     _check_execution(config.execution)
     return reviews
@@ -90,6 +91,15 @@ def check_inputs_kept(config: RunConfig) -> None:
             raise LostFileError(
                 f"{key}: {name} was there when the run started and is not now; put it back, then resume"
             )
+
+
+def device_warnings(config: RunConfig) -> list[str]:
+    """What should be looked at in the teacher's device: its file may have changed since the run recorded it."""
+    teacher = config.teacher
+    path = Path(teacher.device)
+    if not is_file(teacher.device) or not path.is_file() or read_text(path) == teacher.device_text:
+        return []
+    return [f"{path} has changed since this run started; the run goes on with the device as it was recorded"]
 
 
 def label_warnings(reviews: Mapping[str, LabelReview]) -> list[str]:

@@ -1,14 +1,12 @@
 """The configuration of a run: TOML in, validated, every field with its unit and default."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
-
-from pydantic import ConfigDict
+from typing import Annotated, Any
 
 from nestevo_hw.base.choices import one_of
-from nestevo_hw.base.documents import parse, parse_toml, plain, read_toml
+from nestevo_hw.base.documents import forbid_unknown_keys, parse, parse_toml, plain, read_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_distinct
 from nestevo_hw.base.ranges import SEED, Range
@@ -108,18 +106,7 @@ class RunConfig:
         return document
 
 
-def _sections(kind: type) -> Iterator[type]:
-    """A configuration class and all that its fields hold."""
-    yield kind
-    for hint in get_type_hints(kind).values():
-        for part in (hint, *get_args(hint)):
-            if is_dataclass(part) and isinstance(part, type):
-                yield from _sections(part)
-
-
-for _section in _sections(RunConfig):
-    # Unknown keys are mistakes; pydantic reads this attribute when it builds the reader of a configuration.
-    setattr(_section, "__pydantic_config__", ConfigDict(extra="forbid"))  # noqa: B010
+forbid_unknown_keys(RunConfig)
 
 
 def parse_config(document: object, *, source: str) -> RunConfig:
@@ -138,7 +125,8 @@ def load_config(path: Path) -> RunConfig:
         ConfigError: the file is missing, not TOML, or not a valid configuration.
     """
     advice = "" if path.is_file() else f"write one with `nestevo-hw init {path}`"
-    return read_toml(path, RunConfig, advice=advice, error=ConfigError)
+    config = read_toml(path, RunConfig, advice=advice, error=ConfigError)
+    return replace(config, teacher=config.teacher.recorded(path.parent))
 
 
 def load_preset(name: str) -> RunConfig:

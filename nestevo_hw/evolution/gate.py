@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nestevo_hw.base.ranges import SHARE
 from nestevo_hw.base.stats import or_nan
-from nestevo_hw.evolution.teacher import DIGITAL, TeacherConfig, TeacherFiles, open_teacher
+from nestevo_hw.crossbar.devices import DIGITAL
+from nestevo_hw.evolution.teacher import TeacherConfig, TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.tasks.named import task_named

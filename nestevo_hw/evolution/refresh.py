@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
 from nestevo_hw.base.ranges import SHARE, Range
-from nestevo_hw.crossbar.devices import PRESETS
+from nestevo_hw.crossbar.devices import PRESETS, DevicePreset
 
 YEAR_S = 365.25 * 86_400.0
 
@@ -151,9 +151,9 @@ class CostAware:
         return Choice(refresh=pays, reason=reason)
 
 
-def chip_of(config: RefreshConfig, device: str) -> str:
+def chip_of(config: RefreshConfig, device: DevicePreset | None) -> str:
     """Name of the chip that models what programming costs; a digital teacher, which is not programmed, has one too."""
-    return config.chip or (PRESETS[device] if device in PRESETS else PRESETS["ideal"]).chip
+    return config.chip or (device or PRESETS["ideal"]).chip
 
 
 def refresh_policy(config: RefreshConfig) -> RefreshPolicy:

@@ -15,7 +15,7 @@ from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer
-from nestevo_hw.evolution.check import check_inputs_kept, check_run, label_warnings
+from nestevo_hw.evolution.check import check_inputs_kept, check_run, device_warnings, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -71,8 +71,9 @@ def evolve(
     """
     if resume:
         check_inputs_kept(config)
+    config = replace(config, teacher=config.teacher.recorded(Path()))
     reviews = check_run(config)
-    for line in label_warnings(reviews):
+    for line in (*label_warnings(reviews), *device_warnings(config)):
         on_warning(line)
     with one_writer(run_dir):
         return _evolve(config, run_dir, reviews, resume=resume, on_task=on_task, on_warning=on_warning)

@@ -1,6 +1,6 @@
 """The global teacher as the loop uses it: on the crossbar or digital, at an age, with a scene's BatchNorm."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,15 +13,12 @@ from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.programming import programming_cost
 from nestevo_hw.crossbar.chips.workload import count_workload
-from nestevo_hw.crossbar.devices import PRESETS
+from nestevo_hw.crossbar.devices import DIGITAL, PRESETS, DevicePreset, device_text, find_preset, is_file
 from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.tasks.task import VisionTask
-
-DIGITAL = "digital"
-"""Value of `TeacherConfig.device` that leaves the crossbar out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +26,11 @@ class TeacherConfig:
     """The global teacher and the crossbar it lives on."""
 
     model: str = "fasterrcnn-tiny"
-    device: Annotated[str, one_of((*PRESETS, DIGITAL))] = "pcm"
-    """Device preset (docs/catalogue.md), or "digital", which leaves the crossbar out."""
+    device: Annotated[str, one_of((*PRESETS, DIGITAL), suffix=".toml")] = "pcm"
+    """Device preset (docs/catalogue.md), a file of your own (docs/devices.md), relative to the configuration, or
+    "digital", which leaves the crossbar out."""
+    device_text: str | None = None
+    """Content of that file when the run started; leave it out, it is filled in and recorded with the run."""
     tile: Annotated[int, Range(1, 65_536)] = 256
     """Rows and columns of one crossbar tile."""
     backend: Literal["auto", "fold", "fused", "reference"] = "auto"
@@ -41,6 +41,22 @@ class TeacherConfig:
     scene_norm: bool | None = None
     """Re-estimate the digital BatchNorm statistics on each terminal's frames; None: where the method does (NestEvo and
     A2 do, the other baselines do not)."""
+
+    @property
+    def preset(self) -> DevicePreset | None:
+        """The device; None for a digital teacher.
+
+        Raises:
+            ConfigError: what is wrong with its file.
+        """
+        return None if self.device == DIGITAL else find_preset(self.device, text=self.device_text)
+
+    def recorded(self, folder: Path) -> "TeacherConfig":
+        """The same with the content of the device's file, which a relative path names in `folder`."""
+        if not is_file(self.device) or self.device_text is not None:
+            return self
+        path = str((folder / self.device).resolve())
+        return replace(self, device=path, device_text=device_text(path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +119,11 @@ def program_teacher(
     Returns:
         None for a digital teacher.
     """
-    if config.device == DIGITAL:
+    preset = config.preset
+    if preset is None:
         return None
     model, _ = load_model(files.weights)
-    teacher = AnalogTeacher(model, device=config.device, tile=config.tile, seed=seed, backend=config.backend)
+    teacher = AnalogTeacher(model, device=preset, tile=config.tile, seed=seed, backend=config.backend)
     with seeded(seed, "calibrate"):
         teacher.calibrate([task.inputs(chunk) for chunk in reference[:32].split(8)])
     teacher.program(generation=generation)
@@ -155,8 +172,8 @@ def open_teacher(task: VisionTask, config: TeacherConfig, files: TeacherFiles, s
             digital, so this costs no programming; it also takes up what drift does to a layer's mean and scale.
     """
     model: nn.Module = load_model(files.weights)[0]
-    if config.device != DIGITAL:
-        teacher = AnalogTeacher.load(files.crossbar, model)
+    if (preset := config.preset) is not None:
+        teacher = AnalogTeacher.load(files.crossbar, model, device=preset)
         teacher.age(files.age_s)
         model = teacher.module
     if scene is not None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nestevo_hw.base.stats import or_nan
+from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.dispatch import Dispatch, Stage
 from nestevo_hw.evolution.journal import Journal
@@ -14,7 +15,7 @@ from nestevo_hw.evolution.refresh import Condition, Programming, chip_of, refres
 from nestevo_hw.evolution.state import TeacherState
 from nestevo_hw.evolution.steps.table import INSPECT, PROGRAM
 from nestevo_hw.evolution.steps.teachers import InspectRequest, MergeResult, ProgramRequest, ProgramResult
-from nestevo_hw.evolution.teacher import DIGITAL, LabellingTime, TeacherFiles
+from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.report.records import SETUP, Program, Refresh
 
@@ -156,8 +157,8 @@ class Upkeep:
         self._fresh_score = or_nan(result.score)
 
     def _log(self, window: int | None, teacher: TeacherState, result: ProgramResult, *, cause: str) -> None:
-        written = result.programmed
-        if written is None:
+        written, preset = result.programmed, self._config.teacher.preset
+        if written is None or preset is None:
             return
         self._programmings += 1
         self._cost = written.programming
@@ -168,13 +169,13 @@ class Upkeep:
                 group=self._group,
                 cause=cause,
                 generation=teacher.generation,
-                device=self._config.teacher.device,
+                device=preset.name,
                 tile=self._config.teacher.tile,
                 tiles=written.tiles,
                 weight_error=or_nan(written.weight_error),
                 age_s=self._config.window.start_s(window or 0) - teacher.programmed_s,
                 score=or_nan(result.score),
-                chip=chip_of(self._config.refresh, self._config.teacher.device),
+                chip=chip_of(self._config.refresh, preset),
                 time_s=written.programming.time_s,
                 energy_j=written.programming.energy_j,
                 wear=written.programming.wear,

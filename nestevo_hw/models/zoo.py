@@ -1,8 +1,5 @@
 """Models by name: shipped ones, torchvision's with random or given weights, and the user's own."""
 
-import importlib
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ from torchvision.models import resnet18
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.plugins import called, imported
 from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.base.tensors import read_header, read_tensors
 from nestevo_hw.models.checkpoint import BUILDERS, FORMATS, PRETRAINED, pretrained_path
@@ -174,51 +172,12 @@ def _random(name: str, classes: int | None) -> nn.Module:
 
 def _from_factory(name: str, num_classes: int | None) -> nn.Module:
     module_name, _, attribute = name.partition(":")
-    # As `python -m` does: modules beside the user are found, the console script alone would not see them.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    factory = _imported(module_name, attribute)
+    factory = imported(module_name, attribute)
     with seeded(RANDOM_SEED, "zoo", name):
-        try:
-            model = factory() if num_classes is None else factory(num_classes=num_classes)
-        except (Exception, SystemExit) as error:  # whatever somebody's code comes to is told as theirs
-            where = _place_in(error, getattr(factory, "__module__", module_name))
-            if where is None:
-                raise ConfigError(f"{name} could not be called: {error}") from error
-            raise ConfigError(f"{name} failed in your code: {_told(error)} ({where}); correct the function") from error
+        model = called(factory, name, {} if num_classes is None else {"num_classes": num_classes})
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{name} returned {type(model).__name__}, expected a torch.nn.Module")
     return model
-
-
-def _imported(module_name: str, attribute: str) -> Callable[..., object]:
-    """The function of a module; whatever goes wrong is said to be the module's."""
-    try:
-        module = importlib.import_module(module_name)
-        factory: Callable[..., object] = getattr(module, attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        if (where := _place_in(error, module_name)) is None:
-            raise ConfigError(f"cannot import {attribute!r} from module {module_name!r}: {error}") from error
-        raise ConfigError(f"module {module_name!r} cannot be imported: {_told(error)} ({where}); correct it") from error
-    except SyntaxError as error:
-        where = f"{Path(error.filename or module_name).name}, line {error.lineno}"
-        raise ConfigError(f"module {module_name!r} is not valid Python: {error.msg} ({where}); correct it") from error
-    except (Exception, SystemExit) as error:
-        where = _place_in(error, module_name) or module_name
-        raise ConfigError(f"module {module_name!r} cannot be imported: {_told(error)} ({where}); correct it") from error
-    return factory
-
-
-def _told(error: BaseException) -> str:
-    """Kind and text of somebody else's error."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _place_in(error: BaseException, module_name: str) -> str | None:
-    """File and line where a module's own code last was when the error came up; None if it was not running."""
-    frames = traceback.walk_tb(error.__traceback__)
-    theirs = [(f.f_code.co_filename, line) for f, line in frames if f.f_globals.get("__name__") == module_name]
-    return f"{Path(theirs[-1][0]).name}, line {theirs[-1][1]}" if theirs else None
 
 
 def _is_own_checkpoint(path: Path) -> bool:

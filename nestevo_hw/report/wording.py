@@ -87,7 +87,9 @@ def teacher_place(config: Mapping[str, Any]) -> str:
     device = section(config, "teacher").get("device")
     if device is None:
         return "place of the teacher not recorded"
-    return "digital teacher" if device == DIGITAL else f"teacher on a simulated {device} crossbar"
+    if device == DIGITAL:
+        return "digital teacher"
+    return f"teacher on a simulated {str(device).rpartition('/')[2].removesuffix('.toml')} crossbar"
 
 
 def _evolved(run: Run) -> set[str]:

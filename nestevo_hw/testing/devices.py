@@ -66,6 +66,7 @@ def refuses_times_it_has_no_model_for(preset: DevicePreset) -> None:
         require(not _refuses(preset, seconds), f"it refuses {seconds:g} s, which it has a model for")
     without = [-1.0, math.nan, math.inf, *([preset.earliest_s / 2] if preset.earliest_s else [])]
     without += [1.01 * seconds for seconds in preset.times_s or ()]
+    without += [] if preset.latest_s is None else [1.01 * preset.latest_s]
     for seconds in without:
         require(_refuses(preset, seconds), f"it takes {seconds:g} s, which it has no model for")
 
@@ -111,7 +112,7 @@ def errs_more_with_age(preset: DevicePreset) -> None:
 
 def is_exact_without_its_imperfections(preset: DevicePreset) -> None:
     """With noise, defects and converters switched off, weights are held to half a step of their bits."""
-    perfect = replace(preset, noise_law=None, stuck_off=0.0, stuck_on=0.0, converters=None)
+    perfect = replace(preset.perfect_io(), noise_law=None, stuck_off=0.0, stuck_on=0.0, stuck_random=0.0)
     tiles = _tiles(perfect)
     tiles.program(0)
     tiles.age(_ages(preset)[-1])
@@ -155,7 +156,10 @@ DEVICE_CHECKS: tuple[Callable[[DevicePreset], None], ...] = (
 
 def _ages(preset: DevicePreset) -> tuple[float, ...]:
     """Times after programming, ascending, that the device states a model for."""
-    return preset.times_s or (max(preset.earliest_s, 60.0), 3600.0, DAY_S, 30 * DAY_S, 365 * DAY_S)
+    if preset.times_s is not None:
+        return preset.times_s
+    first, last = max(preset.earliest_s, 60.0), math.inf if preset.latest_s is None else preset.latest_s
+    return tuple(sorted({min(max(t, first), last) for t in (60.0, 3600.0, DAY_S, 30 * DAY_S, 365 * DAY_S)}))
 
 
 def _refuses(preset: DevicePreset, seconds: float) -> bool:
@@ -175,7 +179,7 @@ def _tiles(preset: DevicePreset) -> LayerTiles:
     layer = nn.Linear(_SIDE, _SIDE, bias=False, device="meta").to_empty(device="cpu")
     with torch.no_grad():
         layer.weight.copy_(_draw("weights", _SIDE, _SIDE))
-    return LayerTiles("layer", layer, replace(preset, converters=None), (_SIDE, _SIDE * preset.digits), seed=3)
+    return LayerTiles("layer", layer, preset.perfect_io(), (_SIDE, _SIDE * preset.digits), seed=3)
 
 
 def _model() -> nn.Module:

@@ -142,7 +142,7 @@ def test_all_devices_stuck() -> None:
     [
         ({"weight_bits": 8}, "both weight_bits and cell_bits"),
         ({"weight_bits": 8, "cell_bits": 8}, "cell_bits of 1 to weight_bits - 1, got 8 and 8"),
-        ({"stuck_off": 0.7, "stuck_on": 0.4}, "sum to 1 or less, got 0.7 off and 0.4 on"),
+        ({"stuck_off": 0.7, "stuck_on": 0.4}, "sum to 1 or less, got 0.7 off, 0.4 on, 0 random"),
     ],
 )
 def test_impossible_cells_are_refused(changes: dict[str, float], message: str) -> None:

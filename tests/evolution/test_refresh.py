@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.devices import PRESETS
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.dispatch import Finished
@@ -148,8 +149,12 @@ def test_impossible_settings_are_refused(wrong):
 
 
 def test_the_chip_follows_the_device_unless_named():
-    assert [chip_of(RefreshConfig(), d) for d in ("pcm", "reram-cmo", "ideal")] == ["hermes", "neurram", "generic"]
-    assert chip_of(RefreshConfig(chip="isaac"), "pcm") == "isaac"
+    assert [chip_of(RefreshConfig(), PRESETS[d]) for d in ("pcm", "reram-cmo", "ideal")] == [
+        "hermes",
+        "neurram",
+        "generic",
+    ]
+    assert chip_of(RefreshConfig(chip="isaac"), PRESETS["pcm"]) == "isaac"
 
 
 class Logged:

@@ -134,6 +134,31 @@ _UNFIT = (
 CHIP_FAULTS: Mapping[str, Content] = {**TOML, "no-figures": 'name = "x"\ntitle = "y"'}
 
 
+DEVICE_FAULTS: Mapping[str, Content] = {
+    **TOML,
+    **{
+        f"device-{name}": f"[conductance]\ng_max_us = 25.0\n{text}"
+        for name, text in {
+            "window-nan": "g_min_us = nan",
+            "window-turned": "g_min_us = 30.0",
+            "deviation-negative": "[programming]\ndeviation_us = -1.0",
+            "deviation-nan": "[programming]\ndeviation_us = nan",
+            "table-empty": "[programming]\ndeviation_us = { target_us = [], values = [] }",
+            "table-unsorted": "[programming]\ndeviation_us = { target_us = [25.0, 0.0], values = [1.0, 1.0] }",
+            "table-short": "[programming]\ndeviation_us = { target_us = [0.0, 5.0], values = [1.0, 1.0] }",
+            "table-long": f"[programming]\ndeviation_us = {{ target_us = {[1.0] * 12_000}, values = [1.0] }}",
+            "curve-deep": "[programming]\ndeviation_us = " + "{ power = " * 3000,
+            "no-time": "[drift]\nt0_s = 0.0\nmean = 0.1\ndeviation = 0.1",
+            "stuck-all-twice": "[stuck]\nat_g_min = 0.7\nat_g_max = 0.7",
+            "no-such-layer": "[[layers]]\npattern = 'nowhere'\ntile = 64",
+            "layer-escapes": "[[layers]]\npattern = '[red]'\ndevice = \"\\u001b[2J\"",
+        }.items()
+    },
+    "device-no-model": "model = 'os:system'\n[conductance]\ng_max_us = 25.0\n[model_arguments]\ncommand = 'false'",
+    "device-model-missing": "model = 'nowhere:None'\n[conductance]\ng_max_us = 25.0",
+}
+
+
 def map_model() -> Iterator[BadInput]:
     """Of `map`."""
     for model in _MODELS:
@@ -145,12 +170,14 @@ def map_model() -> Iterator[BadInput]:
     yield from _each("map-resnet", ("map", "resnet18", "--no-program", "--weights", "w.safetensors"),
                      "w.safetensors", {k: v for k, v in SAFETENSORS.items() if "spec" not in k})  # fmt: skip
     yield from _each("map", ("map", "digits-cnn", "--no-program", "--chip", "chip.toml"), "chip.toml", CHIP_FAULTS)
+    yield from _each("map", ("map", "digits-cnn", "--no-program", "--analog", "mine.toml"), "mine.toml", DEVICE_FAULTS)
     yield from _typed(
         "map", ("map", "digits-cnn", "--no-program"),
         ("--tile 0", "--tile -1", "--tile x", "--tile 1x", "--tile 256x0", "--tile nan", "--tile 1e99",
          "--tile 99999999999999999999", "--pairs 0", "--pairs -1", "--pairs 1000000000", "--weight-bits -1",
          "--weight-bits 1000000", "--cell-bits 1000000", "--weight-bits 8", "--cell-bits 2",
-         "--weight-bits 8 --cell-bits -2", "--device none", "--chip none", "--chip rtx-3080", "--chip nowhere.toml",
+         "--weight-bits 8 --cell-bits -2", "--device none", "--analog nowhere.toml", "--analog .", "--analog .toml",
+         "--chip none", "--chip rtx-3080", "--chip nowhere.toml",
          "--chip isaac --chips 0", "--chip isaac --chips -1", "--chip isaac --frames 0", "--chip isaac --frames -1",
          "--chip isaac --size 0x0", "--chip isaac --size x", "--chip isaac --size 720", "--chip isaac --size -1x5",
          "--chip isaac --size 100000x100000", "--chip isaac --size 99999999999x1", "--keep-digital nowhere",
@@ -454,6 +481,12 @@ def other() -> Iterator[BadInput]:
             "evolve --seed \x1b[2J",
         ),
     )
+    yield from _typed(
+        "init-device", ("init-device",),
+        ("d.ini", "folder.toml", "file.toml", "d.toml --from magic", "d.toml --rpu nowhere:x", "d.toml --rpu x",
+         "d.toml --rpu os:getcwd", "d.toml --from pcm --rpu a:b", "/proc/none/d.toml", "null.toml --force"),
+        {"file.toml": "in the way", "folder.toml/x": "x", "null.toml": lambda p: p.symlink_to("/dev/null")},
+    )  # fmt: skip
     yield from _typed(
         "init", ("init",),
         ("--preset magic", "--preset ../quick", "file", "folder --force", "folder", "/proc/none/x.toml", "file/x.toml",

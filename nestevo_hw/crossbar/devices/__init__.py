@@ -1,38 +1,69 @@
 """Named devices: what a crossbar's cells and converters do to weights, inputs and outputs; one file a device."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.crossbar.devices.hermes import HERMES
 from nestevo_hw.crossbar.devices.ideal import IDEAL
+from nestevo_hw.crossbar.devices.law import MeasuredLaw, ModelLaw
 from nestevo_hw.crossbar.devices.pcm import PCM
-from nestevo_hw.crossbar.devices.preset import DAY_S, ConverterModel, DevicePreset, NoiseLaw
+from nestevo_hw.crossbar.devices.preset import DAY_S, ConverterModel, DevicePreset, LayerRule, NoiseLaw
 from nestevo_hw.crossbar.devices.reram_cmo import RERAM_CMO
 from nestevo_hw.crossbar.devices.reram_wan import RERAM_WAN
 
-__all__ = ["DAY_S", "PRESETS", "ConverterModel", "DevicePreset", "NoiseLaw", "find_preset", "stored_preset"]
+__all__ = [
+    "DAY_S", "DIGITAL", "PRESETS", "ConverterModel", "DevicePreset", "LayerRule", "MeasuredLaw", "ModelLaw",
+    "NoiseLaw", "device_text", "find_preset", "is_file", "stored_preset",
+]  # fmt: skip
 
 PRESETS: dict[str, DevicePreset] = {preset.name: preset for preset in (IDEAL, PCM, HERMES, RERAM_CMO, RERAM_WAN)}
 """Every device by name. Light: neither torch nor aihwkit is imported."""
+DIGITAL = "digital"
+"""Name of no device: what has it stays off the crossbar."""
 
 
-def find_preset(device: str | DevicePreset, *, perfect_io: bool = False) -> DevicePreset:
-    """A preset by name; a preset passes through.
+def is_file(device: str) -> bool:
+    """Whether a device is named by its file, which ends in .toml."""
+    return device.endswith(".toml")
 
-    Args:
-        device: a key of `PRESETS`, or a preset of your own.
-        perfect_io: drop the converters, so that only the weights carry errors.
+
+def device_text(device: str) -> str | None:
+    """Content of the file that names a device, to be kept; None for a shipped one.
 
     Raises:
-        ConfigError: no preset has this name.
+        ConfigError: the file cannot be read.
     """
+    if not is_file(device):
+        return None
+    from nestevo_hw.base.files import read_text
+
+    return read_text(Path(device), error=ConfigError)
+
+
+def find_preset(device: str | DevicePreset, *, perfect_io: bool = False, text: str | None = None) -> DevicePreset:
+    """A preset by name or from a file; a preset passes through.
+
+    Args:
+        device: a key of `PRESETS`, the path of a TOML file (docs/devices.md), or a preset of your own.
+        perfect_io: drop the converters, so that only the weights carry errors.
+        text: content of that file, where it was kept; the file itself is not read then.
+
+    Raises:
+        ConfigError: no preset has this name, or what is wrong with the file.
+    """
+    if isinstance(device, str) and is_file(device):
+        from nestevo_hw.crossbar.devices.file import load_device
+
+        device = load_device(device, text)
     if isinstance(device, str):
         if device not in PRESETS:
-            raise ConfigError(f"unknown device {device!r}; choose from {', '.join(PRESETS)}")
+            raise ConfigError(
+                f"unknown device {device!r}; choose from {', '.join(PRESETS)} or give a .toml file of your own"
+            )
         device = PRESETS[device]
-    return replace(device, converters=None) if perfect_io else device
+    return device.perfect_io() if perfect_io else device
 
 
 def stored_preset(document: Mapping[str, Any], *, own: DevicePreset | None, source: str) -> DevicePreset:
@@ -40,7 +71,7 @@ def stored_preset(document: Mapping[str, Any], *, own: DevicePreset | None, sour
 
     Args:
         document: as it was stored.
-        own: preset whose noise law counts as known, beside those of `PRESETS`; nothing is imported by a stored name.
+        own: preset whose noise laws count as known, beside those of `PRESETS`; nothing is imported by a stored name.
         source: where the document comes from, for the error.
 
     Raises:
@@ -48,13 +79,36 @@ def stored_preset(document: Mapping[str, Any], *, own: DevicePreset | None, sour
         KeyError, TypeError: a field is missing or unknown.
     """
     fields = dict(document)
-    known = (*PRESETS.values(), *(() if own is None else (own,)))
-    laws = {preset.document()["noise_law"]: preset.noise_law for preset in known} | {None: None}
-    if fields["noise_law"] not in laws:
-        raise InputError(f"{source}: the noise law of device {fields['name']} does not ship; give the device itself")
-    fields["noise_law"] = laws[fields["noise_law"]]
+    known = (*PRESETS.values(), *(() if own is None else own.everywhere))
+    fields["noise_law"] = _stored_law(fields, known, source)
     if fields["converters"] is not None:
         fields["converters"] = ConverterModel(**fields["converters"])
-    if fields["times_s"] is not None:
-        fields["times_s"] = tuple(fields["times_s"])
+    for name in ("times_s", "characterised_us"):
+        if fields[name] is not None:
+            fields[name] = tuple(fields[name])
+    fields["layers"] = tuple(_stored_rule(rule, own, source) for rule in fields["layers"])
     return DevicePreset(**fields)
+
+
+def _stored_law(fields: Mapping[str, Any], known: tuple[DevicePreset, ...], source: str) -> NoiseLaw | None:
+    """Measured statistics are in the document; any other law must be known already."""
+    stored = fields["noise_law"]
+    if isinstance(stored, Mapping) and "model" not in stored:
+        from nestevo_hw.base.documents import parse
+
+        return parse(stored, MeasuredLaw, f"{source}: noise_law")
+    for preset in known:
+        if preset.document()["noise_law"] == stored:
+            return preset.noise_law
+    if stored is None:
+        return None
+    raise InputError(f"{source}: the noise law of device {fields['name']} does not ship; give the device itself")
+
+
+def _stored_rule(document: Mapping[str, Any], own: DevicePreset | None, source: str) -> LayerRule:
+    fields = dict(document)
+    if fields["device"] is not None:
+        fields["device"] = stored_preset(fields["device"], own=own, source=source)
+    if fields["tile"] is not None:
+        fields["tile"] = tuple(fields["tile"])
+    return LayerRule(**fields)

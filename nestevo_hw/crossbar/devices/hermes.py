@@ -1,19 +1,14 @@
 """The phase-change cells of HERMES, a measured 14 nm chip of 64 cores."""
 
-from nestevo_hw.crossbar.devices.preset import RASCH_CONVERTERS, RASCH_LEAVES_OUT, DevicePreset, NoiseModel
-
-
-def _noise(preset: DevicePreset) -> NoiseModel:
-    from aihwkit.inference.noise.hermes import HermesNoiseModel
-
-    return HermesNoiseModel(num_devices=2, g_max=preset.g_max_us)
-
+from nestevo_hw.crossbar.devices.law import ModelLaw
+from nestevo_hw.crossbar.devices.preset import RASCH_CONVERTERS, RASCH_LEAVES_OUT, DevicePreset
 
 HERMES = DevicePreset(
     name="hermes",
     title="phase-change memory, 14 nm, 64-core chip",
-    noise_law=_noise,
+    noise_law=ModelLaw.of("aihwkit.inference.noise.hermes:HermesNoiseModel", num_devices=2, g_max=20.7),
     g_max_us=20.7,
+    characterised_us=(0.0, 20.7),
     idle_is_silent=True,
     drift_compensation=True,
     converters=RASCH_CONVERTERS,

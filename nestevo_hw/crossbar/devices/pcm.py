@@ -1,29 +1,19 @@
 """Phase-change memory, fitted to measured devices."""
 
+from nestevo_hw.crossbar.devices.law import ModelLaw
 from nestevo_hw.crossbar.devices.preset import (
     RASCH_CONVERTERS,
     RASCH_LEAVES_OUT,
     RASCH_SOURCE,
     DevicePreset,
-    NoiseModel,
 )
-
-
-def _noise(preset: DevicePreset) -> NoiseModel:
-    from aihwkit.inference.converter.conductance import NPairConductanceConverter
-    from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
-
-    if preset.pairs == 1:
-        return PCMLikeNoiseModel(g_max=preset.g_max_us)
-    pairs = NPairConductanceConverter(f_lst=[1.0] * preset.pairs, g_max=preset.g_max_us)
-    return PCMLikeNoiseModel(g_converter=pairs)
-
 
 PCM = DevicePreset(
     name="pcm",
     title="phase-change memory",
-    noise_law=_noise,
+    noise_law=ModelLaw.of("aihwkit.inference.noise.pcm:PCMLikeNoiseModel", g_max=25.0),
     g_max_us=25.0,
+    characterised_us=(0.0, 25.0),
     idle_is_silent=True,
     several_pairs=True,
     drift_compensation=True,

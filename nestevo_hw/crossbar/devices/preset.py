@@ -1,10 +1,13 @@
 """What a device is: one memory technology with its noise law, its converters and the limits of both."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import SHARE, Range
+from nestevo_hw.crossbar.devices.law import CONDUCTANCE_US, ImpossibleError
 
 if TYPE_CHECKING:
     from aihwkit.inference.noise.base import BaseNoiseModel
@@ -14,7 +17,9 @@ DAY_S = 86_400.0
 type NoiseModel = BaseNoiseModel
 """Statistics of programming noise, drift and slow read noise, device by device, in the form of aihwkit."""
 type NoiseLaw = Callable[[DevicePreset], NoiseModel]
-"""Makes the noise model of a preset; imports aihwkit only when called, so that the names of devices stay light."""
+"""Makes the noise model of a preset: a law as data (`devices.law`), or a function of your own."""
+Bits = Annotated[int, Range(0, 16)]
+Level = Annotated[float, Range(0, 1e9)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,39 +30,85 @@ class ConverterModel:
     bound and the output noise are in units of (full-scale input x largest weight of the column).
     """
 
-    dac_bits: int = 8
+    dac_bits: Bits = 8
     """Input resolution in bits, sign included; 0 = no quantisation."""
-    adc_bits: int = 8
+    adc_bits: Bits = 8
     """Output resolution in bits, sign included; 0 = no quantisation."""
-    output_bound: float = 10.0
+    output_bound: Annotated[float, Range(0, 1e9, above=True)] = 10.0
     """Full scale of the ADC; larger sums are clipped."""
-    output_noise: float = 0.04
+    output_noise: Level = 0.04
     """Standard deviation of the Gaussian noise added before the ADC, drawn anew for every output."""
-    input_noise: float = 0.0
+    input_noise: Level = 0.0
     """Standard deviation of the Gaussian noise added after the DAC, relative to a full-scale input; slow."""
-    read_noise: float = 0.0
+    read_noise: Level = 0.0
     """Short-term noise of every cell within a product: its standard deviation, relative to the largest weight."""
     read_noise_law: Literal["constant", "pcm"] = "pcm"
     """constant: the same for all cells; pcm: times the square root of the cell's weight, as in phase change."""
-    ir_drop: float = 0.0
+    ir_drop: Level = 0.0
     """Strength of the voltage drop along the wires; 1 = the standard wire resistance (see `crossbar.wires`)."""
 
     def __post_init__(self) -> None:
         for name, bits in (("dac_bits", self.dac_bits), ("adc_bits", self.adc_bits)):
             if bits != 0 and not 2 <= bits <= 16:
-                raise ConfigError(f"need {name} = 0 (no quantisation) or 2 to 16, got {bits}")
-        if self.output_bound <= 0 or self.output_noise < 0 or self.input_noise < 0:
-            raise ConfigError(
+                raise ImpossibleError(f"need {name} = 0 (no quantisation) or 2 to 16, got {bits}")
+        if not (self.output_bound > 0 and self.output_noise >= 0 and self.input_noise >= 0):
+            raise ImpossibleError(
                 "need output_bound > 0, output_noise >= 0 and input_noise >= 0, "
                 f"got {self.output_bound}, {self.output_noise} and {self.input_noise}"
             )
-        if self.read_noise < 0 or self.ir_drop < 0:
-            raise ConfigError(f"need read_noise and ir_drop of 0 or more, got {self.read_noise} and {self.ir_drop}")
+        if not (self.read_noise >= 0 and self.ir_drop >= 0):
+            raise ImpossibleError(f"need read_noise and ir_drop of 0 or more, got {self.read_noise} and {self.ir_drop}")
 
     @staticmethod
     def step(bits: int) -> float:
         """Quantisation step / width of the range -bound..bound: 2**bits - 2 steps, so zero is a code."""
         return 1.0 / ((1 << bits) - 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRule:
+    """What layers whose name matches have otherwise than the rest of the model; None: the same."""
+
+    pattern: str
+    """Shell pattern of layer names, such as "backbone.*"."""
+    device: "DevicePreset | None" = None
+    digital: bool = False
+    """Whether they stay off the crossbar."""
+    tile: tuple[int, int] | None = None
+    """Rows and columns."""
+    pairs: int | None = None
+    weight_bits: int | None = None
+    cell_bits: int | None = None
+    dac_bits: int | None = None
+    adc_bits: int | None = None
+    output_bound: float | None = None
+    """Full scale of the ADC."""
+
+    def applied(self, base: "DevicePreset") -> "DevicePreset":
+        """The device of these layers in a model on `base`.
+
+        Raises:
+            ConfigError: converters are to be changed that the device does not have, or its cells cannot do this.
+        """
+        preset = base if self.device is None else self.device
+        io, cells = (
+            self._given("dac_bits", "adc_bits", "output_bound"),
+            self._given("pairs", "weight_bits", "cell_bits"),
+        )
+        converters = preset.converters
+        if io and converters is None:
+            raise ConfigError(f"layers {self.pattern!r}: device {preset.name} has no converters to change")
+        if io and converters is not None:
+            converters = replace(converters, **io)
+        return replace(preset, converters=converters, layers=(), **cells)
+
+    def perfect_io(self) -> "LayerRule":
+        """The same without converters."""
+        device = None if self.device is None else self.device.perfect_io()
+        return replace(self, device=device, dac_bits=None, adc_bits=None, output_bound=None)
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +122,10 @@ class DevicePreset:
     """What the cells do to a conductance; None = nothing."""
     g_max_us: float
     """Conductance that the largest weight of a tile maps to, microsiemens."""
+    g_min_us: float = 0.0
+    """Conductance of a device that carries nothing, microsiemens: weights map to `g_min_us` .. `g_max_us`."""
+    characterised_us: tuple[float, float] | None = None
+    """Conductances between which the noise law was measured, microsiemens; None = any."""
     idle_is_silent: bool = False
     """Whether a device of a pair that carries nothing neither drifts nor flickers, as `cells.PairedCells` takes it."""
     several_pairs: bool = False
@@ -82,15 +137,19 @@ class DevicePreset:
     cell_bits: int = 0
     """Bit slicing: bits one cell holds."""
     stuck_off: float = 0.0
-    """Share of the devices whose conductance stays at zero."""
+    """Share of the devices whose conductance stays at `g_min_us`."""
     stuck_on: float = 0.0
     """Share of the devices whose conductance stays at `g_max_us`."""
+    stuck_random: float = 0.0
+    """Share of the devices that stay anywhere between, with equal chance, each at its own conductance."""
     drift_compensation: bool
     """Whether a global factor a tile undoes the mean drift (Joshi et al. 2020), read out without IO noise."""
     times_s: tuple[float, ...] | None = None
     """The only times after programming at which the device was characterised; None = any time."""
     earliest_s: float = 0.0
     """Where the model of drift begins; 0 s itself always means: as programmed."""
+    latest_s: float | None = None
+    """Where it ends; None = nowhere."""
     converters: ConverterModel | None
     """None = perfect input and output: only the weights carry errors."""
     chip: str = "generic"
@@ -99,6 +158,8 @@ class DevicePreset:
     """Where the numbers come from."""
     leaves_out: str
     """What the published device does that this preset does not model."""
+    layers: tuple[LayerRule, ...] = ()
+    """Layers that have it otherwise; the first rule that matches a name holds."""
 
     def __post_init__(self) -> None:
         if self.pairs < 1 or (self.pairs > 1 and not self.several_pairs):
@@ -111,11 +172,47 @@ class DevicePreset:
                 "need weight_bits of 2 to 24 and cell_bits of 1 to weight_bits - 1, "
                 f"got {self.weight_bits} and {self.cell_bits}"
             )
-        if min(self.stuck_off, self.stuck_on) < 0 or self.stuck_off + self.stuck_on > 1:
-            raise ConfigError(
-                f"need shares of stuck devices of 0 or more that sum to 1 or less, got {self.stuck_off} off "
-                f"and {self.stuck_on} on"
-            )
+        shares = {"off": self.stuck_off, "on": self.stuck_on, "random": self.stuck_random}
+        if not (all(share in SHARE for share in shares.values()) and self.stuck <= 1):
+            got = ", ".join(f"{share:g} {kind}" for kind, share in shares.items())
+            raise ConfigError(f"need shares of stuck devices of 0 or more that sum to 1 or less, got {got}")
+        self._check_window()
+        for rule in self.layers:
+            rule.applied(self)
+
+    def _check_window(self) -> None:
+        low, high = self.g_min_us, self.g_max_us
+        if not (low in CONDUCTANCE_US and high in CONDUCTANCE_US and low < high):
+            raise ConfigError(f"device {self.name}: need 0 <= g_min_us < g_max_us, got {low:g} and {high:g}")
+        if self.characterised_us is not None:
+            least, most = self.characterised_us
+            if not (least <= low and high <= most):
+                raise ConfigError(
+                    f"device {self.name} was characterised from {least:g} to {most:g} uS, "
+                    f"got a window from {low:g} to {high:g} uS"
+                )
+
+    @property
+    def stuck(self) -> float:
+        """Share of the devices that are stuck in any way."""
+        return self.stuck_off + self.stuck_on + self.stuck_random
+
+    def rule(self, layer: str) -> LayerRule:
+        """What a layer of this name has otherwise: the first rule that matches it, or one that changes nothing."""
+        return next((rule for rule in self.layers if fnmatchcase(layer, rule.pattern)), LayerRule(pattern=layer))
+
+    def at(self, layer: str) -> "DevicePreset":
+        """The device of a layer of this name."""
+        return self.rule(layer).applied(self) if self.layers else self
+
+    def perfect_io(self) -> "DevicePreset":
+        """The same without converters, in all layers, so that only the weights carry errors."""
+        return replace(self, converters=None, layers=tuple(rule.perfect_io() for rule in self.layers))
+
+    @property
+    def everywhere(self) -> "tuple[DevicePreset, ...]":
+        """Every device that a layer may get, this one first."""
+        return (self, *(rule.applied(self) for rule in self.layers))
 
     @property
     def digits(self) -> int:
@@ -123,25 +220,39 @@ class DevicePreset:
         return -(-(self.weight_bits - 1) // self.cell_bits) if self.weight_bits else 1
 
     def document(self) -> dict[str, Any]:
-        """JSON values, the noise law by its name; `devices.stored_preset` makes the preset of them again."""
-        law = self.noise_law
-        return {**asdict(self), "noise_law": None if law is None else f"{law.__module__}:{law.__qualname__}"}
+        """JSON values, a noise law that is no data by its name; `devices.stored_preset` makes the preset of them."""
+        rules = [
+            asdict(rule) | {"device": None if rule.device is None else rule.device.document()} for rule in self.layers
+        ]
+        return {**asdict(self), "noise_law": _law_document(self.noise_law), "layers": rules}
 
     def check_time(self, seconds: float) -> None:
         """Refuse a time after programming for which the device has no model.
 
         Raises:
-            ConfigError: negative, not a number, or not one of `times_s`.
+            ConfigError: negative, not a number, not one of `times_s`, or out of the limits of a layer's device.
         """
+        for other in self.everywhere[1:]:
+            other.check_time(seconds)
         if not 0.0 <= seconds < float("inf"):
             raise ConfigError(f"need a time after programming of 0 s or more, got {seconds}")
         if 0.0 < seconds < self.earliest_s:
             raise ConfigError(f"device {self.name} has no model between 0 s and {self.earliest_s:g} s")
+        if self.latest_s is not None and seconds > self.latest_s:
+            raise ConfigError(f"device {self.name} has no model beyond {self.latest_s:g} s, got {seconds:g} s")
         if self.times_s is not None and seconds != 0.0 and seconds not in self.times_s:
             known = ", ".join(f"{t:g}" for t in self.times_s)
             raise ConfigError(
                 f"device {self.name} is characterised only at {known} s after programming, got {seconds:g} s"
             )
+
+
+def _law_document(law: NoiseLaw | None) -> Any:  # noqa: ANN401 - any JSON value
+    if law is None:
+        return None
+    if is_dataclass(law) and not isinstance(law, type):
+        return asdict(law)
+    return f"{law.__module__}:{getattr(law, '__qualname__', type(law).__qualname__)}"
 
 
 RASCH_CONVERTERS = ConverterModel()

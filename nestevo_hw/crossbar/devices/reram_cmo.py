@@ -1,26 +1,24 @@
 """Conductive-metal-oxide/HfOx ReRAM, programmed and verified to 0.2 % of the target."""
 
+from nestevo_hw.crossbar.devices.law import ModelLaw
 from nestevo_hw.crossbar.devices.preset import (
     RASCH_CONVERTERS,
     RASCH_LEAVES_OUT,
     RASCH_SOURCE,
     DevicePreset,
-    NoiseModel,
 )
-
-
-def _noise(_: DevicePreset) -> NoiseModel:
-    from aihwkit.inference.noise.reram import ReRamCMONoiseModel
-
-    # A value that is not a key of aihwkit's table (0.2 or 2, in percent) is silently read as 0.2.
-    return ReRamCMONoiseModel(acceptance_range=0.2)
-
 
 RERAM_CMO = DevicePreset(
     name="reram-cmo",
     title="conductive-metal-oxide/HfOx ReRAM",
-    noise_law=_noise,
+    noise_law=ModelLaw.of(
+        # A value that is not a key of aihwkit's table (0.2 or 2, in percent) is silently read as 0.2.
+        "aihwkit.inference.noise.reram:ReRamCMONoiseModel",
+        acceptance_range=0.2,
+    ),
     g_max_us=88.2,
+    g_min_us=9.0,
+    characterised_us=(9.0, 88.2),
     drift_compensation=False,
     earliest_s=1.0,
     converters=RASCH_CONVERTERS,

@@ -1,26 +1,20 @@
 """HfOx ReRAM of the NeuRRAM chip, characterised at three times after programming."""
 
+from nestevo_hw.crossbar.devices.law import ModelLaw
 from nestevo_hw.crossbar.devices.preset import (
     DAY_S,
     RASCH_CONVERTERS,
     RASCH_LEAVES_OUT,
     RASCH_SOURCE,
     DevicePreset,
-    NoiseModel,
 )
-
-
-def _noise(preset: DevicePreset) -> NoiseModel:
-    from aihwkit.inference.noise.reram import ReRamWan2022NoiseModel
-
-    return ReRamWan2022NoiseModel(g_max=preset.g_max_us)
-
 
 RERAM_WAN = DevicePreset(
     name="reram-wan",
     title="HfOx ReRAM of NeuRRAM",
-    noise_law=_noise,
+    noise_law=ModelLaw.of("aihwkit.inference.noise.reram:ReRamWan2022NoiseModel", g_max=40.0),
     g_max_us=40.0,
+    characterised_us=(0.0, 40.0),
     drift_compensation=True,
     times_s=(1.0, DAY_S, 2 * DAY_S),
     converters=RASCH_CONVERTERS,

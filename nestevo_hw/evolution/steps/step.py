@@ -6,11 +6,11 @@ from typing import Literal
 
 import torch
 
+from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.learning import Seed
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.taskid import TaskId
-from nestevo_hw.evolution.teacher import DIGITAL
 from nestevo_hw.evolution.training import TrainingPlan, training_device
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.task import VisionTask

@@ -192,5 +192,5 @@ def _written(context: Context, files: TeacherFiles, frames: FrameBatch, *, gener
     config = context.config
     return program_teacher(
         context.task, config.teacher, files, frames.images, seed=config.seed, generation=generation,
-        chip=chip_of(config.refresh, config.teacher.device),
+        chip=chip_of(config.refresh, config.teacher.preset),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Which sweeps a benchmark runs, over which values."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -152,9 +153,12 @@ def make_plan(
 
 def _usual_values(sweep: Sweep, hardware: Hardware, *, quick: bool) -> tuple[Value, ...]:
     values = sweep.quick if quick else sweep.values
-    known = hardware.preset.times_s
-    if sweep.name not in ("time_s", "student_time_s") or known is None:
+    preset, known = hardware.preset, hardware.preset.times_s
+    if sweep.name not in ("time_s", "student_time_s"):
         return values
+    if known is None:
+        last = min(math.inf if device.latest_s is None else device.latest_s for device in preset.everywhere)
+        return tuple(v for v in values if isinstance(v, float) and v <= last)
     return tuple(v for v in values if v in known or v == 0.0) if quick else (0.0, *known)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.devices import device_text, find_preset
 from nestevo_hw.crossbar.mapping import parse_tile
 from nestevo_hw.crossbar.teacher import Backend
 from nestevo_hw.studies.noise.noise_aware import FineTuning
@@ -49,7 +49,8 @@ class Request:
         if self.noise_aware is not None and self.noise_aware_weights is not None:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
         tile = parse_tile(self.tile)
-        preset = find_preset(self.device, perfect_io=self.perfect_io)
+        text = device_text(self.device)
+        preset = find_preset(self.device, perfect_io=self.perfect_io, text=text)
         hardware = Hardware(preset=preset, tile=tile, backend=self.backend)
         plan = make_plan(
             hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
@@ -58,8 +59,8 @@ class Request:
         if self.student is not None and not plan.teaching:
             raise ConfigError("--student is for --students, or a sweep of student_mu or student_time_s; add one")
         setup = Setup(
-            model=self.model, weights=_text(self.weights), device=self.device, perfect_io=self.perfect_io, tile=tile,
-            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            model=self.model, weights=_text(self.weights), device=self.device, device_text=text,
+            perfect_io=self.perfect_io, tile=tile, keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
             frames=self.frames or (24 if self.quick else 60), noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
         )  # fmt: skip

@@ -37,6 +37,8 @@ class Setup:
     model: str
     weights: str | None
     device: str
+    device_text: str | None
+    """Content of the file that `device` names; None where it names a preset."""
     perfect_io: bool
     tile: Tile
     keep_digital: tuple[str, ...]
@@ -56,7 +58,7 @@ class Setup:
             ConfigError: unknown device.
         """
         return Hardware(
-            preset=find_preset(self.device, perfect_io=self.perfect_io), tile=self.tile,
+            preset=find_preset(self.device, perfect_io=self.perfect_io, text=self.device_text), tile=self.tile,
             keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
         )  # fmt: skip
 
@@ -80,6 +82,10 @@ class Subject:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.given = open_model(setup.model, weights=_path(setup.weights))
+        if (
+            preset := setup.hardware.preset
+        ).layers:  # a rule that holds for no layer is a mistake, told before any work
+            map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital, device=preset)
         self._aware: ZooModel | None = None
         if setup.noise_aware_weights is not None:
             self._aware = open_model(setup.model, weights=_path(setup.noise_aware_weights))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import AGE_S, SHARE, Range
-from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset
+from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset, is_file
 from nestevo_hw.crossbar.mapping import Tile, tile_size
 from nestevo_hw.crossbar.teacher import Backend, choose_backend
 
@@ -125,13 +125,15 @@ def _tile(hardware: Hardware, value: Value) -> Setting:
 
 
 def _device(hardware: Hardware, value: Value) -> Setting:
+    if is_file(str(value)):
+        raise ConfigError(f"device: give {value} as --device, and put benchmarks beside one another with --compare")
     preset = find_preset(str(value), perfect_io=hardware.preset.converters is None)
     return Setting(hardware=replace(hardware, preset=preset), age_s=DAY_S)
 
 
 def _stuck(hardware: Hardware, value: Value) -> Setting:
     share = _number("stuck_cells", value)
-    return _with(hardware, replace(hardware.preset, stuck_off=share / 2, stuck_on=share / 2))
+    return _with(hardware, replace(hardware.preset, stuck_off=share / 2, stuck_on=share / 2, stuck_random=0.0))
 
 
 def _converter(name: str, change: Callable[[ConverterModel, Value], ConverterModel]) -> Callable[..., Setting]:
