@@ -3,8 +3,6 @@
 PENDING = frozenset(
     r"""
 bench-noise nets:no_layers
-bench-noise nets:does_not_run
-bench-noise nets:answers_a_table
 bench-noise --adc-bits 0
 bench-noise --student none
 bench-noise --keep-digital nowhere

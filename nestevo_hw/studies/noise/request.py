@@ -8,6 +8,7 @@ from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.mapping import parse_tile
 from nestevo_hw.crossbar.teacher import Backend
 from nestevo_hw.models.checkpoint import resolve_checkpoint
+from nestevo_hw.studies.data.spec import DataSpec
 from nestevo_hw.studies.noise.noise_aware import FineTuning
 from nestevo_hw.studies.noise.plan import make_plan, parse_sweep
 from nestevo_hw.studies.noise.students import Teaching
@@ -38,13 +39,14 @@ class Request:
     frames: int | None = None
     seed: int = 0
     quick: bool = False
+    data: DataSpec = DataSpec()
 
     def study(self) -> Study:
         """The benchmark, ready to run.
 
         Raises:
             ConfigError: an impossible request.
-            InputError: weights that cannot be read.
+            InputError: weights or samples that cannot be read.
         """
         if self.noise_aware is not None and self.noise_aware_weights is not None:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
@@ -58,7 +60,7 @@ class Request:
         setup = Setup(
             model=self.model, weights=_text(self.weights), device=self.device, perfect_io=self.perfect_io, tile=tile,
             keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
-            frames=self.frames or (24 if self.quick else 60), noise_aware=self._tuning(),
+            frames=self.frames or usual_frames(self.data, quick=self.quick), data=self.data, noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
         )  # fmt: skip
         return Study(setup, plan)
@@ -86,6 +88,13 @@ class Request:
         if self.quick:
             return Teaching(student=self.student, cameras=1, upload_frames=48, test_frames=40, steps=30)
         return Teaching(student=self.student)
+
+
+def usual_frames(data: DataSpec, *, quick: bool) -> int:
+    """Frames to score on, unless a user says another number: more of labelled samples that are one class each."""
+    counted = data.source is not None and not data.source.lower().endswith(".json")
+    usual, few = (240, 96) if counted else (60, 24)
+    return few if quick else usual
 
 
 def _text(path: Path | None) -> str | None:
