@@ -110,11 +110,13 @@ def test_the_accuracy_of_a_trained_net_is_its_real_one(folder, tmp_path):
     from nestevo_hw.models.state import load_state
     from nestevo_hw.studies.data.dataset import evenly, split
 
-    net, held = own_nets.lenet().eval(), np.load(folder / "digits.npz")
+    net = own_nets.lenet().eval()
+    with np.load(folder / "digits.npz") as held:
+        x, y = held["x"], held["y"]
     load_state(net, folder / "lenet.pth")
-    rows = evenly(split(len(held["y"]), 0.2, 0, "")[0], 400)
+    rows = evenly(split(len(y), 0.2, 0, "")[0], 400)
     with torch.no_grad():
-        right = net(torch.from_numpy(held["x"][rows])[:, None].float() / 255).argmax(1).numpy() == held["y"][rows]
+        right = net(torch.from_numpy(x[rows])[:, None].float() / 255).argmax(1).numpy() == y[rows]
     assert digital == pytest.approx(right.mean(), abs=1e-6)
     assert digital > 0.8
     programmed = document["as_programmed"][0]

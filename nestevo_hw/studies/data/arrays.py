@@ -38,8 +38,8 @@ class _Header:
 class Arrays:
     """Samples `x` (N, C, H, W), (N, H, W), (N, H, W, C) or (N, F) and labels `y` (N,) of one archive.
 
-    Of a model with several inputs every array but `y` is one, by its name. (N, H, W, C) is seen by 1, 3 or 4 channels
-    at the end.
+    Of a model with several inputs every array but `y` is one, by its name and as the model takes it. (N, H, W, C) is
+    seen by 1, 3 or 4 channels at the end.
 
     Raises:
         InputError: the archive is damaged, or its arrays are not of these shapes and equally long.
@@ -87,8 +87,8 @@ class Arrays:
 
     def _one(self, row: "np.ndarray[Any, Any]", name: str, index: int, prepare: Preprocessing) -> Tensor:
         sample = checked_array(row, index, str(self._path))
-        if self._inputs != (_SAMPLES,) and sample.ndim != 3:
-            return sample  # of several inputs only what surely is an image is treated as one
+        if self._inputs != (_SAMPLES,):
+            return sample  # of inputs by name nobody knows which are images
         shape = self._headers[name].shape[1:]
         return prepare.array(as_image(sample, channels_last=has_channels_last(shape)), f"{self._path}: {name}")
 

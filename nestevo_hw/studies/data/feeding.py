@@ -45,13 +45,13 @@ class Feed:
             samples = [*samples, *[samples[-1]] * (self.data.batch - len(samples))]
         if isinstance(samples[0], Mapping):
             named = [sample for sample in samples if isinstance(sample, Mapping)]
-            return Named({key: self._all([sample[key] for sample in named]) for key in named[0]})
-        return self._all([sample for sample in samples if isinstance(sample, Tensor)])
+            return Named({key: self._by_name(torch.stack([one[key] for one in named])) for key in named[0]})
+        stacked = torch.stack([sample for sample in samples if isinstance(sample, Tensor)])
+        return self.data.preprocessing.values(stacked)
 
-    def _all(self, tensors: Sequence[Tensor]) -> Tensor:
-        stacked = torch.stack(list(tensors))
-        # Of several inputs the numbers that are no image stay as they are.
-        return self.data.preprocessing.values(stacked) if stacked.ndim in (2, 4) else stacked
+    def _by_name(self, stacked: Tensor) -> Tensor:
+        """One of several inputs: bytes are pixels, all others are as the model takes them."""
+        return self.data.preprocessing.values(stacked) if stacked.dtype == torch.uint8 else stacked
 
     def _values(self, sample: Tensor) -> Tensor:
         return self.data.preprocessing.values(sample[None])[0]

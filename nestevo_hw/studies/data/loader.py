@@ -2,9 +2,9 @@
 
 It takes no argument and returns either a pair (inputs, labels) or an object with a length whose items are such pairs of
 one sample, as map-style datasets of PyTorch are. Inputs are arrays or tensors: (N, C, H, W), (N, H, W), (N, H, W, C) or
-(N, F) together, or a sequence of samples; of a model with several inputs a dictionary of them by name. Labels are whole
-numbers from 0, or for detectors a dictionary a frame: boxes (K, 4) x1 y1 x2 y2 in pixels of the frame as it is given,
-labels (K,) from 1.
+(N, F) together, or a sequence of samples; of a model with several inputs a dictionary of them by name, as the model
+takes them. Labels are whole numbers from 0, or for detectors a dictionary a frame: boxes (K, 4) x1 y1 x2 y2 in pixels
+of the frame as it is given, labels (K,) from 1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
@@ -135,27 +135,23 @@ def _length(values: Any, name: str) -> int:  # noqa: ANN401 - of somebody's own 
 
 def _labelled(row: Any, label: Any, index: int, name: str, prepare: Preprocessing) -> Labelled:  # noqa: ANN401
     if isinstance(row, Mapping):
-        sample: Sample = {str(key): _array(value, index, name, prepare, several=True) for key, value in row.items()}
+        sample: Sample = {str(key): _array(value, index, name) for key, value in row.items()}
         return Labelled(sample=sample, target=_target(label, index, name, None, prepare))
-    stored = _array(row, index, name, None)
+    stored = _array(row, index, name)
+    stored = as_image(stored, channels_last=has_channels_last(stored.shape))
+    if stored.ndim not in (1, 3):
+        raise InputError(f"{name}: sample {index} has shape {tuple(stored.shape)}; give (C, H, W), (H, W) or (F,)")
     sample = prepare.array(stored, name)
     size = (stored.shape[1], stored.shape[2]) if stored.ndim == 3 else None
     return Labelled(sample=sample, target=_target(label, index, name, size, prepare))
 
 
-def _array(value: Any, index: int, name: str, prepare: Preprocessing | None, *, several: bool = False) -> Tensor:  # noqa: ANN401
+def _array(value: Any, index: int, name: str) -> Tensor:  # noqa: ANN401 - of somebody's own code
     try:
         sample = checked_array(value if isinstance(value, Tensor) else np.asarray(value), index, name)
     except ValueError as error:
         raise InputError(f"{name}: sample {index} is no array; {_EXPECTED}") from error
-    if sample.ndim == 0:
-        sample = sample[None]
-    if several and sample.ndim != 3:
-        return sample
-    sample = as_image(sample, channels_last=has_channels_last(sample.shape))
-    if not several and sample.ndim not in (1, 3):
-        raise InputError(f"{name}: sample {index} has shape {tuple(sample.shape)}; give (C, H, W), (H, W) or (F,)")
-    return sample if prepare is None else prepare.array(sample, name)
+    return sample[None] if sample.ndim == 0 else sample
 
 
 def _target(

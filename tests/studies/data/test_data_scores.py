@@ -1,5 +1,6 @@
 """Scores against hand-made truth, and every form of output."""
 
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.models.zoo import open_model
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.studies.data.dataset import given_data
 from nestevo_hw.studies.data.feeding import feed_for
@@ -232,6 +234,21 @@ def test_several_inputs_go_by_their_names():
     expected = accuracy("m", model.inner, feed_for("m", model.inner, given_data(x, labels)))[1](model.inner)
     data = given_data({"scale": torch.full((21, 1), 2.0), "x": x}, labels)
     assert labelled_task("m", model, data).measure(model) == expected
+
+
+def test_several_inputs_of_an_onnx_file(tmp_path):
+    torch.manual_seed(0)
+    model, labels = Two().eval(), [0, 1, 2, 3, 4, 5, 6] * 3
+    example = {"x": torch.rand(2, 7), "scale": torch.rand(2, 1)}
+    path = tmp_path / "two.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (example["x"], example["scale"]), str(path), input_names=["x", "scale"], dynamo=False,
+                          opset_version=17, dynamic_axes={"x": {0: "n"}, "scale": {0: "n"}})  # fmt: skip
+    imported = open_model(str(path)).model
+    x = torch.eye(7)[torch.tensor(labels)]
+    data = given_data({"scale": torch.full((21, 1), 2.0), "x": x}, labels)
+    assert labelled_task("m", imported, data).measure(imported) == labelled_task("m", model, data).measure(model)
 
 
 def test_doubt_is_said_where_the_digital_model_guesses():
