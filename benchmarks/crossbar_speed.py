@@ -34,7 +34,8 @@ from other_simulators import covers, cpp_tiles, lightning_installed, lightning_l
 from nestevo_hw.base.documents import json_text
 from nestevo_hw.crossbar.devices import DevicePreset, find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.models.zoo import example_inputs, open_model
+from nestevo_hw.models.inputs import example_inputs
+from nestevo_hw.models.zoo import open_model
 from nestevo_hw.profiler.memory import AllocationMeter
 from nestevo_hw.studies.noise.fidelity import normalise_statistics
 

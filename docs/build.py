@@ -19,6 +19,16 @@ PACKAGE = DOCS.parent / "nestevo_hw"
 CLI_HEAD = """# Command line reference
 
 Generated from `--help` by `make docs`; do not edit.
+
+## Completion in a shell
+
+Options and names of models, devices and chips are completed once one of these lines is in the shell's start-up file:
+
+```text
+eval "$(_NESTEVO_HW_COMPLETE=bash_source nestevo-hw)"    # ~/.bashrc
+eval "$(_NESTEVO_HW_COMPLETE=zsh_source nestevo-hw)"     # ~/.zshrc
+_NESTEVO_HW_COMPLETE=fish_source nestevo-hw | source     # ~/.config/fish/completions/nestevo-hw.fish
+```
 """
 FILES_HEAD = """# Files
 

@@ -12,8 +12,9 @@ from nestevo_hw.crossbar.devices import PRESETS, DevicePreset
 from nestevo_hw.crossbar.devices.preset import RASCH_LEAVES_OUT, RASCH_SOURCE
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.evolution.methods import METHODS
-from nestevo_hw.models.checkpoint import PRETRAINED, load_model, pretrained_path
+from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.models.faster_rcnn import resnet50_fpn
+from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.scheduler.policies import POLICIES
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
 from nestevo_hw.tasks.named import task_named

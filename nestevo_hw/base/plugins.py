@@ -23,13 +23,13 @@ def imported(module_name: str, attribute: str) -> Any:  # noqa: ANN401 - whateve
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         if (where := _place_in(error, module_name)) is None:
             raise ConfigError(f"cannot import {attribute!r} from module {module_name!r}: {error}") from error
-        raise ConfigError(f"module {module_name!r} cannot be imported: {_told(error)} ({where}); correct it") from error
+        raise ConfigError(f"module {module_name!r} cannot be imported: {told(error)} ({where}); correct it") from error
     except SyntaxError as error:
         where = f"{Path(error.filename or module_name).name}, line {error.lineno}"
         raise ConfigError(f"module {module_name!r} is not valid Python: {error.msg} ({where}); correct it") from error
     except (Exception, SystemExit) as error:
         where = _place_in(error, module_name) or module_name
-        raise ConfigError(f"module {module_name!r} cannot be imported: {_told(error)} ({where}); correct it") from error
+        raise ConfigError(f"module {module_name!r} cannot be imported: {told(error)} ({where}); correct it") from error
 
 
 def called(function: Callable[..., Any], name: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as it returns
@@ -49,10 +49,15 @@ def called(function: Callable[..., Any], name: str, arguments: Mapping[str, Any]
         where = _place_in(error, getattr(function, "__module__", "") or name.partition(":")[0])
         if where is None:
             raise ConfigError(f"{name} could not be called: {error}") from error
-        raise ConfigError(f"{name} failed in your code: {_told(error)} ({where}); correct the function") from error
+        raise ConfigError(f"{name} failed in your code: {told(error)} ({where}); correct the function") from error
 
 
-def _told(error: BaseException) -> str:
+def call_named(name: str, **arguments: object) -> Any:  # noqa: ANN401 - as it returns
+    """What the function `package.module:function` returns; raises as `imported` and `called` do."""
+    return called(imported(*name.split(":", 1)), name, arguments)
+
+
+def told(error: BaseException) -> str:
     """Kind and text of somebody else's error."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 

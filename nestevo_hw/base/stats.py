@@ -1,4 +1,4 @@
-"""Means and their 95 % intervals by Student's t."""
+"""Means and their 95 % intervals by Student's t; shares and intervals that stay between 0 and 1."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy.special import stdtrit
+from scipy.special import expit, logit, ndtri, stdtrit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,35 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     """
     half = t_margin(values, 0.975)
     return fmean(values) - half, fmean(values) + half
+
+
+def share_interval(shares: Sequence[float]) -> tuple[float, float]:
+    """95 % confidence interval of the mean of independent shares, which lies between 0 and 1.
+
+    Student's t on the scale of the log odds, by the delta method: logit(m) +- t s / (m (1 - m)). Where all are 0 or all
+    are 1 nothing is known of how they vary, and the interval is the value itself.
+
+    Raises:
+        ValueError: fewer than two values.
+    """
+    centre, half = fmean(shares), t_margin(shares, 0.975)
+    if not 0.0 < centre < 1.0:
+        return centre, centre
+    reach, middle = half / (centre * (1.0 - centre)), float(logit(centre))
+    return float(expit(middle - reach)), float(expit(middle + reach))
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """95 % confidence interval of a share that was found in a number of independent trials (Wilson 1927).
+
+    Args:
+        share: of the trials, 0 to 1.
+        count: trials, 1 or more.
+    """
+    z = float(ndtri(0.975))
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    middle, scale = share + z * z / (2 * count), 1 + z * z / count
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def t_margin(values: Sequence[float], probability: float) -> float:

@@ -7,19 +7,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.base.ranges import Range
-from nestevo_hw.commands.options import SEED_NUMBER, device_option, machine_readable, whole
+from nestevo_hw.commands import completion
+from nestevo_hw.commands.data_options import data_options, spec_of
+from nestevo_hw.commands.options import (
+    SEED_NUMBER,
+    device_option,
+    machine_readable,
+    model_argument,
+    weights_option,
+    whole,
+)
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
+    from nestevo_hw.studies.data.calibrated import Calibration, CalibrationSamples
 
 BITS = whole(Range(0, 24))
+_VIDEO = "720x1280"
+"""(H, W) of the frames that a chip is modelled for."""
 _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_pairs)
 
 
 @click.command("map")
-@click.argument("model")
+@model_argument
 @device_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option(
@@ -32,9 +44,9 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the programming noise.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
-@click.option("--weights", type=click.Path(path_type=Path), help="safetensors file with the model's weights.")
+@weights_option
 @click.option("--no-program", is_flag=True, help="Only count tiles; skip the weight error of programming.")
-@click.option("--chip", metavar="NAME|FILE.toml",
+@click.option("--chip", metavar="NAME|FILE.toml", shell_complete=completion.chips,
               help=f"Model time, energy and wear on {', '.join(CHIPS)} or your own.")  # fmt: skip
 @click.option(
     "--chips",
@@ -50,7 +62,9 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
     show_default=True,
     help="Frames that --chip is to work on.",
 )
-@click.option("--size", default="720x1280", show_default=True, metavar="HEIGHTxWIDTH", help="Of these frames.")
+@click.option("--size", metavar="HEIGHTxWIDTH",
+              help="Of these frames, and of inputs from --data.  [default: 720x1280; of --data its own]")  # fmt: skip
+@data_options(own_size=True)
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png",
               help="Write a picture of the tiles; with --chip also FILE-chip.png.")  # fmt: skip
 @machine_readable
@@ -68,7 +82,8 @@ def map_command(
     chip: str | None,
     chips: int,
     frames: int,
-    size: str,
+    size: str | None,
+    data: dict[str, Any],
     plot: Path | None,
     as_json: bool,
 ) -> dict[str, Any]:
@@ -76,7 +91,8 @@ def map_command(
 
     MODEL is a name such as fasterrcnn-tiny, fasterrcnn-resnet50-fpn, fasterrcnn-mobilenet-v3 or resnet18,
     or your own as package.module:factory. Unless --no-program is given, every tile is programmed (simulated)
-    and the error of its weights measured.
+    and the error of its weights measured. With --data the input ranges of the converters are set from held-out samples
+    of yours, and the output of every layer is compared with the digital one on them.
 
     \b
     Examples:
@@ -84,31 +100,42 @@ def map_command(
       nestevo-hw map fasterrcnn-tiny --weight-bits 8 --cell-bits 2
       nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
       nestevo-hw map fasterrcnn-resnet50-fpn --no-program --chip isaac --frames 1200 --size 720x1280
-      nestevo-hw map mypackage.nets:detector --weights mine.safetensors --keep-digital head --json
+      nestevo-hw map mypackage.nets:detector --weights mine.pt --keep-digital head --json
+      nestevo-hw map mypackage.nets:lenet --weights lenet.pt --data mnist.npz
     """
     from rich.console import Console
 
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.chip_table import chip_document, model_chip, show_chip
     from nestevo_hw.crossbar.mapping import map_model, parse_tile
     from nestevo_hw.models.zoo import open_model
+    from nestevo_hw.studies.data.calibrated import calibration_samples
 
-    rows_columns = parse_tile(tile)
+    rows_columns, spec = parse_tile(tile), spec_of(data)
+    if spec.source is not None and no_program:
+        raise ConfigError("--data measures what is programmed; leave --no-program or --data out")
     changes = {"pairs": pairs, "weight_bits": weight_bits, "cell_bits": cell_bits}
     given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     preset = replace(find_preset(device), **given)
     chosen = open_model(model, weights=weights)
+    samples = None if spec.source is None else calibration_samples(spec, model, chosen.model, seed=seed)
     report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, device=preset)
-    modelled = model_chip(chosen.model, report, chip, chips=chips, frames=frames, size=size) if chip else None
+    frame = _frame_size(size, samples)
+    modelled = model_chip(chosen.model, report, chip, chips=chips, frames=frames, size=frame) if chip else None
+    calibration = None
     if not no_program:
         from nestevo_hw.crossbar.teacher import AnalogTeacher
 
         with Console(stderr=True).status("Converting and programming the tiles ..."):
-            # The weight error does not depend on the converters.
-            perfect = preset.perfect_io()
+            # Without inputs there is nothing for the converters to do; the weight error does not depend on them.
+            measured = preset.perfect_io() if samples is None else preset
             teacher = AnalogTeacher(
-                chosen.model, device=perfect, tile=rows_columns, seed=seed, keep_digital=keep_digital
+                chosen.model, device=measured, tile=rows_columns, seed=seed, keep_digital=keep_digital
             )
-            teacher.program()
+            if samples is None:
+                teacher.program()
+            else:
+                calibration = samples.calibrate(teacher)
         report = replace(
             report.with_errors(teacher.weight_errors()), backend=teacher.backend,
             backend_reason=teacher.report.backend_reason,
@@ -122,11 +149,20 @@ def map_command(
         if modelled is not None:
             save_png(draw_cost(modelled.cost, modelled.estimates, model), _beside(plot))
     if not as_json:
-        _show(report, model, chosen.origin, plot)
+        _show(report, model, chosen.origin, plot, calibration)
         if modelled is not None:
             show_chip(modelled, None if plot is None else _beside(plot))
     document = None if modelled is None else chip_document(modelled)
-    return {"model": model, "weights": chosen.origin, **report.document(), "chip": document}
+    ranges = None if calibration is None else calibration.document()
+    return {"model": model, "weights": chosen.origin, **report.document(), "chip": document, "calibration": ranges}
+
+
+def _frame_size(size: str | None, samples: "CalibrationSamples | None") -> str:
+    """What a chip is modelled for: as asked, else the user's samples, else the usual video."""
+    if size is not None:
+        return size
+    found = None if samples is None else samples.size
+    return _VIDEO if found is None else f"{found[0]}x{found[1]}"
 
 
 def _beside(plot: Path) -> Path:
@@ -145,11 +181,14 @@ def _hardware(layer: "LayerMapping") -> str:
     return f"{text}, {io.dac_bits}-bit DAC, {io.adc_bits}-bit ADC to {io.output_bound:g}" if io else text
 
 
-def _show(report: "MappingReport", model: str, origin: str, plot: Path | None) -> None:
+def _show(
+    report: "MappingReport", model: str, origin: str, plot: Path | None, calibration: "Calibration | None"
+) -> None:
+    from nestevo_hw.pages.formats import decibels
     from nestevo_hw.pages.tables import Table, show
 
     mixed = () if report.uniform else ("on",)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (layer.name, "x".join(str(side) for side in layer.shape), "digital", "", "", *("" for _ in mixed))
         if layer.placement == "digital"
         else (layer.name, "x".join(str(side) for side in layer.shape), str(layer.tiles), f"{layer.utilisation:.0%}",
@@ -157,9 +196,15 @@ def _show(report: "MappingReport", model: str, origin: str, plot: Path | None) -
               *(_hardware(layer) for _ in mixed))
         for layer in report.layers
     ]  # fmt: skip
+    heads: tuple[str, ...] = ("layer", "weights", "tiles", "used", "error", *mixed)
+    if calibration is not None:
+        ranges = {name: f"{value:.3g}" for name, value in calibration.input_ranges.items()}
+        ratios = {name: decibels(value) for name, value in calibration.output_snr_db.items()}
+        heads = (*heads, "input range", "output SNR dB")
+        rows = [(*row, ranges.get(row[0], ""), ratios.get(row[0], "")) for row in rows]
     table = Table(
         title=f"{model} ({origin}) on {report.tile[0]} x {report.tile[1]} tiles, {report.device}",
-        heads=("layer", "weights", "tiles", "used", "error", *mixed),
+        heads=heads,
         rows=rows,
         marked=frozenset(i for i, layer in enumerate(report.layers) if layer.placement == "digital"),
     )
@@ -171,5 +216,6 @@ def _show(report: "MappingReport", model: str, origin: str, plot: Path | None) -
         *digital,
         f"{totals.tiles} tiles for {totals.analog_layers} layers, {totals.utilisation:.1%} of their cells used, "
         f"{totals.analog_weight_share:.1%} of the weights on the crossbar{error}",
+        *([] if calibration is None else [f"{calibration.note} (simulated)"]),
         *([] if plot is None else [f"picture: {plot}"]),
     )

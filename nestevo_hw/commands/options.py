@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -13,6 +14,7 @@ from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, SEED, Range
 from nestevo_hw.base.text import one_line
+from nestevo_hw.commands import completion
 from nestevo_hw.crossbar.devices import PRESETS
 
 COMPLETED_WITH_FAILURES = 3
@@ -23,7 +25,12 @@ Command = Callable[..., dict[str, Any] | None]
 
 device_option = click.option(
     "--device", "--analog", "device", default="pcm", show_default=True, metavar="NAME|FILE.toml",
-    help=f"Of the crossbar: {', '.join(PRESETS)}, or your own (docs/devices.md).",
+    help=f"Of the crossbar: {', '.join(PRESETS)}, or your own (docs/devices.md).", shell_complete=completion.devices,
+)  # fmt: skip
+model_argument = click.argument("model", shell_complete=completion.models)
+weights_option = click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE",
+    help="The model's weights: safetensors, or a state dict of PyTorch (.pt, .pth).",
 )  # fmt: skip
 
 

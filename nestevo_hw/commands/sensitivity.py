@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.base.ranges import AGE_S, SHARE
-from nestevo_hw.commands.options import FRAME_COUNT, REPEATS, SEED_NUMBER, Number, device_option, machine_readable
+from nestevo_hw.commands.data_options import data_options, spec_of
+from nestevo_hw.commands.options import (
+    FRAME_COUNT,
+    REPEATS,
+    SEED_NUMBER,
+    Number,
+    device_option,
+    machine_readable,
+    model_argument,
+    weights_option,
+)
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.devices import DevicePreset
     from nestevo_hw.crossbar.teacher import AnalogTeacher
     from nestevo_hw.models.zoo import ZooModel
+    from nestevo_hw.studies.data.spec import DataSpec
     from nestevo_hw.studies.noise.evaluation import BenchTask
     from nestevo_hw.studies.sensitivity.keep_digital import KeepDigitalPlan
     from nestevo_hw.studies.sensitivity.measure import SensitivityReport
@@ -21,7 +32,7 @@ _PROBED = 2
 
 
 @click.command("sensitivity")
-@click.argument("model")
+@model_argument
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
@@ -43,9 +54,10 @@ _PROBED = 2
 @click.option("--frames", type=FRAME_COUNT,
               help="Frames to score on.  [default: 60 of a detector, 240 of a classifier; quick 24, 96]")  # fmt: skip
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of all noise and of the frames.")
-@click.option("--weights", type=click.Path(path_type=Path), help="safetensors file with the model's weights.")
+@weights_option
 @click.option("--backend", type=click.Choice(["auto", "fold", "fused", "reference"]), default="auto",
               show_default=True, help="How the crossbar is simulated.")  # fmt: skip
+@data_options()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("sensitivity"),
               show_default=True, help="Directory for sensitivity.json, .csv, .png and .html.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Fewer frames and repeats.")
@@ -64,6 +76,7 @@ def sensitivity(
     seed: int,
     weights: Path | None,
     backend: str,
+    data: dict[str, Any],
     out: Path,
     quick: bool,
     as_json: bool,
@@ -73,13 +86,15 @@ def sensitivity(
     Each layer in turn is programmed onto the crossbar while the others stay digital, several times with
     independent noise. Reported are the score lost and three signal-to-noise ratios: of the layer's weights, of
     its output, and of the model's raw output. The plan is the smallest set of layers found that, kept digital,
-    holds the loss within --target-loss with 95 % confidence. The score is that of bench-noise: mAP of the embedded
-    detectors, agreement with the digital model for any other. All noise is simulated.
+    holds the loss within --target-loss with 95 % confidence. The score is that of bench-noise: with --data top-1
+    accuracy or mAP on your labels, else mAP of the embedded detectors, and agreement with the digital model for any
+    other. All noise is simulated.
 
     \b
     Examples:
       nestevo-hw sensitivity fasterrcnn-tiny --quick
       nestevo-hw sensitivity fasterrcnn-tiny --age 86400 --target-loss 0.02
+      nestevo-hw sensitivity mypackage.nets:lenet --weights lenet.pt --data mnist.npz --frames 1000
       nestevo-hw sensitivity resnet18 --weights mine.safetensors --device hermes --no-plan --json
     """
     from typing import get_args
@@ -90,6 +105,7 @@ def sensitivity(
     from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend, choose_backend
     from nestevo_hw.models.zoo import open_model
     from nestevo_hw.pages.tables import show
+    from nestevo_hw.studies.data.dataset import open_data
     from nestevo_hw.studies.noise.evaluation import prepare_task
     from nestevo_hw.studies.sensitivity.output import layers_table, plan_lines, totals_text, write_sensitivity
 
@@ -97,10 +113,13 @@ def sensitivity(
     preset.check_time(age_s)
     chosen_backend: Backend = next(name for name in get_args(Backend) if name == backend)
     choose_backend(preset, chosen_backend)
-    chosen = open_model(model, weights=weights)
-    count = frames or _usual_frames(chosen, quick=quick)
+    spec, chosen = spec_of(data), open_model(model, weights=weights)
+    count = frames or _usual_frames(chosen, spec, quick=quick)
     draws = repeats or (3 if quick else 5)
-    task = prepare_task(chosen, frames=count, seed=seed)
+    samples = None
+    if spec.source is not None:
+        samples = open_data(spec, model, chosen.model, frames=count, seed=seed)
+    task = prepare_task(chosen, frames=count, seed=seed, data=samples, size=spec.size, channels=spec.channels)
     teacher = AnalogTeacher(chosen.model, device=preset, tile=rows_columns, seed=seed, backend=chosen_backend)
     teacher.calibrate(task.calibration)
     target = None if no_plan else target_loss
@@ -110,8 +129,9 @@ def sensitivity(
             "model": model, "device": preset.name, "tile": list(rows_columns), "backend": teacher.backend,
             "task": task.task, "metric": task.metric, **report.document(),
             "plan": None if plan is None else plan.document(),
-            "age_s": age_s, "repeats": draws, "frames": count, "seed": seed, "perfect_io": preset.converters is None,
-            "weights": chosen.origin, "notes": _notes(task, preset, plan, count), "source": preset.source,
+            "age_s": age_s, "repeats": draws, "frames": task.frames, "data": spec.source, "seed": seed,
+            "perfect_io": preset.converters is None,
+            "weights": chosen.origin, "notes": _notes(task, preset, plan, report), "source": preset.source,
         }  # fmt: skip
         written = write_sensitivity(document, report, plan, out)
     if not as_json:
@@ -120,8 +140,9 @@ def sensitivity(
     return document
 
 
-def _usual_frames(chosen: "ZooModel", *, quick: bool) -> int:
-    usual, few = {"detection": (60, 24), "classification": (240, 96)}[chosen.task]
+def _usual_frames(chosen: "ZooModel", data: "DataSpec", *, quick: bool) -> int:
+    boxes = chosen.task == "detection" if data.source is None else data.source.lower().endswith(".json")
+    usual, few = (60, 24) if boxes else (240, 96)
     return few if quick else usual
 
 
@@ -150,8 +171,14 @@ def _measure(
         return report, find_plan(weights, orders, loss, target=target, repeats=draws)
 
 
-def _notes(task: "BenchTask", preset: "DevicePreset", plan: "KeepDigitalPlan | None", frames: int) -> list[str]:
-    notes = [task.note, f"all noise is simulated; device {preset.name} leaves out: {preset.leaves_out}"]
+def _notes(task: "BenchTask", preset: "DevicePreset", plan: "KeepDigitalPlan | None",
+           report: "SensitivityReport") -> list[str]:  # fmt: skip
+    doubt, frames = task.doubt(max(report.digital.values())), task.frames
+    notes = [
+        task.note,
+        *([doubt] if doubt else []),
+        f"all noise is simulated; device {preset.name} leaves out: {preset.leaves_out}",
+    ]
     if task.task == "classification" and plan is not None and plan.target * frames < 1.0:
         notes.append(f"one of {frames} frames is worth {1 / frames:.4f}, more than the target; use more --frames")
     return notes

@@ -145,6 +145,11 @@ class AnalogTeacher:
         """Present RMS weight error of each analog layer relative to the RMS of its target."""
         return {name: tiles.weight_error() for name, tiles in self._tiles.items()}
 
+    def input_ranges(self) -> dict[str, float]:
+        """Full scale of each calibrated layer's DAC: the magnitude of input at which it clips."""
+        layers = {name: layer for name, layer in self._layers.items() if isinstance(layer, CrossbarLayer)}
+        return {name: layer.input_range for name, layer in layers.items() if layer.input_range is not None}
+
     def digital_twin(self) -> nn.Module:
         """A digital copy in eval mode with the target weights and the present biases and BatchNorm."""
         return self._twin()[0]
@@ -161,11 +166,7 @@ class AnalogTeacher:
         state_file.write(
             path,
             tiles={name: tiles.tensors() for name, tiles in self._tiles.items()},
-            input_ranges={
-                name: layer.input_range
-                for name, layer in self._layers.items()
-                if isinstance(layer, CrossbarLayer) and layer.input_range is not None
-            },
+            input_ranges=self.input_ranges(),
             digital=digital,
             header=state_file.Header(
                 preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,

@@ -20,7 +20,8 @@ from nestevo_hw.evolution.execution import ExecutionConfig
 from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.refresh import chip_of
-from nestevo_hw.models.checkpoint import PRETRAINED, load_model, resolve_checkpoint
+from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.streams.sampling import allocate

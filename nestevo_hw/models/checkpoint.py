@@ -17,6 +17,7 @@ from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 from nestevo_hw.models.classifier import small_classifier
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
+from nestevo_hw.models.names import PRETRAINED
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "fasterrcnn-tiny": fasterrcnn_tiny,
@@ -24,8 +25,6 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "fasterrcnn-mobilenet-v3": mobilenet_v3,
     "digits-cnn": small_classifier,
 }
-_FAMILIES = ("fasterrcnn-tiny", "digits-cnn")
-PRETRAINED = tuple(family + variant for family in _FAMILIES for variant in ("", "-m1", "-m2", "-m3"))
 FORMATS = ("nestevo-hw-model", "nestevo-hw-detector")
 """Of the files this module reads; it writes the first."""
 

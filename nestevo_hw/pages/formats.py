@@ -10,16 +10,21 @@ _METRICS = {
     "map50": "mAP@0.50",
     "map75": "mAP@0.75",
     "map": "mAP@0.50:0.95",
-    "map50_vs_digital": "mAP@0.50 against the digital model",
-    "map75_vs_digital": "mAP@0.75 against the digital model",
-    "map_vs_digital": "mAP@0.50:0.95 against the digital model",
-    "top1_agreement": "share of equal first classes",
-    "r2_vs_digital": "R^2 against the digital outputs",
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+    "map50_vs_digital": "agreement with the digital model (mAP@0.50)",
+    "map75_vs_digital": "agreement with the digital model (mAP@0.75)",
+    "map_vs_digital": "agreement with the digital model (mAP@0.50:0.95)",
+    "top1_agreement": "agreement with the digital model (first class)",
+    "r2_vs_digital": "agreement with the digital model (R^2)",
 }
 _MEANINGS = {
     "mAP@0.50": "mAP@0.50 is mean average precision, where a detection counts if it overlaps its object by half; "
     "1 is perfect.",
     "accuracy": "Accuracy is the share of frames whose class is named rightly.",
+    "top-1 accuracy": "Top-1 accuracy is the share of samples whose class is named first.",
+    "agreement with the digital model (first class)": "The agreement is the share of inputs for which a model's first "
+    "class is that of the digital model; nothing is known of what is right.",
 }
 
 

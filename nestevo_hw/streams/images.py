@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.streams.sources import MAX_PIXELS, RecordedFrame, check_pixels
+from nestevo_hw.streams.sources import MAX_PIXELS, Pixels, RecordedFrame, check_pixels
 from nestevo_hw.streams.turning import EXIF, Turn
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -55,8 +55,7 @@ class ImageFolder:
         Raises:
             InputError: the image is unreadable or has absurdly many pixels.
         """
-        with _opened(self._paths[index]) as image:
-            return _turn(image).size((image.height, image.width))
+        return image_size(self._paths[index])
 
     def frames(self, indices: Sequence[int], size: tuple[int, int]) -> Iterator[RecordedFrame]:
         """Upright frames at each of the `indices`, resized to (H, W) `size`.
@@ -71,6 +70,26 @@ class ImageFolder:
                 small = _rgb(image, self._paths[index]).resize((width, height), Image.Resampling.BOX)
                 native = turn.size((image.height, image.width))
             yield RecordedFrame(index=index, native_size=native, pixels=turn.apply(np.asarray(small)))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image file, upright.
+
+    Raises:
+        InputError: the image is unreadable or has absurdly many pixels.
+    """
+    with _opened(path) as image:
+        return _turn(image).size((image.height, image.width))
+
+
+def read_image(path: Path) -> Pixels:
+    """(H, W, 3) RGB pixels of an image file, upright.
+
+    Raises:
+        InputError: the image is unreadable or has absurdly many pixels.
+    """
+    with _opened(path) as image:
+        return _turn(image).apply(np.asarray(_rgb(image, path)))
 
 
 @contextmanager

@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import binomtest
 
-from nestevo_hw.base.stats import Estimate, mean, or_none, student_t, t_interval, t_margin, total
+from nestevo_hw.base.stats import (
+    Estimate,
+    mean,
+    or_none,
+    share_interval,
+    student_t,
+    t_interval,
+    t_margin,
+    total,
+    wilson_interval,
+)
 
 VALUES = st.lists(st.floats(-10.0, 10.0).map(lambda v: round(v, 3)), min_size=2, max_size=40)
 
@@ -54,3 +65,22 @@ def test_what_was_not_measured_is_left_out() -> None:
         assert math.isnan(total(nothing))
     assert (mean([1.0, math.nan, 3.0]), total([1.0, math.inf, 3.0])) == (2.0, 4.0)
     assert [or_none(v) for v in (0.5, math.nan, -math.inf, None)] == [0.5, None, None, None]
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 24), (24, 24), (1, 60), (59, 60), (120, 240), (7, 9)])
+def test_wilson_interval_is_that_of_scipy(hits: int, count: int) -> None:
+    expected = binomtest(hits, count).proportion_ci(method="wilson")
+    assert wilson_interval(hits / count, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_the_interval_of_shares_stays_between_0_and_1() -> None:
+    low, high = share_interval([0.99, 1.0, 0.95])
+    assert 0.0 < low < 0.98 < high < 1.0
+    assert t_interval([0.99, 1.0, 0.95])[1] > 1.0
+    # By the delta method it meets Student's t where little varies in the middle.
+    assert share_interval([0.5, 0.51, 0.49]) == pytest.approx(t_interval([0.5, 0.51, 0.49]), abs=1e-4)
+    # By hand: logit(0.8) = 1.386294; standard error / (m (1 - m)) = 0.05 / 0.16, times t = 12.706205 of two values.
+    reach = 12.706205 * 0.05 / 0.16
+    expected = tuple(1 / (1 + math.exp(-(1.3862944 + sign * reach))) for sign in (-1, 1))
+    assert share_interval([0.75, 0.85]) == pytest.approx(expected, rel=1e-5)
+    assert (share_interval([1.0, 1.0]), share_interval([0.0, 0.0])) == ((1.0, 1.0), (0.0, 0.0))

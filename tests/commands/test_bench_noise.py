@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.models.checkpoint import ModelSpec, save_model
-from nestevo_hw.models.zoo import example_inputs
+from nestevo_hw.models.inputs import example_inputs
 from nestevo_hw.streams.rendered.synthetic import CLASSES
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.fidelity import normalise_statistics
@@ -45,7 +45,8 @@ def test_a_classifier_is_compared_with_itself(net: str, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert (document["task"], document["metric"]) == ("classification", "top1_agreement")
-    assert "not accuracy" in document["note"]
+    assert "made-up images of 3 x 64 x 64" in document["note"]
+    assert "by --data" in document["note"]
     assert document["weights"] == "made by the factory"
     points = document["points"]
     assert [(p["sweep"], p["value"]) for p in points] == [

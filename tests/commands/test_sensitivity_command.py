@@ -66,7 +66,8 @@ def test_a_classifiers_layers_are_measured_and_a_plan_found(nets: str, tmp_path:
     assert json.loads((out / "sensitivity.json").read_text()) == document
     assert (out / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
     page = read_page(out / "sensitivity.html")
-    for words in ("sensitivity_nets:classifier on pcm 1 d after programming", "share of equal first classes lost",
+    for words in ("sensitivity_nets:classifier on pcm 1 d after programming",
+                  "agreement with the digital model (first class) lost",
                   "2 independent programmings", plan["arguments"] or "everything may go"):  # fmt: skip
         assert words in page.text, words
     assert "mAP" not in page.text

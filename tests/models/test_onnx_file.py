@@ -38,7 +38,7 @@ _TO_HALF, _FROM_HALF = (
         ),
         ([_UNPACK, _CONV], _PACKED, {}, "node 'unpack' .DequantizeLinear. is quantised; give the float32 model"),
         ([helper.make_node("Relu", ["x"], ["y"])], {}, {}, "no convolution or linear layer with constant weights"),
-        ([helper.make_node("Add", ["a", "b"], ["y"])], {}, {"inputs": ["a", "b"]}, "one input, .* but it has 2: a, b"),
+        ([helper.make_node("Add", ["a", "b"], ["y"])], {}, {"inputs": ["a", "b"]}, "no convolution or linear layer"),
         ([_CUSTOM], {}, {"opsets": [("", 17), ("my.ops", 1)]}, "node 'soft' is a my.ops:Blur, which ONNX Runtime"),
         ([_CONV], {"w": weights(4, 3, 1, 1)}, {"opsets": [("", 99)]}, "operator set 99 is newer than"),
     ],

@@ -21,9 +21,10 @@ from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.models.faster_rcnn import as_list
+from nestevo_hw.models.inputs import example_inputs
 from nestevo_hw.models.onnx.export import OnnxDetector, export_detector, unmatched
 from nestevo_hw.models.onnx.imported import ImportedDetector, import_onnx
-from nestevo_hw.models.zoo import example_inputs, load_model, open_model
+from nestevo_hw.models.zoo import load_model, open_model
 
 
 class Net(nn.Module):
@@ -200,8 +201,9 @@ def test_grey_images_and_plain_numbers(tmp_path: Path) -> None:
         saved(tmp_path / "n.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": weights(6, 2)}, ["n", 6])
     )
     assert (numbers.input_size, numbers(torch.rand(4, 6)).shape) == (None, (4, 2))
+    assert example_inputs(numbers, count=2).shape == (2, 6)
     with pytest.raises(InputError, match="takes inputs of 6, got 3 x 64 x 64"):
-        numbers(example_inputs(numbers))
+        numbers(torch.rand(2, 3, 64, 64))
 
 
 def test_weights_stored_as_float16_but_computed_in_float32(tmp_path: Path) -> None:
@@ -224,3 +226,35 @@ def test_commands_take_the_path(tmp_path: Path) -> None:
     assert (chosen.trained, chosen.task, chosen.origin) == (True, "classification", f"weights of {path}")
     with pytest.raises(ConfigError, match="brings its own weights"):
         open_model(str(path), weights=tmp_path / "w.safetensors")
+
+
+def test_bytes_and_several_inputs(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["f", "w"], ["y8"]),
+        helper.make_node("Cast", ["y8"], ["y"], to=TensorProto.UINT8),
+    ]
+    path = saved(tmp_path / "u.onnx", nodes, {"w": np.abs(weights(2, 3, 3, 3))}, ["n", 3, 6, 6], kind=TensorProto.UINT8)
+    model = import_onnx(path)
+    images = example_inputs(model, count=2)
+    assert isinstance(images, Tensor)
+    assert (model.image_input.dtype, float(images.max())) == (torch.uint8, 255.0)
+    assert torch.equal(model(images), model(images.to(torch.uint8)))
+
+    nodes = [
+        helper.make_node("Conv", ["a", "w"], ["c"]),
+        helper.make_node("Mul", ["c", "b"], ["y"]),
+    ]
+    path = saved(tmp_path / "two.onnx", nodes, {"w": weights(3, 3, 1, 1)}, [2, 3, 4, 4], inputs=("a", "b"))
+    two = import_onnx(path)
+    a, b = torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4)
+    expected = torch.nn.functional.conv2d(a, torch.from_numpy(weights(3, 3, 1, 1))) * b
+    got = two({"b": b, "a": a})  # five samples in calls of two
+    assert isinstance(got, Tensor)
+    assert torch.allclose(got, expected, atol=1e-5)
+    with pytest.raises(InputError, match="takes 2 inputs, a, b, which cannot be made up; give --data"):
+        example_inputs(two)
+    with pytest.raises(InputError, match="the ONNX file takes a, b, got a"):
+        two(a)
+    with pytest.raises(InputError, match="takes inputs of 3 x 4 x 4 as b, got 3 x 2 x 2"):
+        two({"a": a, "b": torch.rand(5, 3, 2, 2)})

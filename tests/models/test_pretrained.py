@@ -6,7 +6,8 @@ import torch
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.base.tensors import read_tensors
 from nestevo_hw.evolution.pretrain_frames import PLACES
-from nestevo_hw.models.checkpoint import PRETRAINED, load_detector, pretrained_path
+from nestevo_hw.models.checkpoint import load_detector, pretrained_path
+from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.weather import DriftScript, DriftSegment

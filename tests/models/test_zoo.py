@@ -10,9 +10,11 @@ from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.models.checkpoint import PRETRAINED, ModelSpec, save_model
+from nestevo_hw.models.checkpoint import ModelSpec, save_model
+from nestevo_hw.models.inputs import example_inputs
+from nestevo_hw.models.names import PRETRAINED, names
 from nestevo_hw.models.pruning import prune
-from nestevo_hw.models.zoo import example_inputs, load_model, names, open_model
+from nestevo_hw.models.zoo import load_model, open_model
 
 
 def _write(path: Path, state: dict[str, Tensor]) -> Path:

@@ -5,7 +5,7 @@ between the layers with weights, so any operator it knows works, loops and NMS i
 modules. No code is generated from the file.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +25,21 @@ if TYPE_CHECKING:
 
 _CHANNELS = (1, 3, 4)
 """Of images; what tells (C, H, W) from (H, W, C)."""
+_TYPES = {
+    "tensor(float)": torch.float32, "tensor(uint8)": torch.uint8, "tensor(int32)": torch.int32,
+    "tensor(int64)": torch.int64, "tensor(bool)": torch.bool,
+}  # fmt: skip
+"""Of inputs that ONNX Runtime states."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInput:
-    """What an ONNX file takes."""
+    """One input that an ONNX file takes, an image or another tensor."""
 
     name: str
     shape: tuple[int | None, ...]
     """As the file states it; None where any size will do."""
+    dtype: torch.dtype = torch.float32
     white: float = 1.0
     """Value of a white pixel: 255 for a file that begins with subtracting or dividing by numbers of that order."""
 
@@ -70,12 +76,19 @@ class ImportedModel(nn.Module):
     For inference only. The operators between the layers run on the CPU, wherever the layers are.
 
     Attributes:
-        image_input: what the file takes.
+        inputs: what the file takes, in its order.
     """
 
-    def __init__(self, image_input: ImageInput, stages: Sequence[Stage], outputs: Sequence[str]) -> None:
+    inputs: tuple[ImageInput, ...]
+
+    def __init__(self, inputs: Sequence[ImageInput], stages: Sequence[Stage], outputs: Sequence[str]) -> None:
         super().__init__()
-        self.image_input, self._stages, self._outputs = image_input, tuple(stages), tuple(outputs)
+        self.inputs, self._stages, self._outputs = tuple(inputs), tuple(stages), tuple(outputs)
+
+    @property
+    def image_input(self) -> ImageInput:
+        """The first input that is an image, or the first."""
+        return next((entry for entry in self.inputs if len(entry.one) == 3), self.inputs[0])
 
     @property
     def input_size(self) -> tuple[int, int] | None:
@@ -86,42 +99,60 @@ class ImportedModel(nn.Module):
         return None
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
         """What the file puts out.
 
         Args:
-            x: (N, C, H, W) for a file that takes images; a file with a fixed batch is called as often as needed.
+            x: (N, C, H, W) for a file that takes images; of a file with several inputs a tensor for each by its name.
+                A file with a fixed batch is called as often as needed.
 
         Raises:
             InputError: the file does not take such an input.
         """
-        self._check(x)
-        count, batch = len(x), self.image_input.batch or max(len(x), 1)
-        whole = torch.cat([x, x[-1:].expand(-count % batch, *x.shape[1:])]) if count % batch else x
-        runs = [self._call(chunk) for chunk in whole.split(batch)]
+        values = self._named(x)
+        count = len(next(iter(values.values())))
+        batch = next((entry.batch for entry in self.inputs if entry.batch is not None), None) or max(count, 1)
+        whole = {name: _filled(value, -count % batch) for name, value in values.items()}
+        size = count + -count % batch
+        chunks = zip(*(value.split(batch) for value in whole.values()), strict=True)
+        runs = [self._call(dict(zip(whole, chunk, strict=True))) for chunk in chunks]
         # An output may hold several rows for each image.
         joined = [torch.cat(parts) for parts in zip(*runs, strict=True)]
-        kept = tuple(output[: len(output) * count // len(whole)] for output in joined)
+        kept = tuple(output[: len(output) * count // size] for output in joined)
         return kept[0] if len(kept) == 1 else kept
 
-    def _call(self, x: Tensor) -> list[Tensor]:
+    def _named(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The inputs by name, each as the file takes it but for the order of an image's channels."""
+        given = {self.inputs[0].name: x} if isinstance(x, Tensor) else dict(x)
+        names = [entry.name for entry in self.inputs]
+        if sorted(given) != sorted(names):
+            raise InputError(f"the ONNX file takes {', '.join(names)}, got {', '.join(map(str, given)) or 'nothing'}")
+        for entry in self.inputs:
+            self._check(entry, given[entry.name])
+        return {name: given[name] for name in names}
+
+    def _call(self, given: Mapping[str, Tensor]) -> list[Tensor]:
         """Outputs of one call of the graph, with at least one dimension each.
 
         Args:
-            x: as many images (N, C, H, W) as the file takes at a time.
+            given: as many images (N, C, H, W) as the file takes at a time, by the names of its inputs.
         """
-        if self.image_input.channels_last:
-            x = x.permute(0, 2, 3, 1)
-        values: Values = {self.image_input.name: x[0] if self.image_input.bare else x}
+        values: Values = {}
+        for entry in self.inputs:
+            value = given[entry.name].to(entry.dtype)
+            if entry.channels_last:
+                value = value.permute(0, 2, 3, 1)
+            values[entry.name] = value[0] if entry.bare else value
         for stage in self._stages:
             stage.run(values, self)
         return [torch.atleast_1d(values[name]) for name in self._outputs]
 
-    def _check(self, x: Tensor) -> None:
-        wanted, got = self.image_input.one, tuple(x.shape[1:])
+    def _check(self, entry: ImageInput, x: Tensor) -> None:
+        wanted, got = entry.one, tuple(x.shape[1:])
         if len(wanted) != len(got) or any(w not in (None, g) for w, g in zip(wanted, got, strict=True)):
             text = " x ".join("any" if side is None else str(side) for side in wanted)
-            raise InputError(f"the ONNX file takes inputs of {text}, got {' x '.join(map(str, got))}")
+            name = "" if len(self.inputs) == 1 else f" as {entry.name}"
+            raise InputError(f"the ONNX file takes inputs of {text}{name}, got {' x '.join(map(str, got))}")
 
 
 class ImportedDetector(ImportedModel):
@@ -142,8 +173,8 @@ class ImportedDetector(ImportedModel):
         """
         found = []
         for image in images:
-            self._check(image[None])
-            found.append(dict(zip(("boxes", "labels", "scores"), self._call(image[None]), strict=True)))
+            values = self._named(image[None])
+            found.append(dict(zip(("boxes", "labels", "scores"), self._call(values), strict=True)))
         return found
 
 
@@ -151,17 +182,20 @@ def import_onnx(path: Path) -> ImportedModel:
     """Read an ONNX file.
 
     Args:
-        path: file with one input, an image, in float32. Weights stored as float16 and cast in the file will do.
+        path: file with an image or other tensors as inputs, in float32, uint8 or whole numbers. Weights stored as
+            float16 and cast in the file will do.
 
     Returns:
         The model in eval mode; an `ImportedDetector` if it puts out boxes, labels and scores of one image.
 
     Raises:
-        InputError: the file is missing, corrupt, quantised, not float32, without weights, or takes several inputs.
+        InputError: the file is missing, corrupt, quantised, without weights, or takes inputs of another type.
     """
     graph, session = read_simplified(path)
     try:
-        image_input = _image_input(session, graph)
+        inputs = tuple(_input(entry, graph) for entry in session.get_inputs())
+        if not inputs:
+            raise InputError("it takes no input; export it with one")
         layers = find_layers(graph.graph)
         if not layers.modules:
             raise InputError("it has no convolution or linear layer with constant weights")
@@ -169,27 +203,29 @@ def import_onnx(path: Path) -> ImportedModel:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     detections = _detections(session)
-    if detections and image_input.batch == 1:
-        model: ImportedModel = ImportedDetector(image_input, stages, detections)
+    if detections and len(inputs) == 1 and inputs[0].batch == 1:
+        model: ImportedModel = ImportedDetector(inputs, stages, detections)
     else:
-        model = ImportedModel(image_input, stages, [entry.name for entry in session.get_outputs()])
+        model = ImportedModel(inputs, stages, [entry.name for entry in session.get_outputs()])
     for name, module in layers.modules.items():
         _attach(model, name, module)
     return model.eval()
 
 
-def _image_input(session: "ort.InferenceSession", model: ModelProto) -> ImageInput:
-    entries = session.get_inputs()
-    if len(entries) != 1:
-        names = ", ".join(entry.name for entry in entries)
-        raise InputError(f"expected one input, an image, but it has {len(entries)}: {names}")
-    (entry,) = entries
-    if entry.type != "tensor(float)":
-        raise InputError(f"expected float32 input but {entry.name!r} is {entry.type}; export it in float32")
+def _input(entry: "ort.NodeArg", model: ModelProto) -> ImageInput:
+    if entry.type not in _TYPES:
+        raise InputError(f"expected float32 input but {entry.name!r} is {entry.type}; export it in float32 or uint8")
     if not entry.shape:
         raise InputError(f"input {entry.name!r} states no shape; export the model with one")
     shape = tuple(side if isinstance(side, int) and side > 0 else None for side in entry.shape)
-    return ImageInput(name=entry.name, shape=shape, white=_white(model.graph, entry.name))
+    pixels = _TYPES[entry.type] is torch.uint8
+    white = 255.0 if pixels else _white(model.graph, entry.name)
+    return ImageInput(name=entry.name, shape=shape, dtype=_TYPES[entry.type], white=white)
+
+
+def _filled(x: Tensor, missing: int) -> Tensor:
+    """`x` with its last entry repeated as often as is missing to a whole batch."""
+    return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x
 
 
 def _white(graph: GraphProto, image: str) -> float:

@@ -9,7 +9,7 @@ from torch import nn
 
 _OPERATOR = re.compile(r"(Conv|Gemm|MatMul|Einsum|LSTM|GRU|RNN|BiasAdd|Tensordot)\w*")
 """A last scope that is the operator itself."""
-_TAKEN = frozenset((*dir(nn.Module()), "image_input", "input_size"))
+_TAKEN = frozenset((*dir(nn.Module()), "image_input", "input_size", "inputs"))
 """Attributes of the module that holds the layers."""
 
 

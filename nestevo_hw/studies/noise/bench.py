@@ -10,7 +10,7 @@ from torch import nn
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.crossbar.noise import weight_noise
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.studies.noise.fidelity import Measure
+from nestevo_hw.studies.data.scores import Measure
 from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Trial
 from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Hardware, Setting
 

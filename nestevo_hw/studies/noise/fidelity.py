@@ -1,6 +1,6 @@
 """How closely a model on the crossbar follows the digital one, for models without labelled frames."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.studies.data.outputs import class_scores, described, detections, tensors_of
+from nestevo_hw.studies.data.scores import Measure
 from nestevo_hw.tasks.metrics import mean_average_precision
 
-Measure = Callable[[nn.Module], Mapping[str, Mapping[str, float]]]
-"""Scores of a model by scene, such as day and night, and by metric, the headline first; 0 to 1 each."""
 OBJECTS_PER_FRAME = 20
 """At most so many detections of the digital model a frame, on average, count as objects."""
 
@@ -36,34 +36,37 @@ def normalise_statistics(model: nn.Module, batches: Sequence[Any]) -> None:
 
 
 @torch.no_grad()
-def top1_agreement(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
-    """Share of images for which a model's first class is that of the digital `model`.
+def top1_agreement(model: nn.Module, batches: Sequence[Any]) -> Measure:
+    """Share of inputs for which a model's first class is that of the digital `model`.
 
     Raises:
-        InputError: the model does not return one row of class scores an image.
+        InputError: the model does not return one row of class scores an input.
     """
-    expected = [_first_class(model(batch), batch) for batch in batches]
+    expected = [class_scores(model(batch), len(batch)).argmax(1) for batch in batches]
 
     @torch.no_grad()
     def measure(candidate: nn.Module) -> dict[str, dict[str, float]]:
-        got = [_first_class(candidate(batch), batch) for batch in batches]
+        got = [class_scores(candidate(batch), len(batch)).argmax(1) for batch in batches]
         return {"all": {"top1_agreement": float((torch.cat(got) == torch.cat(expected)).float().mean())}}
 
     return measure
 
 
 @torch.no_grad()
-def r2_vs_digital(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
+def r2_vs_digital(model: nn.Module, batches: Sequence[Any]) -> Measure:
     """Share of the variance of the digital `model`'s outputs that a model explains, for outputs of any shape.
 
     R^2 = 1 - sum (y - digital)^2 / sum (digital - mean)^2, 0 at least, averaged over the outputs; what is no number
     explains nothing.
+
+    Raises:
+        InputError: there is no float tensor in what the model returns.
     """
-    expected = [check_outputs(model(batch)) for batch in batches]
+    expected = [_outputs(model(batch)) for batch in batches]
 
     @torch.no_grad()
     def measure(candidate: nn.Module) -> dict[str, dict[str, float]]:
-        got = [check_outputs(candidate(batch)) for batch in batches]
+        got = [_outputs(candidate(batch)) for batch in batches]
         explained = []
         for index in range(len(expected[0])):
             digital, own = (torch.cat([outputs[index] for outputs in all_]) for all_ in (expected, got))
@@ -75,13 +78,13 @@ def r2_vs_digital(model: nn.Module, batches: Sequence[Tensor]) -> Measure:
 
 
 @torch.no_grad()
-def map_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Measure:
+def map_vs_digital(model: nn.Module, batches: Sequence[Any]) -> Measure:
     """Mean average precision of a model's detections against those of the digital `model` as truth.
 
     Raises:
-        InputError: the digital model detects nothing in any frame.
+        InputError: the model returns no detections, or the digital one detects nothing in any frame.
     """
-    digital = [detection for batch in batches for detection in model(batch)]
+    digital = [one for batch in batches for one in detections(model(batch), len(batch))]
     # One threshold for all frames: every object then scores above everything that is none.
     scores = torch.cat([detection["scores"] for detection in digital]).sort(descending=True).values
     accept = float(scores[: OBJECTS_PER_FRAME * len(digital)][-1]) if len(scores) else 1.0
@@ -92,7 +95,7 @@ def map_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Measure
 
     @torch.no_grad()
     def measure(candidate: nn.Module) -> dict[str, dict[str, float]]:
-        found = [_known_classes(d, classes) for batch in batches for d in candidate(batch)]
+        found = [_known_classes(d, classes) for batch in batches for d in detections(candidate(batch), len(batch))]
         score = mean_average_precision(found, truth, classes)
         return {
             "all": {
@@ -105,30 +108,27 @@ def map_vs_digital(model: nn.Module, batches: Sequence[list[Tensor]]) -> Measure
     return measure
 
 
-def gives_class_scores(model: nn.Module, batch: Tensor) -> bool:
-    """Whether the model returns one row of class scores an image."""
+def gives_class_scores(model: nn.Module, batch: Any) -> bool:  # noqa: ANN401 - what the model takes
+    """Whether the model returns one row of class scores an input."""
     with torch.no_grad():
         output = model(batch)
-    return isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(batch)
+    try:
+        class_scores(output, len(batch))
+    except InputError:
+        return False
+    return True
 
 
-def check_outputs(output: object) -> list[Tensor]:
-    """The tensors of a model's output, whose closeness can be measured.
+def is_agreement(metric: str) -> bool:
+    """Whether a metric compares a model with its digital self, so that it says nothing of the truth."""
+    return metric.endswith(("_agreement", "_vs_digital"))
 
-    Raises:
-        InputError: it is not one or several float tensors.
-    """
-    found = [output] if isinstance(output, Tensor) else list(output) if isinstance(output, (tuple, list)) else []
-    if not found or not all(isinstance(entry, Tensor) and entry.is_floating_point() for entry in found):
-        raise InputError(f"expected one or several float tensors from the model but got {type(output).__name__}")
+
+def _outputs(output: object) -> list[Tensor]:
+    found = list(tensors_of(output))
+    if not found:
+        raise InputError(f"expected one or several float tensors from the model but got {described(output)}")
     return found
-
-
-def _first_class(output: object, batch: Tensor) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch):
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise InputError(f"expected class scores ({len(batch)}, classes) from the model but got {got}")
-    return output.argmax(1)
 
 
 def _as_truth(detection: dict[str, Tensor], accept: float) -> Annotation:

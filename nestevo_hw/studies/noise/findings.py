@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from nestevo_hw.base.stats import t_interval
+from nestevo_hw.studies.data.scores import doubt, over_frames
+from nestevo_hw.studies.noise.fidelity import is_agreement
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.results import Benchmark
@@ -25,13 +27,15 @@ class Loss:
     mean: float
     low: float
     high: float
+    agreement: bool = False
+    """Whether it is agreement with the digital model that is lost, which is not counted in points."""
 
     @classmethod
-    def of(cls, before: Sequence[float], after: Sequence[float]) -> "Loss":
+    def of(cls, before: Sequence[float], after: Sequence[float], *, agreement: bool = False) -> "Loss":
         """Of two series of scores over the same draws."""
         differences = [b - a for b, a in zip(before, after, strict=True)]
         low, high = t_interval(differences)
-        return cls(mean=fmean(differences), low=low, high=high)
+        return cls(mean=fmean(differences), low=low, high=high, agreement=agreement)
 
     @property
     def certain(self) -> bool:
@@ -40,15 +44,18 @@ class Loss:
 
     @property
     def text(self) -> str:
-        """In points, with its interval where the draws differ."""
-        points = f"{100 * self.mean:.1f} points"
-        return points if self.certain else f"{points} ({100 * self.low:.1f} to {100 * self.high:.1f})"
+        """In points, with its interval where the draws differ; of an agreement as a number."""
+        return self._text(self.mean, self.low, self.high, "")
 
     @property
     def gain_text(self) -> str:
         """The same as a gain, with sign."""
-        points = f"{-100 * self.mean:+.1f} points"
-        return points if self.certain else f"{points} ({-100 * self.high:+.1f} to {-100 * self.low:+.1f})"
+        return self._text(-self.mean, -self.high, -self.low, "+")
+
+    def _text(self, mean: float, low: float, high: float, sign: str) -> str:
+        scale, form, unit = (1, f"{sign}.3f", "") if self.agreement else (100, f"{sign}.1f", " points")
+        value = f"{scale * mean:{form}}{unit}"
+        return value if self.certain else f"{value} ({scale * low:{form}} to {scale * high:{form}})"
 
 
 def findings_of(found: Benchmark) -> dict[str, str]:
@@ -72,7 +79,10 @@ def conclusion(found: Benchmark) -> str:
     sentences = []
     for scene in found.scenes:
         digital, place = found.digital_score(scene), "" if scene == "all" else f"by {scene} "
-        parts = [f"the digital model scores {digital:.3f}"]
+        frames = over_frames(found.metric, digital, int(found.about.get("frames", 0)))
+        parts = [f"the digital model scores {digital:.3f}{frames}"]
+        if is_agreement(found.metric):
+            parts = [f"agreement with the digital model, which is {digital:.3f} with itself"]
         programmed = found.programmed(scene)
         if programmed is not None:
             parts.append(f"{programmed.mean:.3f} on {found.about['device']} right after programming")
@@ -83,7 +93,14 @@ def conclusion(found: Benchmark) -> str:
         if programmed is None and noisy:
             parts.append(f"{noisy[-1].mean:.3f} with weight noise mu = {noisy[-1].value:g}")
         sentences.append(f"{place}{', '.join(parts)}")
-    return _capital("; ".join(sentences)) + "."
+    return " ".join([_capital("; ".join(sentences)) + ".", *doubts(found)])
+
+
+def doubts(found: Benchmark) -> list[str]:
+    """What to check where even the digital model scores next to nothing, as a sentence."""
+    digital = max(found.digital_score(scene) for scene in found.scenes)
+    text = doubt(found.metric, digital, found.about.get("classes"))
+    return [f"{_capital(text)}."] if text else []
 
 
 def sweep_finding(found: Benchmark, name: str) -> str:
@@ -98,7 +115,8 @@ def sweep_finding(found: Benchmark, name: str) -> str:
 def pair_finding(found: Benchmark, name: str, scene: str) -> str:
     """Where noise-aware training helps or harms in one sweep by more than chance, and by how much at most."""
     plain, aware = found.of(name, scene, PLAIN), found.of(name, scene, AWARE)
-    losses = {p.value: Loss.of(p.headline, a.headline) for p, a in zip(plain, aware, strict=True)}
+    agreement = is_agreement(found.metric)
+    losses = {p.value: Loss.of(p.headline, a.headline, agreement=agreement) for p, a in zip(plain, aware, strict=True)}
     helped = [value for value, loss in losses.items() if loss.high < 0]
     harmed = [value for value, loss in losses.items() if loss.low > 0]
     text, when = SWEEPS[name].text, SWEEPS[name].when
@@ -158,7 +176,8 @@ def student_finding(found: Benchmark, name: str) -> str:
 
 def loss_at(found: Benchmark, point: SweepPoint) -> Loss:
     """What a value costs against the reference of its sweep."""
-    return Loss.of(_reference(found, point.sweep, point.scene, point.training, len(point.headline)), point.headline)
+    before = _reference(found, point.sweep, point.scene, point.training, len(point.headline))
+    return Loss.of(before, point.headline, agreement=is_agreement(found.metric))
 
 
 def _reference(found: Benchmark, sweep: str, scene: str, training: str, draws: int) -> Sequence[float]:
@@ -183,9 +202,11 @@ def _sentence(found: Benchmark, sweep: Sweep, scene: str) -> str:
     parts = []
     # The first value is often the reference itself; that it costs nothing is no finding.
     if len(held) > 1 or not lost:
-        parts.append(f"within a point {'down' if sweep.worse == 'down' else 'up'} to {sweep.phrase(held[-1].value)}")
+        within = "within 0.01" if is_agreement(found.metric) else "within a point"
+        parts.append(f"{within} {'down' if sweep.worse == 'down' else 'up'} to {sweep.phrase(held[-1].value)}")
     if lost:
-        parts.append(f"loses {losses[lost[0].value].text} {sweep.when(lost[0].value)}")
+        loses = "falls by" if is_agreement(found.metric) else "loses"
+        parts.append(f"{loses} {losses[lost[0].value].text} {sweep.when(lost[0].value)}")
     if len(lost) > 1:
         parts.append(f"{losses[lost[-1].value].text} {sweep.when(lost[-1].value)}")
     reference = fmean(_reference(found, sweep.name, scene, found.main_training, len(points[0].headline)))

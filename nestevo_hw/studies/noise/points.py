@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from nestevo_hw.base.stats import Estimate, t_interval
+from nestevo_hw.base.stats import Estimate, share_interval, t_interval
+from nestevo_hw.studies.data.scores import SHARES_OF_FRAMES
 from nestevo_hw.studies.noise.sweeps import SWEEPS, Value
 
 
@@ -46,8 +47,8 @@ class SweepPoint:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """95 % interval of the mean by Student's t."""
-        return t_interval(self.headline)
+        """95 % interval of the mean (`score_interval`)."""
+        return score_interval(self.metric, self.headline)
 
     def document(self) -> dict[str, Any]:
         """The point in the machine-readable report."""
@@ -57,14 +58,30 @@ class SweepPoint:
     def scored(self) -> dict[str, Any]:
         """What was scored, and the scores, in the machine-readable report."""
         return {
-            "variant": self.variant, "scene": self.scene, "training": self.training, **summary(self.headline),
-            "metrics": {metric: summary(scores) for metric, scores in self.scores.items()},
+            "variant": self.variant, "scene": self.scene, "training": self.training,
+            **summary(self.metric, self.headline),
+            "metrics": {metric: summary(metric, scores) for metric, scores in self.scores.items()},
         }  # fmt: skip
 
 
-def summary(scores: Sequence[float]) -> dict[str, Any]:
+def score_interval(metric: str, scores: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean of scores between 0 and 1 over independent draws.
+
+    Shares of frames on the scale of their log odds, which cannot leave 0 to 1; all others by Student's t, cut there.
+
+    Raises:
+        ValueError: fewer than two scores.
+    """
+    if metric in SHARES_OF_FRAMES:
+        return share_interval(scores)
+    low, high = t_interval(scores)
+    return max(0.0, low), min(1.0, high)
+
+
+def summary(metric: str, scores: Sequence[float]) -> dict[str, Any]:
     """Mean, interval, number of repeats and the scores themselves; no interval for a single score."""
-    return {**Estimate.of(scores).document(), "repeats": len(scores), "scores": list(scores)}
+    interval = score_interval(metric, scores) if len(scores) > 1 else None
+    return {**Estimate(mean=fmean(scores), ci95=interval).document(), "repeats": len(scores), "scores": list(scores)}
 
 
 def write_csv(points: Iterable[SweepPoint]) -> str:
@@ -75,6 +92,6 @@ def write_csv(points: Iterable[SweepPoint]) -> str:
     for p in points:
         value = p.value if isinstance(p.value, str) else f"{p.value:g}"
         for metric, scores in p.scores.items():
-            numbers = (f"{number:.6g}" for number in (fmean(scores), *t_interval(scores)))
+            numbers = (f"{number:.6g}" for number in (fmean(scores), *score_interval(metric, scores)))
             rows.writerow((p.sweep, value, SWEEPS[p.sweep].unit, p.variant, *numbers, len(scores), metric))
     return text.getvalue()

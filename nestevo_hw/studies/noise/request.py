@@ -7,6 +7,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import device_text, find_preset
 from nestevo_hw.crossbar.mapping import parse_tile
 from nestevo_hw.crossbar.teacher import Backend
+from nestevo_hw.studies.data.spec import DataSpec
 from nestevo_hw.studies.noise.noise_aware import FineTuning
 from nestevo_hw.studies.noise.plan import make_plan, parse_sweep
 from nestevo_hw.studies.noise.students import Teaching, check_student
@@ -38,13 +39,14 @@ class Request:
     frames: int | None = None
     seed: int = 0
     quick: bool = False
+    data: DataSpec = DataSpec()
 
     def study(self) -> Study:
         """The benchmark, ready to run.
 
         Raises:
             ConfigError: an impossible request.
-            InputError: weights that cannot be read.
+            InputError: weights or samples that cannot be read.
         """
         if self.noise_aware is not None and self.noise_aware_weights is not None:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
@@ -61,7 +63,7 @@ class Request:
         setup = Setup(
             model=self.model, weights=_text(self.weights), device=self.device, device_text=text,
             perfect_io=self.perfect_io, tile=tile, keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
-            frames=self.frames or (24 if self.quick else 60), noise_aware=self._tuning(),
+            frames=self.frames or usual_frames(self.data, quick=self.quick), data=self.data, noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
         )  # fmt: skip
         return Study(setup, plan)
@@ -88,6 +90,13 @@ class Request:
         teaching = Teaching() if self.student is None else Teaching(student=self.student)
         check_student(teaching.student)
         return replace(teaching, cameras=1, upload_frames=48, test_frames=40, steps=30) if self.quick else teaching
+
+
+def usual_frames(data: DataSpec, *, quick: bool) -> int:
+    """Frames to score on, unless a user says another number: more of labelled samples that are one class each."""
+    counted = data.source is not None and not data.source.lower().endswith(".json")
+    usual, few = (240, 96) if counted else (60, 24)
+    return few if quick else usual
 
 
 def _text(path: Path | None) -> str | None:

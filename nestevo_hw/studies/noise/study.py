@@ -81,7 +81,8 @@ class Study:
             "metrics": list(task.metrics), "weights": self.subject.given.origin,
             "perfect_io": preset.converters is None, "tile": list(setup.tile),
             "keep_digital": list(setup.keep_digital), "backend": setup.backend, "seed": setup.seed,
-            "frames": setup.frames, "note": task.note, "source": preset.source, "leaves_out": preset.leaves_out,
+            "frames": task.frames, "classes": task.classes, "data": setup.data.source, "note": task.note,
+            "source": preset.source, "leaves_out": preset.leaves_out,
             "left_out": list(self.plan.left_out),
         }  # fmt: skip
         if setup.teaching is not None:

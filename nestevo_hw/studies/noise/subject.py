@@ -17,8 +17,10 @@ from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.teacher import Backend
 from nestevo_hw.models.checkpoint import digest
 from nestevo_hw.models.zoo import ZooModel, open_model
+from nestevo_hw.studies.data.dataset import Dataset, open_data
+from nestevo_hw.studies.data.spec import DataSpec
 from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
-from nestevo_hw.studies.noise.evaluation import BenchTask, check_runs, detects_embedded_classes, prepare_task
+from nestevo_hw.studies.noise.evaluation import BenchTask, detects_embedded_classes, prepare_task
 from nestevo_hw.studies.noise.noise_aware import FineTuning, spec_of, tuned_pair
 from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Trial
 from nestevo_hw.studies.noise.students import School, Teaching, is_distillation
@@ -45,7 +47,9 @@ class Setup:
     backend: Backend
     seed: int
     frames: int
-    """Scored on, of each scene."""
+    """Scored on at most, of each scene."""
+    data: DataSpec = DataSpec()
+    """Labelled samples of the user's own, or what made-up inputs look like."""
     noise_aware: FineTuning | None
     noise_aware_weights: str | None
     teaching: Teaching | None
@@ -75,30 +79,33 @@ class Subject:
 
     Raises:
         ConfigError: the model cannot do what the setup asks of it.
-        InputError: weights that cannot be read, or a model that does not run.
+        InputError: weights or samples that cannot be read, or a model that does not run on them.
         MappingError: no layer of it can be placed on the crossbar, or weights that no conductance can hold.
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+        self.setup, labelled = setup, setup.data.source is not None
         self.given = open_model(setup.model, weights=_path(setup.weights))
-        if (
-            preset := setup.hardware.preset
-        ).layers:  # a rule that holds for no layer is a mistake, told before any work
-            map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital, device=preset)
         self._aware: ZooModel | None = None
         if setup.noise_aware_weights is not None:
             self._aware = open_model(setup.model, weights=_path(setup.noise_aware_weights))
-        embedded = self.given.trained and detects_embedded_classes(self.given.model)
-        if not embedded and (setup.teaching is not None or setup.noise_aware is not None):
+        self._embedded = setup.data == DataSpec() and self.given.trained and detects_embedded_classes(self.given.model)
+        if not self._embedded and (setup.teaching is not None or setup.noise_aware is not None):
             raise ConfigError(
-                f"{setup.model} is no trained detector of the embedded classes, so there are no labelled frames "
+                "students learn on embedded frames, of which --data has none; leave --data or --students and "
+                "--noise-aware out"
+                if labelled
+                else f"{setup.model} is no trained detector of the embedded classes, so there are no labelled frames "
                 "for --students or --noise-aware; try fasterrcnn-tiny, or give --noise-aware-weights"
             )
-        for layer in map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital).analog:
+        mapped = map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital, device=setup.hardware.preset)
+        for layer in mapped.analog:
             check_weights(f"{layer.name}.weight", self.given.model.get_parameter(f"{layer.name}.weight".lstrip(".")))
-        for chosen in filter(None, (self.given, self._aware)):
-            check_runs(chosen)
+        self._data: Dataset | None = None
+        if labelled:
+            self._data = open_data(setup.data, setup.model, self.given.model, frames=setup.frames, seed=setup.seed)
+        # Frames are rendered later, when there is a progress bar; of all others what does not fit is said at once.
+        self._task = None if self._embedded else self._prepared(self.given)
         if setup.noise_aware is not None and isinstance(self.given.model, FasterRCNN):
             self._spec = spec_of(setup.model, self.given.model)
 
@@ -110,6 +117,8 @@ class Subject:
             "preset": self.setup.hardware.preset.document(),
             "version": __version__,
         }
+        if self._data is not None:
+            identity["data_digest"] = self._data.digest
         if self._aware is not None:
             identity["noise_aware_digest"] = digest(self._aware.model)
         if self.setup.teaching is not None:
@@ -125,12 +134,12 @@ class Subject:
             on_model: called after each model of a pair that the setup wants tuned.
         """
         setup = self.setup
-        task = prepare_task(self.given, frames=setup.frames, seed=setup.seed)
+        task = self._task or self._prepared(self.given)
         measures = dict.fromkeys(setup.trainings, task.measure)
         models: dict[str, nn.Module] = {setup.trainings[0]: self.given.model}
         if self._aware is not None:
             models[AWARE] = self._aware.model
-            measures[AWARE] = prepare_task(self._aware, frames=setup.frames, seed=setup.seed).measure
+            measures[AWARE] = self._prepared(self._aware).measure
         elif setup.noise_aware is not None and isinstance(self.given.model, FasterRCNN):
             models |= tuned_pair(
                 self.given.model, self._spec, setup.noise_aware, folder / MODELS, seed=setup.seed, size=FRAME_SIZE,
@@ -146,6 +155,12 @@ class Subject:
                 teaching=setup.teaching, seed=setup.seed,
             )  # fmt: skip
         return ReadySubject(task=task, bench=bench, school=school)
+
+    def _prepared(self, chosen: ZooModel) -> BenchTask:
+        """How one of the models is scored."""
+        setup = self.setup
+        return prepare_task(chosen, frames=setup.frames, seed=setup.seed, data=self._data, size=setup.data.size,
+                            channels=setup.data.channels)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from nestevo_hw.pages.formats import decibels, metric_text, plus_minus, signed
 from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.style import LIGHT, THEMED, inline_svg, save_png
 from nestevo_hw.pages.tables import Table
+from nestevo_hw.studies.data.scores import over_frames
 from nestevo_hw.studies.noise.sweeps import age_text
 from nestevo_hw.studies.sensitivity.keep_digital import KeepDigitalPlan
 from nestevo_hw.studies.sensitivity.measure import SensitivityReport, over_scenes, rms
@@ -85,10 +86,14 @@ def layers_table(document: Mapping[str, Any], report: SensitivityReport, plan: K
 
 def totals_text(document: Mapping[str, Any], report: SensitivityReport) -> str:
     """The model as a whole, and whether the noise of its layers adds up."""
-    scores = ", ".join(f"{scene} {score:.3f}" for scene, score in report.digital.items())
+    metric, frames = document["metric"], int(document.get("frames", 0))
+    scores = ", ".join(
+        f"{'' if scene == 'all' else scene + ' '}{score:.3f}{over_frames(metric, score, frames)}"
+        for scene, score in report.digital.items()
+    )
     lost = _lost(Estimate.of(over_scenes(report.losses)))
     return (
-        f"digital: {metric_text(document['metric'])} {scores}; all layers on the crossbar: {lost} lost; error of the "
+        f"digital: {metric_text(metric)} {scores}; all layers on the crossbar: {lost} lost; error of the "
         f"model's raw outputs then: {rms(report.model_errors):.1%}; {report.predicted_error:.1%} if the noise of the "
         "layers just added up"
     )

@@ -60,10 +60,10 @@ def test_weight_noise_alone_claims_no_device(tmp_path: Path) -> None:
     write_benchmark(found, tmp_path)
     text = _page(tmp_path / "report.html")
     assert "<net> under weight noise" in text
-    assert "share of equal first classes" in text
+    assert "agreement with the digital model (first class)" in text
     for words in ("pcm", "crossbar", "nobody & nowhere", "256 x 256"):
         assert words not in text, words
-    assert "weight noise: share of equal first classes (simulated)" in scores_table(found).title
+    assert "weight noise: agreement with the digital model (first class) (simulated)" in scores_table(found).title
     assert "pcm: mAP@0.50 (simulated)" in scores_table(FULL).title
 
 

@@ -57,5 +57,7 @@ def test_explained_variance_of_outputs_of_any_shape() -> None:
 
 
 def test_what_is_no_classifier_is_refused() -> None:
-    with pytest.raises(InputError, match=r"expected class scores \(2, classes\) from the model but got \(2, 3, 4, 4\)"):
+    with pytest.raises(
+        InputError, match=r"expected class scores \(2, classes\) from the model but got a tensor \(2, 3, 4, 4\)"
+    ):
         top1_agreement(nn.Identity(), [torch.rand(2, 3, 4, 4)])

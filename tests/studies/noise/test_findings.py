@@ -88,5 +88,7 @@ def test_sentences_of_models_without_scenes_name_none() -> None:
     trials = {Trial(sweep=DIGITAL, value=DIGITAL, repeat=0): {"all": {"top1_agreement": 1.0}}}
     trials |= {Trial(sweep="mu", value=0.1, repeat=r): one for r in range(2)}
     found = Benchmark.of_trials({**ABOUT, "metric": "top1_agreement"}, trials)
-    assert conclusion(found) == "The digital model scores 1.000, 0.900 with weight noise mu = 0.1."
-    assert sweep_finding(found, "mu") == "Loses 10.0 points at mu = 0.1."
+    assert conclusion(found) == (
+        "Agreement with the digital model, which is 1.000 with itself, 0.900 with weight noise mu = 0.1."
+    )
+    assert sweep_finding(found, "mu") == "Falls by 0.100 at mu = 0.1."

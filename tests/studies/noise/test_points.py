@@ -11,7 +11,7 @@ from nestevo_hw.studies.noise.points import SweepPoint, summary, write_csv
 
 
 def test_one_score_has_no_interval() -> None:
-    assert summary([0.5]) == {"mean": 0.5, "ci95": None, "repeats": 1, "scores": [0.5]}
+    assert summary("map50", [0.5]) == {"mean": 0.5, "ci95": None, "repeats": 1, "scores": [0.5]}
 
 
 POINT = SweepPoint(
@@ -37,3 +37,13 @@ def test_a_point_in_the_report() -> None:
     assert document["unit"] == "s after programming"
     assert document["mean"] == pytest.approx(0.6)
     assert document["metrics"]["map"]["mean"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("metric", ["top1", "top5", "top1_agreement", "map50", "r2_vs_digital"])
+def test_no_interval_leaves_0_to_1(metric: str) -> None:
+    for scores in ((0.99, 1.0, 0.9), (0.0, 0.05, 0.01)):
+        point = SweepPoint(sweep="mu", value=0.1, scene="all", scores={metric: scores})
+        assert 0.0 <= point.ci95[0] < point.mean < point.ci95[1] <= 1.0
+        row = next(csv.DictReader(io.StringIO(write_csv([point]))))
+        assert [float(row["ci95_low"]), float(row["ci95_high"])] == pytest.approx(point.ci95, rel=1e-4)
+        assert point.document()["ci95"] == pytest.approx(point.ci95)

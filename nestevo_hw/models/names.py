@@ -1,0 +1,16 @@
+"""Names of models, without loading any: light enough for a shell's completion."""
+
+from importlib import resources
+
+ARCHITECTURES = ("fasterrcnn-tiny", "fasterrcnn-resnet50-fpn", "fasterrcnn-mobilenet-v3", "digits-cnn", "resnet18")
+"""What can be built without a checkpoint."""
+_FAMILIES = ("fasterrcnn-tiny", "digits-cnn")
+PRETRAINED = tuple(family + variant for family in _FAMILIES for variant in ("", "-m1", "-m2", "-m3"))
+"""What `pretrain` makes, pruned variants included."""
+
+
+def names() -> tuple[str, ...]:
+    """Every name that `nestevo_hw.models.zoo.load_model` knows, beside files and `package.module:factory`."""
+    data = resources.files("nestevo_hw") / "data"
+    shipped = (name for name in PRETRAINED if (data / f"{name}.safetensors").is_file())
+    return tuple(dict.fromkeys((*ARCHITECTURES, *shipped)))

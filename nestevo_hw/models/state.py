@@ -1,0 +1,98 @@
+"""Bare state dicts of anybody's training, as safetensors or as PyTorch writes them, into models of the same shape."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.tensors import read_tensors
+
+TORCH_SUFFIXES = (".pt", ".pth")
+"""Files that `torch.save` wrote; all others are safetensors."""
+_INSIDE = ("state_dict", "model_state_dict", "model")
+"""Where training scripts keep the weights beside the optimiser."""
+_PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and `torch.compile` put before every name."""
+_COUNTER = "num_batches_tracked"
+"""Of BatchNorm; it plays no part in inference, and older files lack it."""
+_SAVE = 'save the weights alone: torch.save(model.state_dict(), "weights.pt")'
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file is one of PyTorch's, by its name."""
+    return path.suffix.lower() in TORCH_SUFFIXES
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, its names without what wrappers put before them.
+
+    A file of PyTorch is read without running any code in it (`weights_only`).
+
+    Raises:
+        InputError: the file is missing, damaged, or holds something else than tensors by name.
+    """
+    state = _torch_state(path) if is_torch_file(path) else read_tensors(path)[1]
+    while state and (prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), "")):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def load_state(model: nn.Module, path: Path) -> None:
+    """Load a bare state dict of exactly the model's names and shapes; counters of BatchNorm may be missing.
+
+    Raises:
+        InputError: as `read_state`, or the file does not fit the model, or holds NaN.
+    """
+    state, own = read_state(path), model.state_dict()
+    for key, tensor in own.items():
+        if key not in state and not key.endswith(_COUNTER):
+            raise InputError(f"{path}: tensor {key} is missing; {_belongs(state, own)}")
+        if key in state and state[key].shape != tensor.shape:
+            raise InputError(f"{path}: {key} expected shape {tuple(tensor.shape)} but got {tuple(state[key].shape)}")
+        if key in state and state[key].is_floating_point() and not bool(torch.isfinite(state[key]).all()):
+            raise InputError(f"{path}: {key} holds NaN or infinite values; train the model again")
+    left_over = sorted(key for key in set(state) - set(own) if not key.endswith(_COUNTER))
+    if left_over:
+        raise InputError(f"{path}: unexpected tensor {left_over[0]}; {_belongs(state, own)}")
+    # What is missing or too much are counters only.
+    model.load_state_dict({key: tensor for key, tensor in state.items() if key in own}, strict=False)
+
+
+def _belongs(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """What to think of names that do not match."""
+    shared = len(set(state) & set(own))
+    if shared:
+        return f"the file belongs to another model ({shared} of its {len(own)} names match)"
+    first = next(iter(state), "none")
+    return f"the file belongs to another model (none of its names matches; its first is {first})"
+
+
+def _torch_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"no file {path}; check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old formats
+            found: object = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of pickle, zipfile and torch, which share no other base class
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            raise InputError(f"{path} holds more than tensors by name, which is not loaded; {_SAVE}") from error
+        raise InputError(f"{path} is not a readable file of PyTorch; {_SAVE}") from error
+    if isinstance(found, Mapping):
+        found = next((found[key] for key in _INSIDE if isinstance(found.get(key), Mapping)), found)
+    if not isinstance(found, Mapping) or not found:
+        raise InputError(f"{path} holds {_kind(found)}, not tensors by name; {_SAVE}")
+    odd = next((key for key, value in found.items() if not isinstance(value, Tensor) or not isinstance(key, str)), None)
+    if odd is not None:
+        raise InputError(f"{path}: {odd!r} is {_kind(found[odd])}, not a tensor; {_SAVE}")
+    return {str(key): value.detach() for key, value in found.items()}
+
+
+def _kind(value: object) -> str:
+    """A value's type in words."""
+    if isinstance(value, Mapping) and not value:
+        return "nothing"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,85 @@
+"""COCO label files with a folder of images or a video."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.streams.annotations import LabelledImage, load_coco
+from nestevo_hw.streams.images import ImageFolder
+from nestevo_hw.streams.matching import check_size, match
+from nestevo_hw.streams.sources import FrameSource, RecordedFrame, VideoFile
+from nestevo_hw.studies.data.preprocessing import Preprocessing
+from nestevo_hw.studies.data.source import Labelled, placed
+
+
+class Coco:
+    """Labelled frames of a COCO file, in their own size unless the preprocessing says another.
+
+    Args:
+        path: of the label file.
+        images: folder or video; None for where the file names of the label file lead.
+        classes: of the model, in the order of its labels; without it, in the order of the file.
+
+    Raises:
+        InputError: labels or frames cannot be read, or do not belong together.
+        ConfigError: the file has a category that `classes` does not name.
+    """
+
+    detection = True
+    complete = False
+    highest = -1
+
+    def __init__(self, path: Path, images: Path | None, classes: Sequence[str] = ()) -> None:
+        labels = load_coco(path)
+        self.name, self._path = str(path), path
+        unknown = next((name for name in labels.classes if classes and name not in classes), None)
+        if unknown is not None:
+            raise ConfigError(f"{path}: category {unknown!r} is none of the {len(classes)} classes of the model; "
+                              "name all of them with --classes, in its order")  # fmt: skip
+        self.classes = tuple(classes) or labels.classes
+        number = [self.classes.index(name) + 1 for name in labels.classes]
+        if images is None:
+            images = _where(path, [image.name for image in labels.images], labels.videos)
+        self._recording = images
+        if not images.exists():
+            raise InputError(f"no folder or video {images} for the labels {path}; say where they are with --images")
+        self._source: FrameSource = ImageFolder(images) if images.is_dir() else VideoFile(images)
+        found = match(labels, path, self._source, images)
+        self._frames = [(index, _renumbered(found[index], number)) for index in sorted(found)]
+        self.count = len(self._frames)
+
+    def read(self, indices: Sequence[int], prepare: Preprocessing) -> Iterator[Labelled]:
+        """See `Source.read`."""
+        chosen = [self._frames[place] for place in indices]
+        for frame, (index, labelled) in zip(self._decoded([index for index, _ in chosen]), chosen, strict=True):
+            check_size(labelled, self._path, frame.native_size, f"frame {index} of {self._recording}")
+            truth = labelled.scaled_to(frame.native_size)
+            yield Labelled(sample=prepare.image(frame.pixels), target=placed(truth, frame.native_size, prepare))
+
+    def _decoded(self, indices: Sequence[int]) -> Iterator[RecordedFrame]:
+        """Frames in their own size, which all frames of a video share."""
+        if not self._source.names:
+            yield from self._source.frames(indices, self._source.native_size)
+        for index in indices if self._source.names else ():
+            yield from self._source.frames([index], self._source.size_of(index))
+
+
+def _where(path: Path, names: Sequence[str], videos: Sequence[str]) -> Path:
+    """The folder of the first image, or the video that the file names, beside the label file."""
+    video = next((path.parent / name for name in videos if (path.parent / name).is_file()), None)
+    if video is not None:
+        return video
+    first = path.parent / (names[0].replace("\\", "/") if names else "")
+    if not first.is_file():
+        raise InputError(f"{path}: no file {first}; say with --images where the images or the video are")
+    return first.parent
+
+
+def _renumbered(image: LabelledImage, number: Sequence[int]) -> LabelledImage:
+    """Its labels in the model's order."""
+    order = torch.tensor((0, *number))
+    truth = image.annotation
+    return replace(image, annotation=replace(truth, labels=order[truth.labels]))
