@@ -74,7 +74,8 @@ def share_interval(shares: Sequence[float]) -> tuple[float, float]:
     if not 0.0 < centre < 1.0:
         return centre, centre
     reach, middle = half / (centre * (1.0 - centre)), float(logit(centre))
-    return float(expit(middle - reach)), float(expit(middle + reach))
+    # Of equal values the way there and back may end a rounding off the mean.
+    return min(float(expit(middle - reach)), centre), max(float(expit(middle + reach)), centre)
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:

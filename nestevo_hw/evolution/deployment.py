@@ -26,8 +26,12 @@ class DeploymentConfig:
     so do methods without labels, which leave nothing to judge by."""
 
     def taught(self, frames: int) -> int:
-        """How many of the uploaded frames are learned from: all but the held-back ones, which are the last."""
-        return frames - round(self.held_back * frames)
+        """How many of the uploaded frames are learned from: all but the held-back ones, which are the last.
+
+        A single frame is learned from.
+        """
+        held_back = max(round(self.held_back * frames), 1) if self.held_back else 0
+        return max(frames - held_back, min(frames, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

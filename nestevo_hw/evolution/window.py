@@ -9,7 +9,7 @@ from nestevo_hw.evolution.dispatch import Done, Stage
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import table
 from nestevo_hw.evolution.steps.camera import CaptureResult
-from nestevo_hw.evolution.steps.deploying import AverageRequest, ExportRequest, SelectRequest
+from nestevo_hw.evolution.steps.deploying import AverageRequest, ExportRequest, SelectRequest, SelectResult
 from nestevo_hw.evolution.steps.labels import (
     DriftRequest,
     DriftResult,
@@ -348,6 +348,8 @@ class Window:
 
     def _select(self) -> set[str]:
         """Take for each terminal what does best on held-back frames; returns those that learned from labels to keep."""
+        if not self.config.deployment.held_back:
+            return set(self._supervision)
         requests = {
             name: SelectRequest(
                 candidates={"evolved": evolved, **self._adapted(name), "old": self._server.models[name]},
@@ -355,17 +357,19 @@ class Window:
                 supervision=self._supervision[name],
             )
             for name, evolved in self._outcomes.items()
-            if name in self.names and name in self._supervision and self._held_back(name)
+            if name in self.names and name in self._supervision
         }
-        taught = {name for name in self._supervision if name not in requests}
-        for name, selected in self._run(table.SELECT, requests).items():
-            value = selected.value
+        tried = {name: request for name, request in requests.items() if self._held_back(name)}
+        selected = {name: finished.value for name, finished in self._run(table.SELECT, tried).items()}
+        for name in requests.keys() - tried.keys():
+            # Nothing speaks for a model that learned from the only frame there is.
+            selected[name] = SelectResult(chosen="adapted" if self._adapted(name) else "old", scores={}, frames=0)
+        for name, value in sorted(selected.items()):
             self._outcomes[name] = requests[name].candidates[value.chosen]
-            taught |= {name} if value.chosen == "evolved" else set()
             self._server.journal.log(
                 Select(window=self.number, terminal=name, chosen=value.chosen, scores=value.scores, frames=value.frames)
             )
-        return taught
+        return {name for name, value in selected.items() if value.chosen == "evolved"}
 
     def _held_back(self, name: str) -> int:
         frames = self._captured[name].frames

@@ -1,6 +1,7 @@
 """What a run came to: the document of `nestevo-hw evolve`, from its events alone."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -12,7 +13,19 @@ from nestevo_hw.pages.formats import number
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, terminal_configs
 from nestevo_hw.report.forgetting import backward_transfer
-from nestevo_hw.report.records import TEACHER, Accuracy, Failure, Lifecycle, Number, Program, Refresh, TaskRun
+from nestevo_hw.report.records import (
+    TEACHER,
+    Accuracy,
+    Candidate,
+    Deploy,
+    Failure,
+    Lifecycle,
+    Number,
+    Program,
+    Refresh,
+    Select,
+    TaskRun,
+)
 
 STAGES = ("before", "adapted", "after", "onnx")
 
@@ -49,6 +62,8 @@ class ModelSummary:
     after: Number = math.nan
     onnx_after: Number = math.nan
     lcp: Number = math.nan
+    given: dict[Candidate, int] = field(default_factory=dict)
+    """How often a terminal was given its evolved model, the BatchNorm-adapted one, or kept the old one."""
     metrics: dict[str, Levels] = field(default_factory=dict)
     """By every metric of the task."""
 
@@ -59,8 +74,8 @@ class ModelSummary:
 
     @property
     def improved(self) -> bool:
-        """Whether it is better than the old model, and no worse than that with its BatchNorm adapted."""
-        return self.after > self.before and not self.after < self.adapted
+        """Whether it is better than the old model, and than that with nothing but its BatchNorm adapted."""
+        return self.after > self.before and not self.after <= self.adapted
 
     @property
     def gain_over_adapted(self) -> float | None:
@@ -85,6 +100,8 @@ class Summary:
     """Key among a model's metrics, and name, of the stricter score beside it."""
     terminals: tuple[ModelSummary, ...] = ()
     teacher: ModelSummary = ModelSummary()
+    new_teachers: dict[str, int] = field(default_factory=dict)
+    """How many of them the validation gate accepted and rejected."""
     delay_s: Delay = Delay()
     backward_transfer: Number = math.nan
     """Mean change of the terminals' accuracy on earlier scenes since these were learned."""
@@ -191,6 +208,10 @@ def summarise(run: Run) -> dict[str, Any]:
             "origins": part_origins(run),
         },
         "backward_transfer": or_none(backward_transfer(run)),
+        "new_teachers": {
+            word: sum(d.accepted == accepted for d in run.of(Deploy))
+            for word, accepted in (("accepted", True), ("rejected", False))
+        },
         "programming": _programming(run),
         "failures": len(run.of(Failure)),
         "wall_s": or_none(max((t.ended_s for t in run.of(TaskRun) if math.isfinite(t.ended_s)), default=math.nan)),
@@ -244,6 +265,7 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         },
         "onnx_after": or_none(mean(e.onnx for e in own)),
         "lcp": or_none(mean(lives)),
+        "given": dict(Counter(s.chosen for s in run.of(Select) if s.terminal == name)),
     }
 
 

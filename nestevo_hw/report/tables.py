@@ -57,13 +57,14 @@ def summary_table(document: Mapping[str, Any]) -> Table:
             "after",
             "gain",
             "over adapted",
+            "given",
             summary.second_metric[1] or "second metric",
             "ONNX",
             "life cycle",
         ),
         rows=[_model(m, summary.second(m)) for m in (*summary.terminals, together, summary.teacher)],
         note=f"mean evolution delay {duration(summary.delay_s.mean)}{f' ({origins})' if origins else ''}, "
-        f"wall time {duration(summary.wall_s)}{_forgotten(summary)}{_adapted(together)}",
+        f"wall time {duration(summary.wall_s)}{_forgotten(summary)}{_new_teachers(summary)}{_adapted(together)}",
         marked=frozenset({len(summary.terminals), len(summary.terminals) + 1}),
     ).filled()
 
@@ -71,7 +72,7 @@ def summary_table(document: Mapping[str, Any]) -> Table:
 def _model(model: ModelSummary, second: Levels) -> tuple[Cell, ...]:
     return (
         model.name, model.pruning or "", score(model.before), score(model.adapted), score(model.after),
-        _gain(model.gain), _gain(model.gain_over_adapted), change(second.before, second.after),
+        _gain(model.gain), _gain(model.gain_over_adapted), _given(model), change(second.before, second.after),
         score(model.onnx_after), score(model.lcp),
     )  # fmt: skip
 
@@ -82,6 +83,19 @@ def _gain(gain: float | None) -> Cell:
 
 def _adapted(together: ModelSummary) -> str:
     return "; adapted: only its BatchNorm" if math.isfinite(together.adapted) else ""
+
+
+def _given(model: ModelSummary) -> str:
+    """Which model a terminal was given, and how often where that differed."""
+    return ", ".join(f"{name} {n}" if len(model.given) > 1 else name for name, n in model.given.items())
+
+
+def _new_teachers(summary: Summary) -> str:
+    """What became of new teachers; that the teacher in force has the scene's statistics only after evolving."""
+    accepted, rejected = (summary.new_teachers.get(word, 0) for word in ("accepted", "rejected"))
+    if not rejected:
+        return ""
+    return f", {accepted} of {accepted + rejected} new teachers deployed (a teacher's gain is also its BatchNorm's)"
 
 
 def _forgotten(summary: Summary) -> str:

@@ -50,6 +50,8 @@ def lede(run: Run, summary: Summary) -> str:
     second = summary.second(mean)
     if math.isfinite(second.after):
         text += f" {summary.second_metric[1]}: {change(second.before, second.after)}."
+    if any(t.after > t.before and not t.improved for t in summary.evolved):
+        text += " A terminal counts as improved if it also does better than with its BatchNorm adapted."
     return text if run.complete else text + " Unfinished: figures so far."
 
 

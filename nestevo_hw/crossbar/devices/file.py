@@ -73,6 +73,12 @@ class TimesTable:
     earliest_s: TimeS = 0.0
     latest_s: TimeS | None = None
 
+    def __post_init__(self) -> None:
+        if self.latest_s is not None and self.latest_s < self.earliest_s:
+            raise ConfigError(
+                f"times: need earliest_s <= latest_s, got {self.earliest_s:g} and {self.latest_s:g}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTable:

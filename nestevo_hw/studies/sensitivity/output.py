@@ -99,6 +99,9 @@ def totals_text(document: Mapping[str, Any], report: SensitivityReport) -> str:
     )
 
 
+_OUT_OF_REACH = "more --frames and --repeats tell more sharply what is lost; else allow a larger --target-loss"
+
+
 def plan_lines(plan: KeepDigitalPlan) -> list[str]:
     """The plan in sentences, and last as arguments of `nestevo-hw map`."""
     lost = ", ".join(f"{scene} {_lost(Estimate.of(values))}" for scene, values in plan.losses.items())
@@ -107,7 +110,7 @@ def plan_lines(plan: KeepDigitalPlan) -> list[str]:
         f"{heading}: {len(plan.layers)} layers digital with {plan.share:.1%} of the crossbar's weights",
         f"loss on fresh programmings: {lost}; at most {plan.bound:.4f} with 95 % confidence, target {plan.target:g}",
         plan.reason,
-        plan.arguments or "everything may go onto the crossbar",
+        plan.arguments or ("everything may go onto the crossbar" if plan.reached else _OUT_OF_REACH),
     ]
 
 
