@@ -2,10 +2,15 @@
 
 from nestevo_hw.crossbar.devices.preset import RASCH_CONVERTERS, RASCH_LEAVES_OUT, DevicePreset, NoiseModel
 
+CHARACTERISED_US = 20.7
+"""Two devices in parallel; the fit does not reach further."""
+
 
 def _noise(preset: DevicePreset) -> NoiseModel:
     from aihwkit.inference.noise.hermes import HermesNoiseModel
 
+    if preset.g_max_us > CHARACTERISED_US:
+        raise ValueError(f"it was characterised up to {CHARACTERISED_US:g}")
     return HermesNoiseModel(num_devices=2, g_max=preset.g_max_us)
 
 
@@ -13,7 +18,7 @@ HERMES = DevicePreset(
     name="hermes",
     title="phase-change memory, 14 nm, 64-core chip",
     noise_law=_noise,
-    g_max_us=20.7,
+    g_max_us=CHARACTERISED_US,
     idle_is_silent=True,
     drift_compensation=True,
     converters=RASCH_CONVERTERS,

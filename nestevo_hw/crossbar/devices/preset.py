@@ -82,9 +82,13 @@ class DevicePreset:
     cell_bits: int = 0
     """Bit slicing: bits one cell holds."""
     stuck_off: float = 0.0
-    """Share of the devices whose conductance stays at zero."""
+    """Share of the devices whose conductance stays at the smallest."""
     stuck_on: float = 0.0
     """Share of the devices whose conductance stays at `g_max_us`."""
+    relaxation: Literal["none", "own", "programmed"] = "none"
+    """What the first random number is that ageing draws for a device. none: part of a read, another at every age;
+    own: how the device relaxes, the same at all ages until it is programmed again; programmed: the same, and it is
+    the number by which programming missed its target. Drift exponents are drawn in programming and always last."""
     drift_compensation: bool
     """Whether a global factor a tile undoes the mean drift (Joshi et al. 2020), read out without IO noise."""
     times_s: tuple[float, ...] | None = None

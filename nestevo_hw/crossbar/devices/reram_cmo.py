@@ -9,11 +9,11 @@ from nestevo_hw.crossbar.devices.preset import (
 )
 
 
-def _noise(_: DevicePreset) -> NoiseModel:
+def _noise(preset: DevicePreset) -> NoiseModel:
     from aihwkit.inference.noise.reram import ReRamCMONoiseModel
 
     # A value that is not a key of aihwkit's table (0.2 or 2, in percent) is silently read as 0.2.
-    return ReRamCMONoiseModel(acceptance_range=0.2)
+    return ReRamCMONoiseModel(acceptance_range=0.2, g_max=preset.g_max_us)
 
 
 RERAM_CMO = DevicePreset(
@@ -21,6 +21,7 @@ RERAM_CMO = DevicePreset(
     title="conductive-metal-oxide/HfOx ReRAM",
     noise_law=_noise,
     g_max_us=88.2,
+    relaxation="own",
     drift_compensation=False,
     earliest_s=1.0,
     converters=RASCH_CONVERTERS,

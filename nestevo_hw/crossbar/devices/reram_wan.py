@@ -13,7 +13,10 @@ from nestevo_hw.crossbar.devices.preset import (
 def _noise(preset: DevicePreset) -> NoiseModel:
     from aihwkit.inference.noise.reram import ReRamWan2022NoiseModel
 
-    return ReRamWan2022NoiseModel(g_max=preset.g_max_us)
+    model = ReRamWan2022NoiseModel(g_max=preset.g_max_us)
+    # aihwkit means to scale the fit with g_max, as those of its other devices, but sets another attribute.
+    model.coeff_g_max_reference = model.prog_coeff_g_max_reference
+    return model
 
 
 RERAM_WAN = DevicePreset(
@@ -21,6 +24,7 @@ RERAM_WAN = DevicePreset(
     title="HfOx ReRAM of NeuRRAM",
     noise_law=_noise,
     g_max_us=40.0,
+    relaxation="programmed",
     drift_compensation=True,
     times_s=(1.0, DAY_S, 2 * DAY_S),
     converters=RASCH_CONVERTERS,
