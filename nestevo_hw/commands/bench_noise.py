@@ -1,7 +1,7 @@
 """`nestevo-hw bench-noise`: accuracy under crossbar noise."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,15 +12,20 @@ from nestevo_hw.commands.options import (
     SEED_NUMBER,
     WORKERS,
     Number,
+    adc_range_option,
     device_option,
     machine_readable,
 )
+
+if TYPE_CHECKING:
+    from nestevo_hw.crossbar.devices import AdcRange
 
 
 @click.command("bench-noise")
 @click.argument("model", nargs=-1, required=True)
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
+@adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
@@ -60,6 +65,7 @@ def bench_noise(
     *,
     device: str,
     perfect_io: bool,
+    adc_range: "AdcRange | None",
     tile: str,
     keep_digital: tuple[str, ...],
     sweeps: tuple[str, ...],
@@ -119,7 +125,8 @@ def bench_noise(
     short = {"mu": mu, "time_s": times, "adc_bits": adc_bits, "output_noise": output_noise}
     chosen: Backend = next(name for name in get_args(Backend) if name == backend)
     study = Request(
-        model=model[0], weights=weights, device=device, perfect_io=perfect_io, tile=tile, keep_digital=keep_digital,
+        model=model[0], weights=weights, device=device, perfect_io=perfect_io, adc_range=adc_range, tile=tile,
+        keep_digital=keep_digital,
         backend=chosen, sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,

@@ -5,7 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import click
 
@@ -13,7 +13,7 @@ from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, SEED, Range
 from nestevo_hw.base.text import one_line
-from nestevo_hw.crossbar.devices import PRESETS
+from nestevo_hw.crossbar.devices import PRESETS, AdcRange
 
 COMPLETED_WITH_FAILURES = 3
 """Exit code of a command that reached its end, but not with all of its tasks."""
@@ -24,6 +24,11 @@ Command = Callable[..., dict[str, Any] | None]
 device_option = click.option(
     "--device", default="pcm", show_default=True, help=f"Of the crossbar: {', '.join(PRESETS)}."
 )
+adc_range_option = click.option(
+    "--adc-range", type=click.Choice(get_args(AdcRange)),
+    help="Full scale of the ADCs: one for all layers, or each layer's own from calibration frames.  [default: as the "
+    "device has it]",
+)  # fmt: skip
 
 
 class Number(click.ParamType[float]):

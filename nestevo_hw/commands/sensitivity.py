@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.base.ranges import AGE_S, SHARE
-from nestevo_hw.commands.options import FRAME_COUNT, REPEATS, SEED_NUMBER, Number, device_option, machine_readable
+from nestevo_hw.commands.options import (
+    FRAME_COUNT,
+    REPEATS,
+    SEED_NUMBER,
+    Number,
+    adc_range_option,
+    device_option,
+    machine_readable,
+)
 
 if TYPE_CHECKING:
-    from nestevo_hw.crossbar.devices import DevicePreset
+    from nestevo_hw.crossbar.devices import AdcRange, DevicePreset
     from nestevo_hw.crossbar.teacher import AnalogTeacher
     from nestevo_hw.models.zoo import ZooModel
     from nestevo_hw.studies.noise.evaluation import BenchTask
@@ -24,6 +32,7 @@ _PROBED = 2
 @click.argument("model")
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
+@adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option(
     "--age",
@@ -54,6 +63,7 @@ def sensitivity(
     model: str,
     device: str,
     perfect_io: bool,
+    adc_range: "AdcRange | None",
     tile: str,
     age_s: float,
     target_loss: float,
@@ -84,7 +94,7 @@ def sensitivity(
     """
     from typing import get_args
 
-    from nestevo_hw.crossbar.devices import find_preset
+    from nestevo_hw.crossbar.devices import find_preset, with_adc_range
     from nestevo_hw.crossbar.mapping import parse_tile
     from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend, choose_backend
     from nestevo_hw.models.zoo import open_model
@@ -92,7 +102,7 @@ def sensitivity(
     from nestevo_hw.studies.noise.evaluation import prepare_task
     from nestevo_hw.studies.sensitivity.output import layers_table, plan_lines, totals_text, write_sensitivity
 
-    preset, rows_columns = find_preset(device, perfect_io=perfect_io), parse_tile(tile)
+    preset, rows_columns = with_adc_range(find_preset(device, perfect_io=perfect_io), adc_range), parse_tile(tile)
     preset.check_time(age_s)
     chosen_backend: Backend = next(name for name in get_args(Backend) if name == backend)
     choose_backend(preset, chosen_backend)
@@ -109,6 +119,7 @@ def sensitivity(
         "task": task.task, "metric": task.metric, **report.document(),
         "plan": None if plan is None else plan.document(),
         "age_s": age_s, "repeats": draws, "frames": count, "seed": seed, "perfect_io": preset.converters is None,
+        "adc_range": None if preset.converters is None else preset.converters.adc_range,
         "weights": chosen.origin, "notes": _notes(task, preset, plan, count), "source": preset.source,
     }  # fmt: skip
     written = write_sensitivity(document, report, plan, out)

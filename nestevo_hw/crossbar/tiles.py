@@ -1,7 +1,9 @@
 """The tiles of one layer as plain tensors: written, programmed, aged and read back, each repeatable on its own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +28,10 @@ class RowSlice:
     weight: Tensor
     """(columns, rows) conductances in units of the largest weight of each column, -1 to 1."""
     scale: Tensor
-    """(columns,) digital factor after the ADC: column scale x drift compensation; 0 where all weights are zero."""
+    """(columns,) digital factor after the ADC: column scale x drift compensation x fitted scale; 0 where all weights
+    are zero."""
+    offset: Tensor | None = None
+    """(columns,) digital offset fitted to each column, in units of a full-scale input; None without calibration."""
 
 
 class LayerTiles:
@@ -59,6 +64,9 @@ class LayerTiles:
     """(row splits, column splits) mean absolute conductance of each tile right after programming."""
     compensation: Tensor
     """(row splits, column splits) factor that undoes the mean drift of each tile."""
+    correction: Tensor | None
+    """(2, row splits, columns) digital scale and offset fitted to each column since the last programming, the offset in
+    units of (full-scale input x largest weight of the column)."""
 
     def __init__(self, name: str, layer: nn.Conv2d | nn.Linear, preset: DevicePreset, tile: Tile, seed: int) -> None:
         self.name, self.preset, self._seed = name, preset, seed
@@ -81,7 +89,7 @@ class LayerTiles:
         self.scale = torch.cat([largest * factor for factor in self._digit_factors()], dim=1)
         self.weight = self._wanted()
         self._ranges = [_ends(self.weight[columns, rows]) for _, _, rows, columns in self._blocks()]
-        self.programmed, self.drift, self.baseline = None, None, None
+        self.programmed, self.drift, self.baseline, self.correction = None, None, None, None
         self.compensation = self.scale.new_ones(len(self.row_splits), len(self.column_splits))
 
     def program(self, generation: int) -> None:
@@ -91,7 +99,7 @@ class LayerTiles:
             MappingError: the device's model gives no finite conductance.
         """
         self._generation, self.age_s = generation, 0.0
-        self.weight = self._wanted(out=self.weight)
+        self.weight, self.correction = self._wanted(out=self.weight), None
         self.compensation.fill_(1.0)
         if self.preset.noise_law is not None:
             for block in self._blocks():
@@ -161,11 +169,20 @@ class LayerTiles:
         """The present state of the cells, one entry for every split of the inputs."""
         widths = torch.tensor(self.column_splits, device=self.scale.device)
         scales = self.scale * self.compensation.repeat_interleave(widths, dim=1)
+        offsets: Iterable[Tensor | None] = repeat(None)
+        if self.correction is not None:
+            scales, offsets = scales * self.correction[0], self.scale * self.correction[1]
         result, start = [], 0
-        for weight, scale in zip(self.weight.split(self.row_splits, dim=1), scales, strict=True):
-            result.append(RowSlice(start=start, weight=weight, scale=scale))
+        for weight, scale, offset in zip(self.weight.split(self.row_splits, dim=1), scales, offsets, strict=False):
+            result.append(RowSlice(start=start, weight=weight, scale=scale, offset=offset))
             start += weight.shape[1]
         return result
+
+    def ideal(self) -> "LayerTiles":
+        """Tiles of their own with the same targets, in cells without errors."""
+        other = copy(self)
+        other.set_target(self.target)
+        return other
 
     def effective_weight(self) -> Tensor:
         """(outputs, inputs) weight that the layer computes with when input and output are perfect."""
@@ -193,6 +210,7 @@ class LayerTiles:
         entries = {
             "target": self.target, "weight": self.weight, "programmed": self.programmed, "scale": self.scale,
             "compensation": self.compensation, "baseline": self.baseline, "drift": self.drift,
+            "correction": self.correction,
         }  # fmt: skip
         return {key: value.detach().clone().contiguous() for key, value in entries.items() if value is not None}
 
@@ -206,7 +224,7 @@ class LayerTiles:
         self._generation, self.age_s = generation, age_s
         self.weight, self.scale = state["weight"].clone(), state["scale"].clone()
         self.programmed, self.compensation = state["programmed"].clone(), state["compensation"].clone()
-        self.baseline, self.drift = state.get("baseline"), state.get("drift")
+        self.baseline, self.drift, self.correction = (state.get(key) for key in ("baseline", "drift", "correction"))
 
     def _digit_factors(self) -> list[float]:
         """Weight of each digit of a bit-sliced weight, least significant first; [1.0] without bit slicing.

@@ -7,7 +7,7 @@ import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.crossbar.chips.chip import load_chip
-from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.devices import find_preset, with_adc_range
 from nestevo_hw.crossbar.teacher import choose_backend
 from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window
 from nestevo_hw.evolution.config import RunConfig
@@ -59,7 +59,7 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
         if isinstance(stream, VideoStream) and stream.review is not None:
             reviews[terminal.name] = stream.review
     if config.teacher.device != DIGITAL:
-        preset = find_preset(config.teacher.device)
+        preset = with_adc_range(find_preset(config.teacher.device), config.teacher.adc_range)
         choose_backend(preset, config.teacher.backend)
         for age_s in _ages(config):
             preset.check_time(age_s)

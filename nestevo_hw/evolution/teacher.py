@@ -13,7 +13,7 @@ from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.programming import programming_cost
 from nestevo_hw.crossbar.chips.workload import count_workload
-from nestevo_hw.crossbar.devices import PRESETS
+from nestevo_hw.crossbar.devices import PRESETS, AdcRange, find_preset, with_adc_range
 from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.refresh import Programming
@@ -33,6 +33,8 @@ class TeacherConfig:
     """Device preset (docs/catalogue.md), or "digital", which leaves the crossbar out."""
     tile: Annotated[int, Range(1, 65_536)] = 256
     """Rows and columns of one crossbar tile."""
+    adc_range: AdcRange = "fixed"
+    """Full scale of the ADCs: "fixed" for all layers, or "calibrated" for each on in-domain frames."""
     backend: Literal["auto", "fold", "fused", "reference"] = "auto"
     age_s: Annotated[float, AGE_S] = 3600.0
     """Age of the first programming when the first window starts, seconds."""
@@ -106,7 +108,8 @@ def program_teacher(
     if config.device == DIGITAL:
         return None
     model, _ = load_model(files.weights)
-    teacher = AnalogTeacher(model, device=config.device, tile=config.tile, seed=seed, backend=config.backend)
+    preset = with_adc_range(find_preset(config.device), config.adc_range)
+    teacher = AnalogTeacher(model, device=preset, tile=config.tile, seed=seed, backend=config.backend)
     with seeded(seed, "calibrate"):
         teacher.calibrate([task.inputs(chunk) for chunk in reference[:32].split(8)])
     teacher.program(generation=generation)

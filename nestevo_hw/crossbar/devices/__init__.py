@@ -8,11 +8,14 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.crossbar.devices.hermes import HERMES
 from nestevo_hw.crossbar.devices.ideal import IDEAL
 from nestevo_hw.crossbar.devices.pcm import PCM
-from nestevo_hw.crossbar.devices.preset import DAY_S, ConverterModel, DevicePreset, NoiseLaw
+from nestevo_hw.crossbar.devices.preset import DAY_S, AdcRange, ConverterModel, DevicePreset, NoiseLaw
 from nestevo_hw.crossbar.devices.reram_cmo import RERAM_CMO
 from nestevo_hw.crossbar.devices.reram_wan import RERAM_WAN
 
-__all__ = ["DAY_S", "PRESETS", "ConverterModel", "DevicePreset", "NoiseLaw", "find_preset", "stored_preset"]
+__all__ = [
+    "DAY_S", "PRESETS", "AdcRange", "ConverterModel", "DevicePreset", "NoiseLaw", "find_preset", "stored_preset",
+    "with_adc_range",
+]  # fmt: skip
 
 PRESETS: dict[str, DevicePreset] = {preset.name: preset for preset in (IDEAL, PCM, HERMES, RERAM_CMO, RERAM_WAN)}
 """Every device by name. Light: neither torch nor aihwkit is imported."""
@@ -33,6 +36,19 @@ def find_preset(device: str | DevicePreset, *, perfect_io: bool = False) -> Devi
             raise ConfigError(f"unknown device {device!r}; choose from {', '.join(PRESETS)}")
         device = PRESETS[device]
     return replace(device, converters=None) if perfect_io else device
+
+
+def with_adc_range(preset: DevicePreset, adc_range: AdcRange | None) -> DevicePreset:
+    """The preset with the range of its ADCs fixed or calibrated; None leaves it as it is.
+
+    Raises:
+        ConfigError: it is to be calibrated, but the preset has no converters.
+    """
+    if preset.converters is None and adc_range == "calibrated":
+        raise ConfigError(f"device {preset.name} has no converters, so no ADC has a range to calibrate")
+    if adc_range is None or preset.converters is None:
+        return preset
+    return replace(preset, converters=replace(preset.converters, adc_range=adc_range))
 
 
 def stored_preset(document: Mapping[str, Any], *, own: DevicePreset | None, source: str) -> DevicePreset:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 
+AdcRange = Literal["fixed", "calibrated"]
+
 type NoiseModel = BaseNoiseModel
 """Statistics of programming noise, drift and slow read noise, device by device, in the form of aihwkit."""
 type NoiseLaw = Callable[[DevicePreset], NoiseModel]
@@ -31,6 +33,16 @@ class ConverterModel:
     """Output resolution in bits, sign included; 0 = no quantisation."""
     output_bound: float = 10.0
     """Full scale of the ADC; larger sums are clipped."""
+    adc_range: AdcRange = "fixed"
+    """fixed: `output_bound` for every layer; calibrated: each layer's ADCs have the range that its columns need on
+    calibration frames, and `output_bound` only where a layer saw none. Noise before the ADC stays the same."""
+    adc_quantile: float = 0.9999
+    """Of a calibrated range: share of the sums' magnitudes that do not clip; 1 = the largest that was seen."""
+    adc_inl: float = 0.0
+    """Largest integral non-linearity of the ADC, in steps of its codes, the same for all: an S-shaped cubic that is 0
+    in the middle and at both ends. A sum of u times the full scale is read as u + inl * step * 2.598 (u - u^3)."""
+    column_calibration: bool = False
+    """Whether each column gets a digital scale and offset after programming, fitted on calibration frames."""
     output_noise: float = 0.04
     """Standard deviation of the Gaussian noise added before the ADC, drawn anew for every output."""
     input_noise: float = 0.0
@@ -53,6 +65,13 @@ class ConverterModel:
             )
         if self.read_noise < 0 or self.ir_drop < 0:
             raise ConfigError(f"need read_noise and ir_drop of 0 or more, got {self.read_noise} and {self.ir_drop}")
+        if not 0.5 <= self.adc_quantile <= 1.0:
+            raise ConfigError(f"need adc_quantile of 0.5 to 1, got {self.adc_quantile}")
+        if self.adc_inl < 0 or (self.adc_inl > 0 and self.adc_bits == 0):
+            raise ConfigError(
+                f"need adc_inl of 0 or more, and an ADC with bits for more than 0, got {self.adc_inl} at "
+                f"{self.adc_bits} bits"
+            )
 
     @staticmethod
     def step(bits: int) -> float:
@@ -154,4 +173,4 @@ RASCH_SOURCE = (
     "8-bit converters, output bound 10 and output noise 0.04 follow the standard analog in-memory-computing "
     "model of Rasch et al., Nat. Commun. 2023, 14:5282; they are not figures of this device"
 )
-RASCH_LEAVES_OUT = "ADC non-linearity; read noise within a product and IR drop unless they are set"
+RASCH_LEAVES_OUT = "ADC non-linearity, read noise within a product and IR drop unless they are set"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.devices import AdcRange, find_preset, with_adc_range
 from nestevo_hw.crossbar.mapping import parse_tile
 from nestevo_hw.crossbar.teacher import Backend
 from nestevo_hw.models.checkpoint import resolve_checkpoint
@@ -24,6 +24,7 @@ class Request:
     weights: Path | None = None
     device: str = "pcm"
     perfect_io: bool = False
+    adc_range: AdcRange | None = None
     tile: str = "256"
     keep_digital: tuple[str, ...] = ()
     backend: Backend = "auto"
@@ -49,14 +50,15 @@ class Request:
         if self.noise_aware is not None and self.noise_aware_weights is not None:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
         tile = parse_tile(self.tile)
-        preset = find_preset(self.device, perfect_io=self.perfect_io)
+        preset = with_adc_range(find_preset(self.device, perfect_io=self.perfect_io), self.adc_range)
         hardware = Hardware(preset=preset, tile=tile, backend=self.backend)
         plan = make_plan(
             hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
             repeats=self.repeats,
         )  # fmt: skip
         setup = Setup(
-            model=self.model, weights=_text(self.weights), device=self.device, perfect_io=self.perfect_io, tile=tile,
+            model=self.model, weights=_text(self.weights), device=self.device, perfect_io=self.perfect_io,
+            adc_range=self.adc_range, tile=tile,
             keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
             frames=self.frames or (24 if self.quick else 60), noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,

@@ -78,7 +78,8 @@ class Study:
         about = {
             "model": setup.model, "device": setup.device, "task": task.task, "metric": task.metric,
             "metrics": list(task.metrics), "weights": self.subject.given.origin,
-            "perfect_io": preset.converters is None, "tile": list(setup.tile),
+            "perfect_io": preset.converters is None,
+            "adc_range": None if preset.converters is None else preset.converters.adc_range, "tile": list(setup.tile),
             "keep_digital": list(setup.keep_digital), "backend": setup.backend, "seed": setup.seed,
             "frames": setup.frames, "note": task.note, "source": preset.source, "leaves_out": preset.leaves_out,
             "left_out": list(self.plan.left_out),

@@ -12,7 +12,7 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.devices import AdcRange, find_preset, with_adc_range
 from nestevo_hw.crossbar.mapping import Tile
 from nestevo_hw.crossbar.teacher import Backend
 from nestevo_hw.models.zoo import ZooModel, open_model
@@ -37,6 +37,7 @@ class Setup:
     weights: str | None
     device: str
     perfect_io: bool
+    adc_range: AdcRange | None
     tile: Tile
     keep_digital: tuple[str, ...]
     backend: Backend
@@ -55,7 +56,7 @@ class Setup:
             ConfigError: unknown device.
         """
         return Hardware(
-            preset=find_preset(self.device, perfect_io=self.perfect_io), tile=self.tile,
+            preset=with_adc_range(find_preset(self.device, perfect_io=self.perfect_io), self.adc_range), tile=self.tile,
             keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
         )  # fmt: skip
 

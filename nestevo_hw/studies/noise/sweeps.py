@@ -6,7 +6,7 @@ from typing import Literal
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import AGE_S, SHARE, Range
-from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset
+from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset, with_adc_range
 from nestevo_hw.crossbar.mapping import Tile, tile_size
 from nestevo_hw.crossbar.teacher import Backend, choose_backend
 
@@ -125,7 +125,10 @@ def _tile(hardware: Hardware, value: Value) -> Setting:
 
 
 def _device(hardware: Hardware, value: Value) -> Setting:
-    preset = find_preset(str(value), perfect_io=hardware.preset.converters is None)
+    own = hardware.preset.converters
+    preset = find_preset(str(value), perfect_io=own is None)
+    if own is not None and preset.converters is not None:
+        preset = with_adc_range(preset, own.adc_range)
     return Setting(hardware=replace(hardware, preset=preset), age_s=DAY_S)
 
 
