@@ -31,8 +31,8 @@ if TYPE_CHECKING:
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME[=A,B,..]",
               help="Sweep this property, over these values or the usual ones; may be repeated. "
-              "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, stuck_cells, "
-              "tile, device, student_mu, student_time_s.  [default: mu and time_s]")  # fmt: skip
+              "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, ir_ladder, "
+              "stuck_cells, tile, device, student_mu, student_time_s.  [default: mu and time_s]")  # fmt: skip
 @click.option("--mu", metavar="A,B,..", help="The same as --sweep mu=A,B,..: weight noise levels of eq. 19.")
 @click.option("--times", metavar="A,B,..", help="The same as --sweep time_s=A,B,..: seconds after programming.")
 @click.option("--adc-bits", metavar="A,B,..", help="The same as --sweep adc_bits=A,B,..")

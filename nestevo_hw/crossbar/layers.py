@@ -16,7 +16,7 @@ from nestevo_hw.crossbar.devices import ConverterModel
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.placement import explicit_padding, pair
 from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
-from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, loss, seen_from_column_end
+from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, behind_ladder, loss, seen_from_column_end
 
 
 def plain_layer(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> nn.Conv2d | nn.Linear:
@@ -124,6 +124,7 @@ class FusedLayer(CrossbarLayer):
         super().__init__(tiles, layer)
         self._converters = converters
         self._dac_step = 2.0 * converters.step(converters.dac_bits) if converters.dac_bits else 1.0
+        self._approximate_drop = converters.ir_drop > 0 and converters.ir_drop_model == "approximation"
         self._inl = _CUBIC * converters.adc_inl
         self._channels: list[tuple[int, int]] = []
         self.set_output_bound(converters.output_bound, tiles)
@@ -142,7 +143,10 @@ class FusedLayer(CrossbarLayer):
         self._channels = [self._span(part)[:2] for part in slices]
         for index, part in enumerate(slices):
             rows = part.weight.shape[1]
-            self._place(f"weight_{index}", part, part.weight * per_code)
+            seen = part.weight
+            if io.ir_drop and io.ir_drop_model == "ladder":
+                seen = behind_ladder(seen, io.ir_drop, pairs=tiles.preset.pairs)
+            self._place(f"weight_{index}", part, seen * per_code)
             self._set(f"scale_{index}", self._column(part.scale * self._adc_step).contiguous())
             if io.column_calibration:
                 offset = torch.zeros_like(part.scale) if part.offset is None else part.offset
@@ -150,7 +154,7 @@ class FusedLayer(CrossbarLayer):
             if io.read_noise and io.read_noise_law == "pcm":
                 variance = part.weight.abs() * (io.read_noise * per_code) ** 2
                 self._place(f"variance_{index}", part, variance, dtype=_variance_dtype(variance.device))
-            if io.ir_drop:
+            if self._approximate_drop:
                 current = part.weight.abs() * (self._dac_step * rows / WIRE_TO_CELL_CONDUCTANCE)
                 self._place(f"current_{index}", part, current)
                 lost = part.weight * (seen_from_column_end(rows).to(part.weight) * io.ir_drop * per_code)
@@ -218,7 +222,7 @@ class FusedLayer(CrossbarLayer):
         for index, (first, count) in enumerate(self._channels):
             inputs = codes.narrow(channels, first, count)
             y = self._product(inputs, f"weight_{index}")
-            if self._converters.ir_drop:
+            if self._approximate_drop:
                 current = self._product(inputs.abs(), f"current_{index}")
                 y -= loss(current) * self._product(inputs, f"lost_{index}")
             if variance is not None:

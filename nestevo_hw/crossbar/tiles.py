@@ -151,7 +151,23 @@ class LayerTiles:
         lasting = self._noise("program" if self.preset.relaxation == "programmed" else "relax", i, j)
         read = self._noise("age", i, j, repr(float(seconds)))
         block = programmed[columns, rows].contiguous()
-        self.weight[columns, rows] = self._cells(i, j).age(block, drift[:, columns, rows], seconds, read, lasting)
+        block = self._cells(i, j).age(block, drift[:, columns, rows], seconds, read, lasting)
+        if self.preset.reference_column:
+            block -= self._common_change(i, j, block.shape[1], seconds)
+        self.weight[columns, rows] = block
+
+    def _common_change(self, i: int, j: int, rows: int, seconds: float) -> Tensor:
+        """Mean change of a tile's reference column since its programming, in units of full scale.
+
+        Two more cells hold the ends of the tile's range, so that the column's middle is the tile's.
+        """
+        ends = self.scale.new_tensor(self._ranges[i * len(self.column_splits) + j])
+        column, cells = torch.cat([ends, ends.mean().expand(rows)])[None], self._cells(i, j)
+        written, drift = cells.program(column, self._noise("reference", i, j))
+        kind = "reference" if self.preset.relaxation == "programmed" else "reference relax"
+        read = self._noise("reference age", i, j, repr(float(seconds)))
+        aged = cells.age(written, drift, seconds, read, self._noise(kind, i, j))
+        return (aged - written)[0, 2:].mean()
 
     def _noise(self, kind: str, i: int, j: int, *more: str) -> NoiseSource:
         """The stream of one tile of this programming."""

@@ -1,6 +1,7 @@
 """Ranges of the converters and corrections of the columns against hand-made sums."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
 IDEAL = find_preset("ideal")
 PCM = find_preset("pcm")
 QUIET = ConverterModel(output_noise=0.0, adc_range="calibrated", adc_quantile=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
 def _teacher(
@@ -39,7 +46,7 @@ def test_the_range_of_an_adc_is_what_its_columns_put_out(quantile: float) -> Non
     teacher = _teacher(layer, replace(QUIET, adc_quantile=quantile), tile=(15, 8))
     teacher.calibrate(x.split(100))
     own = teacher.module
-    sums = _sums(layer.weight.detach(), x, own.input_range, [15, 15]).abs().flatten()
+    sums = _sums(layer.weight, x, own.input_range, [15, 15]).abs().flatten()
     expected = float(sums.sort().values[round(len(sums) * quantile) - 1])
     assert own.output_bound == pytest.approx(expected, rel=1e-5)
 
@@ -50,7 +57,7 @@ def test_a_convolution_is_calibrated_on_its_patches() -> None:
     teacher = _teacher(conv, QUIET, tile=(20, 6))
     teacher.calibrate([x])
     patches = F.unfold(x, 3, padding=1, stride=2).transpose(1, 2).flatten(0, 1)
-    sums = _sums(conv.weight.detach().flatten(1), patches, teacher.module.input_range, [18, 18])
+    sums = _sums(conv.weight.flatten(1), patches, teacher.module.input_range, [18, 18])
     assert teacher.module.output_bound == pytest.approx(float(sums.abs().max()), rel=1e-5)
 
 
@@ -63,12 +70,12 @@ def test_codes_are_as_fine_as_the_calibrated_range_allows(bits: int) -> None:
         teacher = _teacher(layer, replace(QUIET, adc_bits=bits, dac_bits=0, adc_range=kind))
         teacher.calibrate([x])
         teacher.program()
-        scale = teacher.module.input_range * layer.weight.detach().abs().amax(1)
+        scale = teacher.module.input_range * layer.weight.abs().amax(1)
         inside = x.abs().amax(1) <= teacher.module.input_range
         error = ((teacher.module(x) - layer(x)) / scale)[inside]
         step = 2.0 * teacher.module.output_bound / (2**bits - 2)
         assert error.abs().max() <= step / 2 + 1e-4
-        errors[kind] = float(error.detach().square().mean().sqrt())
+        errors[kind] = float(error.square().mean().sqrt())
         assert errors[kind] == pytest.approx(step / math.sqrt(12), rel=0.15)
     assert errors["calibrated"] < errors["fixed"]
 
@@ -131,7 +138,7 @@ def test_a_layer_that_saw_only_zeros_is_exact_for_zeros_and_says_so_for_others(b
     teacher = AnalogTeacher(conv, device="pcm", backend=backend)
     teacher.calibrate([torch.zeros(2, 3, 8, 8)])
     teacher.program()
-    assert torch.equal(teacher.module(torch.zeros(1, 3, 8, 8)), conv.bias.detach().view(1, 5, 1, 1).expand(1, 5, 8, 8))
+    assert torch.equal(teacher.module(torch.zeros(1, 3, 8, 8)), conv.bias.view(1, 5, 1, 1).expand(1, 5, 8, 8))
     with pytest.raises(MappingError, match=r"got nothing but zeros when it was calibrated.*call calibrate\(\)"):
         teacher.module(torch.rand(1, 3, 8, 8))
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,3 +97,26 @@ def test_another_programming_is_another_trajectory() -> None:
         tiles.age(DAY_S)
         states.append((tiles.weight - tiles.programmed).flatten())
     assert abs(_correlation(*states)) < 5 / 100
+
+
+def test_a_reference_column_subtracts_what_all_cells_share() -> None:
+    """Relaxation of all cells is -0.08900206 ln t microsiemens on average; its spread stays (Falcone et al.)."""
+    preset = find_preset("reram-cmo", perfect_io=True)
+    layer = nn.Linear(300, 300, bias=False)
+    with torch.no_grad():
+        layer.weight.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for reference in (False, True):
+        tiles = LayerTiles("layer", layer, replace(preset, reference_column=reference), (300, 300), seed=1)
+        tiles.program(0)
+        tiles.age(DAY_S)
+        found[reference] = tiles.weight - tiles.programmed
+    plain, corrected = found[False], found[True]
+    shift = -0.08900206 * math.log(DAY_S) / 39.6  # 39.6 microsiemens for the largest weight
+    subtracted = (plain - corrected).flatten()
+    assert float(subtracted.max() - subtracted.min()) < 1e-6  # one number a tile
+    spread = math.hypot(0.04201137 * math.log(DAY_S) + 0.41183342, 0.2)  # relaxation and about as much read noise
+    # 300 cells of the column, and what the ends of the range cut from the tile's own cells.
+    assert float(subtracted[0]) == pytest.approx(shift, abs=5 * spread / 39.6 / 300**0.5)
+    assert abs(float(corrected.mean())) < 0.15 * abs(shift)
+    assert float(corrected.std()) == pytest.approx(float(plain.std()), rel=1e-3)

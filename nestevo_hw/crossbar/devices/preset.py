@@ -53,6 +53,8 @@ class ConverterModel:
     """constant: the same for all cells; pcm: times the square root of the cell's weight, as in phase change."""
     ir_drop: float = 0.0
     """Strength of the voltage drop along the wires; 1 = the standard wire resistance (see `crossbar.wires`)."""
+    ir_drop_model: Literal["approximation", "ladder"] = "approximation"
+    """approximation: that of aihwkit's C++ tile; ladder: exact, one linear system a column at every age."""
 
     def __post_init__(self) -> None:
         for name, bits in (("dac_bits", self.dac_bits), ("adc_bits", self.adc_bits)):
@@ -110,6 +112,9 @@ class DevicePreset:
     the number by which programming missed its target. Drift exponents are drawn in programming and always last."""
     drift_compensation: bool
     """Whether a global factor a tile undoes the mean drift (Joshi et al. 2020), read out without IO noise."""
+    reference_column: bool = False
+    """Whether each tile has one more column, programmed to the middle of the tile's range, whose mean change since its
+    programming is subtracted from every cell: what all of them share."""
     times_s: tuple[float, ...] | None = None
     """The only times after programming at which the device was characterised; None = any time."""
     earliest_s: float = 0.0

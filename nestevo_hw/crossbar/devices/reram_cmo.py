@@ -28,5 +28,5 @@ RERAM_CMO = DevicePreset(
     chip="neurram",
     source="Falcone et al., arXiv:2502.04524 (conductive-metal-oxide/HfOx ReRAM, program-and-verify "
     "to 0.2 % of the target, relaxation). " + RASCH_SOURCE,
-    leaves_out=RASCH_LEAVES_OUT + ", a reference column that would subtract the common relaxation",
+    leaves_out=RASCH_LEAVES_OUT + ", a reference column unless it is set",
 )

@@ -229,6 +229,15 @@ SWEEPS: dict[str, Sweep] = {
             simulated="voltage lost along the wires of a tile, right after programming",
         ),
         Sweep(
+            name="ir_ladder", allowed=Range(0, 1000),
+            title="IR drop, exact", unit="of the standard wire resistance", values=(0.0, 1.0, 4.0, 16.0),
+            quick=(0.0, 1.0, 16.0), worse="up", on_weights=False,
+            setting=_converter(
+                "ir_ladder", lambda c, v: replace(c, ir_drop=_number("ir_ladder", v), ir_drop_model="ladder")
+            ),
+            simulated="the same wires solved exactly as a ladder of resistors, right after programming",
+        ),
+        Sweep(
             name="stuck_cells", allowed=SHARE,
             title="stuck devices", unit=_SHARE, values=(0.0, 0.001, 0.003, 0.01, 0.03),
             quick=(0.0, 0.003, 0.03), setting=_stuck, worse="up", on_weights=True,
