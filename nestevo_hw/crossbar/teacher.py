@@ -102,7 +102,9 @@ class AnalogTeacher:
         io = self.preset.converters
         if io is None:
             return
-        (twin, watched), frames = self._twin(), tuple(batches)
+        twin, watched = self._twin()
+        again = io.adc_range == "calibrated" or io.column_calibration
+        frames = tuple(batches) if again else batches
         for name, full_scale in observe_inputs(twin, watched, frames).items():
             self._crossbar[name].input_range = full_scale
         if io.adc_range == "calibrated":
@@ -110,7 +112,7 @@ class AnalogTeacher:
             for name, bound in observe_sums(twin, watched, self._error_free(), frames, clipped=clipped).items():
                 self._crossbar[name].set_output_bound(bound, self._tiles[name])
         if io.column_calibration:
-            self._frames = frames
+            self._frames = tuple(frames)
 
     def program(self, weights: Mapping[str, Tensor] | None = None, *, generation: int = 0) -> None:
         """Write target weights into the cells; the old ones are gone.
@@ -138,8 +140,8 @@ class AnalogTeacher:
         """Let the programmed cells drift, and compensate the mean drift if the device does.
 
         Args:
-            seconds: time after programming; 0 is the state right after it. The result depends on this time
-                and the seed only, not on earlier calls.
+            seconds: time after programming; 0 is the state right after it, before the first read and so without slow
+                read noise. The result depends on this time and the seed only, not on earlier calls.
 
         Raises:
             MappingError: nothing was programmed.

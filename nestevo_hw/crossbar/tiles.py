@@ -112,7 +112,8 @@ class LayerTiles:
     def age(self, seconds: float) -> None:
         """Drift from the programmed state to `seconds`, read noise from (seed, tile, generation, seconds).
 
-        0 s restores the state right after programming. Earlier calls leave no trace.
+        0 s restores the state right after programming, before its first read: without slow read noise, which every
+        later age has. Earlier calls leave no trace.
 
         Raises:
             MappingError: nothing was programmed.

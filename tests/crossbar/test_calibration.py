@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset, with_adc_range
 from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
+from nestevo_hw.studies.noise.sweeps import SWEEPS, Hardware
 
 IDEAL = find_preset("ideal")
 PCM = find_preset("pcm")
@@ -215,6 +216,21 @@ def test_what_aihwkits_tile_does_not_have_is_refused_there(changes: dict[str, fl
         AnalogTeacher(nn.Linear(3, 3), device=device, backend="reference")
     with pytest.raises(ConfigError, match="no backend simulates input noise together"):
         AnalogTeacher(nn.Linear(3, 3), device=replace(device, converters=replace(device.converters, input_noise=0.1)))
+
+
+def test_the_range_is_an_option_of_every_device_with_converters() -> None:
+    with pytest.raises(ConfigError, match="device ideal has no converters, so no ADC has a range to calibrate"):
+        with_adc_range(IDEAL, "calibrated")
+    assert with_adc_range(IDEAL, "fixed") is IDEAL
+    assert with_adc_range(PCM, None) is PCM
+    hardware = Hardware(preset=with_adc_range(PCM, "calibrated"))
+    for sweep, value in (("device", "hermes"), ("adc_bits", 4.0), ("ir_ladder", 2.0)):
+        setting = SWEEPS[sweep].setting(hardware, value)
+        assert setting.hardware is not None
+        io = setting.hardware.preset.converters
+        assert io is not None
+        assert io.adc_range == "calibrated"
+    assert (io.ir_drop, io.ir_drop_model) == (2.0, "ladder")
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,8 @@ class DevicePreset:
     times_s: tuple[float, ...] | None = None
     """The only times after programming at which the device was characterised; None = any time."""
     earliest_s: float = 0.0
-    """Where the model of drift begins; 0 s itself always means: as programmed."""
+    """Where the model of drift begins; 0 s itself always means: as programmed, before the first read and so
+    without the slow read noise that every read shows."""
     converters: ConverterModel | None
     """None = perfect input and output: only the weights carry errors."""
     chip: str = "generic"
