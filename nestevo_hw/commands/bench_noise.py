@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.ranges import AGE_S, Range
 from nestevo_hw.commands.options import (
     FRAME_COUNT,
     REPEATS,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @adc_range_option
+@click.option("--age", "age_s", type=Number(AGE_S), default=0.0, show_default=True, metavar="SECONDS",
+              help="Age at which all properties but time are swept; 0 is before the first read.")  # fmt: skip
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
@@ -66,6 +68,7 @@ def bench_noise(
     device: str,
     perfect_io: bool,
     adc_range: "AdcRange | None",
+    age_s: float,
     tile: str,
     keep_digital: tuple[str, ...],
     sweeps: tuple[str, ...],
@@ -125,9 +128,9 @@ def bench_noise(
     short = {"mu": mu, "time_s": times, "adc_bits": adc_bits, "output_noise": output_noise}
     chosen: Backend = next(name for name in get_args(Backend) if name == backend)
     study = Request(
-        model=model[0], weights=weights, device=device, perfect_io=perfect_io, adc_range=adc_range, tile=tile,
-        keep_digital=keep_digital,
-        backend=chosen, sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
+        model=model[0], weights=weights, device=device, perfect_io=perfect_io, adc_range=adc_range, age_s=age_s,
+        tile=tile, keep_digital=keep_digital, backend=chosen,
+        sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,
     ).study()  # fmt: skip

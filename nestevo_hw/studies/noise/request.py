@@ -25,6 +25,7 @@ class Request:
     device: str = "pcm"
     perfect_io: bool = False
     adc_range: AdcRange | None = None
+    age_s: float = 0.0
     tile: str = "256"
     keep_digital: tuple[str, ...] = ()
     backend: Backend = "auto"
@@ -51,14 +52,14 @@ class Request:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
         tile = parse_tile(self.tile)
         preset = with_adc_range(find_preset(self.device, perfect_io=self.perfect_io), self.adc_range)
-        hardware = Hardware(preset=preset, tile=tile, backend=self.backend)
+        hardware = Hardware(preset=preset, tile=tile, backend=self.backend, age_s=self.age_s)
         plan = make_plan(
             hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
             repeats=self.repeats,
         )  # fmt: skip
         setup = Setup(
             model=self.model, weights=_text(self.weights), device=self.device, perfect_io=self.perfect_io,
-            adc_range=self.adc_range, tile=tile,
+            adc_range=self.adc_range, age_s=self.age_s, tile=tile,
             keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
             frames=self.frames or (24 if self.quick else 60), noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,

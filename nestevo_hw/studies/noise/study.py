@@ -81,6 +81,7 @@ class Study:
             "perfect_io": preset.converters is None,
             "adc_range": None if preset.converters is None else preset.converters.adc_range, "tile": list(setup.tile),
             "keep_digital": list(setup.keep_digital), "backend": setup.backend, "seed": setup.seed,
+            "age_s": setup.age_s,
             "frames": setup.frames, "note": task.note, "source": preset.source, "leaves_out": preset.leaves_out,
             "left_out": list(self.plan.left_out),
         }  # fmt: skip

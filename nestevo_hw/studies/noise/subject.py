@@ -38,6 +38,8 @@ class Setup:
     device: str
     perfect_io: bool
     adc_range: AdcRange | None
+    age_s: float
+    """Time after programming at which every property but time is swept, seconds."""
     tile: Tile
     keep_digital: tuple[str, ...]
     backend: Backend
@@ -57,7 +59,7 @@ class Setup:
         """
         return Hardware(
             preset=with_adc_range(find_preset(self.device, perfect_io=self.perfect_io), self.adc_range), tile=self.tile,
-            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed, age_s=self.age_s,
         )  # fmt: skip
 
     @property
