@@ -12,6 +12,7 @@ from nestevo_hw.commands.options import (
     REPEATS,
     SEED_NUMBER,
     Number,
+    adc_range_option,
     device_option,
     machine_readable,
     model_argument,
@@ -19,7 +20,7 @@ from nestevo_hw.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from nestevo_hw.crossbar.devices import DevicePreset
+    from nestevo_hw.crossbar.devices import AdcRange, DevicePreset
     from nestevo_hw.crossbar.teacher import AnalogTeacher
     from nestevo_hw.models.zoo import ZooModel
     from nestevo_hw.studies.data.spec import DataSpec
@@ -35,6 +36,7 @@ _PROBED = 2
 @model_argument
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
+@adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option(
     "--age",
@@ -66,6 +68,7 @@ def sensitivity(
     model: str,
     device: str,
     perfect_io: bool,
+    adc_range: "AdcRange | None",
     tile: str,
     age_s: float,
     target_loss: float,
@@ -109,7 +112,7 @@ def sensitivity(
     from nestevo_hw.studies.noise.evaluation import prepare_task
     from nestevo_hw.studies.sensitivity.output import layers_table, plan_lines, totals_text, write_sensitivity
 
-    preset, rows_columns = find_preset(device, perfect_io=perfect_io), parse_tile(tile)
+    preset, rows_columns = find_preset(device, perfect_io=perfect_io).with_adc_range(adc_range), parse_tile(tile)
     preset.check_time(age_s)
     chosen_backend: Backend = next(name for name in get_args(Backend) if name == backend)
     choose_backend(preset, chosen_backend)
@@ -130,7 +133,7 @@ def sensitivity(
             "task": task.task, "metric": task.metric, **report.document(),
             "plan": None if plan is None else plan.document(),
             "age_s": age_s, "repeats": draws, "frames": task.frames, "data": spec.source, "seed": seed,
-            "perfect_io": preset.converters is None,
+            "perfect_io": preset.converters is None, "adc_range": preset.adc_range,
             "weights": chosen.origin, "notes": _notes(task, preset, plan, report), "source": preset.source,
         }  # fmt: skip
         written = write_sensitivity(document, report, plan, out)

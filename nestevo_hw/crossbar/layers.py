@@ -4,6 +4,7 @@ The bias stays an ordinary parameter called `bias`: the digital part of a state 
 """
 
 import copy
+import math
 from collections.abc import Iterator
 
 import torch
@@ -15,7 +16,7 @@ from nestevo_hw.crossbar.devices import ConverterModel
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.placement import explicit_padding, pair
 from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
-from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, loss, seen_from_column_end
+from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, behind_ladder, loss, seen_from_column_end
 
 
 def plain_layer(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> nn.Conv2d | nn.Linear:
@@ -45,10 +46,17 @@ class CrossbarLayer(nn.Module):
         self.register_parameter("bias", bias)
         self.restart_noise(0)
         self.input_range: float | None = None
-        """Full scale of the DAC in units of the layer's input; None before calibration."""
+        """Full scale of the DAC in units of the layer's input; None before calibration, 0 if that saw only zeros."""
+        io = tiles.preset.converters
+        self.output_bound = math.inf if io is None else io.output_bound
+        """Full scale of the ADCs, in units of (full-scale input x largest weight of the column)."""
 
     def install(self, tiles: LayerTiles) -> None:
         """Take over the present conductances of the tiles."""
+        raise NotImplementedError
+
+    def set_output_bound(self, bound: float, tiles: LayerTiles) -> None:
+        """Give the ADCs another full scale."""
         raise NotImplementedError
 
     def restart_noise(self, seed: int) -> None:
@@ -77,11 +85,32 @@ class CrossbarLayer(nn.Module):
             raise MappingError(f"{self.name} has no input range; call calibrate() with frames that reach this layer")
         return self.input_range
 
+    def _zeros(self, x: Tensor) -> Tensor:
+        """The layer's output for a weight of zeros, without bias."""
+        weight = x.new_zeros(self.weight_shape)
+        if self.convolution is None:
+            return F.linear(x, weight)
+        stride, padding, dilation = self.convolution
+        return F.conv2d(x, weight, None, stride, padding, dilation)
+
+    def _unused(self, x: Tensor) -> Tensor:
+        """Output of a layer that saw only zeros when it was calibrated: of zeros it is exact, of others unknown."""
+        if bool(x.any()):
+            raise MappingError(
+                f"{self.name} got nothing but zeros when it was calibrated, so its converters have no range for these "
+                "inputs; call calibrate() with frames like those to come"
+            )
+        return self._with_bias(self._zeros(x))
+
 
 def _variance_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where it is native: the variance of noise needs no more than its eight bits, and takes half the time."""
     native = device.type == "cuda" or (device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16"))
     return torch.bfloat16 if native else torch.float32
+
+
+_CUBIC = 1.5 * 3**0.5
+"""1 / the largest value of u - u^3 for u of 0 to 1."""
 
 
 class FusedLayer(CrossbarLayer):
@@ -95,10 +124,16 @@ class FusedLayer(CrossbarLayer):
         super().__init__(tiles, layer)
         self._converters = converters
         self._dac_step = 2.0 * converters.step(converters.dac_bits) if converters.dac_bits else 1.0
-        bound = converters.output_bound
-        self._adc_step = 2.0 * bound * converters.step(converters.adc_bits) if converters.adc_bits else 1.0
-        self._limit = bound / self._adc_step
+        self._approximate_drop = converters.ir_drop > 0 and converters.ir_drop_model == "approximation"
+        self._inl = _CUBIC * converters.adc_inl
         self._channels: list[tuple[int, int]] = []
+        self.set_output_bound(converters.output_bound, tiles)
+
+    def set_output_bound(self, bound: float, tiles: LayerTiles) -> None:
+        """See `CrossbarLayer`."""
+        bits = self._converters.adc_bits
+        self._adc_step = 2.0 * bound * self._converters.step(bits) if bits else 1.0
+        self._limit, self.output_bound = bound / self._adc_step, bound
         self.install(tiles)
 
     def install(self, tiles: LayerTiles) -> None:
@@ -108,12 +143,18 @@ class FusedLayer(CrossbarLayer):
         self._channels = [self._span(part)[:2] for part in slices]
         for index, part in enumerate(slices):
             rows = part.weight.shape[1]
-            self._place(f"weight_{index}", part, part.weight * per_code)
+            seen = part.weight
+            if io.ir_drop and io.ir_drop_model == "ladder":
+                seen = behind_ladder(seen, io.ir_drop, pairs=tiles.preset.pairs)
+            self._place(f"weight_{index}", part, seen * per_code)
             self._set(f"scale_{index}", self._column(part.scale * self._adc_step).contiguous())
+            if io.column_calibration:
+                offset = torch.zeros_like(part.scale) if part.offset is None else part.offset
+                self._set(f"offset_{index}", self._column(offset).contiguous())
             if io.read_noise and io.read_noise_law == "pcm":
                 variance = part.weight.abs() * (io.read_noise * per_code) ** 2
                 self._place(f"variance_{index}", part, variance, dtype=_variance_dtype(variance.device))
-            if io.ir_drop:
+            if self._approximate_drop:
                 current = part.weight.abs() * (self._dac_step * rows / WIRE_TO_CELL_CONDUCTANCE)
                 self._place(f"current_{index}", part, current)
                 lost = part.weight * (seen_from_column_end(rows).to(part.weight) * io.ir_drop * per_code)
@@ -150,13 +191,26 @@ class FusedLayer(CrossbarLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the digital layer."""
         full_scale = self._require_range()
+        if full_scale == 0.0:
+            return self._unused(x)
         total: Tensor | None = None
         for index, codes in enumerate(self.output_codes(x)):
             scale = getattr(self, f"scale_{index}") * full_scale
             total = codes.mul_(scale) if total is None else total.addcmul_(codes, scale)
+            if self._converters.column_calibration:
+                total += getattr(self, f"offset_{index}") * full_scale
         if total is None:
             raise MappingError(f"{self.name} has no tiles")
         return self._with_bias(self._outputs(total))
+
+    def column_sums(self, x: Tensor) -> Iterator[Tensor]:
+        """What the columns of one input slice after the other put out, (values, columns).
+
+        In units of (full-scale input x largest weight of the column): before any digital scale.
+        """
+        for codes in self.output_codes(x):
+            columns = codes.movedim(-3, -1) if self.convolution else codes
+            yield columns.flatten(0, -2).mul_(self._adc_step)
 
     def output_codes(self, x: Tensor) -> Iterator[Tensor]:
         """ADC codes of one input slice after the other, (..., columns, ...) in the shape of the layer's output."""
@@ -168,7 +222,7 @@ class FusedLayer(CrossbarLayer):
         for index, (first, count) in enumerate(self._channels):
             inputs = codes.narrow(channels, first, count)
             y = self._product(inputs, f"weight_{index}")
-            if self._converters.ir_drop:
+            if self._approximate_drop:
                 current = self._product(inputs.abs(), f"current_{index}")
                 y -= loss(current) * self._product(inputs, f"lost_{index}")
             if variance is not None:
@@ -205,6 +259,17 @@ class FusedLayer(CrossbarLayer):
         return y
 
     def _round_and_clip_(self, y: Tensor) -> Tensor:
+        if self._inl:
+            reached = y.clamp(-self._limit, self._limit).div_(self._limit)
+            y.add_(reached - reached.pow(3), alpha=self._inl)
         if self._converters.adc_bits:
             y.round_()
         return y.clamp_(-self._limit, self._limit)
+
+
+def error_free(tiles: LayerTiles, layer: nn.Conv2d | nn.Linear, input_range: float) -> FusedLayer:
+    """The layer on tiles of the same size without any error; its `column_sums` are what an ADC should read."""
+    perfect = ConverterModel(dac_bits=0, adc_bits=0, output_noise=0.0, output_bound=math.inf)
+    probe = FusedLayer(tiles.ideal(), layer, perfect)
+    probe.input_range = input_range
+    return probe

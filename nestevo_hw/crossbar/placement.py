@@ -78,7 +78,7 @@ def check_weights(name: str, weight: torch.Tensor) -> None:
     """Refuse weights that no conductance can hold.
 
     Raises:
-        MappingError: not float32, NaN or infinite values, or only zeros.
+        MappingError: not float32, or NaN or infinite values.
     """
     if weight.is_meta:
         raise MappingError(f"{name} has no values (meta device); load weights before mapping")
@@ -86,5 +86,3 @@ def check_weights(name: str, weight: torch.Tensor) -> None:
         raise MappingError(f"{name} holds {weight.dtype}, the tiles need float32; call model.float() first")
     if not bool(torch.isfinite(weight).all()):
         raise MappingError(f"{name} holds NaN or infinite weights; train or load the model again")
-    if not bool(weight.any()):
-        raise MappingError(f"{name} has only zero weights, so its scale is undefined; prune the layer first")

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from aihwkit.inference.compensation.drift import GlobalDriftCompensation
 from aihwkit.nn.conversion import convert_to_analog
 from aihwkit.simulator.configs import TorchInferenceRPUConfig
@@ -83,27 +82,29 @@ class ReferenceLayer(CrossbarLayer):
                 tile.tile.set_weights(weight.contiguous())
                 tile.set_mapping_scales(scale.clone())
 
+    def set_output_bound(self, bound: float, tiles: LayerTiles) -> None:  # noqa: ARG002 - as the others'
+        """See `CrossbarLayer`."""
+        self.output_bound = bound
+        for row in self.grid:
+            for tile in row:
+                tile.rpu_config.forward.out_bound = tile.tile._f_io.out_bound = bound
+
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the digital layer."""
         if not self._perfect:
             full_scale = self._require_range()
+            if full_scale == 0.0:
+                return self._unused(x)
             for row in self.grid:
                 for tile in row:
                     tile.set_input_range(full_scale)
         if x.numel() == 0:  # aihwkit refuses empty batches, which a detector without proposals sends
-            return self._empty(x)
+            return self._zeros(x)
         self._calls += 1
         with seeded(self._noise_seed, self._calls):  # aihwkit draws from torch's global generator
             y: Tensor = self._analog[0](x)
         return self._with_bias(self._outputs(y))
-
-    def _empty(self, x: Tensor) -> Tensor:
-        weight = x.new_empty(self.weight_shape)
-        if self.convolution is None:
-            return F.linear(x, weight)
-        stride, padding, dilation = self.convolution
-        return F.conv2d(x, weight, None, stride, padding, dilation)
 
     def _digital_columns(self, layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
         """A digital layer without bias with one output for every column of the tiles."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.crossbar import state as state_file
-from nestevo_hw.crossbar.calibration import observe_inputs
-from nestevo_hw.crossbar.devices import DevicePreset, find_preset
-from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, plain_layer
+from nestevo_hw.crossbar.calibration import fit_columns, observe_inputs, observe_sums
+from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
+from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, error_free, plain_layer
 from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.reference import ReferenceLayer
@@ -80,15 +80,18 @@ class AnalogTeacher:
         }
         self._shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         self._layers = {name: self._crossbar_layer(name) for name in self._tiles}
+        self._crossbar = {name: layer for name, layer in self._layers.items() if isinstance(layer, CrossbarLayer)}
+        self._frames: tuple[Any, ...] | None = None
         # deepcopy puts what its memo holds in place of each layer, at every place that refers to it.
         memo: dict[int, Any] = {id(self._digital_layers[name]): self._layers[name] for name in self._layers}
         self.module = copy.deepcopy(model, memo).eval().requires_grad_(requires_grad=False)
         self._digital_layers = {name: plain_layer(layer, layer.weight) for name, layer in self._digital_layers.items()}
 
     def calibrate(self, batches: Iterable[Any]) -> None:
-        """Set the full scale of every layer's DAC from frames like those to come.
+        """Set the full scale of every layer's DAC, and of calibrated ADCs, from frames like those to come.
 
-        Runs the digital model with the target weights, so it does not depend on what was programmed.
+        Runs the digital model with the target weights, so it does not depend on what was programmed. Where columns
+        are calibrated, the frames are kept, and `program` fits each column's digital scale and offset on them.
 
         Args:
             batches: each is what `module(batch)` takes: a tensor, or a list of images for a detector.
@@ -96,11 +99,20 @@ class AnalogTeacher:
         Raises:
             MappingError: there was no batch.
         """
-        if all(tiles.preset.converters is None for tiles in self._tiles.values()):
+        io = self._converters()
+        if not io:
             return
+        ranged = {name: 1.0 - own.adc_quantile for name, own in io.items() if own.adc_range == "calibrated"}
+        again = ranged or any(own.column_calibration for own in io.values())
+        frames = tuple(batches) if again else batches
         twin, watched = self._twin()
-        for name, full_scale in observe_inputs(twin, dict(watched), batches).items():
-            self._set_input_range(name, full_scale)
+        for name, full_scale in observe_inputs(twin, {name: watched[name] for name in io}, frames).items():
+            self._crossbar[name].input_range = full_scale
+        if ranged:
+            bounds = observe_sums(twin, watched, self._error_free(ranged), frames, clipped=ranged)
+            for name, bound in bounds.items():
+                self._crossbar[name].set_output_bound(bound, self._tiles[name])
+        self._frames = tuple(frames) if self._fitted() else None
 
     def program(self, weights: Mapping[str, Tensor] | None = None, *, generation: int = 0) -> None:
         """Write target weights into the cells; the old ones are gone.
@@ -111,23 +123,28 @@ class AnalogTeacher:
             generation: number of this programming; another number draws other noise.
 
         Raises:
-            MappingError: keys or shapes differ from the model's, or weights that no conductance can hold.
-                Nothing has changed then.
+            MappingError: keys or shapes differ from the model's, weights that no conductance can hold, or columns
+                are to be fitted and there were no frames. Nothing has changed then.
         """
+        fitted = self._fitted()
+        if fitted and self._frames is None:
+            raise MappingError("columns are calibrated on frames; call calibrate() before program()")
         if weights is not None:
             self._load(weights)
         for tiles in self._tiles.values():
             tiles.program(generation)
         self.generation, self.age_s, self.programmed = generation, 0.0, True
-        self.report = self.report.with_errors(self.weight_errors())
         self._refresh()
+        if self._frames is not None:
+            self._fit_columns(fitted, self._frames)
+        self.report = self.report.with_errors(self.weight_errors())
 
     def age(self, seconds: float) -> None:
         """Let the programmed cells drift, and compensate the mean drift if the device does.
 
         Args:
-            seconds: time after programming; 0 is the state right after it. The result depends on this time
-                and the seed only, not on earlier calls.
+            seconds: time after programming; 0 is the state right after it, before the first read and so without slow
+                read noise. The result depends on this time and the seed only, not on earlier calls.
 
         Raises:
             MappingError: nothing was programmed.
@@ -147,8 +164,7 @@ class AnalogTeacher:
 
     def input_ranges(self) -> dict[str, float]:
         """Full scale of each calibrated layer's DAC: the magnitude of input at which it clips."""
-        layers = {name: layer for name, layer in self._layers.items() if isinstance(layer, CrossbarLayer)}
-        return {name: layer.input_range for name, layer in layers.items() if layer.input_range is not None}
+        return {name: layer.input_range for name, layer in self._crossbar.items() if layer.input_range is not None}
 
     def digital_twin(self) -> nn.Module:
         """A digital copy in eval mode with the target weights and the present biases and BatchNorm."""
@@ -167,6 +183,7 @@ class AnalogTeacher:
             path,
             tiles={name: tiles.tensors() for name, tiles in self._tiles.items()},
             input_ranges=self.input_ranges(),
+            output_bounds={name: layer.output_bound for name, layer in self._crossbar.items()},
             digital=digital,
             header=state_file.Header(
                 preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,
@@ -197,7 +214,9 @@ class AnalogTeacher:
         for name, tiles in teacher._tiles.items():
             tiles.load_tensors(stored.tiles[name], generation=header.generation, age_s=header.age_s)
         for name, full_scale in stored.input_ranges.items():
-            teacher._set_input_range(name, full_scale)
+            teacher._crossbar[name].input_range = full_scale
+        for name, bound in stored.output_bounds.items():
+            teacher._crossbar[name].set_output_bound(bound, teacher._tiles[name])
         teacher.generation, teacher.age_s, teacher.programmed = header.generation, header.age_s, True
         teacher.report = teacher.report.with_errors(teacher.weight_errors())
         teacher._refresh()
@@ -223,10 +242,30 @@ class AnalogTeacher:
                     weight: Tensor = layer.get_parameter("weight")
                     weight.copy_(tiles.effective_weight().reshape(weight.shape))
 
-    def _set_input_range(self, name: str, full_scale: float) -> None:
-        layer = self._layers[name]
-        if isinstance(layer, CrossbarLayer):
-            layer.input_range = full_scale
+    def _converters(self) -> dict[str, ConverterModel]:
+        """Converters of each layer that has them."""
+        own = {name: self._tiles[name].preset.converters for name in self._crossbar}
+        return {name: converters for name, converters in own.items() if converters is not None}
+
+    def _fitted(self) -> set[str]:
+        """Layers whose columns get a digital scale and offset."""
+        return {name for name, converters in self._converters().items() if converters.column_calibration}
+
+    def _error_free(self, names: Iterable[str]) -> dict[str, FusedLayer]:
+        """What those of these layers that have inputs are without errors."""
+        ranges = self.input_ranges()
+        return {
+            name: error_free(self._tiles[name], self._digital_layers[name], ranges[name])
+            for name in names if ranges.get(name)
+        }  # fmt: skip
+
+    def _fit_columns(self, names: set[str], frames: tuple[Any, ...]) -> None:
+        """Fit the digital scale and offset of these layers' columns as they were just programmed."""
+        twin, watched = self._twin()
+        analog = {name: layer for name, layer in self._crossbar.items() if isinstance(layer, FusedLayer)}
+        for name, correction in fit_columns(twin, watched, analog, self._error_free(names), frames).items():
+            self._tiles[name].correction = correction
+        self._refresh()
 
     def _twin(self) -> tuple[nn.Module, dict[str, nn.Module]]:
         plain: dict[str, nn.Module] = {}
@@ -277,11 +316,13 @@ def _backend_of(preset: DevicePreset, backend: Backend, *, alone: bool) -> tuple
     perfect = preset.converters is None
     # Overlapping patches of a convolution see independent input noise, so one quantised map cannot carry it.
     input_noise = preset.converters is not None and preset.converters.input_noise > 0
-    # aihwkit's torch tile refuses both.
-    within = preset.converters is not None and (preset.converters.read_noise > 0 or preset.converters.ir_drop > 0)
+    # aihwkit's torch tile has none of these.
+    io = preset.converters
+    within = io is not None and (io.read_noise > 0 or io.ir_drop > 0 or io.adc_inl > 0 or io.column_calibration)
     if input_noise and within:
         raise ConfigError(
-            "no backend simulates input noise together with read noise or IR drop; sweep them one at a time"
+            "no backend simulates input noise together with read noise, IR drop, ADC non-linearity or calibrated "
+            "columns; sweep them one at a time"
         )
     match backend:
         case "auto" if perfect:
@@ -301,7 +342,8 @@ def _backend_of(preset: DevicePreset, backend: Backend, *, alone: bool) -> tuple
             raise ConfigError(f"backend fused has no input noise, but device {preset.name} has; use reference")
         case "reference" if within:
             raise ConfigError(
-                f"backend reference has no read noise and no IR drop, but device {preset.name} has; use fused"
+                "backend reference has no read noise, IR drop, ADC non-linearity or calibrated columns, "
+                f"but device {preset.name} has; use fused"
             )
         case "fold" | "fused" | "reference":
             return backend, "as asked"

@@ -79,13 +79,15 @@ def test_mistakes_give_one_line(arguments: list[str], code: int, message: str) -
     assert message in json.loads(machine.stderr)["error"]["message"]
 
 
-def test_weights_that_cannot_be_programmed_are_refused(tmp_path: Path) -> None:
+def test_a_layer_of_zeros_is_mapped_and_has_no_error(tmp_path: Path) -> None:
     state = load_model("resnet18", num_classes=5).state_dict()
     path = tmp_path / "weights.safetensors"
     save_file({**{k: v.clone() for k, v in state.items()}, "fc.weight": torch.zeros(5, 512)}, path)
-    result = CliRunner().invoke(map_command, ["resnet18", "--weights", str(path)])
-    assert result.exit_code == 1
-    assert "fc.weight has only zero weights" in result.stderr
+    result = CliRunner().invoke(map_command, ["resnet18", "--weights", str(path), "--json"])
+    assert result.exit_code == 0
+    (head,) = (layer for layer in json.loads(result.stdout)["layers"] if layer["name"] == "fc")
+    assert head["placement"] == "analog"
+    assert head["weight_error"] == 0.0
 
 
 CHIP = ["fasterrcnn-tiny", "--no-program", "--chip", "hermes", "--size", "96x128", "--frames", "5", "--json"]

@@ -56,11 +56,7 @@ def _cases(draw: st.DrawFn) -> tuple[nn.Conv2d | nn.Linear, Tensor, tuple[int, i
 
 def _aged(layer: nn.Conv2d | nn.Linear, preset: DevicePreset, tile: tuple[int, int]) -> LayerTiles:
     tiles = LayerTiles("layer", layer, preset, tile, seed=3)
-    try:
-        tiles.program(0)
-    except MappingError as error:
-        assume("weights are all equal" not in str(error))  # reram-cmo cannot hold a tile of one weight
-        raise
+    tiles.program(0)
     tiles.age(3600.0)
     return tiles
 
@@ -101,6 +97,8 @@ def test_fused_puts_out_the_codes_of_the_tile(
 ) -> None:
     layer, x, tile = case
     tiles = _aged(layer, _preset(QUIET, device), tile)
+    # A column of a single weight that is at its largest conductance puts sums exactly between two codes.
+    assume(not bool(tiles.weight.abs().eq(1.0).any()))
     full_scale = float(x.abs().quantile(0.99))  # some inputs clip
     fused = FusedLayer(tiles, layer, QUIET)
     fused.input_range = full_scale

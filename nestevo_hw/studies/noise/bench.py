@@ -106,5 +106,5 @@ def setting_of(trial: Trial, hardware: Hardware) -> Setting:
     if trial.sweep == DIGITAL:
         return Setting(mu=0.0)
     if trial.sweep == AS_PROGRAMMED:
-        return Setting(hardware=hardware)
+        return Setting(hardware=hardware, age_s=hardware.age_s)
     return SWEEPS[trial.sweep].setting(hardware, trial.value)

@@ -11,7 +11,7 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.devices import AdcRange, find_preset
 from nestevo_hw.crossbar.mapping import Tile, map_model
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.teacher import Backend
@@ -42,6 +42,9 @@ class Setup:
     device_text: str | None
     """Content of the file that `device` names; None where it names a preset."""
     perfect_io: bool
+    adc_range: AdcRange | None
+    age_s: float
+    """Time after programming at which every property but time is swept, seconds."""
     tile: Tile
     keep_digital: tuple[str, ...]
     backend: Backend
@@ -62,8 +65,10 @@ class Setup:
             ConfigError: unknown device.
         """
         return Hardware(
-            preset=find_preset(self.device, perfect_io=self.perfect_io, text=self.device_text), tile=self.tile,
-            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            preset=find_preset(self.device, perfect_io=self.perfect_io, text=self.device_text).with_adc_range(
+                self.adc_range
+            ),
+            tile=self.tile, keep_digital=self.keep_digital, backend=self.backend, seed=self.seed, age_s=self.age_s,
         )  # fmt: skip
 
     @property
