@@ -3,22 +3,20 @@
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from nestevo_hw.base.errors import ConfigError, MappingError
-from nestevo_hw.crossbar.placement import inside_attention, unmappable
+from nestevo_hw.crossbar.geometry import Geometry, Layer
+from nestevo_hw.crossbar.opening import opened
+from nestevo_hw.crossbar.placement import inside_attention, kept_digital, matrices_of, unmappable, weighted_modules
 
 Tile = tuple[int, int]
 """(rows, columns): inputs and outputs of one crossbar tile."""
-
-_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 
 
 def tile_size(tile: int | Tile) -> Tile:
@@ -52,6 +50,19 @@ def split_sizes(size: int, limit: int) -> tuple[int, ...]:
     return tuple(base + (i < extra) for i in range(parts))
 
 
+def tile_splits(geometry: Geometry, tile: Tile, digits: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Inputs of each tile along the rows and outputs along the columns, band after band.
+
+    A layer without groups puts its digits side by side into the same tiles; with groups every digit of a band has
+    tiles of its own.
+    """
+    inputs, outputs = (geometry.banded * side for side in geometry.group)
+    rows = split_sizes(inputs, tile[0])
+    if geometry.bands == 1:
+        return rows, split_sizes(outputs * digits, tile[1])
+    return rows, split_sizes(outputs, tile[1]) * (geometry.bands * digits)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerMapping:
     """Where one layer with weights is computed."""
@@ -76,6 +87,10 @@ class LayerMapping:
     """RMS of (effective weight - target) / RMS of the target; None before programming."""
     aliases: tuple[str, ...] = ()
     """Further names of the same layer; it is mapped once."""
+    groups: int = 1
+    """Matrices on the diagonal: of a grouped convolution."""
+    matrix: tuple[int, int] = (0, 0)
+    """(inputs, outputs) of the matrix of one group; nothing for a digital layer."""
 
     @property
     def tiles(self) -> int:
@@ -96,6 +111,7 @@ class LayerMapping:
             "row_splits": list(self.row_splits),
             "column_splits": list(self.column_splits),
             "aliases": list(self.aliases),
+            "groups": self.groups,
         }
 
 
@@ -172,15 +188,18 @@ def map_model(
     tile: int | Tile = 256,
     *,
     keep_digital: Sequence[str] = (),
+    grouped: bool = False,
     device: str = "none",
     digits: int = 1,
 ) -> MappingReport:
     """Place every layer of `model`, without converting or programming anything.
 
     Args:
-        model: any module; it is only looked at.
+        model: any module; it is only looked at. Attention and recurrent modules count as the layers that they are
+            opened into (`crossbar.opening.opened`).
         tile: rows and columns of a tile, or one number for both.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
+        grouped: put grouped and depthwise convolutions onto tiles too, though they leave most cells empty.
         device: name for the report.
         digits: columns that hold one output, more than one with bit slicing (`DevicePreset.digits`).
 
@@ -189,16 +208,29 @@ def map_model(
         MappingError: a layer cannot be mapped and should not silently stay digital (see `check_weights`),
             or nothing is left for the crossbar.
     """
-    rows_columns = tile_size(tile)
+    rows_columns, model = tile_size(tile), opened(model)
     names = {name for name, _ in model.named_modules(remove_duplicate=False)}
     for name in keep_digital:
         if name not in names:
             close = difflib.get_close_matches(name, sorted(names), 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"keep_digital names {name!r}, which the model does not have{hint}")
-    layers = tuple(
-        _place(module, aliases, rows_columns, keep_digital, model, digits) for module, aliases in _weighted(model)
-    )
+    owners: dict[int, list[str]] = {}
+    placed = []
+    for module, aliases in weighted_modules(model):
+        reason = (
+            kept_digital(aliases, keep_digital)
+            or inside_attention(aliases, model)
+            or unmappable(module, grouped=grouped)
+        )
+        if reason:
+            placed.append(_digital(module, aliases, reason))
+            continue
+        layer: Any = module
+        sharing = owners.setdefault(id(layer.weight), [])
+        placed.append(_analog(layer, aliases, rows_columns, digits, sharing[0] if sharing else ""))
+        sharing.append(aliases[0])
+    layers = tuple(placed)
     report = MappingReport(device=device, tile=rows_columns, layers=layers, digits=digits)
     if not report.analog:
         raise MappingError(
@@ -208,61 +240,38 @@ def map_model(
     return report
 
 
-def _weighted(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, ...]]]:
-    """Every module that owns a matrix of weights, with all its names."""
-    found: dict[int, tuple[nn.Module, list[str]]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, (*_NORMS, ParametrizationList)) or not _matrices(module):
-            continue
-        found.setdefault(id(module), (module, []))[1].append(name)
-    for module, aliases in found.values():
-        yield module, tuple(aliases)
-
-
-def _matrices(module: nn.Module) -> list[torch.Tensor]:
-    """The module's own weights of two or more dimensions, also those computed from other parameters."""
-    own = [parameter.detach() for parameter in module.parameters(recurse=False)]
-    if is_parametrized(module):
-        names = dict(module.get_submodule("parametrizations").named_children())
-        own += [getattr(module, name).detach() for name in names]
-    return [weight for weight in own if weight.ndim >= 2]
-
-
-def _place(
-    module: nn.Module,
-    aliases: tuple[str, ...],
-    tile: Tile,
-    keep_digital: Sequence[str],
-    model: nn.Module,
-    digits: int,
-) -> LayerMapping:
-    matrices = _matrices(module)
-    weight = max(matrices, key=torch.Tensor.numel)
-    reason = _kept(aliases, keep_digital) or inside_attention(aliases, model) or unmappable(module)
-    if reason:
-        return LayerMapping(
-            name=aliases[0], kind=type(module).__name__, placement="digital", reason=reason,
-            shape=tuple(weight.shape), parameters=sum(m.numel() for m in matrices), aliases=aliases[1:],
-        )  # fmt: skip
-    inputs, outputs = weight[0].numel(), weight.shape[0]
-    rows, columns = split_sizes(inputs, tile[0]), split_sizes(outputs * digits, tile[1])
-    shared = f"; used under {len(aliases)} names, mapped once" if len(aliases) > 1 else ""
+def _digital(module: nn.Module, aliases: tuple[str, ...], reason: str) -> LayerMapping:
+    matrices = matrices_of(module)
     return LayerMapping(
         name=aliases[0],
         kind=type(module).__name__,
-        placement="analog",
-        reason="matrix-vector product" + shared,
-        shape=tuple(weight.shape),
-        parameters=weight.numel(),
-        row_splits=rows,
-        column_splits=columns,
-        utilisation=weight.numel() * digits / (len(rows) * len(columns) * tile[0] * tile[1]),
+        placement="digital",
+        reason=reason,
+        shape=tuple(max(matrices, key=torch.Tensor.numel).shape) if matrices else (),
+        parameters=sum(matrix.numel() for matrix in matrices),
         aliases=aliases[1:],
     )
 
 
-def _kept(aliases: Sequence[str], keep_digital: Sequence[str]) -> str:
-    for kept in keep_digital:
-        if any(alias == kept or alias.startswith(kept + ".") or kept == "" for alias in aliases):
-            return f"kept digital as asked ({kept})"
-    return ""
+def _analog(layer: Layer, aliases: tuple[str, ...], tile: Tile, digits: int, sharing: str) -> LayerMapping:
+    geometry = Geometry.of(layer).on_tiles(*tile)
+    rows, columns = tile_splits(geometry, tile, digits)
+    reason = "matrix-vector product" if geometry.groups == 1 else f"block-diagonal matrix of {geometry.groups} groups"
+    if len(aliases) > 1:
+        reason += f"; used under {len(aliases)} names, mapped once"
+    if sharing:
+        reason += f"; has the weight of {sharing}, on tiles of its own"
+    return LayerMapping(
+        name=aliases[0],
+        kind=type(layer).__name__,
+        placement="analog",
+        reason=reason,
+        shape=geometry.shape,
+        parameters=layer.weight.numel(),
+        row_splits=rows,
+        column_splits=columns,
+        utilisation=layer.weight.numel() * digits / (len(rows) * len(columns) * tile[0] * tile[1]),
+        aliases=aliases[1:],
+        groups=geometry.groups,
+        matrix=geometry.group,
+    )

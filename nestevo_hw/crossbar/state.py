@@ -29,6 +29,7 @@ class Header:
     age_s: float
     backend: Literal["fold", "fused", "reference"]
     keep_digital: tuple[str, ...]
+    grouped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

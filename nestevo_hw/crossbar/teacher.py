@@ -14,8 +14,9 @@ from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.crossbar import state as state_file
 from nestevo_hw.crossbar.calibration import observe_inputs
 from nestevo_hw.crossbar.devices import DevicePreset, find_preset
-from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, plain_layer
+from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, folded_layer, plain_layer
 from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model, tile_size
+from nestevo_hw.crossbar.opening import opened, opened_state
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.reference import ReferenceLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
@@ -27,8 +28,9 @@ Chosen = Literal["fold", "fused", "reference"]
 class AnalogTeacher:
     """Inference on an analog crossbar (paper eq. 16-17): weights as conductances, DAC in, ADC out.
 
-    Convolutions and linear layers go onto tiles; biases, BatchNorm and what cannot be mapped stay digital
-    and are listed with the reason in `report`. The order is calibrate, program, age, then `module(batch)`.
+    Convolutions and linear layers go onto tiles, and the projections of attention and recurrent modules, which are
+    opened first (`crossbar.opening`). Biases, BatchNorm and what cannot be mapped stay digital and are listed with
+    the reason in `report`. The order is calibrate, program, age, then `module(batch)`.
 
     Backends: `fold` puts the erroneous weights into plain layers, exact when input and output are perfect;
     `fused` adds the converters as native operations; `reference` runs aihwkit's torch tile. All three read
@@ -40,6 +42,7 @@ class AnalogTeacher:
         tile: rows and columns of a tile, or one number for both.
         seed: of programming noise, drift, read noise and converter noise.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
+        grouped: put grouped and depthwise convolutions onto tiles too, though they leave most cells empty.
         backend: auto takes fold for perfect input and output, else fused.
 
     Raises:
@@ -60,12 +63,13 @@ class AnalogTeacher:
         tile: int | Tile = 256,
         seed: int = 0,
         keep_digital: Sequence[str] = (),
+        grouped: bool = False,
         backend: Backend = "auto",
     ) -> None:
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
-        self.programmed = False
+        self.programmed, self.grouped, model = False, grouped, opened(model)
         self.report = map_model(
-            model, tile, keep_digital=keep_digital, device=self.preset.name, digits=self.preset.digits
+            model, tile, keep_digital=keep_digital, grouped=grouped, device=self.preset.name, digits=self.preset.digits
         )
         self.backend, why = choose_backend(self.preset, backend)
         self.report = replace(self.report, backend=self.backend, backend_reason=why)
@@ -145,6 +149,20 @@ class AnalogTeacher:
         """Present RMS weight error of each analog layer relative to the RMS of its target."""
         return {name: tiles.weight_error() for name, tiles in self._tiles.items()}
 
+    @property
+    def effective_weights(self) -> dict[str, Tensor]:
+        """By analog layer, in its own shape: the weights that its cells hold now, converters left out.
+
+        Cells beside the groups of a grouped convolution hold no weight and are not among them.
+        """
+        return {name: tiles.geometry.weight(tiles.effective_weight()) for name, tiles in self._tiles.items()}
+
+    @property
+    def input_ranges(self) -> dict[str, float]:
+        """By analog layer that has been calibrated: full scale of its DAC in units of its input."""
+        layers = ((name, layer) for name, layer in self._layers.items() if isinstance(layer, CrossbarLayer))
+        return {name: layer.input_range for name, layer in layers if layer.input_range is not None}
+
     def digital_twin(self) -> nn.Module:
         """A digital copy in eval mode with the target weights and the present biases and BatchNorm."""
         return self._twin()[0]
@@ -161,16 +179,13 @@ class AnalogTeacher:
         state_file.write(
             path,
             tiles={name: tiles.tensors() for name, tiles in self._tiles.items()},
-            input_ranges={
-                name: layer.input_range
-                for name, layer in self._layers.items()
-                if isinstance(layer, CrossbarLayer) and layer.input_range is not None
-            },
+            input_ranges=self.input_ranges,
             digital=digital,
             header=state_file.Header(
                 preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,
                 age_s=self.age_s, backend=self.backend,
                 keep_digital=tuple(e.name for e in self.report.layers if e.reason.startswith("kept digital")),
+                grouped=self.grouped,
             ),
         )  # fmt: skip
 
@@ -189,8 +204,8 @@ class AnalogTeacher:
         stored = state_file.read(path, device)
         header = stored.header
         teacher = cls(
-            state_file.with_targets(model, stored, path), device=header.preset, tile=header.tile,
-            seed=header.seed, keep_digital=header.keep_digital, backend=header.backend,
+            state_file.with_targets(opened(model), stored, path), device=header.preset, tile=header.tile,
+            seed=header.seed, keep_digital=header.keep_digital, grouped=header.grouped, backend=header.backend,
         )  # fmt: skip
         state_file.check_layers(stored, set(teacher._tiles), path)
         for name, tiles in teacher._tiles.items():
@@ -208,7 +223,7 @@ class AnalogTeacher:
             return ReferenceLayer(tiles, digital)
         if self.backend == "fused" and self.preset.converters is not None:
             return FusedLayer(tiles, digital, self.preset.converters)
-        return plain_layer(digital, tiles.effective_weight())
+        return folded_layer(digital, tiles)
 
     def _refresh(self) -> None:
         """Take the tiles' state over into the module and start the converters' noise again."""
@@ -219,8 +234,7 @@ class AnalogTeacher:
                 layer.restart_noise(derive_seed(self.seed, "io", name, self.generation, repr(self.age_s)))
             else:
                 with torch.no_grad():
-                    weight: Tensor = layer.get_parameter("weight")
-                    weight.copy_(tiles.effective_weight().reshape(weight.shape))
+                    layer.get_parameter("weight").copy_(tiles.geometry.band_weight(tiles.effective_weight()))
 
     def _set_input_range(self, name: str, full_scale: float) -> None:
         layer = self._layers[name]
@@ -230,7 +244,8 @@ class AnalogTeacher:
     def _twin(self) -> tuple[nn.Module, dict[str, nn.Module]]:
         plain: dict[str, nn.Module] = {}
         for name, layer in self._digital_layers.items():
-            plain[name] = plain_layer(layer, self._tiles[name].target)
+            tiles = self._tiles[name]
+            plain[name] = plain_layer(layer, tiles.geometry.weight(tiles.target))
             bias = getattr(self._layers[name], "bias", None)
             if bias is not None:
                 plain[name].get_parameter("bias").data.copy_(bias)
@@ -243,6 +258,7 @@ class AnalogTeacher:
         return {f"{alias}.weight" if alias else "weight": name for name, alias in names}
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
+        weights = opened_state(self.module, weights)
         state_file.check_state(weights, self._shapes)
         targets = self._targets()
         for key, name in targets.items():

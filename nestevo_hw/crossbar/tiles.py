@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nestevo_hw.base.errors import MappingError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.crossbar.cells import cells_of, with_stuck
 from nestevo_hw.crossbar.devices import DevicePreset
 from nestevo_hw.crossbar.gaussian import NoiseSource
-from nestevo_hw.crossbar.mapping import Tile, split_sizes
+from nestevo_hw.crossbar.geometry import Geometry, Layer
+from nestevo_hw.crossbar.mapping import Tile, tile_splits
 
 _SMALLEST_READOUT = 1e-4
 """Floor of the mean conductance that drift compensation divides by, as in aihwkit."""
@@ -30,21 +31,21 @@ class RowSlice:
 
 
 class LayerTiles:
-    """The tiles of one convolution or linear layer.
+    """The tiles of one convolution or linear layer; of a grouped one, those on the diagonal of its matrix.
 
     A column is one output, or with bit slicing one digit of an output: digit k of output o is column
     k * outputs + o, and the columns of an output are added after their ADCs.
 
     Args:
         name: name of the layer; with the position of a tile it names that tile's noise.
-        layer: nn.Conv2d or nn.Linear; its weight becomes the target.
+        layer: linear layer or convolution; its weight becomes the target.
         preset: device.
         tile: rows and columns of a tile.
         seed: of all noise.
     """
 
     target: Tensor
-    """(outputs, inputs) weights wanted."""
+    """(outputs, inputs) weights wanted; the inputs are those of a band (see `crossbar.geometry`)."""
     weight: Tensor
     """(columns, inputs) conductances now, in units of the largest weight of each column."""
     programmed: Tensor | None
@@ -58,23 +59,22 @@ class LayerTiles:
     compensation: Tensor
     """(row splits, column splits) factor that undoes the mean drift of each tile."""
 
-    def __init__(self, name: str, layer: nn.Conv2d | nn.Linear, preset: DevicePreset, tile: Tile, seed: int) -> None:
+    def __init__(self, name: str, layer: Layer, preset: DevicePreset, tile: Tile, seed: int) -> None:
         self.name, self.preset, self._seed = name, preset, seed
         self._generation, self.age_s = 0, 0.0
-        matrix = layer.weight.detach().flatten(1)
-        self._cells = cells_of(preset, matrix.device)
-        self.row_splits = split_sizes(matrix.shape[1], tile[0])
-        self.column_splits = split_sizes(matrix.shape[0] * preset.digits, tile[1])
-        self.target = matrix
-        self.set_target(matrix)
+        self.geometry = Geometry.of(layer).on_tiles(*tile)
+        self._device = layer.weight.device
+        self._cells = cells_of(preset, self._device)
+        self.row_splits, self.column_splits = tile_splits(self.geometry, tile, preset.digits)
+        self.set_target(layer.weight)
 
     def set_target(self, weight: Tensor) -> None:
         """Replace the target weights; they count as programmed without error until `program`.
 
         Args:
-            weight: shape of the layer's weight, or (outputs, inputs).
+            weight: in the layer's shape, flattened or not.
         """
-        self.target = weight.detach().reshape(self.target.shape).to(self.target.device).clone()
+        self.target = self.geometry.matrix(weight.detach()).to(self._device).clone()
         largest = torch.stack([part.abs().amax(dim=1) for part in self.target.split(self.row_splits, dim=1)])
         largest = torch.where(largest > 0, largest, 1.0)
         self.scale = torch.cat([largest * factor for factor in self._digit_factors()], dim=1)
@@ -175,8 +175,8 @@ class LayerTiles:
     def tensors(self) -> dict[str, Tensor]:
         """State of the tiles as plain tensors, for `load_tensors`."""
         entries = {
-            "target": self.target, "weight": self.weight, "programmed": self.programmed, "scale": self.scale,
-            "compensation": self.compensation, "baseline": self.baseline, "drift": self.drift,
+            "target": self.geometry.weight(self.target), "weight": self.weight, "programmed": self.programmed,
+            "scale": self.scale, "compensation": self.compensation, "baseline": self.baseline, "drift": self.drift,
         }  # fmt: skip
         return {key: value.detach().clone().contiguous() for key, value in entries.items() if value is not None}
 

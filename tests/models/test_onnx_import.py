@@ -80,7 +80,7 @@ def test_grouped_transposed_shared_and_linear_layers(tmp_path: Path) -> None:
         ("grouped", (8, 2, 3, 3)): "digital",
         ("tokens", (6, 4)): "analog",
         ("last", (5, 6)): "analog",
-        ("up", (4, 4, 3, 3)): "digital",
+        ("up", (4, 4, 3, 3)): "analog",
     }
     teacher = AnalogTeacher(model, device="ideal", tile=64)
     teacher.program()
