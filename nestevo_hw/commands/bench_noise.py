@@ -13,6 +13,7 @@ from nestevo_hw.commands.options import (
     WORKERS,
     Number,
     device_option,
+    grouped_option,
     machine_readable,
 )
 
@@ -24,6 +25,7 @@ from nestevo_hw.commands.options import (
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
+@grouped_option
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME[=A,B,..]",
               help="Sweep this property, over these values or the usual ones; may be repeated. "
               "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, stuck_cells, "
@@ -62,6 +64,7 @@ def bench_noise(
     perfect_io: bool,
     tile: str,
     keep_digital: tuple[str, ...],
+    grouped: bool,
     sweeps: tuple[str, ...],
     mu: str | None,
     times: str | None,
@@ -120,7 +123,8 @@ def bench_noise(
     chosen: Backend = next(name for name in get_args(Backend) if name == backend)
     study = Request(
         model=model[0], weights=weights, device=device, perfect_io=perfect_io, tile=tile, keep_digital=keep_digital,
-        backend=chosen, sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
+        grouped=grouped, backend=chosen,
+        sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,
     ).study()  # fmt: skip

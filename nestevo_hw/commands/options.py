@@ -24,6 +24,11 @@ Command = Callable[..., dict[str, Any] | None]
 device_option = click.option(
     "--device", default="pcm", show_default=True, help=f"Of the crossbar: {', '.join(PRESETS)}."
 )
+grouped_option = click.option(
+    "--grouped",
+    is_flag=True,
+    help="Put grouped and depthwise convolutions on tiles too, though they leave most cells empty.",
+)
 
 
 class Number(click.ParamType[float]):

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.base.ranges import AGE_S, SHARE
-from nestevo_hw.commands.options import FRAME_COUNT, REPEATS, SEED_NUMBER, Number, device_option, machine_readable
+from nestevo_hw.commands.options import (
+    FRAME_COUNT,
+    REPEATS,
+    SEED_NUMBER,
+    Number,
+    device_option,
+    grouped_option,
+    machine_readable,
+)
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.devices import DevicePreset
@@ -25,6 +33,7 @@ _PROBED = 2
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
+@grouped_option
 @click.option(
     "--age",
     "age_s",
@@ -55,6 +64,7 @@ def sensitivity(
     device: str,
     perfect_io: bool,
     tile: str,
+    grouped: bool,
     age_s: float,
     target_loss: float,
     no_plan: bool,
@@ -87,20 +97,22 @@ def sensitivity(
     from nestevo_hw.crossbar.devices import find_preset
     from nestevo_hw.crossbar.mapping import parse_tile
     from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend, choose_backend
-    from nestevo_hw.models.zoo import open_model
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.noise.evaluation import prepare_task
+    from nestevo_hw.studies.opening import open_layers
     from nestevo_hw.studies.sensitivity.output import layers_table, plan_lines, totals_text, write_sensitivity
 
     preset, rows_columns = find_preset(device, perfect_io=perfect_io), parse_tile(tile)
     preset.check_time(age_s)
     chosen_backend: Backend = next(name for name in get_args(Backend) if name == backend)
     choose_backend(preset, chosen_backend)
-    chosen = open_model(model, weights=weights)
+    chosen = open_layers(model, weights=weights)
     count = frames or _usual_frames(chosen, quick=quick)
     draws = repeats or (3 if quick else 5)
     task = prepare_task(chosen, frames=count, seed=seed)
-    teacher = AnalogTeacher(chosen.model, device=preset, tile=rows_columns, seed=seed, backend=chosen_backend)
+    teacher = AnalogTeacher(
+        chosen.model, device=preset, tile=rows_columns, seed=seed, grouped=grouped, backend=chosen_backend
+    )
     teacher.calibrate(task.calibration)
     target = None if no_plan else target_loss
     report, plan = _measure(teacher, task, age_s=age_s, draws=draws, complement=complement, target=target)

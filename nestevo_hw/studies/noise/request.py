@@ -26,6 +26,7 @@ class Request:
     perfect_io: bool = False
     tile: str = "256"
     keep_digital: tuple[str, ...] = ()
+    grouped: bool = False
     backend: Backend = "auto"
     sweeps: tuple[str, ...] = ()
     """Each "name" or "name=values"."""
@@ -57,7 +58,7 @@ class Request:
         )  # fmt: skip
         setup = Setup(
             model=self.model, weights=_text(self.weights), device=self.device, perfect_io=self.perfect_io, tile=tile,
-            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
             frames=self.frames or (24 if self.quick else 60), noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
         )  # fmt: skip

@@ -15,13 +15,14 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.mapping import Tile
 from nestevo_hw.crossbar.teacher import Backend
-from nestevo_hw.models.zoo import ZooModel, open_model
+from nestevo_hw.models.zoo import ZooModel
 from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
 from nestevo_hw.studies.noise.evaluation import BenchTask, detects_embedded_classes, prepare_task
 from nestevo_hw.studies.noise.noise_aware import FineTuning, spec_of, tuned_pair
 from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Trial
 from nestevo_hw.studies.noise.students import School, Teaching, is_distillation
 from nestevo_hw.studies.noise.sweeps import Hardware
+from nestevo_hw.studies.opening import open_layers
 
 MODELS = "models"
 """Subfolder of the tuned pair."""
@@ -39,6 +40,7 @@ class Setup:
     perfect_io: bool
     tile: Tile
     keep_digital: tuple[str, ...]
+    grouped: bool
     backend: Backend
     seed: int
     frames: int
@@ -56,7 +58,7 @@ class Setup:
         """
         return Hardware(
             preset=find_preset(self.device, perfect_io=self.perfect_io), tile=self.tile,
-            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
         )  # fmt: skip
 
     @property
@@ -77,10 +79,10 @@ class Subject:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.given = open_model(setup.model, weights=_path(setup.weights))
+        self.given = open_layers(setup.model, weights=_path(setup.weights))
         self._aware: ZooModel | None = None
         if setup.noise_aware_weights is not None:
-            self._aware = open_model(setup.model, weights=_path(setup.noise_aware_weights))
+            self._aware = open_layers(setup.model, weights=_path(setup.noise_aware_weights))
         embedded = self.given.trained and detects_embedded_classes(self.given.model)
         if not embedded and (setup.teaching is not None or setup.noise_aware is not None):
             raise ConfigError(

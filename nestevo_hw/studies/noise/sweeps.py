@@ -23,6 +23,8 @@ class Hardware:
     preset: DevicePreset
     tile: int | Tile = 256
     keep_digital: tuple[str, ...] = ()
+    grouped: bool = False
+    """Whether grouped convolutions go onto tiles."""
     backend: Backend = "auto"
     seed: int = 0
 
