@@ -16,6 +16,7 @@ from nestevo_hw.commands.options import (
     Number,
     adc_range_option,
     device_option,
+    grouped_option,
     machine_readable,
     weights_option,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
+@grouped_option
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME[=A,B,..]",
               help="Sweep this property, over these values or the usual ones; may be repeated. "
               "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, ir_ladder, "
@@ -76,6 +78,7 @@ def bench_noise(
     age_s: float,
     tile: str,
     keep_digital: tuple[str, ...],
+    grouped: bool,
     sweeps: tuple[str, ...],
     mu: str | None,
     times: str | None,
@@ -122,7 +125,7 @@ def bench_noise(
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.crossbar.teacher import Backend
+    from nestevo_hw.crossbar.backend import Backend
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.noise.output import document_of, scores_table, sentences, write_benchmark
     from nestevo_hw.studies.noise.request import Request
@@ -137,7 +140,7 @@ def bench_noise(
     chosen: Backend = next(name for name in get_args(Backend) if name == backend)
     study = Request(
         model=model[0], weights=weights, device=device, perfect_io=perfect_io, adc_range=adc_range, age_s=age_s,
-        tile=tile, keep_digital=keep_digital, backend=chosen,
+        tile=tile, keep_digital=keep_digital, grouped=grouped, backend=chosen,
         sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,

@@ -37,6 +37,10 @@ adc_range_option = click.option(
     help="Full scale of the ADCs: one for all layers, or each layer's own from calibration frames.  [default: as the "
     "device has it]",
 )  # fmt: skip
+grouped_option = click.option(
+    "--grouped", is_flag=True,
+    help="Put grouped and depthwise convolutions on tiles too, though they leave most cells empty.",
+)  # fmt: skip
 
 
 class Number(click.ParamType[float]):

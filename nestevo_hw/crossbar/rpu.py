@@ -19,8 +19,8 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.plugins import called, imported
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, ModelLaw, NoiseLaw, relaxation_of
 from nestevo_hw.crossbar.devices.model import MeasuredNoiseModel
-from nestevo_hw.crossbar.mapping import Tile
 from nestevo_hw.crossbar.reference import rpu_config
+from nestevo_hw.crossbar.tile_sizes import Tile
 
 _READ_NOISE = {"constant": WeightNoiseType.ADDITIVE_CONSTANT, "pcm": WeightNoiseType.PCM_READ}
 _NOT_IN_AIHWKIT = ("stuck_off", "stuck_on", "stuck_random", "weight_bits", "cell_bits", "layers", "times_s",

@@ -13,7 +13,7 @@ from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.crossbar.devices import DevicePreset, stored_preset
-from nestevo_hw.crossbar.mapping import Tile
+from nestevo_hw.crossbar.tile_sizes import Tile
 
 FORMAT = "nestevo-hw-analog-teacher-3"
 
@@ -29,6 +29,7 @@ class Header:
     age_s: float
     backend: Literal["fold", "fused", "reference"]
     keep_digital: tuple[str, ...]
+    grouped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

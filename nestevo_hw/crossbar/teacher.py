@@ -4,31 +4,32 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.base.errors import MappingError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.crossbar import state as state_file
+from nestevo_hw.crossbar.backend import Backend, choose_backend
 from nestevo_hw.crossbar.calibration import fit_columns, observe_inputs, observe_sums
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
-from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, error_free, plain_layer
-from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model
+from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, error_free, folded_layer, plain_layer
+from nestevo_hw.crossbar.mapping import MappingReport, map_model
+from nestevo_hw.crossbar.opening import opened, opened_state
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.reference import ReferenceLayer
+from nestevo_hw.crossbar.tile_sizes import Tile
 from nestevo_hw.crossbar.tiles import LayerTiles
-
-Backend = Literal["auto", "fold", "fused", "reference"]
-Chosen = Literal["fold", "fused", "reference"]
 
 
 class AnalogTeacher:
     """Inference on an analog crossbar (paper eq. 16-17): weights as conductances, DAC in, ADC out.
 
-    Convolutions and linear layers go onto tiles; biases, BatchNorm and what cannot be mapped stay digital
-    and are listed with the reason in `report`. The order is calibrate, program, age, then `module(batch)`.
+    Convolutions and linear layers go onto tiles, and the projections of attention and recurrent modules, which are
+    opened first (`crossbar.opening`). Biases, BatchNorm and what cannot be mapped stay digital and are listed with
+    the reason in `report`. The order is calibrate, program, age, then `module(batch)`.
 
     Backends: `fold` puts the erroneous weights into plain layers, exact when input and output are perfect;
     `fused` adds the converters as native operations; `reference` runs aihwkit's torch tile. All three read
@@ -40,6 +41,7 @@ class AnalogTeacher:
         tile: rows and columns of a tile, or one number for both.
         seed: of programming noise, drift, read noise and converter noise.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
+        grouped: put grouped and depthwise convolutions onto tiles too, though they leave most cells empty.
         backend: auto takes fold for perfect input and output, else fused.
 
     Raises:
@@ -60,11 +62,12 @@ class AnalogTeacher:
         tile: int | Tile = 256,
         seed: int = 0,
         keep_digital: Sequence[str] = (),
+        grouped: bool = False,
         backend: Backend = "auto",
     ) -> None:
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
-        self.programmed = False
-        self.report = map_model(model, tile, keep_digital=keep_digital, device=self.preset)
+        self.programmed, self.grouped, model = False, grouped, opened(model)
+        self.report = map_model(model, tile, keep_digital=keep_digital, grouped=grouped, device=self.preset)
         self.backend, why = choose_backend(self.preset, backend)
         self.report = replace(self.report, backend=self.backend, backend_reason=why)
         self._digital_layers: dict[str, Any] = {
@@ -162,8 +165,17 @@ class AnalogTeacher:
         """Present RMS weight error of each analog layer relative to the RMS of its target."""
         return {name: tiles.weight_error() for name, tiles in self._tiles.items()}
 
+    @property
+    def effective_weights(self) -> dict[str, Tensor]:
+        """By analog layer, in its own shape: the weights that its cells hold now, converters left out.
+
+        Cells beside the groups of a grouped convolution hold no weight and are not among them.
+        """
+        return {name: tiles.geometry.weight(tiles.effective_weight()) for name, tiles in self._tiles.items()}
+
+    @property
     def input_ranges(self) -> dict[str, float]:
-        """Full scale of each calibrated layer's DAC: the magnitude of input at which it clips."""
+        """By analog layer that has been calibrated: the magnitude of input at which its DAC clips."""
         return {name: layer.input_range for name, layer in self._crossbar.items() if layer.input_range is not None}
 
     def digital_twin(self) -> nn.Module:
@@ -182,13 +194,14 @@ class AnalogTeacher:
         state_file.write(
             path,
             tiles={name: tiles.tensors() for name, tiles in self._tiles.items()},
-            input_ranges=self.input_ranges(),
+            input_ranges=self.input_ranges,
             output_bounds={name: layer.output_bound for name, layer in self._crossbar.items()},
             digital=digital,
             header=state_file.Header(
                 preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,
                 age_s=self.age_s, backend=self.backend,
                 keep_digital=tuple(e.name for e in self.report.layers if e.reason.startswith("kept digital")),
+                grouped=self.grouped,
             ),
         )  # fmt: skip
 
@@ -207,8 +220,8 @@ class AnalogTeacher:
         stored = state_file.read(path, device)
         header = stored.header
         teacher = cls(
-            state_file.with_targets(model, stored, path), device=header.preset, tile=header.tile,
-            seed=header.seed, keep_digital=header.keep_digital, backend=header.backend,
+            state_file.with_targets(opened(model), stored, path), device=header.preset, tile=header.tile,
+            seed=header.seed, keep_digital=header.keep_digital, grouped=header.grouped, backend=header.backend,
         )  # fmt: skip
         state_file.check_layers(stored, set(teacher._tiles), path)
         for name, tiles in teacher._tiles.items():
@@ -228,7 +241,7 @@ class AnalogTeacher:
             return ReferenceLayer(tiles, digital)
         if tiles.preset.converters is not None:
             return FusedLayer(tiles, digital, tiles.preset.converters)
-        return plain_layer(digital, tiles.effective_weight())
+        return folded_layer(digital, tiles)
 
     def _refresh(self) -> None:
         """Take the tiles' state over into the module and start the converters' noise again."""
@@ -239,8 +252,7 @@ class AnalogTeacher:
                 layer.restart_noise(derive_seed(self.seed, "io", name, self.generation, repr(self.age_s)))
             else:
                 with torch.no_grad():
-                    weight: Tensor = layer.get_parameter("weight")
-                    weight.copy_(tiles.effective_weight().reshape(weight.shape))
+                    layer.get_parameter("weight").copy_(tiles.geometry.band_weight(tiles.effective_weight()))
 
     def _converters(self) -> dict[str, ConverterModel]:
         """Converters of each layer that has them."""
@@ -253,7 +265,7 @@ class AnalogTeacher:
 
     def _error_free(self, names: Iterable[str]) -> dict[str, FusedLayer]:
         """What those of these layers that have inputs are without errors."""
-        ranges = self.input_ranges()
+        ranges = self.input_ranges
         return {
             name: error_free(self._tiles[name], self._digital_layers[name], ranges[name])
             for name in names if ranges.get(name)
@@ -270,7 +282,8 @@ class AnalogTeacher:
     def _twin(self) -> tuple[nn.Module, dict[str, nn.Module]]:
         plain: dict[str, nn.Module] = {}
         for name, layer in self._digital_layers.items():
-            plain[name] = plain_layer(layer, self._tiles[name].target)
+            tiles = self._tiles[name]
+            plain[name] = plain_layer(layer, tiles.geometry.weight(tiles.target))
             bias = getattr(self._layers[name], "bias", None)
             if bias is not None:
                 plain[name].get_parameter("bias").data.copy_(bias)
@@ -283,6 +296,7 @@ class AnalogTeacher:
         return {f"{alias}.weight" if alias else "weight": name for name, alias in names}
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
+        weights = opened_state(self.module, weights)
         state_file.check_state(weights, self._shapes)
         targets = self._targets()
         for key, name in targets.items():
@@ -294,57 +308,3 @@ class AnalogTeacher:
             self._tiles[name].set_target(weights[key])
         # The analog weights are no part of it: they live in the tiles.
         self.module.load_state_dict({k: v for k, v in weights.items() if k not in targets}, strict=False)
-
-
-def choose_backend(preset: DevicePreset, backend: Backend) -> tuple[Chosen, str]:
-    """The backend to use and why; one for all layers, though fused computes those with perfect converters as fold does.
-
-    Raises:
-        ConfigError: unknown, or it cannot simulate the device, or one that single layers have.
-    """
-    chosen = [_backend_of(device, backend, alone=not preset.layers) for device in preset.everywhere]
-    order = ("reference", "fused", "fold")
-    name, why = min(chosen, key=lambda choice: order.index(choice[0]))
-    if name == "reference" and backend == "auto":
-        for device in preset.everywhere:
-            _backend_of(device, name, alone=False)
-    return name, why
-
-
-def _backend_of(preset: DevicePreset, backend: Backend, *, alone: bool) -> tuple[Chosen, str]:
-    """The backend for one device; `alone` if all layers have it."""
-    perfect = preset.converters is None
-    # Overlapping patches of a convolution see independent input noise, so one quantised map cannot carry it.
-    input_noise = preset.converters is not None and preset.converters.input_noise > 0
-    # aihwkit's torch tile has none of these.
-    io = preset.converters
-    within = io is not None and (io.read_noise > 0 or io.ir_drop > 0 or io.adc_inl > 0 or io.column_calibration)
-    if input_noise and within:
-        raise ConfigError(
-            "no backend simulates input noise together with read noise, IR drop, ADC non-linearity or calibrated "
-            "columns; sweep them one at a time"
-        )
-    match backend:
-        case "auto" if perfect:
-            return "fold", "perfect input and output: only the weights carry errors"
-        case "auto" if input_noise:
-            return "reference", "input noise is drawn for every patch, which only aihwkit's tile does"
-        case "auto":
-            return "fused", "static input ranges: converters and noise as native operations"
-        case "fold" if not perfect:
-            raise ConfigError(
-                f"backend fold ignores converters, but device {preset.name} has them; "
-                "use fused, or ask for perfect input and output"
-            )
-        case "fused" if perfect and alone:
-            raise ConfigError(f"backend fused needs converters, but device {preset.name} has none; use fold")
-        case "fused" if input_noise:
-            raise ConfigError(f"backend fused has no input noise, but device {preset.name} has; use reference")
-        case "reference" if within:
-            raise ConfigError(
-                "backend reference has no read noise, IR drop, ADC non-linearity or calibrated columns, "
-                f"but device {preset.name} has; use fused"
-            )
-        case "fold" | "fused" | "reference":
-            return backend, "as asked"
-    raise ConfigError(f"unknown backend {backend!r}; choose from auto, fold, fused, reference")

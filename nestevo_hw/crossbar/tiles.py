@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from itertools import repeat
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nestevo_hw.base.errors import MappingError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.crossbar.cells import Cells, cells_of, with_stuck
 from nestevo_hw.crossbar.devices import DevicePreset
+from nestevo_hw.crossbar.digits import cut_, factors
 from nestevo_hw.crossbar.gaussian import NoiseSource
-from nestevo_hw.crossbar.mapping import Tile, split_sizes
+from nestevo_hw.crossbar.geometry import Geometry, Layer
+from nestevo_hw.crossbar.tile_sizes import Tile, tile_splits
 
 _SMALLEST_READOUT = 1e-4
 """Floor of the mean conductance that drift compensation divides by, as in aihwkit."""
@@ -35,21 +37,21 @@ class RowSlice:
 
 
 class LayerTiles:
-    """The tiles of one convolution or linear layer.
+    """The tiles of one convolution or linear layer; of a grouped one, those on the diagonal of its matrix.
 
     A column is one output, or with bit slicing one digit of an output: digit k of output o is column
     k * outputs + o, and the columns of an output are added after their ADCs.
 
     Args:
         name: name of the layer; with the position of a tile it names that tile's noise.
-        layer: nn.Conv2d or nn.Linear; its weight becomes the target.
+        layer: linear layer or convolution; its weight becomes the target.
         preset: device.
         tile: rows and columns of a tile.
         seed: of all noise.
     """
 
     target: Tensor
-    """(outputs, inputs) weights wanted."""
+    """(outputs, inputs) weights wanted; the inputs are those of a band (see `crossbar.geometry`)."""
     weight: Tensor
     """(columns, inputs) conductances now, in units of the largest weight of each column."""
     programmed: Tensor | None
@@ -68,25 +70,24 @@ class LayerTiles:
     """(2, row splits, columns) digital scale and offset fitted to each column since the last programming, the offset in
     units of (full-scale input x largest weight of the column)."""
 
-    def __init__(self, name: str, layer: nn.Conv2d | nn.Linear, preset: DevicePreset, tile: Tile, seed: int) -> None:
+    def __init__(self, name: str, layer: Layer, preset: DevicePreset, tile: Tile, seed: int) -> None:
         self.name, self.preset, self._seed = name, preset, seed
         self._generation, self.age_s = 0, 0.0
-        matrix = layer.weight.detach().flatten(1)
-        self.row_splits = split_sizes(matrix.shape[1], tile[0])
-        self.column_splits = split_sizes(matrix.shape[0] * preset.digits, tile[1])
-        self.target = matrix
-        self.set_target(matrix)
+        self.geometry = Geometry.of(layer).on_tiles(*tile)
+        self._device = layer.weight.device
+        self.row_splits, self.column_splits = tile_splits(self.geometry, tile, preset.digits)
+        self.set_target(layer.weight)
 
     def set_target(self, weight: Tensor) -> None:
         """Replace the target weights; they count as programmed without error until `program`.
 
         Args:
-            weight: shape of the layer's weight, or (outputs, inputs).
+            weight: in the layer's shape, flattened or not.
         """
-        self.target = weight.detach().reshape(self.target.shape).to(self.target.device).clone()
+        self.target = self.geometry.matrix(weight.detach()).to(self._device).clone()
         # A column of zeros has a scale of zero: nothing reads it, so neither noise nor converters reach the output.
         largest = torch.stack([part.abs().amax(dim=1) for part in self.target.split(self.row_splits, dim=1)])
-        self.scale = torch.cat([largest * factor for factor in self._digit_factors()], dim=1)
+        self.scale = torch.cat([largest * factor for factor in factors(self.preset)], dim=1)
         self.weight = self._wanted()
         self._ranges = [_ends(self.weight[columns, rows]) for _, _, rows, columns in self._blocks()]
         self.programmed, self.drift, self.baseline, self.correction = None, None, None, None
@@ -198,7 +199,7 @@ class LayerTiles:
     def ideal(self) -> "LayerTiles":
         """Tiles of their own with the same targets, in cells without errors."""
         other = copy(self)
-        other.set_target(self.target)
+        other.set_target(self.geometry.weight(self.target))
         return other
 
     def effective_weight(self) -> Tensor:
@@ -225,8 +226,8 @@ class LayerTiles:
     def tensors(self) -> dict[str, Tensor]:
         """State of the tiles as plain tensors, for `load_tensors`."""
         entries = {
-            "target": self.target, "weight": self.weight, "programmed": self.programmed, "scale": self.scale,
-            "compensation": self.compensation, "baseline": self.baseline, "drift": self.drift,
+            "target": self.geometry.weight(self.target), "weight": self.weight, "programmed": self.programmed,
+            "scale": self.scale, "compensation": self.compensation, "baseline": self.baseline, "drift": self.drift,
             "correction": self.correction,
         }  # fmt: skip
         return {key: value.detach().clone().contiguous() for key, value in entries.items() if value is not None}
@@ -243,36 +244,16 @@ class LayerTiles:
         self.programmed, self.compensation = state["programmed"].clone(), state["compensation"].clone()
         self.baseline, self.drift, self.correction = (state.get(key) for key in ("baseline", "drift", "correction"))
 
-    def _digit_factors(self) -> list[float]:
-        """Weight of each digit of a bit-sliced weight, least significant first; [1.0] without bit slicing.
-
-        In units of the largest weight of the column, for a cell at its largest conductance.
-        """
-        if not self.preset.weight_bits:
-            return [1.0]
-        steps = (1 << (self.preset.weight_bits - 1)) - 1
-        return [(1 << self.preset.cell_bits * k) * most / steps for k, most in enumerate(self._largest_digits())]
-
-    def _largest_digits(self) -> list[int]:
-        """Largest value of each digit; that of the top one is smaller where the bits do not come out even."""
-        magnitude, cell = self.preset.weight_bits - 1, self.preset.cell_bits
-        return [(1 << min(cell, magnitude - cell * k)) - 1 for k in range(self.preset.digits)]
-
     def _wanted(self, out: Tensor | None = None) -> Tensor:
         """(columns, inputs) targets in units of full scale, cut into digits with the weight's sign."""
         outputs, digits = len(self.target), self.preset.digits
         wanted = self.target.new_empty(outputs * digits, self.target.shape[1]) if out is None else out
-        largest = self.scale[:, :outputs] / self._digit_factors()[0]
+        largest = self.scale[:, :outputs] / factors(self.preset)[0]
         largest = torch.where(largest > 0, largest, 1.0)
         for rows, scale in zip(_ranges(self.row_splits), largest, strict=True):
             torch.div(self.target[:, rows], scale[:, None], out=wanted[:outputs, rows])
         if self.preset.weight_bits:
-            whole = wanted[:outputs].clone()
-            base = 1 << self.preset.cell_bits
-            rest = (whole.abs() * ((1 << (self.preset.weight_bits - 1)) - 1)).round().to(torch.int32)
-            for digit, most in zip(wanted.split(outputs), self._largest_digits(), strict=True):
-                digit.copy_(torch.copysign((rest % base).to(whole) / most, whole))
-                rest = rest // base
+            cut_(wanted, self.preset)
         return wanted
 
     def _blocks(self) -> Iterator[tuple[int, int, slice, slice]]:

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.crossbar.backend import Backend
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
-from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
+from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.studies.noise.sweeps import SWEEPS, Hardware
 
 IDEAL = find_preset("ideal")

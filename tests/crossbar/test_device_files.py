@@ -68,7 +68,7 @@ def test_the_example_has_the_distribution_of_aihwkits_pcm(seconds: float) -> Non
     cells, noise = cells_of(device(example_text()), CPU, fixed_scale=False), NoiseSource(5)
     assert isinstance(cells, PairedCells)
     own, exponents = cells.program(weights, noise)
-    for theirs, ours in zip(expected, (own, cells.age(own, exponents, seconds, noise)), strict=True):
+    for theirs, ours in zip(expected, (own, cells.age(own, exponents, seconds, noise, noise)), strict=True):
         for level in range(len(weights)):
             assert ks_2samp(theirs[level, 2:].numpy(), ours[level, 2:].numpy()).pvalue > 1e-4
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import MappingError
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
+from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.layers import FusedLayer, plain_layer
-from nestevo_hw.crossbar.placement import explicit_padding
 from nestevo_hw.crossbar.reference import ReferenceLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
 
@@ -77,9 +77,7 @@ def _reference_codes(tiles: LayerTiles, layer: nn.Conv2d | nn.Linear, x: Tensor,
     """ADC codes of aihwkit's tiles, (slices, ..., outputs): their outputs without the digital scales."""
     reference = ReferenceLayer(tiles, layer)
     if isinstance(layer, nn.Conv2d):
-        padding = explicit_padding(layer)
-        assert padding is not None
-        x = F.unfold(x, layer.kernel_size, layer.dilation, padding, layer.stride).transpose(1, 2)
+        x = F.unfold(x, layer.kernel_size, layer.dilation, Geometry.of(layer).padding, layer.stride).transpose(1, 2)
     step = 2.0 * QUIET.output_bound * QUIET.step(QUIET.adc_bits)
     codes = []
     for part, rows, row in zip(tiles.slices(), x.split(tiles.row_splits, dim=-1), reference.grid, strict=True):

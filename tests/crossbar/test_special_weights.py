@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.backend import Backend
 from nestevo_hw.crossbar.devices import DAY_S, PRESETS, DevicePreset, find_preset
-from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
+from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.tiles import LayerTiles
 
 CMO = find_preset("reram-cmo", perfect_io=True)

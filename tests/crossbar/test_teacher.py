@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.base.errors import ConfigError, InputError, MappingError
+from nestevo_hw.crossbar.backend import Backend
 from nestevo_hw.crossbar.devices import ConverterModel, find_preset
 from nestevo_hw.crossbar.layers import FusedLayer
 from nestevo_hw.crossbar.state import FORMAT
-from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
+from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
 
 PERFECT_PCM = find_preset("pcm", perfect_io=True)

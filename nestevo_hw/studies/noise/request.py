@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.backend import Backend
 from nestevo_hw.crossbar.devices import AdcRange, device_text, find_preset
-from nestevo_hw.crossbar.mapping import parse_tile
-from nestevo_hw.crossbar.teacher import Backend
+from nestevo_hw.crossbar.tile_sizes import parse_tile
 from nestevo_hw.studies.data.spec import DataSpec
 from nestevo_hw.studies.noise.noise_aware import FineTuning
 from nestevo_hw.studies.noise.plan import make_plan, parse_sweep
@@ -28,6 +28,7 @@ class Request:
     age_s: float = 0.0
     tile: str = "256"
     keep_digital: tuple[str, ...] = ()
+    grouped: bool = False
     backend: Backend = "auto"
     sweeps: tuple[str, ...] = ()
     """Each "name" or "name=values"."""
@@ -65,7 +66,7 @@ class Request:
         setup = Setup(
             model=self.model, weights=_text(self.weights), device=self.device, device_text=text,
             perfect_io=self.perfect_io, adc_range=self.adc_range, age_s=self.age_s, tile=tile,
-            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
             frames=self.frames or usual_frames(self.data, quick=self.quick), data=self.data, noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
         )  # fmt: skip

@@ -6,9 +6,9 @@ from typing import Literal
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import AGE_S, SHARE, Range
+from nestevo_hw.crossbar.backend import Backend, choose_backend
 from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset, is_file
-from nestevo_hw.crossbar.mapping import Tile, tile_size
-from nestevo_hw.crossbar.teacher import Backend, choose_backend
+from nestevo_hw.crossbar.tile_sizes import Tile, tile_size
 
 Value = float | str
 """A number, or the name of a device."""
@@ -25,6 +25,8 @@ class Hardware:
     preset: DevicePreset
     tile: int | Tile = 256
     keep_digital: tuple[str, ...] = ()
+    grouped: bool = False
+    """Whether grouped convolutions go onto tiles."""
     backend: Backend = "auto"
     seed: int = 0
     age_s: float = 0.0
