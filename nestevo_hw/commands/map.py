@@ -121,11 +121,12 @@ def map_command(
     from nestevo_hw.studies.opening import open_layers
 
     rows_columns, spec = parse_tile(tile), spec_of(data)
-    if no_program and (spec.source is not None or age_s):
-        raise ConfigError("--data and --age measure what is programmed; leave --no-program or both out")
+    for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
+        if no_program and given:
+            raise ConfigError(f"{option} is for programmed tiles; leave --no-program or {option} out")
     changes = {"pairs": pairs, "weight_bits": weight_bits, "cell_bits": cell_bits}
-    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    preset = replace(find_preset(device), **given)
+    own: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    preset = replace(find_preset(device), **own)
     preset.check_time(age_s)
     chosen = open_layers(model, weights=weights, data=spec)
     samples = None if spec.source is None else calibration_samples(spec, model, chosen.model, seed=seed)

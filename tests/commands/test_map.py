@@ -229,4 +229,4 @@ def test_map_and_the_noise_benchmark_agree_on_a_model_of_ones_own(
 def test_an_age_needs_programmed_tiles() -> None:
     result = CliRunner().invoke(map_command, ["resnet18", "--no-program", "--age", "60"])
     assert result.exit_code == 2
-    assert result.stderr == "Error: --age asks for programmed tiles; leave --no-program out\n"
+    assert result.stderr == "Error: --age is for programmed tiles; leave --no-program or --age out\n"

@@ -367,3 +367,27 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
             path.mkdir()
         with pytest.raises(ConfigError, match=message):
             find_preset(str(path))
+
+
+def test_what_columns_and_converters_may_have_are_keys_and_come_back() -> None:
+    text = (
+        "reference_column = true\nmodel = 'aihwkit.inference.noise.reram:ReRamCMONoiseModel'\n"
+        "[model_arguments]\nacceptance_range = 2\n[conductance]\ng_max_us = 88.2\ng_min_us = 9.0\n"
+        "[converters]\nadc_range = 'calibrated'\nadc_inl = 0.5\ncolumn_calibration = true\nir_drop_model = 'ladder'\n"
+        "[[layers]]\npattern = 'a'\nadc_range = 'fixed'\n"
+    )
+    preset = device(text)
+    io = preset.at("b").converters
+    assert io is not None
+    assert (preset.reference_column, preset.relaxation) == (True, "own")  # as all of this class
+    assert (io.adc_range, io.adc_inl, io.column_calibration, io.ir_drop_model) == ("calibrated", 0.5, True, "ladder")
+    assert preset.at("a").adc_range == "fixed"
+    assert device(device_file(preset)) == preset
+    other = device("relaxation = 'programmed'\n" + text)
+    assert other.relaxation == "programmed"
+    assert device(device_file(other)) == other
+
+
+def test_measured_statistics_say_themselves_what_a_device_keeps() -> None:
+    with pytest.raises(ConfigError, match="relaxation: leave it out beside measured statistics"):
+        device("relaxation = 'own'\n" + example_text())
