@@ -166,7 +166,7 @@ def test_whole_models_on_tiles(name: str, tmp_path: Path) -> None:
     ideal = AnalogTeacher(ready, device="ideal", tile=16)
     ideal.program()
     _close(ideal.module(X), model(X))
-    assert map_model(ready, 16).document()["layers"] == [
+    assert map_model(ready, 16, device=find_preset("ideal")).document()["layers"] == [
         {**entry.document(), "weight_error": None} for entry in ideal.report.layers
     ]
     work = count_workload(ready, (32, 32))
