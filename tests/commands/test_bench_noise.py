@@ -177,7 +177,7 @@ def test_perfect_io_keeps_only_the_errors_of_the_weights(net: str, tmp_path: Pat
         (["resnet18", "--sweep", "mu=0.1", "--mu", "0.2"], 2, "sweep mu is named twice"),
         (["resnet18", "fasterrcnn-tiny"], 2, "expected one MODEL but got 2"),
         (["resnet18", "--students"], 2, "no trained detector of the embedded classes"),
-        (["resnet18", "--resume"], 2, "holds no benchmark to resume"),
+        (["resnet18", "--resume"], 2, "to go on in; leave --resume out"),
         (["fasterrcnn-tiny", "--noise-aware", "0"], 2, "need a number above 0 and up to 1, got 0"),
         (["fasterrcnn-tiny", "--students", "--student", "nobody"], 2, "no checkpoint 'nobody'"),
         (["--compare", "nowhere", "elsewhere"], 1, "no results.json in nowhere"),
