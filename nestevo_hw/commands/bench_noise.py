@@ -1,11 +1,11 @@
 """`nestevo-hw bench-noise`: accuracy under crossbar noise."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.ranges import AGE_S, Range
 from nestevo_hw.commands import completion
 from nestevo_hw.commands.data_options import data_options, spec_of
 from nestevo_hw.commands.options import (
@@ -14,23 +14,32 @@ from nestevo_hw.commands.options import (
     SEED_NUMBER,
     WORKERS,
     Number,
+    adc_range_option,
     device_option,
+    grouped_option,
     machine_readable,
     weights_option,
 )
+
+if TYPE_CHECKING:
+    from nestevo_hw.crossbar.devices import AdcRange
 
 
 @click.command("bench-noise")
 @click.argument("model", nargs=-1, required=True, shell_complete=completion.models)
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
+@adc_range_option
+@click.option("--age", "age_s", type=Number(AGE_S), default=0.0, show_default=True, metavar="SECONDS",
+              help="Age at which all properties but time are swept; 0 is before the first read.")  # fmt: skip
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
+@grouped_option
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME[=A,B,..]",
               help="Sweep this property, over these values or the usual ones; may be repeated. "
-              "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, stuck_cells, "
-              "tile, device, student_mu, student_time_s.  [default: mu and time_s]")  # fmt: skip
+              "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, ir_ladder, "
+              "stuck_cells, tile, device, student_mu, student_time_s.  [default: mu and time_s]")  # fmt: skip
 @click.option("--mu", metavar="A,B,..", help="The same as --sweep mu=A,B,..: weight noise levels of eq. 19.")
 @click.option("--times", metavar="A,B,..", help="The same as --sweep time_s=A,B,..: seconds after programming.")
 @click.option("--adc-bits", metavar="A,B,..", help="The same as --sweep adc_bits=A,B,..")
@@ -65,8 +74,11 @@ def bench_noise(
     *,
     device: str,
     perfect_io: bool,
+    adc_range: "AdcRange | None",
+    age_s: float,
     tile: str,
     keep_digital: tuple[str, ...],
+    grouped: bool,
     sweeps: tuple[str, ...],
     mu: str | None,
     times: str | None,
@@ -113,7 +125,7 @@ def bench_noise(
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.crossbar.teacher import Backend
+    from nestevo_hw.crossbar.backend import Backend
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.noise.output import document_of, scores_table, sentences, write_benchmark
     from nestevo_hw.studies.noise.request import Request
@@ -127,8 +139,9 @@ def bench_noise(
     short = {"mu": mu, "time_s": times, "adc_bits": adc_bits, "output_noise": output_noise}
     chosen: Backend = next(name for name in get_args(Backend) if name == backend)
     study = Request(
-        model=model[0], weights=weights, device=device, perfect_io=perfect_io, tile=tile, keep_digital=keep_digital,
-        backend=chosen, sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
+        model=model[0], weights=weights, device=device, perfect_io=perfect_io, adc_range=adc_range, age_s=age_s,
+        tile=tile, keep_digital=keep_digital, grouped=grouped, backend=chosen,
+        sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,
         data=spec_of(data),

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import AGE_S, Range
 from nestevo_hw.commands import completion
 from nestevo_hw.commands.data_options import data_options, spec_of
 from nestevo_hw.commands.options import (
     SEED_NUMBER,
+    Number,
     device_option,
+    grouped_option,
     machine_readable,
     model_argument,
     weights_option,
@@ -44,7 +47,10 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the programming noise.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
+@grouped_option
 @weights_option
+@click.option("--age", "age_s", type=Number(AGE_S), default=0.0, show_default=True, metavar="SECONDS",
+              help="Time after programming at which errors are measured.")  # fmt: skip
 @click.option("--no-program", is_flag=True, help="Only count tiles; skip the weight error of programming.")
 @click.option("--chip", metavar="NAME|FILE.toml", shell_complete=completion.chips,
               help=f"Model time, energy and wear on {', '.join(CHIPS)} or your own.")  # fmt: skip
@@ -77,7 +83,9 @@ def map_command(
     cell_bits: int | None,
     seed: int,
     keep_digital: tuple[str, ...],
+    grouped: bool,
     weights: Path | None,
+    age_s: float,
     no_program: bool,
     chip: str | None,
     chips: int,
@@ -91,13 +99,14 @@ def map_command(
 
     MODEL is a name such as fasterrcnn-tiny, fasterrcnn-resnet50-fpn, fasterrcnn-mobilenet-v3 or resnet18,
     or your own as package.module:factory. Unless --no-program is given, every tile is programmed (simulated)
-    and the error of its weights measured. With --data the input ranges of the converters are set from held-out samples
-    of yours, and the output of every layer is compared with the digital one on them.
+    and the error of its weights measured, after --age seconds. With --data the input ranges of the converters are set
+    from held-out samples of yours, and the output of every layer is compared with the digital one on them.
 
     \b
     Examples:
       nestevo-hw map fasterrcnn-tiny
       nestevo-hw map fasterrcnn-tiny --weight-bits 8 --cell-bits 2
+      nestevo-hw map fasterrcnn-tiny --device hermes --age 86400
       nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
       nestevo-hw map fasterrcnn-resnet50-fpn --no-program --chip isaac --frames 1200 --size 720x1280
       nestevo-hw map mypackage.nets:detector --weights mine.pt --keep-digital head --json
@@ -105,21 +114,23 @@ def map_command(
     """
     from rich.console import Console
 
-    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.chip_table import chip_document, model_chip, show_chip
-    from nestevo_hw.crossbar.mapping import map_model, parse_tile
-    from nestevo_hw.models.zoo import open_model
+    from nestevo_hw.crossbar.mapping import map_model
+    from nestevo_hw.crossbar.tile_sizes import parse_tile
     from nestevo_hw.studies.data.calibrated import calibration_samples
+    from nestevo_hw.studies.opening import open_layers
 
     rows_columns, spec = parse_tile(tile), spec_of(data)
-    if spec.source is not None and no_program:
-        raise ConfigError("--data measures what is programmed; leave --no-program or --data out")
+    for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
+        if no_program and given:
+            raise ConfigError(f"{option} is for programmed tiles; leave --no-program or {option} out")
     changes = {"pairs": pairs, "weight_bits": weight_bits, "cell_bits": cell_bits}
-    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    preset = replace(find_preset(device), **given)
-    chosen = open_model(model, weights=weights)
+    own: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    preset = replace(find_preset(device), **own)
+    preset.check_time(age_s)
+    chosen = open_layers(model, weights=weights, data=spec)
     samples = None if spec.source is None else calibration_samples(spec, model, chosen.model, seed=seed)
-    report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, device=preset)
+    report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, grouped=grouped, device=preset)
     frame = _frame_size(size, samples)
     modelled = model_chip(chosen.model, report, chip, chips=chips, frames=frames, size=frame) if chip else None
     calibration = None
@@ -130,12 +141,13 @@ def map_command(
             # Without inputs there is nothing for the converters to do; the weight error does not depend on them.
             measured = preset.perfect_io() if samples is None else preset
             teacher = AnalogTeacher(
-                chosen.model, device=measured, tile=rows_columns, seed=seed, keep_digital=keep_digital
+                chosen.model, device=measured, tile=rows_columns, seed=seed, keep_digital=keep_digital, grouped=grouped
             )
             if samples is None:
                 teacher.program()
+                teacher.age(age_s)
             else:
-                calibration = samples.calibrate(teacher)
+                calibration = samples.calibrate(teacher, age_s=age_s)
         report = replace(
             report.with_errors(teacher.weight_errors()), backend=teacher.backend,
             backend_reason=teacher.report.backend_reason,
@@ -149,12 +161,15 @@ def map_command(
         if modelled is not None:
             save_png(draw_cost(modelled.cost, modelled.estimates, model), _beside(plot))
     if not as_json:
-        _show(report, model, chosen.origin, plot, calibration)
+        _show(report, model, chosen.origin, plot, calibration, age_s)
         if modelled is not None:
             show_chip(modelled, None if plot is None else _beside(plot))
     document = None if modelled is None else chip_document(modelled)
     ranges = None if calibration is None else calibration.document()
-    return {"model": model, "weights": chosen.origin, **report.document(), "chip": document, "calibration": ranges}
+    return {
+        "model": model, "weights": chosen.origin, "age_s": age_s, **report.document(), "chip": document,
+        "calibration": ranges,
+    }  # fmt: skip
 
 
 def _frame_size(size: str | None, samples: "CalibrationSamples | None") -> str:
@@ -182,7 +197,7 @@ def _hardware(layer: "LayerMapping") -> str:
 
 
 def _show(
-    report: "MappingReport", model: str, origin: str, plot: Path | None, calibration: "Calibration | None"
+    report: "MappingReport", model: str, origin: str, plot: Path | None, calibration: "Calibration | None", age_s: float
 ) -> None:
     from nestevo_hw.pages.formats import decibels
     from nestevo_hw.pages.tables import Table, show
@@ -210,7 +225,8 @@ def _show(
     )
     digital = (f"{la.name} stays digital: {la.reason}" for la in report.layers if la.placement == "digital")
     totals = report.totals
-    error = "" if totals.weight_error is None else f", weight error {totals.weight_error:.2%} RMS (simulated)"
+    when = f"{age_s:g} s after programming" if age_s else "as programmed"
+    error = "" if totals.weight_error is None else f", weight error {totals.weight_error:.2%} RMS {when} (simulated)"
     show(
         table,
         *digital,

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import click
 
@@ -15,7 +15,7 @@ from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, SEED, Range
 from nestevo_hw.base.text import one_line
 from nestevo_hw.commands import completion
-from nestevo_hw.crossbar.devices import PRESETS
+from nestevo_hw.crossbar.devices import PRESETS, AdcRange
 
 COMPLETED_WITH_FAILURES = 3
 """Exit code of a command that reached its end, but not with all of its tasks."""
@@ -31,6 +31,15 @@ model_argument = click.argument("model", shell_complete=completion.models)
 weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
     help="The model's weights: safetensors, or a state dict of PyTorch (.pt, .pth).",
+)  # fmt: skip
+adc_range_option = click.option(
+    "--adc-range", type=click.Choice(get_args(AdcRange)),
+    help="Full scale of the ADCs: one for all layers, or each layer's own from calibration frames.  [default: as the "
+    "device has it]",
+)  # fmt: skip
+grouped_option = click.option(
+    "--grouped", is_flag=True,
+    help="Put grouped and depthwise convolutions on tiles too, though they leave most cells empty.",
 )  # fmt: skip
 
 

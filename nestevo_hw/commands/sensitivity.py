@@ -12,14 +12,16 @@ from nestevo_hw.commands.options import (
     REPEATS,
     SEED_NUMBER,
     Number,
+    adc_range_option,
     device_option,
+    grouped_option,
     machine_readable,
     model_argument,
     weights_option,
 )
 
 if TYPE_CHECKING:
-    from nestevo_hw.crossbar.devices import DevicePreset
+    from nestevo_hw.crossbar.devices import AdcRange, DevicePreset
     from nestevo_hw.crossbar.teacher import AnalogTeacher
     from nestevo_hw.models.zoo import ZooModel
     from nestevo_hw.studies.data.spec import DataSpec
@@ -35,7 +37,9 @@ _PROBED = 2
 @model_argument
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
+@adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
+@grouped_option
 @click.option(
     "--age",
     "age_s",
@@ -66,7 +70,9 @@ def sensitivity(
     model: str,
     device: str,
     perfect_io: bool,
+    adc_range: "AdcRange | None",
     tile: str,
+    grouped: bool,
     age_s: float,
     target_loss: float,
     no_plan: bool,
@@ -100,27 +106,31 @@ def sensitivity(
     from typing import get_args
 
     from nestevo_hw.base.locking import one_writer
+    from nestevo_hw.crossbar.backend import Backend, choose_backend
     from nestevo_hw.crossbar.devices import find_preset
-    from nestevo_hw.crossbar.mapping import parse_tile
-    from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend, choose_backend
-    from nestevo_hw.models.zoo import open_model
+    from nestevo_hw.crossbar.teacher import AnalogTeacher
+    from nestevo_hw.crossbar.tile_sizes import parse_tile
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.data.dataset import open_data
     from nestevo_hw.studies.noise.evaluation import prepare_task
+    from nestevo_hw.studies.opening import open_layers
     from nestevo_hw.studies.sensitivity.output import layers_table, plan_lines, totals_text, write_sensitivity
 
-    preset, rows_columns = find_preset(device, perfect_io=perfect_io), parse_tile(tile)
+    preset, rows_columns = find_preset(device, perfect_io=perfect_io).with_adc_range(adc_range), parse_tile(tile)
     preset.check_time(age_s)
     chosen_backend: Backend = next(name for name in get_args(Backend) if name == backend)
     choose_backend(preset, chosen_backend)
-    spec, chosen = spec_of(data), open_model(model, weights=weights)
+    spec = spec_of(data)
+    chosen = open_layers(model, weights=weights, data=spec)
     count = frames or _usual_frames(chosen, spec, quick=quick)
     draws = repeats or (3 if quick else 5)
     samples = None
     if spec.source is not None:
         samples = open_data(spec, model, chosen.model, frames=count, seed=seed)
     task = prepare_task(chosen, frames=count, seed=seed, data=samples, size=spec.size, channels=spec.channels)
-    teacher = AnalogTeacher(chosen.model, device=preset, tile=rows_columns, seed=seed, backend=chosen_backend)
+    teacher = AnalogTeacher(
+        chosen.model, device=preset, tile=rows_columns, seed=seed, grouped=grouped, backend=chosen_backend
+    )
     teacher.calibrate(task.calibration)
     target = None if no_plan else target_loss
     with one_writer(out):
@@ -130,7 +140,7 @@ def sensitivity(
             "task": task.task, "metric": task.metric, **report.document(),
             "plan": None if plan is None else plan.document(),
             "age_s": age_s, "repeats": draws, "frames": task.frames, "data": spec.source, "seed": seed,
-            "perfect_io": preset.converters is None,
+            "perfect_io": preset.converters is None, "adc_range": preset.adc_range,
             "weights": chosen.origin, "notes": _notes(task, preset, plan, report), "source": preset.source,
         }  # fmt: skip
         written = write_sensitivity(document, report, plan, out)

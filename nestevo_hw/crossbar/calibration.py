@@ -1,41 +1,63 @@
-"""Input ranges of the converters from in-domain frames."""
+"""Ranges of the converters and corrections of the columns, from in-domain frames that the digital model computes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import MappingError
+from nestevo_hw.crossbar.layers import FusedLayer
 
 CLIPPED_SHARE = 1e-4
 """Share of the inputs beyond the range: their clipping costs less than the finer steps gain."""
+SPARSE = 0.01
+"""Share of values other than zero up to which they alone count: else the few that carry the signal would clip."""
 SAMPLES_PER_CALL = 1 << 15
 
 
 class _Magnitudes:
-    """A bounded sample of a layer's input magnitudes."""
+    """A bounded sample of magnitudes, and the largest of all."""
 
     def __init__(self) -> None:
         self._samples: list[Tensor] = []
+        self._nonzero: list[Tensor] = []
+        self._largest = 0.0
 
-    def __call__(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        flat = inputs[0].detach().flatten().abs()
+    def add(self, values: Tensor) -> None:
+        flat = values.detach().flatten().abs()
         if flat.numel():
-            # A prime stride does not fall into step with the rows of a feature map.
-            stride = max(1, flat.numel() // SAMPLES_PER_CALL) | 1
-            self._samples.append(flat[::stride])
+            self._samples.append(_thinned(flat))
+            self._nonzero.append(_thinned(flat[flat > 0.0]))
+            self._largest = max(self._largest, float(flat.max()))
 
-    def full_scale(self) -> float:
-        """Magnitude that all but `CLIPPED_SHARE` of the inputs stay below; 0 if no input came."""
+    def full_scale(self, clipped: float) -> float | None:
+        """Magnitude that all but a share of the values stay below; None if no value came.
+
+        Of sparse values it is one per cent of those that are not zero that may lie above.
+        """
         if not self._samples:
-            return 0.0
-        values = torch.cat(self._samples)
-        rank = max(1, round(values.numel() * (1.0 - CLIPPED_SHARE)))
-        return float(values.kthvalue(rank).values)
+            return None
+        if clipped == 0.0:
+            return self._largest
+        dense, sparse = _quantile(self._samples, clipped), _quantile(self._nonzero, SPARSE)
+        return max(dense, sparse if clipped < SPARSE else 0.0)
 
 
-def observe_inputs(model: nn.Module, layers: dict[str, nn.Module], batches: Iterable[Any]) -> dict[str, float]:
+def _thinned(values: Tensor) -> Tensor:
+    # A prime stride does not fall into step with the rows of a feature map.
+    return values[:: max(1, values.numel() // SAMPLES_PER_CALL) | 1]
+
+
+def _quantile(samples: list[Tensor], above: float) -> float:
+    values = torch.cat(samples)
+    if not values.numel():
+        return 0.0
+    return float(values.kthvalue(max(1, round(values.numel() * (1.0 - above)))).values)
+
+
+def observe_inputs(model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Any]) -> dict[str, float]:
     """Full scale of the inputs of each layer.
 
     Args:
@@ -44,23 +66,124 @@ def observe_inputs(model: nn.Module, layers: dict[str, nn.Module], batches: Iter
         batches: each is given to `model` as its only argument.
 
     Returns:
-        Full scale by name; a layer that saw no input but zeros is left out.
+        Full scale by name, 0 for a layer that saw no input but zeros; one that saw none at all is left out.
 
     Raises:
         MappingError: there was no batch.
     """
     magnitudes = {name: _Magnitudes() for name in layers}
-    handles = [layer.register_forward_pre_hook(magnitudes[name]) for name, layer in layers.items()]
+    _watch(model, layers, batches, lambda name, x: magnitudes[name].add(x))
+    scales = {name: observed.full_scale(CLIPPED_SHARE) for name, observed in magnitudes.items()}
+    return {name: scale for name, scale in scales.items() if scale is not None}
+
+
+def observe_sums(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    probes: Mapping[str, FusedLayer],
+    batches: Iterable[Any],
+    *,
+    clipped: Mapping[str, float],
+) -> dict[str, float]:
+    """Full scale of what the columns of each layer put out, for their ADCs.
+
+    Args:
+        model: digital model in eval mode.
+        layers: layers of `model` to watch, by name.
+        probes: what they are on the crossbar without errors (`layers.error_free`).
+        batches: each is given to `model` as its only argument.
+        clipped: share of each layer's sums that may lie beyond; 0 = none of those seen.
+
+    Returns:
+        By name, in units of (full-scale input x largest weight of the column); a layer whose columns put out
+        nothing but zeros is left out.
+
+    Raises:
+        MappingError: there was no batch.
+    """
+    magnitudes = {name: _Magnitudes() for name in probes}
+
+    def look(name: str, x: Tensor) -> None:
+        for sums in probes[name].column_sums(x):
+            magnitudes[name].add(sums)
+
+    _watch(model, {name: layers[name] for name in probes}, batches, look)
+    scales = {name: observed.full_scale(clipped[name]) for name, observed in magnitudes.items()}
+    return {name: scale for name, scale in scales.items() if scale}
+
+
+class _Lines:
+    """Sums for a straight line through (read, wanted) of every column of one row slice."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sums: Tensor | None = None
+
+    def add(self, read: Tensor, wanted: Tensor) -> None:
+        """Both (values, columns)."""
+        r, w = read.double(), wanted.double()
+        sums = torch.stack([r.sum(0), w.sum(0), (r * r).sum(0), (r * w).sum(0)])
+        self._sums = sums if self._sums is None else self._sums + sums
+        self._count += len(r)
+
+    def fit(self) -> Tensor:
+        """(2, columns) scale and offset of least squared error; a column that always reads the same keeps scale 1."""
+        if self._sums is None or self._count == 0:
+            raise MappingError("columns without values cannot be fitted")
+        r, w, rr, rw = self._sums / self._count
+        variance, covariance = rr - r * r, rw - r * w
+        varies = variance > 1e-12 * rr
+        scale = torch.where(varies, covariance / torch.where(varies, variance, 1.0), 1.0)
+        return torch.stack([scale, w - scale * r])
+
+
+def fit_columns(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    analog: Mapping[str, FusedLayer],
+    probes: Mapping[str, FusedLayer],
+    batches: Iterable[Any],
+) -> dict[str, Tensor]:
+    """Digital scale and offset of each column that bring what its ADC reads nearest to what it should read.
+
+    Args:
+        model: digital model in eval mode; every layer is fitted on its inputs, so that errors do not add up.
+        layers: layers of `model` to watch, by name.
+        analog: what they are on the crossbar, programmed and not corrected yet.
+        probes: the same without errors (`layers.error_free`).
+        batches: each is given to `model` as its only argument.
+
+    Returns:
+        (2, row splits, columns) by name; a layer that no frame reaches is left out.
+
+    Raises:
+        MappingError: there was no batch.
+    """
+    lines: dict[str, list[_Lines]] = {}
+
+    def compare(name: str, x: Tensor) -> None:
+        if x.numel() == 0:
+            return
+        pairs = list(zip(analog[name].column_sums(x), probes[name].column_sums(x), strict=True))
+        for line, (read, wanted) in zip(lines.setdefault(name, [_Lines() for _ in pairs]), pairs, strict=True):
+            line.add(read, wanted)
+
+    _watch(model, {name: layers[name] for name in probes}, batches, compare)
+    return {name: torch.stack([line.fit() for line in own], dim=1).float() for name, own in lines.items()}
+
+
+@torch.no_grad()
+def _watch(
+    model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Any], look: Callable[[str, Tensor], None]
+) -> None:
+    """Run `model` over all batches; `look` is given the name and the input of every call of a layer."""
     count = 0
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                model(batch)
-                count += 1
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as stack:
+        for name, layer in layers.items():
+            handle = layer.register_forward_pre_hook(lambda _module, inputs, name=name: look(name, inputs[0]))
+            stack.callback(handle.remove)
+        for batch in batches:
+            model(batch)
+            count += 1
     if count == 0:
         raise MappingError("calibration got no batch; give it a few in-domain frames")
-    scales = {name: observed.full_scale() for name, observed in magnitudes.items()}
-    return {name: scale for name, scale in scales.items() if scale > 0.0}

@@ -29,15 +29,30 @@ class Cells(Protocol):
             own until it is programmed again.
         """
 
-    def age(self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource) -> Tensor:
-        """(outputs, rows) weights read `seconds` > 0 after programming, from what `program` returned."""
+    def age(
+        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, lasting: NoiseSource, /
+    ) -> Tensor:
+        """(outputs, rows) weights read `seconds` > 0 after programming, from what `program` returned.
+
+        `noise` is that of this read, `lasting` what a device keeps until it is programmed again: it has to be the
+        same stream for every age, so that the ages of a device lie on one trajectory.
+        """
 
 
-@lru_cache(maxsize=8)
-def cells_of(preset: DevicePreset, device: torch.device) -> Cells:
-    """The fastest exact implementation for a preset."""
-    paired = preset.idle_is_silent and preset.noise_law is not None and preset.g_min_us == 0.0
-    return PairedCells(preset, device) if paired else OwnCells(preset)
+@lru_cache(maxsize=64)
+def cells_of(preset: DevicePreset, device: torch.device, *, fixed_scale: bool) -> Cells:
+    """The fastest exact implementation for a preset.
+
+    Args:
+        preset: device.
+        device: of the tensors.
+        fixed_scale: whether weights of -1 and 1 lie at the ends of the range of conductances; else the largest and,
+            for a single device, the smallest of a tile do, as in aihwkit. Digits of bit slicing have a fixed scale,
+            and so must a tile whose weights are all equal: it has no range of its own.
+    """
+    if preset.idle_is_silent and preset.noise_law is not None and preset.g_min_us == 0.0:
+        return PairedCells(preset, device, fixed_scale=fixed_scale)
+    return OwnCells(preset, fixed_scale=fixed_scale)
 
 
 def noise_model(preset: DevicePreset) -> BaseNoiseModel:
@@ -68,27 +83,41 @@ class draws(TorchFunctionMode):  # noqa: N801 - a context manager, like torch.no
 class OwnCells:
     """aihwkit's noise model itself, device by device."""
 
-    def __init__(self, preset: DevicePreset) -> None:
-        self._fixed_scale, self._model = preset.weight_bits > 0, noise_model(preset)
+    def __init__(self, preset: DevicePreset, *, fixed_scale: bool) -> None:
+        self._span, self._model = (-1.0, 1.0) if fixed_scale else None, noise_model(preset)
+        self._relaxation = preset.relaxation
 
     def program(self, target: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
         """See `Cells`."""
-        devices, scaling = _conductances(self._model, target, fixed_scale=self._fixed_scale)
+        devices, scaling = _conductances(self._model, target, self._span)
         with draws(noise.like):
             written = [self._model.apply_programming_noise_to_conductance(g) for g in devices]
             drift = torch.stack([self._model.generate_drift_coefficients(g) for g in devices])
         return _weights(self._model, written, scaling), drift
 
-    def age(self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource) -> Tensor:
+    def age(
+        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, lasting: NoiseSource, /
+    ) -> Tensor:
         """See `Cells`."""
-        devices, scaling = _conductances(self._model, programmed, fixed_scale=self._fixed_scale)
-        with draws(noise.like), warnings.catch_warnings():  # aihwkit's CMO model calls numpy.log10 on a tensor
+        devices, scaling = _conductances(self._model, programmed, self._span)
+        aged = []
+        with warnings.catch_warnings():  # aihwkit's CMO model calls numpy.log10 on a tensor
             warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)
-            aged = [
-                self._model.apply_drift_noise_to_conductance(g, own, seconds)
-                for g, own in zip(devices, drift, strict=True)
-            ]
+            for g, own in zip(devices, drift, strict=True):
+                first = noise if self._relaxation == "none" else lasting
+                with draws(_first_and_then(first, noise)):
+                    aged.append(self._model.apply_drift_noise_to_conductance(g, own, seconds))
         return _weights(self._model, aged, scaling)
+
+
+def _first_and_then(first: NoiseSource, others: NoiseSource) -> Callable[[Tensor], Tensor]:
+    """Draws once from one source and from then on from another."""
+    left = iter([first])
+
+    def draw(values: Tensor) -> Tensor:
+        return next(left, others).like(values)
+
+    return draw
 
 
 class PairedCells:
@@ -99,8 +128,8 @@ class PairedCells:
     conductance is tabulated once, from the model itself, in units of the largest conductance.
     """
 
-    def __init__(self, preset: DevicePreset, device: torch.device) -> None:
-        self._fixed_scale, self._pairs = preset.weight_bits > 0, preset.pairs
+    def __init__(self, preset: DevicePreset, device: torch.device, *, fixed_scale: bool) -> None:
+        self._fixed_scale, self._pairs = fixed_scale, preset.pairs
         self._model, self._device = noise_model(preset), device
         self._g = torch.linspace(0.0, preset.g_max_us, _LEVELS, dtype=torch.float64)
         with draws(torch.ones_like):  # in the direction in which the clamp at zero does not cut
@@ -131,8 +160,10 @@ class PairedCells:
         ]
         return value.mul_(torch.copysign(value.new_ones(()), target)), torch.stack(drift).abs_()
 
-    def age(self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource) -> Tensor:
-        """See `Cells`."""
+    def age(
+        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, _lasting: NoiseSource, /
+    ) -> Tensor:
+        """See `Cells`; what lasts are the drift exponents."""
         magnitude = programmed.abs()
         full_scale = self._full_scale(magnitude)
         decay, flicker = self._ageing(seconds)
@@ -174,38 +205,48 @@ class PairedCells:
         return nearest.to(torch.int32).clamp_(max=_LEVELS - 1)
 
 
-def with_stuck(preset: DevicePreset, weights: Tensor, chance: Tensor) -> Tensor:
-    """The weights that cells with stuck devices show.
+def with_stuck(preset: DevicePreset, weights: Tensor, chance: Tensor, span: tuple[float, float]) -> Tensor:
+    """The weights that cells with stuck devices show; a stuck device neither drifts nor flickers.
 
     Args:
         preset: shares of stuck devices.
-        weights: (outputs, rows), programmed or aged, in units of full scale.
+        weights: (outputs, rows), programmed or aged, in units of full scale; those of whole cells stay as they are.
         chance: (2 * pairs, outputs, rows) uniform in 0..1, the same at every call: a device below `stuck_off`
             has the least conductance, one above 1 - `stuck_on` the largest, and the next `stuck_random` above
             `stuck_off` are spread evenly between the two.
+        span: weights that the ends of the range of conductances were given when the tile was programmed.
     """
     model = noise_model(preset)
-    devices, scaling = _conductances(model, weights, fixed_scale=preset.weight_bits > 0)
+    devices, scaling = _conductances(model, weights.clamp(*span), span)
     low, high = model.g_converter.g_min, model.g_converter.g_max
-    stuck = []
+    moved, stuck = torch.zeros_like(weights, dtype=torch.bool), []
     for g, draw in zip(devices, chance, strict=False):
+        off, on = draw < preset.stuck_off, draw >= 1.0 - preset.stuck_on
+        between = ~(off | on) & (draw < preset.stuck_off + preset.stuck_random)
         anywhere = low + (high - low) * (draw - preset.stuck_off) / max(preset.stuck_random, 1e-12)
-        between = torch.where(draw < preset.stuck_off + preset.stuck_random, anywhere, g)
-        stuck.append(
-            torch.where(draw < preset.stuck_off, low, torch.where(draw >= 1.0 - preset.stuck_on, high, between))
-        )
-    return _weights(model, stuck, scaling)
+        idle = (g == low) & (len(devices) > 1)  # of a pair, which has nothing to lose
+        moved |= on | between | (off & ~idle)
+        stuck.append(torch.where(off, low, torch.where(on, high, torch.where(between, anywhere, g))))
+    return torch.where(moved, _weights(model, stuck, scaling), weights)
 
 
 def _at(table: Tensor, level: Tensor) -> Tensor:
     return table.index_select(0, level.flatten()).view(level.shape)
 
 
-def _conductances(model: BaseNoiseModel, weights: Tensor, *, fixed_scale: bool) -> tuple[list[Tensor], dict[str, Any]]:
-    """Conductances of each device, microsiemens, and what `_weights` needs to take them back."""
+def _conductances(
+    model: BaseNoiseModel, weights: Tensor, span: tuple[float, float] | None
+) -> tuple[list[Tensor], dict[str, Any]]:
+    """Conductances of each device, microsiemens, and what `_weights` needs to take them back.
+
+    Args:
+        model: knows the range of conductances.
+        weights: any shape.
+        span: weights at the ends of that range; None = the extremes of `weights`.
+    """
     flat = weights.flatten()
-    if fixed_scale:  # aihwkit maps the largest weight of a tile to the largest conductance
-        flat = torch.cat([flat, weights.new_tensor([-1.0, 1.0])])
+    if span is not None:  # aihwkit maps the largest weight of a tile to the largest conductance
+        flat = torch.cat([flat, weights.new_tensor(span)])
     devices, scaling = model.g_converter.convert_to_conductances(flat)
     listed = devices if isinstance(devices, list) else [devices]
     return [g[: weights.numel()].view_as(weights) for g in listed], scaling

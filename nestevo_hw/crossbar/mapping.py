@@ -2,56 +2,20 @@
 
 import difflib
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.crossbar.devices import DevicePreset, LayerRule
-from nestevo_hw.crossbar.placement import inside_attention, unmappable
-
-Tile = tuple[int, int]
-"""(rows, columns): inputs and outputs of one crossbar tile."""
-
-_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
-
-
-def tile_size(tile: int | Tile) -> Tile:
-    """(rows, columns) from one number or two.
-
-    Raises:
-        ConfigError: a side is not between 1 and 65536.
-    """
-    rows, columns = (tile, tile) if isinstance(tile, int) else tile
-    if not (1 <= rows <= 65_536 and 1 <= columns <= 65_536):
-        raise ConfigError(f"need a tile of 1 to 65536 rows and columns, got {rows} x {columns}")
-    return rows, columns
-
-
-def parse_tile(text: str) -> Tile:
-    """(rows, columns) from text such as "256" or "256x128".
-
-    Raises:
-        ConfigError: it is neither one number nor two, or a side is impossible.
-    """
-    found = re.fullmatch(r" *([0-9]{1,9}) *(?:x *([0-9]{1,9}) *)?", text.lower())
-    if found is None:
-        raise ConfigError(f"need a tile such as 256 or 256x128, got {text!r}")
-    return tile_size((int(found[1]), int(found[2] or found[1])))
-
-
-def split_sizes(size: int, limit: int) -> tuple[int, ...]:
-    """Cut `size` lines into as few parts of at most `limit` as possible, equal to within one line."""
-    parts = math.ceil(size / limit)
-    base, extra = divmod(size, parts)
-    return tuple(base + (i < extra) for i in range(parts))
+from nestevo_hw.crossbar.geometry import Geometry, Layer
+from nestevo_hw.crossbar.opening import opened
+from nestevo_hw.crossbar.placement import inside_attention, kept_digital, matrices_of, unmappable, weighted_modules
+from nestevo_hw.crossbar.tile_sizes import Tile, tile_size, tile_splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +46,10 @@ class LayerMapping:
     """What its cells and converters are; None where only tiles were counted."""
     tile: Tile = (0, 0)
     """Rows and columns of each of its tiles; none of a digital layer."""
+    groups: int = 1
+    """Matrices on the diagonal: of a grouped convolution."""
+    matrix: tuple[int, int] = (0, 0)
+    """(inputs, outputs) of the matrix of one group; nothing for a digital layer."""
 
     @property
     def digits(self) -> int:
@@ -112,6 +80,7 @@ class LayerMapping:
             "row_splits": list(self.row_splits),
             "column_splits": list(self.column_splits),
             "aliases": list(self.aliases),
+            "groups": self.groups,
             "hardware": None if self.placement == "digital" else self._hardware(),
         }
 
@@ -204,14 +173,17 @@ def map_model(
     tile: int | Tile = 256,
     *,
     keep_digital: Sequence[str] = (),
+    grouped: bool = False,
     device: DevicePreset | None = None,
 ) -> MappingReport:
     """Place every layer of `model`, without converting or programming anything.
 
     Args:
-        model: any module; it is only looked at.
+        model: any module; it is only looked at. Attention and recurrent modules count as the layers that they are
+            opened into (`crossbar.opening.opened`).
         tile: rows and columns of a tile, or one number for both.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
+        grouped: put grouped and depthwise convolutions onto tiles too, though they leave most cells empty.
         device: with its rules for single layers; with bit slicing an output takes several columns. None: only count.
 
     Raises:
@@ -219,17 +191,35 @@ def map_model(
         MappingError: a layer cannot be mapped and should not silently stay digital (see `check_weights`),
             or nothing is left for the crossbar.
     """
-    rows_columns = tile_size(tile)
+    rows_columns, model = tile_size(tile), opened(model)
     names = {name for name, _ in model.named_modules(remove_duplicate=False)}
     for name in keep_digital:
         if name not in names:
             close = difflib.get_close_matches(name, sorted(names), 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"keep_digital names {name!r}, which the model does not have{hint}")
-    found = list(_weighted(model))
+    found = list(weighted_modules(model))
     if device is not None:
         _check_rules(device, [aliases[0] for _, aliases in found])
-    layers = tuple(_place(module, aliases, rows_columns, keep_digital, model, device) for module, aliases in found)
+    owners: dict[int, list[str]] = {}
+    placed = []
+    for module, aliases in found:
+        rule = LayerRule(pattern=aliases[0]) if device is None else device.rule(aliases[0])
+        reason = (
+            (f"kept digital as asked (layers {rule.pattern})" if rule.digital else "")
+            or kept_digital(aliases, keep_digital)
+            or inside_attention(aliases, model)
+            or unmappable(module, grouped=grouped)
+        )
+        if reason:
+            placed.append(_digital(module, aliases, reason))
+            continue
+        layer: Any = module
+        sharing = owners.setdefault(id(layer.weight), [])
+        own = None if device is None else device.at(aliases[0])
+        placed.append(_analog(layer, aliases, rule.tile or rows_columns, own, sharing[0] if sharing else ""))
+        sharing.append(aliases[0])
+    layers = tuple(placed)
     report = MappingReport(
         device="none" if device is None else device.name, tile=rows_columns, layers=layers,
         digits=1 if device is None else device.digits,
@@ -260,69 +250,43 @@ def _check_rules(device: DevicePreset, names: Sequence[str]) -> None:
             raise ConfigError(f"device {device.name}: layers: pattern {rule.pattern!r} {why}")
 
 
-def _weighted(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, ...]]]:
-    """Every module that owns a matrix of weights, with all its names."""
-    found: dict[int, tuple[nn.Module, list[str]]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, (*_NORMS, ParametrizationList)) or not _matrices(module):
-            continue
-        found.setdefault(id(module), (module, []))[1].append(name)
-    for module, aliases in found.values():
-        yield module, tuple(aliases)
-
-
-def _matrices(module: nn.Module) -> list[torch.Tensor]:
-    """The module's own weights of two or more dimensions, also those computed from other parameters."""
-    own = [parameter.detach() for parameter in module.parameters(recurse=False)]
-    if is_parametrized(module):
-        names = dict(module.get_submodule("parametrizations").named_children())
-        own += [getattr(module, name).detach() for name in names]
-    return [weight for weight in own if weight.ndim >= 2]
-
-
-def _place(
-    module: nn.Module,
-    aliases: tuple[str, ...],
-    tile: Tile,
-    keep_digital: Sequence[str],
-    model: nn.Module,
-    device: DevicePreset | None,
-) -> LayerMapping:
-    matrices = _matrices(module)
-    weight = max(matrices, key=torch.Tensor.numel)
-    rule = None if device is None else device.rule(aliases[0])
-    reason = _kept(aliases, keep_digital, rule) or inside_attention(aliases, model) or unmappable(module)
-    if reason:
-        return LayerMapping(
-            name=aliases[0], kind=type(module).__name__, placement="digital", reason=reason,
-            shape=tuple(weight.shape), parameters=sum(m.numel() for m in matrices), aliases=aliases[1:],
-        )  # fmt: skip
-    if device is not None and rule is not None:
-        device, tile = device.at(aliases[0]), rule.tile or tile
-    digits = 1 if device is None else device.digits
-    inputs, outputs = weight[0].numel(), weight.shape[0]
-    rows, columns = split_sizes(inputs, tile[0]), split_sizes(outputs * digits, tile[1])
-    shared = f"; used under {len(aliases)} names, mapped once" if len(aliases) > 1 else ""
+def _digital(module: nn.Module, aliases: tuple[str, ...], reason: str) -> LayerMapping:
+    matrices = matrices_of(module)
     return LayerMapping(
         name=aliases[0],
         kind=type(module).__name__,
-        placement="analog",
-        reason="matrix-vector product" + shared,
-        shape=tuple(weight.shape),
-        parameters=weight.numel(),
-        row_splits=rows,
-        column_splits=columns,
-        utilisation=weight.numel() * digits / (len(rows) * len(columns) * tile[0] * tile[1]),
+        placement="digital",
+        reason=reason,
+        shape=tuple(max(matrices, key=torch.Tensor.numel).shape) if matrices else (),
+        parameters=sum(matrix.numel() for matrix in matrices),
         aliases=aliases[1:],
-        device=device,
-        tile=tile,
     )
 
 
-def _kept(aliases: Sequence[str], keep_digital: Sequence[str], rule: LayerRule | None) -> str:
-    if rule is not None and rule.digital:
-        return f"kept digital as asked (layers {rule.pattern})"
-    for kept in keep_digital:
-        if any(alias == kept or alias.startswith(kept + ".") or kept == "" for alias in aliases):
-            return f"kept digital as asked ({kept})"
-    return ""
+def _analog(
+    layer: Layer, aliases: tuple[str, ...], tile: Tile, device: DevicePreset | None, sharing: str
+) -> LayerMapping:
+    digits = 1 if device is None else device.digits
+    geometry = Geometry.of(layer).on_tiles(*tile)
+    rows, columns = tile_splits(geometry, tile, digits)
+    reason = "matrix-vector product" if geometry.groups == 1 else f"block-diagonal matrix of {geometry.groups} groups"
+    if len(aliases) > 1:
+        reason += f"; used under {len(aliases)} names, mapped once"
+    if sharing:
+        reason += f"; has the weight of {sharing}, on tiles of its own"
+    return LayerMapping(
+        name=aliases[0],
+        kind=type(layer).__name__,
+        placement="analog",
+        reason=reason,
+        shape=geometry.shape,
+        parameters=layer.weight.numel(),
+        row_splits=rows,
+        column_splits=columns,
+        utilisation=layer.weight.numel() * digits / (len(rows) * len(columns) * tile[0] * tile[1]),
+        aliases=aliases[1:],
+        device=device,
+        tile=tile,
+        groups=geometry.groups,
+        matrix=geometry.group,
+    )

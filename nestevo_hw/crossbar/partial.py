@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection
+from typing import Any
 
 from torch import nn
 
@@ -35,7 +36,7 @@ class PartlyAnalog:
         self._kept: dict[int, dict[str, nn.Module]] = {}
         twin = teacher.digital_twin()
         self._digital = {layer.name: twin.get_submodule(layer.name) for layer in self.layers}
-        self._slots = {name: nn.Sequential(layer) for name, layer in self._digital.items()}
+        self._slots = {name: _Slot(layer) for name, layer in self._digital.items()}
         # deepcopy puts what its memo holds in place of each layer, at every place that refers to it.
         memo = {id(layer): self._slots[name] for name, layer in self._digital.items()}
         self._model: nn.Module = copy.deepcopy(twin, memo).eval()
@@ -59,7 +60,7 @@ class PartlyAnalog:
         cells = self._layers_of(programming) if analog else {}
         for name, slot in self._slots.items():
             # A copy, so that its converter noise begins where it begins after programming.
-            slot[0] = copy.deepcopy(cells[name]) if name in analog else self._digital[name]
+            slot.layer = copy.deepcopy(cells[name]) if name in analog else self._digital[name]
         return self._model
 
     def _layers_of(self, programming: int) -> dict[str, nn.Module]:
@@ -72,3 +73,25 @@ class PartlyAnalog:
                 layer.name: copy.deepcopy(module.get_submodule(layer.name)) for layer in self.layers
             }
         return self._kept[programming]
+
+
+class _Slot(nn.Module):
+    """The place of a layer, which others may ask for the weight of whatever stands in it."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the layer's
+        """As the layer's."""
+        return self.layer(*args, **kwargs)
+
+    @property
+    def weight(self) -> Any:  # noqa: ANN401 - a tensor, as the layer has it
+        """The layer's."""
+        return self.layer.weight
+
+    @property
+    def bias(self) -> Any:  # noqa: ANN401
+        """The layer's."""
+        return self.layer.bias

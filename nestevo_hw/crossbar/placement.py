@@ -1,13 +1,60 @@
 """Which layers the crossbar can hold, and why the others stay digital."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.utils.parametrize import is_parametrized
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from nestevo_hw.base.errors import MappingError
+
+_KINDS = (
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+_COMPUTES = frozenset(
+    ("forward", "_conv_forward", "_output_padding", "weight", "bias", "__call__", "__getattr__", "__getattribute__")
+)
+"""What decides the result of a layer; a subclass that leaves all of it alone computes what torch's own does."""
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
+READ_BY = "weight_read_by"
+"""Attribute of a layer whose weight is known to be used outside of it: by what functions."""
+_QUANTISED = ("torch.ao.nn.quantized", "torch.nn.quantized", "torch.ao.nn.sparse.quantized")
+
+
+def weighted_modules(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, ...]]]:
+    """Every module that owns a matrix of weights, with all its names."""
+    found: dict[int, tuple[nn.Module, list[str]]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, (*_NORMS, ParametrizationList)) or not (is_unbuilt(module) or matrices_of(module)):
+            continue
+        found.setdefault(id(module), (module, []))[1].append(name)
+    for module, aliases in found.values():
+        yield module, tuple(aliases)
+
+
+def matrices_of(module: nn.Module) -> list[Tensor]:
+    """The module's own weights of two or more dimensions, also those that are no parameters of it."""
+    if is_unbuilt(module):
+        return []
+    own = [parameter.detach() for parameter in module.parameters(recurse=False)]
+    if is_parametrized(module):
+        names = dict(module.get_submodule("parametrizations").named_children())
+        own += [getattr(module, name).detach() for name in names]
+    if is_quantised(module):
+        quantised: Any = module
+        own.append(quantised.weight())
+    return [weight for weight in own if weight.ndim >= 2]
+
+
+def kept_digital(aliases: Sequence[str], keep_digital: Sequence[str]) -> str:
+    """Why a layer with these names stays digital if the user asked for it; empty if not."""
+    for kept in keep_digital:
+        if any(alias == kept or alias.startswith(kept + ".") or kept == "" for alias in aliases):
+            return f"kept digital as asked ({kept})"
+    return ""
 
 
 def inside_attention(aliases: Sequence[str], model: nn.Module) -> str:
@@ -20,65 +67,85 @@ def inside_attention(aliases: Sequence[str], model: nn.Module) -> str:
     return ""
 
 
-def unmappable(module: nn.Module) -> str:
-    """Why a module with weights has to stay digital; empty if it can go onto the crossbar."""
-    if type(module) not in (nn.Conv2d, nn.Linear):
-        return _wrong_kind(module)
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
-        return "carries hooks, which its analog replacement would drop"
-    extra = set(dict(module.named_parameters(recurse=False))) - {"weight", "bias"}
-    if extra or is_parametrized(module):
-        return "its weight is computed from other parameters"
-    if isinstance(module, nn.Conv2d):
-        return _convolution_problem(module)
-    return ""
+def unmappable(module: nn.Module, *, grouped: bool) -> str:
+    """Why a module with weights has to stay digital; empty if it can go onto the crossbar.
+
+    Args:
+        module: any module with weights.
+        grouped: whether grouped convolutions go onto tiles, of which they leave most cells empty.
+    """
+    if is_quantised(module):
+        return f"{type(module).__name__} holds quantised weights; map the model from before its quantisation"
+    if is_unbuilt(module):
+        return f"{type(module).__name__} has no weights before its first input; run a batch through the model first"
+    reason = _wrong_kind(module) or _changed(module)
+    if reason or not isinstance(module, _KINDS):
+        return reason
+    groups = 1 if isinstance(module, nn.Linear) else module.groups
+    if groups != 1 and not grouped:
+        return f"grouped convolution ({groups} groups), which leaves most cells of its tiles empty; --grouped maps it"
+    return _unfit(module.weight)
 
 
 def _wrong_kind(module: nn.Module) -> str:
-    if isinstance(module, _ConvTransposeNd):
-        return "transposed convolutions are not supported by the analog tiles"
+    name = type(module).__name__
     if isinstance(module, nn.MultiheadAttention):
         return "attention computes with its weights directly, not through a layer"
     if is_parametrized(module):
         return "its weight is computed from other parameters"
-    if isinstance(module, (nn.Conv2d, nn.Linear)):
-        return f"{type(module).__name__} is a subclass that may compute something else than its parent"
-    if isinstance(module, _ConvNd):
-        return "only 2-d convolutions are supported by the torch tile"
-    return f"{type(module).__name__} is not a convolution or a linear layer"
-
-
-def _convolution_problem(conv: nn.Conv2d) -> str:
-    if conv.groups != 1:  # and one group to a tile would leave nearly all of its cells empty
-        return f"grouped convolution ({conv.groups} groups)"
-    if conv.padding_mode != "zeros":
-        return f"padding mode {conv.padding_mode!r}; the analog tiles pad with zeros only"
-    if explicit_padding(conv) is None:
-        return "padding='same' is uneven for this kernel"
+    torchs = next((kind for kind in type(module).__mro__ if kind in _KINDS), None)
+    if torchs is None:
+        return f"{name} is not a convolution or a linear layer"
+    own = [kind for kind in type(module).__mro__ if issubclass(kind, torchs) and kind is not torchs]
+    if any(_COMPUTES & set(vars(kind)) for kind in own):
+        return f"{name} is a subclass that may compute something else than its parent"
     return ""
 
 
-def explicit_padding(conv: nn.Conv2d) -> tuple[int, int] | None:
-    """Padding in pixels (height, width), also for 'same' and 'valid'; None if it differs between sides."""
-    if conv.padding == "valid":
-        return 0, 0
-    if conv.padding == "same":
-        total = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
-        return None if any(t % 2 for t in total) else (total[0] // 2, total[1] // 2)
-    return int(conv.padding[0]), int(conv.padding[1])
+def _changed(module: nn.Module) -> str:
+    """Why a layer of torch's own class is not just its weight and bias."""
+    if carries_hooks(module):
+        return "carries hooks, which its analog replacement would drop"
+    if read_by := getattr(module, READ_BY, ""):
+        return f"its weight is used outside of the layer itself ({read_by})"
+    if "forward" in vars(module):
+        return "its forward was replaced by another function"
+    if set(dict(module.named_parameters(recurse=False))) - {"weight", "bias"} or list(module.children()):
+        return "its weight is computed from other parameters"
+    return ""
 
 
-def pair(values: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) of a 2-d convolution's setting."""
-    height, width = values
-    return height, width
+def _unfit(weight: Tensor) -> str:
+    """Why no tile can hold a weight, whatever its values."""
+    if type(weight) not in (nn.Parameter, Tensor):
+        return f"its weight is a {type(weight).__name__}, not a plain tensor"
+    if weight.layout != torch.strided:
+        return f"its weight is stored as {weight.layout}; make it dense first"
+    if weight.dtype != torch.float32:
+        return f"holds {weight.dtype}, the tiles need float32; call .float() first"
+    return "" if weight.numel() else "holds no weights"
+
+
+def carries_hooks(module: nn.Module) -> bool:
+    """Whether something else happens when a module is called."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+
+
+def is_quantised(module: nn.Module) -> bool:
+    """Whether it is one of torch's quantised modules, whose weights are no parameters."""
+    return type(module).__module__.startswith(_QUANTISED) and callable(getattr(type(module), "weight", None))
+
+
+def is_unbuilt(module: nn.Module) -> bool:
+    """Whether a lazy module has seen no input yet."""
+    return any(isinstance(own, UninitializedParameter) for own in module.parameters(recurse=False))
 
 
 def check_weights(name: str, weight: torch.Tensor) -> None:
     """Refuse weights that no conductance can hold.
 
     Raises:
-        MappingError: not float32, NaN or infinite values, or only zeros.
+        MappingError: not float32, or NaN or infinite values.
     """
     if weight.is_meta:
         raise MappingError(f"{name} has no values (meta device); load weights before mapping")
@@ -86,5 +153,3 @@ def check_weights(name: str, weight: torch.Tensor) -> None:
         raise MappingError(f"{name} holds {weight.dtype}, the tiles need float32; call model.float() first")
     if not bool(torch.isfinite(weight).all()):
         raise MappingError(f"{name} holds NaN or infinite weights; train or load the model again")
-    if not bool(weight.any()):
-        raise MappingError(f"{name} has only zero weights, so its scale is undefined; prune the layer first")

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from aihwkit.inference.compensation.drift import GlobalDriftCompensation
 from aihwkit.nn.conversion import convert_to_analog
 from aihwkit.simulator.configs import TorchInferenceRPUConfig
@@ -17,8 +16,9 @@ from nestevo_hw.base.errors import MappingError
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.cells import noise_model
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
+from nestevo_hw.crossbar.geometry import Layer
 from nestevo_hw.crossbar.layers import CrossbarLayer
-from nestevo_hw.crossbar.mapping import Tile
+from nestevo_hw.crossbar.tile_sizes import Tile
 from nestevo_hw.crossbar.tiles import LayerTiles
 
 
@@ -59,17 +59,26 @@ def rpu_config(preset: DevicePreset, tile: Tile) -> TorchInferenceRPUConfig:
 
 
 class ReferenceLayer(CrossbarLayer):
-    """aihwkit's torch tiles in the state of `tiles`."""
+    """aihwkit's torch tiles in the state of `tiles`.
 
-    def __init__(self, tiles: LayerTiles, layer: nn.Conv2d | nn.Linear) -> None:
+    aihwkit knows linear layers and 2-d convolutions; of all others a linear layer takes the products one by one.
+    """
+
+    def __init__(self, tiles: LayerTiles, layer: Layer) -> None:
         super().__init__(tiles, layer)
         self._perfect = tiles.preset.converters is None
+        geometry, blocks = self.geometry, self._digits * self.geometry.bands
+        self._whole = geometry.bands == 1 and not geometry.transposed and geometry.dims in (0, 2)
         config = rpu_config(tiles.preset, (max(tiles.row_splits), max(tiles.column_splits)))
+        device = layer.weight.device
         with torch.random.fork_rng(devices=[]):  # aihwkit initialises weights that are then overwritten
-            analog = convert_to_analog(self._digital_columns(layer), config, ensure_analog_root=False, inplace=True)
+            digital = [self._digital_columns(device) for _ in range(1 if geometry.bands == 1 else blocks)]
+            analog = [convert_to_analog(one, config, ensure_analog_root=False, inplace=True) for one in digital]
         # In a tuple, so that it is no submodule: its state dict holds more than tensors.
-        self._analog: tuple[Any] = (analog.eval().requires_grad_(requires_grad=False),)
-        self.grid = _tile_grid(analog, len(tiles.row_splits), len(tiles.column_splits))
+        self._analog: tuple[Any, ...] = tuple(one.eval().requires_grad_(requires_grad=False) for one in analog)
+        columns = len(tiles.column_splits) // len(analog)
+        grids = [_tile_grid(one, len(tiles.row_splits), columns) for one in analog]
+        self.grid = [[tile for row in rows for tile in row] for rows in zip(*grids, strict=True)]
         """aihwkit's tiles by (row, column) split."""
         self.install(tiles)
 
@@ -83,38 +92,51 @@ class ReferenceLayer(CrossbarLayer):
                 tile.tile.set_weights(weight.contiguous())
                 tile.set_mapping_scales(scale.clone())
 
+    def set_output_bound(self, bound: float, tiles: LayerTiles) -> None:  # noqa: ARG002 - as the others'
+        """See `CrossbarLayer`."""
+        self.output_bound = bound
+        for row in self.grid:
+            for tile in row:
+                tile.rpu_config.forward.out_bound = tile.tile._f_io.out_bound = bound
+
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shapes as the digital layer."""
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Same arguments and shapes as the digital layer."""
         if not self._perfect:
             full_scale = self._require_range()
+            if full_scale == 0.0:
+                return self._unused(input, output_size)
             for row in self.grid:
                 for tile in row:
                     tile.set_input_range(full_scale)
-        if x.numel() == 0:  # aihwkit refuses empty batches, which a detector without proposals sends
-            return self._empty(x)
+        if input.numel() == 0:  # aihwkit refuses empty batches, which a detector without proposals sends
+            return self._zeros(input, output_size)
         self._calls += 1
         with seeded(self._noise_seed, self._calls):  # aihwkit draws from torch's global generator
-            y: Tensor = self._analog[0](x)
-        return self._with_bias(self._outputs(y))
+            columns = self._analog[0](self.geometry.bordered(input)) if self._whole else self._one_by_one(input)
+        return self._outputs(columns, output_size)
 
-    def _empty(self, x: Tensor) -> Tensor:
-        weight = x.new_empty(self.weight_shape)
-        if self.convolution is None:
-            return F.linear(x, weight)
-        stride, padding, dilation = self.convolution
-        return F.conv2d(x, weight, None, stride, padding, dilation)
+    def _one_by_one(self, x: Tensor) -> Tensor:
+        """(N, columns, ...) products of every vector of a convolution's input."""
+        alone = x.ndim == self.geometry.dims + 1
+        patches = self.geometry.patches(x.unsqueeze(0) if alone else x)
+        vectors = patches.flatten(2).transpose(1, 2).chunk(self.geometry.bands, dim=-1)
+        products = [analog(vectors[i % len(vectors)]) for i, analog in enumerate(self._analog)]
+        columns: Tensor = torch.cat(products, dim=-1).transpose(1, 2).unflatten(2, patches.shape[2:])
+        return columns.squeeze(0) if alone else columns
 
-    def _digital_columns(self, layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-        """A digital layer without bias with one output for every column of the tiles."""
-        columns, device = self.weight_shape[0] * self._digits, layer.weight.device
-        if self.convolution is None:
-            digital: nn.Conv2d | nn.Linear = nn.Linear(self.weight_shape[1], columns, bias=False, device=device)
+    def _digital_columns(self, device: torch.device) -> nn.Conv2d | nn.Linear:
+        """A digital layer without bias with one output for every column of one band's tiles."""
+        geometry = self.geometry
+        inputs, outputs = (geometry.banded * side for side in geometry.group)
+        columns = outputs * self._digits if geometry.bands == 1 else outputs
+        if not self._whole or not geometry.dims:
+            digital: nn.Conv2d | nn.Linear = nn.Linear(inputs, columns, bias=False, device=device)
         else:
-            stride, padding, dilation = self.convolution
-            height, width = self.weight_shape[2:]
+            sides = (geometry.kernel, geometry.stride, geometry.padding, geometry.dilation)
+            kernel, stride, padding, dilation = ((side[0], side[1]) for side in sides)
             digital = nn.Conv2d(
-                self.weight_shape[1], columns, (height, width), stride, padding, dilation, bias=False, device=device
+                inputs // geometry.places, columns, kernel, stride, padding, dilation, bias=False, device=device
             )
         nn.init.ones_(digital.weight)
         return digital

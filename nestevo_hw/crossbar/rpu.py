@@ -3,7 +3,7 @@
 import inspect
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from enum import Enum
 from typing import Any
@@ -17,14 +17,15 @@ from aihwkit.simulator.parameters.io import IOParameters
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.plugins import called, imported
-from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, ModelLaw, NoiseLaw
+from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, ModelLaw, NoiseLaw, relaxation_of
 from nestevo_hw.crossbar.devices.model import MeasuredNoiseModel
-from nestevo_hw.crossbar.mapping import Tile
 from nestevo_hw.crossbar.reference import rpu_config
+from nestevo_hw.crossbar.tile_sizes import Tile
 
 _READ_NOISE = {"constant": WeightNoiseType.ADDITIVE_CONSTANT, "pcm": WeightNoiseType.PCM_READ}
 _NOT_IN_AIHWKIT = ("stuck_off", "stuck_on", "stuck_random", "weight_bits", "cell_bits", "layers", "times_s",
-                   "earliest_s", "latest_s")  # fmt: skip
+                   "earliest_s", "latest_s", "relaxation", "reference_column")  # fmt: skip
+_IO_NOT_IN_AIHWKIT = ("adc_range", "adc_inl", "column_calibration", "ir_drop_model")
 
 
 def open_rpu(name: str) -> InferenceRPUConfig:
@@ -55,9 +56,7 @@ def export_rpu(preset: DevicePreset, tile: Tile) -> tuple[InferenceRPUConfig, li
     io = preset.converters
     within = io is not None and (io.read_noise > 0 or io.ir_drop > 0)
     config = _exported(InferenceRPUConfig if within else TorchInferenceRPUConfig, preset, tile)
-    usual = {f.name: f.default for f in fields(DevicePreset)}
-    values = {name: getattr(preset, name) for name in _NOT_IN_AIHWKIT}
-    return config, [f"{name} = {value!r}" for name, value in values.items() if value != usual[name]]
+    return config, [*_unusual(preset, _NOT_IN_AIHWKIT), *([] if io is None else _unusual(io, _IO_NOT_IN_AIHWKIT))]
 
 
 def import_rpu(config: InferenceRPUConfig, name: str) -> tuple[DevicePreset, list[str]]:
@@ -76,10 +75,11 @@ def import_rpu(config: InferenceRPUConfig, name: str) -> tuple[DevicePreset, lis
     model: BaseNoiseModel = config.noise_model
     converter: BaseConductanceConverter = model.g_converter
     factors = getattr(converter, "f_lst", [1.0])
+    law = _law(model)
     preset = DevicePreset(
         name=name, title=f"{type(model).__name__} of an RPU configuration",
         source=f"an aihwkit {type(config).__name__}", leaves_out="what was listed when it was imported",
-        noise_law=_law(model), several_pairs=True, pairs=len(factors),
+        noise_law=law, relaxation=relaxation_of(law), several_pairs=True, pairs=len(factors),
         g_max_us=float(getattr(converter, "g_max", 25.0)), g_min_us=float(getattr(converter, "g_min", 0.0)),
         drift_compensation=config.drift_compensation is not None, converters=_converters(config.forward),
         **_times(model),
@@ -87,6 +87,12 @@ def import_rpu(config: InferenceRPUConfig, name: str) -> tuple[DevicePreset, lis
     tile = (config.mapping.max_input_size, config.mapping.max_output_size)
     again = _exported(type(config), preset, tile)
     return preset, [f"{place} = {there} ({here} here)" for place, there, here in _differences(config, again, "")]
+
+
+def _unusual(part: DevicePreset | ConverterModel, names: Iterable[str]) -> list[str]:
+    usual = {f.name: f.default for f in fields(part)}
+    values = {name: getattr(part, name) for name in names}
+    return [f"{name} = {value!r}" for name, value in values.items() if value != usual[name]]
 
 
 def _exported(kind: type[InferenceRPUConfig], preset: DevicePreset, tile: Tile) -> InferenceRPUConfig:

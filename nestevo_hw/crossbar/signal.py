@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nestevo_hw.base.errors import InputError, MappingError
+from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 
 
@@ -56,7 +57,7 @@ class _Comparison:
         bias = getattr(layer, "bias", None)
         signal = output
         if isinstance(bias, Tensor):
-            signal = output - (bias.view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else bias)
+            signal = output - Geometry.of(layer).column(bias)
         self._noise += _power(self._analog(inputs[0]) - output)
         self._signal += _power(signal)
 

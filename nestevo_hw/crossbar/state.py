@@ -13,7 +13,7 @@ from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.crossbar.devices import DevicePreset, stored_preset
-from nestevo_hw.crossbar.mapping import Tile
+from nestevo_hw.crossbar.tile_sizes import Tile
 
 FORMAT = "nestevo-hw-analog-teacher-3"
 
@@ -29,6 +29,7 @@ class Header:
     age_s: float
     backend: Literal["fold", "fused", "reference"]
     keep_digital: tuple[str, ...]
+    grouped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class Stored:
     tiles: dict[str, dict[str, Tensor]]
     """Tensors of each analog layer's tiles."""
     input_ranges: dict[str, float]
+    output_bounds: dict[str, float]
+    """Full scale of each layer's ADCs; empty in files of earlier versions, whose bounds are the preset's."""
     digital: dict[str, Tensor]
     """State dict of the model without the analog weights."""
 
@@ -48,12 +51,14 @@ def write(
     *,
     tiles: Mapping[str, Mapping[str, Tensor]],
     input_ranges: Mapping[str, float],
+    output_bounds: Mapping[str, float],
     digital: Mapping[str, Tensor],
     header: Header,
 ) -> None:
     """Write a teacher's state, whole or not at all."""
     tensors = {f"tiles/{name}/{key}": t for name, layer in tiles.items() for key, t in layer.items()}
-    tensors |= {f"input_range/{name}": torch.tensor(value, dtype=torch.float64) for name, value in input_ranges.items()}
+    for kind, values in (("input_range", input_ranges), ("output_bound", output_bounds)):
+        tensors |= {f"{kind}/{name}": torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
     tensors |= {f"digital/{key}": value for key, value in digital.items()}
     # clone: safetensors refuses tensors that share memory, as aliased layers do
     stored = {name: tensor.detach().clone() for name, tensor in tensors.items()}
@@ -79,8 +84,13 @@ def read(path: Path, own: DevicePreset | None = None) -> Stored:
     for key, tensor in _under(tensors, "tiles/").items():
         layer, _, entry = key.rpartition("/")
         tiles.setdefault(layer, {})[entry] = tensor
-    ranges = {name: float(value) for name, value in _under(tensors, "input_range/").items()}
-    return Stored(header=header, tiles=tiles, input_ranges=ranges, digital=_under(tensors, "digital/"))
+    ranges, bounds = (
+        {name: float(value) for name, value in _under(tensors, prefix).items()}
+        for prefix in ("input_range/", "output_bound/")
+    )
+    return Stored(
+        header=header, tiles=tiles, input_ranges=ranges, output_bounds=bounds, digital=_under(tensors, "digital/")
+    )
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

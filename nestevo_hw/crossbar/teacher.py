@@ -4,31 +4,32 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.base.errors import MappingError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.crossbar import state as state_file
-from nestevo_hw.crossbar.calibration import observe_inputs
-from nestevo_hw.crossbar.devices import DevicePreset, find_preset
-from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, plain_layer
-from nestevo_hw.crossbar.mapping import MappingReport, Tile, map_model
+from nestevo_hw.crossbar.backend import Backend, choose_backend
+from nestevo_hw.crossbar.calibration import fit_columns, observe_inputs, observe_sums
+from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
+from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, error_free, folded_layer, plain_layer
+from nestevo_hw.crossbar.mapping import MappingReport, map_model
+from nestevo_hw.crossbar.opening import opened, opened_state
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.reference import ReferenceLayer
+from nestevo_hw.crossbar.tile_sizes import Tile
 from nestevo_hw.crossbar.tiles import LayerTiles
-
-Backend = Literal["auto", "fold", "fused", "reference"]
-Chosen = Literal["fold", "fused", "reference"]
 
 
 class AnalogTeacher:
     """Inference on an analog crossbar (paper eq. 16-17): weights as conductances, DAC in, ADC out.
 
-    Convolutions and linear layers go onto tiles; biases, BatchNorm and what cannot be mapped stay digital
-    and are listed with the reason in `report`. The order is calibrate, program, age, then `module(batch)`.
+    Convolutions and linear layers go onto tiles, and the projections of attention and recurrent modules, which are
+    opened first (`crossbar.opening`). Biases, BatchNorm and what cannot be mapped stay digital and are listed with
+    the reason in `report`. The order is calibrate, program, age, then `module(batch)`.
 
     Backends: `fold` puts the erroneous weights into plain layers, exact when input and output are perfect;
     `fused` adds the converters as native operations; `reference` runs aihwkit's torch tile. All three read
@@ -40,6 +41,7 @@ class AnalogTeacher:
         tile: rows and columns of a tile, or one number for both.
         seed: of programming noise, drift, read noise and converter noise.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
+        grouped: put grouped and depthwise convolutions onto tiles too, though they leave most cells empty.
         backend: auto takes fold for perfect input and output, else fused.
 
     Raises:
@@ -60,11 +62,12 @@ class AnalogTeacher:
         tile: int | Tile = 256,
         seed: int = 0,
         keep_digital: Sequence[str] = (),
+        grouped: bool = False,
         backend: Backend = "auto",
     ) -> None:
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
-        self.programmed = False
-        self.report = map_model(model, tile, keep_digital=keep_digital, device=self.preset)
+        self.programmed, self.grouped, model = False, grouped, opened(model)
+        self.report = map_model(model, tile, keep_digital=keep_digital, grouped=grouped, device=self.preset)
         self.backend, why = choose_backend(self.preset, backend)
         self.report = replace(self.report, backend=self.backend, backend_reason=why)
         self._digital_layers: dict[str, Any] = {
@@ -80,15 +83,18 @@ class AnalogTeacher:
         }
         self._shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         self._layers = {name: self._crossbar_layer(name) for name in self._tiles}
+        self._crossbar = {name: layer for name, layer in self._layers.items() if isinstance(layer, CrossbarLayer)}
+        self._frames: tuple[Any, ...] | None = None
         # deepcopy puts what its memo holds in place of each layer, at every place that refers to it.
         memo: dict[int, Any] = {id(self._digital_layers[name]): self._layers[name] for name in self._layers}
         self.module = copy.deepcopy(model, memo).eval().requires_grad_(requires_grad=False)
         self._digital_layers = {name: plain_layer(layer, layer.weight) for name, layer in self._digital_layers.items()}
 
     def calibrate(self, batches: Iterable[Any]) -> None:
-        """Set the full scale of every layer's DAC from frames like those to come.
+        """Set the full scale of every layer's DAC, and of calibrated ADCs, from frames like those to come.
 
-        Runs the digital model with the target weights, so it does not depend on what was programmed.
+        Runs the digital model with the target weights, so it does not depend on what was programmed. Where columns
+        are calibrated, the frames are kept, and `program` fits each column's digital scale and offset on them.
 
         Args:
             batches: each is what `module(batch)` takes: a tensor, or a list of images for a detector.
@@ -96,11 +102,20 @@ class AnalogTeacher:
         Raises:
             MappingError: there was no batch.
         """
-        if all(tiles.preset.converters is None for tiles in self._tiles.values()):
+        io = self._converters()
+        if not io:
             return
+        ranged = {name: 1.0 - own.adc_quantile for name, own in io.items() if own.adc_range == "calibrated"}
+        again = ranged or any(own.column_calibration for own in io.values())
+        frames = tuple(batches) if again else batches
         twin, watched = self._twin()
-        for name, full_scale in observe_inputs(twin, dict(watched), batches).items():
-            self._set_input_range(name, full_scale)
+        for name, full_scale in observe_inputs(twin, {name: watched[name] for name in io}, frames).items():
+            self._crossbar[name].input_range = full_scale
+        if ranged:
+            bounds = observe_sums(twin, watched, self._error_free(ranged), frames, clipped=ranged)
+            for name, bound in bounds.items():
+                self._crossbar[name].set_output_bound(bound, self._tiles[name])
+        self._frames = tuple(frames) if self._fitted() else None
 
     def program(self, weights: Mapping[str, Tensor] | None = None, *, generation: int = 0) -> None:
         """Write target weights into the cells; the old ones are gone.
@@ -111,23 +126,28 @@ class AnalogTeacher:
             generation: number of this programming; another number draws other noise.
 
         Raises:
-            MappingError: keys or shapes differ from the model's, or weights that no conductance can hold.
-                Nothing has changed then.
+            MappingError: keys or shapes differ from the model's, weights that no conductance can hold, or columns
+                are to be fitted and there were no frames. Nothing has changed then.
         """
+        fitted = self._fitted()
+        if fitted and self._frames is None:
+            raise MappingError("columns are calibrated on frames; call calibrate() before program()")
         if weights is not None:
             self._load(weights)
         for tiles in self._tiles.values():
             tiles.program(generation)
         self.generation, self.age_s, self.programmed = generation, 0.0, True
-        self.report = self.report.with_errors(self.weight_errors())
         self._refresh()
+        if self._frames is not None:
+            self._fit_columns(fitted, self._frames)
+        self.report = self.report.with_errors(self.weight_errors())
 
     def age(self, seconds: float) -> None:
         """Let the programmed cells drift, and compensate the mean drift if the device does.
 
         Args:
-            seconds: time after programming; 0 is the state right after it. The result depends on this time
-                and the seed only, not on earlier calls.
+            seconds: time after programming; 0 is the state right after it, before the first read and so without slow
+                read noise. The result depends on this time and the seed only, not on earlier calls.
 
         Raises:
             MappingError: nothing was programmed.
@@ -145,10 +165,18 @@ class AnalogTeacher:
         """Present RMS weight error of each analog layer relative to the RMS of its target."""
         return {name: tiles.weight_error() for name, tiles in self._tiles.items()}
 
+    @property
+    def effective_weights(self) -> dict[str, Tensor]:
+        """By analog layer, in its own shape: the weights that its cells hold now, converters left out.
+
+        Cells beside the groups of a grouped convolution hold no weight and are not among them.
+        """
+        return {name: tiles.geometry.weight(tiles.effective_weight()) for name, tiles in self._tiles.items()}
+
+    @property
     def input_ranges(self) -> dict[str, float]:
-        """Full scale of each calibrated layer's DAC: the magnitude of input at which it clips."""
-        layers = {name: layer for name, layer in self._layers.items() if isinstance(layer, CrossbarLayer)}
-        return {name: layer.input_range for name, layer in layers.items() if layer.input_range is not None}
+        """By analog layer that has been calibrated: the magnitude of input at which its DAC clips."""
+        return {name: layer.input_range for name, layer in self._crossbar.items() if layer.input_range is not None}
 
     def digital_twin(self) -> nn.Module:
         """A digital copy in eval mode with the target weights and the present biases and BatchNorm."""
@@ -166,12 +194,14 @@ class AnalogTeacher:
         state_file.write(
             path,
             tiles={name: tiles.tensors() for name, tiles in self._tiles.items()},
-            input_ranges=self.input_ranges(),
+            input_ranges=self.input_ranges,
+            output_bounds={name: layer.output_bound for name, layer in self._crossbar.items()},
             digital=digital,
             header=state_file.Header(
                 preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,
                 age_s=self.age_s, backend=self.backend,
                 keep_digital=tuple(e.name for e in self.report.layers if e.reason.startswith("kept digital")),
+                grouped=self.grouped,
             ),
         )  # fmt: skip
 
@@ -190,14 +220,16 @@ class AnalogTeacher:
         stored = state_file.read(path, device)
         header = stored.header
         teacher = cls(
-            state_file.with_targets(model, stored, path), device=header.preset, tile=header.tile,
-            seed=header.seed, keep_digital=header.keep_digital, backend=header.backend,
+            state_file.with_targets(opened(model), stored, path), device=header.preset, tile=header.tile,
+            seed=header.seed, keep_digital=header.keep_digital, grouped=header.grouped, backend=header.backend,
         )  # fmt: skip
         state_file.check_layers(stored, set(teacher._tiles), path)
         for name, tiles in teacher._tiles.items():
             tiles.load_tensors(stored.tiles[name], generation=header.generation, age_s=header.age_s)
         for name, full_scale in stored.input_ranges.items():
-            teacher._set_input_range(name, full_scale)
+            teacher._crossbar[name].input_range = full_scale
+        for name, bound in stored.output_bounds.items():
+            teacher._crossbar[name].set_output_bound(bound, teacher._tiles[name])
         teacher.generation, teacher.age_s, teacher.programmed = header.generation, header.age_s, True
         teacher.report = teacher.report.with_errors(teacher.weight_errors())
         teacher._refresh()
@@ -209,7 +241,7 @@ class AnalogTeacher:
             return ReferenceLayer(tiles, digital)
         if tiles.preset.converters is not None:
             return FusedLayer(tiles, digital, tiles.preset.converters)
-        return plain_layer(digital, tiles.effective_weight())
+        return folded_layer(digital, tiles)
 
     def _refresh(self) -> None:
         """Take the tiles' state over into the module and start the converters' noise again."""
@@ -220,18 +252,38 @@ class AnalogTeacher:
                 layer.restart_noise(derive_seed(self.seed, "io", name, self.generation, repr(self.age_s)))
             else:
                 with torch.no_grad():
-                    weight: Tensor = layer.get_parameter("weight")
-                    weight.copy_(tiles.effective_weight().reshape(weight.shape))
+                    layer.get_parameter("weight").copy_(tiles.geometry.band_weight(tiles.effective_weight()))
 
-    def _set_input_range(self, name: str, full_scale: float) -> None:
-        layer = self._layers[name]
-        if isinstance(layer, CrossbarLayer):
-            layer.input_range = full_scale
+    def _converters(self) -> dict[str, ConverterModel]:
+        """Converters of each layer that has them."""
+        own = {name: self._tiles[name].preset.converters for name in self._crossbar}
+        return {name: converters for name, converters in own.items() if converters is not None}
+
+    def _fitted(self) -> set[str]:
+        """Layers whose columns get a digital scale and offset."""
+        return {name for name, converters in self._converters().items() if converters.column_calibration}
+
+    def _error_free(self, names: Iterable[str]) -> dict[str, FusedLayer]:
+        """What those of these layers that have inputs are without errors."""
+        ranges = self.input_ranges
+        return {
+            name: error_free(self._tiles[name], self._digital_layers[name], ranges[name])
+            for name in names if ranges.get(name)
+        }  # fmt: skip
+
+    def _fit_columns(self, names: set[str], frames: tuple[Any, ...]) -> None:
+        """Fit the digital scale and offset of these layers' columns as they were just programmed."""
+        twin, watched = self._twin()
+        analog = {name: layer for name, layer in self._crossbar.items() if isinstance(layer, FusedLayer)}
+        for name, correction in fit_columns(twin, watched, analog, self._error_free(names), frames).items():
+            self._tiles[name].correction = correction
+        self._refresh()
 
     def _twin(self) -> tuple[nn.Module, dict[str, nn.Module]]:
         plain: dict[str, nn.Module] = {}
         for name, layer in self._digital_layers.items():
-            plain[name] = plain_layer(layer, self._tiles[name].target)
+            tiles = self._tiles[name]
+            plain[name] = plain_layer(layer, tiles.geometry.weight(tiles.target))
             bias = getattr(self._layers[name], "bias", None)
             if bias is not None:
                 plain[name].get_parameter("bias").data.copy_(bias)
@@ -244,6 +296,7 @@ class AnalogTeacher:
         return {f"{alias}.weight" if alias else "weight": name for name, alias in names}
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
+        weights = opened_state(self.module, weights)
         state_file.check_state(weights, self._shapes)
         targets = self._targets()
         for key, name in targets.items():
@@ -255,54 +308,3 @@ class AnalogTeacher:
             self._tiles[name].set_target(weights[key])
         # The analog weights are no part of it: they live in the tiles.
         self.module.load_state_dict({k: v for k, v in weights.items() if k not in targets}, strict=False)
-
-
-def choose_backend(preset: DevicePreset, backend: Backend) -> tuple[Chosen, str]:
-    """The backend to use and why; one for all layers, though fused computes those with perfect converters as fold does.
-
-    Raises:
-        ConfigError: unknown, or it cannot simulate the device, or one that single layers have.
-    """
-    chosen = [_backend_of(device, backend, alone=not preset.layers) for device in preset.everywhere]
-    order = ("reference", "fused", "fold")
-    name, why = min(chosen, key=lambda choice: order.index(choice[0]))
-    if name == "reference" and backend == "auto":
-        for device in preset.everywhere:
-            _backend_of(device, name, alone=False)
-    return name, why
-
-
-def _backend_of(preset: DevicePreset, backend: Backend, *, alone: bool) -> tuple[Chosen, str]:
-    """The backend for one device; `alone` if all layers have it."""
-    perfect = preset.converters is None
-    # Overlapping patches of a convolution see independent input noise, so one quantised map cannot carry it.
-    input_noise = preset.converters is not None and preset.converters.input_noise > 0
-    # aihwkit's torch tile refuses both.
-    within = preset.converters is not None and (preset.converters.read_noise > 0 or preset.converters.ir_drop > 0)
-    if input_noise and within:
-        raise ConfigError(
-            "no backend simulates input noise together with read noise or IR drop; sweep them one at a time"
-        )
-    match backend:
-        case "auto" if perfect:
-            return "fold", "perfect input and output: only the weights carry errors"
-        case "auto" if input_noise:
-            return "reference", "input noise is drawn for every patch, which only aihwkit's tile does"
-        case "auto":
-            return "fused", "static input ranges: converters and noise as native operations"
-        case "fold" if not perfect:
-            raise ConfigError(
-                f"backend fold ignores converters, but device {preset.name} has them; "
-                "use fused, or ask for perfect input and output"
-            )
-        case "fused" if perfect and alone:
-            raise ConfigError(f"backend fused needs converters, but device {preset.name} has none; use fold")
-        case "fused" if input_noise:
-            raise ConfigError(f"backend fused has no input noise, but device {preset.name} has; use reference")
-        case "reference" if within:
-            raise ConfigError(
-                f"backend reference has no read noise and no IR drop, but device {preset.name} has; use fused"
-            )
-        case "fold" | "fused" | "reference":
-            return backend, "as asked"
-    raise ConfigError(f"unknown backend {backend!r}; choose from auto, fold, fused, reference")

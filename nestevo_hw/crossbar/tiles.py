@@ -1,17 +1,21 @@
 """The tiles of one layer as plain tensors: written, programmed, aged and read back, each repeatable on its own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nestevo_hw.base.errors import MappingError
 from nestevo_hw.base.seeding import torch_generator
-from nestevo_hw.crossbar.cells import cells_of, with_stuck
+from nestevo_hw.crossbar.cells import Cells, cells_of, with_stuck
 from nestevo_hw.crossbar.devices import DevicePreset
+from nestevo_hw.crossbar.digits import cut_, factors
 from nestevo_hw.crossbar.gaussian import NoiseSource
-from nestevo_hw.crossbar.mapping import Tile, split_sizes
+from nestevo_hw.crossbar.geometry import Geometry, Layer
+from nestevo_hw.crossbar.tile_sizes import Tile, tile_splits
 
 _SMALLEST_READOUT = 1e-4
 """Floor of the mean conductance that drift compensation divides by, as in aihwkit."""
@@ -26,82 +30,91 @@ class RowSlice:
     weight: Tensor
     """(columns, rows) conductances in units of the largest weight of each column, -1 to 1."""
     scale: Tensor
-    """(columns,) digital factor after the ADC: column scale x drift compensation."""
+    """(columns,) digital factor after the ADC: column scale x drift compensation x fitted scale; 0 where all weights
+    are zero."""
+    offset: Tensor | None = None
+    """(columns,) digital offset fitted to each column, in units of a full-scale input; None without calibration."""
 
 
 class LayerTiles:
-    """The tiles of one convolution or linear layer.
+    """The tiles of one convolution or linear layer; of a grouped one, those on the diagonal of its matrix.
 
     A column is one output, or with bit slicing one digit of an output: digit k of output o is column
     k * outputs + o, and the columns of an output are added after their ADCs.
 
     Args:
         name: name of the layer; with the position of a tile it names that tile's noise.
-        layer: nn.Conv2d or nn.Linear; its weight becomes the target.
+        layer: linear layer or convolution; its weight becomes the target.
         preset: device.
         tile: rows and columns of a tile.
         seed: of all noise.
     """
 
     target: Tensor
-    """(outputs, inputs) weights wanted."""
+    """(outputs, inputs) weights wanted; the inputs are those of a band (see `crossbar.geometry`)."""
     weight: Tensor
     """(columns, inputs) conductances now, in units of the largest weight of each column."""
     programmed: Tensor | None
     """The same right after programming."""
     drift: Tensor | None
     """(devices, columns, inputs) drift coefficients."""
+    _ranges: list[tuple[float, float]]
+    """Smallest and largest target of each tile in units of full scale, in the order of `_blocks`."""
     scale: Tensor
     """(row splits, columns) largest weight of each column in each tile, times the weight of its digit."""
     baseline: Tensor | None
     """(row splits, column splits) mean absolute conductance of each tile right after programming."""
     compensation: Tensor
     """(row splits, column splits) factor that undoes the mean drift of each tile."""
+    correction: Tensor | None
+    """(2, row splits, columns) digital scale and offset fitted to each column since the last programming, the offset in
+    units of (full-scale input x largest weight of the column)."""
 
-    def __init__(self, name: str, layer: nn.Conv2d | nn.Linear, preset: DevicePreset, tile: Tile, seed: int) -> None:
+    def __init__(self, name: str, layer: Layer, preset: DevicePreset, tile: Tile, seed: int) -> None:
         self.name, self.preset, self._seed = name, preset, seed
         self._generation, self.age_s = 0, 0.0
-        matrix = layer.weight.detach().flatten(1)
-        self._cells = cells_of(preset, matrix.device)
-        self.row_splits = split_sizes(matrix.shape[1], tile[0])
-        self.column_splits = split_sizes(matrix.shape[0] * preset.digits, tile[1])
-        self.target = matrix
-        self.set_target(matrix)
+        self.geometry = Geometry.of(layer).on_tiles(*tile)
+        self._device = layer.weight.device
+        self.row_splits, self.column_splits = tile_splits(self.geometry, tile, preset.digits)
+        self.set_target(layer.weight)
 
     def set_target(self, weight: Tensor) -> None:
         """Replace the target weights; they count as programmed without error until `program`.
 
         Args:
-            weight: shape of the layer's weight, or (outputs, inputs).
+            weight: in the layer's shape, flattened or not.
         """
-        self.target = weight.detach().reshape(self.target.shape).to(self.target.device).clone()
+        self.target = self.geometry.matrix(weight.detach()).to(self._device).clone()
+        # A column of zeros has a scale of zero: nothing reads it, so neither noise nor converters reach the output.
         largest = torch.stack([part.abs().amax(dim=1) for part in self.target.split(self.row_splits, dim=1)])
-        largest = torch.where(largest > 0, largest, 1.0)
-        self.scale = torch.cat([largest * factor for factor in self._digit_factors()], dim=1)
+        self.scale = torch.cat([largest * factor for factor in factors(self.preset)], dim=1)
         self.weight = self._wanted()
-        self.programmed, self.drift, self.baseline = None, None, None
+        self._ranges = [_ends(self.weight[columns, rows]) for _, _, rows, columns in self._blocks()]
+        self.programmed, self.drift, self.baseline, self.correction = None, None, None, None
         self.compensation = self.scale.new_ones(len(self.row_splits), len(self.column_splits))
 
     def program(self, generation: int) -> None:
         """Write the targets into the cells; noise and drift exponents from (seed, tile, generation).
 
         Raises:
-            MappingError: the device's model gives no finite conductance (a tile of equal weights).
+            MappingError: the device's model gives no finite conductance.
         """
         self._generation, self.age_s = generation, 0.0
-        self.weight = self._wanted(out=self.weight)
+        self.weight, self.correction = self._wanted(out=self.weight), None
         self.compensation.fill_(1.0)
         if self.preset.noise_law is not None:
-            readout = [self._program_tile(*block) for block in self._blocks()]
-            if self.preset.drift_compensation:
-                self.baseline = self._per_tile(readout)
+            for block in self._blocks():
+                self._program_tile(*block)
         self.programmed = _copied(self.weight, self.programmed)
         self._apply_defects()
+        if self.preset.noise_law is not None and self.preset.drift_compensation:
+            self.baseline = self._readouts()
 
     def age(self, seconds: float) -> None:
         """Drift from the programmed state to `seconds`, read noise from (seed, tile, generation, seconds).
 
-        0 s restores the state right after programming. Earlier calls leave no trace.
+        0 s restores the state right after programming, before its first read: without slow read noise, which every
+        later age has. Earlier calls leave no trace.
 
         Raises:
             MappingError: nothing was programmed.
@@ -113,44 +126,81 @@ class LayerTiles:
         if seconds == 0.0 or self.drift is None:
             self.weight.copy_(self.programmed)
         else:
-            readout = [self._age_tile(*block, self.programmed, self.drift, seconds) for block in self._blocks()]
-            if self.baseline is not None:
-                self.compensation = self.baseline / self._per_tile(readout)
+            for block in self._blocks():
+                self._age_tile(*block, self.programmed, self.drift, seconds)
         self._apply_defects()
+        if self.baseline is not None:
+            self.compensation = self.baseline / self._readouts()
 
-    def _program_tile(self, i: int, j: int, rows: slice, columns: slice) -> Tensor:
-        """Program one tile from the targets in `weight`; its mean absolute conductance."""
-        noise = NoiseSource.named(self._seed, "program", self.name, i, j, self._generation)
-        block, drift = self._cells.program(self.weight[columns, rows].contiguous(), noise)
+    def _program_tile(self, i: int, j: int, rows: slice, columns: slice) -> None:
+        """Program one tile from the targets in `weight`."""
+        noise = self._noise("program", i, j)
+        block, drift = self._cells(i, j).program(self.weight[columns, rows].contiguous(), noise)
         if not bool(block.sum().isfinite()):
             raise MappingError(
-                f"{self.name}, tile ({i}, {j}): device {self.preset.name} has no finite conductance for "
-                "a tile whose weights are all equal; keep the layer digital or change the tile size"
+                f"{self.name}, tile ({i}, {j}): device {self.preset.name} has no finite conductance for its weights; "
+                "keep the layer digital"
             )
         if self.drift is None:
             self.drift = self.weight.new_empty(len(drift), *self.weight.shape)
         self.weight[columns, rows] = block
         self.drift[:, columns, rows] = drift
-        return _readout(block)
 
     def _age_tile(
         self, i: int, j: int, rows: slice, columns: slice, programmed: Tensor, drift: Tensor, seconds: float
-    ) -> Tensor:
-        """Age one tile; its mean absolute conductance."""
-        noise = NoiseSource.named(self._seed, "age", self.name, i, j, self._generation, repr(float(seconds)))
-        block = self._cells.age(programmed[columns, rows].contiguous(), drift[:, columns, rows], seconds, noise)
+    ) -> None:
+        """Age one tile; what its cells keep is drawn for the programming, what a read adds for the age."""
+        lasting = self._noise("program" if self.preset.relaxation == "programmed" else "relax", i, j)
+        read = self._noise("age", i, j, repr(float(seconds)))
+        block = programmed[columns, rows].contiguous()
+        block = self._cells(i, j).age(block, drift[:, columns, rows], seconds, read, lasting)
+        if self.preset.reference_column:
+            block -= self._common_change(i, j, block.shape[1], seconds)
         self.weight[columns, rows] = block
-        return _readout(block)
+
+    def _common_change(self, i: int, j: int, rows: int, seconds: float) -> Tensor:
+        """Mean change of a tile's reference column since its programming, in units of full scale.
+
+        Two more cells hold the ends of the tile's range, so that the column's middle is the tile's.
+        """
+        ends = self.scale.new_tensor(self._ranges[i * len(self.column_splits) + j])
+        column, cells = torch.cat([ends, ends.mean().expand(rows)])[None], self._cells(i, j)
+        written, drift = cells.program(column, self._noise("reference", i, j))
+        kind = "reference" if self.preset.relaxation == "programmed" else "reference relax"
+        read = self._noise("reference age", i, j, repr(float(seconds)))
+        aged = cells.age(written, drift, seconds, read, self._noise(kind, i, j))
+        return (aged - written)[0, 2:].mean()
+
+    def _noise(self, kind: str, i: int, j: int, *more: str) -> NoiseSource:
+        """The stream of one tile of this programming."""
+        return NoiseSource.named(self._seed, kind, self.name, i, j, self._generation, *more)
+
+    def _fixed_scale(self, i: int, j: int) -> bool:
+        """Whether weights of -1 and 1 are the ends of the conductances, not the extremes of the tile."""
+        low, high = self._ranges[i * len(self.column_splits) + j]
+        return self.preset.weight_bits > 0 or low == high
+
+    def _cells(self, i: int, j: int) -> Cells:
+        return cells_of(self.preset, self.weight.device, fixed_scale=self._fixed_scale(i, j))
 
     def slices(self) -> list[RowSlice]:
         """The present state of the cells, one entry for every split of the inputs."""
         widths = torch.tensor(self.column_splits, device=self.scale.device)
         scales = self.scale * self.compensation.repeat_interleave(widths, dim=1)
+        offsets: Iterable[Tensor | None] = repeat(None)
+        if self.correction is not None:
+            scales, offsets = scales * self.correction[0], self.scale * self.correction[1]
         result, start = [], 0
-        for weight, scale in zip(self.weight.split(self.row_splits, dim=1), scales, strict=True):
-            result.append(RowSlice(start=start, weight=weight, scale=scale))
+        for weight, scale, offset in zip(self.weight.split(self.row_splits, dim=1), scales, offsets, strict=False):
+            result.append(RowSlice(start=start, weight=weight, scale=scale, offset=offset))
             start += weight.shape[1]
         return result
+
+    def ideal(self) -> "LayerTiles":
+        """Tiles of their own with the same targets, in cells without errors."""
+        other = copy(self)
+        other.set_target(self.geometry.weight(self.target))
+        return other
 
     def effective_weight(self) -> Tensor:
         """(outputs, inputs) weight that the layer computes with when input and output are perfect."""
@@ -160,11 +210,12 @@ class LayerTiles:
         return weight
 
     def weight_error(self) -> float:
-        """RMS of (effective weight - target) / RMS of the target."""
+        """RMS of (effective weight - target) / RMS of the target; 0 for a layer of zeros, which puts out zeros."""
         squares = self.target.new_zeros(())
         for part, mine in self._effective_slices():
             squares += (mine - self.target[:, part.start : part.start + mine.shape[1]]).square().sum()
-        return float(squares.sqrt() / torch.linalg.vector_norm(self.target))
+        wanted = torch.linalg.vector_norm(self.target)
+        return float(squares.sqrt() / wanted) if wanted > 0 else 0.0
 
     def _effective_slices(self) -> Iterator[tuple[RowSlice, Tensor]]:
         """Each slice with its (outputs, rows) effective weight."""
@@ -175,8 +226,9 @@ class LayerTiles:
     def tensors(self) -> dict[str, Tensor]:
         """State of the tiles as plain tensors, for `load_tensors`."""
         entries = {
-            "target": self.target, "weight": self.weight, "programmed": self.programmed, "scale": self.scale,
-            "compensation": self.compensation, "baseline": self.baseline, "drift": self.drift,
+            "target": self.geometry.weight(self.target), "weight": self.weight, "programmed": self.programmed,
+            "scale": self.scale, "compensation": self.compensation, "baseline": self.baseline, "drift": self.drift,
+            "correction": self.correction,
         }  # fmt: skip
         return {key: value.detach().clone().contiguous() for key, value in entries.items() if value is not None}
 
@@ -190,29 +242,18 @@ class LayerTiles:
         self._generation, self.age_s = generation, age_s
         self.weight, self.scale = state["weight"].clone(), state["scale"].clone()
         self.programmed, self.compensation = state["programmed"].clone(), state["compensation"].clone()
-        self.baseline, self.drift = state.get("baseline"), state.get("drift")
-
-    def _digit_factors(self) -> list[float]:
-        """Weight of each digit of a bit-sliced weight, least significant first; [1.0] without bit slicing."""
-        if self.preset.digits == 1:
-            return [1.0]
-        steps, base = (1 << (self.preset.weight_bits - 1)) - 1, 1 << self.preset.cell_bits
-        return [base**k * (base - 1) / steps for k in range(self.preset.digits)]
+        self.baseline, self.drift, self.correction = (state.get(key) for key in ("baseline", "drift", "correction"))
 
     def _wanted(self, out: Tensor | None = None) -> Tensor:
         """(columns, inputs) targets in units of full scale, cut into digits with the weight's sign."""
         outputs, digits = len(self.target), self.preset.digits
         wanted = self.target.new_empty(outputs * digits, self.target.shape[1]) if out is None else out
-        largest = self.scale[:, :outputs] / self._digit_factors()[0]
+        largest = self.scale[:, :outputs] / factors(self.preset)[0]
+        largest = torch.where(largest > 0, largest, 1.0)
         for rows, scale in zip(_ranges(self.row_splits), largest, strict=True):
             torch.div(self.target[:, rows], scale[:, None], out=wanted[:outputs, rows])
-        if digits > 1:
-            whole = wanted[:outputs].clone()
-            base = 1 << self.preset.cell_bits
-            rest = (whole.abs() * ((1 << (self.preset.weight_bits - 1)) - 1)).round().to(torch.int32)
-            for digit in wanted.split(outputs):
-                digit.copy_(torch.copysign((rest % base).to(whole) / (base - 1), whole))
-                rest = rest // base
+        if self.preset.weight_bits:
+            cut_(wanted, self.preset)
         return wanted
 
     def _blocks(self) -> Iterator[tuple[int, int, slice, slice]]:
@@ -221,24 +262,29 @@ class LayerTiles:
             for j, columns in enumerate(_ranges(self.column_splits)):
                 yield i, j, rows, columns
 
-    def _per_tile(self, readout: list[Tensor]) -> Tensor:
-        """(row splits, column splits) from values in the order of `_blocks`."""
-        return torch.stack(readout).view(self.compensation.shape)
+    def _readouts(self) -> Tensor:
+        """(row splits, column splits) mean absolute conductance of each tile, stuck cells among the others.
+
+        Read without converters: their noise would bias heavy-tailed weights.
+        """
+        means = [self.weight[columns, rows].abs().mean() for _, _, rows, columns in self._blocks()]
+        return torch.stack(means).view(self.compensation.shape).clamp_(min=_SMALLEST_READOUT)
 
     def _apply_defects(self) -> None:
         """Overwrite the weights of cells with stuck devices; which these are does not change with programming."""
         if self.preset.stuck == 0.0:
             return
-        for i, j, rows, columns in self._blocks():
+        for (i, j, rows, columns), own in zip(self._blocks(), self._ranges, strict=True):
+            span = (-1.0, 1.0) if self._fixed_scale(i, j) else own
             block = self.weight[columns, rows]
             generator = torch_generator(self._seed, "defects", self.name, i, j)
             chance = torch.rand(2 * self.preset.pairs, *block.shape, generator=generator)
-            self.weight[columns, rows] = with_stuck(self.preset, block.contiguous(), chance.to(block.device))
+            self.weight[columns, rows] = with_stuck(self.preset, block.contiguous(), chance.to(block.device), span)
 
 
-def _readout(conductances: Tensor) -> Tensor:
-    """Mean absolute conductance of a tile, read without converters: their noise would bias heavy-tailed weights."""
-    return conductances.abs().mean().clamp(min=_SMALLEST_READOUT)
+def _ends(values: Tensor) -> tuple[float, float]:
+    low, high = values.aminmax()
+    return float(low), float(high)
 
 
 def _copied(source: Tensor, present: Tensor | None) -> Tensor:

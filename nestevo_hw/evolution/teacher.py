@@ -13,7 +13,7 @@ from nestevo_hw.crossbar.chips.chip import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.programming import programming_cost
 from nestevo_hw.crossbar.chips.workload import count_workload
-from nestevo_hw.crossbar.devices import DIGITAL, PRESETS, DevicePreset, device_text, find_preset, is_file
+from nestevo_hw.crossbar.devices import DIGITAL, PRESETS, AdcRange, DevicePreset, device_text, find_preset, is_file
 from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.refresh import Programming
@@ -33,6 +33,9 @@ class TeacherConfig:
     """Content of that file when the run started; leave it out, it is filled in and recorded with the run."""
     tile: Annotated[int, Range(1, 65_536)] = 256
     """Rows and columns of one crossbar tile."""
+    adc_range: AdcRange | None = None
+    """Full scale of the ADCs: "fixed" for all layers, or "calibrated" for each on in-domain frames; None: as the device
+    has it."""
     backend: Literal["auto", "fold", "fused", "reference"] = "auto"
     age_s: Annotated[float, AGE_S] = 3600.0
     """Age of the first programming when the first window starts, seconds."""
@@ -47,9 +50,11 @@ class TeacherConfig:
         """The device; None for a digital teacher.
 
         Raises:
-            ConfigError: what is wrong with its file.
+            ConfigError: what is wrong with its file, or it has no ADC whose range can be calibrated.
         """
-        return None if self.device == DIGITAL else find_preset(self.device, text=self.device_text)
+        if self.device == DIGITAL:
+            return None
+        return find_preset(self.device, text=self.device_text).with_adc_range(self.adc_range)
 
     def recorded(self, folder: Path) -> "TeacherConfig":
         """The same with the content of the device's file, which a relative path names in `folder`."""

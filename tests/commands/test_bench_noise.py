@@ -73,7 +73,7 @@ def test_sweeps_are_named_and_all_leaves_out_what_the_device_lacks(net: str, tmp
     result = CliRunner().invoke(bench_noise, [*arguments, "--all", "--quick", "--perfect-io"])
     document = json.loads(result.stdout)
     assert {p["sweep"] for p in document["points"]} == {"mu", "time_s", "stuck_cells", "tile", "device"}
-    assert len(document["left_out"]) == 6
+    assert len(document["left_out"]) == 7
 
 
 def test_a_detector_reports_three_metrics(tmp_path: Path) -> None:

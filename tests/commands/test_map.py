@@ -9,8 +9,11 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
+from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.crossbar.chips.chip import chip_text
+from nestevo_hw.crossbar.devices import find_preset
+from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.models.zoo import load_model
 
 
@@ -79,13 +82,15 @@ def test_mistakes_give_one_line(arguments: list[str], code: int, message: str) -
     assert message in json.loads(machine.stderr)["error"]["message"]
 
 
-def test_weights_that_cannot_be_programmed_are_refused(tmp_path: Path) -> None:
+def test_a_layer_of_zeros_is_mapped_and_has_no_error(tmp_path: Path) -> None:
     state = load_model("resnet18", num_classes=5).state_dict()
     path = tmp_path / "weights.safetensors"
     save_file({**{k: v.clone() for k, v in state.items()}, "fc.weight": torch.zeros(5, 512)}, path)
-    result = CliRunner().invoke(map_command, ["resnet18", "--weights", str(path)])
-    assert result.exit_code == 1
-    assert "fc.weight has only zero weights" in result.stderr
+    result = CliRunner().invoke(map_command, ["resnet18", "--weights", str(path), "--json"])
+    assert result.exit_code == 0
+    (head,) = (layer for layer in json.loads(result.stdout)["layers"] if layer["name"] == "fc")
+    assert head["placement"] == "analog"
+    assert head["weight_error"] == 0.0
 
 
 CHIP = ["fasterrcnn-tiny", "--no-program", "--chip", "hermes", "--size", "96x128", "--frames", "5", "--json"]
@@ -159,3 +164,69 @@ def test_cells_of_a_weight_change_tiles_and_error() -> None:
     for arguments in (["--pairs", "2", "--device", "hermes"], ["--weight-bits", "8"]):
         result = CliRunner().invoke(map_command, ["fasterrcnn-tiny", *arguments])
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+def test_age_is_that_of_the_weight_errors() -> None:
+    def error(*more: str) -> float:
+        result = CliRunner().invoke(map_command, ["digits-cnn", "--device", "pcm", "--json", *more])
+        assert result.exit_code == 0, result.stderr
+        return float(json.loads(result.stdout)["totals"]["weight_error"])
+
+    teacher = AnalogTeacher(load_model("digits-cnn"), device=find_preset("pcm", perfect_io=True))
+    teacher.program()
+    teacher.age(86_400.0)
+    errors, report = teacher.weight_errors(), teacher.report
+    assert error("--age", "86400") == report.with_errors(errors).totals.weight_error
+    assert error() == report.totals.weight_error < error("--age", "86400")
+    shown = CliRunner().invoke(map_command, ["digits-cnn", "--age", "3600"])
+    assert "RMS 3600 s after programming (simulated)" in shown.stdout
+
+
+OWN = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.depthwise = nn.Conv2d(3, 8, 3, stride=4), nn.Conv2d(8, 8, 3, groups=8)
+        self.attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.read, self.head = nn.Linear(8, 8), nn.LazyLinear(5)
+
+    def forward(self, x):
+        tokens = self.depthwise(self.conv(x)).flatten(2).transpose(1, 2)
+        return self.head(F.linear(self.attention(tokens), self.read.weight, self.read.bias).mean(1))
+
+
+def net():
+    return Net()
+"""
+
+
+def test_map_and_the_noise_benchmark_agree_on_a_model_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_layers.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["own_layers:net", "--tile", "64", "--json"]
+    result = CliRunner().invoke(map_command, arguments)
+    assert result.exit_code == 0, result.stderr
+    layers = {layer["name"]: layer for layer in json.loads(result.stdout)["layers"]}
+    assert {name for name, layer in layers.items() if layer["placement"] == "digital"} == {"depthwise"}
+    assert "--grouped" in layers["depthwise"]["reason"]
+    assert {"attention.self_attn.in_proj", "attention.linear1", "read.product", "head"} <= set(layers)
+    grouped = CliRunner().invoke(map_command, [*arguments, "--grouped", "--no-program", "--chip", "hermes"])
+    entry = next(layer for layer in json.loads(grouped.stdout)["layers"] if layer["name"] == "depthwise")
+    assert (entry["tiles"], entry["groups"], entry["utilisation"]) == (2, 8, 72 / (2 * 64 * 64))
+    options = ["--quick", "--times", "3600", "--mu", "0.1", "--frames", "4", "--repeats", "2"]
+    bench = CliRunner().invoke(bench_noise, [*arguments, "--grouped", *options, "--out", str(tmp_path / "bench")])
+    assert bench.exit_code == 0, bench.stderr
+
+
+def test_an_age_needs_programmed_tiles() -> None:
+    result = CliRunner().invoke(map_command, ["resnet18", "--no-program", "--age", "60"])
+    assert result.exit_code == 2
+    assert result.stderr == "Error: --age is for programmed tiles; leave --no-program or --age out\n"

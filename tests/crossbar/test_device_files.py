@@ -65,10 +65,10 @@ def test_the_example_has_the_distribution_of_aihwkits_pcm(seconds: float) -> Non
     model = PCMLikeNoiseModel(g_max=25.0)
     programmed, drift = model.apply_programming_noise(weights)
     expected = programmed, model.apply_drift_noise(programmed, drift, seconds)
-    cells, noise = cells_of(device(example_text()), CPU), NoiseSource(5)
+    cells, noise = cells_of(device(example_text()), CPU, fixed_scale=False), NoiseSource(5)
     assert isinstance(cells, PairedCells)
     own, exponents = cells.program(weights, noise)
-    for theirs, ours in zip(expected, (own, cells.age(own, exponents, seconds, noise)), strict=True):
+    for theirs, ours in zip(expected, (own, cells.age(own, exponents, seconds, noise, noise)), strict=True):
         for level in range(len(weights)):
             assert ks_2samp(theirs[level, 2:].numpy(), ours[level, 2:].numpy()).pvalue > 1e-4
 
@@ -182,7 +182,7 @@ def test_stuck_shares_are_binomial_and_random_ones_lie_anywhere() -> None:
     weights[0] = 1.0
     chance = torch.rand(2, 400, 400, generator=torch.Generator().manual_seed(4))
     chance[1] = 0.5  # the idle device of each pair works
-    shown = 5.0 + 20.0 * with_stuck(preset, weights, chance)[1:]
+    shown = 5.0 + 20.0 * with_stuck(preset, weights, chance, (-1.0, 1.0))[1:]
     n = shown.numel()
     for share, hit in ((0.02, shown < 5.0 + 1e-3), (0.01, shown > 25.0 - 1e-3)):
         low, high = binom.interval(1 - 1e-4, n, share)
@@ -215,7 +215,9 @@ def test_a_narrower_window_is_a_larger_relative_error(name: str) -> None:
     weights = torch.randn(120, 120, generator=torch.Generator().manual_seed(0))
     weights /= weights.abs().max()
     errors = [
-        float((cells_of(p, CPU).program(weights, NoiseSource(1))[0] - weights).square().mean().sqrt())
+        float(
+            (cells_of(p, CPU, fixed_scale=False).program(weights, NoiseSource(1))[0] - weights).square().mean().sqrt()
+        )
         for p in (preset, half)
     ]
     assert errors[1] > 1.1 * errors[0]
@@ -223,7 +225,7 @@ def test_a_narrower_window_is_a_larger_relative_error(name: str) -> None:
 
 def test_weights_map_to_the_whole_window_and_no_further() -> None:
     preset = device(WINDOW + "g_min_us = 4.0\n[programming]\ndeviation_us = 0.5\n")
-    assert isinstance(cells_of(preset, CPU), OwnCells)
+    assert isinstance(cells_of(preset, CPU, fixed_scale=False), OwnCells)
     (plus, minus), _ = noise_model(preset).g_converter.convert_to_conductances(torch.tensor([-1.0, 0.0, 0.5, 1.0]))
     assert plus.tolist() == pytest.approx([4.0, 4.0, 14.5, 25.0])
     assert minus.tolist() == pytest.approx([25.0, 4.0, 4.0, 4.0])
@@ -365,3 +367,27 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
             path.mkdir()
         with pytest.raises(ConfigError, match=message):
             find_preset(str(path))
+
+
+def test_what_columns_and_converters_may_have_are_keys_and_come_back() -> None:
+    text = (
+        "reference_column = true\nmodel = 'aihwkit.inference.noise.reram:ReRamCMONoiseModel'\n"
+        "[model_arguments]\nacceptance_range = 2\n[conductance]\ng_max_us = 88.2\ng_min_us = 9.0\n"
+        "[converters]\nadc_range = 'calibrated'\nadc_inl = 0.5\ncolumn_calibration = true\nir_drop_model = 'ladder'\n"
+        "[[layers]]\npattern = 'a'\nadc_range = 'fixed'\n"
+    )
+    preset = device(text)
+    io = preset.at("b").converters
+    assert io is not None
+    assert (preset.reference_column, preset.relaxation) == (True, "own")  # as all of this class
+    assert (io.adc_range, io.adc_inl, io.column_calibration, io.ir_drop_model) == ("calibrated", 0.5, True, "ladder")
+    assert preset.at("a").adc_range == "fixed"
+    assert device(device_file(preset)) == preset
+    other = device("relaxation = 'programmed'\n" + text)
+    assert other.relaxation == "programmed"
+    assert device(device_file(other)) == other
+
+
+def test_measured_statistics_say_themselves_what_a_device_keeps() -> None:
+    with pytest.raises(ConfigError, match="relaxation: leave it out beside measured statistics"):
+        device("relaxation = 'own'\n" + example_text())

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.crossbar.backend import choose_backend
 from nestevo_hw.crossbar.devices import PRESETS, ConverterModel, DevicePreset, LayerRule
 from nestevo_hw.crossbar.devices.file import load_device
 from nestevo_hw.crossbar.devices.writing import example_text
 from nestevo_hw.crossbar.layers import FusedLayer
 from nestevo_hw.crossbar.mapping import map_model
-from nestevo_hw.crossbar.teacher import AnalogTeacher, choose_backend
+from nestevo_hw.crossbar.teacher import AnalogTeacher
 
 PCM = PRESETS["pcm"]
 
@@ -90,7 +91,9 @@ def test_limits_of_a_layers_device_are_those_of_the_teacher() -> None:
     mixed = replace(PCM, layers=(LayerRule(pattern="0", device=noisy),))
     assert choose_backend(mixed, "auto")[0] == "reference"
     within = replace(mixed, converters=ConverterModel(ir_drop=1.0))
-    with pytest.raises(ConfigError, match="backend reference has no read noise and no IR drop"):
+    with pytest.raises(
+        ConfigError, match="backend reference has no read noise, IR drop, ADC non-linearity or calibrated columns"
+    ):
         choose_backend(within, "auto")
     with pytest.raises(ConfigError, match="backend fold ignores converters"):
         choose_backend(replace(PRESETS["ideal"], layers=(LayerRule(pattern="0", device=PCM),)), "fold")

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import MappingError
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
+from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.layers import FusedLayer, plain_layer
-from nestevo_hw.crossbar.placement import explicit_padding
 from nestevo_hw.crossbar.reference import ReferenceLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
 
@@ -56,11 +56,7 @@ def _cases(draw: st.DrawFn) -> tuple[nn.Conv2d | nn.Linear, Tensor, tuple[int, i
 
 def _aged(layer: nn.Conv2d | nn.Linear, preset: DevicePreset, tile: tuple[int, int]) -> LayerTiles:
     tiles = LayerTiles("layer", layer, preset, tile, seed=3)
-    try:
-        tiles.program(0)
-    except MappingError as error:
-        assume("weights are all equal" not in str(error))  # reram-cmo cannot hold a tile of one weight
-        raise
+    tiles.program(0)
     tiles.age(3600.0)
     return tiles
 
@@ -81,9 +77,7 @@ def _reference_codes(tiles: LayerTiles, layer: nn.Conv2d | nn.Linear, x: Tensor,
     """ADC codes of aihwkit's tiles, (slices, ..., outputs): their outputs without the digital scales."""
     reference = ReferenceLayer(tiles, layer)
     if isinstance(layer, nn.Conv2d):
-        padding = explicit_padding(layer)
-        assert padding is not None
-        x = F.unfold(x, layer.kernel_size, layer.dilation, padding, layer.stride).transpose(1, 2)
+        x = F.unfold(x, layer.kernel_size, layer.dilation, Geometry.of(layer).padding, layer.stride).transpose(1, 2)
     step = 2.0 * QUIET.output_bound * QUIET.step(QUIET.adc_bits)
     codes = []
     for part, rows, row in zip(tiles.slices(), x.split(tiles.row_splits, dim=-1), reference.grid, strict=True):
@@ -101,6 +95,8 @@ def test_fused_puts_out_the_codes_of_the_tile(
 ) -> None:
     layer, x, tile = case
     tiles = _aged(layer, _preset(QUIET, device), tile)
+    # A column of a single weight that is at its largest conductance puts sums exactly between two codes.
+    assume(not bool(tiles.weight.abs().eq(1.0).any()))
     full_scale = float(x.abs().quantile(0.99))  # some inputs clip
     fused = FusedLayer(tiles, layer, QUIET)
     fused.input_range = full_scale

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from scipy.stats import kstest
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.noise import weight_noise
@@ -109,3 +110,69 @@ def test_bad_arguments() -> None:
     clean = model.weight.detach().clone()
     with weight_noise(model, 0.0, _generator()):
         assert torch.equal(model.weight, clean)
+
+
+def _computed(kind: str) -> nn.Module:
+    torch.manual_seed(0)
+    if kind == "weight_norm":
+        return parametrizations.weight_norm(nn.Linear(30, 20))
+    if kind == "spectral_norm":
+        return parametrizations.spectral_norm(nn.Conv2d(3, 8, 3))
+    if kind == "orthogonal":
+        return parametrizations.orthogonal(nn.Linear(20, 20))
+    if kind == "pruned":
+        return prune.l1_unstructured(nn.Linear(30, 20), "weight", 0.5)
+    return nn.utils.spectral_norm(nn.Linear(30, 20))
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "orthogonal", "pruned", "spectral_norm by hook"])
+def test_a_computed_weight_gets_its_noise_where_it_multiplies(kind: str) -> None:
+    layer = _computed(kind).eval()
+    x = torch.randn(4, 3, 6, 6) if isinstance(layer, nn.Conv2d) else torch.randn(4, layer.in_features)
+    digital = layer(x).detach()
+    clean, state = layer.weight.detach().clone(), {k: v.clone() for k, v in layer.state_dict().items()}
+    plain = nn.Conv2d(3, 8, 3) if isinstance(layer, nn.Conv2d) else nn.Linear(layer.in_features, layer.out_features)
+    plain.load_state_dict({"weight": clean, "bias": layer.bias.detach()})
+    with weight_noise(plain, 0.1, _generator(3)):
+        expected, wanted = plain(x), plain.weight.detach().clone()
+        expected.square().sum().backward()
+    with weight_noise(layer, 0.1, _generator(3)):
+        y = layer(x)
+        assert torch.equal(layer.weight.detach(), wanted)
+        assert torch.equal(layer(x), y)
+        y.square().sum().backward()
+    torch.testing.assert_close(y, expected)
+    assert torch.equal(layer(x), digital)
+    assert all(torch.equal(value, state[key]) for key, value in layer.state_dict().items())
+    # The gradient of the noisy weight, taken on to the parameters as torch takes it through the clean one
+    own = [p for name, p in layer.named_parameters() if not name.endswith("bias")]
+    through = torch.autograd.grad(_computed_weight(layer, x), own, plain.weight.grad)
+    for parameter, gradient in zip(own, through, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def _computed_weight(layer: nn.Module, x: Tensor) -> Tensor:
+    layer(x)
+    return layer.weight
+
+
+def test_attention_and_recurrent_modules_get_noise_on_all_their_matrices() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict(
+        {"attention": nn.MultiheadAttention(8, 2, kdim=5), "recurrent": nn.LSTM(4, 3, 2), "cell": nn.GRUCell(4, 3)}
+    )
+    clean = {key: value.clone() for key, value in model.state_dict().items()}
+    with weight_noise(model, 0.1, _generator()):
+        changed = {key for key, value in model.state_dict().items() if not torch.equal(value, clean[key])}
+        model["recurrent"](torch.rand(2, 1, 4))[0].sum().backward()
+    assert changed == {key for key in clean if "weight" in key}
+    assert all(torch.equal(value, clean[key]) for key, value in model.state_dict().items())
+
+
+def test_a_recurrent_module_with_computed_weights_is_refused() -> None:
+    layer = parametrizations.weight_norm(nn.LSTM(4, 3), "weight_hh_l0")
+    with (
+        pytest.raises(ConfigError, match="recurrent: weight_hh_l0 is computed from other parameters"),
+        weight_noise(nn.ModuleDict({"recurrent": layer}), 0.1, _generator()),
+    ):
+        pass

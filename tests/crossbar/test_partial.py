@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.crossbar import partial
+from nestevo_hw.crossbar.backend import Backend
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.partial import PartlyAnalog
-from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
+from nestevo_hw.crossbar.teacher import AnalogTeacher
 
 DAY_S = 86_400.0
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.base.errors import ConfigError, InputError, MappingError
+from nestevo_hw.crossbar.backend import Backend
 from nestevo_hw.crossbar.devices import ConverterModel, find_preset
 from nestevo_hw.crossbar.layers import FusedLayer
 from nestevo_hw.crossbar.state import FORMAT
-from nestevo_hw.crossbar.teacher import AnalogTeacher, Backend
+from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
 
 PERFECT_PCM = find_preset("pcm", perfect_io=True)
@@ -205,7 +206,6 @@ def test_program_refuses_bad_weights_and_changes_nothing() -> None:
             r"head.weight expected shape \(7, 20\) but got \(7, 19\)",
         ),
         (bad(**{"head.bias": torch.full((7,), float("nan"))}), "head.bias holds NaN"),
-        (bad(**{"conv.weight": torch.zeros(20, 3, 3, 3)}), "conv.weight has only zero weights"),
     ]
     for weights, message in cases:
         with pytest.raises(MappingError, match=message):
@@ -213,12 +213,11 @@ def test_program_refuses_bad_weights_and_changes_nothing() -> None:
     assert torch.equal(teacher.module(x), before)
 
 
-def test_zero_and_nan_weights_are_refused_at_once() -> None:
-    for value in (0.0, float("nan")):
-        model = _small()
-        nn.init.constant_(model.head.weight, value)
-        with pytest.raises(MappingError, match=r"head\.weight h(as only zero|olds NaN)"):
-            AnalogTeacher(model)
+def test_nan_weights_are_refused_at_once() -> None:
+    model = _small()
+    nn.init.constant_(model.head.weight, float("nan"))
+    with pytest.raises(MappingError, match=r"head\.weight holds NaN"):
+        AnalogTeacher(model)
 
 
 def test_a_layer_under_two_names_is_one_layer_on_the_crossbar() -> None:
@@ -283,7 +282,7 @@ def test_backends_are_chosen_and_refused_with_a_reason() -> None:
     for effect in ("read_noise", "ir_drop"):
         within = replace(input_noise, converters=ConverterModel(**{effect: 0.02}))
         assert AnalogTeacher(_small(), device=within).backend == "fused"
-        with pytest.raises(ConfigError, match="reference has no read noise and no IR drop"):
+        with pytest.raises(ConfigError, match="reference has no read noise, IR drop"):
             AnalogTeacher(_small(), device=within, backend="reference")
         with pytest.raises(ConfigError, match="no backend simulates input noise together"):
             AnalogTeacher(

@@ -36,7 +36,7 @@ def test_layers_by_hand() -> None:
     work = count_workload(model, (12, 16))
     assert work.layers == {
         "0": LayerWork(rows=27, columns=8, products=48, macs=48 * 27 * 8),
-        "1": LayerWork(rows=9, columns=8, products=24, macs=24 * 9 * 8),
+        "1": LayerWork(rows=9, columns=1, products=24, macs=24 * 9 * 8, groups=8),
         "2": LayerWork(rows=8, columns=16, products=24, macs=24 * 8 * 16),
         "4": LayerWork(rows=384, columns=5, products=1, macs=384 * 5),
     }
@@ -104,7 +104,7 @@ def test_macs_of_a_detector_are_those_of_a_real_run() -> None:
     assert 2 * (work.macs - (work.regions - regions[0]) * head) == counter.get_total_flops()
 
 
-def test_attention_is_counted_outside_its_layers() -> None:
+def test_attention_is_counted_by_its_projections_and_the_rest() -> None:
     model = nn.MultiheadAttention(16, 2, batch_first=True)
 
     class Attention(nn.Module):
@@ -116,8 +116,12 @@ def test_attention_is_counted_outside_its_layers() -> None:
             return self.last(self.attention(x, x, x)[0])
 
     work = count_workload(Attention(), inputs=torch.zeros(1, 10, 16))
-    assert work.layers == {"last": LayerWork(rows=16, columns=4, products=10, macs=640)}
-    assert work.other_macs == 10 * 16 * 48 + 10 * 16 * 16 + 2 * 10 * 10 * 16  # in, out, scores and values
+    assert work.layers == {
+        "attention.in_proj": LayerWork(rows=16, columns=48, products=10, macs=10 * 16 * 48),
+        "attention.out_proj": LayerWork(rows=16, columns=16, products=10, macs=10 * 16 * 16),
+        "last": LayerWork(rows=16, columns=4, products=10, macs=640),
+    }
+    assert work.other_macs == 2 * 10 * 10 * 16  # scores and values
 
 
 def test_masks_are_counted_for_every_detection() -> None:

@@ -1,5 +1,6 @@
 """Published chips as data: arrays, converters, energies and programming, every figure with its source and kind."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -10,6 +11,7 @@ from nestevo_hw.base.documents import parse_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import read_text
 from nestevo_hw.base.ranges import Range
+from nestevo_hw.crossbar.bands import groups_per_band
 from nestevo_hw.crossbar.chips import CHIPS, DATA, REFERENCE
 
 Kind = Literal["silicon", "design study", "derived", "assumption"]
@@ -142,9 +144,21 @@ class Chip:
         """One product of an array with an input vector, seconds."""
         return self.input_cycles * self.cycle_s
 
-    def arrays(self, rows: int, columns: int) -> int:
-        """Arrays that hold a matrix of `rows` inputs and `columns` outputs once."""
-        return -(-rows // self.weight_rows) * -(-columns // self.weight_columns)
+    def blocks(self, rows: int, columns: int, groups: int = 1) -> tuple[int, int, int]:
+        """Arrays that hold a matrix once: bands on the diagonal, arrays along the rows and along the columns of each.
+
+        Args:
+            rows: inputs of one group.
+            columns: outputs of one group.
+            groups: matrices on the diagonal.
+        """
+        together = groups_per_band(groups, rows, columns, self.weight_rows, self.weight_columns)
+        row_blocks = -(-together * rows // self.weight_rows)
+        return groups // together, row_blocks, -(-together * columns // self.weight_columns)
+
+    def arrays(self, rows: int, columns: int, groups: int = 1) -> int:
+        """Arrays that hold a matrix once; see `blocks`."""
+        return math.prod(self.blocks(rows, columns, groups))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

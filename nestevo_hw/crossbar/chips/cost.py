@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.chips.chip import Chip, load_reference
 from nestevo_hw.crossbar.chips.pipeline import Pass, Stage, passes
-from nestevo_hw.crossbar.chips.programming import ProgrammingCost, matrix_shape, programming_cost
+from nestevo_hw.crossbar.chips.programming import ProgrammingCost, programming_cost
 from nestevo_hw.crossbar.chips.workload import Workload
 from nestevo_hw.crossbar.mapping import MappingReport
 
@@ -139,13 +139,13 @@ def _stages(report: MappingReport, workload: Workload, chip: Chip) -> list[Stage
     """Every layer in the order of its first call; layers that no frame calls come last and only take arrays."""
     analog = {layer.name: layer for layer in report.analog}
     stages = [
-        Stage(name=name, arrays=chip.arrays(work.rows, work.columns), products=work.products)
+        Stage(name=name, arrays=chip.arrays(work.rows, work.columns, work.groups), products=work.products)
         if name in analog
         else Stage(name=name, arrays=0, products=0, digital_macs=work.macs)
         for name, work in workload.layers.items()
     ]
     idle = (layer for name, layer in analog.items() if name not in workload.layers)
-    stages += [Stage(name=layer.name, arrays=chip.arrays(*matrix_shape(layer)), products=0) for layer in idle]
+    stages += [Stage(name=layer.name, arrays=chip.arrays(*layer.matrix, layer.groups), products=0) for layer in idle]
     if workload.other_macs:
         stages.append(Stage(name="other operations", arrays=0, products=0, digital_macs=workload.other_macs))
     return stages
@@ -197,13 +197,13 @@ def _energy(analog: Set[str], workload: Workload, chip: Chip) -> Energy:
         if name not in analog:
             macs += work.macs
             continue
-        row_blocks = -(-work.rows // chip.weight_rows)
-        column_blocks = -(-work.columns // chip.weight_columns)
+        bands, row_blocks, column_blocks = chip.blocks(work.rows, work.columns, work.groups)
+        inputs, outputs = work.groups * work.rows, work.groups * work.columns
         cycles = work.products * chip.input_cycles
-        reads += cycles * row_blocks * column_blocks
-        conversions += cycles * row_blocks * work.columns * chip.columns_per_weight
-        drives += cycles * column_blocks * work.rows * chip.rows_per_weight
-        bits += work.products * (work.rows * chip.input_bits + work.columns * chip.output_bits)
+        reads += cycles * bands * row_blocks * column_blocks
+        conversions += cycles * row_blocks * outputs * chip.columns_per_weight
+        drives += cycles * column_blocks * inputs * chip.rows_per_weight
+        bits += work.products * (inputs * chip.input_bits + outputs * chip.output_bits)
 
     def joules(picojoules: float | None, count: float) -> float | None:
         return None if picojoules is None else picojoules * 1e-12 * count

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.chips.chip import Chip
-from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
+from nestevo_hw.crossbar.mapping import MappingReport
 
 DAYS_A_YEAR = 365.25
 
@@ -47,11 +47,6 @@ class ProgrammingCost:
         return self.lifetime_updates / (updates_per_day * DAYS_A_YEAR) if updates_per_day else math.inf
 
 
-def matrix_shape(layer: LayerMapping) -> tuple[int, int]:
-    """(inputs, outputs) of a layer's matrix as it lies in the arrays."""
-    return math.prod(layer.shape[1:]), layer.shape[0]
-
-
 def programming_cost(
     report: MappingReport, chip: Chip, *, chips: int | None = None, copies: Mapping[str, int] | None = None
 ) -> ProgrammingCost:
@@ -75,7 +70,7 @@ def programming_cost(
         raise ConfigError(f"need 1 chip or more, got {chips}")
     arrays = devices = fullest = 0
     for layer in report.analog:
-        count = chip.arrays(*matrix_shape(layer))
+        count = chip.arrays(*layer.matrix, layer.groups)
         held = layer.parameters * chip.devices_per_weight
         number = (copies or {}).get(layer.name, 1)
         arrays += count * number

@@ -1,6 +1,7 @@
 """What one frame asks of every layer: matrix-vector products and multiply-accumulates, counted without computing."""
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +17,15 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.base.ranges import Range
+from nestevo_hw.crossbar.geometry import Geometry
+from nestevo_hw.crossbar.opening import opened
+from nestevo_hw.crossbar.opening.module import evaluating
 
 Size = tuple[int, int]
 """(H, W) of a frame in pixels."""
@@ -32,13 +36,16 @@ class LayerWork:
     """One layer in one frame."""
 
     rows: int
-    """Inputs of the layer's matrix."""
+    """Inputs of the layer's matrix, of one group."""
     columns: int
-    """Outputs of the layer's matrix."""
+    """Outputs of the layer's matrix, of one group."""
     products: int
-    """Matrix-vector products: output positions of a convolution, rows of a linear layer's input."""
+    """Matrix-vector products: output positions of a convolution, input positions of a transposed one, rows of a linear
+    layer's input."""
     macs: int
     """Multiply-accumulates."""
+    groups: int = 1
+    """Matrices on the diagonal: of a grouped convolution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,8 @@ def count_workload(model: nn.Module, size: Size | None = None, *, inputs: Tensor
     Detectors of torchvision are counted part by part, with as many proposals as they keep at test time.
 
     Args:
-        model: any module; it is left as it was.
+        model: any module; it is left as it was. Attention and recurrent modules count as the layers that they are
+            opened into (`crossbar.opening.opened`).
         size: (H, W) of the frame, pixels. Three channels are assumed.
         inputs: one input of the module instead, batch dimension included, for models that take no frame.
 
@@ -98,8 +106,9 @@ def count_workload(model: nn.Module, size: Size | None = None, *, inputs: Tensor
         raise ConfigError("give either the size of a frame or an input of the model")
     if inputs is None:
         inputs = torch.zeros(1, 3, *(size or ()))
+    model = opened(model)
     work: dict[str, LayerWork] = {}
-    with _evaluating(model), _counting(model, work):
+    with _countable(model), _counting(model, work):
         try:
             network, regions, operations = _run(model, inputs, work)
         except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
@@ -166,19 +175,15 @@ def _operations(model: nn.Module, call: Callable[[Tensor], object], inputs: Tens
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _countable(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and countable attention inside, and everything as it was afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
     fast = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
     torch.backends.mha.set_fastpath_enabled(False)  # fused attention kernels escape torch's counter
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with evaluating(model), sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager
@@ -186,10 +191,13 @@ def _counting(model: nn.Module, work: dict[str, LayerWork]) -> Iterator[None]:
     """Add every call of a convolution or linear layer to `work`."""
 
     def count(name: str, module: nn.Module, received: tuple[Tensor, ...], returned: Tensor) -> None:
-        rows, columns, products = _product(module, received[0], returned)
+        geometry = Geometry.of(module)
+        taken = received[0] if geometry.transposed else returned
         before = work[name].products if name in work else 0
-        total = before + products
-        work[name] = LayerWork(rows=rows, columns=columns, products=total, macs=total * _weights(module))
+        total = before + taken.numel() // taken.shape[geometry.channels]
+        rows, columns = geometry.group
+        macs = total * math.prod(geometry.shape)
+        work[name] = LayerWork(rows=rows, columns=columns, products=total, macs=macs, groups=geometry.groups)
 
     hooks = [
         module.register_forward_hook(functools.partial(count, name))
@@ -201,24 +209,6 @@ def _counting(model: nn.Module, work: dict[str, LayerWork]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _product(module: nn.Module, received: Tensor, returned: Tensor) -> tuple[int, int, int]:
-    """Rows, columns and number of matrix-vector products of one call."""
-    if isinstance(module, nn.Linear):
-        return module.in_features, module.out_features, returned.numel() // module.out_features
-    if isinstance(module, _ConvTransposeNd):
-        return module.in_channels, _weights(module) // module.in_channels, received.numel() // module.in_channels
-    if isinstance(module, _ConvNd):
-        return _weights(module) // module.out_channels, module.out_channels, returned.numel() // module.out_channels
-    raise AssertionError(f"{type(module).__name__} is not hooked")
-
-
-def _weights(module: nn.Module) -> int:
-    weight = module.weight
-    if not isinstance(weight, Tensor):
-        raise AssertionError(f"{type(module).__name__} has no weight")
-    return weight.numel()
 
 
 def _size(images: Tensor) -> Size:

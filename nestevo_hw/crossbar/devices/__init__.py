@@ -9,13 +9,21 @@ from nestevo_hw.crossbar.devices.hermes import HERMES
 from nestevo_hw.crossbar.devices.ideal import IDEAL
 from nestevo_hw.crossbar.devices.law import MeasuredLaw, ModelLaw
 from nestevo_hw.crossbar.devices.pcm import PCM
-from nestevo_hw.crossbar.devices.preset import DAY_S, ConverterModel, DevicePreset, LayerRule, NoiseLaw
+from nestevo_hw.crossbar.devices.preset import (
+    DAY_S,
+    AdcRange,
+    ConverterModel,
+    DevicePreset,
+    LayerRule,
+    NoiseLaw,
+    Relaxation,
+)
 from nestevo_hw.crossbar.devices.reram_cmo import RERAM_CMO
 from nestevo_hw.crossbar.devices.reram_wan import RERAM_WAN
 
 __all__ = [
-    "DAY_S", "DIGITAL", "PRESETS", "ConverterModel", "DevicePreset", "LayerRule", "MeasuredLaw", "ModelLaw",
-    "NoiseLaw", "device_text", "find_preset", "is_file", "stored_preset",
+    "DAY_S", "DIGITAL", "PRESETS", "AdcRange", "ConverterModel", "DevicePreset", "LayerRule", "MeasuredLaw", "ModelLaw",
+    "NoiseLaw", "device_text", "find_preset", "is_file", "relaxation_of", "stored_preset",
 ]  # fmt: skip
 
 PRESETS: dict[str, DevicePreset] = {preset.name: preset for preset in (IDEAL, PCM, HERMES, RERAM_CMO, RERAM_WAN)}
@@ -64,6 +72,14 @@ def find_preset(device: str | DevicePreset, *, perfect_io: bool = False, text: s
             )
         device = PRESETS[device]
     return device.perfect_io() if perfect_io else device
+
+
+def relaxation_of(law: NoiseLaw | None) -> Relaxation:
+    """How cells with this law relax, by the class of its noise model; none for one that does not ship."""
+    if not isinstance(law, ModelLaw):
+        return "none"
+    same = (p for p in PRESETS.values() if isinstance(p.noise_law, ModelLaw) and p.noise_law.model == law.model)
+    return next((preset.relaxation for preset in same), "none")
 
 
 def stored_preset(document: Mapping[str, Any], *, own: DevicePreset | None, source: str) -> DevicePreset:

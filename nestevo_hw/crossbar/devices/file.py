@@ -14,7 +14,7 @@ from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.base.files import read_text
 from nestevo_hw.base.ranges import SHARE, Range
 from nestevo_hw.crossbar.chips import CHIPS
-from nestevo_hw.crossbar.devices import DIGITAL, PRESETS
+from nestevo_hw.crossbar.devices import DIGITAL, PRESETS, relaxation_of
 from nestevo_hw.crossbar.devices.law import (
     Conductance,
     DriftLaw,
@@ -27,7 +27,7 @@ from nestevo_hw.crossbar.devices.law import (
     TimeS,
     WindowEnd,
 )
-from nestevo_hw.crossbar.devices.preset import Bits, ConverterModel, DevicePreset, LayerRule
+from nestevo_hw.crossbar.devices.preset import AdcRange, Bits, ConverterModel, DevicePreset, LayerRule, Relaxation
 
 Pairs = Annotated[int, Range(1, 64)]
 WeightBits = Annotated[int, Range(0, 24)]
@@ -93,13 +93,14 @@ class LayerTable:
     dac_bits: Bits | None = None
     adc_bits: Bits | None = None
     output_bound: Annotated[float, Range(0, 1e9, above=True)] | None = None
+    adc_range: AdcRange | None = None
 
     def rule(self) -> LayerRule:
         """As part of a preset."""
         tile = (self.tile, self.tile) if isinstance(self.tile, int) else self.tile
         digital = self.device == DIGITAL
         device = None if self.device is None or digital else PRESETS[self.device]
-        same = ("pattern", "pairs", "weight_bits", "cell_bits", "dac_bits", "adc_bits", "output_bound")
+        same = ("pattern", "pairs", "weight_bits", "cell_bits", "dac_bits", "adc_bits", "output_bound", "adc_range")
         return LayerRule(tile=tile, device=device, digital=digital, **{name: getattr(self, name) for name in same})
 
 
@@ -113,6 +114,9 @@ class DeviceFile:
     leaves_out: str = "what its file does not describe"
     chip: Annotated[str, one_of(CHIPS)] = "generic"
     drift_compensation: bool = True
+    reference_column: bool = False
+    relaxation: Relaxation | None = None
+    """Of a `model`; None: as that of the models that ship is, none for any other."""
     model: str | None = None
     model_arguments: dict[str, Any] = field(default_factory=dict)
     programming: ProgrammingLaw | None = None
@@ -137,6 +141,8 @@ class DeviceFile:
         if self.model is None:
             if self.model_arguments:
                 raise ConfigError("model_arguments: need model, the class that takes them")
+            if self.relaxation is not None:
+                raise ConfigError("relaxation: leave it out beside measured statistics; it says what a model draws")
             return MeasuredLaw(**parts) if parts else None
         if parts:
             raise ConfigError(f"model: give either it or {next(iter(parts))}; both say what the cells do")
@@ -163,7 +169,9 @@ class DeviceFile:
             characterised_us=self.conductance.characterised_us,
             pairs=self.cells.pairs, weight_bits=self.cells.weight_bits, cell_bits=self.cells.cell_bits,
             stuck_off=self.stuck.at_g_min, stuck_on=self.stuck.at_g_max, stuck_random=self.stuck.random,
-            drift_compensation=self.drift_compensation, converters=self.converters,
+            relaxation=relaxation_of(law) if self.relaxation is None else self.relaxation,
+            drift_compensation=self.drift_compensation, reference_column=self.reference_column,
+            converters=self.converters,
             times_s=self.times.only_s, **self._limits(law), layers=tuple(table.rule() for table in self.layers),
         )  # fmt: skip
 
@@ -249,9 +257,9 @@ def _try(preset: DevicePreset) -> None:
             device.times_s[-1] if device.times_s else max(device.earliest_s, min(3600.0, device.latest_s or 3600.0))
         )
         try:
-            cells = cells_of(device, weights.device)
+            cells = cells_of(device, weights.device, fixed_scale=device.weight_bits > 0)
             programmed, drift = cells.program(weights, NoiseSource(0))
-            aged = cells.age(programmed, drift, seconds, NoiseSource(1))
+            aged = cells.age(programmed, drift, seconds, NoiseSource(1), NoiseSource(2))
         except NestEvoError:
             raise
         except Exception as error:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 
+AdcRange = Literal["fixed", "calibrated"]
+Relaxation = Literal["none", "own", "programmed"]
+
 type NoiseModel = BaseNoiseModel
 """Statistics of programming noise, drift and slow read noise, device by device, in the form of aihwkit."""
 type NoiseLaw = Callable[[DevicePreset], NoiseModel]
@@ -36,6 +39,16 @@ class ConverterModel:
     """Output resolution in bits, sign included; 0 = no quantisation."""
     output_bound: Annotated[float, Range(0, 1e9, above=True)] = 10.0
     """Full scale of the ADC; larger sums are clipped."""
+    adc_range: AdcRange = "fixed"
+    """fixed: `output_bound` for every layer; calibrated: each layer's ADCs have the range that its columns need on
+    calibration frames, and `output_bound` only where a layer saw none. Noise before the ADC stays the same."""
+    adc_quantile: Annotated[float, Range(0.5, 1)] = 0.9999
+    """Of a calibrated range: share of the sums' magnitudes that do not clip; 1 = the largest that was seen."""
+    adc_inl: Level = 0.0
+    """Largest integral non-linearity of the ADC, in steps of its codes, the same for all: an S-shaped cubic that is 0
+    in the middle and at both ends. A sum of u times the full scale is read as u + inl * step * 2.598 (u - u^3)."""
+    column_calibration: bool = False
+    """Whether each column gets a digital scale and offset after programming, fitted on calibration frames."""
     output_noise: Level = 0.04
     """Standard deviation of the Gaussian noise added before the ADC, drawn anew for every output."""
     input_noise: Level = 0.0
@@ -46,6 +59,8 @@ class ConverterModel:
     """constant: the same for all cells; pcm: times the square root of the cell's weight, as in phase change."""
     ir_drop: Level = 0.0
     """Strength of the voltage drop along the wires; 1 = the standard wire resistance (see `crossbar.wires`)."""
+    ir_drop_model: Literal["approximation", "ladder"] = "approximation"
+    """approximation: that of aihwkit's C++ tile; ladder: exact, one linear system a column at every age."""
 
     def __post_init__(self) -> None:
         for name, bits in (("dac_bits", self.dac_bits), ("adc_bits", self.adc_bits)):
@@ -58,6 +73,13 @@ class ConverterModel:
             )
         if not (self.read_noise >= 0 and self.ir_drop >= 0):
             raise ImpossibleError(f"need read_noise and ir_drop of 0 or more, got {self.read_noise} and {self.ir_drop}")
+        if not 0.5 <= self.adc_quantile <= 1.0:
+            raise ImpossibleError(f"need adc_quantile of 0.5 to 1, got {self.adc_quantile}")
+        if not (self.adc_inl >= 0 and (self.adc_inl == 0 or self.adc_bits > 0)):
+            raise ImpossibleError(
+                f"need adc_inl of 0 or more, and an ADC with bits for more than 0, got {self.adc_inl} at "
+                f"{self.adc_bits} bits"
+            )
 
     @staticmethod
     def step(bits: int) -> float:
@@ -83,6 +105,7 @@ class LayerRule:
     adc_bits: int | None = None
     output_bound: float | None = None
     """Full scale of the ADC."""
+    adc_range: AdcRange | None = None
 
     def applied(self, base: "DevicePreset") -> "DevicePreset":
         """The device of these layers in a model on `base`.
@@ -92,7 +115,7 @@ class LayerRule:
         """
         preset = base if self.device is None else self.device
         io, cells = (
-            self._given("dac_bits", "adc_bits", "output_bound"),
+            self._given("dac_bits", "adc_bits", "output_bound", "adc_range"),
             self._given("pairs", "weight_bits", "cell_bits"),
         )
         converters = preset.converters
@@ -105,7 +128,14 @@ class LayerRule:
     def perfect_io(self) -> "LayerRule":
         """The same without converters."""
         device = None if self.device is None else self.device.perfect_io()
-        return replace(self, device=device, dac_bits=None, adc_bits=None, output_bound=None)
+        return replace(self, device=device, dac_bits=None, adc_bits=None, output_bound=None, adc_range=None)
+
+    def with_adc_range(self, adc_range: AdcRange) -> "LayerRule":
+        """The same with the range of the ADCs as the whole model has it."""
+        device = self.device
+        if device is not None and device.converters is not None:
+            device = device.with_adc_range(adc_range)
+        return replace(self, device=device, adc_range=None)
 
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
@@ -142,12 +172,20 @@ class DevicePreset:
     """Share of the devices whose conductance stays at `g_max_us`."""
     stuck_random: float = 0.0
     """Share of the devices that stay anywhere between, with equal chance, each at its own conductance."""
+    relaxation: Relaxation = "none"
+    """What the first random number is that ageing draws for a device. none: part of a read, another at every age;
+    own: how the device relaxes, the same at all ages until it is programmed again; programmed: the same, and it is
+    the number by which programming missed its target. Drift exponents are drawn in programming and always last."""
     drift_compensation: bool
     """Whether a global factor a tile undoes the mean drift (Joshi et al. 2020), read out without IO noise."""
+    reference_column: bool = False
+    """Whether each tile has one more column, programmed to the middle of the tile's range, whose mean change since its
+    programming is subtracted from every cell: what all of them share."""
     times_s: tuple[float, ...] | None = None
     """The only times after programming at which the device was characterised; None = any time."""
     earliest_s: float = 0.0
-    """Where the model of drift begins; 0 s itself always means: as programmed."""
+    """Where the model of drift begins; 0 s itself always means: as programmed, before the first read and so
+    without the slow read noise that every read shows."""
     latest_s: float | None = None
     """Where it ends; None = nowhere."""
     converters: ConverterModel | None
@@ -210,6 +248,24 @@ class DevicePreset:
         return replace(self, converters=None, layers=tuple(rule.perfect_io() for rule in self.layers))
 
     @property
+    def adc_range(self) -> AdcRange | None:
+        """How the full scale of the ADCs is chosen; None without converters."""
+        return None if self.converters is None else self.converters.adc_range
+
+    def with_adc_range(self, adc_range: AdcRange | None) -> "DevicePreset":
+        """The same with the range of the ADCs of all layers fixed or calibrated; None leaves it as it is.
+
+        Raises:
+            ConfigError: it is to be calibrated, but no layer has converters.
+        """
+        if adc_range is None:
+            return self
+        if adc_range == "calibrated" and all(device.converters is None for device in self.everywhere):
+            raise ConfigError(f"device {self.name} has no converters, so no ADC has a range to calibrate")
+        io = None if self.converters is None else replace(self.converters, adc_range=adc_range)
+        return replace(self, converters=io, layers=tuple(rule.with_adc_range(adc_range) for rule in self.layers))
+
+    @property
     def everywhere(self) -> "tuple[DevicePreset, ...]":
         """Every device that a layer may get, this one first."""
         return (self, *(rule.applied(self) for rule in self.layers))
@@ -261,4 +317,4 @@ RASCH_SOURCE = (
     "8-bit converters, output bound 10 and output noise 0.04 follow the standard analog in-memory-computing "
     "model of Rasch et al., Nat. Commun. 2023, 14:5282; they are not figures of this device"
 )
-RASCH_LEAVES_OUT = "ADC non-linearity; read noise within a product and IR drop unless they are set"
+RASCH_LEAVES_OUT = "ADC non-linearity, read noise within a product and IR drop unless they are set"

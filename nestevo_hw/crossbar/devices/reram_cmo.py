@@ -19,11 +19,12 @@ RERAM_CMO = DevicePreset(
     g_max_us=88.2,
     g_min_us=9.0,
     characterised_us=(9.0, 88.2),
+    relaxation="own",
     drift_compensation=False,
     earliest_s=1.0,
     converters=RASCH_CONVERTERS,
     chip="neurram",
     source="Falcone et al., arXiv:2502.04524 (conductive-metal-oxide/HfOx ReRAM, program-and-verify "
     "to 0.2 % of the target, relaxation). " + RASCH_SOURCE,
-    leaves_out=RASCH_LEAVES_OUT + ", a reference column that would subtract the common relaxation",
+    leaves_out=RASCH_LEAVES_OUT + ", a reference column unless it is set",
 )

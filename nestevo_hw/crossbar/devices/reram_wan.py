@@ -15,6 +15,7 @@ RERAM_WAN = DevicePreset(
     noise_law=ModelLaw.of("aihwkit.inference.noise.reram:ReRamWan2022NoiseModel", g_max=40.0),
     g_max_us=40.0,
     characterised_us=(0.0, 40.0),
+    relaxation="programmed",
     drift_compensation=True,
     times_s=(1.0, DAY_S, 2 * DAY_S),
     converters=RASCH_CONVERTERS,

@@ -9,7 +9,7 @@ from typing import Any
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.chips import CHIPS
-from nestevo_hw.crossbar.devices import PRESETS, DevicePreset, MeasuredLaw, ModelLaw
+from nestevo_hw.crossbar.devices import PRESETS, DevicePreset, MeasuredLaw, ModelLaw, relaxation_of
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -46,13 +46,14 @@ def _document(preset: DevicePreset) -> dict[str, Any]:
     law = preset.noise_law
     found: dict[str, Any] = {
         "title": preset.title, "source": preset.source, "leaves_out": preset.leaves_out, "chip": preset.chip,
-        "drift_compensation": preset.drift_compensation,
+        "drift_compensation": preset.drift_compensation, "reference_column": preset.reference_column,
         "conductance": _given(
             g_max_us=preset.g_max_us, g_min_us=preset.g_min_us, characterised_us=preset.characterised_us
         ),
     }  # fmt: skip
     if isinstance(law, ModelLaw):
         found |= {"model": law.model, "model_arguments": law.arguments}
+        found["relaxation"] = preset.relaxation if preset.relaxation != relaxation_of(law) else None
     elif isinstance(law, MeasuredLaw):
         found |= {f.name: _plain(getattr(law, f.name)) for f in fields(law)}
     elif law is not None:

@@ -47,15 +47,16 @@ class CalibrationSamples:
         first = self.data.calibration.samples[0]
         return (first.shape[1], first.shape[2]) if isinstance(first, Tensor) and first.ndim == 3 else None
 
-    def calibrate(self, teacher: AnalogTeacher) -> Calibration:
-        """Set the input ranges, program, and measure each layer."""
+    def calibrate(self, teacher: AnalogTeacher, *, age_s: float) -> Calibration:
+        """Set the input ranges, program, and measure each layer at an age in seconds."""
         teacher.calibrate(self.batches)
         teacher.program()
+        teacher.age(age_s)
         signals = layer_signals(teacher, self.batches)
         return Calibration(
             note=f"input ranges and output SNR from {len(self.data.calibration)} of {self.data.total} samples of "
             f"{self.data.name}, each {self.data.shape}, {self.data.preprocessing.text}",
-            input_ranges=teacher.input_ranges(),
+            input_ranges=teacher.input_ranges,
             output_snr_db={name: or_none(signal.output_snr_db) for name, signal in signals.items()},
         )
 

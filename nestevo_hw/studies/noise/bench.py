@@ -56,7 +56,7 @@ class Rig:
         if self._built is None or self._built[0] != hardware:
             teacher = AnalogTeacher(
                 self._model, device=hardware.preset, tile=hardware.tile, seed=hardware.seed,
-                keep_digital=hardware.keep_digital, backend=hardware.backend,
+                keep_digital=hardware.keep_digital, grouped=hardware.grouped, backend=hardware.backend,
             )  # fmt: skip
             teacher.calibrate(self._calibration)
             self._built = hardware, teacher
@@ -106,5 +106,5 @@ def setting_of(trial: Trial, hardware: Hardware) -> Setting:
     if trial.sweep == DIGITAL:
         return Setting(mu=0.0)
     if trial.sweep == AS_PROGRAMMED:
-        return Setting(hardware=hardware)
+        return Setting(hardware=hardware, age_s=hardware.age_s)
     return SWEEPS[trial.sweep].setting(hardware, trial.value)

@@ -12,7 +12,7 @@ from nestevo_hw.studies.noise.plan import AWARE, PLAIN
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.results import Benchmark
 from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, TRUE_LABELS
-from nestevo_hw.studies.noise.sweeps import SWEEPS, Sweep
+from nestevo_hw.studies.noise.sweeps import SWEEPS, Sweep, moment
 
 TOLERATED = 0.01
 """A loss up to here counts as none: one point."""
@@ -85,7 +85,7 @@ def conclusion(found: Benchmark) -> str:
             parts = [f"agreement with the digital model, which is {digital:.3f} with itself"]
         programmed = found.programmed(scene)
         if programmed is not None:
-            parts.append(f"{programmed.mean:.3f} on {found.about['device']} right after programming")
+            parts.append(f"{programmed.mean:.3f} on {found.about['device']} {moment(found.age_s)}")
         ages = [p for p in found.of("time_s", scene) if p.value != 0]
         if ages:
             parts.append(f"{ages[-1].mean:.3f} after {SWEEPS['time_s'].text(ages[-1].value)}")

@@ -38,7 +38,10 @@ def page_text(found: Benchmark) -> str:
         "references": _references(found),
         "sources": [(f"device {n}", find_preset(n).source) for n in swept if n != found.about["device"]],
         "simulated": [
-            *((SWEEPS[sweep].title, SWEEPS[sweep].simulated) for sweep in (*found.sweeps, *found.taught_sweeps)),
+            *(
+                (SWEEPS[sweep].title, SWEEPS[sweep].described(found.age_s))
+                for sweep in (*found.sweeps, *found.taught_sweeps)
+            ),
             *(("not swept", text) for text in found.about["left_out"]),
         ],
         "figures": _figures(found),

@@ -14,7 +14,7 @@ DIGITAL = "digital"
 MOST_VALUES = 100
 """Of one sweep."""
 AS_PROGRAMMED = "as programmed"
-"""Name of the scores on the device as it is, right after programming."""
+"""Name of the scores on the device as it is, at the age of the benchmark: right after programming unless asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

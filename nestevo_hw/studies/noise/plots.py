@@ -15,7 +15,7 @@ from nestevo_hw.studies.noise.plan import AWARE, PLAIN
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.results import Benchmark
 from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, TRUE_LABELS
-from nestevo_hw.studies.noise.sweeps import SWEEPS, Value
+from nestevo_hw.studies.noise.sweeps import SWEEPS, Value, moment
 
 PANEL_IN = (4.1, 2.9)
 """Width and height of a panel, inches."""
@@ -35,7 +35,7 @@ Draw = Callable[[Axes], None]
 def sweep_marks(found: Benchmark) -> list[Mark]:
     """The key of the sweeps: a colour each scene, and what they are compared with."""
     marks = [Mark(text=s, colour=_scene_colour(found, s), shape="line") for s in found.scenes if s != "all"]
-    as_it_is = Mark(text="the device as it is, right after programming", colour="muted", shape="dotted")
+    as_it_is = Mark(text=f"the device as it is, {moment(found.age_s)}", colour="muted", shape="dotted")
     return [*marks, _DIGITAL, *([as_it_is] if found.as_programmed else [])]
 
 

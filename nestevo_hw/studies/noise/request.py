@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.devices import device_text, find_preset
-from nestevo_hw.crossbar.mapping import parse_tile
-from nestevo_hw.crossbar.teacher import Backend
+from nestevo_hw.crossbar.backend import Backend
+from nestevo_hw.crossbar.devices import AdcRange, device_text, find_preset
+from nestevo_hw.crossbar.tile_sizes import parse_tile
 from nestevo_hw.studies.data.spec import DataSpec
 from nestevo_hw.studies.noise.noise_aware import FineTuning
 from nestevo_hw.studies.noise.plan import make_plan, parse_sweep
@@ -24,8 +24,11 @@ class Request:
     weights: Path | None = None
     device: str = "pcm"
     perfect_io: bool = False
+    adc_range: AdcRange | None = None
+    age_s: float = 0.0
     tile: str = "256"
     keep_digital: tuple[str, ...] = ()
+    grouped: bool = False
     backend: Backend = "auto"
     sweeps: tuple[str, ...] = ()
     """Each "name" or "name=values"."""
@@ -52,8 +55,8 @@ class Request:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
         tile = parse_tile(self.tile)
         text = device_text(self.device)
-        preset = find_preset(self.device, perfect_io=self.perfect_io, text=text)
-        hardware = Hardware(preset=preset, tile=tile, backend=self.backend)
+        preset = find_preset(self.device, perfect_io=self.perfect_io, text=text).with_adc_range(self.adc_range)
+        hardware = Hardware(preset=preset, tile=tile, backend=self.backend, age_s=self.age_s)
         plan = make_plan(
             hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
             repeats=self.repeats,
@@ -62,7 +65,8 @@ class Request:
             raise ConfigError("--student is for --students, or a sweep of student_mu or student_time_s; add one")
         setup = Setup(
             model=self.model, weights=_text(self.weights), device=self.device, device_text=text,
-            perfect_io=self.perfect_io, tile=tile, keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            perfect_io=self.perfect_io, adc_range=self.adc_range, age_s=self.age_s, tile=tile,
+            keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
             frames=self.frames or usual_frames(self.data, quick=self.quick), data=self.data, noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
         )  # fmt: skip

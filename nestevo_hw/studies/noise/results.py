@@ -98,6 +98,11 @@ class Benchmark:
         wanted = self.main_training if training is None else training
         return next(p.mean for p in self.digital if (p.scene, p.training) == (scene, wanted))
 
+    @property
+    def age_s(self) -> float:
+        """Time after programming at which every property but time was swept, seconds."""
+        return float(self.about.get("age_s", 0.0))
+
     def programmed(self, scene: str, training: str | None = None) -> SweepPoint | None:
         """The device as it is, right after programming."""
         wanted = self.main_training if training is None else training

@@ -79,10 +79,10 @@ class Study:
         about = {
             "model": setup.model, "device": preset.name, "task": task.task, "metric": task.metric,
             "metrics": list(task.metrics), "weights": self.subject.given.origin,
-            "perfect_io": preset.converters is None, "tile": list(setup.tile),
+            "perfect_io": preset.converters is None, "adc_range": preset.adc_range, "tile": list(setup.tile),
             "keep_digital": list(setup.keep_digital), "backend": setup.backend, "seed": setup.seed,
             "frames": task.frames, "classes": task.classes, "data": setup.data.source, "note": task.note,
-            "source": preset.source, "leaves_out": preset.leaves_out,
+            "age_s": setup.age_s, "source": preset.source, "leaves_out": preset.leaves_out,
             "left_out": list(self.plan.left_out),
         }  # fmt: skip
         if setup.teaching is not None:

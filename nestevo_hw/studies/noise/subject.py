@@ -11,12 +11,13 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.devices import find_preset
-from nestevo_hw.crossbar.mapping import Tile, map_model
+from nestevo_hw.crossbar.backend import Backend
+from nestevo_hw.crossbar.devices import AdcRange, find_preset
+from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.crossbar.placement import check_weights
-from nestevo_hw.crossbar.teacher import Backend
+from nestevo_hw.crossbar.tile_sizes import Tile
 from nestevo_hw.models.checkpoint import digest
-from nestevo_hw.models.zoo import ZooModel, open_model
+from nestevo_hw.models.zoo import ZooModel
 from nestevo_hw.studies.data.dataset import Dataset, open_data
 from nestevo_hw.studies.data.spec import DataSpec
 from nestevo_hw.studies.noise.bench import Bench, Keep, Scores
@@ -25,6 +26,7 @@ from nestevo_hw.studies.noise.noise_aware import FineTuning, spec_of, tuned_pair
 from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Trial
 from nestevo_hw.studies.noise.students import School, Teaching, is_distillation
 from nestevo_hw.studies.noise.sweeps import Hardware
+from nestevo_hw.studies.opening import open_layers
 
 MODELS = "models"
 """Subfolder of the tuned pair."""
@@ -42,8 +44,12 @@ class Setup:
     device_text: str | None
     """Content of the file that `device` names; None where it names a preset."""
     perfect_io: bool
+    adc_range: AdcRange | None
+    age_s: float
+    """Time after programming at which every property but time is swept, seconds."""
     tile: Tile
     keep_digital: tuple[str, ...]
+    grouped: bool
     backend: Backend
     seed: int
     frames: int
@@ -62,8 +68,11 @@ class Setup:
             ConfigError: unknown device.
         """
         return Hardware(
-            preset=find_preset(self.device, perfect_io=self.perfect_io, text=self.device_text), tile=self.tile,
-            keep_digital=self.keep_digital, backend=self.backend, seed=self.seed,
+            preset=find_preset(self.device, perfect_io=self.perfect_io, text=self.device_text).with_adc_range(
+                self.adc_range
+            ),
+            tile=self.tile, keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
+            age_s=self.age_s,
         )  # fmt: skip
 
     @property
@@ -85,10 +94,10 @@ class Subject:
 
     def __init__(self, setup: Setup) -> None:
         self.setup, labelled = setup, setup.data.source is not None
-        self.given = open_model(setup.model, weights=_path(setup.weights))
+        self.given = open_layers(setup.model, weights=_path(setup.weights), data=setup.data)
         self._aware: ZooModel | None = None
         if setup.noise_aware_weights is not None:
-            self._aware = open_model(setup.model, weights=_path(setup.noise_aware_weights))
+            self._aware = open_layers(setup.model, weights=_path(setup.noise_aware_weights), data=setup.data)
         self._embedded = setup.data == DataSpec() and self.given.trained and detects_embedded_classes(self.given.model)
         if not self._embedded and (setup.teaching is not None or setup.noise_aware is not None):
             raise ConfigError(
@@ -98,9 +107,13 @@ class Subject:
                 else f"{setup.model} is no trained detector of the embedded classes, so there are no labelled frames "
                 "for --students or --noise-aware; try fasterrcnn-tiny, or give --noise-aware-weights"
             )
-        mapped = map_model(self.given.model, setup.tile, keep_digital=setup.keep_digital, device=setup.hardware.preset)
-        for layer in mapped.analog:
-            check_weights(f"{layer.name}.weight", self.given.model.get_parameter(f"{layer.name}.weight".lstrip(".")))
+        mapped = map_model(
+            self.given.model, setup.tile, keep_digital=setup.keep_digital, grouped=setup.grouped,
+            device=setup.hardware.preset,
+        )  # fmt: skip
+        for entry in mapped.analog:
+            layer: Any = self.given.model.get_submodule(entry.name)
+            check_weights(f"{entry.name}.weight", layer.weight)
         self._data: Dataset | None = None
         if labelled:
             self._data = open_data(setup.data, setup.model, self.given.model, frames=setup.frames, seed=setup.seed)

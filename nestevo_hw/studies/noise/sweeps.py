@@ -6,12 +6,14 @@ from typing import Literal
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import AGE_S, SHARE, Range
+from nestevo_hw.crossbar.backend import Backend, choose_backend
 from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset, is_file
-from nestevo_hw.crossbar.mapping import Tile, tile_size
-from nestevo_hw.crossbar.teacher import Backend, choose_backend
+from nestevo_hw.crossbar.tile_sizes import Tile, tile_size
 
 Value = float | str
 """A number, or the name of a device."""
+FRESH = "right after programming"
+"""Before the first read, and so without slow read noise."""
 TEACHING = ("student_mu", "student_time_s")
 """Sweeps in which the noisy model teaches a student, and both are scored."""
 
@@ -23,8 +25,12 @@ class Hardware:
     preset: DevicePreset
     tile: int | Tile = 256
     keep_digital: tuple[str, ...] = ()
+    grouped: bool = False
+    """Whether grouped convolutions go onto tiles."""
     backend: Backend = "auto"
     seed: int = 0
+    age_s: float = 0.0
+    """Time after programming at which every property but time is swept, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,7 @@ class Sweep:
     on_weights: bool
     """Whether it disturbs weights, which is what noise-aware training prepares for."""
     simulated: str
-    """What is simulated, for people to read."""
+    """What is simulated, for people to read, of freshly programmed cells."""
     allowed: Range
     """Where values that are numbers may lie."""
     usual: bool = False
@@ -98,7 +104,16 @@ class Sweep:
         """At this value, as the end of a sentence."""
         if self.unit != _SECONDS:
             return f"at {self.phrase(value)}"
-        return "right after programming" if value == 0 else f"after {self.phrase(value)}"
+        return FRESH if value == 0 else f"after {self.phrase(value)}"
+
+    def described(self, age_s: float) -> str:
+        """What is simulated in a benchmark of this age."""
+        return self.simulated.replace(FRESH, moment(age_s))
+
+
+def moment(age_s: float) -> str:
+    """When something of this age is, as the end of a sentence."""
+    return FRESH if age_s == 0 else f"{age_text(age_s)} after programming"
 
 
 def age_text(seconds: float) -> str:
@@ -121,13 +136,16 @@ def _time(hardware: Hardware, value: Value) -> Setting:
 
 def _tile(hardware: Hardware, value: Value) -> Setting:
     size = _whole("tile", value)
-    return Setting(hardware=replace(hardware, tile=tile_size((size, size))))
+    return Setting(hardware=replace(hardware, tile=tile_size((size, size))), age_s=hardware.age_s)
 
 
 def _device(hardware: Hardware, value: Value) -> Setting:
     if is_file(str(value)):
         raise ConfigError(f"device: give {value} as --device, and put benchmarks beside one another with --compare")
-    preset = find_preset(str(value), perfect_io=hardware.preset.converters is None)
+    own = hardware.preset
+    preset = find_preset(str(value), perfect_io=own.converters is None)
+    if preset.converters is not None:
+        preset = preset.with_adc_range(own.adc_range)
     return Setting(hardware=replace(hardware, preset=preset), age_s=DAY_S)
 
 
@@ -147,7 +165,7 @@ def _converter(name: str, change: Callable[[ConverterModel, Value], ConverterMod
 
 
 def _with(hardware: Hardware, preset: DevicePreset) -> Setting:
-    return Setting(hardware=replace(hardware, preset=preset))
+    return Setting(hardware=replace(hardware, preset=preset), age_s=hardware.age_s)
 
 
 def _number(name: str, value: Value) -> float:
@@ -226,6 +244,15 @@ SWEEPS: dict[str, Sweep] = {
             quick=(0.0, 1.0, 16.0), worse="up", on_weights=False,
             setting=_converter("ir_drop", lambda c, v: replace(c, ir_drop=_number("ir_drop", v))),
             simulated="voltage lost along the wires of a tile, right after programming",
+        ),
+        Sweep(
+            name="ir_ladder", allowed=Range(0, 1000),
+            title="IR drop, exact", unit="of the standard wire resistance", values=(0.0, 1.0, 4.0, 16.0),
+            quick=(0.0, 1.0, 16.0), worse="up", on_weights=False,
+            setting=_converter(
+                "ir_ladder", lambda c, v: replace(c, ir_drop=_number("ir_ladder", v), ir_drop_model="ladder")
+            ),
+            simulated="the same wires solved exactly as a ladder of resistors, right after programming",
         ),
         Sweep(
             name="stuck_cells", allowed=SHARE,

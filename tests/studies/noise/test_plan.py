@@ -1,17 +1,29 @@
 """The table of sweeps and what a plan makes of it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import DAY_S, find_preset
-from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, GIVEN, BenchPlan, make_plan, parse_sweep
-from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Hardware, age_text
+from nestevo_hw.studies.noise.bench import setting_of
+from nestevo_hw.studies.noise.plan import (
+    AS_PROGRAMMED,
+    AWARE,
+    DIGITAL,
+    GIVEN,
+    BenchPlan,
+    Trial,
+    make_plan,
+    parse_sweep,
+)
+from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Hardware, Setting, age_text
 
 NAMES = {
-    "mu", "time_s", "adc_bits", "dac_bits", "output_noise", "input_noise", "read_noise", "ir_drop", "stuck_cells",
-    "tile", "device",
+    "mu", "time_s", "adc_bits", "dac_bits", "output_noise", "input_noise", "read_noise", "ir_drop", "ir_ladder",
+    "stuck_cells", "tile", "device",
 }  # fmt: skip
 PCM = Hardware(preset=find_preset("pcm"))
 
@@ -134,3 +146,16 @@ def test_one_repeat_has_no_interval() -> None:
 )
 def test_ages(seconds: float, text: str) -> None:
     assert age_text(seconds) == text
+
+
+def test_properties_are_swept_at_the_age_of_the_benchmark() -> None:
+    hardware = Hardware(preset=find_preset("pcm"), age_s=3600.0)
+    ages_s = {"adc_bits": 3600.0, "stuck_cells": 3600.0, "tile": 3600.0, "time_s": 60.0, "device": DAY_S}
+    values = {"adc_bits": 4.0, "stuck_cells": 0.1, "tile": 64.0, "time_s": 60.0, "device": "hermes"}
+    assert {name: SWEEPS[name].setting(hardware, value).age_s for name, value in values.items()} == ages_s
+    as_it_is = Trial(sweep=AS_PROGRAMMED, value=AS_PROGRAMMED, repeat=0)
+    assert setting_of(as_it_is, hardware) == Setting(hardware=hardware, age_s=3600.0)
+    assert SWEEPS["adc_bits"].described(3600.0).endswith("as it is, 1 h after programming")
+    assert SWEEPS["adc_bits"].described(0.0) == SWEEPS["adc_bits"].simulated
+    with pytest.raises(ConfigError, match="characterised only at"):
+        SWEEPS["adc_bits"].setting(replace(hardware, preset=find_preset("reram-wan")), 4.0).check()
