@@ -84,3 +84,13 @@ def test_the_interval_of_shares_stays_between_0_and_1() -> None:
     expected = tuple(1 / (1 + math.exp(-(1.3862944 + sign * reach))) for sign in (-1, 1))
     assert share_interval([0.75, 0.85]) == pytest.approx(expected, rel=1e-5)
     assert (share_interval([1.0, 1.0]), share_interval([0.0, 0.0])) == ((1.0, 1.0), (0.0, 0.0))
+
+
+@pytest.mark.parametrize("count", [96, 100, 240, 478])
+def test_the_interval_of_equal_shares_holds_their_mean(count: int) -> None:
+    """Pictures draw bars from the mean to its ends, which must not be a rounding on the wrong side of it."""
+    for right in range(count + 1):
+        share = right / count
+        low, high = share_interval([share, share])
+        assert low <= share <= high
+        assert high - low < 1e-12

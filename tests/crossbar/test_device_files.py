@@ -317,6 +317,7 @@ BAD = {
     WINDOW + RETENTION.replace("1000.0", "10.0"): "retention: need at most 10000 points with rising time_s",
     WINDOW + RETENTION + "[drift]\nt0_s = 1.0\nmean = 0.1\ndeviation = 0.1": "give either drift or retention",
     WINDOW + RETENTION + "[times]\nlatest_s = 1.0": "times: leave it out beside retention",
+    WINDOW + "[times]\nearliest_s = 10.0\nlatest_s = 1.0": "times.*need earliest_s <= latest_s, got 10 and 1",
     WINDOW + "[temperature]\nreference_c = 25\noperating_c = 55\nactivation_ev = 1": "nothing changes with time",
     WINDOW + RETENTION + "[temperature]\nreference_c = -300\noperating_c = 5\nactivation_ev = 1":
         "temperature.reference_c: input should be a number above -273.15",

@@ -7,6 +7,7 @@ import pytest
 
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.costs import TaskCosts
+from nestevo_hw.evolution.deployment import DeploymentConfig
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.gate import Verdict
 from nestevo_hw.evolution.grouping import form_groups
@@ -199,6 +200,28 @@ def test_a_terminal_runs_what_does_best_on_held_back_frames(tmp_path):
     (request, *_) = world.executor.requests(SelectRequest)
     assert list(request.candidates) == ["evolved", "adapted", "old"]
     assert request.supervision == window.file("campus", "label.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("frames", "share", "taught"), [(96, 0.15, 82), (3, 0.15, 2), (2, 0.5, 1), (1, 0.15, 1), (0, 0.15, 0), (5, 0.0, 5)]
+)
+def test_one_frame_at_least_is_held_back_and_one_is_learned_from(frames, share, taught):
+    assert DeploymentConfig(held_back=share).taught(frames) == taught
+
+
+@pytest.mark.parametrize(("adapts", "chosen"), [(True, "adapted"), (False, "old")])
+def test_a_model_that_learned_from_the_only_frame_is_not_deployed(adapts, chosen, tmp_path):
+    world = World(tmp_path / "run")
+    window, before = world.window(), dict(world.server.models)
+    window = Window(world.server, 0, dict.fromkeys(NAMES, replace(CAPTURED, frames=1)))
+    if adapts:
+        window.adapt_batch_norm()
+    window.label()
+    window.distil()
+    window.deploy()
+    assert "select" not in world.kinds()
+    assert [(e["chosen"], e["frames"]) for e in world.events("select")] == [(chosen, 0)] * 3
+    assert (world.server.models == before) == (not adapts)
 
 
 def test_without_held_back_frames_every_evolved_model_is_deployed(tmp_path):

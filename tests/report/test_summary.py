@@ -7,8 +7,9 @@ import pytest
 
 from nestevo_hw.base.stats import mean
 from nestevo_hw.report.events import Header, Run, read_run
-from nestevo_hw.report.records import Accuracy, Lifecycle
+from nestevo_hw.report.records import Accuracy, Deploy, Lifecycle, Select
 from nestevo_hw.report.summary import evolutions, part_origins, read_summary, relative_gain, summarise, summary_of
+from nestevo_hw.report.tables import summary_table
 from nestevo_hw.report.wording import headline, lede, origins_text
 
 
@@ -32,7 +33,7 @@ def test_means_are_over_the_windows_in_which_a_model_evolved():
     document = summarise(run)
     assert document["terminals"] == [
         {"name": "a", "pruning": None, "before": pytest.approx(0.3), "after": pytest.approx(0.6),
-         "adapted": None, "onnx_after": 0.39, "lcp": pytest.approx(0.6), "metrics": {}}
+         "adapted": None, "onnx_after": 0.39, "lcp": pytest.approx(0.6), "given": {}, "metrics": {}}
     ]  # fmt: skip
     assert document["gain"] == {
         "terminals_relative": pytest.approx(1.0), "terminals_over_adapted": None, "teacher_relative": None
@@ -59,6 +60,23 @@ def test_the_gain_over_batch_norm_and_the_stricter_score_stand_beside_the_gain()
     assert headline(run, summary).startswith("No terminal improved")
     for words in ("-20.0 % over BatchNorm adaptation alone, 0.500", "mAP@0.50:0.95: 0.100"):
         assert words in lede(run, summary)
+
+
+def test_what_terminals_were_given_and_what_the_gate_decided_is_said():
+    chosen = [Select(window=w, terminal="a", chosen=c) for w, c in enumerate(("evolved", "adapted", "adapted"))]
+    gate = [Deploy(window=w, accepted=accepted) for w, accepted in enumerate((True, False, False))]
+    document = summarise(run_of(score(0, "a", "before", 0.2), score(0, "a", "after", 0.4), *chosen, *gate))
+    assert document["terminals"][0]["given"] == {"evolved": 1, "adapted": 2}
+    assert document["new_teachers"] == {"accepted": 1, "rejected": 2}
+    table = summary_table(document)
+    assert table.rows[0][table.heads.index("given")] == "evolved 1, adapted 2"
+    assert "1 of 3 new teachers deployed" in table.note
+
+
+def test_a_model_that_equals_its_adapted_one_has_not_improved():
+    same = run_of(score(0, "a", "before", 0.2), score(0, "a", "adapted", 0.4), score(0, "a", "after", 0.4))
+    assert not summary_of(same).terminals[0].improved
+    assert "if it also does better than with its BatchNorm adapted" in lede(same, summary_of(same))
 
 
 def test_the_teacher_is_the_mean_over_scenes():

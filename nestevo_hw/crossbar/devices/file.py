@@ -75,9 +75,7 @@ class TimesTable:
 
     def __post_init__(self) -> None:
         if self.latest_s is not None and self.latest_s < self.earliest_s:
-            raise ConfigError(
-                f"times: need earliest_s <= latest_s, got {self.earliest_s:g} and {self.latest_s:g}"
-            )
+            raise ValueError(f"need earliest_s <= latest_s, got {self.earliest_s:g} and {self.latest_s:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
