@@ -64,7 +64,8 @@ def summary_table(document: Mapping[str, Any]) -> Table:
         ),
         rows=[_model(m, summary.second(m)) for m in (*summary.terminals, together, summary.teacher)],
         note=f"mean evolution delay {duration(summary.delay_s.mean)}{f' ({origins})' if origins else ''}, "
-        f"wall time {duration(summary.wall_s)}{_forgotten(summary)}{_new_teachers(summary)}{_adapted(together)}",
+        f"wall time {duration(summary.wall_s)}{_forgotten(summary)}{_new_teachers(summary)}{_adapted(together)}"
+        f"{'; ONNX Runtime gives the same' if all(_exported(m) == DASH for m in summary.evolved) else ''}",
         marked=frozenset({len(summary.terminals), len(summary.terminals) + 1}),
     ).filled()
 
@@ -73,8 +74,13 @@ def _model(model: ModelSummary, second: Levels) -> tuple[Cell, ...]:
     return (
         model.name, model.pruning or "", score(model.before), score(model.adapted), score(model.after),
         _gain(model.gain), _gain(model.gain_over_adapted), _given(model), change(second.before, second.after),
-        score(model.onnx_after), score(model.lcp),
+        _exported(model), score(model.lcp),
     )  # fmt: skip
+
+
+def _exported(model: ModelSummary) -> str:
+    """Its score as ONNX Runtime runs it, where that is another one than PyTorch's."""
+    return DASH if score(model.onnx_after) == score(model.after) else score(model.onnx_after)
 
 
 def _gain(gain: float | None) -> Cell:

@@ -4,7 +4,7 @@ from nestevo_hw.base.memory import MachineMemory
 from nestevo_hw.scheduler.task import Excess, Task
 
 LEEWAY_SHARE = 0.1
-LEEWAY_BYTES = 32_000_000
+LEEWAY_BYTES = 64_000_000
 """A task may take this share or this much more than it reserved, whichever is more: the same work never takes exactly
 the same memory, and pages that it copied of those it shares are counted only in part."""
 FLOOR_SHARE = 0.05
