@@ -9,6 +9,9 @@ from typing import Any
 
 from nestevo_hw.base.errors import ConfigError
 
+FAULTS: tuple[type[BaseException], ...] = (Exception, SystemExit)
+"""What somebody's code may come to; Ctrl-C is not theirs."""
+
 
 def imported(module_name: str, attribute: str) -> Any:  # noqa: ANN401 - whatever the module holds
     """What a module holds under a name. Modules in the current folder are found, as with `python -m`.
@@ -27,7 +30,7 @@ def imported(module_name: str, attribute: str) -> Any:  # noqa: ANN401 - whateve
     except SyntaxError as error:
         where = f"{Path(error.filename or module_name).name}, line {error.lineno}"
         raise ConfigError(f"module {module_name!r} is not valid Python: {error.msg} ({where}); correct it") from error
-    except (Exception, SystemExit) as error:
+    except FAULTS as error:
         where = _place_in(error, module_name) or module_name
         raise ConfigError(f"module {module_name!r} cannot be imported: {told(error)} ({where}); correct it") from error
 
@@ -45,7 +48,7 @@ def called(function: Callable[..., Any], name: str, arguments: Mapping[str, Any]
     """
     try:
         return function(**arguments)
-    except (Exception, SystemExit) as error:  # whatever somebody's code comes to is told as theirs
+    except FAULTS as error:  # whatever somebody's code comes to is told as theirs
         where = _place_in(error, getattr(function, "__module__", "") or name.partition(":")[0])
         if where is None:
             raise ConfigError(f"{name} could not be called: {error}") from error

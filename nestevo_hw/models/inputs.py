@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.base.errors import InputError, NestEvoError
+from nestevo_hw.base.plugins import FAULTS
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.models.classifier import SmallClassifier
 from nestevo_hw.models.onnx.imported import ImportedDetector, ImportedModel
@@ -93,7 +94,7 @@ def _runs(model: nn.Module, size: Size | None, channels: int | None) -> bool:
         model(example_inputs(model, count=2, size=size, channels=channels))
     except NestEvoError:
         raise
-    except Exception:  # whatever somebody's code comes to says that this is no size for it
+    except FAULTS:  # whatever somebody's code comes to says that this is no size for it
         return False
     return True
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from nestevo_hw.base.errors import InputError, NestEvoError
-from nestevo_hw.base.plugins import told
+from nestevo_hw.base.plugins import FAULTS, told
 from nestevo_hw.crossbar.opening import opened
 from nestevo_hw.crossbar.placement import is_unbuilt
 from nestevo_hw.models.inputs import example_inputs, fitting_size
@@ -37,7 +37,7 @@ def open_layers(name: str, *, weights: Path | None = None, data: DataSpec | None
         return replace(chosen, model=opened(chosen.model, example))
     except NestEvoError:
         raise
-    except Exception as error:  # somebody's code, told as theirs
+    except FAULTS as error:  # somebody's code, told as theirs
         raise InputError(
             f"{name} does not build its lazy layers on made-up inputs ({told(error)}); see --size and --channels"
         ) from error

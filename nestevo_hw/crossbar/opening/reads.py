@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_leaves
 
+from nestevo_hw.base.plugins import FAULTS
 from nestevo_hw.crossbar.opening.module import OpenModule, linear
 from nestevo_hw.crossbar.placement import READ_BY, unmappable
 from nestevo_hw.crossbar.valueless import ValuelessWeight
@@ -76,7 +77,7 @@ def weight_reads(model: nn.Module, example: Any) -> dict[nn.Module, set[str]]:  
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), watch:
             model(example)
-    except Exception:
+    except FAULTS:
         return {}
     finally:
         for layer in layers:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError, NestEvoError
-from nestevo_hw.base.plugins import told
+from nestevo_hw.base.plugins import FAULTS, told
 from nestevo_hw.models.inputs import is_detector
 from nestevo_hw.models.onnx.imported import ImportedDetector, ImportedModel
 from nestevo_hw.studies.data.dataset import Dataset
@@ -94,7 +94,7 @@ def called(name: str, model: nn.Module, batch: Any) -> object:  # noqa: ANN401 -
         return model(batch)
     except NestEvoError as error:
         raise InputError(f"{name}: {error}; see --size, --channels and --batch") from error
-    except Exception as error:  # whatever somebody's code comes to is told as theirs
+    except FAULTS as error:  # whatever somebody's code comes to is told as theirs
         reason = " ".join(told(error).split())
         short = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}..."
         raise InputError(

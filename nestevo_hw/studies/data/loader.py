@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.base.plugins import call_named, told
+from nestevo_hw.base.plugins import FAULTS, call_named, told
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.studies.data.preprocessing import Preprocessing
 from nestevo_hw.studies.data.source import (
@@ -99,7 +99,7 @@ class Items:
     def _pair(self, index: int) -> tuple[Any, Any]:
         try:
             item = self._items[index]
-        except Exception as error:  # of somebody's own code
+        except FAULTS as error:  # of somebody's own code
             raise InputError(f"{self.name}: item {index} cannot be read: {told(error)}; correct the dataset") from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise InputError(f"{self.name}: item {index} is a {type(item).__name__}, not (input, label); {_EXPECTED}")
