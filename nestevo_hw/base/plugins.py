@@ -23,15 +23,14 @@ def imported(module_name: str, attribute: str) -> Any:  # noqa: ANN401 - whateve
         sys.path.insert(0, str(Path.cwd()))
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        if (where := _place_in(error, module_name)) is None:
-            raise ConfigError(f"cannot import {attribute!r} from module {module_name!r}: {error}") from error
-        raise ConfigError(f"module {module_name!r} cannot be imported: {told(error)} ({where}); correct it") from error
     except SyntaxError as error:
         where = f"{Path(error.filename or module_name).name}, line {error.lineno}"
         raise ConfigError(f"module {module_name!r} is not valid Python: {error.msg} ({where}); correct it") from error
     except FAULTS as error:
-        where = _place_in(error, module_name) or module_name
+        theirs = _place_in(error, module_name)
+        if theirs is None and isinstance(error, (ImportError, AttributeError, ValueError, TypeError)):
+            raise ConfigError(f"cannot import {attribute!r} from module {module_name!r}: {error}") from error
+        where = theirs or module_name
         raise ConfigError(f"module {module_name!r} cannot be imported: {told(error)} ({where}); correct it") from error
 
 

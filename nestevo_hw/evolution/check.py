@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from nestevo_hw.base.errors import ConfigError, InputError, LostFileError
 from nestevo_hw.base.files import read_text
@@ -53,7 +54,7 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     declared_groups(config)
     _check_budget(config)
     _check_memory(config)
-    _check_models(config)
+    teacher = _check_models(config)
     _check_places(config)
     reviews: dict[str, LabelReview] = {}
     for terminal in config.terminals:
@@ -64,7 +65,7 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
             reviews[terminal.name] = stream.review
     if (preset := config.teacher.preset) is not None:
         choose_backend(preset, config.teacher.backend)
-        map_model(load_model(resolve_checkpoint(config.teacher.model))[0], config.teacher.tile, device=preset)
+        map_model(teacher, config.teacher.tile, device=preset)
         for age_s in _ages(config):
             preset.check_time(age_s)
         load_chip(chip_of(config.refresh, preset))
@@ -108,27 +109,28 @@ def label_warnings(reviews: Mapping[str, LabelReview]) -> list[str]:
     return list(dict.fromkeys(line for review in reviews.values() for line in review.warnings))
 
 
-def _check_models(config: RunConfig) -> None:
-    """Every checkpoint is whole, of the run's task, and knows the classes that the teacher knows."""
-    classes = _classes(config.teacher.model, config.task, "teacher.model")
+def _check_models(config: RunConfig) -> nn.Module:
+    """Every checkpoint is whole, of the run's task, and knows what the teacher knows; returns the teacher."""
+    teacher, classes = _opened(config.teacher.model, config.task, "teacher.model")
     for terminal in config.terminals:
-        own = _classes(terminal.model, config.task, f"model of terminal {terminal.name!r}")
+        _, own = _opened(terminal.model, config.task, f"model of terminal {terminal.name!r}")
         if own != classes:
             raise ConfigError(
                 f"terminal {terminal.name!r}: its model knows the classes {', '.join(own)} but the teacher's "
                 f"({config.teacher.model}) {', '.join(classes)}; choose models made together, by one "
                 "`nestevo-hw pretrain`"
             )
+    return teacher
 
 
-def _classes(name: str, task: str, key: str) -> tuple[str, ...]:
-    """Classes of a checkpoint, which is read whole; `key` says where it is named."""
+def _opened(name: str, task: str, key: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """A checkpoint, read whole, and its classes; `key` says where it is named."""
     try:
         model, spec = load_model(resolve_checkpoint(name))
         task_named(task).predict(model, torch.zeros((0, 3, 32, 32), dtype=torch.uint8))  # refuses another task's model
     except (ConfigError, InputError) as error:
         raise type(error)(f"{key}: {error}") from error
-    return spec.classes
+    return model, spec.classes
 
 
 def _check_places(config: RunConfig) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.stats import mean
-from nestevo_hw.evolution.trigger import sense_accuracy
+from nestevo_hw.evolution.trigger import self_agreement
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.report.records import Candidate
 from nestevo_hw.streams.frame import Annotation
@@ -34,43 +34,33 @@ class DeploymentConfig:
         return max(frames - held_back, min(frames, 1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """Which model a terminal runs next."""
-
-    chosen: Candidate
-    scores: dict[Candidate, float]
-    """By which they were compared, 0 to 1."""
-
-
-def judged(
+def testimonies(
     task: VisionTask,
     candidates: Mapping[Candidate, Path],
     images: Tensor,
     supervision: Sequence[Supervision],
     config: DeploymentConfig,
-) -> Judgement:
-    """The model that does best on held-back frames, as far as can be told without their truth.
+) -> dict[Candidate, float]:
+    """How well each model does on held-back frames, 0 to 1, as far as can be told without their truth.
 
     Two witnesses count alike: how well a model agrees with the labels of these frames, and how well with itself on a
-    changed view of them (`trigger.sense_accuracy`). A model that learned to miss what its labels missed agrees with
+    changed view of them (`trigger.self_agreement`). A model that learned to miss what its labels missed agrees with
     them, but hardly with itself; where the labels hold no object, only the second one is heard.
 
     Args:
         task: of the models.
-        candidates: checkpoints, the evolved one first; it is taken where others are no better.
+        candidates: checkpoints.
         images: (N, 3, H, W) uint8 uploaded frames.
         supervision: one a frame.
         config: how many frames are held back.
     """
     first = config.taught(len(images))
     held_back, labels = images[first:], [s.annotation for s in supervision[first:]]
-    scores = {name: _testimony(task, path, held_back, labels) for name, path in candidates.items()}
-    return Judgement(chosen=max(scores, key=lambda name: scores[name]), scores=scores)
+    return {name: _testimony(task, path, held_back, labels) for name, path in candidates.items()}
 
 
 def _testimony(task: VisionTask, path: Path, images: Tensor, labels: Sequence[Annotation]) -> float:
     model, spec = load_model(path)
-    classes = len(spec.classes)
-    by_labels = headline(task.score(task.predict(model, images), labels, classes))
-    return mean([by_labels, sense_accuracy(task, model, images, classes).agreement])
+    plain, classes = task.predict(model, images), len(spec.classes)
+    by_labels = headline(task.score(plain, labels, classes))
+    return mean([by_labels, self_agreement(task, model, images, plain, classes)])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nestevo_hw.base.ranges import MOST_FRAMES, Range
+from nestevo_hw.streams.sampling import evenly
 from nestevo_hw.tasks.supervision import Supervision
 
 Memory = tuple[Tensor, list[Supervision]]
@@ -40,8 +41,7 @@ def remembered(memories: Sequence[Memory], frames: int) -> Memory | None:
 
 
 def _spread(images: Tensor, supervision: Sequence[Supervision], count: int) -> Memory:
-    count = min(count, len(images))
-    rows = [k * len(images) // count for k in range(count)] if count else []
+    rows = evenly(range(len(images)), count)
     return images[rows], [supervision[row] for row in rows]
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tf
 
 from nestevo_hw.base.ranges import MOST_FRAMES, Range
-from nestevo_hw.tasks.predictions import mirrored_prediction, pseudo_labels
+from nestevo_hw.streams.sampling import evenly
+from nestevo_hw.tasks.predictions import Prediction, mirrored_prediction, pseudo_labels
 from nestevo_hw.tasks.task import VisionTask, headline
 
 SURE = 0.5
@@ -53,16 +54,31 @@ def sense_accuracy(task: VisionTask, model: nn.Module, images: Tensor, classes: 
         classes: number of object classes.
     """
     plain = task.predict(model, images)
+    scores = torch.cat([p["scores"] for p in plain])
+    total = float(scores.sum())
+    confidence = float((scores**2).sum()) / total if total > 0 else 0.0
+    return Signals(agreement=self_agreement(task, model, images, plain, classes), confidence=confidence)
+
+
+def self_agreement(
+    task: VisionTask, model: nn.Module, images: Tensor, plain: Sequence[Prediction], classes: int
+) -> float:
+    """Agreement of `Signals`, from a model's predictions `plain` on the frames as they are; 0 where it is sure of none.
+
+    Args:
+        task: of the model.
+        model: in eval mode.
+        images: (N, 3, H, W) uint8.
+        plain: one a frame.
+        classes: number of object classes.
+    """
     believed = [pseudo_labels(p, SURE, SURE) for p in plain]
     view = tf.adjust_brightness(images, BRIGHTER)
     changed = task.predict(model, view.flip(-1) if task.augmentation.flip else view)
     if task.augmentation.flip:
         changed = [mirrored_prediction(p, images.shape[-1]) for p in changed]
     agreement = headline(task.score(changed, believed, classes))
-    scores = torch.cat([p["scores"] for p in plain])
-    total = float(scores.sum())
-    confidence = float((scores**2).sum()) / total if total > 0 else 0.0
-    return Signals(agreement=0.0 if math.isnan(agreement) else agreement, confidence=confidence)
+    return 0.0 if math.isnan(agreement) else agreement
 
 
 def remaining_accuracy(now: Signals, known: Signals) -> float:
@@ -84,7 +100,4 @@ def _kept(now: float, known: float) -> float:
 
 def thinned(images: Tensor, frames: int) -> Tensor:
     """At most `frames` of (N, 3, H, W) frames, evenly."""
-    rows: Sequence[int] = (
-        [k * len(images) // frames for k in range(frames)] if len(images) > frames else range(len(images))
-    )
-    return images[list(rows)]
+    return images[evenly(range(len(images)), frames)]

@@ -1,7 +1,7 @@
 """Adaptive frame sampling: terminals share an upload budget by how far their scenes have drifted (eq. 5, 4.2.1)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
@@ -76,3 +76,9 @@ def _shares(weights: Mapping[str, Fraction], total: int, room: int) -> dict[str,
         left -= room * len(full)
         waiting = {name: own for name, own in waiting.items() if name not in shares}
     return shares
+
+
+def evenly[T](items: Sequence[T], most: int) -> list[T]:
+    """At most so many of the items, evenly spaced, in their order."""
+    count = min(most, len(items))
+    return [items[place * len(items) // count] for place in range(count)]

@@ -18,6 +18,7 @@ from nestevo_hw.crossbar.devices import DIGITAL, PRESETS, relaxation_of
 from nestevo_hw.crossbar.devices.law import (
     Conductance,
     DriftLaw,
+    ImpossibleError,
     MeasuredLaw,
     ModelLaw,
     ProgrammingLaw,
@@ -75,7 +76,7 @@ class TimesTable:
 
     def __post_init__(self) -> None:
         if self.latest_s is not None and self.latest_s < self.earliest_s:
-            raise ValueError(f"need earliest_s <= latest_s, got {self.earliest_s:g} and {self.latest_s:g}")
+            raise ImpossibleError(f"need earliest_s <= latest_s, got {self.earliest_s:g} and {self.latest_s:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

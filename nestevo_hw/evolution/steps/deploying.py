@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nestevo_hw.evolution.aggregate import average
-from nestevo_hw.evolution.deployment import judged
+from nestevo_hw.evolution.deployment import testimonies
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.report.records import Candidate
@@ -34,7 +34,7 @@ class SelectRequest(Request):
     """Models that a terminal could run, and what they are judged by."""
 
     candidates: Mapping[Candidate, Path]
-    """Checkpoints, the evolved one first."""
+    """Checkpoints, the evolved one first; it is taken where others are no better."""
     upload: Path
     supervision: Path
 
@@ -53,9 +53,9 @@ class SelectResult(Result):
 def select(context: Context, request: SelectRequest) -> SelectResult:
     """Which of the models that a terminal could run does best on frames that no training has seen."""
     config, images = context.config.deployment, load_frames(request.upload).images
-    choice = judged(context.task, request.candidates, images, load_supervision(request.supervision), config)
-    held_back = len(images) - config.taught(len(images))
-    return SelectResult(chosen=choice.chosen, scores=choice.scores, frames=held_back)
+    scores = testimonies(context.task, request.candidates, images, load_supervision(request.supervision), config)
+    best = max(scores, key=lambda name: scores[name])
+    return SelectResult(chosen=best, scores=scores, frames=len(images) - config.taught(len(images)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

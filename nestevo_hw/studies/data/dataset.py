@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.streams.sampling import evenly
 from nestevo_hw.studies.data.arrays import Arrays
 from nestevo_hw.studies.data.class_folders import ClassFolders
 from nestevo_hw.studies.data.coco import Coco
@@ -196,12 +197,6 @@ def split(count: int, share: float, seed: int, name: str) -> tuple[list[int], li
         )
     order = torch.randperm(count, generator=torch_generator(seed, "calibration-split")).tolist()
     return sorted(order[held_out:]), sorted(order[:held_out])
-
-
-def evenly(indices: Sequence[int], most: int) -> list[int]:
-    """At most so many of the indices, evenly spaced."""
-    count = min(most, len(indices))
-    return [indices[place * len(indices) // count] for place in range(count)]
 
 
 def _part(indices: Sequence[int], found: Mapping[int, Labelled]) -> Part:
