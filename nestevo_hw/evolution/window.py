@@ -6,10 +6,11 @@ from pathlib import Path
 
 from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.dispatch import Done, Stage
+from nestevo_hw.evolution.rollout import Rollout
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import table
 from nestevo_hw.evolution.steps.camera import CaptureResult
-from nestevo_hw.evolution.steps.deploying import AverageRequest, ExportRequest, SelectRequest, SelectResult
+from nestevo_hw.evolution.steps.deploying import AverageRequest
 from nestevo_hw.evolution.steps.labels import (
     DriftRequest,
     DriftResult,
@@ -28,9 +29,8 @@ from nestevo_hw.evolution.steps.training import (
     DistilRequest,
     GenerateRequest,
     MutualRequest,
-    ReplaySample,
 )
-from nestevo_hw.report.records import Basis, Candidate, Decision, Deploy, Drift, Generator, Reuse, Select
+from nestevo_hw.report.records import Basis, Decision, Deploy, Drift, Generator, Reuse
 
 CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
 
@@ -49,7 +49,8 @@ class Window:
             number: of the window.
             captured: of each terminal that evolves.
         """
-        self._captured = captured
+        self.captured = captured
+        """Of each terminal that evolves."""
         self._server = server
         self.config = server.config
         self.number = number
@@ -86,7 +87,7 @@ class Window:
         if self.config.window.batch_norm_adaptation:
             requests = {name: self._batch_norm(name, "adapted.safetensors") for name in self.names}
             self.adapted_models = {
-                name: requests[name].terminal_out for name in self._run(table.ADAPT_BATCH_NORM, requests)
+                name: requests[name].terminal_out for name in self.run(table.ADAPT_BATCH_NORM, requests)
             }
             self.adaptation = self.stages[-1]
 
@@ -104,7 +105,7 @@ class Window:
                 teacher=self._server.teacher_of(name, self.number),
                 upload=self.file(name, "upload.safetensors"),
                 ensemble=(self._partner(name),),
-                spacing_s=self._captured[name].spacing_s,
+                spacing_s=self.captured[name].spacing_s,
                 earlier=self._rounds.get(name),
                 out=LabelFiles(
                     supervision=self.file(name, f"{step.kind}.safetensors"),
@@ -113,7 +114,7 @@ class Window:
             )
             for name in names
         }
-        done = self._run(step, requests)
+        done = self.run(step, requests)
         self._labelled(done, {name: request.out.supervision for name, request in requests.items()})
         if self.config.confirms:
             self._rounds |= {name: requests[name].out for name in done}
@@ -125,7 +126,7 @@ class Window:
             name: SelfLabelRequest(model=self._starts[name], upload=self.file(name, "upload.safetensors"), out=path)
             for name, path in out.items()
         }
-        self._labelled(self._run(table.SELF_LABEL, requests), out)
+        self._labelled(self.run(table.SELF_LABEL, requests), out)
 
     def read_ground_truth(self) -> None:
         """The truth in place of a teacher's labels."""
@@ -134,7 +135,7 @@ class Window:
             name: GroundTruthRequest(model=self._starts[name], truth=self.file(name, "truth.safetensors"), out=path)
             for name, path in out.items()
         }
-        self._labelled(self._run(table.GROUND_TRUTH, requests), out)
+        self._labelled(self.run(table.GROUND_TRUTH, requests), out)
 
     def _labelled(self, done: Done[LabelResult], supervision: Mapping[str, Path]) -> None:
         for name, labelled in done.items():
@@ -152,7 +153,7 @@ class Window:
             for name in self.names
             if (earlier := self._server.zoo[name])
         }
-        for name, chosen in self._run(table.CHOOSE, requests).items():
+        for name, chosen in self.run(table.CHOOSE, requests).items():
             index, scores = chosen.value.index, tuple(or_nan(s) for s in chosen.value.scores)
             self._starts[name] = requests[name].candidates[index]
             self._server.journal.log(Reuse(window=self.number, terminal=name, reused=index > 0, scores=scores))
@@ -168,7 +169,7 @@ class Window:
             )
             for name in self.names
         }
-        done = self._run(table.DETECT_DRIFT, requests)
+        done = self.run(table.DETECT_DRIFT, requests)
         drifted = [name for name, detected in done.items() if self._has_drifted(name, detected.value)]
         return [group for group in self.groups if self._decide(group, drifted) == CO_EVOLUTION]
 
@@ -211,7 +212,7 @@ class Window:
             )
             for group in groups
         }
-        for group, generated in self._run(table.GENERATE, requests).items():
+        for group, generated in self.run(table.GENERATE, requests).items():
             loss, effect = generated.value.label_loss, asdict(generated.value.effect)
             self._server.journal.log(Generator(window=self.number, group=group, label_loss=loss, **effect))
 
@@ -232,7 +233,7 @@ class Window:
             for group in groups
             for name in self._members(group)
         }
-        for name in self._run(table.MUTUAL, requests):
+        for name in self.run(table.MUTUAL, requests):
             self._starts[name] = requests[name].terminal_out
             self._server.intermediates[name] = requests[name].intermediate_out
             self._taught_mutually.add(name)
@@ -262,7 +263,7 @@ class Window:
             if self._taught_mutually & set(self._members(group))
         }
         renewed: list[str] = []
-        for group, merged in self._run(table.MERGE, requests).items():
+        for group, merged in self.run(table.MERGE, requests).items():
             verdict = merged.value.verdict
             self._server.upkeep[group].validated(self.number, candidates[group], merged.value)
             self._server.journal.log(
@@ -297,7 +298,7 @@ class Window:
             )
             for name in self.names
         }
-        self._outcomes |= {name: requests[name].terminal_out for name in self._run(table.DISTIL, requests)}
+        self._outcomes |= {name: requests[name].terminal_out for name in self.run(table.DISTIL, requests)}
 
     def adapt_adversarially(self) -> None:
         """Each terminal by domain-adversarial training, for as many steps as other methods have."""
@@ -311,12 +312,12 @@ class Window:
             )
             for name in self.names
         }
-        self._outcomes |= {name: requests[name].terminal_out for name in self._run(table.ADAPT, requests)}
+        self._outcomes |= {name: requests[name].terminal_out for name in self.run(table.ADAPT, requests)}
 
     def re_estimate_batch_norm(self) -> None:
         """The BatchNorm statistics of its own frames into each terminal, and nothing else."""
         requests = {name: self._batch_norm(name, "terminal.safetensors") for name in self.names}
-        self._outcomes |= {name: requests[name].terminal_out for name in self._run(table.ADAPT_BATCH_NORM, requests)}
+        self._outcomes |= {name: requests[name].terminal_out for name in self.run(table.ADAPT_BATCH_NORM, requests)}
 
     def average_terminals(self) -> None:
         """The mean of a group's terminals in place of each of them."""
@@ -324,59 +325,12 @@ class Window:
             members = self._members(group)
             paths = tuple(self.file(name, "terminal.safetensors") for name in members)
             mean = self.file(members[0], "average.safetensors")
-            if self._run(table.AVERAGE, {group: AverageRequest(terminals=paths, terminal_out=mean)}):
+            if self.run(table.AVERAGE, {group: AverageRequest(terminals=paths, terminal_out=mean)}):
                 self._outcomes |= dict.fromkeys(members, mean)
 
     def deploy(self) -> None:
         """The best of the models that each terminal could run now, as ONNX and in force; the old one just stays."""
-        taught = self._select()
-        requests = {
-            name: ExportRequest(
-                terminal=self._outcomes[name],
-                upload=self.file(name, "upload.safetensors"),
-                onnx=self.file(name, "terminal.onnx"),
-            )
-            for name in self.names
-            if self._outcomes[name] != self._server.models[name]
-        }
-        for name in self._run(table.EXPORT, requests):
-            self._server.zoo[name].append(self._server.models[name])
-            self._server.models[name] = self._outcomes[name]
-            if name in taught:
-                upload, supervision = self.file(name, "upload.safetensors"), self._supervision[name]
-                self._server.replay[name].append(ReplaySample(upload=upload, supervision=supervision))
-
-    def _select(self) -> set[str]:
-        """Take for each terminal what does best on held-back frames; returns those that learned from labels to keep."""
-        if not self.config.deployment.held_back:
-            return set(self._supervision)
-        requests = {
-            name: SelectRequest(
-                candidates={"evolved": evolved, **self._adapted(name), "old": self._server.models[name]},
-                upload=self.file(name, "upload.safetensors"),
-                supervision=self._supervision[name],
-            )
-            for name, evolved in self._outcomes.items()
-            if name in self.names and name in self._supervision
-        }
-        tried = {name: request for name, request in requests.items() if self._held_back(name)}
-        selected = {name: finished.value for name, finished in self._run(table.SELECT, tried).items()}
-        for name in requests.keys() - tried.keys():
-            # Nothing speaks for a model that learned from the only frame there is.
-            selected[name] = SelectResult(chosen="adapted" if self._adapted(name) else "old", scores={}, frames=0)
-        for name, value in sorted(selected.items()):
-            self._outcomes[name] = requests[name].candidates[value.chosen]
-            self._server.journal.log(
-                Select(window=self.number, terminal=name, chosen=value.chosen, scores=value.scores, frames=value.frames)
-            )
-        return {name for name, value in selected.items() if value.chosen == "evolved"}
-
-    def _held_back(self, name: str) -> int:
-        frames = self._captured[name].frames
-        return frames - self.config.deployment.taught(frames)
-
-    def _adapted(self, name: str) -> dict[Candidate, Path]:
-        return {"adapted": self.adapted_models[name]} if name in self.adapted_models else {}
+        Rollout(self, self._server, self._supervision).deploy(self._outcomes)
 
     def file(self, name: str, file: str) -> Path:
         """Path of a terminal's file in this window."""
@@ -386,7 +340,8 @@ class Window:
         upload = self.file(name, "upload.safetensors")
         return BatchNormRequest(terminal=self._starts[name], upload=upload, terminal_out=self.file(name, out))
 
-    def _run[Q: Request, R: Result](self, step: Step[Q, R], requests: Mapping[str, Q]) -> Done[R]:
+    def run[Q: Request, R: Result](self, step: Step[Q, R], requests: Mapping[str, Q]) -> Done[R]:
+        """Run one step for terminals or groups, which wait for all of it; whose task fails for good drops out."""
         done = self._server.dispatch.run(step, self.number, requests)
         self.stages.append(Stage(step=step, done=done))
         self.names = [name for name in self.names if name in done or name not in requests]
