@@ -83,6 +83,16 @@ def test_peak_is_of_the_task_alone() -> None:
     assert excess == pytest.approx(150e6, rel=0.1)
 
 
+def test_peak_counts_what_the_allocator_had_kept() -> None:
+    """Blocks freed before a task began lie in the heap of the process, and the task's own may be taken from them."""
+    freed = [b"x" * 100_000 for _ in range(3000)]
+    above = b"x" * 100_000  # keeps the heap from shrinking by itself
+    del freed
+    large, _ = perform(request(None, "allocate", [], bytes=150_000_000))
+    assert json.loads(large)["peak_bytes"] == pytest.approx(150e6, rel=0.1)
+    assert len(above) == 100_000
+
+
 def test_error_crosses_as_text(folder: Path) -> None:
     reply = json.loads(perform(request(folder, "fail", [], message="no such frame"))[0])
     assert reply["error"]["message"] == "no such frame"

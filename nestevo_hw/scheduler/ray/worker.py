@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.base.memory import file_bytes, peak_bytes, unshared_bytes
+from nestevo_hw.base.memory import file_bytes, give_back_freed, peak_bytes, unshared_bytes
 from nestevo_hw.scheduler.calling import Reply, call, limit_gpu_memory
 from nestevo_hw.scheduler.ray.mirror import Files, changed, make_places, rebase, snapshot, unpack
 
@@ -62,6 +62,7 @@ def _forget_peak() -> int:
     Returns:
         what it holds while idle, pages of files left out, bytes.
     """
+    give_back_freed()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return unshared_bytes() or 0
