@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @adc_range_option
-@click.option("--age", "age_s", type=Number(AGE_S), default=0.0, show_default=True, metavar="SECONDS",
-              help="Age at which all properties but time are swept; 0 is before the first read.")  # fmt: skip
+@click.option("--age", "age_s", type=Number(AGE_S), metavar="SECONDS",
+              help="Age at which all properties but time are swept; 0 is before the first read.  [default: the first "
+              "read: 1 s, or where the device's model begins]")  # fmt: skip
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
@@ -75,7 +76,7 @@ def bench_noise(
     device: str,
     perfect_io: bool,
     adc_range: "AdcRange | None",
-    age_s: float,
+    age_s: float | None,
     tile: str,
     keep_digital: tuple[str, ...],
     grouped: bool,

@@ -119,7 +119,7 @@ def test_the_accuracy_of_a_trained_net_is_its_real_one(folder, tmp_path):
         right = net(torch.from_numpy(x[rows])[:, None].float() / 255).argmax(1).numpy() == y[rows]
     assert digital == pytest.approx(right.mean(), abs=1e-6)
     assert digital > 0.8
-    programmed = document["as_programmed"][0]
+    programmed = document["unswept"][0]
     assert digital - 0.1 < programmed["mean"] <= 1.0
     assert 0.0 <= programmed["ci95"][0] <= programmed["ci95"][1] <= 1.0
     assert document["digital"][0]["metrics"]["top5"]["mean"] > digital

@@ -109,10 +109,14 @@ def test_calibrated_columns_undo_a_gain_that_all_their_cells_share(kind: str) ->
 def test_ranges_and_columns_are_calibrated_in_the_layers_that_a_rule_names() -> None:
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(20, 12), nn.ReLU(), nn.Linear(12, 4)), torch.rand(64, 20)
-    rule = LayerRule(pattern="2", adc_range="calibrated")
+    rule, bound = LayerRule(pattern="2", adc_range="calibrated"), LayerRule(pattern="2", output_bound=10.0)
+    fixed = PCM.with_adc_range("fixed")
     for device, calibrated in (
-        (replace(PCM, layers=(rule,)), {"2"}),
-        (replace(PCM, layers=(rule,)).with_adc_range("fixed"), set()),
+        (replace(fixed, layers=(rule,)), {"2"}),
+        (replace(fixed, layers=(rule,)).with_adc_range("fixed"), set()),
+        (PCM, {"0", "2"}),
+        (replace(PCM, layers=(bound,)), {"0"}),
+        (replace(PCM, layers=(bound,)).with_adc_range("calibrated"), {"0", "2"}),
         (replace(PCM, layers=(LayerRule(pattern="2", device=CMO),)).with_adc_range("calibrated"), {"0", "2"}),
     ):
         teacher = AnalogTeacher(model, device=device)

@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
 from nestevo_hw.crossbar.cells import noise_model
-from nestevo_hw.crossbar.devices import DAY_S, find_preset
+from nestevo_hw.crossbar.devices import DAY_S, LayerRule, find_preset
 from nestevo_hw.crossbar.tiles import LayerTiles
 
 LEVELS = (0.1, 0.3, 0.6)
@@ -120,3 +120,16 @@ def test_a_reference_column_subtracts_what_all_cells_share() -> None:
     assert float(subtracted[0]) == pytest.approx(shift, abs=5 * spread / 39.6 / 300**0.5)
     assert abs(float(corrected.mean())) < 0.15 * abs(shift)
     assert float(corrected.std()) == pytest.approx(float(plain.std()), rel=1e-3)
+
+
+def test_first_read_of_a_device() -> None:
+    """A second after programming, unless the device has a model elsewhere only; at 0 s nothing has been read."""
+    pcm = find_preset("pcm")
+    late = replace(pcm, earliest_s=60.0)
+    brief = replace(pcm, latest_s=0.5)
+    given = [find_preset(name) for name in ("pcm", "hermes", "reram-cmo", "reram-wan", "ideal")]
+    assert [device.first_read_s for device in (*given, late, brief)] == [1.0, 1.0, 1.0, 1.0, 0.0, 60.0, 0.5]
+    with_late_layers = replace(pcm, layers=(LayerRule(pattern="fc", device=late),))
+    assert with_late_layers.first_read_s == 60.0
+    for device in (*given, late, brief, with_late_layers):
+        device.check_time(device.first_read_s)

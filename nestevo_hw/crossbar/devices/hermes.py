@@ -14,7 +14,7 @@ HERMES = DevicePreset(
     converters=RASCH_CONVERTERS,
     chip="hermes",
     source="Le Gallo et al., Nat. Electron. 2023, s41928-023-01010-1 (64-core PCM chip, 8-bit input "
-    "and output); Vasilopoulos et al., TED 2023 (two devices a weight). Output bound 10 and output "
-    "noise 0.04 follow Rasch et al., Nat. Commun. 2023, 14:5282, not this chip",
+    "and output); Vasilopoulos et al., TED 2023 (two devices a weight). Output noise 0.04 "
+    "and, with a fixed range, output bound 10 follow Rasch et al., Nat. Commun. 2023, 14:5282, not this chip",
     leaves_out=RASCH_LEAVES_OUT + ", the chip's per-column calibration",
 )

@@ -104,7 +104,7 @@ class LayerRule:
     dac_bits: int | None = None
     adc_bits: int | None = None
     output_bound: float | None = None
-    """Full scale of the ADC."""
+    """Full scale of the ADC; it is fixed there unless `adc_range` says otherwise."""
     adc_range: AdcRange | None = None
 
     def applied(self, base: "DevicePreset") -> "DevicePreset":
@@ -119,6 +119,8 @@ class LayerRule:
             self._given("pairs", "weight_bits", "cell_bits"),
         )
         converters = preset.converters
+        if "output_bound" in io:
+            io = {"adc_range": "fixed", **io}
         if io and converters is None:
             raise ConfigError(f"layers {self.pattern!r}: device {preset.name} has no converters to change")
         if io and converters is not None:
@@ -135,7 +137,7 @@ class LayerRule:
         device = self.device
         if device is not None and device.converters is not None:
             device = device.with_adc_range(adc_range)
-        return replace(self, device=device, adc_range=None)
+        return replace(self, device=device, adc_range=None if self.output_bound is None else adc_range)
 
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
@@ -282,6 +284,19 @@ class DevicePreset:
         ]
         return {**asdict(self), "noise_law": _law_document(self.noise_law), "layers": rules}
 
+    @property
+    def first_read_s(self) -> float:
+        """When a benchmark reads first, seconds after programming: 1 s, or where the model of ageing begins.
+
+        At 0 s, as programmed, no cell has been read yet, so none shows the slow read noise of every read.
+        """
+        if self.noise_law is None:
+            return 0.0
+        if self.times_s is not None:
+            return min(self.times_s)
+        first = max(1.0, *(device.earliest_s for device in self.everywhere))
+        return first if self.latest_s is None else min(first, self.latest_s)
+
     def check_time(self, seconds: float) -> None:
         """Refuse a time after programming for which the device has no model.
 
@@ -311,10 +326,12 @@ def _law_document(law: NoiseLaw | None) -> Any:  # noqa: ANN401 - any JSON value
     return f"{law.__module__}:{getattr(law, '__qualname__', type(law).__qualname__)}"
 
 
-RASCH_CONVERTERS = ConverterModel()
-"""The standard analog in-memory-computing model of Rasch et al., Nat. Commun. 2023, 14:5282."""
+RASCH_CONVERTERS = ConverterModel(adc_range="calibrated")
+"""The standard analog in-memory-computing model of Rasch et al., Nat. Commun. 2023, 14:5282, but for the range of the
+ADCs: there one output bound of 10 serves all layers, here each layer has its own."""
 RASCH_SOURCE = (
-    "8-bit converters, output bound 10 and output noise 0.04 follow the standard analog in-memory-computing "
-    "model of Rasch et al., Nat. Commun. 2023, 14:5282; they are not figures of this device"
+    "8-bit converters and output noise 0.04 follow the standard analog in-memory-computing model of Rasch et al., "
+    "Nat. Commun. 2023, 14:5282, whose fixed output bound of 10 is --adc-range fixed; they are not figures of this "
+    "device"
 )
 RASCH_LEAVES_OUT = "ADC non-linearity, read noise within a product and IR drop unless they are set"

@@ -11,13 +11,13 @@ from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.crossbar.noise import weight_noise
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.studies.data.scores import Measure
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Trial
+from nestevo_hw.studies.noise.plan import DIGITAL, UNSWEPT, Trial
 from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Hardware, Setting
 
 Scores = Mapping[str, Mapping[str, float]]
 """Of one evaluation: by scene and metric."""
 Keep = Callable[[Trial, Scores], None]
-SCORED = frozenset({*SWEEPS, DIGITAL, AS_PROGRAMMED}) - set(TEACHING)
+SCORED = frozenset({*SWEEPS, DIGITAL, UNSWEPT}) - set(TEACHING)
 """Sweeps that score the model itself."""
 
 
@@ -105,6 +105,6 @@ def setting_of(trial: Trial, hardware: Hardware) -> Setting:
     """Under what a trial is scored."""
     if trial.sweep == DIGITAL:
         return Setting(mu=0.0)
-    if trial.sweep == AS_PROGRAMMED:
+    if trial.sweep == UNSWEPT:
         return Setting(hardware=hardware, age_s=hardware.age_s)
     return SWEEPS[trial.sweep].setting(hardware, trial.value)

@@ -83,14 +83,14 @@ def conclusion(found: Benchmark) -> str:
         parts = [f"the digital model scores {digital:.3f}{frames}"]
         if is_agreement(found.metric):
             parts = [f"agreement with the digital model, which is {digital:.3f} with itself"]
-        programmed = found.programmed(scene)
-        if programmed is not None:
-            parts.append(f"{programmed.mean:.3f} on {found.about['device']} {moment(found.age_s)}")
+        unswept = found.unswept_in(scene)
+        if unswept is not None:
+            parts.append(f"{unswept.mean:.3f} on {found.about['device']} {moment(found.age_s)}")
         ages = [p for p in found.of("time_s", scene) if p.value != 0]
         if ages:
             parts.append(f"{ages[-1].mean:.3f} after {SWEEPS['time_s'].text(ages[-1].value)}")
         noisy = [p for p in found.of("mu", scene) if p.value != 0]
-        if programmed is None and noisy:
+        if unswept is None and noisy:
             parts.append(f"{noisy[-1].mean:.3f} with weight noise mu = {noisy[-1].value:g}")
         sentences.append(f"{place}{', '.join(parts)}")
     return " ".join([_capital("; ".join(sentences)) + ".", *doubts(found)])
@@ -181,10 +181,10 @@ def loss_at(found: Benchmark, point: SweepPoint) -> Loss:
 
 
 def _reference(found: Benchmark, sweep: str, scene: str, training: str, draws: int) -> Sequence[float]:
-    programmed = found.programmed(scene, training)
-    if sweep in AGAINST_DIGITAL or programmed is None:
+    unswept = found.unswept_in(scene, training)
+    if sweep in AGAINST_DIGITAL or unswept is None:
         return [found.digital_score(scene, training)] * draws
-    return programmed.headline
+    return unswept.headline
 
 
 def _sentence(found: Benchmark, sweep: Sweep, scene: str) -> str:

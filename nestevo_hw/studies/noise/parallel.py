@@ -11,7 +11,7 @@ from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task, TaskResult
 from nestevo_hw.studies.noise.bench import Keep, Scores
 from nestevo_hw.studies.noise.journal import ScoredTrial
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Trial
+from nestevo_hw.studies.noise.plan import DIGITAL, UNSWEPT, Trial
 from nestevo_hw.studies.noise.students import REFERENCE, is_distillation
 from nestevo_hw.studies.noise.subject import Setup, Subject
 
@@ -56,7 +56,7 @@ def score_in_workers(
             keep(scored.trial, scored.scores)
 
     # Many sweeps pass through what these score, so they come first and are known to all.
-    first = [trial for trial in trials if trial.sweep in (DIGITAL, AS_PROGRAMMED, REFERENCE)]
+    first = [trial for trial in trials if trial.sweep in (DIGITAL, UNSWEPT, REFERENCE)]
     with LocalExecutor(policy=KnapsackPolicy(), memory_bytes=memory, workers=workers, preload=preload) as executor:
         for wave in (first, [trial for trial in trials if trial not in set(first)]):
             tasks = [
@@ -88,7 +88,7 @@ def score_chunk(payload: Mapping[str, Any]) -> dict[str, Any]:
 def _task(number: int, setup: Setup, folder: Path, trials: Sequence[Trial], known: Mapping[Trial, Scores]) -> Task:
     useful = {
         trial: scores for trial, scores in known.items()
-        if trial.sweep in (DIGITAL, AS_PROGRAMMED, REFERENCE) and trial.training == trials[0].training
+        if trial.sweep in (DIGITAL, UNSWEPT, REFERENCE) and trial.training == trials[0].training
     }  # fmt: skip
     return Task(
         name=f"{number}/{trials[0].sweep}",

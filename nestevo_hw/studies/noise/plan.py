@@ -13,8 +13,8 @@ DIGITAL = "digital"
 """Name of the scores without noise."""
 MOST_VALUES = 100
 """Of one sweep."""
-AS_PROGRAMMED = "as programmed"
-"""Name of the scores on the device as it is, at the age of the benchmark: right after programming unless asked."""
+UNSWEPT = "unswept"
+"""Name of the scores on the device as it is, at the age of the benchmark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +61,7 @@ class BenchPlan:
         for training in trainings:
             found.append(Trial(sweep=DIGITAL, value=DIGITAL, repeat=0, training=training))
             if self.on_device:
-                found += [
-                    Trial(sweep=AS_PROGRAMMED, value=AS_PROGRAMMED, repeat=r, training=training)
-                    for r in range(self.repeats)
-                ]
+                found += [Trial(sweep=UNSWEPT, value=UNSWEPT, repeat=r, training=training) for r in range(self.repeats)]
             for sweep, values in self.sweeps:
                 if sweep.name in TEACHING or (training != trainings[0] and not sweep.on_weights):
                     continue
@@ -157,8 +154,9 @@ def _usual_values(sweep: Sweep, hardware: Hardware, *, quick: bool) -> tuple[Val
     if sweep.name not in ("time_s", "student_time_s"):
         return values
     if known is None:
+        first = max(device.earliest_s for device in preset.everywhere)
         last = min(math.inf if device.latest_s is None else device.latest_s for device in preset.everywhere)
-        return tuple(v for v in values if isinstance(v, float) and v <= last)
+        return tuple(v for v in values if v == 0.0 or (isinstance(v, float) and first <= v <= last))
     return tuple(v for v in values if v in known or v == 0.0) if quick else (0.0, *known)
 
 

@@ -36,7 +36,7 @@ def sweep_marks(found: Benchmark) -> list[Mark]:
     """The key of the sweeps: a colour each scene, and what they are compared with."""
     marks = [Mark(text=s, colour=_scene_colour(found, s), shape="line") for s in found.scenes if s != "all"]
     as_it_is = Mark(text=f"the device as it is, {moment(found.age_s)}", colour="muted", shape="dotted")
-    return [*marks, _DIGITAL, *([as_it_is] if found.as_programmed else [])]
+    return [*marks, _DIGITAL, *([as_it_is] if found.unswept else [])]
 
 
 def sweep_panels(found: Benchmark, palette: Palette) -> dict[str, Draw]:
@@ -113,9 +113,9 @@ def _sweep_panel(found: Benchmark, sweep: str, palette: Palette) -> Draw:
         for scene in found.scenes:
             colour = colour_of(palette, _scene_colour(found, scene))
             _level(axes, found.digital_score(scene), colour)
-            programmed = found.programmed(scene)
-            if programmed is not None and sweep not in ("mu", "time_s"):
-                _level(axes, programmed.mean, colour, "dotted")
+            unswept = found.unswept_in(scene)
+            if unswept is not None and sweep not in ("mu", "time_s"):
+                _level(axes, unswept.mean, colour, "dotted")
             draw_line(axes, sweep, found.of(sweep, scene), colour, values)
         finish(axes, sweep, values, palette, top=ceiling(found))
 

@@ -25,7 +25,8 @@ class Request:
     device: str = "pcm"
     perfect_io: bool = False
     adc_range: AdcRange | None = None
-    age_s: float = 0.0
+    age_s: float | None = None
+    """None = the device's first read."""
     tile: str = "256"
     keep_digital: tuple[str, ...] = ()
     grouped: bool = False
@@ -56,7 +57,8 @@ class Request:
         tile = parse_tile(self.tile)
         text = device_text(self.device)
         preset = find_preset(self.device, perfect_io=self.perfect_io, text=text).with_adc_range(self.adc_range)
-        hardware = Hardware(preset=preset, tile=tile, backend=self.backend, age_s=self.age_s)
+        age_s = preset.first_read_s if self.age_s is None else self.age_s
+        hardware = Hardware(preset=preset, tile=tile, backend=self.backend, age_s=age_s)
         plan = make_plan(
             hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
             repeats=self.repeats,
@@ -65,7 +67,7 @@ class Request:
             raise ConfigError("--student is for --students, or a sweep of student_mu or student_time_s; add one")
         setup = Setup(
             model=self.model, weights=_text(self.weights), device=self.device, device_text=text,
-            perfect_io=self.perfect_io, adc_range=self.adc_range, age_s=self.age_s, tile=tile,
+            perfect_io=self.perfect_io, adc_range=self.adc_range, age_s=age_s, tile=tile,
             keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
             frames=self.frames or usual_frames(self.data, quick=self.quick), data=self.data, noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,

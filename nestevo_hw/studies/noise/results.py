@@ -9,12 +9,12 @@ from nestevo_hw.base.documents import parse, read_json
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.journal import RESULTS
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, AWARE, DIGITAL, GIVEN, Trial
+from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, GIVEN, UNSWEPT, Trial
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.students import REFERENCE
 from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Value
 
-_ASIDE = (DIGITAL, AS_PROGRAMMED, REFERENCE)
+_ASIDE = (DIGITAL, UNSWEPT, REFERENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,8 @@ class Benchmark:
     points: tuple[SweepPoint, ...]
     digital: tuple[SweepPoint, ...]
     """Without any noise; one score each."""
-    as_programmed: tuple[SweepPoint, ...]
-    """On the device as it is, right after programming; empty where no sweep uses the device."""
+    unswept: tuple[SweepPoint, ...]
+    """On the device as it is, at the age of the benchmark; empty where no sweep uses the device."""
     students: tuple[SweepPoint, ...]
     """Students to compare with, by value: before, digital teacher, true labels."""
 
@@ -49,7 +49,7 @@ class Benchmark:
         aside = {name: tuple(p for p in points if p.sweep == name) for name in _ASIDE}
         return cls(
             about=about, points=tuple(p for p in points if p.sweep not in _ASIDE), digital=aside[DIGITAL],
-            as_programmed=aside[AS_PROGRAMMED], students=aside[REFERENCE],
+            unswept=aside[UNSWEPT], students=aside[REFERENCE],
         )  # fmt: skip
 
     @property
@@ -80,7 +80,7 @@ class Benchmark:
     @property
     def on_device(self) -> bool:
         """Whether anything was scored on the device, not only under weight noise."""
-        return bool(self.as_programmed) or "student_time_s" in self.taught_sweeps
+        return bool(self.unswept) or "student_time_s" in self.taught_sweeps
 
     @property
     def paired(self) -> tuple[str, ...]:
@@ -103,10 +103,10 @@ class Benchmark:
         """Time after programming at which every property but time was swept, seconds."""
         return float(self.about.get("age_s", 0.0))
 
-    def programmed(self, scene: str, training: str | None = None) -> SweepPoint | None:
-        """The device as it is, right after programming."""
+    def unswept_in(self, scene: str, training: str | None = None) -> SweepPoint | None:
+        """The device as it is, at the age of the benchmark."""
         wanted = self.main_training if training is None else training
-        return next((p for p in self.as_programmed if (p.scene, p.training) == (scene, wanted)), None)
+        return next((p for p in self.unswept if (p.scene, p.training) == (scene, wanted)), None)
 
     def student(self, name: str) -> SweepPoint | None:
         """A student to compare with."""
@@ -118,7 +118,7 @@ class Benchmark:
             **self.about,
             "points": [point.document() for point in self.points],
             "digital": [{"name": point.value, **point.scored()} for point in self.digital],
-            "as_programmed": [{"name": point.value, **point.scored()} for point in self.as_programmed],
+            "unswept": [{"name": point.value, **point.scored()} for point in self.unswept],
             "students": [{"name": point.value, **point.scored()} for point in self.students],
         }
 
@@ -139,7 +139,7 @@ def read_benchmark(path: Path) -> Benchmark:
         about={key: value for key, value in document.items() if key not in {f.name for f in fields(_Stored)}},
         points=tuple(_point(entry, entry.sweep, entry.value) for entry in stored.points),
         digital=tuple(_point(entry, DIGITAL, entry.name) for entry in stored.digital),
-        as_programmed=tuple(_point(entry, AS_PROGRAMMED, entry.name) for entry in stored.as_programmed),
+        unswept=tuple(_point(entry, UNSWEPT, entry.name) for entry in stored.unswept),
         students=tuple(_point(entry, REFERENCE, entry.name) for entry in stored.students),
     )
 
@@ -173,7 +173,7 @@ class _Stored:
 
     points: list[_Swept]
     digital: list[_Named]
-    as_programmed: list[_Named]
+    unswept: list[_Named]
     students: list[_Named]
 
 

@@ -12,6 +12,7 @@ from nestevo_hw.crossbar.tile_sizes import Tile, tile_size
 
 Value = float | str
 """A number, or the name of a device."""
+AT_AGE = "at the age of the benchmark"
 FRESH = "right after programming"
 """Before the first read, and so without slow read noise."""
 TEACHING = ("student_mu", "student_time_s")
@@ -73,7 +74,7 @@ class Sweep:
     on_weights: bool
     """Whether it disturbs weights, which is what noise-aware training prepares for."""
     simulated: str
-    """What is simulated, for people to read, of freshly programmed cells."""
+    """What is simulated, for people to read."""
     allowed: Range
     """Where values that are numbers may lie."""
     usual: bool = False
@@ -108,7 +109,7 @@ class Sweep:
 
     def described(self, age_s: float) -> str:
         """What is simulated in a benchmark of this age."""
-        return self.simulated.replace(FRESH, moment(age_s))
+        return self.simulated.replace(AT_AGE, moment(age_s))
 
 
 def moment(age_s: float) -> str:
@@ -185,7 +186,8 @@ BITS = Range(2, 16)
 _SECONDS = "s after programming"
 _SHARE = "share of the devices"
 _MUS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1)
-_TIMES_S = (0.0, 3600.0, DAY_S, 30 * DAY_S, 365 * DAY_S)
+_READ_S = (1.0, 3600.0, DAY_S, 30 * DAY_S, 365 * DAY_S)
+_TIMES_S = (0.0, *_READ_S)
 
 SWEEPS: dict[str, Sweep] = {
     sweep.name: sweep
@@ -208,42 +210,42 @@ SWEEPS: dict[str, Sweep] = {
             title="ADC resolution", unit="bits", values=(4.0, 5.0, 6.0, 7.0, 8.0, 10.0),
             quick=(4.0, 6.0, 8.0), worse="down", on_weights=False,
             setting=_converter("adc_bits", lambda c, v: replace(c, adc_bits=_whole("adc_bits", v))),
-            simulated="another ADC, the rest of the device as it is, right after programming",
+            simulated="another ADC, the rest of the device as it is, at the age of the benchmark",
         ),
         Sweep(
             name="dac_bits", allowed=BITS,
             title="DAC resolution", unit="bits", values=(2.0, 3.0, 4.0, 5.0, 6.0, 8.0),
             quick=(3.0, 5.0, 8.0), worse="down", on_weights=False,
             setting=_converter("dac_bits", lambda c, v: replace(c, dac_bits=_whole("dac_bits", v))),
-            simulated="another DAC, the rest of the device as it is, right after programming",
+            simulated="another DAC, the rest of the device as it is, at the age of the benchmark",
         ),
         Sweep(
             name="output_noise", allowed=Range(0, 100),
             title="output noise", unit="of full-scale input x largest weight",
             values=(0.0, 0.01, 0.02, 0.04, 0.08, 0.16), quick=(0.0, 0.04, 0.08), worse="up", on_weights=False,
             setting=_converter("output_noise", lambda c, v: replace(c, output_noise=_number("output_noise", v))),
-            simulated="noise added before the ADC, right after programming",
+            simulated="noise added before the ADC, at the age of the benchmark",
         ),
         Sweep(
             name="input_noise", allowed=Range(0, 100),
             title="input noise", unit="of a full-scale input", values=(0.0, 0.01, 0.04),
             quick=(0.0, 0.02), worse="up", on_weights=False,
             setting=_converter("input_noise", lambda c, v: replace(c, input_noise=_number("input_noise", v))),
-            simulated="noise added after the DAC, right after programming; slow, by aihwkit's own tile",
+            simulated="noise added after the DAC, at the age of the benchmark; slow, by aihwkit's own tile",
         ),
         Sweep(
             name="read_noise", allowed=Range(0, 100),
             title="read noise", unit="of the largest weight",
             values=(0.0, 0.01, 0.0175, 0.04, 0.08), quick=(0.0, 0.0175, 0.08), worse="up", on_weights=True,
             setting=_converter("read_noise", lambda c, v: replace(c, read_noise=_number("read_noise", v))),
-            simulated="noise of every cell drawn anew in every product, right after programming",
+            simulated="noise of every cell drawn anew in every product, at the age of the benchmark",
         ),
         Sweep(
             name="ir_drop", allowed=Range(0, 1000),
             title="IR drop", unit="of the standard wire resistance", values=(0.0, 1.0, 4.0, 16.0),
             quick=(0.0, 1.0, 16.0), worse="up", on_weights=False,
             setting=_converter("ir_drop", lambda c, v: replace(c, ir_drop=_number("ir_drop", v))),
-            simulated="voltage lost along the wires of a tile, right after programming",
+            simulated="voltage lost along the wires of a tile, at the age of the benchmark",
         ),
         Sweep(
             name="ir_ladder", allowed=Range(0, 1000),
@@ -252,20 +254,20 @@ SWEEPS: dict[str, Sweep] = {
             setting=_converter(
                 "ir_ladder", lambda c, v: replace(c, ir_drop=_number("ir_ladder", v), ir_drop_model="ladder")
             ),
-            simulated="the same wires solved exactly as a ladder of resistors, right after programming",
+            simulated="the same wires solved exactly as a ladder of resistors, at the age of the benchmark",
         ),
         Sweep(
             name="stuck_cells", allowed=SHARE,
             title="stuck devices", unit=_SHARE, values=(0.0, 0.001, 0.003, 0.01, 0.03),
             quick=(0.0, 0.003, 0.03), setting=_stuck, worse="up", on_weights=True,
-            simulated="devices that keep their conductance, half at zero and half at the largest, right after "
-            "programming",
+            simulated="devices that keep their conductance, half at zero and half at the largest, at the age "
+            "of the benchmark",
         ),
         Sweep(
             name="tile", allowed=Range(1, 65_536),
             title="tile size", unit="rows and columns", values=(64.0, 128.0, 256.0, 512.0),
             quick=(64.0, 256.0), setting=_tile, worse=None, on_weights=False,
-            simulated="square tiles of another size, the rest of the device as it is, right after programming",
+            simulated="square tiles of another size, the rest of the device as it is, at the age of the benchmark",
         ),
         Sweep(
             name="device", allowed=BITS,
@@ -282,7 +284,7 @@ SWEEPS: dict[str, Sweep] = {
         Sweep(
             name="student_time_s", allowed=AGE_S,
             title="age of the teacher", unit=_SECONDS,
-            values=_TIMES_S, quick=(DAY_S,), setting=_time, worse="up", on_weights=True,
+            values=_READ_S, quick=(DAY_S,), setting=_time, worse="up", on_weights=True,
             simulated="the teacher on the device labels at this age, the student learns",
         ),
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nestevo_hw.studies.noise.bench import Scores
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, AWARE, DIGITAL, PLAIN, Trial
+from nestevo_hw.studies.noise.plan import AWARE, DIGITAL, PLAIN, UNSWEPT, Trial
 from nestevo_hw.studies.noise.results import Benchmark
 from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, REFERENCE, TRUE_LABELS
 from nestevo_hw.studies.noise.sweeps import Value
@@ -39,7 +39,7 @@ def lesson(sweep: str, value: Value, teacher: Sequence[float], student: Sequence
 
 SWEPT = [
     *line(DIGITAL, {DIGITAL: [0.9]}),
-    *line(AS_PROGRAMMED, {AS_PROGRAMMED: [0.80, 0.84]}),
+    *line(UNSWEPT, {UNSWEPT: [0.80, 0.84]}),
     *line("mu", {0.0: [0.9, 0.9], 0.1: [0.5, 0.7]}),
     *line("time_s", {0.0: [0.80, 0.84], 86_400.0: [0.70, 0.76]}),
     *line("adc_bits", {4.0: [0.30, 0.38], 6.0: [0.70, 0.74], 7.0: [0.795, 0.835], 8.0: [0.80, 0.84]}),

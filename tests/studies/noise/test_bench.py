@@ -8,7 +8,7 @@ import torch
 from circle import circle_bench
 
 from nestevo_hw.studies.noise.bench import Bench, Scores
-from nestevo_hw.studies.noise.plan import AS_PROGRAMMED, DIGITAL, Trial
+from nestevo_hw.studies.noise.plan import DIGITAL, UNSWEPT, Trial
 from nestevo_hw.studies.noise.sweeps import Value
 
 
@@ -88,7 +88,7 @@ def test_the_same_setting_under_two_names_is_scored_once() -> None:
     inner = bench.measures[""]
     bench = Bench(models=bench.models, measures={"": counting}, calibration=bench.calibration, hardware=bench.hardware)
     trials = [
-        Trial(sweep=AS_PROGRAMMED, value=AS_PROGRAMMED, repeat=0),
+        Trial(sweep=UNSWEPT, value=UNSWEPT, repeat=0),
         Trial(sweep="time_s", value=0.0, repeat=0),
         Trial(sweep="adc_bits", value=8.0, repeat=0),  # what pcm has
         Trial(sweep="adc_bits", value=8.0, repeat=1),

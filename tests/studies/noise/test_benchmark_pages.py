@@ -28,8 +28,8 @@ def test_a_benchmark_survives_its_files(tmp_path: Path) -> None:
     names = write_benchmark(FULL, tmp_path)
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     read = read_benchmark(tmp_path)
-    assert (read.points, read.digital, read.as_programmed, read.students) == (
-        FULL.points, FULL.digital, FULL.as_programmed, FULL.students,
+    assert (read.points, read.digital, read.unswept, read.students) == (
+        FULL.points, FULL.digital, FULL.unswept, FULL.students,
     )  # fmt: skip
     assert document_of(read) == json.loads((tmp_path / "results.json").read_text())
     assert read_benchmark(tmp_path / "results.json") == read
@@ -119,7 +119,7 @@ def test_unreadable_results_are_named(tmp_path: Path) -> None:
     for text, message in (
         ("{", " is not valid JSON: .* at column 2"),
         ('{"points": []}', ": digital: field required"),
-        ('{"points": [1], "digital": [], "as_programmed": [], "students": []}', r": points\.0: expected an object"),
+        ('{"points": [1], "digital": [], "unswept": [], "students": []}', r": points\.0: expected an object"),
     ):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(InputError, match=rf"results\.json{message}.*; run bench-noise again"):

@@ -10,15 +10,16 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.devices import DAY_S, find_preset
 from nestevo_hw.studies.noise.bench import setting_of
 from nestevo_hw.studies.noise.plan import (
-    AS_PROGRAMMED,
     AWARE,
     DIGITAL,
     GIVEN,
+    UNSWEPT,
     BenchPlan,
     Trial,
     make_plan,
     parse_sweep,
 )
+from nestevo_hw.studies.noise.request import Request
 from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Hardware, Setting, age_text
 
 NAMES = {
@@ -153,9 +154,11 @@ def test_properties_are_swept_at_the_age_of_the_benchmark() -> None:
     ages_s = {"adc_bits": 3600.0, "stuck_cells": 3600.0, "tile": 3600.0, "time_s": 60.0, "device": DAY_S}
     values = {"adc_bits": 4.0, "stuck_cells": 0.1, "tile": 64.0, "time_s": 60.0, "device": "hermes"}
     assert {name: SWEEPS[name].setting(hardware, value).age_s for name, value in values.items()} == ages_s
-    as_it_is = Trial(sweep=AS_PROGRAMMED, value=AS_PROGRAMMED, repeat=0)
+    as_it_is = Trial(sweep=UNSWEPT, value=UNSWEPT, repeat=0)
     assert setting_of(as_it_is, hardware) == Setting(hardware=hardware, age_s=3600.0)
     assert SWEEPS["adc_bits"].described(3600.0).endswith("as it is, 1 h after programming")
-    assert SWEEPS["adc_bits"].described(0.0) == SWEEPS["adc_bits"].simulated
+    assert SWEEPS["adc_bits"].described(0.0).endswith("as it is, right after programming")
+    assert Request(model="fasterrcnn-tiny").study().setup.age_s == 1.0
+    assert Request(model="fasterrcnn-tiny", age_s=0.0).study().setup.age_s == 0.0
     with pytest.raises(ConfigError, match="characterised only at"):
         SWEEPS["adc_bits"].setting(replace(hardware, preset=find_preset("reram-wan")), 4.0).check()
