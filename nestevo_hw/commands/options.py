@@ -23,6 +23,15 @@ _LONGEST_QUOTE = 40
 """Characters of a refused value that are shown."""
 Command = Callable[..., dict[str, Any] | None]
 
+
+def crossbar_device_option(default: str) -> Callable[[Command], Command]:
+    """The option --device, None unless it is given; `default` says what is taken then."""
+    return click.option(
+        "--device", "--analog", "device", metavar="NAME|FILE.toml", shell_complete=completion.devices,
+        help=f"Of the crossbar: {', '.join(PRESETS)}, or your own (docs/devices.md).  [default: {default}]",
+    )  # fmt: skip
+
+
 device_option = click.option(
     "--device", "--analog", "device", default="pcm", show_default=True, metavar="NAME|FILE.toml",
     help=f"Of the crossbar: {', '.join(PRESETS)}, or your own (docs/devices.md).", shell_complete=completion.devices,
