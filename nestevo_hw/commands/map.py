@@ -38,7 +38,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 
 @click.command("map")
 @model_argument
-@crossbar_device_option("pcm, or the chip's")
+@crossbar_device_option(None, "pcm, or the chip's")
 @click.option("--tile", metavar="ROWS[xCOLUMNS]", help="Size of one tile.  [default: 256, or the chip's]")
 @click.option(
     "--pairs",
@@ -115,6 +115,7 @@ def map_command(
       nestevo-hw map fasterrcnn-tiny --device hermes --age 86400
       nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
       nestevo-hw map fasterrcnn-resnet50-fpn --no-program --chip isaac --frames 1200 --size 720x1280
+      nestevo-hw map fasterrcnn-tiny --chip hermes --chip-mode one-phase
       nestevo-hw map mypackage.nets:detector --weights mine.pt --keep-digital head --json
       nestevo-hw map mypackage.nets:lenet --weights lenet.pt --data mnist.npz
     """
