@@ -3,10 +3,15 @@
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 
+import torch
+from torch import nn
+from torchvision.models import mobilenet_v2, resnet18, vit_b_16
+
 from nestevo_hw.crossbar.chips import CHIPS
-from nestevo_hw.crossbar.chips.chip import Chip, Kind, load_chip
+from nestevo_hw.crossbar.chips.chip import Chip, Kind
+from nestevo_hw.crossbar.chips.chip_file import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
-from nestevo_hw.crossbar.chips.estimates import PAPER_SIZE
+from nestevo_hw.crossbar.chips.estimates import PAPER_SIZE, in_other_modes
 from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.devices import PRESETS, DevicePreset
 from nestevo_hw.crossbar.devices.preset import RASCH_LEAVES_OUT, RASCH_SOURCE
@@ -56,14 +61,17 @@ def chips() -> str:
 
 def figures() -> str:
     """Every figure of every chip with the letter of its kind."""
-    found = [load_chip(name) for name in CHIPS]
+    found = [chip for name in CHIPS for chip in (load_chip(name), *load_chip(name).others)]
     names = [entry.name for entry in fields(Chip) if any(entry.name in chip.figures for chip in found)]
-    return _table(("figure", *CHIPS), ([f"`{name}`", *(_figure(chip, name) for chip in found)] for name in names))
+    heads = ("figure", *(f"{chip.name}, {chip.mode}" if chip.mode else chip.name for chip in found))
+    return _table(heads, ([f"`{name}`", *(_figure(chip, name) for chip in found)] for name in names))
 
 
 def _figure(chip: Chip, name: str) -> str:
     figure = chip.figures.get(name)
-    return "in arrays" if figure is None else f"{figure.value:g} {_LETTERS[figure.kind]}"
+    if figure is None:
+        return "in arrays" if name.endswith("_energy_pj") else "-"
+    return f"{figure.value:g} {_LETTERS[figure.kind]}"
 
 
 def costs() -> str:
@@ -76,14 +84,65 @@ def costs() -> str:
         cost = chip_cost(report, workload, load_chip(name), chips=needed)
         writing = cost.programming
         rows.append(
-            [f"`{name}`", str(needed), f"{cost.interval_s * 1e3:.3g}", f"{cost.energy.total:.2g}",
+            [f"`{name}`", str(needed), f"{cost.interval_s * 1e3:.3g}", _milliseconds(cost.first_frame_s),
+             f"{cost.energy.total:.2g}", f"{cost.energy_range_j[0]:.2g}",
              f"{_with_unit(writing.time_s, 's')}, {_with_unit(writing.energy_j, 'J')}",
              f"{writing.lifetime_years(UPDATES_A_DAY):.3g} years"]
         )  # fmt: skip
     height, width = PAPER_SIZE
     title = f"Faster R-CNN ResNet-50 FPN, {width} x {height}"
-    headings = ("chips that hold it", "ms a frame on these", "J a frame", "writing a new model", "life at one an hour")
+    headings = ("chips that hold it", "ms between frames on these", "ms to the first frame", "J a frame",
+                "J if unused rows and columns took nothing", "writing a new model", "life at one an hour")  # fmt: skip
     return _table((title, *headings), rows)
+
+
+def reading_modes() -> str:
+    """The paper's detector in every reading mode of a chip that has several."""
+    model = resnet50_fpn(11)
+    report, workload = map_model(model, 256), count_workload(model, PAPER_SIZE)
+    rows = []
+    for chip in (load_chip(name) for name in CHIPS if load_chip(name).others):
+        needed = chip_cost(report, workload, chip).chips_needed
+        cost = chip_cost(report, workload, chip, chips=needed)
+        rows += [
+            [f"`{chip.name}`, {one.chip.mode}", "yes" if one.chip.mode == chip.default_mode else "no",
+             f"{one.chip.peak_tops:g} TOPS", f"{one.chip.peak_tops_per_w:g} TOPS/W", f"{one.interval_s * 1e3:.3g}",
+             _milliseconds(one.first_frame_s), f"{one.energy.total:.2g}"]
+            for one in (cost, *in_other_modes(report, cost))
+        ]  # fmt: skip
+    heads = ("reading mode", "accuracy simulated", "published peak", "published efficiency", "ms between frames",
+             "ms to the first frame", "J a frame")  # fmt: skip
+    return _table(heads, rows)
+
+
+def digital_shares() -> str:
+    """What stays digital of networks with depthwise convolutions and attention, on one chip."""
+    built: tuple[tuple[str, Callable[[], nn.Module], bool], ...] = (
+        ("ResNet-18", resnet18, False),
+        ("ViT-B/16", vit_b_16, False),
+        ("MobileNetV2", mobilenet_v2, False),
+        ("MobileNetV2, `--grouped`", mobilenet_v2, True),
+    )
+    rows = []
+    for label, build, grouped in built:
+        with torch.device("meta"):
+            model = build()
+        report, work = map_model(model, 256, grouped=grouped), count_workload(model, (224, 224))
+        needed = chip_cost(report, work, load_chip("hermes")).chips_needed
+        cost = chip_cost(report, work, load_chip("hermes"), chips=needed)
+        rows.append(
+            [label, str(needed), *(f"{part:.1%}".replace("%", " %") for part in (
+                cost.digital.macs_share, cost.digital.time_share, cost.digital.energy_share, cost.filling.cells)),
+             f"{cost.interval_s * 1e3:.3g}" + (" (digital)" if cost.digital.sets_interval else ""),
+             f"{cost.energy.total * 1e3:.3g}"]
+        )  # fmt: skip
+    heads = ("224 x 224 on `hermes`", "chips", "digital MACs", "digital time of a frame alone", "digital energy",
+             "cells that hold weights", "ms between frames", "mJ a frame")  # fmt: skip
+    return _table(heads, rows)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g}" if seconds < 1 else f"{seconds * 1e3:.0f}"
 
 
 def _with_unit(value: float, unit: str) -> str:
@@ -141,6 +200,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "chips": chips,
     "figures": figures,
     "costs": costs,
+    "reading-modes": reading_modes,
+    "digital-shares": digital_shares,
     "drift-kinds": drift_kinds,
     "policies": policies,
     "methods": methods,

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
+    from nestevo_hw.crossbar.chips.agreement import Difference
+    from nestevo_hw.crossbar.chips.chip import Chip
     from nestevo_hw.crossbar.chips.cost import ChipCost
-    from nestevo_hw.crossbar.chips.estimates import FrameTime
+    from nestevo_hw.crossbar.chips.estimates import Estimate
     from nestevo_hw.crossbar.mapping import MappingReport
 
 UPDATES_PER_DAY = (1, 24, 144)
@@ -20,31 +22,47 @@ class ModelledChip:
     """What a chip costs, compared and explained."""
 
     cost: "ChipCost"
-    estimates: "tuple[FrameTime, ...]"
+    estimates: "tuple[Estimate, ...]"
+    modes: "tuple[ChipCost, ...]"
+    """The same frames in the chip's other reading modes."""
+    differences: "tuple[Difference, ...]"
+    """Between what accuracy is simulated with and what is costed."""
     notes: tuple[str, ...]
 
 
 def model_chip(
-    model: "nn.Module", report: "MappingReport", chip: str, *, chips: int, frames: int, size: str
+    model: "nn.Module",
+    report: "MappingReport",
+    chip: "Chip",
+    differences: "tuple[Difference, ...]",
+    *,
+    chips: int,
+    frames: int,
+    size: str,
 ) -> ModelledChip:
-    """Cost of a model on a chip, by the chip's name or file.
+    """Cost of a model on a chip.
 
     Args:
         model: digital; only its shapes are used.
         report: which layers are on the crossbar.
-        chip: name of a shipped chip, or a .toml file.
+        chip: its figures.
+        differences: to what accuracy is simulated with.
         chips: number of chips to use.
         frames: number of frames that arrive together.
         size: of a frame, as "720x1280".
     """
-    from nestevo_hw.crossbar.chips.chip import load_chip
     from nestevo_hw.crossbar.chips.cost import chip_cost
-    from nestevo_hw.crossbar.chips.estimates import estimates, notes
+    from nestevo_hw.crossbar.chips.estimates import estimates, in_other_modes, notes
     from nestevo_hw.crossbar.chips.workload import count_workload, parse_size
 
-    figures, height_width = load_chip(chip), parse_size(size)
-    cost = chip_cost(report, count_workload(model, height_width), figures, frames=frames, chips=chips)
-    return ModelledChip(cost=cost, estimates=estimates(report, cost), notes=notes(cost))
+    cost = chip_cost(report, count_workload(model, parse_size(size)), chip, frames=frames, chips=chips)
+    return ModelledChip(
+        cost=cost,
+        estimates=estimates(report, cost),
+        modes=in_other_modes(report, cost),
+        differences=differences,
+        notes=notes(cost),
+    )
 
 
 def chip_document(modelled: ModelledChip) -> dict[str, Any]:
@@ -56,27 +74,35 @@ def chip_document(modelled: ModelledChip) -> dict[str, Any]:
         "status": "modelled",
         "size": list(cost.workload.size),
         "frames": cost.frames,
-        "latency_s_per_frame": cost.interval_s,
+        "interval_s": cost.interval_s,
+        "first_frame_s": cost.first_frame_s,
+        "frame_by_frame_s": cost.frame_by_frame_s,
         "total_s": cost.total_s,
         "energy_j_per_frame": cost.energy.total,
         "chips": cost.chips_needed,
         "programming_s": programming.time_s,
         "programming_j": programming.energy_j,
+        "mode": cost.chip.mode or None,
+        "modes": [_mode(one) for one in (cost, *modelled.modes)] if cost.chip.mode else [],
+        "differences": [one.document() for one in modelled.differences],
         "notes": list(modelled.notes),
         "chips_used": cost.chips,
         "passes": len(cost.passes),
         "arrays": cost.arrays,
         "arrays_per_chip": cost.chip.arrays_per_chip,
         "array": [cost.chip.array_rows, cost.chip.array_columns],
-        "cell_utilisation": cost.cell_utilisation,
+        "sum_columns": cost.chip.sum_columns,
+        "utilisation": asdict(cost.filling),
+        "activity": asdict(cost.activity),
         "sustained_share": cost.sustained_share,
         "area_mm2": cost.area_mm2,
-        "first_frame_s": cost.frame.total,
         "load_s": cost.load_s,
         "rewriting_s": cost.rewriting_s,
         "time_parts_s": asdict(cost.frame),
         "energy_parts_j": asdict(cost.energy),
+        "energy_range_j": list(cost.energy_range_j),
         "energy_published_j": cost.energy_published_j,
+        "digital": asdict(cost.digital),
         "programming": {
             **asdict(programming),
             "cell_writes": programming.cell_writes,
@@ -92,6 +118,21 @@ def chip_document(modelled: ModelledChip) -> dict[str, Any]:
         },
         "layers": _layers(cost),
         "figures": {name: asdict(figure) for name, figure in cost.chip.figures.items()},
+    }
+
+
+def _mode(cost: "ChipCost") -> dict[str, Any]:
+    chip = cost.chip
+    return {
+        "name": chip.mode,
+        "simulated": chip.mode == chip.default_mode,
+        "note": chip.mode_note,
+        "peak_tops": chip.peak_tops,
+        "peak_tops_per_w": chip.peak_tops_per_w,
+        "interval_s": cost.interval_s,
+        "first_frame_s": cost.first_frame_s,
+        "total_s": cost.total_s,
+        "energy_j_per_frame": cost.energy.total,
     }
 
 
@@ -118,16 +159,36 @@ def show_chip(modelled: ModelledChip, picture: Path | None) -> None:
     cost = modelled.cost
     height, width = cost.workload.size
     table = Table(
-        title=f"{cost.frames} frames of {width} x {height} on {cost.chip.title}, modelled",
-        heads=("estimate", "chips", "ms a frame", "total s"),
+        title=f"{cost.frames} frames of {width} x {height} on {cost.chip.label}, modelled",
+        heads=("estimate", "chips", "ms between frames", "first frame ms", "total s"),
         rows=[
-            (e.label, "" if e.chips is None else str(e.chips), f"{e.frame_s * 1e3:.4g}", f"{e.total_s:.2f}")
+            (
+                e.label,
+                "" if e.chips is None else str(e.chips),
+                _milliseconds(e.interval_s),
+                _milliseconds(e.first_frame_s),
+                f"{e.total_s:.2f}",
+            )
             for e in modelled.estimates
         ],
         marked=frozenset(i for i, e in enumerate(modelled.estimates) if e.name == "pipeline"),
     )
-    notes = (f"- {note}" for note in modelled.notes)
-    show(table, _energy(cost), _programming(cost), *notes, *([] if picture is None else [f"picture: {picture}"]))
+    notes = (f"- {note}" for note in (*(one.note for one in modelled.differences), *modelled.notes))
+    show(
+        table,
+        _energy(cost),
+        *_other_modes(modelled),
+        _digital(cost),
+        _programming(cost),
+        *notes,
+        *([] if picture is None else [f"picture: {picture}"]),
+    )
+
+
+def _milliseconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds * 1e3:.4g}" if seconds < 10 else f"{seconds * 1e3:.0f}"
 
 
 def _energy(cost: "ChipCost") -> str:
@@ -146,6 +207,30 @@ def _energy(cost: "ChipCost") -> str:
     return (
         f"Energy: {prefixed(energy.total, 'J')} a frame ({parts}); {prefixed(cost.energy_published_j, 'J')} at the "
         f"published {cost.chip.peak_tops_per_w:g} TOPS/W. Area: {cost.area_mm2:.4g} mm2."
+    )
+
+
+def _other_modes(modelled: ModelledChip) -> list[str]:
+    from nestevo_hw.pages.formats import prefixed
+
+    return [
+        f"In {one.chip.mode} read: {prefixed(one.energy.total, 'J')} a frame; "
+        f"{prefixed(one.energy_published_j, 'J')} at the {one.chip.peak_tops_per_w:g} TOPS/W published for it."
+        for one in modelled.modes
+    ]
+
+
+def _digital(cost: "ChipCost") -> str:
+    from nestevo_hw.pages.formats import counted, share
+
+    digital = cost.digital
+    if not digital.parts:
+        return "Digital: nothing; every multiply-accumulate is on the arrays."
+    pace = "; it sets the time between frames" if digital.sets_interval else ""
+    macs, time, energy = share(digital.macs_share), share(digital.time_share), share(digital.energy_share)
+    return (
+        f"Digital: {counted(len(digital.parts), 'part')} with {macs} of the multiply-accumulates, "
+        f"{time} of the time of a frame alone and {energy} of its energy{pace}."
     )
 
 

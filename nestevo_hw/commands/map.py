@@ -13,7 +13,7 @@ from nestevo_hw.commands.data_options import data_options, spec_of
 from nestevo_hw.commands.options import (
     SEED_NUMBER,
     Number,
-    device_option,
+    crossbar_device_option,
     grouped_option,
     machine_readable,
     model_argument,
@@ -24,7 +24,10 @@ from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:
+    from nestevo_hw.crossbar.chips.chip import Chip
+    from nestevo_hw.crossbar.devices import DevicePreset
     from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
+    from nestevo_hw.crossbar.tile_sizes import Tile
     from nestevo_hw.studies.data.calibrated import Calibration, CalibrationSamples
 
 BITS = whole(Range(0, 24))
@@ -35,8 +38,8 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 
 @click.command("map")
 @model_argument
-@device_option
-@click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
+@crossbar_device_option(None, "pcm, or the chip's")
+@click.option("--tile", metavar="ROWS[xCOLUMNS]", help="Size of one tile.  [default: 256, or the chip's]")
 @click.option(
     "--pairs",
     type=whole(Range(1, 64)),
@@ -53,7 +56,9 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
               help="Time after programming at which errors are measured.")  # fmt: skip
 @click.option("--no-program", is_flag=True, help="Only count tiles; skip the weight error of programming.")
 @click.option("--chip", metavar="NAME|FILE.toml", shell_complete=completion.chips,
-              help=f"Model time, energy and wear on {', '.join(CHIPS)} or your own.")  # fmt: skip
+              help=f"Model time, energy and wear on {', '.join(CHIPS)} or your own; what accuracy is simulated with is "
+              "the chip's then, too, unless --device or --tile says otherwise.")  # fmt: skip
+@click.option("--chip-mode", metavar="NAME", help="Reading mode of the chip.  [default: the one that is simulated]")
 @click.option(
     "--chips",
     type=whole(Range(1, 1_000_000)),
@@ -76,8 +81,8 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @machine_readable
 def map_command(
     model: str,
-    device: str,
-    tile: str,
+    device: str | None,
+    tile: str | None,
     pairs: int | None,
     weight_bits: int | None,
     cell_bits: int | None,
@@ -88,6 +93,7 @@ def map_command(
     age_s: float,
     no_program: bool,
     chip: str | None,
+    chip_mode: str | None,
     chips: int,
     frames: int,
     size: str | None,
@@ -109,6 +115,7 @@ def map_command(
       nestevo-hw map fasterrcnn-tiny --device hermes --age 86400
       nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
       nestevo-hw map fasterrcnn-resnet50-fpn --no-program --chip isaac --frames 1200 --size 720x1280
+      nestevo-hw map fasterrcnn-tiny --chip hermes --chip-mode one-phase
       nestevo-hw map mypackage.nets:detector --weights mine.pt --keep-digital head --json
       nestevo-hw map mypackage.nets:lenet --weights lenet.pt --data mnist.npz
     """
@@ -116,23 +123,28 @@ def map_command(
 
     from nestevo_hw.commands.chip_table import chip_document, model_chip, show_chip
     from nestevo_hw.crossbar.mapping import map_model
-    from nestevo_hw.crossbar.tile_sizes import parse_tile
     from nestevo_hw.studies.data.calibrated import calibration_samples
     from nestevo_hw.studies.opening import open_layers
 
-    rows_columns, spec = parse_tile(tile), spec_of(data)
+    spec, costed = spec_of(data), _costed(chip, chip_mode)
+    base, rows_columns = _simulated(device, tile, costed)
     for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
         if no_program and given:
             raise ConfigError(f"{option} is for programmed tiles; leave --no-program or {option} out")
     changes = {"pairs": pairs, "weight_bits": weight_bits, "cell_bits": cell_bits}
     own: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    preset = replace(find_preset(device), **own)
+    preset = replace(base, **own)
     preset.check_time(age_s)
     chosen = open_layers(model, weights=weights, data=spec)
     samples = None if spec.source is None else calibration_samples(spec, model, chosen.model, seed=seed)
     report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, grouped=grouped, device=preset)
     frame = _frame_size(size, samples)
-    modelled = model_chip(chosen.model, report, chip, chips=chips, frames=frames, size=frame) if chip else None
+    modelled = None
+    if costed is not None:
+        from nestevo_hw.crossbar.chips.agreement import differences
+
+        other = differences(costed, preset, rows_columns, converters=samples is not None)
+        modelled = model_chip(chosen.model, report, costed, other, chips=chips, frames=frames, size=frame)
     calibration = None
     if not no_program:
         from nestevo_hw.crossbar.teacher import AnalogTeacher
@@ -170,6 +182,29 @@ def map_command(
         "model": model, "weights": chosen.origin, "age_s": age_s, **report.document(), "chip": document,
         "calibration": ranges,
     }  # fmt: skip
+
+
+def _costed(chip: str | None, mode: str | None) -> "Chip | None":
+    """The chip in its reading mode, as asked for."""
+    from nestevo_hw.crossbar.chips.chip_file import load_chip
+
+    if mode is not None and chip is None:
+        raise ConfigError("--chip-mode is for a chip; name one with --chip, or leave --chip-mode out")
+    return None if chip is None else load_chip(chip, mode)
+
+
+def _simulated(device: str | None, tile: str | None, costed: "Chip | None") -> "tuple[DevicePreset, Tile]":
+    """What accuracy is simulated with: as asked, else the chip's that is costed, else the usual."""
+    from nestevo_hw.crossbar.tile_sizes import parse_tile
+
+    if costed is None:
+        return find_preset(device or "pcm"), parse_tile(tile or "256")
+    from nestevo_hw.crossbar.chips.agreement import simulated_device, simulated_tile
+
+    return (
+        simulated_device(costed) if device is None else find_preset(device),
+        simulated_tile(costed) if tile is None else parse_tile(tile),
+    )
 
 
 def _frame_size(size: str | None, samples: "CalibrationSamples | None") -> str:

@@ -23,10 +23,16 @@ _LONGEST_QUOTE = 40
 """Characters of a refused value that are shown."""
 Command = Callable[..., dict[str, Any] | None]
 
-device_option = click.option(
-    "--device", "--analog", "device", default="pcm", show_default=True, metavar="NAME|FILE.toml",
-    help=f"Of the crossbar: {', '.join(PRESETS)}, or your own (docs/devices.md).", shell_complete=completion.devices,
-)  # fmt: skip
+
+def crossbar_device_option(default: str | None, told: str) -> Callable[[Command], Command]:
+    """The option --device; `told` says in its help what is taken where it is not given."""
+    return click.option(
+        "--device", "--analog", "device", default=default, metavar="NAME|FILE.toml", shell_complete=completion.devices,
+        help=f"Of the crossbar: {', '.join(PRESETS)}, or your own (docs/devices.md).  [default: {told}]",
+    )  # fmt: skip
+
+
+device_option = crossbar_device_option("pcm", "pcm")
 model_argument = click.argument("model", shell_complete=completion.models)
 weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",

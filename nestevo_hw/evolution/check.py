@@ -10,7 +10,7 @@ from nestevo_hw.base.errors import ConfigError, InputError, LostFileError
 from nestevo_hw.base.files import read_text
 from nestevo_hw.crossbar.backend import choose_backend
 from nestevo_hw.crossbar.chips import CHIPS
-from nestevo_hw.crossbar.chips.chip import load_chip
+from nestevo_hw.crossbar.chips.chip_file import load_chip
 from nestevo_hw.crossbar.devices import is_file
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.ranges import AGE_S, Range
 from nestevo_hw.base.seeding import seeded
-from nestevo_hw.crossbar.chips.chip import load_chip
+from nestevo_hw.crossbar.chips.agreement import differences
+from nestevo_hw.crossbar.chips.chip_file import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.programming import programming_cost
 from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.devices import DIGITAL, PRESETS, AdcRange, DevicePreset, device_text, find_preset, is_file
 from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.teacher import AnalogTeacher
+from nestevo_hw.crossbar.tile_sizes import tile_size
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.tasks.task import VisionTask
@@ -79,7 +81,7 @@ class LabellingTime:
     """How long a chip takes to label frames; modelled from its published figures, not measured."""
 
     first_s: float
-    """From the first frame's arrival to its labels."""
+    """From the first frame's arrival to its labels, while no other frame is in work."""
     interval_s: float
     """From one frame to the next."""
 
@@ -98,6 +100,8 @@ class Programmed:
     programming: Programming
     """What it cost; modelled."""
     labelling: LabellingTime
+    differences: tuple[str, ...] = ()
+    """What is simulated otherwise than the chip is costed, a line each."""
 
 
 def program_teacher(
@@ -139,6 +143,7 @@ def program_teacher(
         weight_error=totals.weight_error,
         programming=programming_on(teacher.report, chip),
         labelling=labelling_on(teacher.report, model, chip, (reference.shape[2], reference.shape[3])),
+        differences=tuple(one.note for one in differences(load_chip(chip), preset, tile_size(config.tile))),
     )
 
 
@@ -156,14 +161,18 @@ def programming_on(report: MappingReport, chip: str) -> Programming:
 def labelling_on(report: MappingReport, model: nn.Module, chip: str, size: tuple[int, int]) -> LabellingTime:
     """How long a chip takes to label frames of a size (H, W) in pixels, modelled.
 
+    As many chips work on them as hold the model, so that it stays there, as `programming_on` takes it too.
+
     Args:
         report: placement of the model's layers.
         model: digital, in eval mode.
         chip: name of a chip, or the path of its .toml file.
         size: of the frames.
     """
-    cost = chip_cost(report, count_workload(model, size), load_chip(chip), frames=1)
-    return LabellingTime(first_s=cost.frame.total, interval_s=cost.interval_s)
+    figures, work = load_chip(chip), count_workload(model, size)
+    needed = chip_cost(report, work, figures, frames=1).chips_needed
+    cost = chip_cost(report, work, figures, frames=1, chips=needed)
+    return LabellingTime(first_s=cost.first_frame_s, interval_s=cost.interval_s)
 
 
 def open_teacher(task: VisionTask, config: TeacherConfig, files: TeacherFiles, scene: Tensor | None) -> nn.Module:

@@ -179,5 +179,6 @@ class Upkeep:
                 time_s=written.programming.time_s,
                 energy_j=written.programming.energy_j,
                 wear=written.programming.wear,
+                differences=written.differences,
             )
         )

@@ -165,6 +165,8 @@ class Program:
     energy_j: Number = math.nan
     wear: Number = math.nan
     """Share of the cells' endurance used up."""
+    differences: tuple[str, ...] = ()
+    """What is simulated otherwise than the chip is costed, a line each."""
     group: str = ""
 
 

@@ -276,6 +276,7 @@ def _programming(run: Run) -> dict[str, Any]:
         "count": len(programmed),
         "refreshes": sum(r.refreshed for r in run.of(Refresh)),
         **{name: or_none(total(getattr(p, name) for p in programmed)) for name in ("time_s", "energy_j", "wear")},
+        "differences": list(dict.fromkeys(line for p in programmed for line in p.differences)),
     }
 
 

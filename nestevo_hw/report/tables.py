@@ -158,6 +158,7 @@ def programmings_table(run: Run) -> Table:
     bill = (
         f" All of them together take {duration(time_s)}, {small(energy_j, 'J')} and {small(wear)} of the cells' "
         f"endurance, modelled from figures of {listed(chips)}."
+        + "".join(f" {line}" for line in dict.fromkeys(line for p in programmed for line in p.differences))
     )
     return Table(
         heads=("window", "group", "why", "device", "tiles", "weight error", "age at first label",

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.seeding import seeded, torch_generator
-from nestevo_hw.crossbar.chips.chip import load_chip
+from nestevo_hw.crossbar.chips.chip_file import load_chip
 from nestevo_hw.crossbar.devices import DAY_S, DevicePreset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.tiles import LayerTiles

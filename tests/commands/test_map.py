@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.map import map_command
-from nestevo_hw.crossbar.chips.chip import chip_text
+from nestevo_hw.crossbar.chips.chip_file import chip_text
 from nestevo_hw.crossbar.devices import find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.models.zoo import load_model
@@ -100,16 +100,59 @@ def test_chip_keeps_the_contract() -> None:
     result = CliRunner().invoke(map_command, CHIP)
     assert result.exit_code == 0, result.stderr
     chip = json.loads(result.stdout)["chip"]
-    assert {"name", "latency_s_per_frame", "total_s", "energy_j_per_frame", "chips", "programming_s"} <= set(chip)
+    assert {"name", "interval_s", "total_s", "energy_j_per_frame", "chips", "programming_s"} <= set(chip)
     assert {"programming_j", "notes", "estimates", "figures", "layers", "workload"} <= set(chip)
     assert (chip["name"], chip["frames"], chip["size"], chip["chips_used"]) == ("hermes", 5, [96, 128], 1)
     assert chip["status"] == "modelled"
-    assert chip["total_s"] > chip["load_s"] + 4 * chip["latency_s_per_frame"]
+    assert chip["total_s"] > chip["load_s"] + 4 * chip["interval_s"]
     assert chip["energy_j_per_frame"] == pytest.approx(sum(e for e in chip["energy_parts_j"].values() if e is not None))
     assert chip["programming"]["lifetime_years"]["24"] > chip["programming"]["lifetime_years"]["144"]
     assert all(figure["kind"] and (figure["source"] or figure["note"]) for figure in chip["figures"].values())
     named = {estimate["name"]: estimate for estimate in chip["estimates"]}
     assert named["pipeline"]["total_s"] == chip["total_s"]
+    assert named["pipeline"]["first_frame_s"] == chip["first_frame_s"] == chip["frame_by_frame_s"]
+    assert chip["total_s"] == pytest.approx(chip["load_s"] + chip["first_frame_s"] + 4 * chip["interval_s"])
+    assert chip["energy_range_j"][0] < chip["energy_j_per_frame"] == pytest.approx(chip["energy_range_j"][1])
+    assert 0 < chip["utilisation"]["cells"] <= min(chip["utilisation"]["rows"], chip["utilisation"]["columns"]) < 1
+    assert (chip["digital"]["macs"], chip["digital"]["parts"], chip["differences"]) == (0, [], [])
+    four, one = chip["modes"]
+    assert [(four["name"], four["simulated"]), (one["name"], one["simulated"])] == [
+        ("four-phase", True), ("one-phase", False),
+    ]  # fmt: skip
+    assert chip["mode"] == "four-phase"
+    assert four["interval_s"] == chip["interval_s"] > 3.9 * one["interval_s"]
+    assert (four["peak_tops"], one["peak_tops"]) == (16.1, 63.1)
+    assert named["mode-one-phase"]["interval_s"] == one["interval_s"]
+    fast = json.loads(CliRunner().invoke(map_command, [*CHIP, "--chip-mode", "one-phase"]).stdout)["chip"]
+    assert (fast["mode"], fast["interval_s"]) == ("one-phase", one["interval_s"])
+    assert [entry["item"] for entry in fast["differences"]] == ["reading mode"]
+
+
+def test_a_chip_brings_the_cell_that_accuracy_is_simulated_with() -> None:
+    arguments = ["digits-cnn", "--no-program", "--chip", "isaac", "--size", "28x28"]
+    document = json.loads(CliRunner().invoke(map_command, [*arguments, "--json"]).stdout)
+    assert (document["device"], document["tile"], document["cells_per_weight"]) == ("reram-wan", [128, 128], 8)
+    assert document["totals"]["tiles"] == document["chip"]["arrays"]
+    assert [entry["item"] for entry in document["chip"]["differences"]] == ["devices of a weight"]
+    other = [*arguments, "--device", "pcm", "--tile", "64"]
+    document = json.loads(CliRunner().invoke(map_command, [*other, "--json"]).stdout)
+    assert (document["device"], document["tile"], document["cells_per_weight"]) == ("pcm", [64, 64], 1)
+    told = [entry["note"] for entry in document["chip"]["differences"]]
+    shown = CliRunner().invoke(map_command, other, env={"COLUMNS": "300"}).stdout
+    assert [note for note in told if f"- {note}" in shown] == told
+    assert [note.split(":")[0] for note in told] == ["cells", "tile", "bits of a cell", "devices of a weight"]
+
+
+def test_the_digital_share_is_shown() -> None:
+    arguments = ["fasterrcnn-tiny", "--no-program", "--chip", "hermes", "--size", "96x128", "--keep-digital", "rpn"]
+    digital = json.loads(CliRunner().invoke(map_command, [*arguments, "--json"]).stdout)["chip"]["digital"]
+    assert {part["name"] for part in digital["parts"]} == {
+        "rpn.head.conv.0.0", "rpn.head.cls_logits", "rpn.head.bbox_pred",
+    }  # fmt: skip
+    assert all(part["reason"] == "kept digital as asked (rpn)" for part in digital["parts"])
+    assert digital["macs"] == sum(part["macs"] for part in digital["parts"])
+    shown = CliRunner().invoke(map_command, arguments, env={"COLUMNS": "300"}).stdout
+    assert f"Digital: 3 parts with {digital['macs_share'] * 100:.1f} % of the multiply-accumulates" in shown
 
 
 def test_table_6_of_the_paper_on_the_command_line() -> None:
@@ -120,7 +163,7 @@ def test_table_6_of_the_paper_on_the_command_line() -> None:
     assert any("11.72 MFLOPS" in note for note in chip["notes"])
     more = json.loads(CliRunner().invoke(map_command, [*arguments, "--chips", "2"]).stdout)["chip"]
     assert more["passes"] == 1
-    assert more["latency_s_per_frame"] < chip["latency_s_per_frame"]
+    assert more["interval_s"] < chip["interval_s"]
 
 
 def test_chip_for_people_with_a_picture_and_a_file_of_ones_own(tmp_path: Path) -> None:
@@ -141,6 +184,8 @@ def test_chip_for_people_with_a_picture_and_a_file_of_ones_own(tmp_path: Path) -
         (["--chip", "rtx-3080"], 2, "rtx-3080 is no crossbar chip"),
         (["--chip", "missing.toml"], 1, "no file missing.toml; check the path"),
         (["--chip", "isaac", "--size", "720"], 2, "need a size as HEIGHTxWIDTH"),
+        (["--chip-mode", "one-phase"], 2, "--chip-mode is for a chip"),
+        (["--chip", "isaac", "--chip-mode", "one-phase"], 2, "no reading mode 'one-phase'; it has only one"),
     ],
 )
 def test_mistakes_about_chips_give_one_line(arguments: list[str], code: int, message: str) -> None:

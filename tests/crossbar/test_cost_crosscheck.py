@@ -9,7 +9,8 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from nestevo_hw.crossbar.chips.chip import Chip, load_chip
+from nestevo_hw.crossbar.chips.chip import Chip
+from nestevo_hw.crossbar.chips.chip_file import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
 from nestevo_hw.crossbar.chips.workload import LayerWork, count_workload
 from nestevo_hw.crossbar.mapping import map_model
@@ -19,10 +20,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def zigzag_chip() -> Chip:
-    """ZigZag's example analog array: 128 x 128 weights of 8 one-bit cells, 8-bit inputs one bit a cycle."""
+    """ZigZag's example analog array: 128 x 128 weights of 8 one-bit cells, 8-bit inputs one bit a cycle.
+
+    ZigZag charges the converters of used columns only.
+    """
     return replace(
         load_chip("isaac"), array_rows=128, array_columns=1024, columns_per_weight=8, input_cycles=8,
-        adc_energy_pj=1.0,
+        sum_columns=0, adc_energy_pj=1.0, unused_share=0.0,
     )  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from aihwkit.simulator.configs import InferenceRPUConfig
 from aihwkit.simulator.parameters.io import IOParameters
 from torch import Tensor, nn
 
-from nestevo_hw.crossbar.chips.chip import load_chip
+from nestevo_hw.crossbar.chips.chip_file import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
+from nestevo_hw.crossbar.chips.energy import Activity
 from nestevo_hw.crossbar.chips.workload import LayerWork, count_workload
 from nestevo_hw.crossbar.devices import ConverterModel, find_preset
 from nestevo_hw.crossbar.geometry import Geometry
@@ -229,9 +230,12 @@ def test_a_grouped_and_a_transposed_convolution_cost_what_their_matrices_do() ->
     assert (chip.weight_rows, chip.weight_columns) == (256, 256)
     assert chip.blocks(9, 1, 96) == (4, 1, 1)
     assert chip_cost(report, work, chip).arrays == 1 + 4 + 1
-    # 16 positions; each reads the four arrays of its bands and converts 96 columns
-    quiet = replace(chip, adc_energy_pj=1.0, dac_energy_pj=0.0, accumulate_energy_pj=0.0, buffer_energy_pj_per_byte=0.0)
+    # 16 positions; each reads the four arrays of its bands, 216 x 24 of 256 x 256 cells used in each
     alone = replace(work, layers={"1": work.layers["1"]})
-    energy = chip_cost(report, alone, quiet).energy
-    assert energy.adc == pytest.approx(16 * 96 * chip.columns_per_weight * chip.input_cycles * 1e-12)
-    assert energy.arrays == pytest.approx(16 * 4 * chip.input_cycles * chip.array_energy_pj * 1e-12)
+    cost = chip_cost(report, alone, chip)
+    reads = 16 * 4 * chip.input_cycles
+    assert cost.activity == Activity(
+        reads=reads, reads_used=pytest.approx(reads * 216 * 24 / 256**2), conversions=reads * 256,
+        conversions_used=reads * 24, drives=reads * 256, drives_used=reads * 216, bits=16 * (864 + 96) * 8,
+    )  # fmt: skip
+    assert cost.energy.arrays == pytest.approx(reads * chip.array_energy_pj * 1e-12)

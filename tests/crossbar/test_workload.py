@@ -19,7 +19,7 @@ from torchvision.models.detection import (
 )
 
 from nestevo_hw.base.errors import ConfigError, MappingError
-from nestevo_hw.crossbar.chips.chip import load_reference
+from nestevo_hw.crossbar.chips.chip_file import load_reference
 from nestevo_hw.crossbar.chips.workload import LayerWork, count_workload, parse_size
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn

@@ -273,14 +273,21 @@ def test_the_teacher_is_measured_with_and_without_labels(familiar, tmp_path):
     unlabelled = FrameBatch(images=familiar.images, indices=familiar.indices)
     files = TeacherFiles(weights=pretrained_path("fasterrcnn-tiny"), crossbar=tmp_path / "tiles", age_s=60.0)
 
+    labelled, told = [], []
+
     def scored(device, age_s, frames):
         config = override(load_preset("quick"), {"teacher.device": device})
         written = program_teacher(
             Detection(), config.teacher, files, frames.images, seed=0, generation=0, chip="hermes"
         )
         assert min(astuple(written.programming)) > 0
+        labelled.append(written.labelling)
+        told.append([line.split(":")[0] for line in written.differences])
         return ValidationGate.of(config).score(replace(files, age_s=age_s), frames)
 
     assert scored("ideal", 60.0, unlabelled) == pytest.approx(1.0)
     assert scored("pcm", 60.0, unlabelled) > scored("pcm", YEAR_S, unlabelled) + 0.05
     assert scored("pcm", 60.0, familiar) > scored("pcm", YEAR_S, familiar) + 0.05
+    # The chips that were written keep the teacher: a frame never waits for the arrays to be written again.
+    assert all(0 < time.interval_s < time.first_s < 0.1 for time in labelled)
+    assert told == [["cells", "devices of a weight", "converters"], *[["devices of a weight"]] * 4]

@@ -7,9 +7,9 @@ import pytest
 
 from nestevo_hw.base.stats import mean
 from nestevo_hw.report.events import Header, Run, read_run
-from nestevo_hw.report.records import Accuracy, Deploy, Lifecycle, Select
+from nestevo_hw.report.records import Accuracy, Deploy, Lifecycle, Program, Select
 from nestevo_hw.report.summary import evolutions, part_origins, read_summary, relative_gain, summarise, summary_of
-from nestevo_hw.report.tables import summary_table
+from nestevo_hw.report.tables import programmings_table, summary_table
 from nestevo_hw.report.wording import headline, lede, origins_text
 
 
@@ -40,6 +40,19 @@ def test_means_are_over_the_windows_in_which_a_model_evolved():
     }  # fmt: skip
     assert document["delay_s"] == {"mean": 20.0, "parts": {"waiting_s": 6.0}, "origins": {"waiting_s": ""}}
     assert document["windows"] == 3
+
+
+def test_what_is_simulated_otherwise_than_costed_is_told_once():
+    cost = {"chip": "hermes", "time_s": 2.0, "energy_j": 0.5, "wear": 1e-6}
+    written = [
+        Program(window=w, generation=w, device="pcm", differences=("tile: one.", "cells: two."), **cost) for w in (0, 1)
+    ]
+    run = run_of(*written)
+    assert summarise(run)["programming"] == {
+        "count": 2, "refreshes": 0, "time_s": 4.0, "energy_j": 1.0, "wear": 2e-6,
+        "differences": ["tile: one.", "cells: two."],
+    }  # fmt: skip
+    assert programmings_table(run).note.endswith("modelled from figures of hermes. tile: one. cells: two.")
 
 
 def test_the_gain_over_batch_norm_and_the_stricter_score_stand_beside_the_gain():

@@ -2,21 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal
 
-from nestevo_hw.base.documents import parse_toml
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.base.files import read_text
-from nestevo_hw.base.ranges import Range
 from nestevo_hw.crossbar.bands import groups_per_band
-from nestevo_hw.crossbar.chips import CHIPS, DATA, REFERENCE
 
 Kind = Literal["silicon", "design study", "derived", "assumption"]
 """silicon: measured on a chip; design study: simulated by its authors; derived: computed here from such figures;
 assumption: ours, because nobody published it."""
+Encoding = Literal["pairs", "offset"]
+"""How cells that hold no negative values store a signed weight: as the difference of two, or with an offset that is
+subtracted after the product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +41,17 @@ class Chip:
     title: str
     memory: str
     """Memory technology of the cells."""
+    device: str = "pcm"
+    """The simulated device that is nearest to its cells, `crossbar.devices.PRESETS`."""
+    encoding: Encoding = "pairs"
+    mode: str = ""
+    """The reading mode that the figures are for; empty where only one is published."""
+    default_mode: str = ""
+    """The reading mode whose accuracy the simulated devices assume."""
+    mode_note: str = ""
+    """What the mode reads, and how it is related to the accuracy that is simulated."""
+    others: "tuple[Chip, ...]" = field(default=(), repr=False)
+    """The same chip in its other reading modes."""
     notes: tuple[str, ...] = ()
     """What a reader of the results must know about the chip."""
     figures: Mapping[str, Figure] = field(default_factory=dict, repr=False)
@@ -54,9 +62,15 @@ class Chip:
     rows_per_weight: int
     columns_per_weight: int
     devices_per_cell: int
+    sum_columns: int = 0
+    """Columns of an array, beside `array_columns`, that sum its inputs: an offset is subtracted with them. They hold
+    ones for good, so they are converted in every cycle and never written with a model."""
+    weight_bits: int | None = None
+    """Bits of a weight that several cells hold; None where one analog cell, or pair, does."""
+    cell_bits: int | None = None
     arrays_per_chip: int
     input_cycles: int
-    """Read cycles of one product: the input bits where they are applied one by one."""
+    """Read cycles of one product: the input bits where they are applied one by one, or the phases of a read."""
     input_bits: int
     output_bits: int
     """Bits of a value as it is stored between layers."""
@@ -65,6 +79,8 @@ class Chip:
     adc_ns: float
     """One conversion of one ADC."""
     adcs_per_array: int
+    adc_bits: int | None = None
+    """Bits of one conversion; None where they are not published."""
     pipeline_cycles: int
     """Read cycles from a layer's first input to its first output beyond those of the product."""
 
@@ -76,6 +92,9 @@ class Chip:
     """One row in one read cycle; None if contained in `array_energy_pj`."""
     accumulate_energy_pj: float | None = None
     """Shift and add of one conversion; None if contained in `array_energy_pj`."""
+    unused_share: float = 1.0
+    """What the unused rows and columns of an array that is read take of their share of its energy, 0 to 1: 1 where the
+    array works as a whole, however little of it a layer fills, 0 where they are switched off."""
     buffer_energy_pj_per_byte: float
     """One byte into or out of the buffers between layers, network on the chip included."""
     digital_energy_pj_per_mac: float
@@ -105,6 +124,8 @@ class Chip:
     """Pulses that a device survives."""
 
     def __post_init__(self) -> None:
+        if (self.weight_bits is None) != (self.cell_bits is None):
+            raise ConfigError(f"chip {self.name}: give both weight_bits and cell_bits, or neither")
         if self.rows_per_weight > self.array_rows or self.columns_per_weight > self.array_columns:
             raise ConfigError(f"chip {self.name}: a weight does not fit into an array")
         if self.arrays_in_parallel > self.arrays_per_chip:
@@ -117,6 +138,11 @@ class Chip:
                 f"chip {self.name}: need program_rounds of program_pulses = {self.program_pulses} or more, "
                 f"got {self.program_rounds}"
             )
+
+    @property
+    def label(self) -> str:
+        """Title with the reading mode."""
+        return f"{self.title}, {self.mode} read" if self.mode else self.title
 
     @property
     def weight_rows(self) -> int:
@@ -136,7 +162,7 @@ class Chip:
     @property
     def cycle_s(self) -> float:
         """One read cycle in a pipeline: the array or its ADCs, whichever takes longer, seconds."""
-        conversions = -(-self.array_columns // self.adcs_per_array)
+        conversions = -(-(self.array_columns + self.sum_columns) // self.adcs_per_array)
         return max(self.array_read_ns, conversions * self.adc_ns) * 1e-9
 
     @property
@@ -176,119 +202,3 @@ class DigitalReference:
     reference_gmac: float
     """Multiply-accumulates of the reference workload, 1e9."""
     board_power_w: float
-
-
-_WORDS = {"name", "title", "memory", "notes", "figures"}
-_MOST, _MOST_COUNT = 1e18, 10**9
-"""Of any figure, and of a number of things."""
-_MAY_BE_ZERO = {"pipeline_cycles", "load_s", "digital_energy_pj_per_mac", "buffer_energy_pj_per_byte"}
-
-
-def load_chip(name: str) -> Chip:
-    """An analog chip by name, or from a TOML file of the same form as the shipped ones.
-
-    Args:
-        name: one of `CHIPS`, or the path of a file that ends in .toml.
-
-    Raises:
-        ConfigError: no such chip, or a key that is unknown, missing, negative or without source.
-        InputError: the file cannot be read.
-    """
-    if name.endswith(".toml"):
-        return _chip(read_text(Path(name)), name)
-    if name == REFERENCE:
-        raise ConfigError(
-            f"{name} is no crossbar chip; it is the digital machine every chip is compared with, "
-            f"so choose from {', '.join(CHIPS)} or give a .toml file"
-        )
-    if name not in CHIPS:
-        raise ConfigError(f"unknown chip {name!r}; choose from {', '.join(CHIPS)} or give a .toml file")
-    return _shipped(name)
-
-
-@cache
-def load_reference() -> DigitalReference:
-    """The digital machine every chip is compared with."""
-    text = (DATA / f"{REFERENCE}.toml").read_text(encoding="utf-8")
-    return DigitalReference(**_entries(text, f"chip {REFERENCE}", DigitalReference))
-
-
-@cache
-def _shipped(name: str) -> Chip:
-    return _chip(chip_text(name), f"chip {name}")
-
-
-def chip_text(name: str) -> str:
-    """The file of a shipped chip, as a start for one of your own."""
-    return (DATA / "chips" / f"{name}.toml").read_text(encoding="utf-8")
-
-
-def _chip(text: str, place: str) -> Chip:
-    return Chip(**_entries(text, place, Chip))
-
-
-def _entries(text: str, place: str, form: type[Chip] | type[DigitalReference]) -> dict[str, Any]:
-    """Arguments of `form` from a TOML document, checked."""
-    document = parse_toml(text, dict[str, Any], place, error=ConfigError)
-    sources, table = _section(document, "sources", place), _section(document, "figures", place)
-    known = {entry.name: entry for entry in fields(form)}
-    words = {key for key in known if key in _WORDS} - {"figures"}
-    for key in (*(set(document) - words), *(set(table) - (set(known) - _WORDS))):
-        raise ConfigError(f"{place}: unknown key {key!r}")
-    figures = {key: _figure(entry, sources, f"{place}: {key}") for key, entry in table.items()}
-    values: dict[str, Any] = {"notes": tuple(_texts(document.pop("notes", []), place)), "figures": figures}
-    for key, text_value in document.items():
-        if not isinstance(text_value, str):
-            raise ConfigError(f"{place}: {key}: need a text, got {text_value!r}")
-        values[key] = text_value
-    for key, figure in figures.items():
-        values[key] = _number(figure.value, key, f"{place}: {key}", whole=known[key].type is int)
-    for key, entry in known.items():
-        if key not in values and not _optional(entry.type):
-            raise ConfigError(f"{place}: {key} is missing")
-    return values
-
-
-def _section(document: dict[str, Any], name: str, place: str) -> dict[str, Any]:
-    section = document.pop(name, {})
-    if not isinstance(section, dict):
-        raise ConfigError(f"{place}: {name}: need a table [{name}], got {section!r}")
-    return section
-
-
-def _texts(notes: object, place: str) -> list[str]:
-    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-        raise ConfigError(f"{place}: notes: need a list of texts, got {notes!r}")
-    return notes
-
-
-def _optional(annotation: object) -> bool:
-    return type(None) in get_args(annotation)
-
-
-def _number(value: float, key: str, place: str, *, whole: bool) -> float:
-    most = _MOST_COUNT if whole else _MOST
-    (Range(0, most) if key in _MAY_BE_ZERO else Range(0, most, above=True)).require(value, place)
-    if whole and value != int(value):
-        raise ConfigError(f"{place}: need a whole number, got {value}")
-    return int(value) if whole else float(value)
-
-
-def _figure(entry: object, sources: Mapping[str, str], place: str) -> Figure:
-    if not isinstance(entry, dict) or isinstance(entry.get("value"), (bool, str)):
-        raise ConfigError(f"{place}: need {{ value = NUMBER, kind = ..., source = ... }}")
-    for key in set(entry) - {"value", "kind", "source", "note"}:
-        raise ConfigError(f"{place}: unknown key {key!r}")
-    value, kind, source = entry.get("value"), entry.get("kind", ""), entry.get("source", "")
-    if not isinstance(value, (int, float)):
-        raise ConfigError(f"{place}: value is missing")
-    if kind not in get_args(Kind):
-        raise ConfigError(f"{place}: need a kind of {', '.join(get_args(Kind))}, got {kind!r}")
-    if source and source not in sources:
-        raise ConfigError(f"{place}: source {source!r} is not a key of [sources]")
-    note = str(entry.get("note", ""))
-    if kind in ("silicon", "design study") and not source:
-        raise ConfigError(f"{place}: a {kind} figure needs a source")
-    if kind in ("derived", "assumption") and not note:
-        raise ConfigError(f"{place}: say in note how it was {'derived' if kind == 'derived' else 'chosen'}")
-    return Figure(value=value, kind=kind, source=sources.get(source, ""), note=note)

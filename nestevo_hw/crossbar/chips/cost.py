@@ -1,33 +1,20 @@
 """Time, energy and area of a model on a published chip: modelled from the chip's figures, not measured."""
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.chips.chip import Chip, load_reference
+from nestevo_hw.crossbar.chips.chip import Chip
+from nestevo_hw.crossbar.chips.chip_file import load_reference
+from nestevo_hw.crossbar.chips.energy import Activity, Energy, Filling
 from nestevo_hw.crossbar.chips.pipeline import Pass, Stage, passes
 from nestevo_hw.crossbar.chips.programming import ProgrammingCost, programming_cost
 from nestevo_hw.crossbar.chips.workload import Workload
 from nestevo_hw.crossbar.mapping import MappingReport
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Energy:
-    """One frame, joules by part; None where the chip publishes the part only as contained in `arrays`."""
-
-    arrays: float
-    adc: float | None
-    dac: float | None
-    accumulate: float | None
-    buffers: float
-    digital: float
-
-    @property
-    def total(self) -> float:
-        """Sum of the parts."""
-        parts = (self.arrays, self.adc, self.dac, self.accumulate, self.buffers, self.digital)
-        return sum(part for part in parts if part is not None)
+OTHER = "other operations"
+"""Name of the stage of multiply-accumulates outside layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +37,34 @@ class FrameTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DigitalPart:
+    """Work of a frame that is not done on the arrays."""
+
+    name: str
+    """Of the layer, or "other operations"."""
+    reason: str
+    """Why it is digital."""
+    macs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitalShare:
+    """How much of a frame is done beside the arrays; shares are 0 to 1."""
+
+    parts: tuple[DigitalPart, ...]
+    macs: int
+    macs_share: float
+    time_s: float
+    """All parts one after another."""
+    time_share: float
+    """Of a frame alone."""
+    energy_j: float
+    energy_share: float
+    sets_interval: bool
+    """Whether in any pass the digital layers, not the arrays, set the time between two frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChipCost:
     """A model on a number of chips."""
 
@@ -58,33 +73,81 @@ class ChipCost:
     frames: int
     chips: int
     """Chips used."""
-    chips_needed: int
-    """Chips that hold every layer once."""
     arrays: int
     """Arrays that hold every layer once."""
     operations: int
     """Operations of a frame on the arrays; a multiply-accumulate is two."""
     passes: tuple[Pass, ...]
-    """More than one if the chips do not hold the model: the arrays are written anew between them."""
-    cell_utilisation: float
-    """Cells that hold a weight / cells of the arrays of one copy, 0 to 1."""
-    sustained_share: float
-    """Operations done / published peak of the chips used, 0 to 1."""
-    interval_s: float
-    """From one frame to the next."""
+    """More than one if the chips do not hold the model: the arrays are written anew for each."""
+    intervals_s: tuple[float, ...]
+    """From one frame to the next in each pass."""
     frame: FrameTime
     load_s: float
     """Loading the model on the host, as measured by the paper for its detector."""
-    rewriting_s: float
-    """Writing the arrays between passes, for all frames; 0 with one pass."""
-    total_s: float
-    """All frames, loading the model and writing the arrays between passes included."""
+    filling: Filling
+    activity: Activity
     energy: Energy
-    energy_published_j: float
-    """One frame at the chip's published efficiency, as a check of `energy`."""
-    area_mm2: float
+    digital: DigitalShare
     programming: ProgrammingCost
     """Writing a new model into all arrays in use."""
+
+    @property
+    def chips_needed(self) -> int:
+        """Chips that hold every layer once."""
+        return -(-self.arrays // self.chip.arrays_per_chip)
+
+    @property
+    def interval_s(self) -> float:
+        """What every further frame adds: from one frame to the next, summed over the passes."""
+        return sum(self.intervals_s)
+
+    @property
+    def rewriting_s(self) -> float:
+        """Writing the arrays for every pass, once for all frames; 0 with one pass, whose arrays keep the model."""
+        return self.programming.time_s if len(self.passes) > 1 else 0.0
+
+    @property
+    def first_frame_s(self) -> float:
+        """From the start until the first frame is done, loading not included.
+
+        With several passes it waits for all other frames in each but the last, and for the writing of each.
+        """
+        return self.frame_by_frame_s + (self.frames - 1) * sum(self.intervals_s[:-1])
+
+    @property
+    def frame_by_frame_s(self) -> float:
+        """Each frame if none waits for others: alone through all passes, the arrays written anew for each."""
+        return self.frame.total + self.rewriting_s
+
+    @property
+    def total_s(self) -> float:
+        """All frames, loading the model and writing the arrays for the passes included."""
+        return self.load_s + self.first_frame_s + (self.frames - 1) * self.intervals_s[-1]
+
+    @property
+    def sustained_share(self) -> float:
+        """Operations done / published peak of the chips used, 0 to 1."""
+        peak = self.interval_s * self.chips * self.chip.peak_tops * 1e12
+        return self.operations / peak if peak else 0.0
+
+    @property
+    def energy_published_j(self) -> float:
+        """One frame at the chip's published efficiency, as a check of `energy`."""
+        return self.operations / (self.chip.peak_tops_per_w * 1e12)
+
+    @property
+    def energy_range_j(self) -> tuple[float, float]:
+        """One frame if unused rows and columns took nothing, and if every array worked as a whole."""
+        used, whole = (
+            Energy.of(self.activity, self.chip, digital_macs=self.digital.macs, unused_share=share).total
+            for share in (0.0, 1.0)
+        )
+        return used, whole
+
+    @property
+    def area_mm2(self) -> float:
+        """Of the chips used."""
+        return self.chips * self.chip.chip_area_mm2
 
 
 def chip_cost(report: MappingReport, workload: Workload, chip: Chip, *, frames: int = 1200, chips: int = 1) -> ChipCost:
@@ -104,35 +167,31 @@ def chip_cost(report: MappingReport, workload: Workload, chip: Chip, *, frames: 
         raise ConfigError(f"need 1 frame and 1 chip or more, got {frames} and {chips}")
     analog = frozenset(layer.name for layer in report.analog)
     stages = _stages(report, workload, chip)
-    arrays = sum(stage.arrays for stage in stages)
     plan = passes(stages, chips * chip.arrays_per_chip)
-    programming = programming_cost(report, chip, chips=chips, copies=_copies(plan))
-    operations = 2 * sum(work.macs for name, work in workload.layers.items() if name in analog)
-    interval_s = sum(_interval_s(one, chip, chips) for one in plan)
+    intervals = tuple(_interval_s(one, chip, chips) for one in plan)
     frame = _frame_time(plan, chip, chips)
-    rewriting_s = programming.time_s if len(plan) > 1 else 0.0
-    cells = sum(layer.parameters for layer in report.analog) * chip.rows_per_weight * chip.columns_per_weight
+    activity = Activity.of(analog, workload, chip)
+    energy = Energy.of(activity, chip, digital_macs=sum(stage.digital_macs for stage in stages))
     return ChipCost(
         chip=chip,
         workload=workload,
         frames=frames,
         chips=chips,
-        chips_needed=-(-arrays // chip.arrays_per_chip),
-        arrays=arrays,
-        operations=operations,
+        arrays=sum(stage.arrays for stage in stages),
+        operations=2 * sum(work.macs for name, work in workload.layers.items() if name in analog),
         passes=plan,
-        cell_utilisation=cells / (arrays * chip.array_rows * chip.array_columns),
-        sustained_share=operations / (interval_s * chips * chip.peak_tops * 1e12) if interval_s else 0.0,
-        interval_s=interval_s,
+        intervals_s=intervals,
         frame=frame,
         load_s=load_reference().load_s,
-        rewriting_s=rewriting_s,
-        total_s=load_reference().load_s + rewriting_s + frame.total + (frames - 1) * interval_s,
-        energy=_energy(analog, workload, chip),
-        energy_published_j=operations / (chip.peak_tops_per_w * 1e12),
-        area_mm2=chips * chip.chip_area_mm2,
-        programming=programming,
-    )
+        filling=Filling.of(report, chip),
+        activity=activity,
+        energy=energy,
+        digital=_digital(
+            _digital_parts(report, stages), workload, frame, energy,
+            sets_interval=any(i > one.interval * chip.product_s for i, one in zip(intervals, plan, strict=True)),
+        ),
+        programming=programming_cost(report, chip, chips=chips, copies=_copies(plan)),
+    )  # fmt: skip
 
 
 def _stages(report: MappingReport, workload: Workload, chip: Chip) -> list[Stage]:
@@ -147,7 +206,7 @@ def _stages(report: MappingReport, workload: Workload, chip: Chip) -> list[Stage
     idle = (layer for name, layer in analog.items() if name not in workload.layers)
     stages += [Stage(name=layer.name, arrays=chip.arrays(*layer.matrix, layer.groups), products=0) for layer in idle]
     if workload.other_macs:
-        stages.append(Stage(name="other operations", arrays=0, products=0, digital_macs=workload.other_macs))
+        stages.append(Stage(name=OTHER, arrays=0, products=0, digital_macs=workload.other_macs))
     return stages
 
 
@@ -186,33 +245,28 @@ def _frame_time(plan: Sequence[Pass], chip: Chip, chips: int) -> FrameTime:
     )
 
 
-def _energy(analog: Set[str], workload: Workload, chip: Chip) -> Energy:
-    """Every product reads all arrays of its layer, converts its used columns and drives its used rows, once a cycle.
+def _digital_parts(report: MappingReport, stages: Sequence[Stage]) -> tuple[DigitalPart, ...]:
+    reasons = {layer.name: layer.reason for layer in report.layers} | {
+        OTHER: "products of activations, as in attention"
+    }
+    return tuple(
+        DigitalPart(name=stage.name, reason=reasons.get(stage.name, ""), macs=stage.digital_macs)
+        for stage in stages
+        if stage.digital_macs
+    )
 
-    Inputs are fetched and outputs stored once a product; overlapping windows are fetched again. Idle arrays are
-    taken to be switched off, and the digital layers' own memory traffic is not counted.
-    """
-    reads = conversions = drives = bits = macs = 0
-    for name, work in workload.layers.items():
-        if name not in analog:
-            macs += work.macs
-            continue
-        bands, row_blocks, column_blocks = chip.blocks(work.rows, work.columns, work.groups)
-        inputs, outputs = work.groups * work.rows, work.groups * work.columns
-        cycles = work.products * chip.input_cycles
-        reads += cycles * bands * row_blocks * column_blocks
-        conversions += cycles * row_blocks * outputs * chip.columns_per_weight
-        drives += cycles * column_blocks * inputs * chip.rows_per_weight
-        bits += work.products * (inputs * chip.input_bits + outputs * chip.output_bits)
 
-    def joules(picojoules: float | None, count: float) -> float | None:
-        return None if picojoules is None else picojoules * 1e-12 * count
-
-    return Energy(
-        arrays=chip.array_energy_pj * 1e-12 * reads,
-        adc=joules(chip.adc_energy_pj, conversions),
-        dac=joules(chip.dac_energy_pj, drives),
-        accumulate=joules(chip.accumulate_energy_pj, conversions),
-        buffers=chip.buffer_energy_pj_per_byte * 1e-12 * bits / 8,
-        digital=chip.digital_energy_pj_per_mac * 1e-12 * (macs + workload.other_macs),
+def _digital(
+    parts: tuple[DigitalPart, ...], workload: Workload, frame: FrameTime, energy: Energy, *, sets_interval: bool
+) -> DigitalShare:
+    macs = sum(part.macs for part in parts)
+    return DigitalShare(
+        parts=parts,
+        macs=macs,
+        macs_share=macs / workload.macs if workload.macs else 0.0,
+        time_s=frame.digital,
+        time_share=frame.digital / frame.total if frame.total else 0.0,
+        energy_j=energy.digital,
+        energy_share=energy.digital / energy.total if energy.total else 0.0,
+        sets_interval=sets_interval,
     )
