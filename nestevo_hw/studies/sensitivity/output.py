@@ -68,17 +68,17 @@ def page_text(document: Mapping[str, Any], report: SensitivityReport, plan: Keep
 def layers_table(document: Mapping[str, Any], report: SensitivityReport, plan: KeepDigitalPlan | None) -> Table:
     """All layers, the one that hurts most first; those that the plan keeps digital are marked."""
     ranked, metric = report.ranked(), metric_text(document["metric"])
-    complement = ranked[0].rescue is not None
+    scored, complement = ranked[0].drop is not None, ranked[0].rescue is not None
     rows = [
         (str(rank), layer.name, f"{layer.layer.parameters:,}", decibels(layer.weight_snr_db),
-         decibels(layer.output_snr_db), decibels(snr_db(layer.model_error)), _lost(layer.drop),
-         *([] if layer.rescue is None else [_lost(layer.rescue)]))
+         decibels(layer.output_snr_db), decibels(snr_db(layer.model_error)),
+         *(_lost(estimate) for estimate in (layer.drop, layer.rescue) if estimate is not None))
         for rank, layer in enumerate(ranked, start=1)
     ]  # fmt: skip
     return Table(
         title=_title(document),
-        heads=("#", "layer", "weights", "weight SNR dB", "output SNR dB", "model SNR dB", f"{metric} lost",
-               *(["won back"] if complement else [])),
+        heads=("#", "layer", "weights", "weight SNR dB", "output SNR dB", "model SNR dB",
+               *([f"{metric} lost"] if scored else []), *(["won back"] if complement else [])),
         rows=rows,
         marked=frozenset(i for i, layer in enumerate(ranked) if layer.name in _kept(plan)),
     )  # fmt: skip
@@ -120,7 +120,9 @@ def _csv(document: Mapping[str, Any], kept: tuple[str, ...]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("rank", "name", "weights", "tiles", *_RATIOS, "drop", "ci95_low", "ci95_high", "keep_digital"))
     for layer in sorted(document["layers"], key=lambda layer: int(layer["rank"])):
-        numbers = (*(layer[key] for key in _RATIOS), layer["drop"]["mean"], *layer["drop"]["ci95"])
+        drop = layer["drop"]
+        lost = (None, None, None) if drop is None else (drop["mean"], *drop["ci95"])
+        numbers = (*(layer[key] for key in _RATIOS), *lost)
         shown = ("" if number is None else f"{number:.6g}" for number in numbers)
         rows.writerow((layer["rank"], layer["name"], layer["weights"], layer["tiles"], *shown,
                        int(layer["name"] in kept)))  # fmt: skip
