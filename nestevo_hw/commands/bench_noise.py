@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME[=A,B,..]",
               help="Sweep this property, over these values or the usual ones; may be repeated. "
               "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, ir_ladder, "
-              "stuck_cells, tile, device, student_mu, student_time_s.  [default: mu and time_s]")  # fmt: skip
+              "stuck_cells, tile, device, student_mu, student_time_s. Values of device are names or files.  "
+              "[default: mu and time_s]")  # fmt: skip
 @click.option("--mu", metavar="A,B,..", help="The same as --sweep mu=A,B,..: weight noise levels of eq. 19.")
 @click.option("--times", metavar="A,B,..", help="The same as --sweep time_s=A,B,..: seconds after programming.")
 @click.option("--adc-bits", metavar="A,B,..", help="The same as --sweep adc_bits=A,B,..")
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 @data_options()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("noise-benchmark"),
               show_default=True, help="Directory for results.csv, results.json, pictures and report.html.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with the interrupted benchmark in --out.")
+@click.option("--resume", is_flag=True, help="Go on with the benchmark in --out, or add sweeps to a finished one.")
 @click.option("--workers", type=WORKERS, default=1, show_default=True,
               help="Processes that score at a time; each needs about 1 GB.")  # fmt: skip
 @click.option("--compare", is_flag=True,

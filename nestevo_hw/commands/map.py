@@ -13,6 +13,7 @@ from nestevo_hw.commands.data_options import data_options, spec_of
 from nestevo_hw.commands.options import (
     SEED_NUMBER,
     Number,
+    adc_range_option,
     device_option,
     grouped_option,
     machine_readable,
@@ -24,6 +25,7 @@ from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:
+    from nestevo_hw.crossbar.devices import AdcRange
     from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
     from nestevo_hw.studies.data.calibrated import Calibration, CalibrationSamples
 
@@ -36,6 +38,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.command("map")
 @model_argument
 @device_option
+@adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option(
     "--pairs",
@@ -77,6 +80,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 def map_command(
     model: str,
     device: str,
+    adc_range: "AdcRange | None",
     tile: str,
     pairs: int | None,
     weight_bits: int | None,
@@ -124,9 +128,11 @@ def map_command(
     for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
         if no_program and given:
             raise ConfigError(f"{option} is for programmed tiles; leave --no-program or {option} out")
+    if adc_range == "calibrated" and spec.source is None:
+        raise ConfigError("ADC ranges are calibrated on samples; give --data, or leave --adc-range out")
     changes = {"pairs": pairs, "weight_bits": weight_bits, "cell_bits": cell_bits}
     own: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    preset = replace(find_preset(device), **own)
+    preset = replace(find_preset(device), **own).with_adc_range(adc_range)
     preset.check_time(age_s)
     chosen = open_layers(model, weights=weights, data=spec)
     samples = None if spec.source is None else calibration_samples(spec, model, chosen.model, seed=seed)
