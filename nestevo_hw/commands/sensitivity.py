@@ -118,11 +118,18 @@ def sensitivity(
     from nestevo_hw.studies.data.dataset import open_data
     from nestevo_hw.studies.noise.evaluation import prepare_task
     from nestevo_hw.studies.opening import open_layers
-    from nestevo_hw.studies.sensitivity.output import layers_table, plan_lines, totals_text, write_sensitivity
+    from nestevo_hw.studies.sensitivity.output import (
+        check_unwritten,
+        layers_table,
+        plan_lines,
+        totals_text,
+        write_sensitivity,
+    )
     from nestevo_hw.studies.sensitivity.resolution import resolution_note, target_loss
 
     preset, rows_columns = find_preset(device, perfect_io=perfect_io).with_adc_range(adc_range), parse_tile(tile)
     preset.check_time(age_s)
+    check_unwritten(out)
     chosen_backend: Backend = next(name for name in get_args(Backend) if name == backend)
     choose_backend(preset, chosen_backend)
     spec = spec_of(data)

@@ -80,10 +80,14 @@ def test_a_classifiers_layers_are_measured_and_a_plan_found(nets: str, tmp_path:
 
 
 def test_the_same_seed_gives_the_same_document(nets: str, tmp_path: Path) -> None:
-    def run(seed: str) -> dict[str, Any]:
-        return _run(f"{nets}:classifier", *FAST, "--seed", seed, "--no-plan", "--out", str(tmp_path))
+    def run(seed: str, name: str) -> dict[str, Any]:
+        return _run(f"{nets}:classifier", *FAST, "--seed", seed, "--no-plan", "--out", str(tmp_path / name))
 
-    assert run("3") == run("3") != run("4")
+    assert run("3", "first") == run("3", "again") != run("4", "other")
+    before = (tmp_path / "first" / "sensitivity.json").read_bytes()
+    refused = CliRunner().invoke(sensitivity, [f"{nets}:classifier", *FAST, "--out", str(tmp_path / "first")])
+    assert (refused.exit_code, "holds a sensitivity study already; choose another --out" in refused.stderr) == (2, True)
+    assert (tmp_path / "first" / "sensitivity.json").read_bytes() == before
 
 
 def test_map_takes_the_plan_as_it_is_printed(nets: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Devices from files: their statistics against numpy, SciPy and aihwkit, and what is refused."""
 
+import json
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -16,9 +17,10 @@ from scipy import constants
 from scipy.stats import binom, ks_2samp, kstest
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.documents import plain
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.crossbar.cells import OwnCells, PairedCells, cells_of, draws, noise_model, with_stuck
-from nestevo_hw.crossbar.devices import DAY_S, PRESETS, DevicePreset, find_preset
+from nestevo_hw.crossbar.devices import DAY_S, PRESETS, DevicePreset, find_preset, stored_preset
 from nestevo_hw.crossbar.devices.file import load_device
 from nestevo_hw.crossbar.devices.law import Curve
 from nestevo_hw.crossbar.devices.model import value_at
@@ -411,3 +413,22 @@ def test_what_columns_and_converters_may_have_are_keys_and_come_back() -> None:
 def test_measured_statistics_say_themselves_what_a_device_keeps() -> None:
     with pytest.raises(ConfigError, match="relaxation: leave it out beside measured statistics"):
         device("relaxation = 'own'\n" + example_text())
+
+
+def test_a_stored_device_is_read_by_the_types_of_its_fields() -> None:
+    layer = '[[layers]]\npattern = "head"\ndevice = "hermes"\ntile = [64, 32]\nadc_bits = 5\n'
+    text = "[conductance]\ng_max_us = 25.0\ncharacterised_us = [0.0, 25.0]\n[converters]\ndac_bits = 6\n" + layer
+    preset = device(text + "[times]\nonly_s = [1.0, 60.0]\n")
+    document = json.loads(json.dumps(plain(preset.document())))
+    assert stored_preset(document, own=None, source="teacher") == preset
+    for name, value, message in (
+        ("g_max_us", "much", r"teacher: g_max_us: .*'much'"),
+        ("times_s", [1.0, "later"], r"teacher: times_s.*'later'"),
+        ("converters", {"dac_bits": "six"}, r"teacher: converters: .*'six'"),
+        ("converters", {"magic": 1}, r"teacher: converters: magic"),
+    ):
+        with pytest.raises(InputError, match=message):
+            stored_preset({**document, name: value}, own=None, source="teacher")
+    wrong = [{**document["layers"][0], "tile": [64, "wide"]}]
+    with pytest.raises(InputError, match=r"teacher: tile.*'wide'"):
+        stored_preset({**document, "layers": wrong}, own=None, source="teacher")

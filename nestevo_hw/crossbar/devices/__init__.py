@@ -103,8 +103,9 @@ def stored_preset(document: Mapping[str, Any], *, own: DevicePreset | None, sour
 
 def _stored_fields(document: Mapping[str, Any], kind: type, source: str, *, but: tuple[str, ...]) -> dict[str, Any]:
     """The fields of a dataclass as their types say, those of `but` as they were stored."""
-    from nestevo_hw.base.documents import parse
+    from nestevo_hw.base.documents import forbid_unknown_keys, parse
 
+    forbid_unknown_keys(ConverterModel)
     kinds = get_type_hints(kind)
     return {
         name: value if name in but or name not in kinds else parse(value, kinds[name], f"{source}: {name}")

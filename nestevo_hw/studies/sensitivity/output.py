@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import write_text
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.crossbar.signal import snr_db
@@ -20,7 +21,18 @@ from nestevo_hw.studies.sensitivity.keep_digital import KeepDigitalPlan
 from nestevo_hw.studies.sensitivity.measure import SensitivityReport, over_scenes, rms
 from nestevo_hw.studies.sensitivity.plots import draw_sensitivity, sensitivity_marks
 
+_RESULTS = "sensitivity.json"
 _RATIOS = ("weight_snr_db", "output_snr_db", "model_output_snr_db")
+
+
+def check_unwritten(folder: Path) -> None:
+    """Refuse a folder that holds a study, which took minutes.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if (folder / _RESULTS).exists():
+        raise ConfigError(f"{folder} holds a sensitivity study already; choose another --out, or remove it")
 
 
 def write_sensitivity(
@@ -39,7 +51,7 @@ def write_sensitivity(
     """
     kept, metric = _kept(plan), metric_text(document["metric"])
     picture = draw_sensitivity(report, LIGHT, metric=metric, keep_digital=kept, title=_title(document))
-    write_json(folder / "sensitivity.json", document)
+    write_json(folder / _RESULTS, document)
     write_text(folder / "sensitivity.csv", _csv(document, kept))
     save_png(picture, folder / "sensitivity.png")
     write_text(folder / "sensitivity.html", page_text(document, report, plan))
