@@ -46,8 +46,8 @@ def one_writer(folder: Path, *, resume: bool = False) -> Iterator[None]:
         ConfigError: another process, or another place in this one, holds it, or it does not exist to go on in.
         OutputError: it cannot be made or locked.
     """
-    if resume and not folder.exists():
-        raise ConfigError(f"no folder {folder} to go on in; leave --resume out, or correct the path")
+    if resume:
+        require_folder(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +64,16 @@ def one_writer(folder: Path, *, resume: bool = False) -> Iterator[None]:
         (folder / LOCK).unlink(missing_ok=True)
         os.close(descriptor)
         _remove_empty(made)
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse to go on where there is nothing.
+
+    Raises:
+        ConfigError: the folder does not exist.
+    """
+    if not folder.exists():
+        raise ConfigError(f"no folder {folder} to go on in; leave --resume out, or correct the path")
 
 
 def is_unused(folder: Path) -> bool:

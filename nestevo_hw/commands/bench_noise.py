@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.base.ranges import AGE_S, Range
+from nestevo_hw.base.ranges import Range
 from nestevo_hw.commands import completion
 from nestevo_hw.commands.data_options import data_options, spec_of
 from nestevo_hw.commands.options import (
@@ -15,6 +15,7 @@ from nestevo_hw.commands.options import (
     WORKERS,
     Number,
     adc_range_option,
+    age_option,
     device_option,
     grouped_option,
     machine_readable,
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 @device_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @adc_range_option
-@click.option("--age", "age_s", type=Number(AGE_S), metavar="SECONDS",
-              help="Age at which all properties but time are swept; 0 is before the first read.  [default: the first "
-              "read: 1 s, or where the device's model begins]")  # fmt: skip
+@age_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME[=A,B,..]",
               help="Sweep this property, over these values or the usual ones; may be repeated. "
               "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, ir_ladder, "
-              "stuck_cells, tile, device, student_mu, student_time_s.  [default: mu and time_s]")  # fmt: skip
+              "stuck_cells, tile, device, student_mu, student_time_s. Values of device are names or files.  "
+              "[default: mu and time_s]")  # fmt: skip
 @click.option("--mu", metavar="A,B,..", help="The same as --sweep mu=A,B,..: weight noise levels of eq. 19.")
 @click.option("--times", metavar="A,B,..", help="The same as --sweep time_s=A,B,..: seconds after programming.")
 @click.option("--adc-bits", metavar="A,B,..", help="The same as --sweep adc_bits=A,B,..")
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 @data_options()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("noise-benchmark"),
               show_default=True, help="Directory for results.csv, results.json, pictures and report.html.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with the interrupted benchmark in --out.")
+@click.option("--resume", is_flag=True, help="Go on with the benchmark in --out, or add sweeps to a finished one.")
 @click.option("--workers", type=WORKERS, default=1, show_default=True,
               help="Processes that score at a time; each needs about 1 GB.")  # fmt: skip
 @click.option("--compare", is_flag=True,

@@ -63,9 +63,9 @@ def evolve(
     """
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.evolution.config import load_config, load_preset, override, parse_config
+    from nestevo_hw.evolution.config import load_config, load_preset, override
+    from nestevo_hw.evolution.run import config_to_resume, most_tasks
     from nestevo_hw.evolution.run import evolve as run
-    from nestevo_hw.evolution.run import most_tasks, stored_config
 
     changes: dict[str, float | str | None] = {
         "method": method,
@@ -82,7 +82,7 @@ def evolve(
                 "--resume takes its configuration from the run folder; beside it, give only "
                 "--workers, --memory-gb, --device, --executor or --address"
             )
-        settings, folder = override(parse_config(stored_config(resume), source=str(resume)), changes), resume
+        settings, folder = override(config_to_resume(resume), changes), resume
     else:
         settings = override(load_config(config) if config else load_preset(preset), changes)
         folder = out or _free_folder(Path("runs") / f"{settings.method}-{settings.seed}")

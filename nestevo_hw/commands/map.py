@@ -13,6 +13,7 @@ from nestevo_hw.commands.data_options import data_options, spec_of
 from nestevo_hw.commands.options import (
     SEED_NUMBER,
     Number,
+    adc_range_option,
     crossbar_device_option,
     grouped_option,
     machine_readable,
@@ -25,7 +26,7 @@ from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:
     from nestevo_hw.crossbar.chips.chip import Chip
-    from nestevo_hw.crossbar.devices import DevicePreset
+    from nestevo_hw.crossbar.devices import AdcRange, DevicePreset
     from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
     from nestevo_hw.crossbar.tile_sizes import Tile
     from nestevo_hw.studies.data.calibrated import Calibration, CalibrationSamples
@@ -39,6 +40,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.command("map")
 @model_argument
 @crossbar_device_option(None, "pcm, or the chip's")
+@adc_range_option
 @click.option("--tile", metavar="ROWS[xCOLUMNS]", help="Size of one tile.  [default: 256, or the chip's]")
 @click.option(
     "--pairs",
@@ -82,6 +84,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 def map_command(
     model: str,
     device: str | None,
+    adc_range: "AdcRange | None",
     tile: str | None,
     pairs: int | None,
     weight_bits: int | None,
@@ -131,9 +134,11 @@ def map_command(
     for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
         if no_program and given:
             raise ConfigError(f"{option} is for programmed tiles; leave --no-program or {option} out")
+    if adc_range == "calibrated" and spec.source is None:
+        raise ConfigError("ADC ranges are calibrated on samples; give --data, or leave --adc-range out")
     changes = {"pairs": pairs, "weight_bits": weight_bits, "cell_bits": cell_bits}
     own: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    preset = replace(base, **own)
+    preset = replace(base, **own).with_adc_range(adc_range)
     preset.check_time(age_s)
     chosen = open_layers(model, weights=weights, data=spec)
     samples = None if spec.source is None else calibration_samples(spec, model, chosen.model, seed=seed)

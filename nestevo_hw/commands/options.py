@@ -12,7 +12,7 @@ import click
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
-from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, SEED, Range
+from nestevo_hw.base.ranges import AGE_S, FRAMES, MOST_WINDOWS, SEED, Range
 from nestevo_hw.base.text import one_line
 from nestevo_hw.commands import completion
 from nestevo_hw.crossbar.devices import PRESETS, AdcRange
@@ -72,6 +72,13 @@ class Number(click.ParamType[float]):
             got = text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
             self.fail(f"need {'a whole' if self._whole else 'a'} number {self._allowed}, got {got}", param, ctx)
         return number
+
+
+age_option = click.option(
+    "--age", "age_s", type=Number(AGE_S), metavar="SECONDS",
+    help="Time after programming, but where it is itself swept; 0 is before the first read.  [default: the first read: "
+    "1 s, or where the device's model begins]",
+)  # fmt: skip
 
 
 def whole(allowed: Range) -> Number:

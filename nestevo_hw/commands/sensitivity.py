@@ -1,11 +1,12 @@
 """`nestevo-hw sensitivity`: which layers suffer most on the crossbar, and which to keep digital."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.base.ranges import AGE_S, SHARE
+from nestevo_hw.base.ranges import SHARE
 from nestevo_hw.commands.data_options import data_options, spec_of
 from nestevo_hw.commands.options import (
     FRAME_COUNT,
@@ -13,6 +14,7 @@ from nestevo_hw.commands.options import (
     SEED_NUMBER,
     Number,
     adc_range_option,
+    age_option,
     device_option,
     grouped_option,
     machine_readable,
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from nestevo_hw.studies.sensitivity.keep_digital import KeepDigitalPlan
     from nestevo_hw.studies.sensitivity.measure import SensitivityReport
 
-_PROBED = 2
-"""Calibration batches for the signal-to-noise ratios."""
-
 
 @click.command("sensitivity")
 @model_argument
@@ -40,17 +39,10 @@ _PROBED = 2
 @adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @grouped_option
-@click.option(
-    "--age",
-    "age_s",
-    type=Number(AGE_S),
-    default=0.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time after programming.",
-)
-@click.option("--target-loss", type=Number(SHARE), default=0.01, show_default=True,
-              help="Score that the plan may lose against the digital model, 0 to 1.")  # fmt: skip
+@age_option
+@click.option("--target-loss", "asked_loss", type=Number(SHARE),
+              help="Score that the plan may lose against the digital model, 0 to 1.  [default: 0.01, or what one frame "
+              "is worth where that is more]")  # fmt: skip
 @click.option("--no-plan", is_flag=True, help="Only measure the layers; skip the search for a plan.")
 @click.option("--complement", is_flag=True,
               help="Also keep each layer alone digital, with all others on the crossbar.")  # fmt: skip
@@ -64,7 +56,11 @@ _PROBED = 2
 @data_options()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("sensitivity"),
               show_default=True, help="Directory for sensitivity.json, .csv, .png and .html.")  # fmt: skip
-@click.option("--quick", is_flag=True, help="Fewer frames and repeats.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Fewer frames and repeats; layers are ranked by the model's raw outputs, and only plans are scored.",
+)
 @machine_readable
 def sensitivity(
     model: str,
@@ -73,8 +69,8 @@ def sensitivity(
     adc_range: "AdcRange | None",
     tile: str,
     grouped: bool,
-    age_s: float,
-    target_loss: float,
+    age_s: float | None,
+    asked_loss: float | None,
     no_plan: bool,
     complement: bool,
     repeats: int | None,
@@ -92,9 +88,10 @@ def sensitivity(
     Each layer in turn is programmed onto the crossbar while the others stay digital, several times with
     independent noise. Reported are the score lost and three signal-to-noise ratios: of the layer's weights, of
     its output, and of the model's raw output. The plan is the smallest set of layers found that, kept digital,
-    holds the loss within --target-loss with 95 % confidence. The score is that of bench-noise: with --data top-1
-    accuracy or mAP on your labels, else mAP of the embedded detectors, and agreement with the digital model for any
-    other. All noise is simulated.
+    holds the loss within --target-loss with 95 % confidence. With --quick layers are ranked by the third
+    ratio alone, which needs no labels, and only candidates for the plan are scored. The score is that of bench-noise:
+    with --data top-1 accuracy or mAP on your labels, else mAP of the embedded detectors, and agreement with the
+    digital model for any other. All noise is simulated.
 
     \b
     Examples:
@@ -114,10 +111,19 @@ def sensitivity(
     from nestevo_hw.studies.data.dataset import open_data
     from nestevo_hw.studies.noise.evaluation import prepare_task
     from nestevo_hw.studies.opening import open_layers
-    from nestevo_hw.studies.sensitivity.output import layers_table, plan_lines, totals_text, write_sensitivity
+    from nestevo_hw.studies.sensitivity.output import (
+        check_unwritten,
+        layers_table,
+        plan_lines,
+        totals_text,
+        write_sensitivity,
+    )
+    from nestevo_hw.studies.sensitivity.resolution import resolution_note, target_loss
 
     preset, rows_columns = find_preset(device, perfect_io=perfect_io).with_adc_range(adc_range), parse_tile(tile)
+    age_s = preset.first_read_s if age_s is None else age_s
     preset.check_time(age_s)
+    check_unwritten(out)
     chosen_backend: Backend = next(name for name in get_args(Backend) if name == backend)
     choose_backend(preset, chosen_backend)
     spec = spec_of(data)
@@ -132,16 +138,21 @@ def sensitivity(
         chosen.model, device=preset, tile=rows_columns, seed=seed, grouped=grouped, backend=chosen_backend
     )
     teacher.calibrate(task.calibration)
-    target = None if no_plan else target_loss
+    target = None if no_plan else target_loss(asked_loss, task.frame_worth)
+    resolved = "" if target is None else resolution_note(target, task.frame_worth, task.frames)
+    if resolved:
+        click.echo(resolved, err=True)
+    study = _Study(age_s=age_s, repeats=draws, probed=1 if quick else 2, scored=not quick or complement,
+                   complement=complement, target=target)  # fmt: skip
     with one_writer(out):
-        report, plan = _measure(teacher, task, age_s=age_s, draws=draws, complement=complement, target=target)
+        report, plan = _measure(teacher, task, study)
         document = {
             "model": model, "device": preset.name, "tile": list(rows_columns), "backend": teacher.backend,
             "task": task.task, "metric": task.metric, **report.document(),
             "plan": None if plan is None else plan.document(),
             "age_s": age_s, "repeats": draws, "frames": task.frames, "data": spec.source, "seed": seed,
             "perfect_io": preset.converters is None, "adc_range": preset.adc_range,
-            "weights": chosen.origin, "notes": _notes(task, preset, plan, report), "source": preset.source,
+            "weights": chosen.origin, "notes": _notes(task, preset, report, resolved), "source": preset.source,
         }  # fmt: skip
         written = write_sensitivity(document, report, plan, out)
     if not as_json:
@@ -156,39 +167,52 @@ def _usual_frames(chosen: "ZooModel", data: "DataSpec", *, quick: bool) -> int:
     return few if quick else usual
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Study:
+    """How much is measured."""
+
+    age_s: float
+    repeats: int
+    probed: int
+    """Calibration batches for the signal-to-noise ratios."""
+    scored: bool
+    """Whether each layer alone is scored, and plans are thinned layer by layer."""
+    complement: bool
+    target: float | None
+    """Of the plan; None: none is looked for."""
+
+
 def _measure(
-    teacher: "AnalogTeacher", task: "BenchTask", *, age_s: float, draws: int, complement: bool, target: float | None
+    teacher: "AnalogTeacher", task: "BenchTask", study: _Study
 ) -> "tuple[SensitivityReport, KeepDigitalPlan | None]":
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.crossbar.partial import PartlyAnalog
     from nestevo_hw.studies.sensitivity.keep_digital import find_plan
     from nestevo_hw.studies.sensitivity.measure import ScoreLoss, measure_sensitivity
 
-    partly = PartlyAnalog(teacher, age_s=age_s)
+    partly = PartlyAnalog(teacher, age_s=study.age_s)
     loss = ScoreLoss(partly, task.evaluate)
-    layers = len(partly.layers)
-    with progress_bar(draws * (1 + layers * (2 if complement else 1)), "one layer at a time") as advance:
+    layers, draws = len(partly.layers), study.repeats
+    with progress_bar(draws * (1 + layers * (study.scored + study.complement)), "one layer at a time") as advance:
         loss.on_score = advance
-        report = measure_sensitivity(partly, loss, task.calibration[:_PROBED], repeats=draws, rescues=complement)
-    if target is None:
+        report = measure_sensitivity(
+            partly, loss, task.calibration[: study.probed], repeats=draws, scored=study.scored, rescues=study.complement
+        )
+    if study.target is None:
         return report, None
     orders = report.orders()
     # At most: a bisection of each order, every layer thinned, and the same on fresh programmings.
-    most = 2 * draws * (len(orders) * (1 + layers.bit_length()) + layers)
+    most = 2 * draws * (len(orders) * (1 + layers.bit_length()) + layers * study.scored)
     with progress_bar(most, "looking for a plan") as advance:
         loss.on_score = advance
         weights = {layer.name: layer.parameters for layer in partly.layers}
-        return report, find_plan(weights, orders, loss, target=target, repeats=draws)
+        return report, find_plan(weights, orders, loss, target=study.target, repeats=draws, thinned=study.scored)
 
 
-def _notes(task: "BenchTask", preset: "DevicePreset", plan: "KeepDigitalPlan | None",
-           report: "SensitivityReport") -> list[str]:  # fmt: skip
-    doubt, frames = task.doubt(max(report.digital.values())), task.frames
-    notes = [
+def _notes(task: "BenchTask", preset: "DevicePreset", report: "SensitivityReport", resolved: str) -> list[str]:
+    doubt = task.doubt(max(report.digital.values()))
+    return [
         task.note,
-        *([doubt] if doubt else []),
+        *(note for note in (doubt, resolved) if note),
         f"all noise is simulated; device {preset.name} leaves out: {preset.leaves_out}",
     ]
-    if task.task == "classification" and plan is not None and plan.target * frames < 1.0:
-        notes.append(f"one of {frames} frames is worth {1 / frames:.4f}, more than the target; use more --frames")
-    return notes

@@ -1,7 +1,6 @@
 """Ranges of the converters and corrections of the columns, from in-domain frames that the digital model computes."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -9,12 +8,14 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import MappingError
 from nestevo_hw.crossbar.layers import FusedLayer
+from nestevo_hw.crossbar.watching import watch
 
 CLIPPED_SHARE = 1e-4
 """Share of the inputs beyond the range: their clipping costs less than the finer steps gain."""
 SPARSE = 0.01
 """Share of values other than zero up to which they alone count: else the few that carry the signal would clip."""
 SAMPLES_PER_CALL = 1 << 15
+_PURPOSE = "calibration"
 
 
 class _Magnitudes:
@@ -72,7 +73,7 @@ def observe_inputs(model: nn.Module, layers: Mapping[str, nn.Module], batches: I
         MappingError: there was no batch.
     """
     magnitudes = {name: _Magnitudes() for name in layers}
-    _watch(model, layers, batches, lambda name, x: magnitudes[name].add(x))
+    watch(model, layers, batches, lambda name, x, _y: magnitudes[name].add(x), purpose=_PURPOSE)
     scales = {name: observed.full_scale(CLIPPED_SHARE) for name, observed in magnitudes.items()}
     return {name: scale for name, scale in scales.items() if scale is not None}
 
@@ -103,11 +104,11 @@ def observe_sums(
     """
     magnitudes = {name: _Magnitudes() for name in probes}
 
-    def look(name: str, x: Tensor) -> None:
+    def look(name: str, x: Tensor, _output: Tensor) -> None:
         for sums in probes[name].column_sums(x):
             magnitudes[name].add(sums)
 
-    _watch(model, {name: layers[name] for name in probes}, batches, look)
+    watch(model, {name: layers[name] for name in probes}, batches, look, purpose=_PURPOSE)
     scales = {name: observed.full_scale(clipped[name]) for name, observed in magnitudes.items()}
     return {name: scale for name, scale in scales.items() if scale}
 
@@ -161,29 +162,12 @@ def fit_columns(
     """
     lines: dict[str, list[_Lines]] = {}
 
-    def compare(name: str, x: Tensor) -> None:
+    def compare(name: str, x: Tensor, _output: Tensor) -> None:
         if x.numel() == 0:
             return
         pairs = list(zip(analog[name].column_sums(x), probes[name].column_sums(x), strict=True))
         for line, (read, wanted) in zip(lines.setdefault(name, [_Lines() for _ in pairs]), pairs, strict=True):
             line.add(read, wanted)
 
-    _watch(model, {name: layers[name] for name in probes}, batches, compare)
+    watch(model, {name: layers[name] for name in probes}, batches, compare, purpose=_PURPOSE)
     return {name: torch.stack([line.fit() for line in own], dim=1).float() for name, own in lines.items()}
-
-
-@torch.no_grad()
-def _watch(
-    model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Any], look: Callable[[str, Tensor], None]
-) -> None:
-    """Run `model` over all batches; `look` is given the name and the input of every call of a layer."""
-    count = 0
-    with ExitStack() as stack:
-        for name, layer in layers.items():
-            handle = layer.register_forward_pre_hook(lambda _module, inputs, name=name: look(name, inputs[0]))
-            stack.callback(handle.remove)
-        for batch in batches:
-            model(batch)
-            count += 1
-    if count == 0:
-        raise MappingError("calibration got no batch; give it a few in-domain frames")

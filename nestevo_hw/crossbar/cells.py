@@ -10,10 +10,12 @@ from aihwkit.inference.noise.base import BaseNoiseModel
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from nestevo_hw.crossbar.devices import DevicePreset
+from nestevo_hw.crossbar.devices import DevicePreset, MeasuredLaw
 from nestevo_hw.crossbar.devices.model import ideal_model
 from nestevo_hw.crossbar.gaussian import NoiseSource
 
+FULL_SCALE = (-1.0, 1.0)
+"""Weights at both ends of a range of conductances that is fixed."""
 _LEVELS = 1 << 14
 """Conductances at which a noise model is tabulated; noise changes by less than 1e-4 of itself between two."""
 
@@ -30,12 +32,14 @@ class Cells(Protocol):
         """
 
     def age(
-        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, lasting: NoiseSource, /
-    ) -> Tensor:
+        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, lasting: NoiseSource,
+        span: tuple[float, float] = FULL_SCALE, /,
+    ) -> Tensor:  # fmt: skip
         """(outputs, rows) weights read `seconds` > 0 after programming, from what `program` returned.
 
         `noise` is that of this read, `lasting` what a device keeps until it is programmed again: it has to be the
-        same stream for every age, so that the ages of a device lie on one trajectory.
+        same stream for every age, so that the ages of a device lie on one trajectory. `span` holds the smallest and
+        the largest target of the tile, or is `FULL_SCALE`.
         """
 
 
@@ -84,8 +88,8 @@ class OwnCells:
     """aihwkit's noise model itself, device by device."""
 
     def __init__(self, preset: DevicePreset, *, fixed_scale: bool) -> None:
-        self._span, self._model = (-1.0, 1.0) if fixed_scale else None, noise_model(preset)
-        self._relaxation = preset.relaxation
+        self._span, self._model = FULL_SCALE if fixed_scale else None, noise_model(preset)
+        self._relaxation, self._measured = preset.relaxation, isinstance(preset.noise_law, MeasuredLaw)
 
     def program(self, target: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
         """See `Cells`."""
@@ -96,10 +100,17 @@ class OwnCells:
         return _weights(self._model, written, scaling), drift
 
     def age(
-        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, lasting: NoiseSource, /
-    ) -> Tensor:
-        """See `Cells`."""
+        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, lasting: NoiseSource,
+        span: tuple[float, float] = FULL_SCALE, /,
+    ) -> Tensor:  # fmt: skip
+        """See `Cells`.
+
+        A measured device keeps the conductances that it was programmed to. The models of aihwkit are used as its tiles
+        use them, on the scale of the largest programmed weight.
+        """
         devices, scaling = _conductances(self._model, programmed, self._span)
+        if self._measured:
+            devices, scaling = _as_targeted(self._model, devices, scaling, programmed, span)
         aged = []
         with warnings.catch_warnings():  # aihwkit's CMO model calls numpy.log10 on a tensor
             warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)
@@ -161,8 +172,9 @@ class PairedCells:
         return value.mul_(torch.copysign(value.new_ones(()), target)), torch.stack(drift).abs_()
 
     def age(
-        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, _lasting: NoiseSource, /
-    ) -> Tensor:
+        self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, _lasting: NoiseSource,
+        _span: tuple[float, float] = FULL_SCALE, /,
+    ) -> Tensor:  # fmt: skip
         """See `Cells`; what lasts are the drift exponents."""
         magnitude = programmed.abs()
         full_scale = self._full_scale(magnitude)
@@ -250,6 +262,20 @@ def _conductances(
     devices, scaling = model.g_converter.convert_to_conductances(flat)
     listed = devices if isinstance(devices, list) else [devices]
     return [g[: weights.numel()].view_as(weights) for g in listed], scaling
+
+
+def _as_targeted(
+    model: BaseNoiseModel, devices: list[Tensor], scaling: dict[str, Any], programmed: Tensor,
+    span: tuple[float, float],
+) -> tuple[list[Tensor], dict[str, Any]]:  # fmt: skip
+    """Conductances of pairs on the scale of the largest target instead of the largest programmed weight.
+
+    Programming noise may take a weight beyond the targets, and its device beyond the largest target's conductance.
+    """
+    target = max(abs(end) for end in span)
+    reached = programmed.abs().amax().clamp(min=target)  # what `_conductances` mapped to the largest conductance
+    low, larger = model.g_converter.g_min, reached / target
+    return [(g - low) * larger + low for g in devices], {**scaling, "scale_ratio": scaling["scale_ratio"] * larger}
 
 
 def _weights(model: BaseNoiseModel, devices: list[Tensor], scaling: dict[str, Any]) -> Tensor:

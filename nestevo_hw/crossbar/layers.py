@@ -98,7 +98,7 @@ class CrossbarLayer(nn.Module):
 
     def _require_range(self) -> float:
         if self.input_range is None:
-            raise MappingError(f"{self.name} has no input range; call calibrate() with frames that reach this layer")
+            raise MappingError(f"{self.name} has no input range; calibrate it on frames that reach this layer")
         return self.input_range
 
     def _zeros(self, x: Tensor, output_size: list[int] | None) -> Tensor:
@@ -114,7 +114,7 @@ class CrossbarLayer(nn.Module):
         if bool(x.any()):
             raise MappingError(
                 f"{self.name} got nothing but zeros when it was calibrated, so its converters have no range for these "
-                "inputs; call calibrate() with frames like those to come"
+                "inputs; calibrate it on more frames, or on more varied ones"
             )
         return self._zeros(x, output_size)
 

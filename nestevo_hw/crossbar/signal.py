@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.teacher import AnalogTeacher
+from nestevo_hw.crossbar.watching import watch
 
 
 def snr_db(relative_error: float | None) -> float | None:
@@ -48,25 +48,22 @@ class LayerSignal:
 class _Comparison:
     """Runs one analog layer on the inputs of its digital twin; keeps two sums, whatever the number of frames."""
 
-    def __init__(self, analog: nn.Module) -> None:
+    def __init__(self, digital: nn.Module, analog: nn.Module) -> None:
         self._analog, self._noise, self._signal = analog, 0.0, 0.0
+        bias = getattr(digital, "bias", None)
+        self._bias = Geometry.of(digital).column(bias) if isinstance(bias, Tensor) else None
 
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def add(self, layer_input: Tensor, output: Tensor) -> None:
         if output.numel() == 0:  # a detector without proposals
             return
-        bias = getattr(layer, "bias", None)
-        signal = output
-        if isinstance(bias, Tensor):
-            signal = output - Geometry.of(layer).column(bias)
-        self._noise += _power(self._analog(inputs[0]) - output)
-        self._signal += _power(signal)
+        self._noise += _power(self._analog(layer_input) - output)
+        self._signal += _power(output if self._bias is None else output - self._bias)
 
     @property
     def relative_error(self) -> float | None:
         return math.sqrt(self._noise / self._signal) if self._signal > 0.0 else None
 
 
-@torch.no_grad()
 def layer_signals(teacher: AnalogTeacher, batches: Iterable[Any]) -> dict[str, LayerSignal]:
     """Compare every analog layer with its digital twin on the twin's own inputs, at the teacher's present age.
 
@@ -85,18 +82,11 @@ def layer_signals(teacher: AnalogTeacher, batches: Iterable[Any]) -> dict[str, L
     if not teacher.programmed:
         raise MappingError("nothing is programmed yet, so there is no noise to measure; call program() first")
     twin, names = teacher.digital_twin(), [entry.name for entry in teacher.report.analog]
+    layers = {name: twin.get_submodule(name) for name in names}
     # Copies, so that the noise of the teacher's own layers stays where it is.
-    comparisons = {name: _Comparison(copy.deepcopy(teacher.module.get_submodule(name))) for name in names}
-    handles = [twin.get_submodule(name).register_forward_hook(comparisons[name]) for name in names]
-    count = 0
-    try:
-        for batch in batches:
-            twin(batch)
-            count += 1
-    finally:
-        _remove(handles)
-    if count == 0:
-        raise MappingError("the signal-to-noise ratio needs a batch; give it a few in-domain frames")
+    copies = {name: copy.deepcopy(teacher.module.get_submodule(name)) for name in names}
+    comparisons = {name: _Comparison(layers[name], copies[name]) for name in names}
+    watch(twin, layers, batches, lambda name, x, y: comparisons[name].add(x, y), purpose="the signal-to-noise ratio")
     errors = teacher.weight_errors()
     return {
         name: LayerSignal(name=name, weight_error=errors[name], output_error=comparisons[name].relative_error)
@@ -174,7 +164,8 @@ class OutputProbe:
         try:
             yield
         finally:
-            _remove(handles)
+            for handle in handles:
+                handle.remove()
 
 
 def _heads(model: nn.Module) -> list[nn.Module]:
@@ -210,8 +201,3 @@ def _by_channel(output: Tensor) -> Tensor:
 def _power(values: Tensor) -> float:
     """Sum of squares, in double precision."""
     return float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
-
-
-def _remove(handles: Iterable[RemovableHandle]) -> None:
-    for handle in handles:
-        handle.remove()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import MappingError
 from nestevo_hw.base.seeding import torch_generator
-from nestevo_hw.crossbar.cells import Cells, cells_of, with_stuck
+from nestevo_hw.crossbar.cells import FULL_SCALE, Cells, cells_of, with_stuck
 from nestevo_hw.crossbar.devices import DevicePreset
 from nestevo_hw.crossbar.digits import cut_, factors
 from nestevo_hw.crossbar.gaussian import NoiseSource
@@ -58,8 +58,8 @@ class LayerTiles:
     """The same right after programming."""
     drift: Tensor | None
     """(devices, columns, inputs) drift coefficients."""
-    _ranges: list[tuple[float, float]]
-    """Smallest and largest target of each tile in units of full scale, in the order of `_blocks`."""
+    _ranges: dict[tuple[int, int], tuple[float, float]]
+    """Smallest and largest target of each tile in units of full scale."""
     scale: Tensor
     """(row splits, columns) largest weight of each column in each tile, times the weight of its digit."""
     baseline: Tensor | None
@@ -89,7 +89,10 @@ class LayerTiles:
         largest = torch.stack([part.abs().amax(dim=1) for part in self.target.split(self.row_splits, dim=1)])
         self.scale = torch.cat([largest * factor for factor in factors(self.preset)], dim=1)
         self.weight = self._wanted()
-        self._ranges = [_ends(self.weight[columns, rows]) for _, _, rows, columns in self._blocks()]
+        self._ranges = {
+            (i, j): (float(self.weight[columns, rows].min()), float(self.weight[columns, rows].max()))
+            for i, j, rows, columns in self._blocks()
+        }
         self.programmed, self.drift, self.baseline, self.correction = None, None, None, None
         self.compensation = self.scale.new_ones(len(self.row_splits), len(self.column_splits))
 
@@ -153,7 +156,7 @@ class LayerTiles:
         lasting = self._noise("program" if self.preset.relaxation == "programmed" else "relax", i, j)
         read = self._noise("age", i, j, repr(float(seconds)))
         block = programmed[columns, rows].contiguous()
-        block = self._cells(i, j).age(block, drift[:, columns, rows], seconds, read, lasting)
+        block = self._cells(i, j).age(block, drift[:, columns, rows], seconds, read, lasting, self._span(i, j))
         if self.preset.reference_column:
             block -= self._common_change(i, j, block.shape[1], seconds)
         self.weight[columns, rows] = block
@@ -163,12 +166,12 @@ class LayerTiles:
 
         Two more cells hold the ends of the tile's range, so that the column's middle is the tile's.
         """
-        ends = self.scale.new_tensor(self._ranges[i * len(self.column_splits) + j])
+        ends = self.scale.new_tensor(self._ranges[i, j])
         column, cells = torch.cat([ends, ends.mean().expand(rows)])[None], self._cells(i, j)
         written, drift = cells.program(column, self._noise("reference", i, j))
         kind = "reference" if self.preset.relaxation == "programmed" else "reference relax"
         read = self._noise("reference age", i, j, repr(float(seconds)))
-        aged = cells.age(written, drift, seconds, read, self._noise(kind, i, j))
+        aged = cells.age(written, drift, seconds, read, self._noise(kind, i, j), self._span(i, j))
         return (aged - written)[0, 2:].mean()
 
     def _noise(self, kind: str, i: int, j: int, *more: str) -> NoiseSource:
@@ -177,8 +180,12 @@ class LayerTiles:
 
     def _fixed_scale(self, i: int, j: int) -> bool:
         """Whether weights of -1 and 1 are the ends of the conductances, not the extremes of the tile."""
-        low, high = self._ranges[i * len(self.column_splits) + j]
+        low, high = self._ranges[i, j]
         return self.preset.weight_bits > 0 or low == high
+
+    def _span(self, i: int, j: int) -> tuple[float, float]:
+        """Weights at the ends of the conductances of a tile's cells."""
+        return FULL_SCALE if self._fixed_scale(i, j) else self._ranges[i, j]
 
     def _cells(self, i: int, j: int) -> Cells:
         return cells_of(self.preset, self.weight.device, fixed_scale=self._fixed_scale(i, j))
@@ -274,17 +281,11 @@ class LayerTiles:
         """Overwrite the weights of cells with stuck devices; which these are does not change with programming."""
         if self.preset.stuck == 0.0:
             return
-        for (i, j, rows, columns), own in zip(self._blocks(), self._ranges, strict=True):
-            span = (-1.0, 1.0) if self._fixed_scale(i, j) else own
+        for i, j, rows, columns in self._blocks():
             block = self.weight[columns, rows]
             generator = torch_generator(self._seed, "defects", self.name, i, j)
-            chance = torch.rand(2 * self.preset.pairs, *block.shape, generator=generator)
-            self.weight[columns, rows] = with_stuck(self.preset, block.contiguous(), chance.to(block.device), span)
-
-
-def _ends(values: Tensor) -> tuple[float, float]:
-    low, high = values.aminmax()
-    return float(low), float(high)
+            chance = torch.rand(2 * self.preset.pairs, *block.shape, generator=generator).to(block.device)
+            self.weight[columns, rows] = with_stuck(self.preset, block.contiguous(), chance, self._span(i, j))
 
 
 def _copied(source: Tensor, present: Tensor | None) -> Tensor:

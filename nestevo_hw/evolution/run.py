@@ -14,7 +14,7 @@ import torch
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
-from nestevo_hw.base.locking import is_unused, one_writer
+from nestevo_hw.base.locking import is_unused, one_writer, require_folder
 from nestevo_hw.evolution.check import check_inputs_kept, check_run, device_warnings, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
@@ -197,6 +197,19 @@ def _device_name(config: ExecutionConfig) -> str:
         return f"{config.device} of each node"
     device = training_device(config.device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def config_to_resume(run_dir: Path) -> RunConfig:
+    """The configuration of a run that is to go on.
+
+    Raises:
+        ConfigError: there is no such folder, it holds no run, or its configuration is impossible.
+        InputError: what it holds is damaged.
+    """
+    require_folder(run_dir)
+    if not RunLayout(run_dir).run_json.is_file():
+        raise ConfigError(f"{run_dir} holds no run to resume; leave --resume out, or correct the path")
+    return parse_config(stored_config(run_dir), source=str(run_dir))
 
 
 def stored_config(run_dir: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
@@ -30,7 +31,10 @@ FONT = "DejaVu Sans"
 """Ships with matplotlib and is wider than most, so text laid out with it fits in other fonts."""
 SMALL = 9.0
 """Size of tick labels, points."""
-_DPI, _KEY_ROW_IN = 160, 0.2
+_DPI, _KEY_ROW_IN, _EDGE_IN = 160, 0.2, 0.05
+
+
+Place = Literal["outside upper left", "upper right"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,21 +184,45 @@ def save_png(figure: Figure, path: Path) -> None:
 
 def legend(
     figure: Figure | SubFigure, marks: Sequence[Mark], palette: Palette, *, columns: int, title: str = "",
-    loc: Literal["outside upper left", "upper right"] = "outside upper left",
+    loc: Place = "outside upper left",
 ) -> None:  # fmt: skip
-    """A key outside the axes below a title, for which the figure grows; a page has keys of its own, so none there."""
+    """A key outside the axes below a title, for which the figure grows; a page has keys of its own, so none there.
+
+    It has as many of the columns as fit into the figure, which grows wider where not even one does.
+    """
     if palette is THEMED or not (marks or title):
         return
+    columns = min(columns, max(1, len(marks)))
+    key = _key(figure, marks, palette, columns, title, loc)
     if isinstance(figure, Figure):
+        while columns > 1 and _overhang_in(figure, key) > 0.0:
+            key.remove()
+            columns -= 1
+            key = _key(figure, marks, palette, columns, title, loc)
+        figure.set_figwidth(figure.get_figwidth() + max(0.0, _overhang_in(figure, key)))
         figure.set_figheight(figure.get_figheight() + _KEY_ROW_IN * (bool(title) + math.ceil(len(marks) / columns)))
+
+
+def _key(
+    figure: Figure | SubFigure, marks: Sequence[Mark], palette: Palette, columns: int, title: str, loc: Place
+) -> Legend:
     key = figure.legend(
         handles=[_handle(mark, palette) for mark in marks], loc=loc, ncols=columns, frameon=False, fontsize=SMALL,
         labelcolor=palette.muted, handlelength=1.4, handleheight=0.9, columnspacing=1.4, borderpad=0.2,
         title=title or None, alignment="left",
     )  # fmt: skip
     key.get_title().set(size=SMALL + 2, color=palette.ink, family=FONT)
-    for text in key.get_texts():
+    for text in (key.get_title(), *key.get_texts()):
         text.set_fontfamily(FONT)
+        text.set_parse_math(False)
+    return key
+
+
+def _overhang_in(figure: Figure, key: Legend) -> float:
+    """How much wider than its figure a key is, inches; below 0 where it fits."""
+    canvas = FigureCanvasAgg(figure)
+    width = key.get_window_extent(canvas.get_renderer()).width  # type: ignore[no-untyped-call]
+    return float(width / figure.dpi + 2 * _EDGE_IN - figure.get_figwidth())
 
 
 def _handle(mark: Mark, palette: Palette) -> Artist:

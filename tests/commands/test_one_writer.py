@@ -44,3 +44,14 @@ def test_there_is_nothing_to_resume_in_no_folder(name: str, tmp_path: Path, monk
     refused = CliRunner().invoke(main, [*COMMANDS[name], "--out", "nowhere"])
     assert (refused.exit_code, Path("nowhere").exists()) == (2, False)
     assert refused.stderr == "Error: no folder nowhere to go on in; leave --resume out, or correct the path\n"
+
+
+def test_there_is_no_run_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(main, ["evolve", "--resume", "nowhere"])
+    assert refused.exit_code == 2
+    assert refused.stderr == "Error: no folder nowhere to go on in; leave --resume out, or correct the path\n"
+    Path("empty").mkdir()
+    refused = CliRunner().invoke(main, ["evolve", "--resume", "empty"])
+    assert refused.exit_code == 2
+    assert refused.stderr == "Error: empty holds no run to resume; leave --resume out, or correct the path\n"

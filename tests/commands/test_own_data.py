@@ -181,6 +181,22 @@ def test_map_sets_the_input_ranges(folder):
     assert "leave --no-program or --data out" in refused.stderr
 
 
+def test_map_calibrates_the_range_of_each_layers_adcs(folder):
+    words = ["own_nets:lenet", "--weights", "lenet.pth", "--data", "digits.npz", "--adc-range"]
+    found = {
+        kind: json.loads(invoke(map_command, [*words, kind, "--json"], folder).stdout)
+        for kind in ("fixed", "calibrated")
+    }
+    for kind, document in found.items():
+        assert {layer["hardware"]["converters"]["adc_range"] for layer in document["layers"]} == {kind}
+    fixed, own = (
+        [layer["output_snr_db"] for layer in document["calibration"]["layers"].values()] for document in found.values()
+    )
+    assert fixed != own
+    refused = invoke(map_command, [*words[:3], "--adc-range", "calibrated"], folder, code=2)
+    assert "give --data, or leave --adc-range out" in refused.stderr
+
+
 def test_a_resumed_benchmark_wants_the_same_samples(folder, tmp_path):
     words = ["own_nets:mlp", "--data", "vectors.npz", "--repeats", "2", "--mu", "0.05", "--frames", "8"]
     invoke(bench_noise, words, folder, tmp_path)

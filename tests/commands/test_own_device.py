@@ -14,6 +14,7 @@ from nestevo_hw.evolution.check import check_run, device_warnings
 from nestevo_hw.evolution.config import load_config, override, parse_config
 from nestevo_hw.evolution.presets import preset_text
 from nestevo_hw.studies.noise.request import Request
+from nestevo_hw.studies.noise.sweeps import SWEEPS
 
 SMALL = "[conductance]\ng_max_us = 20.0\n[programming]\ndeviation_us = 0.4\n"
 
@@ -49,6 +50,21 @@ def test_a_device_is_written_once_and_maps_a_model(tmp_path: Path) -> None:
     code, text = run("map", "digits-cnn", "--device", str(path), "--no-program")
     assert code == 0
     assert "mine, 256 x 256, 8-bit DAC, 5-bit ADC to 10" in text
+
+
+def test_a_device_of_ones_own_is_swept_beside_shipped_ones(tmp_path: Path) -> None:
+    path, out = tmp_path / "mine.toml", tmp_path / "out"
+    path.write_text(example_text())
+    words = ("bench-noise", "digits-cnn", "--sweep", f"device=pcm,{path}", "--repeats", "2", "--frames", "8",
+             "--out", str(out))  # fmt: skip
+    code, text = run(*words)
+    assert (code, "mine.toml" in text) == (0, True), text
+    document = json.loads((out / "results.json").read_text())
+    assert {point["value"] for point in document["points"] if point["sweep"] == "device"} == {"pcm", str(path)}
+    path.write_text(example_text().replace("g_max_us = 25.0", "g_max_us = 20.0"))
+    code, text = run(*words, "--resume")
+    assert (code, "holds scores of another configuration" in text) == (2, True), text
+    assert run("bench-noise", "digits-cnn", "--sweep", "device=nowhere.toml", "--out", str(tmp_path / "no"))[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -129,5 +145,15 @@ def test_a_benchmark_keeps_the_device_that_it_began_with(tmp_path: Path) -> None
     path.write_text(SMALL.replace("20.0", "10.0"))
     assert study.setup.hardware.preset.g_max_us == 20.0
     assert study.subject.identity()["device_text"] == SMALL
-    with pytest.raises(ConfigError, match=r"device: give .*mine\.toml as --device"):
-        Request(model="digits-cnn", sweeps=(f"device=pcm,{path}",), quick=True).study()
+
+
+def test_a_benchmark_keeps_the_devices_that_it_sweeps(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMALL)
+    study = Request(model="digits-cnn", sweeps=(f"device=pcm,{path}",), quick=True).study()
+    path.write_text(SMALL.replace("20.0", "10.0"))
+    assert study.subject.identity()["device_files"] == [{"path": str(path), "text": SMALL}]
+    (swept,) = (trial.value for trial in study.trials if trial.value == str(path) and trial.repeat == 0)
+    own = SWEEPS["device"].setting(study.setup.hardware, swept).hardware
+    assert own is not None
+    assert own.preset.g_max_us == 20.0

@@ -80,10 +80,14 @@ def test_a_classifiers_layers_are_measured_and_a_plan_found(nets: str, tmp_path:
 
 
 def test_the_same_seed_gives_the_same_document(nets: str, tmp_path: Path) -> None:
-    def run(seed: str) -> dict[str, Any]:
-        return _run(f"{nets}:classifier", *FAST, "--seed", seed, "--no-plan", "--out", str(tmp_path))
+    def run(seed: str, name: str) -> dict[str, Any]:
+        return _run(f"{nets}:classifier", *FAST, "--seed", seed, "--no-plan", "--out", str(tmp_path / name))
 
-    assert run("3") == run("3") != run("4")
+    assert run("3", "first") == run("3", "again") != run("4", "other")
+    before = (tmp_path / "first" / "sensitivity.json").read_bytes()
+    refused = CliRunner().invoke(sensitivity, [f"{nets}:classifier", *FAST, "--out", str(tmp_path / "first")])
+    assert (refused.exit_code, "holds a sensitivity study already; choose another --out" in refused.stderr) == (2, True)
+    assert (tmp_path / "first" / "sensitivity.json").read_bytes() == before
 
 
 def test_map_takes_the_plan_as_it_is_printed(nets: str, tmp_path: Path) -> None:
@@ -98,7 +102,8 @@ def test_map_takes_the_plan_as_it_is_printed(nets: str, tmp_path: Path) -> None:
     document = json.loads((tmp_path / "sensitivity.json").read_text())
     assert kept == document["plan"]["keep_digital"]
     assert all(-1.0 <= layer["rescue"]["mean"] <= 1.0 for layer in document["layers"])
-    assert "one of 40 frames is worth 0.0250, more than the target" in result.stdout
+    assert "one of 40 frames is worth 0.0250, more than the target of 0" in result.stdout
+    assert "one of 40 frames is worth 0.0250" in result.stderr  # before the work
     assert "with 95 % confidence, target 0" in result.stdout
 
 
@@ -116,6 +121,24 @@ def test_a_detector_is_scored_by_day_and_night(nets: str, tmp_path: Path) -> Non
     for shown in ("backbone.body.stem.0", "error of the model's raw outputs", "written to"):
         assert shown in result.stdout
     assert "--keep-digital" not in result.stdout
+
+
+def test_quick_scores_plans_alone_and_takes_a_target_that_its_frames_can_tell(nets: str, tmp_path: Path) -> None:
+    arguments = [f"{nets}:classifier", "--quick", "--frames", "20", "--out", str(tmp_path)]
+    result = CliRunner().invoke(sensitivity, arguments, env={"COLUMNS": "140"})
+    assert result.exit_code == 0, result.stderr
+    document = json.loads((tmp_path / "sensitivity.json").read_text())
+    assert document["plan"]["target_loss"] == 1 / 20
+    assert "target 0.0500: what one of 20 frames is worth" in result.stderr
+    assert len(document["plan"]["loss_by_programming"]["all"]) == document["repeats"] == 3
+    assert {layer["drop"] for layer in document["layers"]} == {None}
+    errors = {layer["rank"]: layer["model_output_error"] for layer in document["layers"]}
+    assert errors[1] > errors[2] > errors[3] > 0
+    assert "model SNR dB" in result.stdout
+    assert "first class) lost" not in result.stdout
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "sensitivity.csv").read_text())))
+    assert {row["drop"] for row in rows} == {""}
+    assert document["plan"]["arguments"] in read_page(tmp_path / "sensitivity.html").text
 
 
 def test_a_crossbar_without_errors_needs_no_digital_layer(nets: str, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_layer_that_saw_only_zeros_is_exact_for_zeros_and_says_so_for_others(b
     teacher.calibrate([torch.zeros(2, 3, 8, 8)])
     teacher.program()
     assert torch.equal(teacher.module(torch.zeros(1, 3, 8, 8)), conv.bias.view(1, 5, 1, 1).expand(1, 5, 8, 8))
-    with pytest.raises(MappingError, match=r"got nothing but zeros when it was calibrated.*call calibrate\(\)"):
+    with pytest.raises(MappingError, match=r"nothing but zeros when it was calibrated.*on more varied ones"):
         teacher.module(torch.rand(1, 3, 8, 8))
 
 

@@ -1,5 +1,6 @@
 """Devices from files: their statistics against numpy, SciPy and aihwkit, and what is refused."""
 
+import json
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -14,16 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import constants
 from scipy.stats import binom, ks_2samp, kstest
-from torch import Tensor
+from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.documents import plain
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.crossbar.cells import OwnCells, PairedCells, cells_of, draws, noise_model, with_stuck
-from nestevo_hw.crossbar.devices import DAY_S, PRESETS, DevicePreset, find_preset
+from nestevo_hw.crossbar.devices import DAY_S, PRESETS, DevicePreset, find_preset, stored_preset
 from nestevo_hw.crossbar.devices.file import load_device
 from nestevo_hw.crossbar.devices.law import Curve
 from nestevo_hw.crossbar.devices.model import value_at
 from nestevo_hw.crossbar.devices.writing import device_file, example_text
 from nestevo_hw.crossbar.gaussian import NoiseSource
+from nestevo_hw.crossbar.tiles import LayerTiles
 from nestevo_hw.testing.devices import DEVICE_CHECKS, check_device
 
 CPU = torch.device("cpu")
@@ -135,6 +138,24 @@ def test_retention_moves_conductances_as_the_table_says(seconds: float, mean: fl
     sampled(model.apply_drift_noise_to_conductance(g, place, seconds) - g, mean=mean, deviation=deviation)
     early, late = (model.apply_drift_noise_to_conductance(g, place, t) for t in (10.0, 1000.0))
     assert torch.allclose((late - 20.0 + 1.6) / 0.6, (early - 20.0) / 0.2, atol=1e-4)  # a device keeps its place
+
+
+@pytest.mark.parametrize("bits", ["", "[cells]\nweight_bits = 5\ncell_bits = 2\n", "[cells]\npairs = 2\n"])
+def test_retention_is_in_microsiemens_whatever_programming_noise_adds_to_the_largest_weight(bits: str) -> None:
+    lost = "[programming]\ndeviation_us = 1.0\n[[retention]]\ntime_s = 100.0\nmean_us = -2.0\ndeviation_us = 0.0\n"
+    layer = nn.Linear(64, 48, bias=False)
+    tiles = LayerTiles("layer", layer, device(WINDOW + lost + bits), (64, 48), seed=1)
+    tiles.program(0)
+    before = tiles.weight.clone()
+    assert before.abs().max() > 1.02  # of a full scale of 1
+    tiles.age(100.0)
+    share = 2.0 / 25.0
+    for weight, aged in ((before, tiles.weight), (-before, -tiles.weight)):
+        # With two pairs the first alone carries up to half of the weight; with a second in use both lose.
+        carried = (weight > share) & (weight < 0.5) if "pairs" in bits else weight > share
+        one = share / 2.0 if "pairs" in bits else share
+        assert int(carried.sum()) > 50
+        assert torch.allclose(aged[carried], (weight - one)[carried], atol=1e-5)
 
 
 def test_retention_has_a_model_between_its_points_only() -> None:
@@ -392,3 +413,22 @@ def test_what_columns_and_converters_may_have_are_keys_and_come_back() -> None:
 def test_measured_statistics_say_themselves_what_a_device_keeps() -> None:
     with pytest.raises(ConfigError, match="relaxation: leave it out beside measured statistics"):
         device("relaxation = 'own'\n" + example_text())
+
+
+def test_a_stored_device_is_read_by_the_types_of_its_fields() -> None:
+    layer = '[[layers]]\npattern = "head"\ndevice = "hermes"\ntile = [64, 32]\nadc_bits = 5\n'
+    text = "[conductance]\ng_max_us = 25.0\ncharacterised_us = [0.0, 25.0]\n[converters]\ndac_bits = 6\n" + layer
+    preset = device(text + "[times]\nonly_s = [1.0, 60.0]\n")
+    document = json.loads(json.dumps(plain(preset.document())))
+    assert stored_preset(document, own=None, source="teacher") == preset
+    for name, value, message in (
+        ("g_max_us", "much", r"teacher: g_max_us: .*'much'"),
+        ("times_s", [1.0, "later"], r"teacher: times_s.*'later'"),
+        ("converters", {"dac_bits": "six"}, r"teacher: converters: .*'six'"),
+        ("converters", {"magic": 1}, r"teacher: converters: magic"),
+    ):
+        with pytest.raises(InputError, match=message):
+            stored_preset({**document, name: value}, own=None, source="teacher")
+    wrong = [{**document["layers"][0], "tile": [64, "wide"]}]
+    with pytest.raises(InputError, match=r"teacher: tile.*'wide'"):
+        stored_preset({**document, "layers": wrong}, own=None, source="teacher")

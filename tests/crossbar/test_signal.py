@@ -118,7 +118,7 @@ def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(MappingError, match=r"call program\(\) first"):
         layer_signals(teacher, [torch.rand(1, 3, 12, 12)])
     teacher.program()
-    with pytest.raises(MappingError, match="needs a batch"):
+    with pytest.raises(MappingError, match="the signal-to-noise ratio got no batch"):
         layer_signals(teacher, [])
     fused = _programmed(_net(), device="pcm")
     with pytest.raises(MappingError, match="conv has no input range"):

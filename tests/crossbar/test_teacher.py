@@ -301,7 +301,7 @@ def test_order_of_calls_is_explained() -> None:
     with pytest.raises(MappingError, match="calibration got no batch"):
         teacher.calibrate([])
     teacher.program()
-    with pytest.raises(MappingError, match=r"conv has no input range; call calibrate\(\)"):
+    with pytest.raises(MappingError, match=r"conv has no input range; calibrate it"):
         teacher.module(_images())
 
 

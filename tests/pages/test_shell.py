@@ -2,6 +2,7 @@ from importlib import resources
 
 import pytest
 from jinja2 import UndefinedError
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from web_pages import WebPage
 
@@ -90,6 +91,21 @@ def test_a_figure_grows_for_its_key_and_has_none_on_a_page():
     assert drawn.get_figheight() == pytest.approx(height_in + 0.6)
     legend(themed, marks, THEMED, columns=3)
     assert not themed.legends
+
+
+@pytest.mark.parametrize(("width_in", "rows"), [(12.0, 1), (3.5, 3), (0.8, 3)])
+def test_a_key_has_as_many_columns_as_its_figure_is_wide(width_in, rows):
+    names = ("digital, no noise", "the device as it is, right after programming", "night")
+    drawn = new_figure(width_in, 2.0, LIGHT)
+    drawn.subplots()
+    legend(drawn, [Mark(text=name, colour="before") for name in names], LIGHT, columns=6, title="a model of one's own")
+    assert len(drawn.legends) == 1
+    assert drawn.get_figheight() == pytest.approx(2.0 + 0.2 * (1 + rows))
+    canvas = FigureCanvasAgg(drawn)
+    canvas.draw()
+    box = drawn.legends[0].get_window_extent()
+    assert 0.0 <= box.x0 < box.x1 <= drawn.get_figwidth() * drawn.dpi
+    assert drawn.get_figwidth() == width_in or rows == 3
 
 
 def test_predictions_stand_beside_a_band():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.crossbar.devices.hermes import HERMES
@@ -91,19 +91,26 @@ def stored_preset(document: Mapping[str, Any], *, own: DevicePreset | None, sour
         source: where the document comes from, for the error.
 
     Raises:
-        InputError: its noise law is not known.
+        InputError: its noise law is not known, or a field holds something else than it should.
         KeyError, TypeError: a field is missing or unknown.
     """
-    fields = dict(document)
     known = (*PRESETS.values(), *(() if own is None else own.everywhere))
-    fields["noise_law"] = _stored_law(fields, known, source)
-    if fields["converters"] is not None:
-        fields["converters"] = ConverterModel(**fields["converters"])
-    for name in ("times_s", "characterised_us"):
-        if fields[name] is not None:
-            fields[name] = tuple(fields[name])
-    fields["layers"] = tuple(_stored_rule(rule, own, source) for rule in fields["layers"])
-    return DevicePreset(**fields)
+    found = _stored_fields(document, DevicePreset, source, but=("noise_law", "layers"))
+    found["noise_law"] = _stored_law(document, known, source)
+    found["layers"] = tuple(_stored_rule(rule, own, source) for rule in document["layers"])
+    return DevicePreset(**found)
+
+
+def _stored_fields(document: Mapping[str, Any], kind: type, source: str, *, but: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a dataclass as their types say, those of `but` as they were stored."""
+    from nestevo_hw.base.documents import forbid_unknown_keys, parse
+
+    forbid_unknown_keys(ConverterModel)
+    kinds = get_type_hints(kind)
+    return {
+        name: value if name in but or name not in kinds else parse(value, kinds[name], f"{source}: {name}")
+        for name, value in document.items()
+    }
 
 
 def _stored_law(fields: Mapping[str, Any], known: tuple[DevicePreset, ...], source: str) -> NoiseLaw | None:
@@ -122,9 +129,7 @@ def _stored_law(fields: Mapping[str, Any], known: tuple[DevicePreset, ...], sour
 
 
 def _stored_rule(document: Mapping[str, Any], own: DevicePreset | None, source: str) -> LayerRule:
-    fields = dict(document)
-    if fields["device"] is not None:
-        fields["device"] = stored_preset(fields["device"], own=own, source=source)
-    if fields["tile"] is not None:
-        fields["tile"] = tuple(fields["tile"])
-    return LayerRule(**fields)
+    found = _stored_fields(document, LayerRule, source, but=("device",))
+    if found["device"] is not None:
+        found["device"] = stored_preset(found["device"], own=own, source=source)
+    return LayerRule(**found)

@@ -34,6 +34,8 @@ CONDITIONS = {"day": None, "night": DriftSegment(start=0, kind="night", strength
 """Variants of the embedded frames: the familiar condition and a drifted one."""
 SPACING = 20
 """Frames of a stream between two that are scored, so that traffic has moved on."""
+CONTINUOUS = "r2_vs_digital"
+"""The metric that any change of an output changes; all others count frames or the objects in them."""
 _BATCH = 8
 
 
@@ -60,6 +62,11 @@ class BenchTask:
     def metric(self) -> str:
         """Name of the headline metric."""
         return self.metrics[0]
+
+    @property
+    def frame_worth(self) -> float:
+        """Score that one of the frames is worth, about: smaller losses cannot be told; 0 of a continuous score."""
+        return 0.0 if self.metric == CONTINUOUS else 1.0 / self.frames
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Headline score of a model, by scene."""
@@ -152,7 +159,7 @@ def _as_taken(model: nn.Module, batches: list[Any], calibration: tuple[Any, ...]
 
 
 def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple[Any, ...], frames: int) -> BenchTask:
-    agreement: tuple[str, ...] = ("r2_vs_digital",)
+    agreement: tuple[str, ...] = (CONTINUOUS,)
     compare: Callable[[nn.Module, Sequence[Any]], Measure] = r2_vs_digital
     task = chosen.task
     if task == "detection" or _gives_rows(chosen.model, batches[0]):

@@ -40,8 +40,8 @@ class ScoreJournal:
         resume: go on with what is there.
 
     Raises:
-        ConfigError: the folder holds scores of another configuration, or an unfinished benchmark that is not
-            to be resumed, or nothing to resume.
+        ConfigError: the folder holds scores of another configuration, or some that are not to be resumed, or nothing
+            to resume.
         InputError: the journal is damaged.
     """
 
@@ -49,10 +49,9 @@ class ScoreJournal:
         path, results = folder / JOURNAL, folder / RESULTS
         if resume and not path.is_file():
             raise ConfigError(f"{folder} holds no benchmark to resume; leave --resume out")
-        finished = results.is_file()  # the same again gives the same
-        self._journal = Journal(path, ScoredTrial, identity, holds="scores", resume=resume, replace=finished)
-        if not resume:
-            results.unlink(missing_ok=True)
+        if results.is_file() and not (resume or path.is_file()):
+            raise ConfigError(f"{folder} holds the results of a benchmark; choose another --out")
+        self._journal = Journal(path, ScoredTrial, identity, holds="scores", resume=resume)
         self.scores: dict[Trial, Scores] = {record.trial: record.scores for record in self._journal.records}
 
     def keep(self, trial: Trial, scores: Scores) -> None:

@@ -13,7 +13,7 @@ from nestevo_hw.studies.noise.plan import make_plan, parse_sweep
 from nestevo_hw.studies.noise.students import Teaching, check_student
 from nestevo_hw.studies.noise.study import Study
 from nestevo_hw.studies.noise.subject import Setup
-from nestevo_hw.studies.noise.sweeps import Hardware, Value
+from nestevo_hw.studies.noise.sweeps import DeviceFile, Hardware, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +57,15 @@ class Request:
         tile = parse_tile(self.tile)
         text = device_text(self.device)
         preset = find_preset(self.device, perfect_io=self.perfect_io, text=text).with_adc_range(self.adc_range)
+        named = self._named()
+        files = tuple(
+            DeviceFile(path=path, text=content)
+            for path in map(str, named.get("device", ())) if (content := device_text(path)) is not None
+        )  # fmt: skip
         age_s = preset.first_read_s if self.age_s is None else self.age_s
-        hardware = Hardware(preset=preset, tile=tile, backend=self.backend, age_s=age_s)
+        hardware = Hardware(preset=preset, tile=tile, backend=self.backend, age_s=age_s, device_files=files)
         plan = make_plan(
-            hardware, self._named(), everything=self.everything, students=self.students, quick=self.quick,
+            hardware, named, everything=self.everything, students=self.students, quick=self.quick,
             repeats=self.repeats,
         )  # fmt: skip
         if self.student is not None and not plan.teaching:
@@ -71,6 +76,7 @@ class Request:
             keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
             frames=self.frames or usual_frames(self.data, quick=self.quick), data=self.data, noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
+            device_files=files,
         )  # fmt: skip
         return Study(setup, plan)
 

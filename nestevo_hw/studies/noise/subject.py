@@ -25,7 +25,7 @@ from nestevo_hw.studies.noise.evaluation import BenchTask, detects_embedded_clas
 from nestevo_hw.studies.noise.noise_aware import FineTuning, spec_of, tuned_pair
 from nestevo_hw.studies.noise.plan import AWARE, GIVEN, PLAIN, Trial
 from nestevo_hw.studies.noise.students import School, Teaching, is_distillation
-from nestevo_hw.studies.noise.sweeps import Hardware
+from nestevo_hw.studies.noise.sweeps import DeviceFile, Hardware
 from nestevo_hw.studies.opening import open_layers
 
 MODELS = "models"
@@ -59,6 +59,8 @@ class Setup:
     noise_aware: FineTuning | None
     noise_aware_weights: str | None
     teaching: Teaching | None
+    device_files: tuple[DeviceFile, ...] = ()
+    """Of the devices that are swept."""
 
     @property
     def hardware(self) -> Hardware:
@@ -72,7 +74,7 @@ class Setup:
                 self.adc_range
             ),
             tile=self.tile, keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
-            age_s=self.age_s,
+            age_s=self.age_s, device_files=self.device_files,
         )  # fmt: skip
 
     @property

@@ -2,21 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import AGE_S, SHARE, Range
 from nestevo_hw.crossbar.backend import Backend, choose_backend
-from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset, is_file
+from nestevo_hw.crossbar.devices import DAY_S, PRESETS, ConverterModel, DevicePreset, find_preset
 from nestevo_hw.crossbar.tile_sizes import Tile, tile_size
 
 Value = float | str
-"""A number, or the name of a device."""
+"""A number, or a device by its name or file."""
 AT_AGE = "at the age of the benchmark"
 FRESH = "right after programming"
 """Before the first read, and so without slow read noise."""
 TEACHING = ("student_mu", "student_time_s")
 """Sweeps in which the noisy model teaches a student, and both are scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFile:
+    """A device of the user's own, as its file was when the benchmark began."""
+
+    path: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +41,8 @@ class Hardware:
     seed: int = 0
     age_s: float = 0.0
     """Time after programming at which every property but time is swept, seconds."""
+    device_files: tuple[DeviceFile, ...] = ()
+    """Of the devices that are swept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +94,7 @@ class Sweep:
     def text(self, value: Value) -> str:
         """A value as people read it."""
         if isinstance(value, str):
-            return value
+            return Path(value).name
         if self.unit == _SECONDS:
             return age_text(value)
         if self.unit == _SHARE:
@@ -141,10 +152,9 @@ def _tile(hardware: Hardware, value: Value) -> Setting:
 
 
 def _device(hardware: Hardware, value: Value) -> Setting:
-    if is_file(str(value)):
-        raise ConfigError(f"device: give {value} as --device, and put benchmarks beside one another with --compare")
-    own = hardware.preset
-    preset = find_preset(str(value), perfect_io=own.converters is None)
+    own, name = hardware.preset, str(value)
+    text = next((file.text for file in hardware.device_files if file.path == name), None)
+    preset = find_preset(name, perfect_io=own.converters is None, text=text)
     if preset.converters is not None:
         preset = preset.with_adc_range(own.adc_range)
     return Setting(hardware=replace(hardware, preset=preset), age_s=DAY_S)

@@ -80,6 +80,7 @@ def find_plan(
     *,
     target: float,
     repeats: int,
+    thinned: bool = True,
 ) -> KeepDigitalPlan:
     """Search the set of layers with the fewest weights that keeps the loss within `target`.
 
@@ -94,6 +95,7 @@ def find_plan(
         loss: evaluates a set of digital layers in one programming; deterministic.
         target: score that may be lost.
         repeats: programmings of the search, and again as many fresh ones.
+        thinned: whether layers are returned to the crossbar one by one, an evaluation or more for each.
 
     Returns:
         The plan; at least one layer stays on the crossbar. If no plan was found, the best one-layer crossbar.
@@ -107,14 +109,14 @@ def find_plan(
         raise ConfigError(f"need 2 repeats or more for an interval, got {repeats}")
     if not orders or any(sorted(order) != sorted(weights) for order in orders):
         raise ConfigError("every order must name each layer once")
-    return _Search(weights, loss, target, repeats).run(orders)
+    return _Search(weights, loss, target, repeats, thinned=thinned).run(orders)
 
 
 class _Search:
     """Candidate plans on the programmings 0 to repeats - 1, the outcome on repeats to 2 repeats - 1."""
 
-    def __init__(self, weights: Mapping[str, int], loss: Loss, target: float, repeats: int) -> None:
-        self._weights, self._loss, self._target = weights, loss, target
+    def __init__(self, weights: Mapping[str, int], loss: Loss, target: float, repeats: int, *, thinned: bool) -> None:
+        self._weights, self._loss, self._target, self._thinned = weights, loss, target, thinned
         self._seen, self._fresh = range(repeats), range(repeats, 2 * repeats)
 
     def run(self, orders: Sequence[Sequence[str]]) -> KeepDigitalPlan:
@@ -141,7 +143,7 @@ class _Search:
                 return None
             cuts = [frozenset(self._weights) - {single}]
         plan = min(cuts, key=self._cost)
-        for name in sorted(plan - base, key=self._largest_first):
+        for name in sorted(plan - base, key=self._largest_first) if self._thinned else ():
             if self._within(plan - {name}, programmings):
                 plan -= {name}
         return plan

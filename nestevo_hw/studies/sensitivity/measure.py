@@ -71,8 +71,8 @@ class LayerSensitivity:
     layer: LayerMapping
     signals: tuple[LayerSignal, ...]
     """Its own signal-to-noise ratio, one entry a programming."""
-    losses: Losses
-    """Score lost with this layer alone analog."""
+    losses: Losses | None
+    """Score lost with this layer alone analog; None if not measured."""
     model_errors: tuple[float, ...]
     """Relative RMS error of the model's raw outputs with this layer alone analog (`OutputProbe`)."""
     rescues: Losses | None = None
@@ -84,9 +84,9 @@ class LayerSensitivity:
         return self.layer.name
 
     @property
-    def drop(self) -> Estimate:
+    def drop(self) -> Estimate | None:
         """Score lost, averaged over scenes."""
-        return Estimate.of(over_scenes(self.losses))
+        return None if self.losses is None else Estimate.of(over_scenes(self.losses))
 
     @property
     def rescue(self) -> Estimate | None:
@@ -111,7 +111,7 @@ class LayerSensitivity:
 
     def document(self) -> dict[str, Any]:
         """The layer in the machine-readable report; a ratio without any noise is null."""
-        rescue = self.rescue
+        drop, rescue = self.drop, self.rescue
         return {
             "name": self.layer.name,
             "kind": self.layer.kind,
@@ -123,8 +123,8 @@ class LayerSensitivity:
             "output_snr_db": or_none(self.output_snr_db),
             "model_output_error": self.model_error,
             "model_output_snr_db": or_none(snr_db(self.model_error)),
-            "drop": self.drop.document(),
-            "drop_by_scene": {scene: list(values) for scene, values in self.losses.items()},
+            "drop": None if drop is None else drop.document(),
+            "drop_by_scene": None if self.losses is None else _listed(self.losses),
             "rescue": None if rescue is None else rescue.document(),
         }
 
@@ -148,21 +148,28 @@ class SensitivityReport:
         return math.sqrt(sum(layer.model_error**2 for layer in self.layers))
 
     def ranked(self) -> list[LayerSensitivity]:
-        """The layers that hurt most first: by score lost, and by the model's output error where that is the same."""
-        return sorted(self.layers, key=lambda layer: (-layer.drop.mean, -layer.model_error))
+        """The layers that hurt most first: by score lost, and by the model's output error where no score tells."""
+
+        def hurt(layer: LayerSensitivity) -> tuple[float, float]:
+            return 0.0 if layer.drop is None else -layer.drop.mean, -layer.model_error
+
+        return sorted(self.layers, key=hurt)
 
     def orders(self) -> list[tuple[str, ...]]:
         """Orders in which to keep layers digital, by what each weight kept digital is worth.
 
         By the noise power of the layer at the model's outputs: such powers of small independent errors add up, and
-        they are measured far more finely than a score. By the score lost with the layer alone analog. If that was
-        measured, by the score won back with the layer alone digital. And the layers with the fewest weights first,
-        which no unlucky measurement can mislead.
+        they are measured far more finely than a score. If scores were measured, also by the one lost with the layer
+        alone analog, by that won back with the layer alone digital, and the layers with the fewest weights first, which
+        no unlucky measurement can mislead.
         """
-        harms = [[layer.model_error**2 for layer in self.layers], [layer.drop.mean for layer in self.layers]]
+        powers = self._by_worth([layer.model_error**2 for layer in self.layers])
+        drops = [drop.mean for layer in self.layers if (drop := layer.drop) is not None]
+        if not drops:
+            return [powers]
         rescues = [rescue.mean for layer in self.layers if (rescue := layer.rescue) is not None]
         smallest = tuple(layer.name for layer in sorted(self.layers, key=lambda layer: layer.layer.parameters))
-        return [*(self._by_worth(harm) for harm in (*harms, rescues) if harm), smallest]
+        return [powers, *(self._by_worth(harm) for harm in (drops, rescues) if harm), smallest]
 
     def _by_worth(self, harm: Sequence[float]) -> tuple[str, ...]:
         worth = {
@@ -178,7 +185,7 @@ class SensitivityReport:
             "digital": dict(self.digital),
             "all_analog": {
                 "drop": Estimate.of(over_scenes(self.losses)).document(),
-                "drop_by_scene": {scene: list(values) for scene, values in self.losses.items()},
+                "drop_by_scene": _listed(self.losses),
                 "model_output_error": rms(self.model_errors),
                 "predicted_output_error": self.predicted_error,
             },
@@ -187,8 +194,9 @@ class SensitivityReport:
 
 
 def measure_sensitivity(
-    partly: PartlyAnalog, loss: ScoreLoss, batches: Sequence[Any], *, repeats: int, rescues: bool = False
-) -> SensitivityReport:
+    partly: PartlyAnalog, loss: ScoreLoss, batches: Sequence[Any], *, repeats: int, scored: bool = True,
+    rescues: bool = False,
+) -> SensitivityReport:  # fmt: skip
     """Measure every layer alone on the crossbar, the rest digital.
 
     Args:
@@ -196,6 +204,7 @@ def measure_sensitivity(
         loss: scores it; tells of each evaluation.
         batches: in-domain batches for the signal-to-noise ratios and the model's output error.
         repeats: programmings, numbered from 0.
+        scored: whether each layer alone is scored too, which takes most of the time and needs labels.
         rescues: also the complement: each layer alone digital, the rest on the crossbar.
 
     Raises:
@@ -212,17 +221,18 @@ def measure_sensitivity(
         signals.append(layer_signals(partly.programmed(programming), batches))
         errors.append({name: probe.error(partly.model((name,), programming)) for name in signals[-1]})
         whole.append(probe.error(partly.model(names, programming)))
-        for name in signals[-1]:
+        loss((), programming)
+        for name in signals[-1] if scored else ():
             loss(names - {name}, programming)
-            if rescues:
-                loss({name}, programming)
+        for name in signals[-1] if rescues else ():
+            loss({name}, programming)
     drawn = range(repeats)
     together = losses_of(loss, frozenset(), drawn)
     layers = tuple(
         LayerSensitivity(
             layer=layer,
             signals=tuple(one[layer.name] for one in signals),
-            losses=losses_of(loss, names - {layer.name}, drawn),
+            losses=losses_of(loss, names - {layer.name}, drawn) if scored else None,
             model_errors=tuple(one[layer.name] for one in errors),
             rescues=_won_back(together, losses_of(loss, frozenset({layer.name}), drawn)) if rescues else None,
         )
@@ -241,6 +251,10 @@ def losses_of(loss: Callable[[frozenset[str], int], Mapping[str, float]], digita
 def over_scenes(losses: Losses) -> list[float]:
     """Mean over scenes of each programming."""
     return [fmean(values) for values in zip(*losses.values(), strict=True)]
+
+
+def _listed(losses: Losses) -> dict[str, list[float]]:
+    return {scene: list(values) for scene, values in losses.items()}
 
 
 def rms(values: Sequence[float]) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import write_text
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.crossbar.signal import snr_db
@@ -20,7 +21,18 @@ from nestevo_hw.studies.sensitivity.keep_digital import KeepDigitalPlan
 from nestevo_hw.studies.sensitivity.measure import SensitivityReport, over_scenes, rms
 from nestevo_hw.studies.sensitivity.plots import draw_sensitivity, sensitivity_marks
 
+_RESULTS = "sensitivity.json"
 _RATIOS = ("weight_snr_db", "output_snr_db", "model_output_snr_db")
+
+
+def check_unwritten(folder: Path) -> None:
+    """Refuse a folder that holds a study, which took minutes.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if (folder / _RESULTS).exists():
+        raise ConfigError(f"{folder} holds a sensitivity study already; choose another --out, or remove it")
 
 
 def write_sensitivity(
@@ -39,7 +51,7 @@ def write_sensitivity(
     """
     kept, metric = _kept(plan), metric_text(document["metric"])
     picture = draw_sensitivity(report, LIGHT, metric=metric, keep_digital=kept, title=_title(document))
-    write_json(folder / "sensitivity.json", document)
+    write_json(folder / _RESULTS, document)
     write_text(folder / "sensitivity.csv", _csv(document, kept))
     save_png(picture, folder / "sensitivity.png")
     write_text(folder / "sensitivity.html", page_text(document, report, plan))
@@ -68,17 +80,17 @@ def page_text(document: Mapping[str, Any], report: SensitivityReport, plan: Keep
 def layers_table(document: Mapping[str, Any], report: SensitivityReport, plan: KeepDigitalPlan | None) -> Table:
     """All layers, the one that hurts most first; those that the plan keeps digital are marked."""
     ranked, metric = report.ranked(), metric_text(document["metric"])
-    complement = ranked[0].rescue is not None
+    scored, complement = ranked[0].drop is not None, ranked[0].rescue is not None
     rows = [
         (str(rank), layer.name, f"{layer.layer.parameters:,}", decibels(layer.weight_snr_db),
-         decibels(layer.output_snr_db), decibels(snr_db(layer.model_error)), _lost(layer.drop),
-         *([] if layer.rescue is None else [_lost(layer.rescue)]))
+         decibels(layer.output_snr_db), decibels(snr_db(layer.model_error)),
+         *(_lost(estimate) for estimate in (layer.drop, layer.rescue) if estimate is not None))
         for rank, layer in enumerate(ranked, start=1)
     ]  # fmt: skip
     return Table(
         title=_title(document),
-        heads=("#", "layer", "weights", "weight SNR dB", "output SNR dB", "model SNR dB", f"{metric} lost",
-               *(["won back"] if complement else [])),
+        heads=("#", "layer", "weights", "weight SNR dB", "output SNR dB", "model SNR dB",
+               *([f"{metric} lost"] if scored else []), *(["won back"] if complement else [])),
         rows=rows,
         marked=frozenset(i for i, layer in enumerate(ranked) if layer.name in _kept(plan)),
     )  # fmt: skip
@@ -120,7 +132,9 @@ def _csv(document: Mapping[str, Any], kept: tuple[str, ...]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("rank", "name", "weights", "tiles", *_RATIOS, "drop", "ci95_low", "ci95_high", "keep_digital"))
     for layer in sorted(document["layers"], key=lambda layer: int(layer["rank"])):
-        numbers = (*(layer[key] for key in _RATIOS), layer["drop"]["mean"], *layer["drop"]["ci95"])
+        drop = layer["drop"]
+        lost = (None, None, None) if drop is None else (drop["mean"], *drop["ci95"])
+        numbers = (*(layer[key] for key in _RATIOS), *lost)
         shown = ("" if number is None else f"{number:.6g}" for number in numbers)
         rows.writerow((layer["rank"], layer["name"], layer["weights"], layer["tiles"], *shown,
                        int(layer["name"] in kept)))  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nestevo_hw.base.stats import or_none
+from nestevo_hw.base.stats import Estimate, or_none
 from nestevo_hw.crossbar.signal import snr_db
 from nestevo_hw.pages.style import Mark, Palette, colour_of, dress, legend, name_rows, new_figure
 from nestevo_hw.studies.sensitivity.measure import SensitivityReport
@@ -30,7 +30,9 @@ def sensitivity_marks(keep_digital: Collection[str]) -> list[Mark]:
 def draw_sensitivity(
     report: SensitivityReport, palette: Palette, *, metric: str, keep_digital: Collection[str], title: str = "",
 ) -> Figure:  # fmt: skip
-    """Layers down the page: the score each loses alone on the crossbar, and signal-to-noise ratios beside.
+    """Layers down the page: what each alone on the crossbar costs, and signal-to-noise ratios beside.
+
+    The cost is the score lost, or the error of the model's raw outputs where the layers were not scored.
 
     Args:
         report: what was measured.
@@ -42,13 +44,15 @@ def draw_sensitivity(
     figure = new_figure(10.5, min(30.0, 1.9 + 0.2 * len(report.layers)), palette)
     drops, ratios = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     colours = [palette.before if layer.name in keep_digital else palette.after for layer in report.layers]
-    rows, means = range(len(report.layers)), [layer.drop.mean for layer in report.layers]
-    halves = [layer.drop.half for layer in report.layers]
+    scored = all(layer.drop is not None for layer in report.layers)
+    costs = [layer.drop or Estimate.of(layer.model_errors) for layer in report.layers]
+    rows, means, halves = range(len(costs)), [cost.mean for cost in costs], [cost.half for cost in costs]
     drops.barh(rows, means, height=0.72, color=colours)
     drops.errorbar(means, rows, xerr=halves, fmt="none", ecolor=palette.ink, elinewidth=0.9, capsize=2.0, alpha=0.7)
     drops.axvline(0.0, color=palette.muted, lw=0.8)
     dress(drops, palette, grid="x")
-    drops.set_xlabel(f"{metric} lost with this layer alone on the crossbar, 95 % interval")
+    cost = f"{metric} lost" if scored else "relative error of the model's raw outputs"
+    drops.set_xlabel(f"{cost} with this layer alone on the crossbar, 95 % interval")
     _draw_ratios(ratios, report, palette)
     name_rows(drops, [layer.name for layer in report.layers])
     for label, layer in zip(drops.get_yticklabels(), report.layers, strict=True):

@@ -71,13 +71,19 @@ def test_what_differs_is_named_to_the_last_field(tmp_path: Path) -> None:
         ScoreJournal(tmp_path, {"preset": {"converters": None}}, resume=True)
 
 
-def test_unfinished_work_is_not_thrown_away(tmp_path: Path) -> None:
-    _written(tmp_path)
-    with pytest.raises(ConfigError, match="holds scores already; add --resume to go on"):
+def test_scores_are_not_thrown_away_finished_or_not(tmp_path: Path) -> None:
+    before = _written(tmp_path).read_bytes()
+    for finished in (False, True):
+        if finished:
+            (tmp_path / RESULTS).write_text("{}")
+        with pytest.raises(ConfigError, match="holds scores already; add --resume to go on, or choose another --out"):
+            ScoreJournal(tmp_path, IDENTITY, resume=False)
+        assert (tmp_path / JOURNAL).read_bytes() == before
+    assert ScoreJournal(tmp_path, IDENTITY, resume=True).scores == dict.fromkeys(TRIALS, SCORES)
+    (tmp_path / JOURNAL).unlink()
+    with pytest.raises(ConfigError, match="holds the results of a benchmark; choose another --out"):
         ScoreJournal(tmp_path, IDENTITY, resume=False)
-    (tmp_path / RESULTS).write_text("{}")  # finished: the same again gives the same
-    assert ScoreJournal(tmp_path, IDENTITY, resume=False).scores == {}
-    assert not (tmp_path / RESULTS).exists()
+    assert (tmp_path / RESULTS).read_text() == "{}"
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:

@@ -194,3 +194,24 @@ def test_mistakes(target: float, repeats: int, order: list[str], message: str) -
 def test_one_programming_has_no_bound() -> None:
     with pytest.raises(ValueError, match="need two values or more for an interval, got 1"):
         upper_bound({"x": (0.1,)})
+
+
+def test_a_plan_that_is_not_thinned_is_the_cut_and_costs_fewer_evaluations() -> None:
+    model = Model(3, layers=7, spread=0.3)
+    seen: list[tuple[frozenset[str], int]] = []
+
+    def counted(digital: frozenset[str], programming: int) -> Mapping[str, float]:
+        seen.append((digital, programming))
+        return model.loss(digital, programming)
+
+    def plan(*, thinned: bool) -> KeepDigitalPlan:
+        seen.clear()
+        return find_plan(model.weights, [order], counted, target=0.05, repeats=REPEATS, thinned=thinned)
+
+    order = model.order()
+    thin, full, evaluated = plan(thinned=True), plan(thinned=False), set(seen)
+    assert full.reached
+    assert _allowed(model.loss, frozenset(full.layers), 0.05)
+    assert set(full.layers) == set(order[: len(full.layers)])
+    assert full.weights >= thin.weights
+    assert all(digital == frozenset(order[: len(digital)]) for digital, _ in evaluated)

@@ -82,6 +82,7 @@ def test_loud_layers_rank_first_and_weights_count_in_the_orders() -> None:
     assert [layer.name for layer in report.ranked()] == ["loud", "faint", "idle"]
     assert report.orders() == [("loud", "faint", "idle")] * 2 + [("faint", "loud", "idle")]  # equal sizes
     idle = report.layers[2]
+    assert idle.drop is not None
     assert (idle.drop.mean, idle.model_error) == (0.0, 0.0)
     # Its own output is as noisy as that of the others all the same.
     assert idle.output_snr_db == pytest.approx(report.layers[1].output_snr_db, abs=3.0)
@@ -91,7 +92,7 @@ def test_loud_layers_rank_first_and_weights_count_in_the_orders() -> None:
 def test_equal_scores_are_told_apart_by_the_outputs() -> None:
     partly = PartlyAnalog(AnalogTeacher(_net(), device=PERFECT_PCM, tile=16))
     report = measure_sensitivity(partly, ScoreLoss(partly, lambda _model: {"all": 0.5}), [X], repeats=2)
-    assert all(layer.drop.mean == 0.0 for layer in report.layers)
+    assert all(layer.drop is not None and layer.drop.mean == 0.0 for layer in report.layers)
     assert [layer.name for layer in report.ranked()] == ["loud", "faint", "idle"]
     assert report.orders()[1] == ("loud", "faint", "idle")
 
@@ -136,6 +137,24 @@ def test_nothing_is_evaluated_twice() -> None:
     assert len(told) == 14
 
 
+def test_layers_that_are_not_scored_rank_by_the_models_outputs() -> None:
+    partly = PartlyAnalog(AnalogTeacher(_net(), device=PERFECT_PCM, tile=16, seed=2), age_s=3600.0)
+    loss = ScoreLoss(partly, _evaluate)
+    report = measure_sensitivity(partly, loss, [X], repeats=4, scored=False)
+    assert loss.evaluations == 4  # all layers on the crossbar, once a programming
+    scored, _ = _measured()
+    assert report.losses == scored.losses
+    assert [layer.model_errors for layer in report.layers] == [layer.model_errors for layer in scored.layers]
+    assert [layer.name for layer in report.ranked()] == ["loud", "faint", "idle"]
+    assert report.orders() == scored.orders()[:1]
+    document = json.loads(json.dumps(report.document(), allow_nan=False))
+    assert {(layer["drop"], layer["drop_by_scene"], layer["rescue"]) for layer in document["layers"]} == {(None,) * 3}
+    figure = draw_sensitivity(report, LIGHT, metric="score", keep_digital=(), title="net")
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == pytest.approx([fmean(layer.model_errors) for layer in report.layers])
+    assert "error of the model's raw outputs" in figure.axes[0].get_xlabel()
+
+
 def test_one_programming_is_too_few() -> None:
     with pytest.raises(ConfigError, match="need 2 repeats or more"):
         _measured(repeats=1)
@@ -159,5 +178,5 @@ def test_the_picture_shows_the_drops_and_the_plan() -> None:
     report, _ = _measured()
     figure = draw_sensitivity(report, LIGHT, metric="score", keep_digital=("loud",), title="net")
     bars = figure.axes[0].patches
-    assert [bar.get_width() for bar in bars] == [layer.drop.mean for layer in report.layers]
+    assert [bar.get_width() for bar in bars] == [layer.drop.mean for layer in report.layers if layer.drop is not None]
     assert bars[0].get_facecolor() == bars[2].get_facecolor() != bars[1].get_facecolor()
