@@ -19,6 +19,7 @@ from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
+    EmbeddedStreams,
     FeatureGeneration,
     LabelConfirmation,
     MutualLearning,
@@ -38,6 +39,7 @@ from nestevo_hw.tasks.task import Embedded, VisionTask
 
 class Detection(
     VisionTask,
+    EmbeddedStreams,
     MutualLearning,
     LabelConfirmation,
     AdversarialAdaptation,

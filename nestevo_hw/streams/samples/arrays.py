@@ -68,7 +68,8 @@ class Arrays:
             raise InputError(f"{path}: its arrays have different numbers of samples: {listed}")
         if not self.count:
             raise InputError(f"{path} holds no samples; {_SAVE}")
-        self.labels = checked_labels(self._all_labels(), self.count, str(path))
+        self._classes = checked_labels(self._all_labels(), self.count, str(path))
+        self.labels: Sequence[int] | None = self._classes
 
     def read(self, indices: Sequence[int], prepare: Preprocessing) -> Iterator[Labelled]:
         """See `Source.read`."""
@@ -80,7 +81,7 @@ class Arrays:
                     found = dict(zip(self._inputs, parts, strict=True))
                     named = {name: self._one(part, name, index, prepare) for name, part in found.items()}
                     sample = named[_SAMPLES] if list(named) == [_SAMPLES] else named
-                    yield Labelled(sample=sample, target=self.labels[index])
+                    yield Labelled(sample=sample, target=self._classes[index])
         except _BROKEN as error:
             raise InputError(f"{self._path} is damaged; {_SAVE}") from error
 

@@ -41,13 +41,14 @@ class ClassFolders:
             label = self.classes.index(folder)
             found += [(path / folder / file, label) for file in files]
         self._files = [file for file, _ in found]
-        self.labels = tuple(label for _, label in found)
+        self._classes = [label for _, label in found]
+        self.labels: Sequence[int] | None = self._classes
         self.count = len(found)
 
     def read(self, indices: Sequence[int], prepare: Preprocessing) -> Iterator[Labelled]:
         """See `Source.read`."""
         for index in indices:
-            yield Labelled(sample=prepare.image(read_image(self._files[index])), target=self.labels[index])
+            yield Labelled(sample=prepare.image(read_image(self._files[index])), target=self._classes[index])
 
     def in_order_of_time(self) -> list[int]:
         """Indices of all images by when they were taken, as `streams.images.in_order` tells; classes play no part."""

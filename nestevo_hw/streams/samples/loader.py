@@ -81,10 +81,11 @@ class Items:
     """
 
     complete = False
+    labels: Sequence[int] | None = None
 
     def __init__(self, name: str, items: Any, classes: Sequence[str] = ()) -> None:  # noqa: ANN401
         self.name, self._items, self.count = name, items, len(items)
-        self.classes, self.labels = tuple(classes), None
+        self.classes = tuple(classes)
         if not self.count:
             raise InputError(f"{name} gives no samples; {_EXPECTED}")
         self.detection = isinstance(self._pair(0)[1], Mapping)

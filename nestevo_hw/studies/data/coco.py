@@ -30,7 +30,7 @@ class Coco:
 
     detection = True
     complete = False
-    labels = None
+    labels: Sequence[int] | None = None
 
     def __init__(self, path: Path, images: Path | None, classes: Sequence[str] = ()) -> None:
         labels = load_coco(path)
