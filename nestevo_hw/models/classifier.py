@@ -3,6 +3,7 @@
 A classifier is any module from (N, 3, H, W) float images in 0..1 to (N, C) logits whose last layer is linear.
 """
 
+import copy
 import warnings
 from collections import OrderedDict
 from contextlib import suppress
@@ -114,7 +115,7 @@ def check_classifier(model: nn.Module, classes: int, size: tuple[int, int], name
     """
     images = torch.full((2, 3, *size), 0.5)
     try:
-        logits = model(images)
+        logits, learning = model(images), copy.deepcopy(model).train()(images)
         described = features(model, images)
         again = model.get_submodule(last_layer(model))(described)
     except NestEvoError as error:
@@ -122,9 +123,11 @@ def check_classifier(model: nn.Module, classes: int, size: tuple[int, int], name
     except FAULTS as error:  # somebody's code, told as theirs
         raise InputError(f"{name} does not take images (N, 3, {size[0]}, {size[1]}): {told(error)}; correct the "
                          "model") from error  # fmt: skip
-    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
-        got = f"{tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise InputError(f"{name}: expected logits (2, {classes}) of two images but got {got}; correct the model")
+    for mode, found in (("in eval mode", logits), ("in training mode", learning)):
+        if not isinstance(found, Tensor) or found.shape != (2, classes):
+            got = f"{tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise InputError(f"{name}: expected logits (2, {classes}) of two images but got {got} {mode}; correct the "
+                             "model")  # fmt: skip
     if described.ndim != 2 or not torch.allclose(logits, again, atol=1e-4):
         raise InputError(f"{name}: its output is not that of its last linear layer {last_layer(model)}; return the "
                          "logits of an nn.Linear, and register that last")  # fmt: skip

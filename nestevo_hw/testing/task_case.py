@@ -40,6 +40,12 @@ class TaskCase:
         batch = stream.read([13 * k for k in range(frames)])
         return cls(task=task, teacher=teacher, student=student, frames=batch, classes=len(spec.classes), folder=folder)
 
+    @classmethod
+    def stored(cls, task: VisionTask, *, teacher: Path, student: Path, frames: FrameBatch, folder: Path) -> "TaskCase":
+        """Models that `nestevo-hw pretrain` wrote, on labelled frames of one stream."""
+        (large, spec), (small, _) = load_model(teacher), load_model(student)
+        return cls(task=task, teacher=large, student=small, frames=frames, classes=len(spec.classes), folder=folder)
+
     @property
     def truth(self) -> tuple[Annotation, ...]:
         """Of the frames."""

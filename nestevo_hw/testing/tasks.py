@@ -4,7 +4,7 @@ With pytest::
 
     @pytest.mark.parametrize("check", TASK_CHECKS, ids=lambda check: check.__name__)
     def test_mine(check, tmp_path):
-        check(TaskCase(task=MINE, teacher=.., student=.., frames=.., classes=.., folder=tmp_path))
+        check(TaskCase.stored(MINE, teacher=Path(..), student=Path(..), frames=.., folder=tmp_path))
 
 Capabilities that the task does not have are not checked.
 """
@@ -17,6 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.plugins import FAULTS, told
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import headline
@@ -37,10 +38,15 @@ def check_task(case: TaskCase) -> None:
     """Put a task through every check.
 
     Raises:
-        AssertionError: it fails one.
+        AssertionError: it fails one, or its code does; the message begins with the check's name, and what that asks for
+            stands in its docstring.
     """
     for check in TASK_CHECKS:
-        check(case)
+        try:
+            check(case)
+        except FAULTS as error:
+            why = error if isinstance(error, AssertionError) else f"your code failed: {told(error)}"
+            raise AssertionError(f"{check.__name__}: {why}") from error
 
 
 def labels_fit_their_frames(case: TaskCase) -> None:
