@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--until", type=whole(Range(1, 1_000_000_000)), help="Use only the video's frames before this one.")
 @click.option("--long-side", type=whole(Range(64, 4096)), default=320, show_default=True, help="Of the video, pixels.")
 @click.option("--data", metavar="SOURCE", help="Images with a class each to learn from: a folder of class folders, an "
-              ".npz with arrays x and y, or package.module:loader (docs/your-data.md).")  # fmt: skip
+              ".npz with arrays x and y, or package.module:loader (docs/your-task.md).")  # fmt: skip
 @click.option("--classes", metavar="A,B,..", help="Of --data, in the order of its labels.  [default: names of the "
               "folders, or numbers]")  # fmt: skip
 @click.option(
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     help="Architecture of the teacher, or package.module:factory of your own, which is "
-    "called with num_classes (docs/your-model.md).  [default: that of the task's shipped models]",
+    "called with num_classes (docs/your-task.md).  [default: that of the task's shipped models]",
 )
 @click.option(
     "--steps",

@@ -50,7 +50,7 @@ class TerminalConfig:
     """Video file instead of an embedded stream."""
     data: str | None = None
     """Images with a class each, in order of time, instead: a folder of class folders, an .npz with arrays x and y, or
-    `package.module:loader` of your own (docs/your-data.md). Only the evaluation reads the classes."""
+    `package.module:loader` of your own (docs/your-task.md). Only the evaluation reads the classes."""
     fps: Annotated[float, Range(1e-6, 1e6)] | None = None
     """Frames a second of the video or data; None: as recorded, or 10 for a folder of images and 1 for data."""
     labels: str | None = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
+from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.plugins import call_named
@@ -64,7 +65,7 @@ class ModelSpec:
     @property
     def is_own(self) -> bool:
         """Whether the model is made by a factory of the user's own."""
-        return ":" in self.architecture
+        return is_own(self.architecture)
 
     def build(self) -> nn.Module:
         """A model of this architecture with fresh weights.
@@ -215,12 +216,13 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 
 def _shrink(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
         for key, tensor in list(module.named_parameters(recurse=False)):
-            shape = state[f"{name}.{key}"].shape
+            shape = state[f"{prefix}{key}"].shape
             if shape != tensor.shape:
                 setattr(module, key, nn.Parameter(tensor.new_empty(shape), requires_grad=tensor.requires_grad))
         for key, tensor in list(module.named_buffers(recurse=False)):
-            full = f"{name}.{key}"
+            full = f"{prefix}{key}"
             if full in state and state[full].shape != tensor.shape:
                 setattr(module, key, tensor.new_empty(state[full].shape))
         _tell_widths(module)
