@@ -1,5 +1,6 @@
 """What is wrong with a user's own model, data or task is told in one line that names the key, before anything runs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from click.testing import CliRunner
 
 from nestevo_hw.cli import main
 from nestevo_hw.evolution.check import check_inputs_kept, check_run
-from nestevo_hw.evolution.config import RunConfig, parse_config
+from nestevo_hw.evolution.config import RunConfig, load_config, parse_config
 from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.models.checkpoint import ModelSpec, load_detector, load_model, save_model
 from nestevo_hw.models.zoo import open_model
+from nestevo_hw.studies.compare.study import plan_study
+from nestevo_hw.studies.compare.variants import choose
 from nestevo_hw.tasks.named import task_named
 
 NETS = """
@@ -249,3 +252,35 @@ def test_a_task_may_be_a_class_a_function_or_the_task_itself(here: Path) -> None
     tasks = [task_named(f"own_tasks:{name}") for name in ("Mine", "make", "made")]
     assert [task.name for task in tasks] == ["mine"] * 3
     assert task_named("own_tasks:make") is tasks[1]
+
+
+def test_a_comparison_takes_ones_own_classifier_with_every_method(mine: dict[str, Any]) -> None:
+    plan = plan_study(config(mine), choose(["NestEvo", "A1", "A4", "AdaBN"], ablations=False), 1)
+    assert sorted(name for name, _ in plan.configs) == ["A1", "A4", "AdaBN", "NestEvo"]
+    assert plan.left_out == {}
+
+
+def test_a_comparison_says_what_a_task_of_ones_own_cannot_do(shown: Path) -> None:
+    spec = ModelSpec(architecture="mytask:Grid", classes=("car", "person"), min_size=128, max_size=160)
+    (shown / "grid").mkdir()
+    for name in ("Grid", "Grid-m2"):
+        save_model(spec.build(), spec, shown / "grid" / f"{name}.safetensors")
+    plan = plan_study(load_config(shown / "grid.toml"), choose(["A1", "A4", "NestEvo"], ablations=False), 1)
+    assert [name for name, _ in plan.configs] == ["A4"]
+    assert plan.left_out["A1"].startswith("refused: task 'grid' has no adversarial adaptation, which method A1 needs")
+    assert plan.left_out["NestEvo"].startswith("refused: task 'grid' has no feature generation, which")
+
+
+@pytest.mark.usefixtures("mine")
+def test_check_looks_and_runs_nothing(here: Path) -> None:
+    _sorted()
+    (here / "my.toml").write_text(
+        'task = "classification"\nframe_size = [32, 32]\n[model]\nfactory = "own_nets:small"\n'
+        '[teacher]\nmodel = "small.safetensors"\n[drift]\ngamma = 0.0\n[reference]\ndata = "reference.npz"\n'
+        "[window]\nlength_s = 30.0\nupload_frames = 8\nupload_spacing = 1\ntest_frames = 8\n"
+        '[[terminals]]\nname = "north"\nmodel = "small.safetensors"\ndata = "north.npz"\n'
+    )
+    done = CliRunner().invoke(main, ["evolve", "my.toml", "--check", "--json"])
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["terminals"], found["windows"], len(found["warnings"])) == (0, 1, 2, 2)
+    assert not (here / "runs").exists()
