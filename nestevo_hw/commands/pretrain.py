@@ -112,14 +112,15 @@ def pretrain(
     )
     if plan.given and start is None:
         raise ConfigError("--steps 0 takes the teacher as it is; give it with --from")
-    if data is not None:
-        if video is not None or labels is not None or class_map or until is not None:
-            raise ConfigError("--video, --labels, --class-map and --until are of a video; leave them out beside --data")
-        source = _source_of_data(data, classes, size)
-    elif classes is not None or size is not None:
+    if data is None and (classes is not None or size is not None):
         raise ConfigError("--classes and --size are for --data; leave them out, or give it")
-    else:
-        source = _source(plan, video, labels, class_map, until=until, long_side=long_side)
+    if data is not None and (video is not None or labels is not None or class_map or until is not None):
+        raise ConfigError("--video, --labels, --class-map and --until are of a video; leave them out beside --data")
+    source = (
+        _source(plan, video, labels, class_map, until=until, long_side=long_side)
+        if data is None
+        else _source_of_data(plan, data, classes, size)
+    )
     spec = ModelSpec(
         architecture=model or task_named(task).embedded.architecture,
         classes=source.classes,
@@ -163,12 +164,22 @@ def _source(
     return video_source(video, labels, mapping, long_side=long_side, until=until, on_warning=warn)
 
 
-def _source_of_data(data: str, classes: str | None, size: str | None) -> "FrameSource":
+def _source_of_data(
+    plan: "PretrainConfig", data: str, classes: str | None, size: str | None
+) -> "FrameSource":  # fmt: skip
+    from nestevo_hw.base.errors import ConfigError, InputError
     from nestevo_hw.commands.data_options import named_classes
     from nestevo_hw.crossbar.chips.workload import parse_size
     from nestevo_hw.evolution.pretrain_frames import data_source
 
-    return data_source(data, classes=named_classes(classes), size=None if size is None else parse_size(size))
+    if plan.task == "detection":
+        raise ConfigError("--data has one class an image and no boxes; add --task classification, or give --video")
+    sides = None if size is None else parse_size(size)
+    names = named_classes(classes)
+    try:
+        return data_source(data, classes=names, size=sides)
+    except (ConfigError, InputError) as error:
+        raise type(error)(f"--data: {error}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

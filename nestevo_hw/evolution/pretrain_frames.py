@@ -92,7 +92,7 @@ def data_source(data: str, *, classes: Sequence[str] = (), size: tuple[int, int]
     if not known and source.labels is not None:
         known = tuple(str(label) for label in range(max(source.labels) + 1))
     if not known:
-        raise ConfigError(f"--data: {data} does not say how many classes there are; name them with --classes")
+        raise ConfigError(f"{data} does not say how many classes there are; name them with --classes")
     stream = LabelledStream(name="data", source=source, classes=known, size=size or _size_of(source))
     rows = range(source.count)
     training, held_out = [row for row in rows if row % FIFTH != FIFTH - 1], list(rows[FIFTH - 1 :: FIFTH])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import your_task_page as page
+from bad_nets import NETS
 from click.testing import CliRunner
 
 from nestevo_hw.cli import main
@@ -18,70 +19,6 @@ from nestevo_hw.models.zoo import open_model
 from nestevo_hw.studies.compare.study import plan_study
 from nestevo_hw.studies.compare.variants import choose
 from nestevo_hw.tasks.named import task_named
-
-NETS = """
-from torch import nn
-
-def small(num_classes):
-    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 8), nn.ReLU(), nn.Linear(8, num_classes))
-
-def wider(num_classes):
-    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 9), nn.ReLU(), nn.Linear(9, num_classes))
-
-def fails(num_classes):
-    raise KeyError("no weights")
-
-def leaves(num_classes):
-    raise SystemExit(3)
-
-def text(num_classes):
-    return "no module"
-
-def narrow(num_classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(10, num_classes))
-
-def few(num_classes):
-    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes + 1))
-
-def unused(num_classes):
-    net = small(num_classes)
-    net.register_module("spare", nn.Linear(2, 2))
-    net.forward = lambda images: nn.Sequential(*list(net)[:5])(images)
-    return net
-
-class Softmax(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.net = small(num_classes)
-    def forward(self, images):
-        return self.net(images).softmax(-1)
-
-class Aside(Softmax):
-    def forward(self, images):
-        return (self.net(images), None) if self.training else self.net(images)
-
-class Convolutions(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.net = nn.Conv2d(3, num_classes, 1)
-    def forward(self, images):
-        return self.net(images).mean((2, 3))
-
-def boxes():
-    return [[[0.0] * 32] * 32] * 4, [{"boxes": [[0, 0, 4, 4]], "labels": [1]}] * 4
-
-class Empty:
-    pass
-
-class Inherits:
-    name = "inherits"
-
-from nestevo_hw.tasks.task import VisionTask
-
-class Silent(VisionTask):
-    name = metric = "silent"
-    second_metric, augmentation, embedded = ("a", "b"), None, None
-"""
 
 
 @pytest.fixture
@@ -190,36 +127,6 @@ def test_settings_that_no_run_can_use(case: str, mine: dict[str, Any], here: Pat
     with pytest.raises(Exception, match=message) as caught:
         check_run(parse_config(mine, source="test"))
     assert "\n" not in str(caught.value)
-
-
-MODELS = {
-    "fails": "own_nets:fails failed in your code: KeyError: 'no weights' (own_nets.py, line 11)",
-    "leaves": "own_nets:leaves failed in your code: SystemExit: 3 (own_nets.py, line 14)",
-    "text": "own_nets:text returned str, expected a torch.nn.Module",
-    "narrow": "--model: own_nets:narrow does not take images (N, 3, 32, 32): RuntimeError: mat1 and mat2",
-    "few": "--model: own_nets:few: expected logits (2, 3) of two images but got (2, 4) in eval mode",
-    "unused": "does not use its last linear layer spare; remove it",
-    "Softmax": "--model: own_nets:Softmax: its output is not that of its last linear layer net.4; return the logits",
-    "Aside": "expected logits (2, 3) of two images but got a tuple in training mode",
-    "Convolutions": "a Convolutions has no linear layer to make logits; end it with an nn.Linear",
-}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_models_that_no_run_can_use(name: str, here: Path) -> None:
-    (here / "own_nets.py").write_text(NETS)
-    page.folders(here / "images", *page.shapes(30, 0))
-    words = ["pretrain", "--task", "classification", "--model", f"own_nets:{name}", "--data", "images", "--out", "made"]
-    done = CliRunner().invoke(main, words)
-    assert MODELS[name] in done.stderr, done.output
-    assert done.stderr.startswith("Error: ")
-    assert len(done.stderr.splitlines()) == 1
-    assert done.exit_code in (1, 2)
-    assert not (here / "made").exists()
-    debugged = CliRunner().invoke(main, [*words, "--debug"])
-    assert debugged.exception is not None
-    if name == "fails":
-        assert isinstance(debugged.exception.__cause__, KeyError)
 
 
 def test_a_window_of_one_class_is_told(mine: dict[str, Any]) -> None:
