@@ -23,6 +23,7 @@ from nestevo_hw.tasks import capabilities
 from nestevo_hw.tasks import task as contract
 from nestevo_hw.testing.tasks import TASK_CHECKS
 
+STEPS = {"mutual.plan": 2, "distil.plan": 2, "generator": 10}
 SHORT = {"pretrain": ["--steps", "3", "--terminal-steps", "2"], "evolve": ["--workers", "1"]}
 
 
@@ -53,7 +54,8 @@ def finished(folder: Path) -> list[dict[str, object]]:
 
 def shortened(text: str) -> str:
     """A configuration of the page with trainings of two steps."""
-    return f"{text}\n[mutual.plan]\nsteps = 2\n[distil.plan]\nsteps = 2\n[gate]\nmargin = 1.0\ntotal_margin = 1.0\n"
+    short = "".join(f"[{section}]\nsteps = {steps}\n" for section, steps in STEPS.items())
+    return f"{text}\n{short}[gate]\nmargin = 1.0\ntotal_margin = 1.0\n"
 
 
 def test_a_classifier_of_ones_own_evolves_in_workers_and_goes_on_after_a_kill(shown: Path, request) -> None:
