@@ -6,18 +6,37 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 
-def one_of(names: Iterable[str], *, suffix: str | None = None) -> AfterValidator:
+def is_own(name: str) -> bool:
+    """Whether a name is that of something in the user's own code, `package.module:name`."""
+    module, _, attribute = name.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), attribute))
+
+
+def own_name() -> AfterValidator:
+    """Allow `package.module:name`: the second part of an `Annotated[str, ...]`."""
+
+    def check(name: str) -> str:
+        if not is_own(name):
+            raise PydanticCustomError("own_name", "Input should be package.module:name")
+        return name
+
+    return AfterValidator(check)
+
+
+def one_of(names: Iterable[str], *, suffix: str | None = None, own: bool = False) -> AfterValidator:
     """Allow what a table holds, and say what that is: the second part of an `Annotated[str, ...]`.
 
     Args:
         names: of the table.
         suffix: names of files that end so are allowed too.
+        own: what `is_own` takes for the name of something of the user's is allowed too.
     """
     allowed = tuple(names)
     listed = ", ".join(allowed) + ("" if suffix is None else f" or a {suffix} file")
+    listed += " or package.module:name" if own else ""
 
     def check(name: str) -> str:
-        if name not in allowed and not (suffix is not None and name.endswith(suffix)):
+        if name not in allowed and not (suffix is not None and name.endswith(suffix)) and not (own and is_own(name)):
             raise PydanticCustomError("choice", "Input should be one of {names}", {"names": listed})
         return name
 

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from nestevo_hw.base.errors import ConfigError
 
+_PACKAGE = Path(__file__).parents[1]
 FAULTS: tuple[type[BaseException], ...] = (Exception, SystemExit)
 """What somebody's code may come to; Ctrl-C is not theirs."""
 
@@ -57,6 +59,14 @@ def called(function: Callable[..., Any], name: str, arguments: Mapping[str, Any]
 def call_named(name: str, **arguments: object) -> Any:  # noqa: ANN401 - as it returns
     """What the function `package.module:function` returns; raises as `imported` and `called` do."""
     return called(imported(*name.split(":", 1)), name, arguments)
+
+
+def place_outside(error: BaseException) -> str | None:
+    """File and line where code that is neither this package's nor a library's last was when an error came up."""
+    known = (str(_PACKAGE), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    places = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
+    theirs = [(file, line) for file, line in places if not file.startswith((*known, "<"))]
+    return f"{Path(theirs[-1][0]).name}, line {theirs[-1][1]}" if theirs else None
 
 
 def told(error: BaseException) -> str:

@@ -80,7 +80,7 @@ def spec_of(options: dict[str, Any]) -> "DataSpec":
     size = None if options["size"] is None else parse_size(options["size"])
     return DataSpec(
         source=options["source"], size=size, mean=_numbers("--mean", options["mean"]),
-        std=_numbers("--std", options["std"]), classes=_classes(options["classes"]),
+        std=_numbers("--std", options["std"]), classes=named_classes(options["classes"]),
         **{name: options[name] for name in _NAMES},
     )  # fmt: skip
 
@@ -100,7 +100,12 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...]:
     return numbers
 
 
-def _classes(text: str | None) -> tuple[str, ...]:
+def named_classes(text: str | None) -> tuple[str, ...]:
+    """Classes separated by commas, or of a file that has one a line; none of no text.
+
+    Raises:
+        ConfigError: no name, or one twice.
+    """
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.files import read_text
 

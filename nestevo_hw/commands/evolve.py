@@ -31,6 +31,7 @@ from nestevo_hw.evolution.methods import METHODS
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
+@click.option("--check", is_flag=True, help="Look for all that can be found wrong beforehand, and run nothing.")
 @machine_readable
 def evolve(
     config: Path | None,
@@ -46,6 +47,7 @@ def evolve(
     executor: str | None,
     address: str | None,
     device: str | None,
+    check: bool,
     as_json: bool,
 ) -> dict[str, Any]:
     """Evolve the terminals of CONFIG, or of the embedded default, over several windows.
@@ -56,6 +58,7 @@ def evolve(
     Examples:
       nestevo-hw evolve
       nestevo-hw evolve evolve.toml --out runs/night --seed 1
+      nestevo-hw evolve evolve.toml --check
       nestevo-hw evolve --method A4 --out runs/baseline
       nestevo-hw evolve --preset digits
       nestevo-hw evolve --executor ray --address local
@@ -64,7 +67,7 @@ def evolve(
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution.config import load_config, load_preset, override
-    from nestevo_hw.evolution.run import config_to_resume, most_tasks
+    from nestevo_hw.evolution.run import checked, config_to_resume, most_tasks
     from nestevo_hw.evolution.run import evolve as run
 
     changes: dict[str, float | str | None] = {
@@ -86,6 +89,14 @@ def evolve(
     else:
         settings = override(load_config(config) if config else load_preset(preset), changes)
         folder = out or _free_folder(Path("runs") / f"{settings.method}-{settings.seed}")
+    if check:
+        warnings: list[str] = []
+        checked(settings, warnings.append)
+        for line in () if as_json else warnings:
+            warn(line)
+        if not as_json:
+            click.echo(f"nothing wrong found: {len(settings.terminals)} terminals, {settings.window.count} windows")
+        return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings}
     with progress_bar(most_tasks(settings), "starting workers") as advance:
         summary = run(
             settings, folder, resume=resume is not None, on_task=lambda task: advance(task.name), on_warning=warn

@@ -4,12 +4,13 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import click
 
+from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.base.ranges import AGE_S, FRAMES, MOST_WINDOWS, SEED, Range
@@ -79,6 +80,25 @@ age_option = click.option(
     help="Time after programming, but where it is itself swept; 0 is before the first read.  [default: the first read: "
     "1 s, or where the device's model begins]",
 )  # fmt: skip
+
+
+class NameOrOwn(click.ParamType[str]):
+    """One of some names, or `package.module:name` of something in the user's own code."""
+
+    name = "name"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - as click calls it
+        """See `click.ParamType.get_metavar`."""
+        return f"[{'|'.join(self._names)}|MODULE:NAME]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - as click's
+        """See `click.ParamType.convert`."""
+        if value not in self._names and not is_own(value):
+            self.fail(f"{value!r} is not one of {', '.join(self._names)} or package.module:name", param, ctx)
+        return str(value)
 
 
 def whole(allowed: Range) -> Number:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.base.ranges import STEPS, Range
-from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, machine_readable, warn, whole
+from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, NameOrOwn, machine_readable, warn, whole
 from nestevo_hw.tasks.names import TASK_NAMES, TASKS
 
 if TYPE_CHECKING:
@@ -21,13 +21,30 @@ if TYPE_CHECKING:
 @click.option("--class-map", multiple=True, metavar="FROM=TO", help="Label file's class to model's class; repeatable.")
 @click.option("--until", type=whole(Range(1, 1_000_000_000)), help="Use only the video's frames before this one.")
 @click.option("--long-side", type=whole(Range(64, 4096)), default=320, show_default=True, help="Of the video, pixels.")
-@click.option("--task", type=click.Choice(TASK_NAMES), default=TASK_NAMES[0], show_default=True,
+@click.option("--data", metavar="SOURCE", help="Images with a class each to learn from: a folder of class folders, an "
+              ".npz with arrays x and y, or package.module:loader (docs/your-task.md).")  # fmt: skip
+@click.option("--classes", metavar="A,B,..", help="Of --data, in the order of its labels.  [default: names of the "
+              "folders, or numbers]")  # fmt: skip
+@click.option(
+    "--size", metavar="HEIGHTxWIDTH", help="To which images of --data are stretched.  [default: of the first]"
+)
+@click.option("--task", type=NameOrOwn(TASK_NAMES), default=TASK_NAMES[0], show_default=True,
               help="; ".join(f"{name}: {what}" for name, what in TASKS.items()) + ".")  # fmt: skip
 @click.option("--from", "start", metavar="CHECKPOINT",
-              help="Start the teacher from this shipped name or file.  [default: fresh weights]")  # fmt: skip
-@click.option("--model", help="Architecture of the teacher.  [default: that of the task's shipped models]")
-@click.option("--steps", type=whole(STEPS), help="Optimiser steps of the teacher.  [default: as shipped]")
+              help="Start the teacher from this shipped name or file, which may be a bare state dict (.pt).  "
+              "[default: fresh weights]")  # fmt: skip
+@click.option(
+    "--model",
+    help="Architecture of the teacher, or package.module:factory of your own, which is "
+    "called with num_classes (docs/your-task.md).  [default: that of the task's shipped models]",
+)
+@click.option(
+    "--steps",
+    type=whole(Range(0, 1_000_000)),
+    help="Optimiser steps of the teacher; 0 takes it as --from has it.  [default: as shipped]",
+)
 @click.option("--terminal-steps", type=whole(STEPS), help="Steps of each terminal.  [default: as shipped]")
+@click.option("--teacher-only", is_flag=True, help="Prune no terminals from the teacher.")
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Seed of frames, weights and training.")
 @click.option("--workers", type=WORKERS, default=2, show_default=True, help="Terminals at a time.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -41,11 +58,15 @@ def pretrain(
     class_map: tuple[str, ...],
     until: int | None,
     long_side: int,
+    data: str | None,
+    classes: str | None,
+    size: str | None,
     task: str,
     start: str | None,
     model: str | None,
     steps: int | None,
     terminal_steps: int | None,
+    teacher_only: bool,
     seed: int,
     workers: int,
     device: str,
@@ -54,7 +75,7 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a teacher and its pruned terminals M1, M2, M3 on labelled frames.
 
-    Without --video it learns from the embedded streams by day, which is how the shipped checkpoints were made.
+    Without --video or --data it learns from the embedded streams by day: so the shipped checkpoints were made.
     A training keeps its state every 50 steps, so a killed one goes on with --resume and ends with the same checkpoints.
 
     \b
@@ -63,11 +84,14 @@ def pretrain(
       nestevo-hw pretrain --out checkpoints --task classification --steps 1500
       nestevo-hw pretrain --out checkpoints --video clip.mp4 --labels clip.json --until 400 --class-map person=person
       nestevo-hw pretrain --out tuned --from fasterrcnn-tiny --steps 400
+      nestevo-hw pretrain --out checkpoints --task classification --model nets:small --data images
+      nestevo-hw pretrain --out given --task classification --model nets:small --data images --from net.pt --steps 0
       nestevo-hw pretrain --out checkpoints --resume
     """
     from dataclasses import replace
 
     from nestevo_hw.base.documents import plain
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution.pretrain import check_pretraining
@@ -76,27 +100,41 @@ def pretrain(
     from nestevo_hw.evolution.training import training_device
     from nestevo_hw.models.checkpoint import ModelSpec, resolve_checkpoint
     from nestevo_hw.pages.formats import metric_text
+    from nestevo_hw.tasks.capabilities import counts_background
     from nestevo_hw.tasks.named import task_named
 
     plan = PretrainConfig.shipped(task, seed=seed)
     plan = replace(
         plan,
+        given=steps == 0,
         teacher=replace(plan.teacher, steps=steps or plan.teacher.steps),
         terminal=replace(plan.terminal, steps=terminal_steps or plan.terminal.steps),
     )
-    source = _source(plan, video, labels, class_map, until=until, long_side=long_side)
+    if plan.given and start is None:
+        raise ConfigError("--steps 0 takes the teacher as it is; give it with --from")
+    if data is None and (classes is not None or size is not None):
+        raise ConfigError("--classes and --size are for --data; leave them out, or give it")
+    if data is not None and (video is not None or labels is not None or class_map or until is not None):
+        raise ConfigError("--video, --labels, --class-map and --until are of a video; leave them out beside --data")
+    source = (
+        _source(plan, video, labels, class_map, until=until, long_side=long_side)
+        if data is None
+        else _source_of_data(plan, data, classes, size)
+    )
     spec = ModelSpec(
         architecture=model or task_named(task).embedded.architecture,
         classes=source.classes,
         min_size=min(source.size),
         max_size=max(source.size),
+        background=counts_background(task_named(task)),
     )
     given = None if start is None else resolve_checkpoint(start)
-    check_pretraining(spec, task, given)
-    with one_writer(out, resume=resume), progress_bar(5, "frames") as advance:
+    check_pretraining(spec, task, given, source.size, teacher_only=teacher_only)
+    with one_writer(out, resume=resume), progress_bar(2 if teacher_only else 5, "frames") as advance:
         scores = run(
             spec, source, out, plan,
-            start=given, resume=resume, device=training_device(device).type, workers=workers, advance=advance,
+            start=given, resume=resume, device=training_device(device).type, workers=workers,
+            teacher_only=teacher_only, advance=advance,
         )  # fmt: skip
     if not as_json:
         for written, score in scores.items():
@@ -118,12 +156,30 @@ def _source(
         return embedded_source(
             plan.task, seed=plan.seed, variants=plan.variants, frames_per_scene=plan.frames_per_scene
         )
-    if plan.task != "detection":
-        raise ConfigError(f"--video is for detection; {plan.task} learns from its embedded stream")
+    if plan.task == "classification":
+        raise ConfigError("--video is for detection; classification learns from --data or its embedded stream")
     if labels is None:
         raise ConfigError("--video needs --labels: pre-training is supervised")
     mapping = dict(_pair(text) for text in class_map)
     return video_source(video, labels, mapping, long_side=long_side, until=until, on_warning=warn)
+
+
+def _source_of_data(
+    plan: "PretrainConfig", data: str, classes: str | None, size: str | None
+) -> "FrameSource":  # fmt: skip
+    from nestevo_hw.base.errors import ConfigError, InputError
+    from nestevo_hw.commands.data_options import named_classes
+    from nestevo_hw.crossbar.chips.workload import parse_size
+    from nestevo_hw.evolution.pretrain_frames import data_source
+
+    if plan.task == "detection":
+        raise ConfigError("--data has one class an image and no boxes; add --task classification, or give --video")
+    sides = None if size is None else parse_size(size)
+    names = named_classes(classes)
+    try:
+        return data_source(data, classes=names, size=sides)
+    except (ConfigError, InputError) as error:
+        raise type(error)(f"--data: {error}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -13,9 +13,12 @@ from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.scenario import TerminalConfig
 from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
 from nestevo_hw.streams.frame import FrameBatch, Stream
+from nestevo_hw.streams.samples.opening import open_samples
+from nestevo_hw.streams.samples.stream import FPS, LabelledStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from nestevo_hw.tasks.capabilities import EmbeddedStreams, require
 from nestevo_hw.tasks.named import task_named
 
 SETTLE_FRAMES = 10
@@ -28,13 +31,16 @@ def open_stream(config: RunConfig, terminal: TerminalConfig) -> Stream:
     """The stream of one terminal, with its drift.
 
     Raises:
-        InputError: a video or its labels cannot be read.
+        InputError: a video, its labels or data cannot be read.
+        ConfigError: the task has no embedded stream, or a loader of the user's own fails.
     """
     seed = derive_seed(config.seed, "stream", terminal.name)
     if terminal.video is not None:
         return _open_video(config, terminal, drifting=True)
+    if terminal.data is not None:
+        return _open_data(config, terminal, drifting=True)
     task = task_named(config.task)
-    return task.embedded_stream(
+    return require(task, EmbeddedStreams, f"place of terminal {terminal.name!r}").embedded_stream(
         name=terminal.name,
         place=terminal.place or terminal.name,
         seed=seed,
@@ -51,14 +57,41 @@ def _open_video(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) 
         path=path,
         labels=labels,
         class_map=dict(terminal.class_map),
-        classes=read_spec(resolve_checkpoint(config.teacher.model)).classes,
+        classes=_classes(config),
         long_side=max(config.frame_size),
+        fps=terminal.fps,
     )
     if not drifting:
         return plain
     return plain.with_drift(
         _script(config, terminal, plain.fps), seed=derive_seed(config.seed, "stream", terminal.name)
     )
+
+
+def _open_data(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) -> LabelledStream:
+    key = f"data of terminal {terminal.name!r}"
+    script = _script(config, terminal, terminal.fps or FPS) if drifting else None
+    seed = derive_seed(config.seed, "stream", terminal.name)
+    return _labelled_stream(config, terminal.data or "", key, name=terminal.name, fps=terminal.fps, drift=script,
+                            seed=seed)  # fmt: skip
+
+
+def _labelled_stream(
+    config: RunConfig, data: str, key: str, *, name: str, fps: float | None = None, drift: DriftScript | None = None,
+    seed: int = 0,
+) -> LabelledStream:  # fmt: skip
+    """Data of the user's own as a stream; `key` says where they are named."""
+    classes = _classes(config)
+    try:
+        source = open_samples(data, classes)
+        return LabelledStream(name=name, source=source, classes=classes, size=config.frame_size, fps=fps, drift=drift,
+                              seed=seed)  # fmt: skip
+    except (ConfigError, InputError) as error:
+        raise type(error)(f"{key}: {error}") from error
+
+
+def _classes(config: RunConfig) -> tuple[str, ...]:
+    return read_spec(resolve_checkpoint(config.teacher.model)).classes
 
 
 def _script(config: RunConfig, terminal: TerminalConfig, fps: float) -> DriftScript:
@@ -139,7 +172,7 @@ def plan_window(
         )
     if stream.length is not None and last > stream.length:
         raise InputError(
-            f"{terminal.video} has {stream.length} frames but window {window} needs {last}; "
+            f"{terminal.video or terminal.data} has {stream.length} frames but window {window} needs {last}; "
             "lower window.count, window.length_s or start_frame"
         )
     return upload, _spread(_labelled(stream, tested), plan.test_frames, terminal)
@@ -151,7 +184,7 @@ def check_frames(stream: Stream, *planned: Sequence[int]) -> None:
     Raises:
         InputError: one cannot be read, is absurdly large, or has another shape than its labels say.
     """
-    if isinstance(stream, VideoStream):
+    if isinstance(stream, VideoStream | LabelledStream):
         stream.check(sorted({index for part in planned for index in part}))
 
 
@@ -181,15 +214,18 @@ def reference_frames(config: RunConfig) -> tuple[FrameBatch, list[slice]]:
 def plan_reference(config: RunConfig) -> list[tuple[Stream, list[int]]]:
     """Frames of each in-domain segment.
 
-    Embedded streams show the reference places by day; videos show what lies before each terminal's first frame.
+    Embedded streams show the reference places by day; videos and data show what lies before each terminal's first
+    frame, where no data are held apart for this.
 
     Raises:
-        InputError: a video or its labels cannot be read.
+        InputError: a video, its labels or data cannot be read.
     """
     plan, segments = config.reference, list[tuple[Stream, list[int]]]()
+    if plan.data is not None:
+        segments += _reference_of_data(config, plan.data)
     for terminal in config.terminals:
-        if terminal.video is not None:
-            stream = _open_video(config, terminal, drifting=False)
+        stream = _before_start(config, terminal)
+        if stream is not None:
             labelled = _labelled(stream, range(terminal.start_frame))
             wanted = plan.segments_per_place * plan.frames_per_segment
             rows = _spread(labelled, min(wanted, len(labelled)), terminal)
@@ -200,10 +236,34 @@ def plan_reference(config: RunConfig) -> list[tuple[Stream, list[int]]]:
     return segments
 
 
+def _before_start(config: RunConfig, terminal: TerminalConfig) -> Stream | None:
+    """The stream of whose frames before its start the in-domain ones are; None where they are from elsewhere."""
+    if terminal.video is not None:
+        return _open_video(config, terminal, drifting=False)
+    if terminal.data is not None and config.reference.data is None:
+        return _open_data(config, terminal, drifting=False)
+    return None
+
+
+def _reference_of_data(config: RunConfig, data: str) -> Iterator[tuple[Stream, list[int]]]:
+    """Each segment is spread over all of the data, so that segments show the classes alike however they are stored."""
+    stream = _labelled_stream(config, data, "reference.data", name="reference")
+    count, plan = stream.length or 0, config.reference
+    shown = stream.shown(range(count))
+    missing = [name for name in stream.classes if shown is not None and name not in shown]
+    if missing:
+        raise InputError(
+            f"reference.data: {data} shows no sample of class {missing[0]!r}, which the teacher knows; add some"
+        )
+    segments = max(1, min(plan.segments, count // plan.frames_per_segment))
+    for segment in range(segments):
+        yield stream, list(range(segment, count, segments))[: plan.frames_per_segment]
+
+
 def _embedded_reference(config: RunConfig) -> Iterator[tuple[Stream, list[int]]]:
-    plan = config.reference
+    plan, streams = config.reference, require(task_named(config.task), EmbeddedStreams, "reference.places")
     for place in plan.places:
-        stream = task_named(config.task).embedded_stream(
+        stream = streams.embedded_stream(
             name=place,
             place=place,
             seed=derive_seed(config.seed, "reference", place),

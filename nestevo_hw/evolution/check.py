@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.errors import ConfigError, InputError, LostFileError
 from nestevo_hw.base.files import read_text
 from nestevo_hw.crossbar.backend import choose_backend
@@ -20,11 +21,13 @@ from nestevo_hw.evolution.drift import calibrated_threshold
 from nestevo_hw.evolution.execution import ExecutionConfig
 from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
+from nestevo_hw.evolution.own import check_widths, try_model
 from nestevo_hw.evolution.refresh import chip_of
-from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+from nestevo_hw.models.checkpoint import check_origin, load_model, resolve_checkpoint
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.streams.matching import LabelReview
+from nestevo_hw.streams.samples.stream import LabelledStream
 from nestevo_hw.streams.sampling import allocate
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.tasks.capabilities import (
@@ -50,11 +53,11 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
         InputError: a video or its labels that cannot be read or are too short.
     """
     _check_capabilities(config)
-    METHODS[config.method].check(config)
     declared_groups(config)
     _check_budget(config)
     _check_memory(config)
     teacher = _check_models(config)
+    METHODS[config.method].check(config)
     _check_places(config)
     reviews: dict[str, LabelReview] = {}
     for terminal in config.terminals:
@@ -88,8 +91,10 @@ def check_inputs_kept(config: RunConfig) -> None:
             (f"{key} of terminal {terminal.name!r}", path)
             for key, path in (("model", terminal.model), ("video", terminal.video), ("labels", terminal.labels))
         ]
+        named.append((f"data of terminal {terminal.name!r}", terminal.data))
+    named.append(("reference.data", config.reference.data))
     for key, name in named:
-        if name is not None and name not in PRETRAINED and not Path(name).exists():
+        if name is not None and name not in PRETRAINED and not is_own(name) and not Path(name).exists():
             raise LostFileError(
                 f"{key}: {name} was there when the run started and is not now; put it back, then resume"
             )
@@ -111,31 +116,57 @@ def label_warnings(reviews: Mapping[str, LabelReview]) -> list[str]:
 
 def _check_models(config: RunConfig) -> nn.Module:
     """Every checkpoint is whole, of the run's task, and knows what the teacher knows; returns the teacher."""
-    teacher, classes = _opened(config.teacher.model, config.task, "teacher.model")
+    own = config.model.factory
+    teacher, classes = _opened(config, config.teacher.model, "teacher.model", own, "[model] factory")
+    models = {"the teacher": teacher}
     for terminal in config.terminals:
-        _, own = _opened(terminal.model, config.task, f"model of terminal {terminal.name!r}")
-        if own != classes:
+        named = f"terminal {terminal.name!r}"
+        factory, asked = (terminal.factory, f"factory of {named}") if terminal.factory else (own, "[model] factory")
+        models[named], known = _opened(config, terminal.model, f"model of {named}", factory, asked)
+        if known != classes:
             raise ConfigError(
-                f"terminal {terminal.name!r}: its model knows the classes {', '.join(own)} but the teacher's "
+                f"{named}: its model knows the classes {', '.join(known)} but the teacher's "
                 f"({config.teacher.model}) {', '.join(classes)}; choose models made together, by one "
                 "`nestevo-hw pretrain`"
             )
+    task = task_named(config.task)
+    if generates(config) and isinstance(task, FeatureGeneration):
+        check_widths({n: next(task.prediction_module(m).parameters()).shape[-1] for n, m in models.items()})
     return teacher
 
 
-def _opened(name: str, task: str, key: str) -> tuple[nn.Module, tuple[str, ...]]:
-    """A checkpoint, read whole, and its classes; `key` says where it is named."""
+def _opened(
+    config: RunConfig, name: str, key: str, factory: str | None, asked: str
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """A checkpoint, read whole, and its classes.
+
+    Args:
+        config: of the run.
+        name: of the checkpoint.
+        key: where it is named.
+        factory: of the user's own that may make it.
+        asked: where that is named.
+    """
     try:
-        model, spec = load_model(resolve_checkpoint(name))
-        task_named(task).predict(model, torch.zeros((0, 3, 32, 32), dtype=torch.uint8))  # refuses another task's model
+        path = resolve_checkpoint(name)
+        check_origin(path, factory, asked)
+        model, spec = load_model(path)
+        try_model(task_named(config.task), model, spec, config.frame_size)
     except (ConfigError, InputError) as error:
         raise type(error)(f"{key}: {error}") from error
     return model, spec.classes
 
 
+def generates(config: RunConfig) -> bool:
+    """Whether a feature generator takes part."""
+    return "generate" in METHODS[config.method].kinds and config.generator.enabled
+
+
 def _check_places(config: RunConfig) -> None:
     """Every place named is one that the embedded stream of the task can show."""
     known = task_named(config.task).embedded.places
+    if all(terminal.place is None for terminal in config.terminals):
+        return
     named = [(f"place of terminal {t.name!r}", t.place) for t in config.terminals if t.place is not None]
     named += [("reference.places", place) for place in config.reference.places]
     for key, place in named:
@@ -146,10 +177,13 @@ def _check_places(config: RunConfig) -> None:
 def _check_reference(config: RunConfig) -> None:
     """There are in-domain frames, and enough of them to calibrate the drift threshold."""
     segments = plan_reference(config)
+    for stream, rows in segments:
+        if isinstance(stream, LabelledStream):
+            check_frames(stream, rows)
     if not segments:
         raise ConfigError(
-            "there are no in-domain frames: no video has a labelled frame before its terminal's start_frame, and "
-            "reference.places is empty; raise start_frame or name places"
+            "there are no in-domain frames: no video or data has a labelled frame before its terminal's start_frame, "
+            "and reference.places is empty; raise start_frame, give reference.data or name places"
         )
     if config.drift.gamma is None:
         calibrated_threshold([0.0] * len(segments), config.drift.false_alarm_rate)
@@ -198,7 +232,7 @@ def _check_capabilities(config: RunConfig) -> None:
         require(task, MutualLearning, method)
     if "adapt" in kinds:
         require(task, AdversarialAdaptation, method)
-    if "generate" in kinds and config.generator.enabled:
+    if generates(config):
         require(task, FeatureGeneration, "generator.enabled")
     if config.confirms:
         require(task, LabelConfirmation, "labels.confirm")

@@ -22,7 +22,7 @@ from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.presets import preset_text
 from nestevo_hw.evolution.refresh import RefreshConfig
 from nestevo_hw.evolution.replay import ReplayConfig
-from nestevo_hw.evolution.scenario import LinkConfig, ReferenceConfig, TerminalConfig, WindowConfig
+from nestevo_hw.evolution.scenario import LinkConfig, ModelConfig, ReferenceConfig, TerminalConfig, WindowConfig
 from nestevo_hw.evolution.teacher import TeacherConfig
 from nestevo_hw.evolution.trigger import TriggerConfig
 from nestevo_hw.evolution.zoo import ZooConfig
@@ -44,12 +44,13 @@ class RunConfig:
 
     terminals: tuple[TerminalConfig, ...]
     seed: Annotated[int, SEED] = 0
-    task: Annotated[str, one_of(TASKS)] = "detection"
-    """docs/catalogue.md says what each is."""
+    task: Annotated[str, one_of(TASKS, own=True)] = "detection"
+    """docs/catalogue.md says what each is; `package.module:name` is one of your own (docs/your-task.md)."""
     method: Annotated[str, one_of(METHODS)] = "NestEvo"
     """`nestevo-hw compare --list` tells what each does."""
     frame_size: tuple[Side, Side] = (128, 160)
-    """Height and width of embedded frames; of a video its long side is scaled to the larger, pixels."""
+    """Height and width of embedded frames and of data; of a video its long side is scaled to the larger, pixels."""
+    model: ModelConfig = ModelConfig()
     window: WindowConfig = WindowConfig()
     sampling: SamplingConfig = SamplingConfig()
     trigger: TriggerConfig = TriggerConfig()

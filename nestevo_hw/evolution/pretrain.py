@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
+from torch import nn
 
 from nestevo_hw import __version__
 from nestevo_hw.base.errors import ConfigError, InputError
@@ -13,10 +13,12 @@ from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal
 from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution import pretrain_job
+from nestevo_hw.evolution.own import try_model
 from nestevo_hw.evolution.pretrain_frames import FrameSource
-from nestevo_hw.evolution.pretrain_job import Job, PretrainConfig
-from nestevo_hw.models.checkpoint import SIDE, ModelSpec, digest, load_model
-from nestevo_hw.models.pruning import PRUNING_RATIOS
+from nestevo_hw.evolution.pretrain_job import Job, PretrainConfig, started
+from nestevo_hw.models.checkpoint import SIDE, ModelSpec, digest, is_checkpoint, load_model, read_spec
+from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
+from nestevo_hw.models.state import load_state
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, LocalExecutor
 from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task, TaskResult
@@ -33,31 +35,48 @@ class Trained:
     """On the held-out frames, by metric; None where there is nothing to find."""
 
 
-def check_pretraining(spec: ModelSpec, task: str, start: Path | None) -> None:
+def check_pretraining(
+    spec: ModelSpec, task: str, start: Path | None, size: tuple[int, int], *, teacher_only: bool = False
+) -> None:
     """Refuse a model that cannot be pre-trained, before anything is computed.
 
     Args:
         spec: of the teacher.
         task: that it is to learn.
-        start: checkpoint whose weights it starts from.
+        start: checkpoint or bare state dict whose weights it starts from.
+        size: (H, W) of the frames, pixels.
+        teacher_only: whether no terminals are to be pruned from it.
 
     Raises:
-        ConfigError: frames too small or large, an unknown architecture or one of another task, or a checkpoint of
-            another one, with other classes, or pruned.
-        InputError: a checkpoint that cannot be read.
+        ConfigError: frames too small or large, an unknown architecture or one of another task, one that cannot be
+            pruned, or a checkpoint of another one, with other classes, or pruned.
+        InputError: a checkpoint that cannot be read, or a model of the user's own that fails.
     """
     for side, pixels in (("shorter", spec.min_size), ("longer", spec.max_size)):
         SIDE.require(pixels, f"{side} side of the frames, pixels")
     model = spec.build().eval()
     try:
-        task_named(task).predict(model, torch.zeros((0, 3, 32, 32), dtype=torch.uint8))
-    except InputError:
+        try_model(task_named(task), model, spec, size)
+    except InputError as error:
+        if spec.is_own:
+            raise InputError(f"--model: {error}") from error
         raise ConfigError(
             f"--model: {spec.architecture} is no model for {task}; name another, or another --task"
         ) from None
-    if start is None:
+    if start is not None:
+        _check_start(model, spec, start)
+    if spec.is_own and not teacher_only:
+        try:
+            prune(model, max(PRUNING_RATIOS.values()), size)
+        except ConfigError as error:
+            raise ConfigError(f"--model: {error}; --teacher-only leaves pruned ones out") from error
+
+
+def _check_start(model: nn.Module, spec: ModelSpec, start: Path) -> None:
+    if not is_checkpoint(start):
+        load_state(model, start)
         return
-    given, found = load_model(start)
+    found = read_spec(start)
     if found.architecture != spec.architecture:
         raise ConfigError(f"--from: {start} holds a {found.architecture}, not a {spec.architecture}; name another")
     if found.classes != spec.classes:
@@ -65,6 +84,7 @@ def check_pretraining(spec: ModelSpec, task: str, start: Path | None) -> None:
             f"--from: {start} knows the classes {', '.join(found.classes)}, but the frames show "
             f"{', '.join(spec.classes)}; name another"
         )
+    given, _ = load_model(start)
     if any(given.get_parameter(name).shape != own.shape for name, own in model.named_parameters()):
         raise ConfigError(f"--from: {start} holds a pruned {found.architecture}; name one that is not")
 
@@ -79,6 +99,7 @@ def pretrain(
     resume: bool = False,
     device: str,
     workers: int,
+    teacher_only: bool = False,
     advance: Callable[[str], None] = lambda _: None,
 ) -> dict[str, dict[str, float]]:
     """Train a teacher and its three pruned terminals, and write their checkpoints into a folder that nobody else uses.
@@ -86,12 +107,13 @@ def pretrain(
     Args:
         spec: of the teacher, which `check_pretraining` has found fit.
         source: of the frames.
-        out: folder for ARCHITECTURE.safetensors and ARCHITECTURE-m1 to -m3.
+        out: folder for NAME.safetensors and NAME-m1 to -m3, NAME being that of the architecture or its factory.
         config: length and seed.
         start: checkpoint whose weights the teacher starts from; without it, fresh ones.
         resume: go on with what is there.
         device: cpu or cuda.
         workers: terminals trained at a time.
+        teacher_only: whether no terminals are pruned from the teacher.
         advance: told when the frames and each checkpoint are there.
 
     Returns:
@@ -103,7 +125,7 @@ def pretrain(
     """
     jobs = [
         Job(spec=spec, variant=variant, start=start, out=out.resolve(), config=config, device=device)
-        for variant in ("", *PRUNING_RATIOS)
+        for variant in ("", *(() if teacher_only else PRUNING_RATIOS))
     ]
     journal = _open_journal(jobs[0], source, resume=resume)
     made = {record.name: record for record in journal.records if (out / f"{record.name}.safetensors").is_file()}
@@ -138,7 +160,7 @@ def _open_journal(teacher: Job, source: FrameSource, *, resume: bool) -> Journal
         "spec": teacher.spec,
         "config": teacher.config,
         "frames": source.origin,
-        "start": None if teacher.start is None else digest(load_model(teacher.start)[0]),
+        "start": None if teacher.start is None else digest(started(teacher.spec, teacher.start)),
         "version": __version__,
     }
     return Journal(teacher.journal, Trained, identity, holds="checkpoints", resume=resume, replace=True)

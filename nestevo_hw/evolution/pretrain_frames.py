@@ -1,14 +1,21 @@
 """Labelled frames to pre-train on and unseen ones to score on: of the embedded streams by day, or of a video."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestevo_hw.base.errors import InputError
+from torch import Tensor
+
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.samples.opening import open_samples
+from nestevo_hw.streams.samples.preprocessing import Preprocessing
+from nestevo_hw.streams.samples.source import Source
+from nestevo_hw.streams.samples.stream import LabelledStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.video import VideoStream
+from nestevo_hw.tasks.capabilities import EmbeddedStreams, require
 from nestevo_hw.tasks.named import task_named
 
 PLACES = (
@@ -17,6 +24,8 @@ PLACES = (
 """Kinds of scenery the embedded teacher is trained on, each in many variants."""
 HELD_OUT = 20
 """Frames of each place that are scored on."""
+FIFTH = 5
+"""Of data one sample in so many is scored on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +52,8 @@ def embedded_source(task: str, *, seed: int, variants: int, frames_per_scene: in
         variants: sceneries of each place.
         frames_per_scene: to train on.
     """
-    room = task_named(task)
-    size = room.embedded.frame_size
+    room = require(task_named(task), EmbeddedStreams, "pre-training without --data or --video")
+    size = task_named(task).embedded.frame_size
 
     def read() -> tuple[FrameBatch, FrameBatch]:
         training, held_out = [], []
@@ -64,6 +73,51 @@ def embedded_source(task: str, *, seed: int, variants: int, frames_per_scene: in
         origin={"embedded": list(PLACES)},
         read=read,
     )
+
+
+def data_source(data: str, *, classes: Sequence[str] = (), size: tuple[int, int] | None = None) -> FrameSource:
+    """Images with a class each: of every five in a row four are trained on and one is scored on.
+
+    Args:
+        data: folder of class folders, .npz or `package.module:loader`.
+        classes: names in the order of the labels; without them those of the folders, or the numbers.
+        size: (H, W) to which images are stretched, pixels; None: that of the first one.
+
+    Raises:
+        InputError: the data cannot be read, are too few, or a class is missing in them.
+        ConfigError: classes that do not fit, or a loader that fails.
+    """
+    source = open_samples(data, classes)
+    known = source.classes or tuple(classes)
+    if not known and source.labels is not None:
+        known = tuple(str(label) for label in range(max(source.labels) + 1))
+    if not known:
+        raise ConfigError(f"{data} does not say how many classes there are; name them with --classes")
+    stream = LabelledStream(name="data", source=source, classes=known, size=size or _size_of(source))
+    rows = range(source.count)
+    training, held_out = [row for row in rows if row % FIFTH != FIFTH - 1], list(rows[FIFTH - 1 :: FIFTH])
+    if source.count < 2 * FIFTH:
+        raise InputError(f"{data} holds {source.count} samples; need at least {2 * FIFTH} to train and score on")
+    shown = stream.shown(training)
+    missing = next((name for name in known if shown is not None and name not in shown), None)
+    if missing is not None:
+        raise InputError(f"{data} shows too few samples of class {missing!r} to train on; add some, or leave it out of "
+                         "--classes")  # fmt: skip
+    return FrameSource(
+        classes=known,
+        size=stream.size,
+        count=len(training),
+        origin={"data": data, "samples": source.count, "classes": list(known), "size": list(stream.size)},
+        read=lambda: (stream.read(training), stream.read(held_out)),
+    )
+
+
+def _size_of(source: Source) -> tuple[int, int]:
+    """(H, W) of the first image."""
+    sample = next(iter(source.read([0], Preprocessing()))).sample
+    if not isinstance(sample, Tensor) or sample.ndim != 3:
+        raise InputError(f"{source.name} holds no images; give (N, C, H, W), (N, H, W, C) or (N, H, W)")
+    return sample.shape[1], sample.shape[2]
 
 
 def video_source(

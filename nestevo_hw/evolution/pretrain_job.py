@@ -15,8 +15,9 @@ from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.evolution.halfway import Halfway
 from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
-from nestevo_hw.models.checkpoint import ModelSpec, digest, load_model, save_model
+from nestevo_hw.models.checkpoint import ModelSpec, digest, is_checkpoint, load_model, save_model
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
+from nestevo_hw.models.state import load_state
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
@@ -34,6 +35,8 @@ class PretrainConfig:
     variants: int = 16
     """Sceneries of each place."""
     frames_per_scene: int = 20
+    given: bool = False
+    """Whether the teacher keeps the weights that it starts from, untrained."""
     teacher: TrainingPlan = TrainingPlan(steps=3600, learning_rate=2e-3)
     terminal: TrainingPlan = TrainingPlan(steps=600, learning_rate=1e-3)
 
@@ -66,7 +69,7 @@ class Job:
     @property
     def name(self) -> str:
         """Of the checkpoint."""
-        return terminal_name(self.spec.architecture, self.variant) if self.variant else self.spec.architecture
+        return terminal_name(self.spec.name, self.variant) if self.variant else self.spec.name
 
     @property
     def checkpoint(self) -> Path:
@@ -81,7 +84,7 @@ class Job:
     @property
     def unfinished(self) -> Path:
         """Folder of what is needed until all checkpoints are there."""
-        return self.out / f"{self.spec.architecture}-unfinished"
+        return self.out / f"{self.spec.name}-unfinished"
 
     @property
     def frames(self) -> tuple[Path, Path]:
@@ -91,7 +94,7 @@ class Job:
     @property
     def journal(self) -> Path:
         """File of what has been made, and of all that it depends on."""
-        return self.out / f"{self.spec.architecture}-journal.jsonl"
+        return self.out / f"{self.spec.name}-journal.jsonl"
 
     @property
     def state(self) -> Path:
@@ -177,15 +180,31 @@ def train_supervised(
         return optimise([model], plan, step, halfway=halfway)
 
 
+def started(spec: ModelSpec, start: Path | None) -> nn.Module:
+    """A model with fresh weights, or those of a checkpoint or a bare state dict of anybody's training.
+
+    Raises:
+        InputError: the file cannot be read, or does not fit the model.
+        ConfigError: a factory of the user's own fails.
+    """
+    model = spec.build()
+    if start is not None and is_checkpoint(start):
+        model.load_state_dict(load_model(start)[0].state_dict())
+    elif start is not None:
+        load_state(model, start)
+    return model
+
+
 def train_teacher(job: Job) -> None:
     """Train a teacher, from fresh weights or those of a checkpoint, and write it."""
     with seeded(job.config.seed, "initialise"):
-        model = job.spec.build()
-    notes = {"seed": str(job.config.seed), "steps": str(job.config.teacher.steps)}
+        model = started(job.spec, job.start)
+    notes = {"seed": str(job.config.seed), "steps": str(0 if job.config.given else job.config.teacher.steps)}
     if job.start is not None:
-        started = load_model(job.start)[0]
-        model.load_state_dict(started.state_dict())
-        notes["from"] = digest(started)
+        notes["from"] = digest(model)
+    if job.config.given:
+        save_model(model, job.spec, job.checkpoint, notes=notes)
+        return
     _train_and_save(
         job, model, job.config.teacher, task_named(job.config.task).augmentation, name="teacher", notes=notes
     )
@@ -195,7 +214,8 @@ def train_terminal(job: Job) -> None:
     """Prune a teacher, fine-tune the result without photometric augmentation, and write it."""
     ratio = PRUNING_RATIOS[job.variant]
     model, _ = load_model(job.teacher)
-    prune(model, ratio)
+    height, width = load_frames(job.frames[1]).images.shape[2:]
+    prune(model, ratio, (height, width))
     how = Augmentation(flip=task_named(job.config.task).augmentation.flip)
     notes = {"seed": str(job.config.seed), "steps": str(job.config.terminal.steps), "pruning": str(ratio)}
     _train_and_save(job, model, job.config.terminal, how, name=job.variant, notes=notes)

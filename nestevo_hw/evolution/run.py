@@ -25,6 +25,7 @@ from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop
 from nestevo_hw.evolution.methods import METHODS
+from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import forget_deaths
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import perform
@@ -71,12 +72,27 @@ def evolve(
     """
     if resume:
         check_inputs_kept(config)
-    config = replace(config, teacher=config.teacher.recorded(Path()))
-    reviews = check_run(config)
-    for line in (*label_warnings(reviews), *device_warnings(config)):
-        on_warning(line)
+    config, reviews = checked(config, on_warning)
     with one_writer(run_dir):
         return _evolve(config, run_dir, reviews, resume=resume, on_task=on_task, on_warning=on_warning)
+
+
+def checked(
+    config: RunConfig, on_warning: Callable[[str], None] = lambda _: None
+) -> tuple[RunConfig, Mapping[str, LabelReview]]:
+    """A configuration in which nothing wrong has been found, with its device as it is now; nothing is run or written.
+
+    Returns:
+        the configuration, and what became of the label file of each terminal that has one.
+
+    Raises:
+        ConfigError, InputError: as `check_run`.
+    """
+    config = replace(config, teacher=config.teacher.recorded(Path()))
+    reviews = check_run(config)
+    for line in (*label_warnings(reviews), *device_warnings(config), *data_warnings(config)):
+        on_warning(line)
+    return config, reviews
 
 
 def _evolve(

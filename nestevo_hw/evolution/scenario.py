@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from nestevo_hw.base.choices import one_of
+from nestevo_hw.base.choices import one_of, own_name
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_name
 from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, NOT_NEGATIVE, POSITIVE, SHARE, WINDOW, Range
@@ -37,21 +37,28 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TerminalConfig:
-    """One camera and the detector that runs on it."""
+    """One camera and the model that runs on it."""
 
     name: str
     model: str
     """A shipped name (fasterrcnn-tiny-m1, -m2, -m3) or the path of a checkpoint."""
+    factory: Annotated[str, own_name()] | None = None
+    """`package.module:factory` of your own that makes this model, where it is another one than `[model]` names."""
     place: str | None = None
     """Scenery of an embedded stream; of street scenes one of docs/catalogue.md."""
     video: str | None = None
     """Video file instead of an embedded stream."""
+    data: str | None = None
+    """Images with a class each, in order of time, instead: a folder of class folders, an .npz with arrays x and y, or
+    `package.module:loader` of your own (docs/your-task.md). Only the evaluation reads the classes."""
+    fps: Annotated[float, Range(1e-6, 1e6)] | None = None
+    """Frames a second of the video or data; None: as recorded, or 10 for a folder of images and 1 for data."""
     labels: str | None = None
     """COCO-JSON labels of the video; only the evaluation reads them."""
     class_map: Mapping[str, str] = field(default_factory=dict)
     """Label file's class to model's class; unnamed classes are left out."""
     start_frame: Annotated[int, NOT_NEGATIVE] = 0
-    """First frame of the video to use."""
+    """First frame of the video or data to use."""
     drift: tuple[DriftStep, ...] = ()
     joins: Annotated[int, WINDOW] = 0
     """First window in which it takes part."""
@@ -69,12 +76,14 @@ class TerminalConfig:
             raise ConfigError(
                 f"terminal {self.name!r}: need joins < leaves, got joins = {self.joins}, leaves = {self.leaves}"
             )
-        if (self.place is None) == (self.video is None):
-            raise ConfigError(f"terminal {self.name!r}: give either place or video")
+        if sum(source is not None for source in (self.place, self.video, self.data)) != 1:
+            raise ConfigError(f"terminal {self.name!r}: give either place, video or data")
         if self.video is None and (self.labels is not None or self.class_map):
             raise ConfigError(
                 f"terminal {self.name!r}: labels and class_map are of a video; leave them out, or give one"
             )
+        if self.place is not None and self.fps is not None:
+            raise ConfigError(f"terminal {self.name!r}: fps is of a video or data; leave it out")
         check_name(self.name, "terminals.name")
         if self.group is not None:
             check_name(self.group, f"terminal {self.name!r}: group")
@@ -133,8 +142,22 @@ class ReferenceConfig:
         "campus", "village", "downtown", "crossing", "suburb", "station", "market", "harbour", "school", "park",
     )  # fmt: skip
     """Sceneries of embedded streams, by day."""
+    data: str | None = None
+    """Images with a class each for terminals with `data` of their own, held apart from them: what `data` of a terminal
+    may be. Without it, what lies before each terminal's `start_frame`."""
+    segments: Annotated[int, Range(1, 10_000)] = 20
+    """At most so many parts of `data`, each of `frames_per_segment` images spread over all of it."""
     frames_per_segment: Annotated[int, FRAMES] = 24
     segments_per_place: Annotated[int, Range(1, 1000)] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Models of the user's own architecture."""
+
+    factory: Annotated[str, own_name()] | None = None
+    """`package.module:factory` that makes teacher and terminals, of which `model` names the checkpoints. Those say so
+    themselves; no other code of theirs is run than what stands here. None: models of the zoo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

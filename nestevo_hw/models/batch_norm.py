@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def batch_norm_bytes(model: nn.Module) -> int:
@@ -46,5 +47,5 @@ def kept_batch_norm(model: nn.Module) -> Iterator[None]:
             norm.load_state_dict(buffers, strict=False)
 
 
-def _norms(model: nn.Module) -> list[nn.BatchNorm2d]:
-    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+def _norms(model: nn.Module) -> list[_BatchNorm]:
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]

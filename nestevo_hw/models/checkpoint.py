@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
+from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.plugins import call_named
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 from nestevo_hw.models.classifier import small_classifier
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
 from nestevo_hw.models.names import PRETRAINED
+from nestevo_hw.models.state import is_torch_file
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "fasterrcnn-tiny": fasterrcnn_tiny,
@@ -38,13 +41,15 @@ class ModelSpec:
     """What is needed to build a model before its weights are loaded."""
 
     architecture: str
-    """A name of `BUILDERS`."""
+    """A name of `BUILDERS`, or `package.module:factory` of the user's own."""
     classes: tuple[str, ...]
     """Classes without background; label k is classes[k - 1]."""
     min_size: Annotated[int, SIDE]
     """Shorter side of the network's input, pixels."""
     max_size: Annotated[int, SIDE]
     """Longer side of the network's input, pixels."""
+    background: bool = False
+    """Whether a factory of the user's own counts background among its `num_classes`, as detectors do."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.classes) <= MOST_CLASSES:
@@ -52,16 +57,64 @@ class ModelSpec:
         if self.min_size > self.max_size:
             raise InputError(f"a model needs min_size of at most max_size, got {self.min_size} and {self.max_size}")
 
+    @property
+    def name(self) -> str:
+        """Of the architecture, as a part of file names."""
+        return self.architecture.rpartition(":")[2]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the model is made by a factory of the user's own."""
+        return is_own(self.architecture)
+
     def build(self) -> nn.Module:
         """A model of this architecture with fresh weights.
 
         Raises:
-            ConfigError: the architecture is unknown.
+            ConfigError: the architecture is unknown, or the user's factory fails or returns no module.
         """
+        if self.is_own:
+            return made_by(self.architecture, len(self.classes) + self.background)
         if self.architecture not in BUILDERS:
             raise ConfigError(f"unknown architecture {self.architecture!r}; choose from {', '.join(BUILDERS)}")
         builder = BUILDERS[self.architecture]
         return builder(len(self.classes) + 1, min_size=self.min_size, max_size=self.max_size)
+
+
+def made_by(factory: str, num_classes: int | None = None) -> nn.Module:
+    """What a factory of the user's own makes.
+
+    Args:
+        factory: `package.module:factory`.
+        num_classes: is handed to it; None: it is called without.
+
+    Raises:
+        ConfigError: it cannot be called, fails, or returns no module.
+    """
+    model = call_named(factory) if num_classes is None else call_named(factory, num_classes=num_classes)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"{factory} returned {type(model).__name__}, expected a torch.nn.Module")
+    return model
+
+
+def check_origin(path: Path, factory: str | None, asked: str) -> ModelSpec:
+    """The spec of a checkpoint, unless it would have code run that the user has not named.
+
+    Args:
+        path: of the checkpoint.
+        factory: that was named; None for none.
+        asked: where to name one, such as "[model] factory".
+
+    Raises:
+        ConfigError: the checkpoint's model is made by another factory.
+        InputError: as `read_spec`.
+    """
+    spec = read_spec(path)
+    if spec.is_own and spec.architecture != factory:
+        raise ConfigError(
+            f'{path} holds a model of {spec.architecture}; its code runs only if {asked} = "{spec.architecture}"'
+        )
+    return spec
 
 
 def save_model(
@@ -88,13 +141,19 @@ def save_model(
     write_tensors(path, state, {"format": FORMATS[0], "spec": json_line(plain(spec)), **(notes or {})})
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether `save_model` wrote a file, and not somebody else a bare state dict."""
+    return not is_torch_file(path) and read_header(path).get("format") in FORMATS
+
+
 def load_detector(path: Path) -> tuple[FasterRCNN, ModelSpec]:
     """Read a detector, as `load_model` does.
 
     Raises:
         InputError: as there, or the file holds another kind of model.
     """
-    model, spec = load_model(path)
+    spec = read_spec(path)
+    model = None if spec.is_own else load_model(path)[0]
     if not isinstance(model, FasterRCNN):
         raise InputError(f"{path} holds a {spec.architecture}, not a detector; name a Faster R-CNN checkpoint")
     return model, spec
@@ -157,23 +216,35 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 
 def _shrink(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
         for key, tensor in list(module.named_parameters(recurse=False)):
-            shape = state[f"{name}.{key}"].shape
+            shape = state[f"{prefix}{key}"].shape
             if shape != tensor.shape:
                 setattr(module, key, nn.Parameter(tensor.new_empty(shape), requires_grad=tensor.requires_grad))
         for key, tensor in list(module.named_buffers(recurse=False)):
-            full = f"{name}.{key}"
+            full = f"{prefix}{key}"
             if full in state and state[full].shape != tensor.shape:
                 setattr(module, key, tensor.new_empty(state[full].shape))
-        if isinstance(module, nn.Conv2d):
-            module.out_channels, module.in_channels = (
-                module.weight.shape[0],
-                module.weight.shape[1] * module.groups,
-            )
-        elif isinstance(module, nn.Linear):
+        _tell_widths(module)
+
+
+def _tell_widths(module: nn.Module) -> None:
+    """Have a layer know the shapes of its weights."""
+    match module:
+        case nn.Conv2d():
+            if module.groups == module.in_channels == module.out_channels:
+                module.groups = module.weight.shape[0]  # depthwise
+            module.out_channels, module.in_channels = module.weight.shape[0], module.weight.shape[1] * module.groups
+        case nn.Linear():
             module.out_features, module.in_features = module.weight.shape
-        elif isinstance(module, nn.BatchNorm2d):
+        case nn.BatchNorm1d() | nn.BatchNorm2d() if module.affine:
             module.num_features = module.weight.shape[0]
+        case nn.LayerNorm() if module.elementwise_affine:
+            module.normalized_shape = tuple(module.weight.shape)
+        case nn.GroupNorm() if module.affine:
+            module.num_channels = module.weight.shape[0]
+        case _:
+            pass
 
 
 def pretrained_path(name: str) -> Path:

@@ -1,7 +1,12 @@
-"""A small image classifier with BatchNorm, and its ONNX form."""
+"""Image classifiers: the small one that ships, what is known of any, and their ONNX form.
 
+A classifier is any module from (N, 3, H, W) float images in 0..1 to (N, C) logits whose last layer is linear.
+"""
+
+import copy
 import warnings
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +14,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import NestEvoError
+from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.base.files import replacing
+from nestevo_hw.base.plugins import FAULTS, told
 from nestevo_hw.models.onnx.export import OPSET, open_session
 
 FEATURE_WIDTH = 32
@@ -54,6 +60,86 @@ def small_classifier(num_classes: int, *, min_size: int = 32, max_size: int = 32
     """
     del min_size, max_size
     return SmallClassifier(num_classes - 1)
+
+
+def last_layer(model: nn.Module) -> str:
+    """Name of the layer that makes a classifier's logits: the last one with a weight (out, in) in the model's order.
+
+    Also of a model on the crossbar, where what stands for a layer has a weight of its shape.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = [name for name, module in model.named_modules() if _is_linear(module)]
+    if not found:
+        raise InputError(f"a {type(model).__name__} has no linear layer to make logits; end it with an nn.Linear")
+    last: str = found[-1]
+    return last
+
+
+def features(model: nn.Module, images: Tensor) -> Tensor:
+    """(N, D) what a classifier hands to its last layer, which does not run."""
+    head, taken = model.get_submodule(last_layer(model)), list[Tensor]()
+
+    def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        taken.append(inputs[0])
+        raise _Taken
+
+    with head.register_forward_pre_hook(take), suppress(_Taken):
+        model(images)
+    if not taken:
+        raise InputError(f"a {type(model).__name__} does not use its last linear layer {last_layer(model)}; remove it")
+    return taken[0]
+
+
+def features_and_logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, D) what a classifier hands to its last layer, and its (N, C) logits."""
+    head, taken = model.get_submodule(last_layer(model)), list[Tensor]()
+    with head.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0])):
+        logits: Tensor = model(images)
+    return taken[0], logits
+
+
+@torch.no_grad()
+def check_classifier(model: nn.Module, classes: int, size: tuple[int, int], name: str) -> None:
+    """Try a classifier of the user's own on two grey images.
+
+    Args:
+        model: in eval mode.
+        classes: that it is to tell apart.
+        size: (H, W) of its images.
+        name: of its factory, for messages.
+
+    Raises:
+        InputError: it fails, returns something else than logits, or these do not come from its last linear layer.
+    """
+    images = torch.full((2, 3, *size), 0.5)
+    try:
+        logits, learning = model(images), copy.deepcopy(model).train()(images)
+        described = features(model, images)
+        again = model.get_submodule(last_layer(model))(described)
+    except NestEvoError as error:
+        raise InputError(f"{name}: {error}") from error
+    except FAULTS as error:  # somebody's code, told as theirs
+        raise InputError(f"{name} does not take images (N, 3, {size[0]}, {size[1]}): {told(error)}; correct the "
+                         "model") from error  # fmt: skip
+    for mode, found in (("in eval mode", logits), ("in training mode", learning)):
+        if not isinstance(found, Tensor) or found.shape != (2, classes):
+            got = f"{tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise InputError(f"{name}: expected logits (2, {classes}) of two images but got {got} {mode}; correct the "
+                             "model")  # fmt: skip
+    if described.ndim != 2 or not torch.allclose(logits, again, atol=1e-4):
+        raise InputError(f"{name}: its output is not that of its last linear layer {last_layer(model)}; return the "
+                         "logits of an nn.Linear, and register that last")  # fmt: skip
+
+
+def _is_linear(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim == 2 and not isinstance(module, nn.Embedding)
+
+
+class _Taken(Exception):  # noqa: N818 - ends a forward pass, and is no error
+    """The features are known."""
 
 
 class OnnxClassifier:

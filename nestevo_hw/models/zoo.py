@@ -9,16 +9,14 @@ from torch import nn
 from torchvision.models import resnet18
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.plugins import call_named
 from nestevo_hw.base.seeding import seeded
-from nestevo_hw.base.tensors import read_header
-from nestevo_hw.models.checkpoint import BUILDERS, FORMATS, pretrained_path
+from nestevo_hw.models.checkpoint import BUILDERS, is_checkpoint, made_by, pretrained_path, read_spec
 from nestevo_hw.models.checkpoint import load_model as load_checkpoint
 from nestevo_hw.models.classifier import small_classifier
 from nestevo_hw.models.inputs import is_detector
 from nestevo_hw.models.names import PRETRAINED, names
 from nestevo_hw.models.onnx.imported import import_onnx
-from nestevo_hw.models.state import is_torch_file, load_state, read_state
+from nestevo_hw.models.state import load_state, read_state
 
 Task = Literal["detection", "classification"]
 
@@ -82,6 +80,8 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
         if weights is not None:
             raise ConfigError(f"{name} brings its own weights; leave --weights out")
         return _ready(name, import_onnx(Path(name)), f"weights of {name}", trained=True)
+    if weights is not None and is_checkpoint(weights):
+        return _ready(name, _own_checkpoint(name, weights), f"weights of {weights}", trained=True)
     if ":" in name:
         model, origin, trained = _from_factory(name, num_classes), "made by the factory", True
     elif name not in names():
@@ -93,8 +93,6 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
         return _ready(
             name, load_checkpoint(pretrained_path(name))[0], "weights that ship with the package", trained=True
         )
-    elif weights is not None and _is_own_checkpoint(weights):
-        return _ready(name, _own_checkpoint(name, weights), f"weights of {weights}", trained=True)
     else:
         classes = num_classes or _classes_in(weights) or _DEFAULT_CLASSES.get(name)
         model = _random(name, classes)
@@ -125,21 +123,14 @@ def _random(name: str, classes: int | None) -> nn.Module:
 
 def _from_factory(name: str, num_classes: int | None) -> nn.Module:
     with seeded(RANDOM_SEED, "zoo", name):
-        model = call_named(name) if num_classes is None else call_named(name, num_classes=num_classes)
-    if not isinstance(model, nn.Module):
-        raise ConfigError(f"{name} returned {type(model).__name__}, expected a torch.nn.Module")
-    return model
-
-
-def _is_own_checkpoint(path: Path) -> bool:
-    return not is_torch_file(path) and read_header(path).get("format") in FORMATS
+        return made_by(name, num_classes)
 
 
 def _own_checkpoint(name: str, path: Path) -> nn.Module:
-    model, spec = load_checkpoint(path)
-    if not name.startswith(spec.architecture):
+    spec = read_spec(path)
+    if not (spec.architecture == name if spec.is_own else name.startswith(spec.architecture)):
         raise InputError(f"{path} holds a {spec.architecture}, not a {name}")
-    return model
+    return load_checkpoint(path)[0]
 
 
 def _classes_in(weights: Path | None) -> int | None:

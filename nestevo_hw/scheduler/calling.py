@@ -5,6 +5,10 @@ import json
 import traceback
 from typing import Any
 
+from nestevo_hw.base.errors import NestEvoError
+from nestevo_hw.base.plugins import place_outside
+
+PACKAGE = __name__.partition(".")[0]
 Reply = dict[str, Any]
 """{"value": {...}} of a success, {"error": {"type", "message", "traceback", "out_of_memory"}} of a failure."""
 
@@ -23,11 +27,19 @@ def call(function: str, payload_json: str) -> Reply:
     except Exception as error:
         description = {
             "type": type(error).__name__,
-            "message": str(error),
+            "message": _message(error, function),
             "traceback": traceback.format_exc(),
             "out_of_memory": _is_out_of_memory(error),
         }
         return {"error": description}
+
+
+def _message(error: Exception, function: str) -> str:
+    """What is told of an error; where a function of this package called code of the user's that failed, also where."""
+    place = place_outside(error) if function.startswith(f"{PACKAGE}.") else None
+    if place is None or isinstance(error, NestEvoError):
+        return str(error)
+    return f"{error} (in your code: {place})"
 
 
 def limit_gpu_memory(most_bytes: int) -> None:

@@ -43,7 +43,7 @@ class ImageFolder:
             odd = next((e.name for e in found if not e.is_file()), None)
         if odd is not None:
             raise InputError(f"{path / odd} is not a file; remove or replace it")
-        self._paths = _in_order([path / e.name for e in found])
+        self._paths = in_order([path / e.name for e in found])
         self.names = tuple(p.name for p in self._paths)
         self.length = len(self._paths)
         self.fps: float | None = None
@@ -126,7 +126,12 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
     return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
 
 
-def _in_order(paths: Sequence[Path]) -> list[Path]:
+def in_order(paths: Sequence[Path]) -> list[Path]:
+    """Image files by their EXIF time stamps if every one has one, else by their names, in which numbers count as such.
+
+    Raises:
+        InputError: one is unreadable.
+    """
     named = sorted(paths, key=lambda path: _natural(path.name))
     stamps: dict[Path, str] = {}
     for path in named:

@@ -12,11 +12,33 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.streams.frame import Annotation, Role, Stream
+from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
 from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound
 from nestevo_hw.tasks.supervision import LabelConfig
 from nestevo_hw.tasks.task import VisionTask
+
+
+@runtime_checkable
+class EmbeddedStreams(Protocol):
+    """Streams that need no files."""
+
+    def embedded_stream(
+        self,
+        *,
+        name: str,
+        place: str,
+        seed: int,
+        size: tuple[int, int],
+        drift: DriftScript | None = None,
+        role: Role = "terminal",
+    ) -> Stream:
+        """An endless stream that needs no files.
+
+        Where each role has a seed of its own, no frame of one role is shown in another.
+        """
+        ...
 
 
 @runtime_checkable
@@ -109,6 +131,25 @@ class SmallerInput(Protocol):
 
 
 @runtime_checkable
+class ModelCheck(Protocol):
+    """A model of the user's own is tried before a run relies on it."""
+
+    def check_model(self, model: nn.Module, classes: int, size: tuple[int, int], name: str) -> None:
+        """Refuse a model, in eval mode, that cannot do what the task asks of it.
+
+        Args:
+            model: to try.
+            classes: that it is to know, without background.
+            size: (H, W) of its frames, pixels.
+            name: of its factory, for messages.
+
+        Raises:
+            InputError: what is wrong with it, in one line.
+        """
+        ...
+
+
+@runtime_checkable
 class SurrogateLoss(Protocol):
     """A training step can run on fake tensors, from which the profiler predicts its memory and time."""
 
@@ -141,6 +182,11 @@ def require[C](task: VisionTask, capability: type[C], needed_by: str) -> C:
             f"task {task.name!r} has no {words}, which {needed_by} needs; choose another method, setting or task"
         )
     return task
+
+
+def counts_background(task: VisionTask) -> bool:
+    """Whether a task's models count background among their classes, as their logits show."""
+    return isinstance(task, FeatureGeneration) and task.first_logit > 0
 
 
 def smaller_input(task: VisionTask, models: Sequence[nn.Module], factor: float) -> AbstractContextManager[None]:

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
-from nestevo_hw.models.classifier import FEATURE_WIDTH, OnnxClassifier, SmallClassifier, export_classifier
+from nestevo_hw.models.classifier import (
+    OnnxClassifier,
+    SmallClassifier,
+    check_classifier,
+    export_classifier,
+    features,
+    features_and_logits,
+    last_layer,
+)
+from nestevo_hw.models.inputs import is_detector
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.digits import DigitStream
 from nestevo_hw.streams.frame import Annotation, Role, Stream, frame_box
@@ -18,8 +27,10 @@ from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
+    EmbeddedStreams,
     FeatureGeneration,
     LabelConfirmation,
+    ModelCheck,
     MutualLearning,
     SmallerInput,
     SurrogateLoss,
@@ -36,12 +47,14 @@ BATCH = 64
 
 class Classification(
     VisionTask,
+    EmbeddedStreams,
     MutualLearning,
     LabelConfirmation,
     AdversarialAdaptation,
     FeatureGeneration,
     SmallerInput,
     SurrogateLoss,
+    ModelCheck,
 ):
     """Classifiers of whole images; every capability."""
 
@@ -69,7 +82,7 @@ class Classification(
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
         """The likeliest class of each image; one below the high confidence teaches nothing but its soft target."""
-        return _supervision(_classifier(model), images, _logits(model, images), config)
+        return _supervision(model, images, _logits(_classifier(model), images), config)
 
     def confirmed_labels(
         self,
@@ -86,7 +99,7 @@ class Classification(
         old = earlier.views if earlier else ()
         views = [*old, *(_every_class(_logits(model, images).softmax(-1), images) for model in models)]
         mean = torch.stack([torch.stack([frame["scores"] for frame in view]) for view in views]).mean(0)
-        supervision = _supervision(_classifier(models[0]), images, mean.clamp(min=1e-9).log(), labels)
+        supervision = _supervision(models[0], images, mean.clamp(min=1e-9).log(), labels)
         return LabelRound(supervision=supervision, views=views)
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
@@ -130,22 +143,18 @@ class Classification(
 
     def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
         """On image features only."""
-        del model
-        return DomainClassifiers(None, FEATURE_WIDTH, config)
+        return DomainClassifiers(None, _head(model).in_features, config)
 
     def source_features(
         self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]
     ) -> tuple[Tensor, DomainFeatures]:
         """Cross-entropy and features of labelled images."""
-        classifier = _classifier(model)
-        features = classifier.features(torch.stack(images))
-        return _cross_entropy(classifier.head(features), annotations), DomainFeatures(
-            maps=(), regions=features.split(1)
-        )
+        described, logits = features_and_logits(_classifier(model), torch.stack(images))
+        return _cross_entropy(logits, annotations), DomainFeatures(maps=(), regions=described.split(1))
 
     def target_features(self, model: nn.Module, images: list[Tensor]) -> DomainFeatures:
         """Features of unlabelled images."""
-        return DomainFeatures(maps=(), regions=_classifier(model).features(torch.stack(images)).split(1))
+        return DomainFeatures(maps=(), regions=features(_classifier(model), torch.stack(images)).split(1))
 
     @contextmanager
     def smaller_input(self, models: Sequence[nn.Module], factor: float) -> Iterator[None]:
@@ -173,17 +182,24 @@ class Classification(
 
     def prediction_module(self, model: nn.Module) -> nn.Module:
         """The last layer."""
-        return _classifier(model).head
+        return _head(model)
 
     @torch.no_grad()
     def re_estimate(self, model: nn.Module, images: Tensor) -> None:
         """Statistics of the convolutions' outputs on these images."""
-        body = _classifier(model).body
-        re_estimate_batch_norm(model, body, [_floats(chunk) - 0.5 for chunk in images.split(BATCH)])
+        if isinstance(_classifier(model), SmallClassifier):  # whose layers after the last BatchNorm need not run
+            chunks = [_floats(chunk) - 0.5 for chunk in images.split(BATCH)]
+            re_estimate_batch_norm(model, model.get_submodule("body"), chunks)
+        else:
+            re_estimate_batch_norm(model, model, [_floats(chunk) for chunk in images.tensor_split(_chunks(images))])
 
     def surrogate_loss(self, models: Sequence[nn.Module], images: list[Tensor], *, soft_regions: int) -> Tensor:
         """See `classifier_loss`."""
         return classifier_loss(models, torch.stack(images), taught=soft_regions > 0)
+
+    def check_model(self, model: nn.Module, classes: int, size: tuple[int, int], name: str) -> None:
+        """See `check_classifier`."""
+        check_classifier(_classifier(model), classes, size, name)
 
     def inputs(self, images: Tensor) -> Tensor:
         """Floats in 0..1."""
@@ -209,13 +225,25 @@ class ExportedClassifier:
         return _predictions(self._model.logits(images), images)
 
 
-def _classifier(model: nn.Module) -> SmallClassifier:
-    if not isinstance(model, SmallClassifier):
+def _classifier(model: nn.Module) -> nn.Module:
+    if is_detector(model):
         raise InputError(
             f"expected an image classifier but got {type(model).__name__}; "
             'set task = "detection" for detectors, or name a classifier'
         )
     return model
+
+
+def _head(model: nn.Module) -> nn.Linear:
+    head = model.get_submodule(last_layer(_classifier(model)))
+    if not isinstance(head, nn.Linear):
+        raise InputError(f"the last layer of a {type(model).__name__} is on the crossbar; take the digital model")
+    return head
+
+
+def _chunks(images: Tensor) -> int:
+    """Parts of at most BATCH images, none of one image alone, whose variance BatchNorm could not tell."""
+    return max(1, -(-len(images) // BATCH))
 
 
 def _floats(images: Tensor) -> Tensor:
@@ -230,9 +258,9 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _supervision(model: SmallClassifier, images: Tensor, logits: Tensor, config: LabelConfig) -> list[Supervision]:
+def _supervision(model: nn.Module, images: Tensor, logits: Tensor, config: LabelConfig) -> list[Supervision]:
     device = next(model.parameters()).device
-    features = torch.cat([model.features(_floats(chunk.to(device))).cpu() for chunk in images.split(BATCH)])
+    described = torch.cat([features(model, _floats(chunk.to(device))).cpu() for chunk in images.split(BATCH)])
     box = frame_box(images)
     scores, labels = logits.softmax(-1).max(-1)
     return [
@@ -243,7 +271,7 @@ def _supervision(model: SmallClassifier, images: Tensor, logits: Tensor, config:
             deltas=own.new_zeros(1, 0),
             features=feature[None][kept[None]],
         )
-        for label, kept, own, feature in zip(labels, scores >= config.high_confidence, logits, features, strict=True)
+        for label, kept, own, feature in zip(labels, scores >= config.high_confidence, logits, described, strict=True)
     ]
 
 

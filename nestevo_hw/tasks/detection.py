@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -11,12 +10,11 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.onnx.export import OnnxDetector, export_detector
-from nestevo_hw.streams.augment import MILD
-from nestevo_hw.streams.frame import Annotation, Role, Stream
+from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.place import KNOWN_STYLES
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
-from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
+from nestevo_hw.tasks.boxes import Boxes
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
     FeatureGeneration,
@@ -30,14 +28,12 @@ from nestevo_hw.tasks.faster_rcnn import adversarial, losses, surrogate
 from nestevo_hw.tasks.faster_rcnn.confirmation import confirm_labels
 from nestevo_hw.tasks.faster_rcnn.labelling import label_frames, predict, re_estimate
 from nestevo_hw.tasks.faster_rcnn.views import scaled_input
-from nestevo_hw.tasks.metrics import mean_average_precision
-from nestevo_hw.tasks.predictions import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
-from nestevo_hw.tasks.task import Embedded, VisionTask
+from nestevo_hw.tasks.task import Embedded
 
 
 class Detection(
-    VisionTask,
+    Boxes,
     MutualLearning,
     LabelConfirmation,
     AdversarialAdaptation,
@@ -48,28 +44,11 @@ class Detection(
     """Faster R-CNN on frames with any number of objects; every capability."""
 
     name = "detection"
-    metric = "mAP@0.50"
-    second_metric = ("map", "mAP@0.50:0.95")
-    augmentation = MILD
     embedded = Embedded(
         fps=SyntheticStream.FPS, frame_size=(128, 160), architecture="fasterrcnn-tiny", teacher_steps=3600,
         terminal_steps=600, places=tuple(KNOWN_STYLES),
     )  # fmt: skip
     first_logit = 1
-
-    def embedded_stream(
-        self,
-        *,
-        name: str,
-        place: str,
-        seed: int,
-        size: tuple[int, int],
-        drift: DriftScript | None = None,
-        role: Role = "terminal",
-    ) -> Stream:
-        """Rendered street scenes; those of another seed are other scenes, whatever the role."""
-        del role
-        return SyntheticStream(name=name, place=place, seed=seed, size=size, drift=drift)
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
         """See `label_frames`."""
@@ -142,11 +121,6 @@ class Detection(
     def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
         """See `nestevo_hw.tasks.faster_rcnn.labelling.predict`."""
         return predict(_detector(model), images)
-
-    def score(self, predictions: Sequence[Prediction], truth: Sequence[Annotation], classes: int) -> dict[str, float]:
-        """COCO mean average precision: map50, map75 and map."""
-        scores = asdict(mean_average_precision(predictions, truth, classes))
-        return {name: scores[name] for name in ("map50", "map75", "map")}
 
     def prediction_module(self, model: nn.Module) -> nn.Module:
         """Class scores of the box predictor."""

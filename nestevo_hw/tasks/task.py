@@ -11,25 +11,24 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from nestevo_hw.streams.augment import Augmentation
-from nestevo_hw.streams.frame import Annotation, Role, Stream
-from nestevo_hw.streams.weather import DriftScript
+from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.predictions import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """The embedded stream of a task, and the models that are shipped for it."""
+    """What a task takes where nobody says otherwise: its embedded stream, and how its models are made."""
 
-    fps: float
-    """Frames a second of the stream."""
+    fps: float = 1.0
+    """Frames a second of the embedded stream, where there is one."""
     frame_size: tuple[int, int]
     """(H, W) on which the models were pre-trained, pixels."""
     architecture: str
-    """Of the teacher; it names the checkpoint, too."""
-    teacher_steps: int
-    """Optimiser steps with which the teacher was pre-trained."""
-    terminal_steps: int
+    """Of the teacher: a name, or `package.module:factory`. It names the checkpoint, too."""
+    teacher_steps: int = 1500
+    """Optimiser steps with which the teacher is pre-trained."""
+    terminal_steps: int = 400
     """The same of each of its pruned terminals."""
     places: tuple[str, ...] = ()
     """Sceneries of the stream; none where any name makes one."""
@@ -51,7 +50,7 @@ class VisionTask(Protocol):
     """
 
     name: str
-    """One of `nestevo_hw.tasks.names.TASKS`, which also says in a line what the task is."""
+    """For messages; of a task that ships, one of `nestevo_hw.tasks.names.TASKS`."""
     metric: str
     """Name of the headline score."""
     second_metric: tuple[str, str]
@@ -59,22 +58,6 @@ class VisionTask(Protocol):
     augmentation: Augmentation
     """What may be done to a training frame without changing what it shows."""
     embedded: Embedded
-
-    def embedded_stream(
-        self,
-        *,
-        name: str,
-        place: str,
-        seed: int,
-        size: tuple[int, int],
-        drift: DriftScript | None = None,
-        role: Role = "terminal",
-    ) -> Stream:
-        """An endless stream that needs no files.
-
-        Where each role has a seed of its own, no frame of one role is shown in another.
-        """
-        ...
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
         """Pseudo-labels and soft targets of a teacher for each frame, on the CPU."""

@@ -5,11 +5,13 @@ import copy
 import torch
 import torch.nn.functional as F
 
-from nestevo_hw.base.seeding import seeded
+from nestevo_hw.base.seeding import derive_seed, seeded
 from nestevo_hw.profiler.training_step import surrogate_step
+from nestevo_hw.streams.frame import Role
 from nestevo_hw.tasks.adversarial import SOURCE, TARGET, AdversarialConfig
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
+    EmbeddedStreams,
     FeatureGeneration,
     LabelConfirmation,
     MutualLearning,
@@ -19,6 +21,8 @@ from nestevo_hw.tasks.capabilities import (
 from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound, load_views, save_views
 from nestevo_hw.tasks.supervision import LabelConfig, labelled_features
 from nestevo_hw.testing.task_case import TaskCase, assert_supervision, assert_teaches, assert_unchanged
+
+ROLES: tuple[Role, ...] = ("training", "reference", "terminal")
 
 
 def mutual_losses_detach_the_peer(case: TaskCase) -> None:
@@ -123,7 +127,39 @@ def a_surrogate_step_runs_without_values(case: TaskCase) -> None:
     assert_unchanged(student, before)
 
 
+def the_embedded_stream_repeats(case: TaskCase) -> None:
+    """Frames are a function of the stream's arguments and their number, and carry their truth."""
+    if not isinstance(case.task, EmbeddedStreams):
+        return
+    size = case.task.embedded.frame_size
+    streams = [case.task.embedded_stream(name="a", place="park", seed=3, size=size) for _ in range(2)]
+    first, again = streams[0].read([5, 2]), streams[1].read([2, 5])
+    assert torch.equal(first.images, again.images.flip(0)), "two equal streams show different frames"
+    assert first.images.shape == (2, 3, *size), f"expected (2, 3, {size}) but got {tuple(first.images.shape)}"
+    assert streams[0].fps == case.task.embedded.fps, "the stream has another frame rate than the task says"
+    assert streams[0].length is None, "an embedded stream is endless"
+    assert first.truth is not None, "an embedded stream knows its truth"
+    labels = torch.cat([a.labels for a in first.truth])
+    assert bool(((labels >= 1) & (labels <= len(streams[0].classes))).all()), f"labels {labels.tolist()}"
+
+
+def roles_show_different_frames(case: TaskCase) -> None:
+    """Where each role has a seed of its own, as callers give it, no frame is shown in two roles."""
+    if not isinstance(case.task, EmbeddedStreams):
+        return
+    seen: dict[bytes, Role] = {}
+    for role in ROLES:
+        stream = case.task.embedded_stream(
+            name="a", place="park", seed=derive_seed(0, role), size=case.task.embedded.frame_size, role=role
+        )
+        for image in stream.read(range(0, 40, 5)).images:
+            other = seen.setdefault(image.numpy().tobytes(), role)
+            assert other == role, f"{role} and {other} show the same frame"
+
+
 CAPABILITY_CHECKS = (
+    the_embedded_stream_repeats,
+    roles_show_different_frames,
     mutual_losses_detach_the_peer,
     confirmed_labels_count_earlier_rounds,
     domain_losses_reach_model_and_classifiers,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.streams.frame import Annotation, FrameBatch
+from nestevo_hw.tasks.capabilities import EmbeddedStreams
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 from nestevo_hw.tasks.task import VisionTask
 
@@ -32,11 +33,18 @@ class TaskCase:
     @classmethod
     def shipped(cls, task: VisionTask, folder: Path, *, frames: int = 8) -> "TaskCase":
         """The models that are shipped for a task, on frames of its embedded stream."""
+        assert isinstance(task, EmbeddedStreams), "a case of shipped models needs an embedded stream"
         stream = task.embedded_stream(name="case", place="campus", seed=7, size=task.embedded.frame_size)
         teacher, spec = load_model(pretrained_path(task.embedded.architecture))
         student, _ = load_model(pretrained_path(f"{task.embedded.architecture}-m3"))
         batch = stream.read([13 * k for k in range(frames)])
         return cls(task=task, teacher=teacher, student=student, frames=batch, classes=len(spec.classes), folder=folder)
+
+    @classmethod
+    def stored(cls, task: VisionTask, *, teacher: Path, student: Path, frames: FrameBatch, folder: Path) -> "TaskCase":
+        """Models that `nestevo-hw pretrain` wrote, on labelled frames of one stream."""
+        (large, spec), (small, _) = load_model(teacher), load_model(student)
+        return cls(task=task, teacher=large, student=small, frames=frames, classes=len(spec.classes), folder=folder)
 
     @property
     def truth(self) -> tuple[Annotation, ...]:

@@ -220,7 +220,7 @@ def test_a_resumed_benchmark_wants_the_same_samples(folder, tmp_path):
         (["own_nets:lenet", "--mean", "0.5"], 2, "give --data too"),
         (["own_nets:lenet", "--data", "digits.npz", "--students"], 2, "students learn on embedded frames"),
         (["own_nets:regression", "--data", "vectors.npz"], 1, "expected class scores (32, classes) from the model"),
-        (["own_nets:lenet", "--data", "tree", "--classes", "0,1"], 2, "folder '2' is none of the 2 --classes"),
+        (["own_nets:lenet", "--data", "tree", "--classes", "0,1"], 2, "folder '2' is none of the 2 classes"),
         (["own_nets:lenet", "--data", "tree", "--classes", "0,1,2,3,4,5,6,7,8,9,x"], 1, "has 11 classes, the model 10"),
         (["own_nets:lenet", "--weights", "digits.npz"], 1, "is not a readable safetensors file"),
     ],

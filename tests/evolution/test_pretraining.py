@@ -33,7 +33,7 @@ def made(
 
 def test_a_teacher_starts_from_a_checkpoint(tmp_path: Path) -> None:
     given = pretrained_path("digits-cnn")
-    check_pretraining(SPEC, "classification", given)
+    check_pretraining(SPEC, "classification", given, (32, 32))
     told = made(tmp_path, start=given)
     names = [f"digits-cnn{variant}" for variant in ("", "-m1", "-m2", "-m3")]
     assert told == ["frames done", *(f"{name} done" for name in names)]
@@ -77,4 +77,6 @@ def test_what_is_there_is_not_made_again_and_other_wishes_are_refused(tmp_path: 
 )
 def test_what_cannot_be_trained_is_refused_at_once(changes: dict[str, object], start: str | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_pretraining(replace(SPEC, **changes), "classification", pretrained_path(start) if start else None)
+        check_pretraining(
+            replace(SPEC, **changes), "classification", pretrained_path(start) if start else None, (32, 32)
+        )

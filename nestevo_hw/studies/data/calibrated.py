@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from nestevo_hw.base.stats import or_none
 from nestevo_hw.crossbar.signal import layer_signals
 from nestevo_hw.crossbar.teacher import AnalogTeacher
+from nestevo_hw.streams.samples.preprocessing import Size
 from nestevo_hw.studies.data.dataset import Dataset, open_data
 from nestevo_hw.studies.data.feeding import feed_for
-from nestevo_hw.studies.data.spec import DataSpec, Size
+from nestevo_hw.studies.data.spec import DataSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

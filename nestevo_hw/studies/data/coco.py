@@ -10,9 +10,9 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.annotations import LabelledImage, load_coco
 from nestevo_hw.streams.images import ImageFolder
 from nestevo_hw.streams.matching import check_size, match
+from nestevo_hw.streams.samples.preprocessing import Preprocessing
+from nestevo_hw.streams.samples.source import Labelled, placed
 from nestevo_hw.streams.sources import FrameSource, RecordedFrame, VideoFile
-from nestevo_hw.studies.data.preprocessing import Preprocessing
-from nestevo_hw.studies.data.source import Labelled, placed
 
 
 class Coco:
@@ -30,7 +30,7 @@ class Coco:
 
     detection = True
     complete = False
-    highest = -1
+    labels: Sequence[int] | None = None
 
     def __init__(self, path: Path, images: Path | None, classes: Sequence[str] = ()) -> None:
         labels = load_coco(path)

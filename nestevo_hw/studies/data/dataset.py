@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.streams.samples.loader import Given
+from nestevo_hw.streams.samples.opening import KINDS, open_samples
+from nestevo_hw.streams.samples.preprocessing import Preprocessing
+from nestevo_hw.streams.samples.source import Labelled, Sample, Source
 from nestevo_hw.streams.sampling import evenly
-from nestevo_hw.studies.data.arrays import Arrays
-from nestevo_hw.studies.data.class_folders import ClassFolders
 from nestevo_hw.studies.data.coco import Coco
-from nestevo_hw.studies.data.loader import Given, call_loader
-from nestevo_hw.studies.data.preprocessing import Preprocessing, preprocessing_of, torchvision_weights
-from nestevo_hw.studies.data.source import Labelled, Sample, Source
+from nestevo_hw.studies.data.preprocessing import preprocessing_of, torchvision_weights
 from nestevo_hw.studies.data.spec import MOST_CALIBRATION, USUAL_SHARE, DataSpec
 
 MOST_BYTES = 8_000_000_000
@@ -112,21 +112,13 @@ def open_source(spec: DataSpec) -> Source:
         InputError: it is none of these, or cannot be read.
         ConfigError: classes that do not fit it.
     """
-    text = spec.source or ""
-    path = Path(text)
-    if path.is_dir():
-        return ClassFolders(path, spec.classes)
-    match path.suffix.lower():
-        case ".npz" if path.is_file():
-            return Arrays(path)
-        case ".json" if path.is_file():
-            return Coco(path, None if spec.images is None else Path(spec.images), spec.classes or _known(spec))
-        case ".npz" | ".json":
-            raise InputError(f"no file {path}; check the path")
-    if ":" in text and not path.exists():
-        return call_loader(text, spec.classes)
-    kinds = "a COCO .json, a folder of class folders, an .npz or package.module:loader"
-    raise InputError(f"{text!r} is no data that can be read; --data takes {kinds}")
+    name = spec.source or ""
+    path = Path(name)
+    if path.suffix.lower() != ".json" or path.is_dir():
+        return open_samples(name, spec.classes, kinds=f"a COCO .json, {KINDS}")
+    if not path.is_file():
+        raise InputError(f"no file {path}; check the path")
+    return Coco(path, None if spec.images is None else Path(spec.images), spec.classes or _known(spec))
 
 
 def given_data(
@@ -175,11 +167,11 @@ def dataset_of(
     first = parts["calibration"].samples[0]
     if isinstance(first, Tensor):
         prepare.check_numbers(first.shape[0])
-    labels = [target for part in parts.values() for target in part.targets if isinstance(target, int)]
+    used = [target for part in parts.values() for target in part.targets if isinstance(target, int)]
     return Dataset(
         name=source.name, detection=source.detection, classes=source.classes, complete=source.complete,
-        highest=max([source.highest, *labels]), total=source.count, preprocessing=prepare, first_class=first_class,
-        batch=batch or _BATCH, fixed=batch is not None, **parts,
+        highest=max([*(source.labels or ()), *used], default=-1), total=source.count, preprocessing=prepare,
+        first_class=first_class, batch=batch or _BATCH, fixed=batch is not None, **parts,
     )  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.base.plugins import FAULTS, told
 from nestevo_hw.models.inputs import is_detector
 from nestevo_hw.models.onnx.imported import ImportedDetector, ImportedModel
+from nestevo_hw.streams.samples.source import Sample
 from nestevo_hw.studies.data.dataset import Dataset
-from nestevo_hw.studies.data.source import Sample
 
 Form = Literal["tensor", "list"]
 _LONGEST = 200

@@ -1,16 +1,12 @@
 """What a user says of labelled data and of what a model takes, as plain values."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import Range
+from nestevo_hw.streams.samples.preprocessing import Pixels, Size
 
-Size = tuple[int, int]
-"""(H, W) in pixels."""
-Pixels = Literal["unit", "255", "uint8"]
-"""How a model takes 8-bit pixels: as 0 to 1, as 0 to 255, or as the bytes that they are."""
-PIXELS: tuple[Pixels, ...] = ("unit", "255", "uint8")
 CALIBRATION_SHARE = Range(0.01, 0.9)
 USUAL_SHARE = 0.2
 """Of the samples, held out for calibration."""

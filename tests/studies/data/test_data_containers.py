@@ -11,9 +11,9 @@ from PIL import Image
 from torch import nn
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.studies.data import arrays
+from nestevo_hw.streams.samples import arrays
+from nestevo_hw.streams.samples.preprocessing import Preprocessing
 from nestevo_hw.studies.data.dataset import evenly, given_data, open_data, open_source, split
-from nestevo_hw.studies.data.preprocessing import Preprocessing
 from nestevo_hw.studies.data.spec import DataSpec
 
 PLAIN = Preprocessing()
@@ -51,12 +51,12 @@ def read(spec, indices, prepare=PLAIN):
 def test_class_folders_are_numbered_by_name(tmp_path):
     path = folders(tmp_path / "d", {"b": 2, "a": 3})
     source, found = read(DataSpec(source=str(path)), range(5))
-    assert (source.classes, source.count, source.highest) == (("a", "b"), 5, 1)
+    assert (source.classes, source.count, max(source.labels)) == (("a", "b"), 5, 1)
     assert [one.target for one in found] == [0, 0, 0, 1, 1]
     assert [int(one.sample[0, 0, 0]) for one in found] == [10, 11, 12, 0, 1]  # b came first when they were written
     assert found[0].sample.shape == (3, 6, 8)
     reordered = open_source(DataSpec(source=str(path), classes=("b", "a", "c")))
-    assert (reordered.highest, [one.target for one in reordered.read([0, 4], PLAIN)]) == (1, [1, 0])
+    assert (max(reordered.labels), [one.target for one in reordered.read([0, 4], PLAIN)]) == (1, [1, 0])
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -69,7 +69,7 @@ def test_arrays_of_every_layout(tmp_path, shape, expected, compressed):
     file = tmp_path / "d.npz"
     (np.savez_compressed if compressed else np.savez)(file, x=x, y=np.arange(9) % 3)
     source, found = read(DataSpec(source=str(file)), [1, 4, 8])
-    assert (source.count, source.highest, [one.target for one in found]) == (9, 2, [1, 1, 2])
+    assert (source.count, max(source.labels), [one.target for one in found]) == (9, 2, [1, 1, 2])
     for index, one in zip([1, 4, 8], found, strict=True):
         own = x[index][None] if x.ndim == 3 else x[index].transpose(2, 0, 1) if shape[-1] == 3 else x[index]
         assert one.sample.shape == expected
@@ -218,7 +218,7 @@ BAD = {
     "empty folder": (lambda p: p, "has no class folders; put images as"),
     "empty class folder": (_without_images, "class folder .*b has no images .*; remove it"),
     "unreadable image": (_broken_image, "png is not a readable image; remove or replace it"),
-    "nowhere": (lambda p: p / "nowhere", "is no data that can be read; --data takes a COCO .json, a folder"),
+    "nowhere": (lambda p: p / "nowhere", "is no data that can be read; give a COCO .json, a folder"),
     "no archive": (lambda p: p / "nowhere.npz", "no file .*nowhere.npz; check the path"),
     "no json": (lambda p: p / "nowhere.json", "no file .*nowhere.json; check the path"),
     "text": (_text, "is not a readable .npz archive"),
@@ -251,7 +251,7 @@ def test_what_is_refused_says_why_in_one_line(tmp_path, name):
 
 def test_classes_that_do_not_fit(tmp_path):
     path = folders(tmp_path / "d", {"a": 1, "b": 1})
-    with pytest.raises(ConfigError, match="folder 'b' is none of the 2 --classes"):
+    with pytest.raises(ConfigError, match="folder 'b' is none of the 2 classes"):
         open_source(DataSpec(source=str(path), classes=("a", "c")))
     with pytest.raises(ConfigError, match="category 'dog' is none of the 1 classes of the model"):
         open_source(DataSpec(source=str(coco(tmp_path / "c")), classes=("cat",)))

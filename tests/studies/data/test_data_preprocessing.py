@@ -8,7 +8,8 @@ from PIL import Image
 from torch import nn
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.studies.data.preprocessing import Preprocessing, preprocessing_of
+from nestevo_hw.streams.samples.preprocessing import Preprocessing
+from nestevo_hw.studies.data.preprocessing import preprocessing_of
 from nestevo_hw.studies.data.spec import DataSpec
 
 RESNET, SWIN = "ResNet18_Weights.IMAGENET1K_V1", "Swin_V2_T_Weights.IMAGENET1K_V1"

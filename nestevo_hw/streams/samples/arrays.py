@@ -14,8 +14,8 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.studies.data.preprocessing import Preprocessing
-from nestevo_hw.studies.data.source import Labelled, as_image, checked_array, checked_labels, has_channels_last
+from nestevo_hw.streams.samples.preprocessing import Preprocessing
+from nestevo_hw.streams.samples.source import Labelled, as_image, checked_array, checked_labels, has_channels_last
 
 _SAVE = "write it with numpy.savez(FILE, x=samples, y=labels)"
 _LABELS, _SAMPLES = "y", "x"
@@ -68,8 +68,8 @@ class Arrays:
             raise InputError(f"{path}: its arrays have different numbers of samples: {listed}")
         if not self.count:
             raise InputError(f"{path} holds no samples; {_SAVE}")
-        self._labels = checked_labels(self._all_labels(), self.count, str(path))
-        self.highest = max(self._labels)
+        self._classes = checked_labels(self._all_labels(), self.count, str(path))
+        self.labels: Sequence[int] | None = self._classes
 
     def read(self, indices: Sequence[int], prepare: Preprocessing) -> Iterator[Labelled]:
         """See `Source.read`."""
@@ -81,7 +81,7 @@ class Arrays:
                     found = dict(zip(self._inputs, parts, strict=True))
                     named = {name: self._one(part, name, index, prepare) for name, part in found.items()}
                     sample = named[_SAMPLES] if list(named) == [_SAMPLES] else named
-                    yield Labelled(sample=sample, target=self._labels[index])
+                    yield Labelled(sample=sample, target=self._classes[index])
         except _BROKEN as error:
             raise InputError(f"{self._path} is damaged; {_SAVE}") from error
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.studies.data.preprocessing import Preprocessing
+from nestevo_hw.streams.samples.preprocessing import Preprocessing
 
 Sample = Tensor | Mapping[str, Tensor]
 """Stored values of one sample: (C, H, W), a vector (F,), or several tensors by the names of a model's inputs."""
@@ -38,8 +38,8 @@ class Source(Protocol):
     """Names in the order of the labels; empty where the container does not name any."""
     complete: bool
     """Whether `classes` must be all of the model's: folders are counted, and a missing one would shift the rest."""
-    highest: int
-    """Largest label of all samples, read or not; -1 for boxes."""
+    labels: Sequence[int] | None
+    """Class of each sample, counted from 0; None for boxes, and where it shows only when the sample is read."""
 
     def read(self, indices: Sequence[int], prepare: Preprocessing) -> Iterator[Labelled]:
         """Samples at the ascending `indices`, in that order; InputError if one cannot be read."""

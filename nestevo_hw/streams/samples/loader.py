@@ -17,8 +17,8 @@ from torch import Tensor
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.plugins import FAULTS, call_named, told
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.studies.data.preprocessing import Preprocessing
-from nestevo_hw.studies.data.source import (
+from nestevo_hw.streams.samples.preprocessing import Preprocessing
+from nestevo_hw.streams.samples.source import (
     Labelled,
     Sample,
     Target,
@@ -58,11 +58,10 @@ class Given:
         if self.detection:
             if len(labels) != self.count:
                 raise InputError(f"{name}: {self.count} samples but {len(labels)} labels; give one a sample")
-            self._labels: Sequence[Any] = labels
-            self.highest = -1
+            self.labels: Sequence[int] | None = None
+            self._targets: Sequence[Any] = labels
         else:
-            self._labels = checked_labels(labels, self.count, name)
-            self.highest = max(self._labels)
+            self.labels = self._targets = checked_labels(labels, self.count, name)
 
     def read(self, indices: Sequence[int], prepare: Preprocessing) -> Iterator[Labelled]:
         """See `Source.read`."""
@@ -71,7 +70,7 @@ class Given:
                 row: Any = {key: value[index] for key, value in self._inputs.items()}
             else:
                 row = self._inputs[index]
-            yield _labelled(row, self._labels[index], index, self.name, prepare)
+            yield _labelled(row, self._targets[index], index, self.name, prepare)
 
 
 class Items:
@@ -82,10 +81,11 @@ class Items:
     """
 
     complete = False
+    labels: Sequence[int] | None = None
 
     def __init__(self, name: str, items: Any, classes: Sequence[str] = ()) -> None:  # noqa: ANN401
         self.name, self._items, self.count = name, items, len(items)
-        self.classes, self.highest = tuple(classes), -1
+        self.classes = tuple(classes)
         if not self.count:
             raise InputError(f"{name} gives no samples; {_EXPECTED}")
         self.detection = isinstance(self._pair(0)[1], Mapping)

@@ -1,0 +1,1 @@
+"""Labelled samples of the user's own, whatever they are kept in."""

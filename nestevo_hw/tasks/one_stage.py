@@ -1,0 +1,228 @@
+"""Detection by any network that says at each of a number of places what is there: a base for tasks of the user's own.
+
+A subclass names itself and the architecture of its models, and says with `dense` how a model's outputs are read.
+"""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal_loss
+
+from nestevo_hw.base.files import replacing
+from nestevo_hw.models.batch_norm import re_estimate_batch_norm
+from nestevo_hw.models.onnx.export import OPSET, open_session
+from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.boxes import Boxes
+from nestevo_hw.tasks.capabilities import MutualLearning
+from nestevo_hw.tasks.predictions import confident_rows
+from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+
+BATCH = 16
+"""Frames at a time where nothing is learned."""
+LEAST_SCORE, MOST_DETECTIONS, OVERLAP = 0.05, 100, 0.5
+"""Of detections: the lowest score, how many a frame, and the IoU from which on two are one object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dense:
+    """What a detector says of N frames at each of its G places."""
+
+    logits: Tensor
+    """(N, G, C), one for each class, each on its own (sigmoid); no background."""
+    boxes: Tensor
+    """(N, G, 4) x1 y1 x2 y2 of the object there, pixels of the frame."""
+    places: Tensor
+    """(G, 4) the places themselves, such as the cells of a grid: they depend on the frames' size alone."""
+    features: Tensor
+    """(N, G, D) from which logits are made."""
+
+    def of(self, frame: int) -> "Dense":
+        """Of one frame, without N."""
+        return Dense(
+            logits=self.logits[frame], boxes=self.boxes[frame], places=self.places, features=self.features[frame]
+        )
+
+
+class OneStage(Boxes, MutualLearning, ABC):
+    """Detectors of dense outputs: an object belongs to the place whose centre is nearest to its own."""
+
+    @abstractmethod
+    def dense(self, model: nn.Module, images: Tensor) -> Dense:
+        """What a model says of (N, 3, H, W) float frames in 0..1, with gradient where it is in training mode."""
+
+    def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
+        """Detections become labels; soft targets are the logits at the places that are surest of an object."""
+        return [self._supervision(one, config) for one in self._read(model, images)]
+
+    def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
+        """See `_loss`."""
+        return _loss(self.dense(model, torch.stack(images)), annotations)
+
+    def distillation_loss(
+        self,
+        student: nn.Module,
+        images: list[Tensor],
+        supervision: Sequence[Supervision],
+        *,
+        temperature: float,
+        soft_share: float,
+    ) -> Tensor:
+        """The loss against pseudo-labels, and the divergence from the teacher's logits at its places."""
+        found = self.dense(student, torch.stack(images))
+        hard = _loss(found, [s.annotation for s in supervision])
+        if soft_share == 0.0:
+            return hard
+        own = torch.cat([found.logits[n, _nearest(found.places, s.regions)] for n, s in enumerate(supervision)])
+        taught = torch.cat([s.logits for s in supervision]).to(own.device)
+        return (1 - soft_share) * hard + soft_share * _divergence(own, taught, temperature)
+
+    def mutual_losses(
+        self,
+        terminal: nn.Module,
+        intermediate: nn.Module,
+        images: list[Tensor],
+        annotations: Sequence[Annotation],
+        *,
+        alpha: float,
+        beta: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Deep mutual learning on the class probabilities of all places (paper eq. 14 and 15)."""
+        batch = torch.stack(images)
+        local, mid = self.dense(terminal, batch), self.dense(intermediate, batch)
+        return (
+            alpha * _loss(local, annotations) + (1 - alpha) * _divergence(local.logits, mid.logits),
+            beta * _loss(mid, annotations) + (1 - beta) * _divergence(mid.logits, local.logits),
+        )
+
+    def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
+        """The likeliest class of each place, after NMS."""
+        return [_detections(one)[0] for one in self._read(model, images)]
+
+    @torch.no_grad()
+    def re_estimate(self, model: nn.Module, images: Tensor) -> None:
+        """Statistics of the whole network on these frames."""
+        re_estimate_batch_norm(model, model, [self.inputs(chunk) for chunk in images.split(BATCH)])
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Floats in 0..1."""
+        return images.float() / 255
+
+    def export(self, model: nn.Module, path: Path, example: Tensor) -> None:
+        """Write logits, boxes and places of one frame as outputs of an ONNX file."""
+        whole = _Exported(self, model.cpu().eval())
+        with replacing(path) as temporary, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the same exporter as for Faster R-CNN, deprecated as it is
+            torch.onnx.export(
+                whole, (self.inputs(example[None].cpu()),), str(temporary), dynamo=False, opset_version=OPSET,
+                input_names=["image"], output_names=list(_OUTPUTS),
+            )  # fmt: skip
+
+    def open_exported(self, path: Path) -> "ExportedOneStage":
+        """The detector as ONNX Runtime runs it."""
+        return ExportedOneStage(path)
+
+    @torch.no_grad()
+    def _read(self, model: nn.Module, images: Tensor) -> Iterator[Dense]:
+        """Of each frame, on the CPU."""
+        device = next(model.parameters()).device
+        for chunk in images.split(BATCH):
+            found = self.dense(model, self.inputs(chunk.to(device)))
+            moved = Dense(**{name: getattr(found, name).cpu() for name in Dense.__slots__})
+            yield from (moved.of(frame) for frame in range(len(chunk)))
+
+    def _supervision(self, found: Dense, config: LabelConfig) -> Supervision:
+        detected, places = _detections(found)
+        rows, ignore = confident_rows(detected["scores"], config.high_confidence, config.low_confidence)
+        surest = found.logits.amax(1).topk(min(config.regions, len(found.logits))).indices
+        return Supervision(
+            annotation=Annotation(boxes=detected["boxes"][rows], labels=detected["labels"][rows], ignore=ignore),
+            regions=found.places[surest],
+            logits=found.logits[surest],
+            deltas=found.logits.new_zeros(len(surest), 0),
+            features=found.features[places[rows][~ignore]],
+        )
+
+
+_OUTPUTS = ("logits", "boxes", "places")
+
+
+class _Exported(nn.Module):
+    """A detector as a function of one frame."""
+
+    def __init__(self, task: OneStage, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self._task = model, task
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found = self._task.dense(self.model, image)
+        return found.logits, found.boxes, found.places
+
+
+class ExportedOneStage:
+    """Detections by ONNX Runtime on the CPU, one frame at a time and one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = open_session(path)
+
+    def predict(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """Detections of (N, 3, H, W) uint8 frames."""
+        found = []
+        for image in images.cpu().float() / 255:
+            run = self._session.run(list(_OUTPUTS), {"image": np.ascontiguousarray(image[None].numpy())})
+            logits, boxes, places = (torch.from_numpy(value) for value in run)
+            one = Dense(logits=logits[0], boxes=boxes[0], places=places, features=logits[0])
+            found.append(_detections(one)[0])
+        return found
+
+
+def _detections(found: Dense) -> tuple[dict[str, Tensor], Tensor]:
+    """Detections of one frame by falling score, and the place (K,) of each."""
+    scores, labels = found.logits.sigmoid().max(1)
+    sure = torch.where(scores >= LEAST_SCORE)[0]
+    kept = sure[batched_nms(found.boxes[sure], scores[sure], labels[sure], OVERLAP)][:MOST_DETECTIONS]
+    return {"boxes": found.boxes[kept], "labels": labels[kept] + 1, "scores": scores[kept]}, kept
+
+
+def _nearest(places: Tensor, boxes: Tensor) -> Tensor:
+    """(K,) the place whose centre is nearest to that of each of (K, 4) boxes."""
+    return torch.cdist(_centres(boxes.to(places)), _centres(places)).argmin(1)
+
+
+def _centres(boxes: Tensor) -> Tensor:
+    """(N, 2) x and y of the centres of (N, 4) boxes."""
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _loss(found: Dense, annotations: Sequence[Annotation]) -> Tensor:
+    """Focal loss of the classes of all places outside of ignored regions, and generalised IoU of the objects' boxes."""
+    wanted, counted = torch.zeros_like(found.logits), torch.ones_like(found.logits[..., 0])
+    rows: list[tuple[int, int]] = []
+    boxes: list[Tensor] = []
+    centres = _centres(found.places)
+    for frame, annotation in enumerate(annotations):
+        for box in annotation.boxes[annotation.ignore].to(centres):
+            counted[frame, ((centres >= box[:2]) & (centres <= box[2:])).all(1)] = 0.0
+        objects, labels = annotation.boxes[~annotation.ignore], annotation.labels[~annotation.ignore]
+        for box, label, place in zip(objects, labels.tolist(), _nearest(found.places, objects).tolist(), strict=True):
+            wanted[frame, place, label - 1] = counted[frame, place] = 1.0
+            rows.append((frame, place))
+            boxes.append(box)
+    classes: Tensor = (sigmoid_focal_loss(found.logits, wanted).sum(-1) * counted).sum()
+    if not rows:
+        return classes + found.boxes.sum() * 0.0
+    frames, places = zip(*rows, strict=True)
+    apart: Tensor = generalized_box_iou_loss(found.boxes[list(frames), list(places)], torch.stack(boxes).to(centres))
+    return (classes + apart.sum()) / len(rows)
+
+
+def _divergence(own: Tensor, peer: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean cross-entropy of class probabilities from a detached peer's, times temperature squared."""
+    target = (peer.detach() / temperature).sigmoid()
+    return F.binary_cross_entropy_with_logits(own / temperature, target) * temperature**2
