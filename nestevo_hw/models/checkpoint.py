@@ -13,6 +13,7 @@ from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.learned_ranges import give_ranges
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 from nestevo_hw.models.classifier import small_classifier
@@ -103,6 +104,8 @@ def load_detector(path: Path) -> tuple[FasterRCNN, ModelSpec]:
 def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
     """Read a model written by `save_model`; pruned layers get the shapes found in the file.
 
+    It knows the input ranges that it learned, if it did (`base.learned_ranges`).
+
     Raises:
         InputError: the file is missing, corrupt, of another program, or holds NaN.
     """
@@ -110,6 +113,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
     spec = _spec(header, path)
     model = spec.build()
     load_weights(model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path))
+    give_ranges(model, header, path)
     return model.eval(), spec
 
 
