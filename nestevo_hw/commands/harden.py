@@ -37,13 +37,13 @@ if TYPE_CHECKING:
               help="Train at ages up to this one, and score at it.")  # fmt: skip
 @click.option("--steps", type=whole(STEPS), help="Optimiser steps.  [default: 150, quick 20]")
 @click.option("--batch-size", type=whole(Range(1, 1024)), default=8, show_default=True, help="Samples of a step.")
-@click.option("--learning-rate", type=Number(LEARNING_RATE), default=5e-4, show_default=True, help="Its peak.")
+@click.option("--learning-rate", type=Number(LEARNING_RATE), default=1e-3, show_default=True, help="Its peak.")
 @click.option("--samples", type=whole(Range(1, 100_000)),
               help="Learn from at most so many; of --data, from those held out.  [default: 320, quick 80]")  # fmt: skip
 @click.option("--drop-connect", type=Number(Range(0, 0.9)), default=0.0, show_default=True, metavar="SHARE",
               help="Of the cells that count as empty in a step, others each time.")  # fmt: skip
-@click.option("--clip", type=Number(Range(0, 100)), default=0.0, show_default=True, metavar="DEVIATIONS",
-              help="Clip the weights of each column at so many of its standard deviations; 0 does not.")  # fmt: skip
+@click.option("--clip", type=Number(Range(0, 100)), default=2.0, show_default=True, metavar="DEVIATIONS",
+              help="Clip the weights of each output at so many of its standard deviations; 0 does not.")  # fmt: skip
 @click.option("--compare", "compared_mu", type=Number(Range(0, 1)), default=0.0, metavar="MU",
               help="Also train with weight noise of this level in place of the device (eq. 18-20).")  # fmt: skip
 @click.option("--seeds", type=whole(Range(1, 1000)),

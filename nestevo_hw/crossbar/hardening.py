@@ -129,7 +129,7 @@ class HardeningLayer(FusedLayer):
         most = torch.as_tensor(full_scale)
         smooth = torch.minimum(torch.maximum(x, -most), most) / (most * self._dac_step)
         with torch.no_grad():
-            exact = super()._input_codes(x, float(full_scale))
+            exact = super()._input_codes(x, float(most.detach()))
         return through(smooth, exact)
 
     def _convert(self, y: Tensor, sigma: float | Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def raw_outputs(
 
 @contextmanager
 def _watched(model: nn.Module, seen: list[Any], judged: list[Any], *, features: bool) -> Iterator[None]:
-    """Collect the outputs of a detector's heads; its proposals become those of `judged`, or the other way round."""
+    """Collect the outputs of torchvision's detectors; their proposals become those of `judged`, or these theirs."""
 
     def collect(_module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401 - a head's output
         seen.append(output)
@@ -65,25 +65,19 @@ def _watched(model: nn.Module, seen: list[Any], judged: list[Any], *, features: 
             judged[0] = output[0]
         return judged[0], output[1]
 
-    watched = _heads(model)
-    rpn, backbone = getattr(model, "rpn", None), getattr(model, "backbone", None)
-    if watched and features and isinstance(backbone, nn.Module):
-        watched.append(backbone)
-    handles = [head.register_forward_hook(collect) for head in watched]
-    if handles and isinstance(rpn, nn.Module):
-        handles.append(rpn.register_forward_hook(propose))
+    detector = next((m for m in model.modules() if hasattr(m, "transform") and hasattr(m, "backbone")), None)
+    handles = []
+    if detector is not None:
+        two_stages = hasattr(detector, "rpn")
+        names = (*_HEADS[0 if two_stages else 1], *(["backbone"] if features else []))
+        handles = [detector.get_submodule(name).register_forward_hook(collect) for name in names]
+        if two_stages:
+            handles.append(detector.get_submodule("rpn").register_forward_hook(propose))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _heads(model: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs a torchvision detector turns into detections; none for a classifier."""
-    if not hasattr(model, "transform") or not hasattr(model, "backbone"):
-        return []
-    return [model.get_submodule(name) for name in _HEADS[0 if hasattr(model, "rpn") else 1]]
 
 
 def _kinds(output: object) -> list[Tensor]:

@@ -22,7 +22,7 @@ class HardeningConfig:
     """Optimiser steps; the model is programmed anew in each."""
     batch_size: Annotated[int, BATCH] = 8
     """Samples a step."""
-    learning_rate: Annotated[float, LEARNING_RATE] = 5e-4
+    learning_rate: Annotated[float, LEARNING_RATE] = 1e-3
     """Peak step size of AdamW; warmed up over the first tenth, then cosine to zero."""
     samples: Annotated[int, TRAINED_ON] = 320
     """Learned from at most; none of them is scored on."""
@@ -30,8 +30,8 @@ class HardeningConfig:
     """Ages are drawn up to this one, seconds after programming."""
     drop_connect: Annotated[float, DROP] = 0.0
     """Share of the cells that count as empty in a step, others each time."""
-    clip: Annotated[float, CLIP] = 0.0
-    """Weights of a layer are clipped at so many of their standard deviations after each step; 0 = not."""
+    clip: Annotated[float, CLIP] = 2.0
+    """Weights of an output are clipped at so many of their standard deviations in each step; 0 = not."""
 
     @property
     def plan(self) -> TrainingPlan:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.crossbar.hardening import CrossbarTraining, drawn_age
 from nestevo_hw.crossbar.noise import weight_noise
@@ -21,7 +22,6 @@ from nestevo_hw.studies.harden.config import HardeningConfig
 from nestevo_hw.studies.harden.lessons import Lessons
 
 _MOST_PROGRAMMINGS = 2**31
-_LEAST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +46,25 @@ def imitation_loss(model: nn.Module, clean: nn.Module, batch: Any) -> Tensor:  #
         model: in eval mode, with gradients.
         clean: of the same architecture; without.
         batch: what both take.
+
+    Raises:
+        InputError: the model returns nothing that can be compared.
     """
     with torch.no_grad():
         wanted = raw_outputs(clean, batch, features=True)
     found = raw_outputs(model, batch, proposals=wanted.proposals, features=True)
-    shares = [
-        (mine - theirs).square().mean() / (theirs - theirs.mean(1, keepdim=True)).square().mean().clamp(_LEAST_VARIANCE)
-        for mine, theirs in zip(found.kinds, wanted.kinds, strict=True)
-        if mine.numel()
-    ]
+    shares = []
+    for mine, theirs in zip(found.kinds, wanted.kinds, strict=True):
+        if mine.shape != theirs.shape:
+            raise InputError(
+                f"the model's outputs have other shapes under noise ({tuple(mine.shape)}, not {tuple(theirs.shape)}), as "
+                "lists of kept boxes do; have it return what it decides by, such as class scores"
+            )
+        variance = (theirs - theirs.mean(1, keepdim=True)).square().mean() if theirs.numel() else theirs.sum()
+        if variance > 0.0:  # what never changes says nothing
+            shares.append((mine - theirs).square().mean() / variance)
+    if not shares:
+        raise InputError("the model gives the same outputs for all samples, so there is nothing to imitate")
     return torch.stack(shares).mean()
 
 
