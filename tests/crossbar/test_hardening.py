@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,7 +81,8 @@ def test_without_errors_all_gradients_are_those_of_the_digital_layer() -> None:
     layer.draw(0, 0.0, 0)
     layer(x).square().sum().backward()
     twin(y).square().sum().backward()
-    assert x.grad is not None and y.grad is not None
+    assert x.grad is not None
+    assert y.grad is not None
     torch.testing.assert_close(x.grad, y.grad, rtol=1e-4, atol=1e-4)
     for mine, theirs in ((linear.weight, twin.weight), (linear.bias, twin.bias)):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-4)
@@ -99,7 +101,7 @@ def test_rounding_passes_the_gradient_inside_the_range_and_clipping_stops_it() -
     assert float(y.detach()) == pytest.approx(float(codes @ linear.weight.detach()[0]), abs=1e-6)
     assert x.grad is not None
     assert x.grad.tolist() == [[1.0, -0.5, 0.0, 0.0]]
-    # The range's own gradient (LSQ): code - x inside, the sign outside, each times its weight; its logarithm is learned.
+    # The range's own gradient (LSQ): code - x inside, the sign outside, times the weight; its logarithm is learned.
     inside = (codes - x.detach()[0])[:2] / 2.0
     wanted = float(inside @ linear.weight.detach()[0, :2]) + 0.25 * 1.0 + 0.125 * -1.0
     assert layer.speed_range.grad is not None
@@ -225,7 +227,7 @@ def test_input_noise_is_refused() -> None:
         CrossbarTraining(net(), teacher, seed=0)
 
 
-def test_a_teacher_takes_the_ranges_that_a_model_has_learned(tmp_path) -> None:  # noqa: ANN001
+def test_a_teacher_takes_the_ranges_that_a_model_has_learned(tmp_path: Path) -> None:
     model = net()
     give_ranges(model, {"input_ranges": '{"0": 1.25, "no layer": 3.0}'}, tmp_path / "model.safetensors")
     teacher = AnalogTeacher(copy.deepcopy(model), tile=64)

@@ -57,8 +57,8 @@ def imitation_loss(model: nn.Module, clean: nn.Module, batch: Any) -> Tensor:  #
     for mine, theirs in zip(found.kinds, wanted.kinds, strict=True):
         if mine.shape != theirs.shape:
             raise InputError(
-                f"the model's outputs have other shapes under noise ({tuple(mine.shape)}, not {tuple(theirs.shape)}), as "
-                "lists of kept boxes do; have it return what it decides by, such as class scores"
+                f"the model's outputs have other shapes under noise ({tuple(mine.shape)}, not {tuple(theirs.shape)}), "
+                "as lists of kept boxes do; have it return what it decides by, such as class scores"
             )
         variance = (theirs - theirs.mean(1, keepdim=True)).square().mean() if theirs.numel() else theirs.sum()
         if variance > 0.0:  # what never changes says nothing
