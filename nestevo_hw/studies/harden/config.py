@@ -10,7 +10,6 @@ from nestevo_hw.evolution.training import TrainingPlan
 BATCH = Range(1, 1024)
 CLIP = Range(0, 100)
 DROP = Range(0, 0.9)
-MU = Range(0, 1, above=True)
 TRAINED_ON = Range(1, 100_000)
 
 

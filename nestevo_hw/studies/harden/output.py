@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.files import replacing
-from nestevo_hw.pages.formats import DASH, metric_text, plus_minus, score, share, signed
+from nestevo_hw.pages.formats import DASH, interval, metric_text, plus_minus, score, share, signed
 from nestevo_hw.pages.style import LIGHT, Mark, Palette, colour_of, dress, legend, new_figure, save_png
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.harden.results import AS_GIVEN, HARDENED, NOISE_AWARE, Outcome, training_name
@@ -101,9 +101,9 @@ def _draw_scene(axes: Axes, found: Outcome, scene: str, palette: Palette) -> Non
         estimates = [found.score(kind, scene, moment) for moment in found.moments]
         places = [place - 0.4 + width * (number + 0.5) for place in range(len(estimates))]
         axes.bar(places, [e.mean for e in estimates], width * 0.92, color=colour_of(palette, _COLOURS[kind]))
-        sure = [(place, e) for place, e in zip(places, estimates, strict=True) if e.ci95 is not None]
-        axes.errorbar([place for place, _ in sure], [e.mean for _, e in sure], yerr=[e.half for _, e in sure],
-                      fmt="none", ecolor=palette.ink, elinewidth=0.9, capsize=2.0, alpha=0.7)  # fmt: skip
+        for place, estimate in zip(places, estimates, strict=True):
+            if estimate.ci95 is not None:
+                axes.plot((place, place), estimate.ci95, color=palette.ink, lw=0.9, alpha=0.7)
     axes.set_xticks(range(len(found.moments)), [_moment(moment) for moment in found.moments])
     axes.set_ylim(0.0, 1.0)
     axes.set_title("" if scene == "all" else scene)
@@ -112,7 +112,7 @@ def _draw_scene(axes: Axes, found: Outcome, scene: str, palette: Palette) -> Non
 
 def _score(found: Outcome, kind: str, scene: str, moment: Value) -> str:
     estimate = found.score(kind, scene, moment)
-    return plus_minus(score(estimate.mean), estimate.half)
+    return score(estimate.mean) if estimate.ci95 is None else f"{score(estimate.mean)} ({interval(estimate.ci95)})"
 
 
 def _moment(moment: Value) -> str:

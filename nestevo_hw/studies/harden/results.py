@@ -8,7 +8,7 @@ from typing import Any
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.plan import DIGITAL, GIVEN, Trial
-from nestevo_hw.studies.noise.points import summary
+from nestevo_hw.studies.noise.points import score_interval, summary
 from nestevo_hw.studies.noise.sweeps import Value
 
 HARDENED, NOISE_AWARE = "hardened", "noise-aware"
@@ -64,9 +64,11 @@ class Outcome:
     def score(self, kind: str, scene: str, moment: Value) -> Estimate:
         """Mean over trainings and programmings; the interval is over programmings, or over trainings if digital."""
         by_training = self.of(kind, scene, moment)
-        if moment == DIGITAL:
-            return Estimate.of(scores[0] for scores in by_training)
-        return Estimate.of(fmean(scores) for scores in zip(*by_training, strict=True))
+        over_trainings = [scores[0] for scores in by_training]
+        over_programmings = [fmean(scores) for scores in zip(*by_training, strict=True)]
+        values = over_trainings if moment == DIGITAL else over_programmings
+        interval = score_interval(self.metric, values) if len(values) > 1 else None
+        return Estimate(mean=fmean(values), ci95=interval)
 
     def gain(self, kind: str, scene: str, moment: Value) -> Estimate:
         """Score minus that of the model as given, paired by programming; over trainings if digital."""
