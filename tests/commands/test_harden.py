@@ -77,7 +77,7 @@ def trained_net() -> None:
 
 def test_on_a_noisy_device_the_hardened_model_is_better(folder: Path) -> None:
     del folder
-    done = harden("digits-cnn", "--device", "noisy.toml", "--steps", "60", "--seeds", "1", "--repeats", "10",
+    done = harden("digits-cnn", "--device", "noisy.toml", "--steps", "50", "--seeds", "1", "--repeats", "10",
                   "--frames", "100", "--batch-size", "16", "--out", "out")  # fmt: skip
     document = json.loads(Path("out/results.json").read_text())
     (gain,) = document["gains"]
@@ -144,7 +144,7 @@ def test_a_users_own_model_is_hardened_and_goes_everywhere(folder: Path) -> None
     file = document["checkpoint"]
     ranges = json.loads(read_header(Path(file))["input_ranges"])
     assert set(ranges) == {"1", "3"}
-    for command in (("map",), ("bench-noise", "--times", "86400", "--quick"), ("sensitivity", "--quick", "--no-plan")):
+    for command in (("map",), ("bench-noise", "--times", "86400", "--quick")):
         got = CliRunner().invoke(main, [command[0], *words, "--weights", file, *command[1:], "--json"])
         assert got.exit_code == 0, got.output
         if command[0] == "map":
