@@ -10,10 +10,12 @@ import torch
 from click.testing import CliRunner, Result
 from sklearn.datasets import load_digits
 
+from nestevo_hw.base.learned_ranges import learned_ranges
 from nestevo_hw.base.tensors import read_header
 from nestevo_hw.cli import main
 from nestevo_hw.crossbar.hardening import CrossbarTraining
 from nestevo_hw.evolution import halfway
+from nestevo_hw.models.checkpoint import load_model
 
 NETS = """
 from torch import nn
@@ -88,6 +90,9 @@ def test_on_a_noisy_device_the_hardened_model_is_better(folder: Path) -> None:
     assert Path("out/results.png").read_bytes().startswith(b"\x89PNG")
     assert Path("out/hardened.safetensors").read_bytes() == Path("out/models/hardened-0.safetensors").read_bytes()
     assert not list(Path("out").rglob("unfinished*"))
+    model, spec = load_model(Path("out/hardened.safetensors"))  # as `evolve` reads its teacher
+    assert spec.architecture == "digits-cnn"
+    assert set(learned_ranges(model)) == {"body.c1.0", "body.c2.0", "body.c3.0", "hidden", "feature", "head"}
 
 
 class _Killed(BaseException):
