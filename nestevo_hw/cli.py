@@ -9,6 +9,7 @@ from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.compare import compare
 from nestevo_hw.commands.doctor import doctor
 from nestevo_hw.commands.evolve import evolve
+from nestevo_hw.commands.harden import harden
 from nestevo_hw.commands.init import init
 from nestevo_hw.commands.init_device import init_device
 from nestevo_hw.commands.map import map_command
@@ -45,6 +46,7 @@ for _command in (
     map_command,
     sensitivity,
     bench_noise,
+    harden,
     schedule,
     profile,
 ):

@@ -160,7 +160,7 @@ class FusedLayer(CrossbarLayer):
     def install(self, tiles: LayerTiles) -> None:
         """Take over the present conductances of the tiles."""
         io, per_code = self._converters, self._dac_step / self._adc_step
-        slices = tiles.slices()
+        slices = self._slices(tiles)
         self._channels = [self._span(part)[:2] for part in slices]
         for index, part in enumerate(slices):
             rows = part.weight.shape[1]
@@ -185,6 +185,10 @@ class FusedLayer(CrossbarLayer):
             members = torch.block_diag(*(part.weight.new_ones(1, part.weight.shape[1]) for part in slices))
             variance = members * (io.read_noise * per_code) ** 2
             self._set("variance", variance.reshape(len(slices), -1, *self._kernel))
+
+    def _slices(self, tiles: LayerTiles) -> list[RowSlice]:
+        """The cells as they compute."""
+        return tiles.slices()
 
     def _span(self, part: RowSlice) -> tuple[int, int, int, int]:
         """First channel and number of channels of a slice, and the rows of them before and after it.
@@ -215,8 +219,11 @@ class FusedLayer(CrossbarLayer):
         full_scale = self._require_range()
         if full_scale == 0.0:
             return self._unused(input, output_size)
+        return self._computed(input, full_scale, output_size)
+
+    def _computed(self, x: Tensor, full_scale: float | Tensor, output_size: list[int] | None) -> Tensor:
         total: Tensor | None = None
-        for index, codes in enumerate(self.output_codes(input)):
+        for index, codes in enumerate(self._codes(x, full_scale)):
             scale = getattr(self, f"scale_{index}") * full_scale
             total = codes.mul_(scale) if total is None else total.addcmul_(codes, scale)
             if self._converters.column_calibration:
@@ -236,7 +243,10 @@ class FusedLayer(CrossbarLayer):
 
     def output_codes(self, x: Tensor) -> Iterator[Tensor]:
         """ADC codes of one input slice after the other, (..., columns, ...) over the positions of the products."""
-        codes = self._input_codes(self.geometry.bordered(x), self._require_range())
+        return self._codes(x, self._require_range())
+
+    def _codes(self, x: Tensor, full_scale: float | Tensor) -> Iterator[Tensor]:
+        codes = self._input_codes(self.geometry.bordered(x), full_scale)
         sigma = self._converters.output_noise / self._adc_step
         variance = self._product(codes.square(), "variance") if self._equally_noisy else None
         for index in range(len(self._channels)):
@@ -267,9 +277,10 @@ class FusedLayer(CrossbarLayer):
         sigma = self._converters.output_noise / self._adc_step
         return read_variance.add(sigma * sigma).clamp_(min=0.0).sqrt_()
 
-    def _input_codes(self, x: Tensor, full_scale: float) -> Tensor:
+    def _input_codes(self, x: Tensor, full_scale: float | Tensor) -> Tensor:
         # The same sequence of float operations as aihwkit's, so that no DAC code differs from the tile's.
-        codes = x.clamp(-full_scale, full_scale).div_(full_scale)
+        most = float(full_scale)
+        codes = x.clamp(-most, most).div_(most)
         return codes.div_(self._dac_step).round_() if self._converters.dac_bits else codes
 
     def _product(self, codes: Tensor, name: str) -> Tensor:

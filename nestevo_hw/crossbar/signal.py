@@ -2,8 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.crossbar.geometry import Geometry
+from nestevo_hw.crossbar.outputs import raw_outputs
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.watching import watch
 
@@ -137,65 +137,9 @@ class OutputProbe:
     @torch.no_grad()
     def _outputs(self, model: nn.Module, index: int) -> list[Tensor]:
         """Each kind of output of one batch as (channels, values)."""
-        seen: list[Any] = []
-        with self._watched(model, index, seen):
-            returned = model(self._batches[index])
-        kinds = [kind for output in (seen or [returned]) for kind in _kinds(output)]
-        if not kinds:
-            raise InputError(f"expected tensors from the model but got {type(returned).__name__}")
-        return kinds
-
-    @contextmanager
-    def _watched(self, model: nn.Module, index: int, seen: list[Any]) -> Iterator[None]:
-        """Collect the outputs of a detector's heads, and let all models judge the digital one's proposals."""
-
-        def collect(_module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401 - a head's output
-            seen.append(output)
-
-        def propose(_module: nn.Module, _inputs: object, output: tuple[Any, Any]) -> tuple[Any, Any]:
-            if self._proposals[index] is None:
-                self._proposals[index] = output[0]
-            return self._proposals[index], output[1]
-
-        handles = [head.register_forward_hook(collect) for head in _heads(model)]
-        rpn = getattr(model, "rpn", None)
-        if handles and isinstance(rpn, nn.Module):
-            handles.append(rpn.register_forward_hook(propose))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
-def _heads(model: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs a torchvision detector turns into detections; none for a classifier."""
-    if not hasattr(model, "transform") or not hasattr(model, "backbone"):
-        return []
-    names = ("rpn.head", "roi_heads.box_predictor") if hasattr(model, "rpn") else ("head",)
-    return [model.get_submodule(name) for name in names]
-
-
-def _kinds(output: object) -> list[Tensor]:
-    """The tensors of an output, each as (channels, values); the levels of a pyramid are one kind."""
-    if isinstance(output, Tensor):
-        return [_by_channel(output)]
-    if isinstance(output, Mapping):
-        return [kind for value in output.values() for kind in _kinds(value)]
-    if isinstance(output, (list, tuple)):
-        levels = [_by_channel(value) for value in output if isinstance(value, Tensor)]
-        if isinstance(output, list) and len({len(level) for level in levels}) == 1:
-            return [torch.cat(levels, dim=1)]
-        return levels or [kind for value in output for kind in _kinds(value)]
-    return []
-
-
-def _by_channel(output: Tensor) -> Tensor:
-    """(channels, values): channels come second in (N, C) and (N, C, H, W), else last."""
-    if output.ndim < 2:
-        return output.reshape(1, -1)
-    channels = 1 if output.ndim in (2, 4) else output.ndim - 1
-    return output.detach().movedim(channels, 0).flatten(1)
+        found = raw_outputs(model, self._batches[index], proposals=self._proposals[index])
+        self._proposals[index] = found.proposals
+        return found.kinds
 
 
 def _power(values: Tensor) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import MappingError
+from nestevo_hw.base.learned_ranges import learned_ranges
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.crossbar import state as state_file
 from nestevo_hw.crossbar.backend import Backend, choose_backend
@@ -67,6 +68,7 @@ class AnalogTeacher:
     ) -> None:
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
         self.programmed, self.grouped, model = False, grouped, opened(model)
+        self._learned_ranges = learned_ranges(model)
         self.report = map_model(model, tile, keep_digital=keep_digital, grouped=grouped, device=self.preset)
         self.backend, why = choose_backend(self.preset, backend)
         self.report = replace(self.report, backend=self.backend, backend_reason=why)
@@ -93,7 +95,8 @@ class AnalogTeacher:
     def calibrate(self, batches: Iterable[Any]) -> None:
         """Set the full scale of every layer's DAC, and of calibrated ADCs, from frames like those to come.
 
-        Runs the digital model with the target weights, so it does not depend on what was programmed. Where columns
+        Runs the digital model with the target weights, so it does not depend on what was programmed. A model that has
+        learned its input ranges keeps them (`base.learned_ranges`). Where columns
         are calibrated, the frames are kept, and `program` fits each column's digital scale and offset on them.
 
         Args:
@@ -110,7 +113,8 @@ class AnalogTeacher:
         frames = tuple(batches) if again else batches
         twin, watched = self._twin()
         for name, full_scale in observe_inputs(twin, {name: watched[name] for name in io}, frames).items():
-            self._crossbar[name].input_range = full_scale
+            # A layer that saw only zeros has none, whatever it learned: of zeros it is exact.
+            self._crossbar[name].input_range = full_scale and self._learned_ranges.get(name, full_scale)
         if ranged:
             bounds = observe_sums(twin, watched, self._error_free(ranged), frames, clipped=ranged)
             for name, bound in bounds.items():
@@ -178,6 +182,11 @@ class AnalogTeacher:
         """By analog layer that has been calibrated: the magnitude of input at which its DAC clips."""
         return {name: layer.input_range for name, layer in self._crossbar.items() if layer.input_range is not None}
 
+    @property
+    def output_bounds(self) -> dict[str, float]:
+        """By analog layer with converters: full scale of its ADCs, in units of (full-scale input x largest weight)."""
+        return {name: layer.output_bound for name, layer in self._crossbar.items()}
+
     def digital_twin(self) -> nn.Module:
         """A digital copy in eval mode with the target weights and the present biases and BatchNorm."""
         return self._twin()[0]
@@ -195,7 +204,7 @@ class AnalogTeacher:
             path,
             tiles={name: tiles.tensors() for name, tiles in self._tiles.items()},
             input_ranges=self.input_ranges,
-            output_bounds={name: layer.output_bound for name, layer in self._crossbar.items()},
+            output_bounds=self.output_bounds,
             digital=digital,
             header=state_file.Header(
                 preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,

@@ -84,6 +84,7 @@ def optimise(
     *,
     perturb: Callable[[], AbstractContextManager[None]] = nullcontext,
     halfway: Halfway | None = None,
+    as_in_use: bool = False,
 ) -> float:
     """Train models together on the loss that `step` returns.
 
@@ -93,6 +94,7 @@ def optimise(
         step: computes the summed loss of the next batch, with gradient.
         perturb: wraps each forward and backward pass, for example in weight noise.
         halfway: where the state is kept, and from where the training goes on.
+        as_in_use: train in eval mode: BatchNorm with its statistics as they are, no dropout.
 
     Returns:
         Mean loss of the last quarter of the steps.
@@ -104,7 +106,7 @@ def optimise(
     parameters = [p for model in models for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
     for model in models:
-        model.train()
+        model.train(not as_in_use)
     first, tail = (0, []) if halfway is None else halfway.load(models, optimiser)
     for number in range(first, plan.steps):
         for group in optimiser.param_groups:

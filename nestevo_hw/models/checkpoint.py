@@ -14,6 +14,7 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.learned_ranges import give_ranges
 from nestevo_hw.base.plugins import call_named
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
@@ -162,6 +163,8 @@ def load_detector(path: Path) -> tuple[FasterRCNN, ModelSpec]:
 def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
     """Read a model written by `save_model`; pruned layers get the shapes found in the file.
 
+    It knows the input ranges that it learned, if it did (`base.learned_ranges`).
+
     Raises:
         InputError: the file is missing, corrupt, of another program, or holds NaN.
     """
@@ -169,6 +172,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
     spec = _spec(header, path)
     model = spec.build()
     load_weights(model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path))
+    give_ranges(model, header, path)
     return model.eval(), spec
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.base.tensors import read_tensors
+from nestevo_hw.base.learned_ranges import give_ranges
+from nestevo_hw.base.tensors import read_header, read_tensors
 
 TORCH_SUFFIXES = (".pt", ".pth")
 """Files that `torch.save` wrote; all others are safetensors."""
@@ -43,6 +44,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def load_state(model: nn.Module, path: Path) -> None:
     """Load a bare state dict of exactly the model's names and shapes; counters of BatchNorm may be missing.
 
+    The model knows the input ranges of the file's header, if it has any (`base.learned_ranges`).
+
     Raises:
         InputError: as `read_state`, or the file does not fit the model, or holds NaN.
     """
@@ -59,6 +62,8 @@ def load_state(model: nn.Module, path: Path) -> None:
         raise InputError(f"{path}: unexpected tensor {left_over[0]}; {_belongs(state, own)}")
     # What is missing or too much are counters only.
     model.load_state_dict({key: tensor for key, tensor in state.items() if key in own}, strict=False)
+    if not is_torch_file(path):
+        give_ranges(model, read_header(path), path)
 
 
 def _belongs(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

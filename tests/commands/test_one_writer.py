@@ -16,6 +16,8 @@ COMMANDS = {
     "compare --resume": ("compare", "small.toml", "--quick", "--resume"),
     "bench-noise": ("bench-noise", "fasterrcnn-tiny", "--quick"),
     "bench-noise --resume": ("bench-noise", "fasterrcnn-tiny", "--quick", "--resume"),
+    "harden": ("harden", "digits-cnn", "--quick"),
+    "harden --resume": ("harden", "digits-cnn", "--quick", "--resume"),
     "pretrain": ("pretrain",),
     "pretrain --resume": ("pretrain", "--resume"),
     "profile": ("profile", "--quick"),

@@ -75,12 +75,24 @@ def opened_state(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Ten
         model: opened.
         state: of the model as it was before or after it was opened.
     """
+    names = _renamed(model)
+    return {names.get(key, key): value for key, value in state.items()}
+
+
+def closed_state(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The other way round: the state dict of an opened model with the names of the model as it was before."""
+    names = {new: old for old, new in _renamed(model).items()}
+    return {names.get(key, key): value for key, value in state.items()}
+
+
+def _renamed(model: nn.Module) -> dict[str, str]:
+    """Names in the state dict before a model was opened, to those now."""
     names: dict[str, str] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, OpenModule):
             prefix = f"{path}." if path else ""
             names |= {prefix + old: prefix + new for old, new in module.renamed.items()}
-    return {names.get(key, key): value for key, value in state.items()}
+    return names
 
 
 def _replaced(model: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> nn.Module:

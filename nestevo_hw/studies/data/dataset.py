@@ -56,6 +56,8 @@ class Dataset:
     scored: Part
     calibration: Part
     """Never scored."""
+    training: Part = Part(samples=(), targets=(), indices=())
+    """Learned from and never scored, where something is learned."""
     total: int
     """Samples of the container."""
     preprocessing: Preprocessing
@@ -69,7 +71,7 @@ class Dataset:
     def digest(self) -> str:
         """Fingerprint of all samples and labels that are used."""
         found = hashlib.blake2b(digest_size=16)
-        for part in (self.scored, self.calibration):
+        for part in (self.scored, self.calibration, self.training):
             for value in (*part.samples, *part.targets):
                 for tensor in _tensors(value):
                     found.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -85,7 +87,7 @@ class Dataset:
         return _sides(first)
 
 
-def open_data(spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed: int) -> Dataset:
+def open_data(spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed: int, training: int = 0) -> Dataset:
     """The labelled samples that a user named.
 
     Args:
@@ -94,6 +96,7 @@ def open_data(spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed:
         model: what is not in `spec` is seen from it.
         frames: at most so many are scored, evenly chosen.
         seed: of the calibration split.
+        training: at most so many of those held out are there to learn from.
 
     Raises:
         InputError: samples that cannot be read, or too few of them.
@@ -102,7 +105,7 @@ def open_data(spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed:
     source = open_source(spec)
     prepare = preprocessing_of(spec, name, model, detection=source.detection)
     return dataset_of(source, prepare, frames=frames, seed=seed, share=spec.calibration_share,
-                      first_class=spec.first_class, batch=spec.batch)  # fmt: skip
+                      first_class=spec.first_class, batch=spec.batch, training=training)  # fmt: skip
 
 
 def open_source(spec: DataSpec) -> Source:
@@ -144,7 +147,7 @@ def given_data(
 
 def dataset_of(
     source: Source, prepare: Preprocessing, *, frames: int, seed: int, share: float, first_class: int | None = None,
-    batch: int | None = None,
+    batch: int | None = None, training: int = 0,
 ) -> Dataset:  # fmt: skip
     """Choose samples of a container and read those alone.
 
@@ -152,11 +155,14 @@ def dataset_of(
         InputError: too few samples, or some that cannot be read.
     """
     scored, held_out = split(source.count, share, seed, source.name)
-    chosen = {"scored": evenly(scored, frames), "calibration": evenly(held_out, MOST_CALIBRATION)}
+    chosen = {
+        "scored": evenly(scored, frames), "calibration": evenly(held_out, MOST_CALIBRATION),
+        "training": evenly(held_out, training),
+    }  # fmt: skip
     # In one pass, which is what videos and archives can do.
     found: dict[int, Labelled] = {}
     taken = 0
-    order = sorted(index for part in chosen.values() for index in part)
+    order = sorted({index for part in chosen.values() for index in part})
     for index, labelled in zip(order, source.read(order, prepare), strict=True):
         found[index] = labelled
         taken += sum(t.numel() * t.element_size() for t in _tensors(labelled.sample))

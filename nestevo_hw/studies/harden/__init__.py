@@ -1,0 +1,1 @@
+"""Hardware-aware training: a model learns to bear the device that it is programmed onto."""

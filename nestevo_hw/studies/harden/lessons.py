@@ -1,0 +1,92 @@
+"""What a model is hardened on: batches of inputs, without labels, none of which is scored on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from nestevo_hw.base.seeding import derive_seed
+from nestevo_hw.evolution.pretrain_frames import PLACES
+from nestevo_hw.evolution.training import TrainingPlan, draws
+from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.storage import concatenate
+from nestevo_hw.studies.data.dataset import Part
+from nestevo_hw.studies.data.feeding import Feed
+from nestevo_hw.tasks.capabilities import EmbeddedStreams, require
+from nestevo_hw.tasks.task import VisionTask
+
+_SPACING = 67
+"""Frames of a stream between two that are learned from."""
+Waiting = dict[bool, list[int]]
+"""Rows that are drawn but not used yet, in the form of `evolution.training.draws`."""
+
+
+class Lessons(Protocol):
+    """Endless batches as the model takes them."""
+
+    @property
+    def note(self) -> str:
+        """For people to read: what they are."""
+        ...
+
+    def batches(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Any]:
+        """Batches that follow from the generator's state and `waiting`, which is kept up to date."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedLessons:
+    """Frames of an embedded stream, with the augmentation of its task."""
+
+    task: VisionTask
+    images: torch.Tensor
+    """(N, 3, H, W) uint8."""
+    note: str
+
+    def batches(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Any]:
+        """See `Lessons`."""
+        drawn = draws(
+            self.images, plan, self.task.augmentation, generator, torch.device("cpu"), waiting=waiting
+        )  # fmt: skip
+        for draw in drawn:
+            yield draw.images if self.task.name == "detection" else torch.stack(draw.images)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLessons:
+    """Samples of the user's own, as they are."""
+
+    feed: Feed
+    part: Part
+    note: str
+
+    def batches(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Any]:
+        """See `Lessons`."""
+        del waiting
+        while True:
+            rows = torch.randint(len(self.part), (plan.batch_size,), generator=generator).tolist()
+            for batch, _ in self.feed.batches([self.part.samples[row] for row in rows]):
+                yield batch
+
+
+def embedded_lessons(task: VisionTask, count: int, seed: int) -> EmbeddedLessons:
+    """Frames by day of other cameras than those that are scored.
+
+    Args:
+        task: whose embedded stream it is.
+        count: of frames, about.
+        seed: of the sceneries.
+    """
+    each = max(1, count // len(PLACES))
+    parts: list[FrameBatch] = []
+    streams = require(task, EmbeddedStreams, "hardening without --data")
+    for place in PLACES:
+        stream = streams.embedded_stream(
+            name=place, place=place, seed=derive_seed(seed, "hardening", place), size=task.embedded.frame_size,
+            role="training",
+        )  # fmt: skip
+        parts.append(stream.read([k * _SPACING for k in range(each)]))
+    images = concatenate(parts).images
+    note = f"learned from {len(images)} unlabelled frames of {len(PLACES)} other embedded cameras, all by day"
+    return EmbeddedLessons(task=task, images=images, note=note)
