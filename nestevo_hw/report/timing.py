@@ -116,17 +116,23 @@ def prediction_scatter(run: Run, palette: Palette, *, memory: bool) -> Figure:
             [p for p, _ in own], [a for _, a in own], s=22, color=colour_of(palette, run.kind(kind).colour),
             edgecolor=palette.surface, linewidth=0.5, zorder=3,
         )  # fmt: skip
-    what = "peak memory, MB" if memory else "time, s"
+    what = f"peak {memory_name(run)}, MB" if memory else "time, s"
     axes.set(xlabel=f"predicted {what}", ylabel=f"measured {what}")
     dress(axes, palette, grid="both")
     legend(figure, kind_marks(run, kinds), palette, columns=1)
     return figure
 
 
+def memory_name(run: Run) -> str:
+    """What kind of memory tasks of a run reserve, as its peak is called."""
+    on_gpu = any(math.isfinite(task.gpu_peak_bytes) for task in run.of(TaskRun))
+    return "GPU memory" if on_gpu else "memory"
+
+
 def predictions(run: Run, *, memory: bool) -> list[tuple[str, float, float]]:
     """Kind, predicted and measured value of every task that has both: seconds, or megabytes of its peak."""
     found = [
-        (t.kind, t.predicted_bytes / 1e6, t.peak_bytes / 1e6)
+        (t.kind, t.predicted_bytes / 1e6, t.held_bytes / 1e6)
         if memory
         else (t.kind, t.predicted_s, t.ended_s - t.started_s)
         for t in run.of(TaskRun)

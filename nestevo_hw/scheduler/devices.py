@@ -18,6 +18,8 @@ class Device:
     name: str = "machine"
     gpu: int | None = None
     """Number of the GPU whose memory this is, among those of its machine; None for main memory."""
+    context_bytes: int = 0
+    """Of a GPU's memory, what a process takes besides what it asks PyTorch's allocator for."""
 
     def __post_init__(self) -> None:
         if self.memory_bytes < 1 or self.cores < 1:
