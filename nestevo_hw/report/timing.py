@@ -23,7 +23,7 @@ from nestevo_hw.pages.style import (
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.records import SETUP, Lifecycle, TaskRun
 from nestevo_hw.report.summary import part_origins
-from nestevo_hw.report.wording import part_name
+from nestevo_hw.report.wording import memory_name, part_name
 
 BAND = (1 / 1.25, 1 / 0.75)
 """Where a measured value lies, as a factor of the predicted one, that was predicted 25 % off at most."""
@@ -121,12 +121,6 @@ def prediction_scatter(run: Run, palette: Palette, *, memory: bool) -> Figure:
     dress(axes, palette, grid="both")
     legend(figure, kind_marks(run, kinds), palette, columns=1)
     return figure
-
-
-def memory_name(run: Run) -> str:
-    """What kind of memory tasks of a run reserve, as its peak is called."""
-    on_gpu = any(math.isfinite(task.gpu_peak_bytes) for task in run.of(TaskRun))
-    return "GPU memory" if on_gpu else "memory"
 
 
 def predictions(run: Run, *, memory: bool) -> list[tuple[str, float, float]]:

@@ -104,18 +104,6 @@ class _Process:
     """Memory of the server when it was forked, pages of files left out."""
 
 
-def gpu_needs(device: Device, reserved_bytes: int) -> int:
-    """What the allocator of a task may take of the GPU for which so much is reserved; 0 hides the GPU."""
-    return max(reserved_bytes - device.context_bytes, 1) if reserved_bytes else 0
-
-
-def gpu_taken(device: Device, reserved_bytes: int | None) -> int | None:
-    """What a process took of its GPU whose allocator had reserved so much; None of a device that is none."""
-    if device.gpu is None or reserved_bytes is None:
-        return None
-    return reserved_bytes + device.context_bytes if reserved_bytes else 0
-
-
 class ForkedWorkers:
     """One process for each attempt, forked from a server that has imported the heavy modules once."""
 
@@ -153,7 +141,7 @@ class ForkedWorkers:
                 raise self._server_gone() from error
         self._channels[attempt] = channel
         self._placed[attempt] = own = self._devices[device]
-        most = gpu_needs(own, task.memory_bytes)
+        most = own.allocator_bytes(task.memory_bytes)
         request = {
             "function": task.function,
             "payload": json.dumps(dict(task.payload)),
@@ -206,7 +194,7 @@ class ForkedWorkers:
             status=event["status"],
             peak_bytes=max(event["peak_bytes"] - shared_bytes, 0),
             shared_bytes=shared_bytes,
-            gpu_bytes=gpu_taken(self._placed.pop(attempt), reply["gpu_reserved_bytes"] if reply else None),
+            gpu_bytes=self._placed.pop(attempt).gpu_taken(reply["gpu_reserved_bytes"] if reply else None),
         )
 
     def held(self) -> Mapping[int, int]:

@@ -17,7 +17,6 @@ from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.outcomes import Outcome
 from nestevo_hw.scheduler.policies import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task, TaskResult
-from nestevo_hw.scheduler.workers import gpu_needs, gpu_taken
 
 MB = 10**6
 GPU = Device(memory_bytes=200 * MB, cores=1, name="GPU 0", gpu=0, context_bytes=30 * MB)
@@ -35,13 +34,13 @@ def run(one: Task, events: list[TaskEvent]) -> TaskResult:
 
 
 def test_the_allocator_may_take_what_the_context_leaves() -> None:
-    assert gpu_needs(GPU, 80 * MB) == 50 * MB
-    assert gpu_needs(GPU, 20 * MB) == 1  # too little for the context: it will fail, and be tried with more
-    assert gpu_needs(GPU, 0) == 0
-    assert gpu_taken(GPU, 40 * MB) == 70 * MB
-    assert gpu_taken(GPU, 0) == 0, "no context of its own"
-    assert gpu_taken(GPU, None) is None
-    assert gpu_taken(Device(memory_bytes=1, cores=1), 40 * MB) is None
+    assert GPU.allocator_bytes(80 * MB) == 50 * MB
+    assert GPU.allocator_bytes(20 * MB) == 1  # too little for the context: it will fail, and be tried with more
+    assert GPU.allocator_bytes(0) == 0
+    assert GPU.gpu_taken(40 * MB) == 70 * MB
+    assert GPU.gpu_taken(0) == 0, "no context of its own"
+    assert GPU.gpu_taken(None) is None
+    assert Device(memory_bytes=1, cores=1).gpu_taken(40 * MB) is None
 
 
 def test_a_worker_sees_its_gpu_among_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from nestevo_hw.scheduler.ray.connection import connect, import_ray
 from nestevo_hw.scheduler.ray.mirror import files_named, unpack, version
 from nestevo_hw.scheduler.ray.worker import perform
 from nestevo_hw.scheduler.task import Task
-from nestevo_hw.scheduler.workers import DeviceLost, Ended, Event, Started, gpu_needs, gpu_taken
+from nestevo_hw.scheduler.workers import DeviceLost, Ended, Event, Started
 
 _GPU_SHARE_DIGITS = 4
 """Ray counts shares of a GPU in ten-thousandths."""
@@ -141,7 +141,7 @@ class RayWorkers:
             "function": task.function,
             "payload": dict(task.payload),
             "cores": task.cores,
-            "gpu_bytes": gpu_needs(self.devices[device], task.memory_bytes) if self._gpu_bytes else 0,
+            "gpu_bytes": self.devices[device].allocator_bytes(task.memory_bytes) if self._gpu_bytes else 0,
             "folder": None if self._folder is None else str(self._folder),
             "files": names,
         }
@@ -256,7 +256,7 @@ def _ended(attempt: int, reply: dict[str, Any] | None, device: Device, *, device
         status=1,
         peak_bytes=measured.get("peak_bytes", 0),
         shared_bytes=measured.get("shared_bytes", 0),
-        gpu_bytes=gpu_taken(device, measured.get("gpu_reserved_bytes")),
+        gpu_bytes=device.gpu_taken(measured.get("gpu_reserved_bytes")),
         ran_s=measured.get("ran_s"),
         device_lost=device_lost,
     )
