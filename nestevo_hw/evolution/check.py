@@ -15,7 +15,7 @@ from nestevo_hw.crossbar.devices import is_file
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window
 from nestevo_hw.evolution.config import RunConfig
-from nestevo_hw.evolution.costs import first_guess
+from nestevo_hw.evolution.costs import FIRST_GUESS
 from nestevo_hw.evolution.drift import calibrated_threshold
 from nestevo_hw.evolution.execution import ExecutionConfig
 from nestevo_hw.evolution.grouping import declared_groups
@@ -181,7 +181,7 @@ def _check_memory(config: RunConfig) -> None:
     if config.execution.executor != "local":  # a cluster's nodes offer what they have
         return
     target = target_of(training_device(config.execution.device))
-    given, first = round(config.execution.memory_gb * 1e9), first_guess("dry-run", target).memory_bytes
+    given, first = round(config.execution.memory_gb * 1e9), FIRST_GUESS.memory_bytes + target.context_bytes
     if given < first:
         raise ConfigError(f"execution.memory_gb: a task takes {first / 1e9:g} GB, got {config.execution.memory_gb:g}")
     if target.kind != "cpu":  # frames lie in main memory

@@ -18,14 +18,6 @@ FIRST_GUESS = Prediction(memory_bytes=700_000_000, duration_s=3.0)
 """For a kind of task nothing is known about yet: a small model and some hundred frames, with room."""
 
 
-def first_guess(kind: str, device: TargetDevice) -> Prediction:
-    """What a task of a kind is taken to need of the memory that tasks reserve, before any has run."""
-    if device.kind == "cpu":
-        return FIRST_GUESS
-    needed = FIRST_GUESS.memory_bytes + device.context_bytes if STEPS[kind].needs == "gpu" else 0
-    return replace(FIRST_GUESS, memory_bytes=needed)
-
-
 @dataclass(slots=True)
 class _Seen:
     """What the finished tasks of one kind took."""
@@ -44,7 +36,8 @@ class TaskCosts:
         self._frames = config.window.upload_frames
         self._device = device
         local = config.execution.executor == "local"  # a cluster's nodes offer what they have
-        self._most_bytes = round(config.execution.memory_gb * 1e9) if local else None
+        self._given_bytes = round(config.execution.memory_gb * 1e9)
+        self._most_bytes = self._given_bytes if local else None
         stored = config.execution.profile
         self._trainings: CostModel = ProfiledCosts.load(Path(stored)) if stored else DryRunCosts()
         self._steps: dict[tuple[str, str], TrainingStep] = {}
@@ -65,9 +58,17 @@ class TaskCosts:
             return self._learned(self._trainings.predict(features), features.dry_memory_bytes)
         like = self._seen[kind]
         duration_s = max(like.total_s / like.tasks, 1e-3) if like.tasks else FIRST_GUESS.duration_s
-        first = first_guess(kind, self._device).memory_bytes
-        memory_bytes = like.peak_bytes.get(terminal, max(like.peak_bytes.values(), default=first))
+        memory_bytes = like.peak_bytes.get(terminal, max(like.peak_bytes.values(), default=self._first_bytes(kind)))
         return self._learned(Prediction(memory_bytes=memory_bytes, duration_s=duration_s), 0)
+
+    def _first_bytes(self, kind: str) -> int:
+        """What a task reserves before any like it has run.
+
+        Of a GPU all, as the allocator keeps it to that, or nothing if it computes on the CPU.
+        """
+        if self._device.kind == "cpu":
+            return FIRST_GUESS.memory_bytes
+        return self._given_bytes if STEPS[kind].needs == "gpu" else 0
 
     def _learned(self, prediction: Prediction, unlearned_bytes: int) -> Prediction:
         """A prediction, of no more memory than there is to reserve, unless that was clear before any task had run.
