@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import click
 
+from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.base.memory import MachineMemory, machine_memory
 from nestevo_hw.commands.options import machine_readable
 
@@ -35,19 +36,25 @@ class Check:
 
 
 @click.command()
+@click.option("--measure-gpu", is_flag=True, help="Measure what a process takes of the GPU besides its tensors.")
 @machine_readable
-def doctor(*, as_json: bool) -> dict[str, Any]:
-    """Check this machine: versions, a really programmed crossbar tile, cores, memory, disk.
+def doctor(*, measure_gpu: bool, as_json: bool) -> dict[str, Any]:
+    """Check this machine: versions, a really programmed crossbar tile, GPU, cores, memory, disk.
 
-    Exit code 0 if a run would work, 1 if not; warnings do not count.
+    Exit code 0 if a run would work, 1 if not; warnings do not count. What --measure-gpu finds, about ten seconds with
+    nothing else on the GPU, is kept for later runs of this user.
 
     \b
     Example:
       nestevo-hw doctor
       nestevo-hw doctor --json
+      nestevo-hw doctor --measure-gpu
     """
     from rich.console import Console
 
+    if measure_gpu:
+        with Console(stderr=True).status("training a little on the GPU ..."):
+            _measure_gpu()
     with Console(stderr=True).status("programming a tile ..."):
         checks = run_checks()
     ok = all(check.status != "fail" for check in checks)
@@ -70,6 +77,7 @@ def run_checks() -> list[Check]:
         *check_packages(),
         _guarded("crossbar", check_crossbar),
         _guarded("device", check_device),
+        *check_gpu(),
         check_cores(),
         check_memory(machine_memory()),
         check_disk(Path.cwd()),
@@ -124,6 +132,42 @@ def check_device() -> Check:
     if torch.cuda.is_available():
         return Check(name="device", status="ok", detail=f"{torch.cuda.get_device_name(0)}, {threads}")
     return Check(name="device", status="ok", detail=f"no CUDA device, everything runs on the CPU; {threads}")
+
+
+def check_gpu() -> Iterator[Check]:
+    """What a process takes of the GPU besides its tensors, measured or published; nothing where there is none."""
+    import torch
+
+    from nestevo_hw.profiler.gpu_context import MEASURE, known_overhead, target_of
+
+    if not torch.cuda.is_available():
+        return
+    device = torch.device("cuda", 0)
+    try:
+        target, measured = target_of(device), known_overhead(device) is not None
+    except NestEvoError as error:
+        yield Check(name="gpu memory", status="warn", detail=str(error), advice=f"measure it: {MEASURE}")
+        return
+    context, blas = f"{target.context_bytes / 1e9:.2f} GB", f"2 x {target.blas_bytes / 2**20:.1f} MiB"
+    detail = f"each process takes {context} for its context and {blas} for cuBLAS besides its tensors ({target.source})"
+    advice = "" if measured else f"measure it: {MEASURE}"
+    yield Check(name="gpu memory", status="ok" if measured else "warn", detail=detail, advice=advice)
+
+
+def _measure_gpu() -> None:
+    """Measure the first GPU.
+
+    Raises:
+        ConfigError: there is none.
+        TaskError: it could not be measured.
+    """
+    import torch
+
+    from nestevo_hw.profiler.gpu_context import measure_overhead
+
+    if not torch.cuda.is_available():
+        raise ConfigError("--measure-gpu: torch finds no CUDA device; leave it out")
+    measure_overhead(torch.device("cuda", 0))
 
 
 def check_cores() -> Check:

@@ -23,8 +23,10 @@ from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import check_widths, try_model
 from nestevo_hw.evolution.refresh import chip_of
+from nestevo_hw.evolution.training import training_device
 from nestevo_hw.models.checkpoint import check_origin, load_model, resolve_checkpoint
 from nestevo_hw.models.names import PRETRAINED
+from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.streams.samples.stream import LabelledStream
@@ -55,6 +57,7 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     _check_capabilities(config)
     declared_groups(config)
     _check_budget(config)
+    _check_device(config.execution)
     _check_memory(config)
     teacher = _check_models(config)
     METHODS[config.method].check(config)
@@ -189,10 +192,13 @@ def _check_reference(config: RunConfig) -> None:
         calibrated_threshold([0.0] * len(segments), config.drift.false_alarm_rate)
 
 
-def _check_execution(execution: ExecutionConfig) -> None:
-    """The devices, libraries and files that tasks run with are there."""
+def _check_device(execution: ExecutionConfig) -> None:
     if execution.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("execution.device is cuda but torch finds no CUDA device; use auto or cpu")
+
+
+def _check_execution(execution: ExecutionConfig) -> None:
+    """The libraries and files that tasks run with are there."""
     if execution.executor == "ray":
         from nestevo_hw.scheduler.ray.connection import import_ray
 
@@ -205,12 +211,15 @@ def _check_execution(execution: ExecutionConfig) -> None:
 
 
 def _check_memory(config: RunConfig) -> None:
-    """A task may reserve as much as a first one does, and as much as the frames of one terminal and window take."""
+    """A task may reserve as much as a first one does, and on a CPU what one terminal's frames of a window take."""
     if config.execution.executor != "local":  # a cluster's nodes offer what they have
         return
-    given, first = round(config.execution.memory_gb * 1e9), FIRST_GUESS.memory_bytes
+    target = target_of(training_device(config.execution.device))
+    given, first = round(config.execution.memory_gb * 1e9), FIRST_GUESS.memory_bytes + target.context_bytes
     if given < first:
         raise ConfigError(f"execution.memory_gb: a task takes {first / 1e9:g} GB, got {config.execution.memory_gb:g}")
+    if target.kind != "cpu":  # frames lie in main memory
+        return
     sampling, window = config.sampling, config.window
     most = window.upload_frames
     if sampling.budget_frames is not None:

@@ -1,7 +1,7 @@
 """Dry runs of a terminal's training tasks on this machine, for the scheduler's predictions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.profiler.dryrun import measure_step
+from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.profiler.step_cost import StepCost
-from nestevo_hw.profiler.training_step import TrainingStep, surrogate_step
+from nestevo_hw.profiler.target import GpuMemory, TargetDevice
+from nestevo_hw.profiler.training_step import TrainingStep, surrogate_life, surrogate_step
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.capabilities import MutualLearning, SurrogateLoss
 from nestevo_hw.tasks.named import task_named
@@ -24,7 +26,9 @@ class DryRun:
     profiles: Mapping[str, StepCost]
     """Measured on this machine."""
     fake: Mapping[str, TrainingStep]
-    """Without arithmetic, for a stored profile and for a GPU; empty without either, or where the task cannot run so."""
+    """Without arithmetic, for a stored profile; empty without one, or where the task cannot run so."""
+    gpu: Mapping[str, GpuMemory] = field(default_factory=dict)
+    """Of the whole trainings, by fake runs; empty on a CPU, or where the task cannot run so."""
 
 
 def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> DryRun:
@@ -64,20 +68,43 @@ def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> 
                 return torch.stack(pair).sum()
 
             profiles["mutual"] = measure_step([terminal, intermediate], mutual, device=device)
-    wanted = config.execution.profile is not None or device.type == "cuda"
-    return DryRun(profiles=profiles, fake=_fake_steps(config, task, terminal, intermediate) if wanted else {})
+    models = {"distil": [terminal], "mutual": [terminal, intermediate]}
+    return DryRun(
+        profiles=profiles,
+        fake=_fake_steps(config, task, models) if config.execution.profile is not None else {},
+        gpu=gpu_memory(config, task, models, target_of(device)) if device.type == "cuda" else {},
+    )
+
+
+def gpu_memory(
+    config: RunConfig, task: VisionTask, models: Mapping[str, Sequence[nn.Module]], target: TargetDevice
+) -> dict[str, GpuMemory]:
+    """What each kind of training takes of a GPU, by fake runs; none where the task cannot run so."""
+    if not isinstance(task, SurrogateLoss):
+        return {}
+    return {
+        kind: surrogate_life(
+            task, models[kind], frame_size=config.frame_size, batch_size=batch_size, soft_regions=regions
+        ).memory(target)
+        for kind, (batch_size, regions) in _fake_sizes(config).items()
+    }
 
 
 def _fake_steps(
-    config: RunConfig, task: VisionTask, terminal: nn.Module, intermediate: nn.Module
+    config: RunConfig, task: VisionTask, models: Mapping[str, Sequence[nn.Module]]
 ) -> dict[str, TrainingStep]:
     """The same steps without arithmetic; none where the task cannot run so."""
     if not isinstance(task, SurrogateLoss):
         return {}
-    kinds = {"distil": (config.distil.plan, [terminal]), "mutual": (config.mutual.plan, [terminal, intermediate])}
     return {
         kind: surrogate_step(
-            task, models, frame_size=config.frame_size, batch_size=plan.batch_size, soft_regions=config.labels.regions
+            task, models[kind], frame_size=config.frame_size, batch_size=batch_size, soft_regions=regions
         )
-        for kind, (plan, models) in kinds.items()
+        for kind, (batch_size, regions) in _fake_sizes(config).items()
     }
+
+
+def _fake_sizes(config: RunConfig) -> dict[str, tuple[int, int]]:
+    """Batch size and regions with soft targets of each kind of training."""
+    regions = config.labels.regions
+    return {"distil": (config.distil.plan.batch_size, regions), "mutual": (config.mutual.plan.batch_size, regions)}

@@ -10,7 +10,9 @@ from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
+from nestevo_hw.profiler.target import TargetDevice
 from nestevo_hw.scheduler.attempts import TaskEvent
+from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
 
@@ -25,7 +27,7 @@ class ExecutionConfig:
     workers: Annotated[int, Range(0, 1024)] = 0
     """Worker processes of one thread each; 0: one a core, at most four."""
     memory_gb: Annotated[float, Range(0.001, 1e6)] = 4.0
-    """Memory that tasks may reserve together, GB."""
+    """Memory that tasks may reserve together, GB: of the GPU where trainings compute on one, else of the machine."""
     policy: Annotated[str, one_of(POLICIES)] = "knapsack"
     """Which waiting tasks start; docs/scheduling.md says what each policy does."""
     profile: str | None = None
@@ -56,7 +58,7 @@ def open_executor(
     seed: int,
     preload: Sequence[str],
     on_event: Callable[[TaskEvent], None],
-    main_memory: bool,
+    target: TargetDevice,
 ) -> Executor:
     """Worker processes of this machine, or the nodes of a Ray cluster.
 
@@ -66,9 +68,10 @@ def open_executor(
         seed: of a policy that draws at random.
         preload: modules that workers load before their first task, beside the libraries.
         on_event: told of what happens to tasks.
-        main_memory: whether tasks reserve main memory, and not a GPU's, so that they can be held to it.
+        target: what trainings compute on. On a CPU tasks reserve main memory and are held to it; on a GPU they reserve
+            its memory, and each worker sees no more of it than that.
     """
-    policy = policy_named(config.policy, seed=seed)
+    policy, main_memory = policy_named(config.policy, seed=seed), target.kind == "cpu"
     if config.executor == "ray":
         from nestevo_hw.scheduler.ray.executor import RayExecutor
 
@@ -79,12 +82,17 @@ def open_executor(
             workers=config.workers or None,
             timeout_s=config.timeout_s,
             on_event=on_event,
+            gpu_memory_bytes=0 if main_memory else round(config.memory_gb * 1e9),
+            gpu_context_bytes=target.context_bytes,
             main_memory=main_memory,
         )
+    memory_bytes, workers = round(config.memory_gb * 1e9), config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
+    gpu = Device(memory_bytes=memory_bytes, cores=workers, name="GPU", gpu=0, context_bytes=target.context_bytes)
     return LocalExecutor(
         policy=policy,
-        memory_bytes=round(config.memory_gb * 1e9),
-        workers=config.workers or min(os.cpu_count() or 1, MOST_WORKERS),
+        memory_bytes=memory_bytes,
+        workers=workers,
+        gpus=() if main_memory else (gpu,),
         preload=(*DEFAULT_PRELOAD, *preload),
         timeout_s=config.timeout_s,
         on_event=on_event,

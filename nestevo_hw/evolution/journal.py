@@ -1,5 +1,6 @@
 """Memory of a run: which tasks have finished or failed, and what happened, so that a killed run can go on."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,7 @@ def _task_run(id_: TaskId, task: Task, result: TaskResult) -> TaskRun:
         predicted_s=task.duration_s,
         predicted_bytes=task.memory_bytes,
         peak_bytes=result.peak_memory_bytes,
+        gpu_peak_bytes=math.nan if result.gpu_peak_bytes is None else result.gpu_peak_bytes,
     )
 
 

@@ -31,7 +31,7 @@ from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import perform
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.evolution.training import training_device
-from nestevo_hw.profiler.target import target_of
+from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records import Groups, Labels
@@ -135,7 +135,7 @@ def _all_windows(
         seed=config.seed,
         preload=(perform.__name__,),
         on_event=on_event,
-        main_memory=target.kind == "cpu",
+        target=target,
     ) as executor:
         journal = Journal(layout, executor, on_task)
         for name, review in reviews.items():
@@ -184,7 +184,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
             "platform": platform.platform(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "device": _device_name(config.execution),
+            **_device(config.execution),
         },
         metric=task.metric,
         second_metric=task.second_metric,
@@ -200,19 +200,26 @@ def _resumed(config: RunConfig, layout: RunLayout) -> Header:
     stored = parse_config(header.config, source=str(layout.run_json))
     if replace(stored, execution=config.execution) != config:
         raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
-    machine = header.machine | {"device": _device_name(config.execution)}
+    machine = header.machine | _device(config.execution)
     header = replace(header, status="running", config=config.document(), machine=machine, summary=None)
     write_json(layout.run_json, plain(header))
     forget_deaths(layout, files_kept=stored.execution.keep_windows is None)
     return header
 
 
-def _device_name(config: ExecutionConfig) -> str:
-    """What trainings compute on: cpu, or the name of the GPU; on a Ray cluster, what each node finds."""
+def _device(config: ExecutionConfig) -> dict[str, Any]:
+    """What trainings compute on: cpu, or the name of the GPU and what a process takes of it besides its tensors.
+
+    On a Ray cluster, what each node finds.
+    """
     if config.executor == "ray":
-        return f"{config.device} of each node"
+        return {"device": f"{config.device} of each node"}
     device = training_device(config.device)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if device.type != "cuda":
+        return {"device": device.type}
+    target = target_of(device)
+    context = {"context_bytes": target.context_bytes, "blas_bytes": target.blas_bytes, "source": target.source}
+    return {"device": torch.cuda.get_device_name(device), "gpu": context}
 
 
 def config_to_resume(run_dir: Path) -> RunConfig:

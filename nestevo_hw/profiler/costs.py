@@ -7,7 +7,7 @@ from typing import Protocol
 
 from nestevo_hw.profiler.memory import resident_memory, training_memory
 from nestevo_hw.profiler.step_cost import StepCost
-from nestevo_hw.profiler.target import CPU, TargetDevice, gpu_bytes
+from nestevo_hw.profiler.target import CPU, GpuMemory, TargetDevice, rounded_up
 from nestevo_hw.profiler.time import training_seconds
 from nestevo_hw.profiler.training_step import TrainingStep
 
@@ -77,16 +77,17 @@ def task_features(
     steps: int,
     device: TargetDevice = CPU,
     step: TrainingStep | None = None,
+    gpu: GpuMemory | None = None,
 ) -> TaskFeatures:
     """Features of a training task from the dry run of one of its steps, on the device where the task will run.
 
-    `step` is the same step by a fake run at the batch size: for the memory of a GPU, and for a stored profile.
+    `step` is the same step by a fake run at the batch size, for a stored profile; `gpu` what the training takes of a
+    GPU by a fake run, without which the peak of the dry run's tensors stands for it.
     """
     if device.kind == "cpu":
         memory = resident_memory(cost, batch_size)
     else:
-        allocated = training_memory(cost, batch_size).total
-        memory = gpu_bytes(device, allocated=allocated, work=None if step is None else step.work)
+        memory = (gpu or rounded_up(device, training_memory(cost, batch_size).total)).total_bytes
     return TaskFeatures(
         kind=kind,
         subject=subject,

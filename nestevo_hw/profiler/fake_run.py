@@ -11,7 +11,6 @@ from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from nestevo_hw.profiler.allocator import reserved_bytes
 from nestevo_hw.profiler.memory import leaf_outputs
 from nestevo_hw.profiler.operations import Operation, StepMeter
 
@@ -39,8 +38,6 @@ class StepWork:
     """Parameters of their own memory, each a call of the optimiser."""
     operations: tuple[tuple[Operation, int], ...]
     """Operations and how often each is done."""
-    reserved_bytes: int
-    """What PyTorch's allocator for GPUs would take from the driver for the tensors of such steps; modelled."""
 
     @property
     def peak_bytes(self) -> int:
@@ -88,7 +85,6 @@ def fake_step(
         layer_output_bytes=sum(outputs),
         tensors=len(learning),
         operations=tuple(meter.operations.items()),
-        reserved_bytes=reserved_bytes([t.nbytes for t in held], meter.events),
     )
 
 
@@ -111,11 +107,17 @@ def fake_copies(models: Sequence[nn.Module]) -> Callable[[], Sequence[nn.Module]
     return build
 
 
-def training_optimiser(name: Optimiser, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of a name, with a learning rate that hardly moves anything: its cost does not depend on it."""
+def training_optimiser(
+    name: Optimiser, parameters: Sequence[nn.Parameter], *, at_once: bool | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser of a name, with a learning rate that hardly moves anything: its cost does not depend on it.
+
+    `at_once` says whether it moves all parameters together; by default it does where they are on a GPU.
+    """
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=1e-6)
-    return torch.optim.SGD(parameters, lr=1e-6, momentum=0.9 if name == "sgd-momentum" else 0.0)
+        return torch.optim.AdamW(parameters, lr=1e-6, foreach=at_once)
+    momentum = 0.9 if name == "sgd-momentum" else 0.0
+    return torch.optim.SGD(parameters, lr=1e-6, momentum=momentum, foreach=at_once)
 
 
 def _run(

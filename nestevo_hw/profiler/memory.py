@@ -107,7 +107,7 @@ class AllocationMeter(TorchDispatchMode):
         known = {id(leaf.untyped_storage()) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         result = self._call(func, args, kwargs or {})
         for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
+            if isinstance(leaf, Tensor) and self._counts(leaf):
                 storage = leaf.untyped_storage()
                 # A result that shares an argument's storage, a view or in place, is nothing new.
                 if id(storage) not in known and id(storage) not in self._alive:
@@ -117,6 +117,11 @@ class AllocationMeter(TorchDispatchMode):
     def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         """Run the operation itself."""
         return func(*args, **kwargs)
+
+    def _counts(self, tensor: Tensor) -> bool:
+        """Whether a tensor is in the memory that is looked at."""
+        del tensor
+        return True
 
     def _count(self, storage: torch.UntypedStorage) -> None:
         key, size = id(storage), storage.nbytes()

@@ -1,4 +1,4 @@
-"""What a training step does: its operations by sort and size, and every tensor's birth and death in order."""
+"""What a training step does: its operations by sort and size."""
 
 import math
 import time
@@ -60,13 +60,11 @@ class StepMeter(AllocationMeter):
 
     Attributes:
         operations: how often each was done; all small ones of a sort count as one without size.
-        events: (key, bytes) of each tensor when it is born, and (key, -bytes) when it dies, in order.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.operations: Counter[Operation] = Counter()
-        self.events: list[tuple[int, int]] = []
 
     def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         result = func(*args, **kwargs)
@@ -77,12 +75,6 @@ class StepMeter(AllocationMeter):
             small = not done.macs and done.in_bytes + done.out_bytes < SMALL_BYTES
             self.operations[Operation(done.sort) if small else done] += 1
         return result
-
-    def _born(self, key: int, size: int) -> None:
-        self.events.append((key, size))
-
-    def _died(self, key: int, size: int) -> None:
-        self.events.append((key, -size))
 
 
 class ComputingTimer(TorchDispatchMode):

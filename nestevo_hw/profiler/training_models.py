@@ -12,6 +12,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.faster_rcnn import TinyWidths, fasterrcnn_tiny
 from nestevo_hw.models.pruning import prune
 from nestevo_hw.profiler.fake_run import StepWork, fake_copies, fake_step
+from nestevo_hw.profiler.gpu_life import GpuLife, gpu_life
 from nestevo_hw.profiler.specs import TrainingSpec
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.detection import Detection
@@ -64,6 +65,12 @@ class TrainingModels:
     def work(self) -> StepWork:
         """The step's work by a fake run."""
         return fake_step(
+            fake_copies(self.models), self._surrogate, optimiser=self.spec.optimiser, precision=self.spec.precision
+        )
+
+    def gpu_life(self) -> GpuLife:
+        """What such a training would ask a GPU's allocator for, by a fake run."""
+        return gpu_life(
             fake_copies(self.models), self._surrogate, optimiser=self.spec.optimiser, precision=self.spec.precision
         )
 

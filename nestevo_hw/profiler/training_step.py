@@ -1,12 +1,13 @@
-"""The step of a training as a profile predicts it, from the task and the models that will learn."""
+"""Fake runs of a training, from the task and the models that will learn: a step for a profile, a life for a GPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from nestevo_hw.profiler.fake_run import Optimiser, Precision, StepWork, fake_copies, fake_step
+from nestevo_hw.profiler.gpu_life import GpuLife, gpu_life
 from nestevo_hw.tasks.capabilities import SurrogateLoss
 
 
@@ -42,11 +43,29 @@ def surrogate_step(
         optimiser: of the training.
         precision: of the training.
     """
+    loss = _surrogate(task, frame_size, batch_size, soft_regions)
+    work = fake_step(fake_copies(models), loss, optimiser=optimiser, precision=precision)
+    pixels = frame_size[0] * frame_size[1]
+    return TrainingStep(work=work, batch_size=batch_size, pixels=pixels, bfloat16=precision == "bfloat16")
 
+
+def surrogate_life(
+    task: SurrogateLoss,
+    models: Sequence[nn.Module],
+    *,
+    frame_size: tuple[int, int],
+    batch_size: int,
+    soft_regions: int = 0,
+) -> GpuLife:
+    """Fake run of a training's first steps with AdamW, as a GPU's allocator sees them; see `surrogate_step`."""
+    return gpu_life(fake_copies(models), _surrogate(task, frame_size, batch_size, soft_regions))
+
+
+def _surrogate(
+    task: SurrogateLoss, frame_size: tuple[int, int], batch_size: int, soft_regions: int
+) -> Callable[[Sequence[nn.Module]], Tensor]:
     def loss(copies: Sequence[nn.Module]) -> Tensor:
         images = [torch.rand(3, *frame_size) for _ in range(batch_size)]
         return task.surrogate_loss(copies, images, soft_regions=soft_regions)
 
-    work = fake_step(fake_copies(models), loss, optimiser=optimiser, precision=precision)
-    pixels = frame_size[0] * frame_size[1]
-    return TrainingStep(work=work, batch_size=batch_size, pixels=pixels, bfloat16=precision == "bfloat16")
+    return loss

@@ -86,6 +86,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "troubles": tables.troubles_table(run),
         "on_crossbar": any(run.kind(t.kind).resource == "crossbar" for t in timing.timed(run)),
         "errors": {name: timing.error_text(run, memory=name == "memory") for name in ("time", "memory")},
+        "memory_name": wording.memory_name(run),
         "config": json.dumps(config, indent=2, ensure_ascii=False),
     }
     return render("run.html", values)

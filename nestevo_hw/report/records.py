@@ -135,7 +135,16 @@ class TaskRun:
     worker: Annotated[int, Field(strict=True, ge=0, lt=MOST_WINDOWS)] | None = None
     predicted_s: Number = math.nan
     predicted_bytes: Number = math.nan
+    """Of a GPU's memory where the task could have one, else of main memory."""
     peak_bytes: Number = math.nan
+    """Of main memory."""
+    gpu_peak_bytes: Number = math.nan
+    """Of its GPU's memory, context included; NaN without one."""
+
+    @property
+    def held_bytes(self) -> float:
+        """Peak of the memory that was predicted."""
+        return self.peak_bytes if math.isnan(self.gpu_peak_bytes) else self.gpu_peak_bytes
 
     def __post_init__(self) -> None:
         if self.ended_s < self.started_s:

@@ -28,7 +28,7 @@ from nestevo_hw.report.records import (
     TaskRun,
 )
 from nestevo_hw.report.summary import Levels, ModelSummary, Summary, read_summary
-from nestevo_hw.report.wording import origins_text
+from nestevo_hw.report.wording import memory_name, origins_text
 from nestevo_hw.scheduler.outcomes import Outcome, by_kind
 
 _CANDIDATES: dict[Candidate, Pill] = {
@@ -116,7 +116,7 @@ def prediction_table(run: Run) -> Table:
     outcomes = [Outcome.read(asdict(task)) for task in timed]
     return Table(
         title="tasks, predicted against actual (means)",
-        heads=("kind of task", "tasks", "wait", "predicted", "actual", "off by", "worst memory"),
+        heads=("kind of task", "tasks", "wait", "predicted", "actual", "off by", f"worst {memory_name(run)}"),
         rows=[
             (run.kind(k.kind).wording, str(k.tasks), duration(k.mean_wait_s), duration(k.mean_predicted_s),
              duration(k.mean_actual_s), f"x {k.typical_duration_factor:.2f}",

@@ -23,7 +23,7 @@ from nestevo_hw.pages.style import (
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.records import SETUP, Lifecycle, TaskRun
 from nestevo_hw.report.summary import part_origins
-from nestevo_hw.report.wording import part_name
+from nestevo_hw.report.wording import memory_name, part_name
 
 BAND = (1 / 1.25, 1 / 0.75)
 """Where a measured value lies, as a factor of the predicted one, that was predicted 25 % off at most."""
@@ -116,7 +116,7 @@ def prediction_scatter(run: Run, palette: Palette, *, memory: bool) -> Figure:
             [p for p, _ in own], [a for _, a in own], s=22, color=colour_of(palette, run.kind(kind).colour),
             edgecolor=palette.surface, linewidth=0.5, zorder=3,
         )  # fmt: skip
-    what = "peak memory, MB" if memory else "time, s"
+    what = f"peak {memory_name(run)}, MB" if memory else "time, s"
     axes.set(xlabel=f"predicted {what}", ylabel=f"measured {what}")
     dress(axes, palette, grid="both")
     legend(figure, kind_marks(run, kinds), palette, columns=1)
@@ -126,7 +126,7 @@ def prediction_scatter(run: Run, palette: Palette, *, memory: bool) -> Figure:
 def predictions(run: Run, *, memory: bool) -> list[tuple[str, float, float]]:
     """Kind, predicted and measured value of every task that has both: seconds, or megabytes of its peak."""
     found = [
-        (t.kind, t.predicted_bytes / 1e6, t.peak_bytes / 1e6)
+        (t.kind, t.predicted_bytes / 1e6, t.held_bytes / 1e6)
         if memory
         else (t.kind, t.predicted_s, t.ended_s - t.started_s)
         for t in run.of(TaskRun)

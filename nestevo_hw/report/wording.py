@@ -7,7 +7,7 @@ from typing import Any
 from nestevo_hw.pages.formats import DASH, change, counted, listed, percent, score
 from nestevo_hw.pages.parts import MEASURED, ORIGINS, SIMULATED
 from nestevo_hw.report.events import Run
-from nestevo_hw.report.records import TEACHER, Accuracy
+from nestevo_hw.report.records import TEACHER, Accuracy, TaskRun
 from nestevo_hw.report.summary import ModelSummary, Summary, section
 
 DIGITAL = "digital"
@@ -101,3 +101,9 @@ def _evolved(run: Run) -> set[str]:
 
 def _words(part: str) -> str:
     return part.removesuffix("_s").replace("_", " ")
+
+
+def memory_name(run: Run) -> str:
+    """What kind of memory tasks of a run reserve, as its peak is called."""
+    on_gpu = any(math.isfinite(task.gpu_peak_bytes) for task in run.of(TaskRun))
+    return "GPU memory" if on_gpu else "memory"

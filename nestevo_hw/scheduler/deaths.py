@@ -11,7 +11,8 @@ ADVICE = "use fewer workers, smaller batches or frames, or a machine with more m
 
 def death_of(task: Task, end: Ended) -> str:
     """What happened to a task's worker that gave no value, and what memory it had."""
-    held = f"{task.memory_bytes / 1e9:.2f} GB reserved, {end.peak_bytes / 1e9:.2f} GB taken at most"
+    what = "" if end.gpu_bytes is None else " of GPU memory"
+    held = f"{task.memory_bytes / 1e9:.2f} GB{what} reserved, {end.held_bytes / 1e9:.2f} GB taken at most"
     return f"its worker {_cause(end)} ({held})"
 
 

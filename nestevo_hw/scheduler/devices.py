@@ -18,12 +18,24 @@ class Device:
     name: str = "machine"
     gpu: int | None = None
     """Number of the GPU whose memory this is, among those of its machine; None for main memory."""
+    context_bytes: int = 0
+    """Of a GPU's memory, what a process takes besides what it asks PyTorch's allocator for."""
 
     def __post_init__(self) -> None:
         if self.memory_bytes < 1 or self.cores < 1:
             raise ConfigError(
                 f"{self.name}: need memory_bytes >= 1 and at least one worker, got {self.memory_bytes} and {self.cores}"
             )
+
+    def allocator_bytes(self, reserved_bytes: int) -> int:
+        """What a task's allocator may take of the GPU when so much of it is reserved; 0 hides the GPU."""
+        return max(reserved_bytes - self.context_bytes, 1) if reserved_bytes else 0
+
+    def gpu_taken(self, allocator_bytes: int | None) -> int | None:
+        """What a process takes of the GPU whose allocator has so much; None of main memory, or where not told."""
+        if self.gpu is None or allocator_bytes is None:
+            return None
+        return allocator_bytes + self.context_bytes if allocator_bytes else 0
 
     def could_hold(self, task: Task) -> bool:
         """Whether the task fits when nothing else runs."""

@@ -161,6 +161,7 @@ class Dispatcher:
             worker=attempt.slot,
             peak_memory_bytes=end.peak_bytes,
             shared_memory_bytes=end.shared_bytes,
+            gpu_peak_bytes=end.gpu_bytes,
             attempts=attempt.number + attempt.losses,
             excess=attempt.excess or attempt.earlier,
         )
@@ -170,7 +171,7 @@ class Dispatcher:
         task = attempt.task
         if attempt.number >= MOST_ATTEMPTS:
             return attempt.failure(last_words(task, attempt.number, end))
-        wanted = max(2 * task.memory_bytes, end.peak_bytes * 5 // 4)
+        wanted = max(2 * task.memory_bytes, end.held_bytes * 5 // 4)
         able = [d.memory_bytes for d in self._machine.remaining(self._lost) if d.could_hold(task)]
         larger = replace(task, memory_bytes=min(wanted, max(able, default=task.memory_bytes)))
         self._requeue(attempt, larger, number=attempt.number + 1, why=death_of(task, end))

@@ -8,7 +8,8 @@ worker (exit status, largest resident set) is passed on even of one that was kil
 It reads JSON messages from the executor on the connection FD, and answers on it:
     {"start": id, "cores": n}, then a file descriptor -> {"event": "started", "id", "at_s", "pid", "inherited_bytes"};
         the worker reads {"function", "payload", "gpu"} from that descriptor and writes its `Reply` there, with
-        "file_bytes" added, the pages of files that it has in memory at its end.
+        "file_bytes" added, the pages of files that it has in memory at its end, and "gpu_reserved_bytes", the most that
+        its allocator has reserved of its GPU.
     {"stop": [id, ...]}: ask these workers to end, insist after GRACE_S.
     When a worker has ended -> {"event": "ended", "id", "at_s", "status", "peak_bytes"}.
     End of file: the executor is gone; stop all workers and end.
@@ -33,7 +34,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nestevo_hw.base.memory import RSS_UNIT_BYTES, file_bytes, unshared_bytes
-from nestevo_hw.scheduler.calling import call, limit_gpu_memory
+from nestevo_hw.scheduler.calling import call, most_gpu_reserved, see_gpu
 
 GRACE_S = 5.0
 """From SIGTERM, which lets a task remove its temporary files, to SIGKILL."""
@@ -131,10 +132,10 @@ def _work(channel_fd: int, cores: int, server: int) -> NoReturn:
         channel = Connection(channel_fd)
         request = json.loads(channel.recv_bytes())
         if (gpu := request["gpu"]) is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu["number"])
-            limit_gpu_memory(gpu["bytes"])
+            see_gpu(gpu["number"], gpu["bytes"])
         reply = call(request["function"], request["payload"])
-        channel.send_bytes(json.dumps({**reply, "file_bytes": file_bytes()}).encode())
+        held = {"file_bytes": file_bytes(), "gpu_reserved_bytes": most_gpu_reserved()}
+        channel.send_bytes(json.dumps({**reply, **held}).encode())
         status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1

@@ -22,6 +22,7 @@ class Outcome:
     actual_s: float
     predicted_bytes: int
     peak_bytes: int
+    """Of the memory that was reserved: a GPU's, else the machine's."""
 
     @classmethod
     def of(cls, task: Task, result: TaskResult) -> "Outcome":
@@ -33,12 +34,13 @@ class Outcome:
             predicted_s=task.duration_s,
             actual_s=result.ended_s - result.started_s,
             predicted_bytes=task.memory_bytes,
-            peak_bytes=result.peak_memory_bytes,
+            peak_bytes=result.held_bytes,
         )
 
     @classmethod
     def read(cls, event: Mapping[str, Any]) -> "Outcome":
         """Of a "task" event of a run's metrics.jsonl."""
+        gpu_bytes = event.get("gpu_peak_bytes")
         return cls(
             name=event["name"],
             kind=event["kind"],
@@ -46,8 +48,15 @@ class Outcome:
             predicted_s=event["predicted_s"],
             actual_s=event["ended_s"] - event["started_s"],
             predicted_bytes=event["predicted_bytes"],
-            peak_bytes=event["peak_bytes"],
+            peak_bytes=event["peak_bytes"] if gpu_bytes is None or math.isnan(gpu_bytes) else gpu_bytes,
         )
+
+    @property
+    def memory_ratio(self) -> float:
+        """Peak / predicted; infinite where nothing was predicted, 0 where nothing was taken either."""
+        if self.predicted_bytes:
+            return self.peak_bytes / self.predicted_bytes
+        return math.inf if self.peak_bytes else 0.0
 
     def line(self) -> str:
         """For a progress display."""
@@ -93,5 +102,5 @@ def _figures(kind: str, found: Sequence[Outcome]) -> KindFigures:
         mean_actual_s=statistics.fmean(o.actual_s for o in found),
         typical_duration_factor=math.exp(math.sqrt(statistics.fmean(x * x for x in logs))),
         over_reservation=sum(o.peak_bytes > o.predicted_bytes for o in found),
-        worst_memory_ratio=max(o.peak_bytes / o.predicted_bytes if o.predicted_bytes else math.inf for o in found),
+        worst_memory_ratio=max(o.memory_ratio for o in found),
     )

@@ -18,7 +18,8 @@ class Task:
     payload: Mapping[str, Any]
     """Argument of the function: JSON values, paths as strings."""
     memory_bytes: int
-    """Predicted peak of memory, reserved while the task runs: what its process takes beyond what workers share."""
+    """Predicted peak of memory, reserved while the task runs: what its process takes beyond what workers share. On a
+    GPU of that GPU's memory, context included; 0 for a task that needs none of it, and does not see it."""
     duration_s: float
     """Predicted duration, seconds."""
     cores: int = 1
@@ -82,10 +83,17 @@ class TaskResult:
     run (workers=0): how far the task raised the program's."""
     shared_memory_bytes: int = 0
     """Resident memory that is there once for all workers: what they inherit of the libraries, and pages of files."""
+    gpu_peak_bytes: int | None = None
+    """Most memory that the task took of its GPU: what its allocator had reserved, and the context. None without one."""
     attempts: int = 1
     """1, or 2 if the first worker died or was stopped."""
     excess: Excess | None = None
     """Of the last attempt that took more than it had reserved; None if none did."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Most that it took of the memory it had reserved: its GPU's, else the machine's."""
+        return self.peak_memory_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,10 +50,17 @@ class Ended:
     """Most memory that it took of its own."""
     shared_bytes: int
     """Resident memory that it shared."""
+    gpu_bytes: int | None = None
+    """Most memory that it took of its GPU, context included; None where it had none, or could not tell."""
     ran_s: float | None = None
     """How long it ran, seconds, where the worker measured that itself: its `Started` only told that it was sent off."""
     device_lost: bool = False
     """Whether the attempt ended only because its device is gone."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Most that it took of the memory it had reserved: its GPU's, else the machine's."""
+        return self.peak_bytes if self.gpu_bytes is None else self.gpu_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +122,7 @@ class ForkedWorkers:
         self._channels: dict[int, Connection] = {}
         self._processes: dict[int, _Process] = {}
         """Of attempts that have started."""
+        self._placed: dict[int, Device] = {}
         self._replies: dict[int, Reply] = {}
         self._untold: list[Event] = []
         """What became of other workers while some were being stopped."""
@@ -132,11 +140,12 @@ class ForkedWorkers:
                 channel.close()
                 raise self._server_gone() from error
         self._channels[attempt] = channel
-        gpu = self._devices[device].gpu
+        self._placed[attempt] = own = self._devices[device]
+        most = own.allocator_bytes(task.memory_bytes)
         request = {
             "function": task.function,
             "payload": json.dumps(dict(task.payload)),
-            "gpu": None if gpu is None else {"number": gpu, "bytes": task.memory_bytes},
+            "gpu": None if own.gpu is None else {"number": own.gpu, "bytes": most},
         }
         with suppress(ConnectionError):  # it died at once: its end is reported
             channel.send_bytes(json.dumps(request).encode())
@@ -185,6 +194,7 @@ class ForkedWorkers:
             status=event["status"],
             peak_bytes=max(event["peak_bytes"] - shared_bytes, 0),
             shared_bytes=shared_bytes,
+            gpu_bytes=self._placed.pop(attempt).gpu_taken(reply["gpu_reserved_bytes"] if reply else None),
         )
 
     def held(self) -> Mapping[int, int]:

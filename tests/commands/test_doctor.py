@@ -3,11 +3,14 @@ import sys
 from importlib import metadata
 
 import pytest
+import torch
 from click.testing import CliRunner
 
+from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.memory import MachineMemory
 from nestevo_hw.commands import doctor
 from nestevo_hw.commands.doctor import Check
+from nestevo_hw.profiler.gpu_context import GpuOverhead, overheads_file
 
 
 def by_name(checks):
@@ -85,3 +88,33 @@ def test_a_failing_machine_says_what_to_do(monkeypatch):
 def test_memory(available, status):
     memory = None if available is None else MachineMemory(total_bytes=10**11, available_bytes=available)
     assert doctor.check_memory(memory).status == status
+
+
+def test_a_gpu_tells_what_is_taken_of_it_and_how_to_measure_that(monkeypatch, tmp_path):
+    """By a pretended driver, of a GPU whose figures are published, then measured."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Pretended")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    (found,) = doctor.check_gpu()
+    assert (found.status, found.advice) == ("warn", "measure it: nestevo-hw doctor --measure-gpu")
+    assert "0.80 GB for its context and 2 x 32.0 MiB for cuBLAS" in found.detail
+    assert "(measured on an H200, torch 2.11, CUDA 13)" in found.detail
+    one = GpuOverhead(gpu="Pretended", torch=torch.__version__, context_bytes=610_000_000, blas_bytes=2**20)
+    overheads_file().parent.mkdir()
+    write_json(overheads_file(), plain([one]))
+    (found,) = doctor.check_gpu()
+    assert (found.status, found.advice) == ("ok", "")
+    assert "0.61 GB for its context and 2 x 1.0 MiB for cuBLAS besides its tensors (measured here)" in found.detail
+    overheads_file().write_text("[")
+    (found,) = doctor.check_gpu()
+    assert found.status == "warn"
+    assert "gpus.json" in found.detail
+
+
+def test_no_gpu_is_measured_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert list(doctor.check_gpu()) == []
+    result = CliRunner().invoke(doctor.doctor, ["--measure-gpu"])
+    assert result.exit_code == 2
+    assert "--measure-gpu: torch finds no CUDA device" in result.stderr

@@ -14,6 +14,7 @@ from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.profiler.target import CUDA
 
 
 @pytest.mark.parametrize(
@@ -164,3 +165,12 @@ def test_a_task_that_cannot_do_what_is_wanted_is_refused_by_name(changes, missin
     monkeypatch.setattr("nestevo_hw.evolution.check.task_named", lambda _: Plain())
     with pytest.raises(ConfigError, match=f"task 'detection' has no {missing}"):
         check_run(override(load_preset("quick"), changes))
+
+
+def test_on_a_gpu_memory_is_that_of_the_gpu(monkeypatch):
+    """By a pretended one: the context counts, and frames, which lie in main memory, do not."""
+    monkeypatch.setattr("nestevo_hw.evolution.check.target_of", lambda _: CUDA)
+    config = override(load_preset("quick"), {"execution.memory_gb": 1.4})
+    with pytest.raises(ConfigError, match=r"execution.memory_gb: a task takes 1.5 GB, got 1.4"):
+        check_run(config)
+    check_run(override(config, {"execution.memory_gb": 1.5}))

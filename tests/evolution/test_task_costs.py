@@ -6,10 +6,11 @@ import pytest
 
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
-from nestevo_hw.evolution.dryrun import dry_run
+from nestevo_hw.evolution.dryrun import dry_run, gpu_memory
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.profiler.target import CPU, CUDA
 from nestevo_hw.scheduler.task import Excess, TaskResult
+from nestevo_hw.tasks.named import task_named
 
 
 def result(seconds, memory=10**9, **value):
@@ -65,13 +66,27 @@ def test_a_dry_run_predicts_trainings_and_learns_how_far_it_is_off():
 
 def test_on_a_gpu_a_training_takes_what_its_fake_run_reserves_and_the_context():
     config = override(load_preset("quick"), {"mutual.plan.batch_size": 4, "distil.plan.batch_size": 4})
-    with_fake_run = override(config, {"execution.profile": "not read here"})
     teacher, terminal = load_pretrained("fasterrcnn-tiny"), load_pretrained("fasterrcnn-tiny-m3")
-    measured = dry_run(with_fake_run, terminal, teacher)
+    measured = dry_run(config, terminal, teacher)
+    assert measured.gpu == {}, "on a CPU"
+    models = {"distil": [terminal], "mutual": [terminal, teacher]}
+    gpu = gpu_memory(config, task_named(config.task), models, CUDA)
     costs = TaskCosts(config, CUDA)
-    costs.learn("a", measured)
-    reserved = measured.fake["mutual"].work.reserved_bytes
-    needed = reserved + CUDA.context_bytes + CUDA.workspace_bytes
+    costs.learn("a", replace(measured, gpu=gpu))
+    needed = gpu["mutual"].total_bytes
+    assert needed > gpu["mutual"].reserved_bytes + 799_000_000
     assert costs.predict("mutual", "a").memory_bytes == needed
     costs.observe("mutual", "a", result(3.0, memory=9 * 10**9))
     assert costs.predict("mutual", "a").memory_bytes == needed, "main memory corrected a GPU's"
+    costs.observe("mutual", "a", replace(result(3.0, memory=9 * 10**9), gpu_peak_bytes=needed + 10**8))
+    assert costs.predict("mutual", "a").memory_bytes == pytest.approx(needed + 10**8, abs=1)
+
+
+def test_only_trainings_reserve_memory_of_a_gpu():
+    costs = TaskCosts(load_preset("quick"), CUDA)
+    assert costs.predict("label", "a").memory_bytes == costs.predict("evaluate", "a").memory_bytes == 0
+    assert costs.predict("dry-run", "a").memory_bytes == 4 * 10**9, "all that there is, as nothing is known"
+    costs.observe("label", "a", replace(result(2.0, memory=10**9), gpu_peak_bytes=0))
+    assert costs.predict("label", "a").memory_bytes == 0
+    costs.observe("dry-run", "a", replace(result(2.0, memory=10**9), gpu_peak_bytes=900_000_000))
+    assert costs.predict("dry-run", "b").memory_bytes == 900_000_000

@@ -31,7 +31,6 @@ def made_up_work(batch_size, channels, pixels, layers):
         saved_bytes=layers * moved,
         layer_output_bytes=layers * moved,
         tensors=layers,
-        reserved_bytes=3 * layers * weights + layers * (moved + weights),
         operations=((conv, layers), (Operation("norm", 0, moved, moved), layers), (Operation("elementwise"), 50)),
     )
 

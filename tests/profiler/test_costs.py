@@ -2,16 +2,11 @@ import math
 from dataclasses import replace
 
 import pytest
-import torch
-from torch import nn
 
-from nestevo_hw.profiler.allocator import MIB
 from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, TaskFeatures, task_features
-from nestevo_hw.profiler.fake_run import fake_step
 from nestevo_hw.profiler.memory import resident_memory, training_memory
 from nestevo_hw.profiler.step_cost import PerBatch, StepCost
-from nestevo_hw.profiler.target import CPU, CUDA, CUDA_HOPPER, TargetDevice, target_of
-from nestevo_hw.profiler.training_step import TrainingStep
+from nestevo_hw.profiler.target import CPU, CUDA, CUDA_HOPPER, GpuMemory, TargetDevice, rounded_up
 
 COST = StepCost(
     parameters=1000,
@@ -28,9 +23,9 @@ COST = StepCost(
 
 
 def features(
-    kind: str = "mutual", *, steps: int = 40, device: TargetDevice = CPU, step: TrainingStep | None = None
+    kind: str = "mutual", *, steps: int = 40, device: TargetDevice = CPU, gpu: GpuMemory | None = None
 ) -> TaskFeatures:
-    return task_features(COST, kind=kind, frames=96, batch_size=8, steps=steps, device=device, step=step)
+    return task_features(COST, kind=kind, frames=96, batch_size=8, steps=steps, device=device, gpu=gpu)
 
 
 def test_features_by_hand() -> None:
@@ -44,13 +39,11 @@ def test_features_by_hand() -> None:
 
 
 @pytest.mark.parametrize("device", [CUDA, CUDA_HOPPER])
-def test_memory_of_a_gpu_is_what_is_reserved_with_context_and_workspace(device: TargetDevice) -> None:
-    work = fake_step(lambda: [nn.Linear(1024, 4096)], lambda m: m[0](torch.ones(64, 1024)).sum())
-    besides = device.context_bytes + device.workspace_bytes
-    step = TrainingStep(work=work, batch_size=64, pixels=1)
-    assert features(device=device, step=step).dry_memory_bytes == work.reserved_bytes + besides
-    assert features(device=device).dry_memory_bytes == 2 * MIB + besides  # the dry run's 20 000 bytes in one segment
-    assert features(step=step).dry_memory_bytes == resident_memory(COST, 8)
+def test_memory_of_a_gpu_is_all_that_the_process_takes_of_it(device: TargetDevice) -> None:
+    gpu = GpuMemory(tensor_bytes=100, blas_bytes=20, unused_bytes=3, context_bytes=1000)
+    assert features(device=device, gpu=gpu).dry_memory_bytes == 1123
+    assert features(device=device).dry_memory_bytes == rounded_up(device, 20_000).total_bytes
+    assert features(gpu=gpu).dry_memory_bytes == resident_memory(COST, 8)
 
 
 def test_memory_of_another_sort_corrects_nothing() -> None:
@@ -59,13 +52,6 @@ def test_memory_of_another_sort_corrects_nothing() -> None:
     prediction = costs.predict(features(device=CUDA))
     assert prediction.memory_bytes == features(device=CUDA).dry_memory_bytes
     assert prediction.duration_s == pytest.approx(72.0)
-
-
-def test_a_device_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert target_of(torch.device("cpu")) == CPU
-    for capability, target in (((8, 6), CUDA), ((9, 0), CUDA_HOPPER)):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
-        assert target_of(torch.device("cuda")) == target
 
 
 def test_memory_is_corrected_by_kind_and_subject() -> None:

@@ -8,7 +8,16 @@ from matplotlib.colors import to_rgba
 from nestevo_hw.pages.style import LIGHT
 from nestevo_hw.report.events import Header, Run, TaskKind, read_run
 from nestevo_hw.report.records import TaskRun
-from nestevo_hw.report.timing import delay_parts, gantt, kind_marks, mean_relative_error, predictions
+from nestevo_hw.report.tables import prediction_table
+from nestevo_hw.report.timing import (
+    delay_parts,
+    gantt,
+    kind_marks,
+    mean_relative_error,
+    prediction_scatter,
+    predictions,
+)
+from nestevo_hw.report.wording import memory_name
 
 
 def run_of(*tasks):
@@ -49,6 +58,21 @@ def test_only_tasks_with_both_values_are_compared():
     assert predictions(run, memory=False) == [("label", 1.0, 2.0), ("label", 5.0, 4.0)]
     assert predictions(run, memory=True) == [("label", 3.0, 2.0)]
     assert mean_relative_error(predictions(run, memory=False)) == pytest.approx((0.5 + 0.25) / 2)
+
+
+def test_memory_of_a_gpu_is_compared_and_called_so():
+    """A task that did not see the GPU reserved nothing of it, and is not compared."""
+    run = run_of(
+        task(0, 2, 0, "mutual", predicted_s=1.0, submitted_s=0.0, predicted_bytes=3e9, peak_bytes=2e9,
+             gpu_peak_bytes=4e9),
+        task(0, 2, 0, predicted_s=1.0, submitted_s=0.0, predicted_bytes=0.0, peak_bytes=2e9, gpu_peak_bytes=0.0),
+    )  # fmt: skip
+    assert predictions(run, memory=True) == [("mutual", 3000.0, 4000.0)]
+    assert memory_name(run) == "GPU memory"
+    assert prediction_scatter(run, LIGHT, memory=True).axes[0].get_xlabel() == "predicted peak GPU memory, MB"
+    assert memory_name(run_of(task(0, 2, 0, predicted_bytes=3e9, peak_bytes=2e9))) == "memory"
+    assert prediction_table(run).heads[-1] == "worst GPU memory"
+    assert [row[-1] for row in prediction_table(run).rows] == ["133% of predicted", "0% of predicted"]
 
 
 def test_kinds_of_task_look_as_the_header_says():

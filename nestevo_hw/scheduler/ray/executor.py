@@ -42,6 +42,7 @@ class RayExecutor(DispatchedExecutor):
             payloads must be valid on all nodes.
         node_memory_bytes: that tasks may reserve together on each node; by default what Ray offers.
         gpu_memory_bytes: of each GPU, for tasks whose predicted memory is a GPU's; 0 if they compute on CPUs.
+        gpu_context_bytes: what a process takes of it besides what it asks PyTorch's allocator for.
         workers: tasks at a time on each node, or on each GPU; by default as many as it has cores.
         on_event: told of each start, end, retry, failure and task beyond its reservation, in this thread.
         timeout_s: longest a task may run, seconds; None for no limit.
@@ -59,12 +60,13 @@ class RayExecutor(DispatchedExecutor):
         folder: Path | None = None,
         node_memory_bytes: int | None = None,
         gpu_memory_bytes: int = 0,
+        gpu_context_bytes: int = 0,
         workers: int | None = None,
         on_event: Callable[[TaskEvent], None] | None = None,
         timeout_s: float | None = None,
         main_memory: bool = True,
     ) -> None:
-        nodes = RayWorkers(address, folder, node_memory_bytes, gpu_memory_bytes, workers)
+        nodes = RayWorkers(address, folder, node_memory_bytes, gpu_memory_bytes, gpu_context_bytes, workers)
         machine = Machine(devices=nodes.devices)
         look = machine_memory if main_memory else None
         dispatcher = Dispatcher(
@@ -82,11 +84,12 @@ class RayWorkers:
         folder: Path | None,
         node_memory_bytes: int | None,
         gpu_memory_bytes: int,
+        gpu_context_bytes: int,
         workers: int | None,
     ) -> None:
         self._ray = import_ray()
         self._folder = None if folder is None else folder.resolve()
-        self._gpu_bytes = gpu_memory_bytes
+        self._gpu_bytes, self._context_bytes = gpu_memory_bytes, gpu_context_bytes
         self._ours = not self._ray.is_initialized()
         if self._ours:
             connect(self._ray, address)
@@ -118,7 +121,12 @@ class RayWorkers:
             for number in range(gpus):
                 name = node["NodeManagerAddress"] + (f" GPU {number}" if self._gpu_bytes else "")
                 gpu, slots_here = (number if self._gpu_bytes else None), min(slots, workers or slots)
-                devices.append(Device(memory_bytes=int(memory), cores=slots_here, name=name, gpu=gpu))
+                devices.append(
+                    Device(
+                        memory_bytes=int(memory), cores=slots_here, name=name, gpu=gpu,
+                        context_bytes=self._context_bytes,
+                    )
+                )  # fmt: skip
                 self._nodes.append(node["NodeID"])
         if not devices:
             self.close()
@@ -133,7 +141,7 @@ class RayWorkers:
             "function": task.function,
             "payload": dict(task.payload),
             "cores": task.cores,
-            "gpu_bytes": task.memory_bytes if self._gpu_bytes else 0,
+            "gpu_bytes": self.devices[device].allocator_bytes(task.memory_bytes) if self._gpu_bytes else 0,
             "folder": None if self._folder is None else str(self._folder),
             "files": names,
         }
@@ -199,7 +207,7 @@ class RayWorkers:
             reply = None
         except errors.RayError as error:
             reply = {"error": _description(error, out_of_memory=False)}
-        self._events.append(_ended(attempt, reply, device_lost=lost))
+        self._events.append(_ended(attempt, reply, self.devices[device], device_lost=lost))
 
     def _lose(self, node: str) -> None:
         """Tell that a node is gone, and with it all attempts on it: Ray may take many seconds to say so of each."""
@@ -209,8 +217,9 @@ class RayWorkers:
         self._events += [DeviceLost(device=d) for d, id_ in enumerate(self._nodes) if id_ == node]
         for reference, attempt in list(self._attempts.items()):
             if self._nodes[self._where[attempt]] == node:
-                del self._attempts[reference], self._files[attempt], self._where[attempt]
-                self._events.append(_ended(attempt, None, device_lost=True))
+                del self._attempts[reference], self._files[attempt]
+                device = self.devices[self._where.pop(attempt)]
+                self._events.append(_ended(attempt, None, device, device_lost=True))
 
     def held(self) -> Mapping[int, int]:
         """See `Workers.held`: on other machines nobody looks before the end."""
@@ -238,7 +247,7 @@ class RayWorkers:
         self._attempts = {}
 
 
-def _ended(attempt: int, reply: dict[str, Any] | None, *, device_lost: bool) -> Ended:
+def _ended(attempt: int, reply: dict[str, Any] | None, device: Device, *, device_lost: bool) -> Ended:
     measured = reply or {}
     return Ended(
         id=attempt,
@@ -247,6 +256,7 @@ def _ended(attempt: int, reply: dict[str, Any] | None, *, device_lost: bool) -> 
         status=1,
         peak_bytes=measured.get("peak_bytes", 0),
         shared_bytes=measured.get("shared_bytes", 0),
+        gpu_bytes=device.gpu_taken(measured.get("gpu_reserved_bytes")),
         ran_s=measured.get("ran_s"),
         device_lost=device_lost,
     )

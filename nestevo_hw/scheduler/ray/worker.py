@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.memory import file_bytes, give_back_freed, peak_bytes, unshared_bytes
-from nestevo_hw.scheduler.calling import Reply, call, limit_gpu_memory
+from nestevo_hw.scheduler.calling import Reply, call, limit_gpu_memory, most_gpu_reserved
 from nestevo_hw.scheduler.ray.mirror import Files, changed, make_places, rebase, snapshot, unpack
 
 
@@ -22,8 +22,8 @@ def perform(request_json: str, *contents: bytes) -> tuple[str, Files]:
         contents: of the files.
 
     Returns:
-        The `Reply` as JSON, with "ran_s", "peak_bytes" and "shared_bytes" added, and the files that the task wrote
-        below the folder.
+        The `Reply` as JSON, with "ran_s", "peak_bytes", "shared_bytes" and "gpu_reserved_bytes" added, and the files
+        that the task wrote below the folder.
     """
     request, started = json.loads(request_json), time.monotonic()
     if torch := sys.modules.get("torch"):
@@ -39,6 +39,7 @@ def perform(request_json: str, *contents: bytes) -> tuple[str, Files]:
         "ran_s": time.monotonic() - started,
         "peak_bytes": peak_bytes(shared=idle_bytes),
         "shared_bytes": idle_bytes + file_bytes(),
+        "gpu_reserved_bytes": most_gpu_reserved(),
     }
     return json.dumps({**reply, **needed}), files
 
