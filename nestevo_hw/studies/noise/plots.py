@@ -212,12 +212,14 @@ def finish(
     """Axes of a sweep's panel: its values below, scores from 0 to `top`, the scene's name above."""
     entry = SWEEPS[sweep]
     at = _places(sweep, values)
-    labels = _legible([entry.text(value) for value in values], [at[value] for value in values])
+    timed = sweep.endswith("time_s")
+    texts = ["0 s" if timed and value == 0 else entry.text(value) for value in values]
+    labels = _legible(texts, [at[value] for value in values])
     slanted = sum(map(len, labels)) > 30
     ha: Literal["right", "center"] = "right" if slanted else "center"
     axes.set_xticks(list(at.values()), labels, rotation=25 if slanted else 0, ha=ha)
-    bare = entry.unit == "preset" or sweep.endswith("time_s")
-    axes.set_xlabel(entry.title if bare else f"{entry.title}\n{entry.unit}")
+    below = "" if entry.unit == "preset" else "\nnot to scale" if timed else f"\n{entry.unit}"
+    axes.set_xlabel(f"{entry.title}{below}")
     dress(axes, palette)
     axes.set_ylim(0.0, top)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
