@@ -24,7 +24,7 @@ def main(capability: int, precision: str, noise: int, drop: bool) -> None:
     constants = {
         "FIXED": precision == "fixed", "TERMS": terms, "NOISE": noise, "DROP": drop, "INL": drop, "ROUND": True,
         "OFFSET": drop, "BIAS": not drop, "APART": False, "PRECISION": "tf32" if precision == "tf32" else "ieee",
-        "BLOCK_K": 32, "BLOCK_M": 64, "BLOCK_N": 64,
+        "LONG": False, "BLOCK_K": 32, "BLOCK_M": 64, "BLOCK_N": 64,
     }  # fmt: skip
     types = dict.fromkeys(POINTERS, "*fp32") | dict.fromkeys(NUMBERS, "fp32") | dict.fromkeys(constants, "constexpr")
     types |= dict.fromkeys(("codes", "cells", "noisy", "lost"), f"*{form}") | {"table": "*i32"}
@@ -36,9 +36,21 @@ def main(capability: int, precision: str, noise: int, drop: bool) -> None:
         {(names.index(name),): value for name, value in constants.items()},
         {(names.index(name),): aligned for name in (*POINTERS, "depth", "channels", "terms_apart")},
     )
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 8})
+    target = GPUTarget("cuda", capability, 32)
+    compiled = triton.compile(source, target=target, options={"num_warps": 8})
     assert compiled.asm["cubin"]
+    assert triton.compile(_dac(form), target=target).asm["cubin"]
     sys.stdout.write(" ".join(sorted(set(re.findall(r"(?:wgmma\.mma_async|mma\.sync)\S+", compiled.asm["ptx"])))))
+
+
+def _dac(form: str) -> ASTSource:
+    """The kernel that makes codes of this type."""
+    constants = {"ROUND": form != "fp32", "BLOCK_P": 64, "BLOCK_C": 64}
+    types = {"x": "*fp32", "codes": f"*{form}", "broken": "*fp32", "full_scale": "fp32", "step": "fp32"}
+    types |= dict.fromkeys(constants, "constexpr")
+    names = kernel.dac.arg_names
+    places = {(names.index(name),): value for name, value in constants.items()}
+    return ASTSource(kernel.dac, {name: types.get(name, "i32") for name in names}, places)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The kernel in Triton's interpreter, against aihwkit's tiles, native operations and closed formulas."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from kernel_cases import ALLOWED, ANALOG, QUIET, both, by_vector, on_tiles, reference_codes
 from torch import nn
 
-from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.base.errors import ConfigError, InputError, MappingError
+from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.crossbar import backend as backend_module
 from nestevo_hw.crossbar.backend import choose_backend
 from nestevo_hw.crossbar.devices import ConverterModel, find_preset
@@ -143,7 +145,7 @@ def test_noise_has_the_mean_and_deviation_of_its_formula(name: str) -> None:
     assert bool(((shares - normal).abs() < 4.5 * (normal * (1 - normal) / (6 * n)).sqrt()).all())
 
 
-def test_results_depend_on_neither_block_sizes_nor_layout() -> None:
+def test_results_depend_on_neither_block_sizes_nor_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(5)
     layer, x = nn.Conv2d(16, 19, 3, padding=1), torch.randn(2, 16, 3, 4)
     converters = ConverterModel(read_noise=0.05, ir_drop=5.0)
@@ -156,6 +158,7 @@ def test_results_depend_on_neither_block_sizes_nor_layout() -> None:
     last = large(x.contiguous(memory_format=torch.channels_last))
     assert torch.equal(second, last)
     assert last.is_contiguous(memory_format=torch.channels_last)
+    monkeypatch.setattr(launch, "_MOST", 0)  # as if places needed 64 bits
     large.restart_noise(0)
     assert torch.equal(large(x), first)
     large.restart_noise(1)
@@ -217,6 +220,8 @@ def test_where_sums_would_not_be_exact_float32_computes() -> None:
     assert usable("fixed", 8, 1 << 17) == "float32"
     assert usable("float16x2", 12, 256) == "float16x2"
     assert usable("tf32", 0, 256) == "float32"
+    with pytest.raises(ConfigError, match="unknown precision 'int4'; choose from fixed, float16x2, tf32, float32"):
+        usable("int4", 8, 256)  # type: ignore[arg-type]
     layer, x = nn.Linear(30, 5), torch.randn(8, 30)
     fused, kernel = both(layer, replace(QUIET, dac_bits=0, adc_bits=0))
     assert kernel.precision == "float32"
@@ -282,6 +287,11 @@ def test_a_teacher_on_the_kernel_computes_what_one_on_native_operations_does(tmp
     # Where there is no GPU, what was made on one is read and computed by native operations.
     teacher.save(tmp_path / "teacher.safetensors")
     loaded = AnalogTeacher.load(tmp_path / "teacher.safetensors", model)
+    metadata, tensors = read_tensors(tmp_path / "teacher.safetensors")
+    edited = re.sub(r'"precision": ?"fixed"', '"precision": "int4"', metadata["header"])
+    write_tensors(tmp_path / "other.safetensors", tensors, {**metadata, "header": edited})
+    with pytest.raises(InputError, match="header: precision: need one of fixed, float16x2, tf32, float32"):
+        AnalogTeacher.load(tmp_path / "other.safetensors", model)
     assert loaded.backend == "fused"
     torch.testing.assert_close(loaded.module(x), outputs["triton"], rtol=0.0, atol=1e-5)
 

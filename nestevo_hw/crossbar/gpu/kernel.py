@@ -99,7 +99,7 @@ def _sums(
     codes, cells, noisy, lost, table, part, pixel_of, top, left, inside_m, n, inside_n, height, width, channels,
     kernel_width, places, dilation_h, dilation_w, depth, terms_apart,
     FIXED: tl.constexpr, TERMS: tl.constexpr, NOISE: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    AT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """Sums of one slice: (products, current, lost, power) in units of their operands; of an absent effect zeros."""
     SUM: tl.constexpr = tl.int32 if FIXED else tl.float32
@@ -114,9 +114,9 @@ def _sums(
         c = (step % blocks) * BLOCK_K + tl.arange(0, BLOCK_K)
         h, w = top + (place // kernel_width) * dilation_h, left + (place % kernel_width) * dilation_w
         seen = inside_m & (h >= 0) & (h < height) & (w >= 0) & (w < width)
-        pixel = (pixel_of + h * width + w) * channels + first
+        pixel = (pixel_of + h * width + w).to(AT) * channels + first
         a = tl.load(codes + pixel[:, None] + c[None, :], mask=seen[:, None] & (c < count)[None, :], other=0)
-        at = n.to(tl.int64)[None, :] * depth + (start + step * BLOCK_K + tl.arange(0, BLOCK_K))[:, None]
+        at = n.to(AT)[None, :] * depth + (start + step * BLOCK_K + tl.arange(0, BLOCK_K))[:, None]
         inside = inside_n[None, :]
         b = tl.load(cells + at, mask=inside, other=0)
         y0 = tl.dot(a, b, y0, input_precision=PRECISION, out_dtype=SUM)
@@ -166,12 +166,14 @@ def columns_of(
     full_scale, unit, current_unit, lost_unit, power_unit, sigma, limit, inl, seed_low, seed_high, call,
     FIXED: tl.constexpr, TERMS: tl.constexpr, NOISE: tl.constexpr, DROP: tl.constexpr, INL: tl.constexpr,
     ROUND: tl.constexpr, OFFSET: tl.constexpr, BIAS: tl.constexpr, APART: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_K: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    LONG: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Outputs of all columns, or with APART the ADC codes of each slice.
 
-    NOISE: 0 none, 1 of the output, 2 and 3 of the output and of cells by the constant and the pcm law.
+    NOISE: 0 none, 1 of the output, 2 and 3 of the output and of cells by the constant and the pcm law. LONG: whether
+    places of codes or cells need 64 bits.
     """
+    AT: tl.constexpr = tl.int64 if LONG else tl.int32
     blocks = tl.cdiv(columns, BLOCK_N)
     m = (tl.program_id(0) // blocks) * BLOCK_M + tl.arange(0, BLOCK_M)
     first_column = (tl.program_id(0) % blocks) * BLOCK_N
@@ -187,7 +189,7 @@ def columns_of(
         y, current, share, power = _sums(
             codes, cells, noisy, lost, table, part, image * height * width, top, left, inside_m, n, inside_n, height,
             width, channels, kernel_width, places, dilation_h, dilation_w, depth, terms_apart,
-            FIXED, TERMS, NOISE, DROP, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+            FIXED, TERMS, NOISE, DROP, PRECISION, AT, BLOCK_M, BLOCK_N, BLOCK_K,
         )  # fmt: skip
         y *= unit
         if DROP:
@@ -216,7 +218,7 @@ def columns_of(
 
 
 tuned = triton.autotune(
-    configs=_CONFIGS, key=["bucket", "columns", "depth", "slices", "places", "NOISE", "DROP", "APART"]
+    configs=_CONFIGS, key=["bucket", "columns", "depth", "slices", "places", "NOISE", "DROP", "APART", "PRECISION"]
 )(columns_of)
 """`columns_of` with the fastest block sizes for this kind of call, found out on its first call."""
 

@@ -12,6 +12,7 @@ from nestevo_hw.crossbar.gpu.operands import Plan, Precision
 _DAC_BLOCK = (64, 64)
 """Pixels and channels that a program quantises."""
 _INTERPRETED_BLOCKS = (64, 64)
+_MOST = (1 << 31) - 1
 
 
 def interpreted() -> bool:
@@ -109,17 +110,17 @@ def multiplied(call: Call, codes: Tensor, broken: Tensor, *, like: Tensor) -> Te
     absent = call.cells  # a pointer that is not followed
     tensors = (codes, call.cells, call.noisy, call.lost, call.scale, call.offset, call.bias, broken, call.table, out)
     arguments = (*(absent if t is None else t for t in tensors), *geometry, *strides, *numbers)
-    _start(call, arguments, positions, columns)
+    _start(call, arguments, positions, columns, long=max(codes.numel(), call.cells[0].numel()) > _MOST)
     return out.unflatten(0, (slices, images)) if call.apart else out
 
 
-def _start(call: Call, arguments: tuple[Any, ...], positions: int, columns: int) -> None:
+def _start(call: Call, arguments: tuple[Any, ...], positions: int, columns: int, *, long: bool) -> None:
     """Run the kernel with the wanted or the fastest block sizes."""
     settings = {
         "FIXED": call.precision == "fixed", "TERMS": len(call.cells), "NOISE": call.noise,
         "DROP": call.lost is not None, "INL": call.inl > 0, "ROUND": call.rounds, "OFFSET": call.offset is not None,
         "BIAS": call.bias is not None, "APART": call.apart,
-        "PRECISION": "tf32" if call.precision == "tf32" else "ieee", "BLOCK_K": call.plan.block,
+        "LONG": long, "PRECISION": "tf32" if call.precision == "tf32" else "ieee", "BLOCK_K": call.plan.block,
     }  # fmt: skip
     blocks = call.blocks or (_INTERPRETED_BLOCKS if interpreted() else None)
     if blocks is None:

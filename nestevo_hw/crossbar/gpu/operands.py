@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.geometry import Geometry
 
 Precision = Literal["fixed", "float16x2", "tf32", "float32"]
@@ -31,7 +32,12 @@ def usable(precision: Precision, dac_bits: int, rows: int) -> Precision:
         precision: wanted.
         dac_bits: 0 = inputs are not quantised.
         rows: of the longest input slice.
+
+    Raises:
+        ConfigError: there is no such precision.
     """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"unknown precision {precision!r}; choose from {', '.join(get_args(Precision))}")
     exact = precision == "float32" or 0 < dac_bits <= _CODE_BITS[precision]
     return precision if exact and (precision != "fixed" or rows <= _ROWS) else "float32"
 
