@@ -30,6 +30,7 @@ lint: $(STAMP)  ## check style and types
 bench: $(STAMP)  ## run every benchmark in its quick form
 	@set -e; for script in benchmarks/*.py; do \
 		test -e "$$script" || continue; \
+		case "$$script" in *gpu_*) nvidia-smi >/dev/null 2>&1 || { echo "== $$script: no GPU, left out"; continue; };; esac; \
 		echo "== $$script"; \
 		$(BIN)/python "$$script" --quick $(ARGS); \
 	done

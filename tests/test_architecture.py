@@ -24,7 +24,7 @@ LEVELS = (
 )
 """Rooms from the top down; each may import from those below it, and none from one beside it."""
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-ONLY_IN = {"aihwkit": "crossbar", "ray": "scheduler/ray", "jinja2": "pages"}
+ONLY_IN = {"aihwkit": "crossbar", "ray": "scheduler/ray", "jinja2": "pages", "triton": "crossbar/gpu"}
 """Libraries that one room hides from all others."""
 
 

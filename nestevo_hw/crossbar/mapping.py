@@ -119,7 +119,7 @@ class MappingReport:
     digits: int = 1
     """Cells that hold one weight."""
     backend: str = "none"
-    """How the crossbar is simulated: fold, fused or reference; none if only counted."""
+    """How the crossbar is simulated: fold, fused, triton or reference; none if only counted."""
     backend_reason: str = "tiles counted only, nothing programmed"
 
     @property

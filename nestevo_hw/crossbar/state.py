@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.base.tensors import read_tensors, write_tensors
+from nestevo_hw.crossbar.backend import Chosen
 from nestevo_hw.crossbar.devices import DevicePreset, stored_preset
+from nestevo_hw.crossbar.gpu.operands import Precision
 from nestevo_hw.crossbar.tile_sizes import Tile
 
 FORMAT = "nestevo-hw-analog-teacher-3"
@@ -27,9 +29,10 @@ class Header:
     seed: int
     generation: int
     age_s: float
-    backend: Literal["fold", "fused", "reference"]
+    backend: Chosen
     keep_digital: tuple[str, ...]
     grouped: bool = False
+    precision: Precision = "fixed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,8 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _header(text: str, path: Path, own: DevicePreset | None) -> Header:
     document = parse_json(text, dict[str, Any], f"{path}: header", advice="write it again")
+    if document.get("precision", "fixed") not in get_args(Precision):
+        raise InputError(f"{path}: header: precision: need one of {', '.join(get_args(Precision))}; write it again")
     try:
         preset = stored_preset(document["preset"], own=own, source=str(path))
         lists = {key: tuple(document[key]) for key in ("tile", "keep_digital")}

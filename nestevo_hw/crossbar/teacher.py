@@ -16,6 +16,8 @@ from nestevo_hw.crossbar import state as state_file
 from nestevo_hw.crossbar.backend import Backend, choose_backend
 from nestevo_hw.crossbar.calibration import fit_columns, observe_inputs, observe_sums
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
+from nestevo_hw.crossbar.gpu.layer import KernelLayer, served
+from nestevo_hw.crossbar.gpu.operands import Precision
 from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, error_free, folded_layer, plain_layer
 from nestevo_hw.crossbar.mapping import MappingReport, map_model
 from nestevo_hw.crossbar.opening import opened, opened_state
@@ -33,8 +35,9 @@ class AnalogTeacher:
     the reason in `report`. The order is calibrate, program, age, then `module(batch)`.
 
     Backends: `fold` puts the erroneous weights into plain layers, exact when input and output are perfect;
-    `fused` adds the converters as native operations; `reference` runs aihwkit's torch tile. All three read
-    the same aihwkit tiles. The noise of a matrix-vector product starts again at every `program` and `age`.
+    `fused` adds the converters as native operations; `triton` computes what fused does in one kernel a layer, on a
+    GPU; `reference` runs aihwkit's torch tile. All read the same tiles. The noise of a matrix-vector product starts
+    again at every `program` and `age`.
 
     Args:
         model: any detector or classifier with float32 weights; it is copied, never changed.
@@ -43,7 +46,8 @@ class AnalogTeacher:
         seed: of programming noise, drift, read noise and converter noise.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
         grouped: put grouped and depthwise convolutions onto tiles too, though they leave most cells empty.
-        backend: auto takes fold for perfect input and output, else fused.
+        backend: auto takes fold for perfect input and output, triton for a model on a GPU, else fused.
+        precision: number format of the kernel's products; other backends compute in float32.
 
     Raises:
         ConfigError: unknown device, backend or layer name, or a backend that cannot simulate the device.
@@ -65,7 +69,9 @@ class AnalogTeacher:
         keep_digital: Sequence[str] = (),
         grouped: bool = False,
         backend: Backend = "auto",
+        precision: Precision = "fixed",
     ) -> None:
+        self.precision: Precision = precision
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
         self.programmed, self.grouped, model = False, grouped, opened(model)
         self._learned_ranges = learned_ranges(model)
@@ -210,7 +216,7 @@ class AnalogTeacher:
                 preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,
                 age_s=self.age_s, backend=self.backend,
                 keep_digital=tuple(e.name for e in self.report.layers if e.reason.startswith("kept digital")),
-                grouped=self.grouped,
+                grouped=self.grouped, precision=self.precision,
             ),
         )  # fmt: skip
 
@@ -230,7 +236,9 @@ class AnalogTeacher:
         header = stored.header
         teacher = cls(
             state_file.with_targets(opened(model), stored, path), device=header.preset, tile=header.tile,
-            seed=header.seed, keep_digital=header.keep_digital, grouped=header.grouped, backend=header.backend,
+            seed=header.seed, keep_digital=header.keep_digital, grouped=header.grouped, precision=header.precision,
+            # A teacher made on a GPU is read where there is none, too.
+            backend="auto" if header.backend == "triton" else header.backend,
         )  # fmt: skip
         state_file.check_layers(stored, set(teacher._tiles), path)
         for name, tiles in teacher._tiles.items():
@@ -249,6 +257,8 @@ class AnalogTeacher:
         if self.backend == "reference":
             return ReferenceLayer(tiles, digital)
         if tiles.preset.converters is not None:
+            if self.backend == "triton" and served(tiles):
+                return KernelLayer(tiles, digital, tiles.preset.converters, self.precision)
             return FusedLayer(tiles, digital, tiles.preset.converters)
         return folded_layer(digital, tiles)
 

@@ -1,0 +1,1 @@
+"""The crossbar's products on a GPU: one Triton kernel for each layer."""
