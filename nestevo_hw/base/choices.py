@@ -5,11 +5,7 @@ from collections.abc import Iterable
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-
-def is_own(name: str) -> bool:
-    """Whether a name is that of something in the user's own code, `package.module:name`."""
-    module, _, attribute = name.partition(":")
-    return all(part.isidentifier() for part in (*module.split("."), attribute))
+from nestevo_hw.base.names import is_own
 
 
 def own_name() -> AfterValidator:

@@ -58,3 +58,9 @@ def file_part(name: str) -> str:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of something in the user's own code, `package.module:name`."""
+    module, _, attribute = name.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), attribute))

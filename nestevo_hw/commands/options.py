@@ -10,9 +10,9 @@ from typing import Any, NoReturn, get_args
 
 import click
 
-from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
+from nestevo_hw.base.names import is_own
 from nestevo_hw.base.ranges import AGE_S, FRAMES, MOST_WINDOWS, SEED, Range
 from nestevo_hw.base.text import one_line
 from nestevo_hw.commands import completion

@@ -15,47 +15,58 @@ CLIPPED_SHARE = 1e-4
 SPARSE = 0.01
 """Share of values other than zero up to which they alone count: else the few that carry the signal would clip."""
 SAMPLES_PER_CALL = 1 << 15
+MOST_SAMPLES = 1 << 20
+"""Of one layer, whatever the number of frames: 4 MB."""
 _PURPOSE = "calibration"
+
+
+class _Sample:
+    """Some of the values that came, evenly, and no more than `MOST_SAMPLES` of them."""
+
+    def __init__(self) -> None:
+        self._parts: list[Tensor] = []
+        self._count, self._stride = 0, 1
+
+    def add(self, values: Tensor) -> None:
+        # A prime stride does not fall into step with the rows of a feature map; a copy does not keep the whole map.
+        part = values[:: max(1, values.numel() // SAMPLES_PER_CALL) | 1][:: self._stride].clone()
+        self._parts.append(part)
+        self._count += part.numel()
+        while self._count > MOST_SAMPLES:
+            self._parts = [torch.cat(self._parts)[::2].clone()]
+            self._count, self._stride = self._parts[0].numel(), 2 * self._stride
+
+    def quantile(self, above: float) -> float:
+        """Magnitude above which a share of the values lies; 0 if none came."""
+        if self._count == 0:
+            return 0.0
+        values = torch.cat(self._parts)
+        return float(values.kthvalue(max(1, round(values.numel() * (1.0 - above)))).values)
 
 
 class _Magnitudes:
     """A bounded sample of magnitudes, and the largest of all."""
 
     def __init__(self) -> None:
-        self._samples: list[Tensor] = []
-        self._nonzero: list[Tensor] = []
-        self._largest = 0.0
+        self._all, self._nonzero = _Sample(), _Sample()
+        self._largest: float | None = None
 
     def add(self, values: Tensor) -> None:
         flat = values.detach().flatten().abs()
         if flat.numel():
-            self._samples.append(_thinned(flat))
-            self._nonzero.append(_thinned(flat[flat > 0.0]))
-            self._largest = max(self._largest, float(flat.max()))
+            self._all.add(flat)
+            self._nonzero.add(flat[flat > 0.0])
+            self._largest = max(self._largest or 0.0, float(flat.max()))
 
     def full_scale(self, clipped: float) -> float | None:
         """Magnitude that all but a share of the values stay below; None if no value came.
 
         Of sparse values it is one per cent of those that are not zero that may lie above.
         """
-        if not self._samples:
-            return None
-        if clipped == 0.0:
+        if self._largest is None or clipped == 0.0:
             return self._largest
-        dense, sparse = _quantile(self._samples, clipped), _quantile(self._nonzero, SPARSE)
+        dense, sparse = self._all.quantile(clipped), self._nonzero.quantile(SPARSE)
         return max(dense, sparse if clipped < SPARSE else 0.0)
-
-
-def _thinned(values: Tensor) -> Tensor:
-    # A prime stride does not fall into step with the rows of a feature map.
-    return values[:: max(1, values.numel() // SAMPLES_PER_CALL) | 1]
-
-
-def _quantile(samples: list[Tensor], above: float) -> float:
-    values = torch.cat(samples)
-    if not values.numel():
-        return 0.0
-    return float(values.kthvalue(max(1, round(values.numel() * (1.0 - above)))).values)
 
 
 def observe_inputs(model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Any]) -> dict[str, float]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.errors import ConfigError, InputError, LostFileError
 from nestevo_hw.base.files import read_text
+from nestevo_hw.base.names import is_own
 from nestevo_hw.crossbar.backend import choose_backend
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.chips.chip_file import load_chip

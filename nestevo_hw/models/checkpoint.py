@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.learned_ranges import give_ranges
+from nestevo_hw.base.names import is_own
 from nestevo_hw.base.plugins import call_named
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors

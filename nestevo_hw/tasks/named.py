@@ -4,8 +4,8 @@ from functools import cache
 from importlib import import_module
 from typing import get_type_hints
 
-from nestevo_hw.base.choices import is_own
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.names import is_own
 from nestevo_hw.base.plugins import called, imported
 from nestevo_hw.tasks.names import TASK_NAMES
 from nestevo_hw.tasks.task import VisionTask

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.crossbar.backend import Backend
+from nestevo_hw.crossbar.calibration import MOST_SAMPLES, _Sample
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.studies.noise.sweeps import SWEEPS, Hardware
@@ -245,3 +246,15 @@ def test_the_range_is_an_option_of_every_device_with_converters() -> None:
 def test_impossible_converters_are_refused(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(ConverterModel(), **changes)
+
+
+def test_what_is_kept_of_the_frames_is_bounded_and_still_gives_their_quantile() -> None:
+    sample, generator = _Sample(), torch.Generator().manual_seed(0)
+    for _ in range(120):
+        sample.add(torch.rand(100_000, generator=generator).square())
+    kept = sample._parts
+    assert sum(part.numel() for part in kept) <= MOST_SAMPLES
+    held = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in kept}
+    assert sum(held.values()) <= 4 * MOST_SAMPLES  # copies: none keeps a whole feature map
+    assert sample.quantile(0.01) == pytest.approx(0.99**2, abs=0.002)  # of squares of uniform values
+    assert sample.quantile(0.5) == pytest.approx(0.25, abs=0.005)

@@ -38,8 +38,8 @@ def invoke(*words: str) -> str:
 def at_once(monkeypatch):
     """Tasks of a run in this process."""
 
-    def executor(config, folder, *, seed, preload, on_event, main_memory):
-        del config, folder, seed, preload, main_memory
+    def executor(config, folder, *, on_event, **others):
+        del config, folder, others
         return LocalExecutor(policy=KnapsackPolicy(), memory_bytes=4 * 10**9, workers=0, on_event=on_event)
 
     monkeypatch.setattr(runs, "open_executor", executor)

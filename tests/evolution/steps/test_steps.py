@@ -27,7 +27,7 @@ CONFIG = override(
     {
         "window.count": 1, "window.upload_frames": FRAMES, "window.test_frames": 20, "drift.gamma": 1.0,
         "drift.min_samples": 1, "reference.frames_per_segment": 4, "mutual.plan.steps": 3, "mutual.plan.batch_size": 8,
-        "distil.plan.steps": 3, "distil.plan.batch_size": 8, "generator.steps": 10,
+        "distil.plan.steps": 3, "distil.plan.batch_size": 8, "generator.steps": 10, "gate.margin": 0.1,
     },
 )  # fmt: skip
 
