@@ -90,6 +90,8 @@ class Journal[T]:
         """Those that were there."""
         here = plain(identity)
         there, found = read_journal(path, kind) if os.path.lexists(path) else (None, [])
+        if there is not None and not found and not resume:
+            there = None  # work that failed before its first record holds nothing
         if there is not None and (difference := first_difference(there, here)):
             where = f"{path.parent} holds {holds} of another configuration"
             raise ConfigError(f"{where} ({difference}); choose another --out")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from nestevo_hw.crossbar.chips.agreement import Difference
     from nestevo_hw.crossbar.chips.chip import Chip
@@ -38,7 +38,7 @@ def model_chip(
     *,
     chips: int,
     frames: int,
-    size: str,
+    one: "Tensor",
 ) -> ModelledChip:
     """Cost of a model on a chip.
 
@@ -49,13 +49,13 @@ def model_chip(
         differences: to what accuracy is simulated with.
         chips: number of chips to use.
         frames: number of frames that arrive together.
-        size: of a frame, as "720x1280".
+        one: input of the model, of which shapes alone count, batch dimension included.
     """
     from nestevo_hw.crossbar.chips.cost import chip_cost
     from nestevo_hw.crossbar.chips.estimates import estimates, in_other_modes, notes
-    from nestevo_hw.crossbar.chips.workload import count_workload, parse_size
+    from nestevo_hw.crossbar.chips.workload import count_workload
 
-    cost = chip_cost(report, count_workload(model, parse_size(size)), chip, frames=frames, chips=chips)
+    cost = chip_cost(report, count_workload(model, inputs=one), chip, frames=frames, chips=chips)
     return ModelledChip(
         cost=cost,
         estimates=estimates(report, cost),

@@ -25,6 +25,8 @@ from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS, find_preset
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from nestevo_hw.crossbar.chips.chip import Chip
     from nestevo_hw.crossbar.devices import AdcRange, DevicePreset
     from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from nestevo_hw.studies.data.calibrated import Calibration, CalibrationSamples
 
 BITS = whole(Range(0, 24))
-_VIDEO = "720x1280"
+_VIDEO = (720, 1280)
 """(H, W) of the frames that a chip is modelled for."""
 _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_pairs)
 
@@ -143,13 +145,13 @@ def map_command(
     chosen = open_layers(model, weights=weights, data=spec)
     samples = None if spec.source is None else calibration_samples(spec, model, chosen.model, seed=seed)
     report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, grouped=grouped, device=preset)
-    frame = _frame_size(size, samples)
     modelled = None
     if costed is not None:
         from nestevo_hw.crossbar.chips.agreement import differences
 
         other = differences(costed, preset, rows_columns, converters=samples is not None)
-        modelled = model_chip(chosen.model, report, costed, other, chips=chips, frames=frames, size=frame)
+        modelled = model_chip(chosen.model, report, costed, other, chips=chips, frames=frames,
+                              one=_one_input(chosen.model, size, samples, spec.channels))  # fmt: skip
     calibration = None
     if not no_program:
         from nestevo_hw.crossbar.teacher import AnalogTeacher
@@ -212,12 +214,22 @@ def _simulated(device: str | None, tile: str | None, costed: "Chip | None") -> "
     )
 
 
-def _frame_size(size: str | None, samples: "CalibrationSamples | None") -> str:
-    """What a chip is modelled for: as asked, else the user's samples, else the usual video."""
-    if size is not None:
-        return size
+def _one_input(
+    model: "nn.Module", size: str | None, samples: "CalibrationSamples | None", channels: int | None
+) -> "Tensor":
+    """What a chip is modelled for: a frame as asked, else one of the user's samples, else what the model takes."""
+    import torch
+
+    from nestevo_hw.crossbar.chips.workload import parse_size
+    from nestevo_hw.models.inputs import channels_of, features_of
+
+    if size is None and samples is not None and isinstance(samples.batches[0], torch.Tensor):
+        return samples.batches[0][:1]
+    if size is None and channels is None and (length := features_of(model)) is not None:
+        return torch.zeros(1, length)
     found = None if samples is None else samples.size
-    return _VIDEO if found is None else f"{found[0]}x{found[1]}"
+    height, width = parse_size(size) if size is not None else found or _VIDEO
+    return torch.zeros(1, channels or channels_of(model) or 3, height, width)
 
 
 def _beside(plot: Path) -> Path:
@@ -233,7 +245,10 @@ def _hardware(layer: "LayerMapping") -> str:
     text += f", {layer.device.pairs} pairs" if layer.device.pairs > 1 else ""
     text += f", {layer.device.weight_bits} in {layer.device.cell_bits} bits" if layer.device.weight_bits else ""
     io = layer.device.converters
-    return f"{text}, {io.dac_bits}-bit DAC, {io.adc_bits}-bit ADC to {io.output_bound:g}" if io else text
+    if io is None:
+        return text
+    reach = "of its own range" if io.adc_range == "calibrated" else f"to {io.output_bound:g}"
+    return f"{text}, {io.dac_bits}-bit DAC, {io.adc_bits}-bit ADC {reach}"
 
 
 def _show(

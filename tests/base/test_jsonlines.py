@@ -131,3 +131,12 @@ def test_a_torn_first_line_is_begun_anew(tmp_path, text):
     path.write_text(text)
     Journal(path, dict, {"a": 1}, holds="scores", resume=True)
     assert path.read_text() == '{"identity": {"a": 1}}\n'
+
+
+def test_work_that_failed_before_its_first_record_leaves_the_folder_to_other_work(tmp_path):
+    _journal(tmp_path)
+    other = _journal(tmp_path, seed=99)
+    other.append(POINTS[0])
+    assert _journal(tmp_path, resume=True, seed=99).records == [POINTS[0]]
+    with pytest.raises(ConfigError, match="of another configuration"):
+        _journal(tmp_path)

@@ -197,6 +197,27 @@ def test_map_calibrates_the_range_of_each_layers_adcs(folder):
     assert "give --data, or leave --adc-range out" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (["own_nets:lenet", "--weights", "lenet.pth", "--data", "digits.npz"], None),
+        (["own_nets:lenet", "--no-program", "--size", "28x28"], [28, 28]),
+        (["own_nets:mlp", "--no-program"], [1, 64]),
+    ],
+)
+def test_a_chip_is_costed_for_inputs_that_the_model_takes(folder, words, size):
+    chip = json.loads(invoke(map_command, [*words, "--chip", "isaac", "--json"], folder).stdout)["chip"]
+    assert chip["size"] == (size or list(np.load(folder / "digits.npz")["x"].shape[-2:]))
+    assert chip["interval_s"] > 0
+
+
+def test_a_frame_that_the_model_does_not_take_is_one_line(folder):
+    refused = invoke(map_command, ["own_nets:lenet", "--no-program", "--chip", "isaac"], folder, code=1)
+    assert refused.stderr.count("\n") == 1
+    assert "(1, 1, 720, 1280)" in refused.stderr
+    assert "give its --size, or --data" in refused.stderr
+
+
 def test_a_resumed_benchmark_wants_the_same_samples(folder, tmp_path):
     words = ["own_nets:mlp", "--data", "vectors.npz", "--repeats", "2", "--mu", "0.05", "--frames", "8"]
     invoke(bench_noise, words, folder, tmp_path)

@@ -49,7 +49,7 @@ def test_a_device_is_written_once_and_maps_a_model(tmp_path: Path) -> None:
     assert bits == {name: 5 if name == "head" else 8 for name in bits}
     code, text = run("map", "digits-cnn", "--device", str(path), "--no-program")
     assert code == 0
-    assert "mine, 256 x 256, 8-bit DAC, 5-bit ADC to 10" in text
+    assert "mine, 256 x 256, 8-bit DAC, 5-bit ADC of its own range" in text
 
 
 def test_a_device_of_ones_own_is_swept_beside_shipped_ones(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What one frame asks of every layer: matrix-vector products and multiply-accumulates, counted without computing."""
 
 import functools
+import logging
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -108,12 +109,15 @@ def count_workload(model: nn.Module, size: Size | None = None, *, inputs: Tensor
         inputs = torch.zeros(1, 3, *(size or ()))
     model = opened(model)
     work: dict[str, LayerWork] = {}
-    with _countable(model), _counting(model, work):
+    with _countable(model), _counting(model, work), _quietly():
         try:
             network, regions, operations = _run(model, inputs, work)
         except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise MappingError(f"the model does not take an input of shape {tuple(inputs.shape)}: {reason}") from error
+            shape = tuple(inputs.shape)
+            raise MappingError(
+                f"the model does not take an input of shape {shape}: {reason}; give its --size, or --data"
+            ) from error
     return Workload(
         size=size or _size(inputs),
         network_size=network,
@@ -122,6 +126,18 @@ def count_workload(model: nn.Module, size: Size | None = None, *, inputs: Tensor
         other_macs=max(operations // 2 - sum(layer.macs for layer in work.values()), 0),
         not_counted=_NOT_COUNTED + (_NOT_COUNTED_DETECTOR if regions else ""),
     )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep torch from logging the traceback of an error that is told in one line."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 _NOT_COUNTED = "activations, normalisation, pooling and additions between layers"

@@ -68,7 +68,7 @@ def sentences(found: Outcome) -> list[str]:
                 found.won_back(kind, scene), found.gain(kind, scene, found.age_s), found.gain(kind, scene, DIGITAL)
             )  # fmt: skip
             where = "" if scene == "all" else f"{scene}: "
-            back = f", {share(won.mean)} of what the device takes" if won.known else ", which the device did not take"
+            back = f", {share(won.mean)} of what the device takes" if won.known else ", where the device takes nothing"
             spread = "" if won.bounds is None else f" ({' to '.join(map(share, won.bounds))} over trainings)"
             lines.append(
                 f"{where}{_name(found.about, kind)}: {plus_minus(signed(gain.mean, 3), gain.half)} at {when}{back}"
