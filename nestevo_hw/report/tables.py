@@ -47,6 +47,7 @@ def summary_table(document: Mapping[str, Any]) -> Table:
     summary = read_summary(document)
     origins = origins_text(summary.delay_s.origins)
     together = summary.together
+    alike = bool(summary.evolved) and all(_exported(m) == DASH for m in summary.evolved)
     return Table(
         title=f"{summary.metric}, mean over the windows in which a model evolved",
         heads=(
@@ -65,7 +66,7 @@ def summary_table(document: Mapping[str, Any]) -> Table:
         rows=[_model(m, summary.second(m)) for m in (*summary.terminals, together, summary.teacher)],
         note=f"mean evolution delay {duration(summary.delay_s.mean)}{f' ({origins})' if origins else ''}, "
         f"wall time {duration(summary.wall_s)}{_forgotten(summary)}{_new_teachers(summary)}{_adapted(together)}"
-        f"{'; ONNX Runtime gives the same' if all(_exported(m) == DASH for m in summary.evolved) else ''}",
+        f"{'; ONNX Runtime gives the same' if alike else ''}",
         marked=frozenset({len(summary.terminals), len(summary.terminals) + 1}),
     ).filled()
 

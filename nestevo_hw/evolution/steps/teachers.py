@@ -87,8 +87,9 @@ def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     if gamma is None:
         if len(scores) < len(segments) / 2:
             raise ConfigError(
-                f"only {len(scores)} of {len(segments)} in-domain segments show drift.min_samples = "
-                f"{config.drift.min_samples} objects of any class, too few to calibrate drift.gamma; raise "
+                f"in only {len(scores)} of {len(segments)} in-domain segments the teacher is sure of drift.min_samples "
+                f"= {config.drift.min_samples} labels of a class, too few to calibrate drift.gamma (it is sure of "
+                f"{len(labels)} in {len(frames)} frames); train it longer, lower labels.high_confidence, raise "
                 "reference.frames_per_segment, lower drift.min_samples or give drift.gamma"
             )
         gamma = calibrated_threshold(scores, config.drift.false_alarm_rate)

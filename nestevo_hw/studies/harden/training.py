@@ -64,7 +64,10 @@ def imitation_loss(model: nn.Module, clean: nn.Module, batch: Any) -> Tensor:  #
         if variance > 0.0:  # what never changes says nothing
             shares.append((mine - theirs).square().mean() / variance)
     if not shares:
-        raise InputError("the model gives the same outputs for all samples, so there is nothing to imitate")
+        raise InputError(
+            "the model gives the same outputs for all samples of a batch, so there is nothing to imitate; learn from "
+            "more samples (--samples, --calibration-share, --batch-size), or check the weights"
+        )
     return torch.stack(shares).mean()
 
 

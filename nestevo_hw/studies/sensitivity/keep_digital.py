@@ -186,7 +186,9 @@ class _Search:
         everything = frozenset(self._weights)
         bounds = {name: upper_bound(losses_of(self._loss, everything - {name}, self._seen)) for name in self._weights}
         least = min(bounds, key=lambda name: bounds[name])
-        why = f"even {least} alone on the crossbar, the layer that loses least, loses more than the target"
+        why = (
+            f"even {least} alone on the crossbar, the layer that loses least, is not shown to lose less than the target"
+        )
         return self._plan(everything - {least}, reached=False, reason=why)
 
     def _plan(self, plan: frozenset[str], *, reached: bool, reason: str) -> KeepDigitalPlan:
