@@ -78,6 +78,10 @@ AGE_S = Range(0, 1e10)
 """Three centuries."""
 STEPS = Range(1, 1_000_000)
 LEARNING_RATE = Range(0, 10, above=True)
+BATCH_SIZE = Range(1, 1024)
+TRAINED_ON = Range(1, 100_000)
+CLIP_DEVIATIONS = Range(0, 100)
+DROP_CONNECT = Range(0, 0.9)
 WIDTH = Range(1, 4096)
 WEIGHT = Range(0, 1_000_000)
 """Of one loss beside others."""

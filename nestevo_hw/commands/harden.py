@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.base.ranges import AGE_S, LEARNING_RATE, STEPS, Range
+from nestevo_hw.base.ranges import (
+    AGE_S,
+    BATCH_SIZE,
+    CLIP_DEVIATIONS,
+    DROP_CONNECT,
+    LEARNING_RATE,
+    SHARE,
+    STEPS,
+    TRAINED_ON,
+    Range,
+)
 from nestevo_hw.commands.data_options import data_options, spec_of
 from nestevo_hw.commands.options import (
     FRAME_COUNT,
@@ -36,15 +46,15 @@ if TYPE_CHECKING:
 @click.option("--age", "age_s", type=Number(AGE_S), default=86_400.0, show_default=True, metavar="SECONDS",
               help="Train at ages up to this one, and score at it.")  # fmt: skip
 @click.option("--steps", type=whole(STEPS), help="Optimiser steps.  [default: 150, quick 20]")
-@click.option("--batch-size", type=whole(Range(1, 1024)), default=8, show_default=True, help="Samples of a step.")
+@click.option("--batch-size", type=whole(BATCH_SIZE), default=8, show_default=True, help="Samples of a step.")
 @click.option("--learning-rate", type=Number(LEARNING_RATE), default=1e-3, show_default=True, help="Its peak.")
-@click.option("--samples", type=whole(Range(1, 100_000)),
+@click.option("--samples", type=whole(TRAINED_ON),
               help="Learn from at most so many; of --data, from those held out.  [default: 320, quick 80]")  # fmt: skip
-@click.option("--drop-connect", type=Number(Range(0, 0.9)), default=0.0, show_default=True, metavar="SHARE",
+@click.option("--drop-connect", type=Number(DROP_CONNECT), default=0.0, show_default=True, metavar="SHARE",
               help="Of the cells that count as empty in a step, others each time.")  # fmt: skip
-@click.option("--clip", type=Number(Range(0, 100)), default=2.0, show_default=True, metavar="DEVIATIONS",
+@click.option("--clip", type=Number(CLIP_DEVIATIONS), default=2.0, show_default=True, metavar="DEVIATIONS",
               help="Clip the weights of each output at so many of its standard deviations; 0 does not.")  # fmt: skip
-@click.option("--compare", "compared_mu", type=Number(Range(0, 1)), default=0.0, metavar="MU",
+@click.option("--compare", "compared_mu", type=Number(SHARE), default=0.0, metavar="MU",
               help="Also train with weight noise of this level in place of the device (eq. 18-20).")  # fmt: skip
 @click.option("--seeds", type=whole(Range(1, 1000)),
               help="Trainings with other noise and batches.  [default: 3, quick 1]")  # fmt: skip

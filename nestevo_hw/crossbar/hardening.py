@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.seeding import derive_seed, torch_generator
-from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
+from nestevo_hw.crossbar.devices import DevicePreset
 from nestevo_hw.crossbar.geometry import Layer
-from nestevo_hw.crossbar.layers import FusedLayer
+from nestevo_hw.crossbar.layers import NO_CONVERTERS, FusedLayer
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
 
@@ -27,7 +27,6 @@ YOUNGEST_S = 1.0
 """Least age that is drawn for a device whose model of drift begins at its programming."""
 _RANGE_SPEED = 10.0
 """How much faster the logarithm of an input range learns than a weight: ranges lie far apart, weights do not."""
-_PERFECT = ConverterModel(dac_bits=0, adc_bits=0, output_noise=0.0, output_bound=math.inf)
 
 
 class _Through(torch.autograd.Function):
@@ -69,7 +68,7 @@ class HardeningLayer(FusedLayer):
         # In a tuple: the parameter is the digital layer's own, and not registered here.
         self._source, self._tiles, self.perfect, self._drop = (layer.weight,), tiles, io is None, drop_connect
         self._lost: Tensor | None = None
-        super().__init__(tiles, layer, io or _PERFECT)
+        super().__init__(tiles, layer, io or NO_CONVERTERS)
         self.bias = None if layer.bias is None else layer.get_parameter("bias")
         self.speed_range = nn.Parameter(torch.tensor(0.0 if io is None else math.log(input_range) / _RANGE_SPEED))
         if io is not None:

@@ -20,6 +20,9 @@ from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
 from nestevo_hw.crossbar.valueless import ValuelessWeight
 from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, behind_ladder, loss, seen_from_column_end
 
+NO_CONVERTERS = ConverterModel(dac_bits=0, adc_bits=0, output_noise=0.0, output_bound=math.inf)
+"""Sums as they are."""
+
 
 def plain_layer(layer: Layer, weight: Tensor) -> Layer:
     """A copy of `layer` with another weight of its shape, flattened or not; inference only."""
@@ -310,7 +313,6 @@ class FusedLayer(CrossbarLayer):
 
 def error_free(tiles: LayerTiles, layer: Layer, input_range: float) -> FusedLayer:
     """The layer on tiles of the same size without any error; its `column_sums` are what an ADC should read."""
-    perfect = ConverterModel(dac_bits=0, adc_bits=0, output_noise=0.0, output_bound=math.inf)
-    probe = FusedLayer(tiles.ideal(), layer, perfect)
+    probe = FusedLayer(tiles.ideal(), layer, NO_CONVERTERS)
     probe.input_range = input_range
     return probe

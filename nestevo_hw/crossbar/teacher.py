@@ -46,7 +46,7 @@ class AnalogTeacher:
         seed: of programming noise, drift, read noise and converter noise.
         keep_digital: names of layers, or of parents whose whole subtree stays digital.
         grouped: put grouped and depthwise convolutions onto tiles too, though they leave most cells empty.
-        backend: auto takes fold for perfect input and output, triton for a model on a GPU, else fused.
+        backend: auto takes fold for perfect input and output, else fused; triton is taken where it is asked for.
         precision: number format of the kernel's products; other backends compute in float32.
 
     Raises:

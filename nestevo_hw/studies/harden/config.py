@@ -3,14 +3,19 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from nestevo_hw.base.ranges import AGE_S, LEARNING_RATE, SHARE, STEPS, Range
+from nestevo_hw.base.ranges import (
+    AGE_S,
+    BATCH_SIZE,
+    CLIP_DEVIATIONS,
+    DROP_CONNECT,
+    LEARNING_RATE,
+    SHARE,
+    STEPS,
+    TRAINED_ON,
+    Range,
+)
 from nestevo_hw.crossbar.devices import DAY_S
 from nestevo_hw.evolution.training import TrainingPlan
-
-BATCH = Range(1, 1024)
-CLIP = Range(0, 100)
-DROP = Range(0, 0.9)
-TRAINED_ON = Range(1, 100_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +24,7 @@ class HardeningConfig:
 
     steps: Annotated[int, STEPS] = 150
     """Optimiser steps; the model is programmed anew in each."""
-    batch_size: Annotated[int, BATCH] = 8
+    batch_size: Annotated[int, BATCH_SIZE] = 8
     """Samples a step."""
     learning_rate: Annotated[float, LEARNING_RATE] = 1e-3
     """Peak step size of AdamW; warmed up over the first tenth, then cosine to zero."""
@@ -27,9 +32,9 @@ class HardeningConfig:
     """Learned from at most; none of them is scored on."""
     age_s: Annotated[float, AGE_S] = DAY_S
     """Ages are drawn up to this one, seconds after programming."""
-    drop_connect: Annotated[float, DROP] = 0.0
+    drop_connect: Annotated[float, DROP_CONNECT] = 0.0
     """Share of the cells that count as empty in a step, others each time."""
-    clip: Annotated[float, CLIP] = 2.0
+    clip: Annotated[float, CLIP_DEVIATIONS] = 2.0
     """Weights of an output are clipped at so many of their standard deviations in each step; 0 = not."""
 
     @property
