@@ -1,7 +1,8 @@
 """Compiles the kernel for a GPU that need not be there; run by test_kernel_compiles in a process without interpreter.
 
 Arguments: compute capability without a point, precision, kind of noise (0 to 3), and 1 for IR drop. Prints the
-instructions that multiply matrices.
+instructions that multiply matrices, and those that fetch operands meanwhile: there are none for
+single bytes, which is what unaligned addresses would be fetched by.
 """
 
 import re
@@ -37,16 +38,29 @@ def main(capability: int, precision: str, noise: int, drop: bool) -> None:
         {(names.index(name),): aligned for name in (*POINTERS, "depth", "channels", "terms_apart")},
     )
     target = GPUTarget("cuda", capability, 32)
-    compiled = triton.compile(source, target=target, options={"num_warps": 8})
+    compiled = triton.compile(source, target=target, options={"num_warps": 8, "num_stages": 3})
     assert compiled.asm["cubin"]
     assert triton.compile(_dac(form), target=target).asm["cubin"]
-    sys.stdout.write(" ".join(sorted(set(re.findall(r"(?:wgmma\.mma_async|mma\.sync)\S+", compiled.asm["ptx"])))))
+    code = compiled.asm["ptx"]
+    found = set(re.findall(r"(?:wgmma\.mma_async|mma\.sync)\S+", code))
+    found |= set(re.findall(r"cp\.async\.c[ag]", code))
+    sys.stdout.write(" ".join(sorted(found)))
 
 
 def _dac(form: str) -> ASTSource:
     """The kernel that makes codes of this type."""
-    constants = {"ROUND": form != "fp32", "BLOCK_P": 64, "BLOCK_C": 64}
-    types = {"x": "*fp32", "codes": f"*{form}", "broken": "*fp32", "full_scale": "fp32", "step": "fp32"}
+    constants = {
+        "ROUND": form != "fp32", "PATCHES": form == "i8", "KERNEL_W": 7, "PLACES": 49, "EACH": False, "BLOCK_P": 64,
+        "BLOCK_C": 32,
+    }  # fmt: skip
+    types = {
+        "x": "*fp32",
+        "codes": f"*{form}",
+        "broken": "*fp32",
+        "full_scale": "fp32",
+        "step": "fp32",
+        "spans": "*i32",
+    }
     types |= dict.fromkeys(constants, "constexpr")
     names = kernel.dac.arg_names
     places = {(names.index(name),): value for name, value in constants.items()}

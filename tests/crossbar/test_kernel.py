@@ -15,9 +15,9 @@ from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.crossbar import backend as backend_module
 from nestevo_hw.crossbar.backend import choose_backend
 from nestevo_hw.crossbar.devices import ConverterModel, find_preset
-from nestevo_hw.crossbar.geometry import Geometry, Layer
+from nestevo_hw.crossbar.geometry import Layer
 from nestevo_hw.crossbar.gpu import launch
-from nestevo_hw.crossbar.gpu.operands import Plan, Precision, encoded, usable
+from nestevo_hw.crossbar.gpu.operands import Precision, usable
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 
 triton = pytest.importorskip("triton")
@@ -95,19 +95,6 @@ def test_effects_before_and_after_the_adc_are_those_of_native_operations(
     kernel.install(tiles)
     expected = fused(x)
     torch.testing.assert_close(kernel(x), expected, rtol=0.0, atol=1e-5 * float(expected.abs().max()))
-
-
-def test_dac_codes_are_bit_equal() -> None:
-    torch.manual_seed(3)
-    ties = (torch.arange(-128, 128) + 0.5) * (0.7 / 127)
-    odd = torch.tensor([0.0, -0.0, 0.7, -0.7, 9e9, -9e9, 1e-42, float("inf")])
-    x = torch.cat([ties, odd, 2 * torch.rand(1000) - 1]).repeat(2)[: 2 * 3 * 200].view(2, 3, 20, 10)
-    fused, _ = both(nn.Conv2d(3, 1, 1), QUIET)
-    expected = fused._input_codes(x, 0.7)
-    for laid in (x, x.contiguous(memory_format=torch.channels_last), x.transpose(2, 3).contiguous().transpose(2, 3)):
-        codes, broken = launch.quantised(laid, torch.int8, full_scale=0.7, step=fused._dac_step)
-        assert torch.equal(codes.float(), expected)
-        assert not bool(broken.any())
 
 
 NOISY = {
@@ -226,37 +213,6 @@ def test_where_sums_would_not_be_exact_float32_computes() -> None:
     fused, kernel = both(layer, replace(QUIET, dac_bits=0, adc_bits=0))
     assert kernel.precision == "float32"
     torch.testing.assert_close(kernel(x), fused(x), rtol=0.0, atol=1e-5)
-
-
-@pytest.mark.parametrize(("precision", "bits"), [("fixed", 21), ("float16x2", 20), ("tf32", 0), ("float32", 24)])
-def test_cells_are_held_to_the_bits_that_are_said(precision: Precision, bits: int) -> None:
-    torch.manual_seed(7)
-    values = torch.randn(40, 50) * 0.01
-    terms, unit = encoded(values, precision)
-    digits = torch.tensor([128.0**2, 128.0, 1.0]) if precision == "fixed" else torch.ones(len(terms))
-    held = (terms.double() * digits.view(-1, 1, 1)).sum(0) * unit
-    error = (held - values).abs()
-    if precision == "tf32":
-        assert bool((error <= 2.0**-11 * values.abs()).all())
-        assert not bool((terms.view(torch.int32) & 0x1FFF).any())
-    else:
-        assert float(error.max()) <= 2.0**-bits * float(values.abs().max())
-    nothing, _ = encoded(torch.zeros(2, 3), precision)
-    assert not bool(nothing.any())
-
-
-@pytest.mark.parametrize(
-    "layer", [nn.Linear(100, 3), nn.Conv2d(18, 3, 3), nn.Conv2d(3, 3, 3), nn.Conv1d(20, 3, 5)], ids=str
-)
-def test_the_order_of_the_kernel_holds_every_row_once(layer: Layer) -> None:
-    rows = layer.weight[0].numel()
-    splits = (rows // 3, rows // 3, rows - 2 * (rows // 3))
-    plan = Plan.of(Geometry.of(layer), splits)
-    numbers = torch.arange(1.0, rows + 1).expand(3, rows)
-    arranged = plan.arranged(list(numbers.split(splits, dim=1)))
-    assert arranged.shape == (3, plan.depth)
-    assert torch.equal(arranged[1][arranged[1] > 0].sort().values, numbers[0])
-    assert bool((plan.table()[:, 2] % plan.block == 0).all())
 
 
 def test_without_a_gpu_a_layer_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

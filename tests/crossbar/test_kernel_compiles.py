@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).parent / "compile_kernel.py"
         ("80", "tf32", "1", "0", "f32.tf32.tf32"), ("90", "float32", "3", "0", ""),
     ],
 )  # fmt: skip
-def test_it_multiplies_in_the_format_that_it_says(
+def test_it_multiplies_in_the_format_that_it_says_and_fetches_whole_lines(
     capability: str, precision: str, noise: str, drop: str, instruction: str, tmp_path: Path
 ) -> None:
     environment = os.environ | {
@@ -33,4 +33,5 @@ def test_it_multiplies_in_the_format_that_it_says(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert instruction in done.stdout
-    assert bool(done.stdout) == bool(instruction)
+    assert ("mma" in done.stdout) == bool(instruction)
+    assert "cp.async" in done.stdout

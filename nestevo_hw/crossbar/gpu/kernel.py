@@ -15,7 +15,7 @@ INTERPRETED = bool(triton.knobs.runtime.interpret)
 """Whether kernels run in Triton's interpreter, on CPU tensors: for tests, thousands of times slower."""
 _CONFIGS = [
     triton.Config({"BLOCK_M": rows, "BLOCK_N": columns}, num_warps=warps, num_stages=stages)
-    for rows, columns, warps, stages in ((32, 64, 4, 4), (64, 64, 8, 3), (128, 64, 8, 3), (64, 128, 8, 3))
+    for rows, columns, warps, stages in ((64, 64, 4, 4), (128, 64, 8, 4), (128, 128, 8, 3))
 ]  # fmt: skip
 _VARYING = (
     "positions", "out_height", "out_width", "height", "width", "kernel_width", "places", "stride_h", "stride_w",
@@ -30,29 +30,44 @@ def _rounded(x):
     return (x + 12582912.0) - 12582912.0
 
 
-@triton.jit(do_not_specialize=["images", "pixels", "stride_image", "stride_channel", "stride_pixel"])
+@triton.jit(do_not_specialize=["height", "width", "out_width"])
 def dac(
-    x, codes, broken, images, pixels, channels, stride_image, stride_channel, stride_pixel, full_scale, step,
-    ROUND: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+    x, codes, broken, spans, pixels, height, width, out_width, columns, stride_image, stride_channel, stride_row,
+    stride_column, step_h, step_w, pad_h, pad_w, dilation_h, dilation_w, full_scale, step,
+    ROUND: tl.constexpr, PATCHES: tl.constexpr, KERNEL_W: tl.constexpr, PLACES: tl.constexpr, EACH: tl.constexpr,
+    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """Codes (images, pixels, channels) of values (images, channels, pixels); `broken` gets NaN for images with NaN.
+    """Codes (images, pixels, columns) of values (images, channels, height, width); NaN marks what holds a NaN.
+
+    BLOCK_C columns are what `spans` (columns / BLOCK_C, 2) says: so many channels from a first one on, then zeros. With
+    PATCHES a pixel is an output's and a channel a row of the layer's matrix: the input is unrolled. `broken` gets a NaN
+    for images, or with EACH for pixels, that hold one.
 
     The same sequence of IEEE operations as `FusedLayer._input_codes`, so the codes are bit-equal.
     """
-    blocks = tl.cdiv(channels, BLOCK_C)
-    p = (tl.program_id(0) // blocks).to(tl.int64) * BLOCK_P + tl.arange(0, BLOCK_P)
-    c = (tl.program_id(0) % blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
-    inside = (p < images * pixels)[:, None] & (c < channels)[None, :]
-    image = p // pixels
-    at = (image * stride_image + (p % pixels) * stride_pixel)[:, None] + c.to(tl.int64)[None, :] * stride_channel
-    value = tl.load(x + at, mask=inside, other=0.0)
+    groups = tl.cdiv(pixels, BLOCK_P)
+    p = (tl.program_id(0) % groups) * BLOCK_P + tl.arange(0, BLOCK_P)
+    block, image = tl.program_id(1), (tl.program_id(0) // groups).to(tl.int64)
+    offset = tl.arange(0, BLOCK_C)
+    c = tl.load(spans + block * 2) + offset
+    inside = (p < pixels)[:, None] & (offset < tl.load(spans + block * 2 + 1))[None, :]
+    if PATCHES:
+        place = c % PLACES
+        h = ((p // out_width) * step_h - pad_h)[:, None] + ((place // KERNEL_W) * dilation_h)[None, :]
+        w = ((p % out_width) * step_w - pad_w)[:, None] + ((place % KERNEL_W) * dilation_w)[None, :]
+        inside &= (h >= 0) & (h < height) & (w >= 0) & (w < width)
+        at = (c // PLACES).to(tl.int64)[None, :] * stride_channel + h * stride_row + w * stride_column
+    else:
+        at = p.to(tl.int64)[:, None] * stride_column + c.to(tl.int64)[None, :] * stride_channel
+    value = tl.load(x + image * stride_image + at, mask=inside, other=0.0)
     wrong = value != value  # noqa: PLR0124 - NaN
     value = tl.div_rn(tl.minimum(tl.maximum(tl.where(wrong, 0.0, value), -full_scale), full_scale), full_scale)
     if ROUND:
         value = _rounded(tl.div_rn(value, step))
-    tl.store(codes + p[:, None] * channels + c[None, :], value.to(codes.dtype.element_ty), mask=inside)
+    to = (image * pixels + p)[:, None] * columns + (block * BLOCK_C + offset)[None, :]
+    tl.store(codes + to, value.to(codes.dtype.element_ty), mask=(p < pixels)[:, None])
     poisoned = tl.max(wrong.to(tl.int32), 1) > 0
-    tl.store(broken + image, tl.full((BLOCK_P,), float("nan"), tl.float32), mask=poisoned)
+    tl.store(broken + (p if EACH else image + p * 0), tl.full((BLOCK_P,), float("nan"), tl.float32), mask=poisoned)
 
 
 @triton.jit
@@ -106,18 +121,18 @@ def _sums(
     y0 = tl.zeros((BLOCK_M, BLOCK_N), SUM)
     y1, y2, i0, i1, l0, l1 = y0, y0, y0, y0, y0, y0
     power = tl.zeros((BLOCK_M,), SUM) if NOISE == 2 else y0
-    first, count = tl.load(table + part * 6), tl.load(table + part * 6 + 1)
-    start, blocks = tl.load(table + part * 6 + 2), tl.load(table + part * 6 + 3)
-    row, end = tl.load(table + part * 6 + 4), tl.load(table + part * 6 + 5)
+    # Whole blocks, so that the compiler knows how addresses are aligned.
+    start, blocks = tl.load(table + part * 5), tl.load(table + part * 5 + 1)
+    first, row, end = tl.load(table + part * 5 + 2), tl.load(table + part * 5 + 3), tl.load(table + part * 5 + 4)
+    k = tl.arange(0, BLOCK_K)
+    inside = inside_n[None, :]
     for step in range(0, places * blocks):
-        place = step // blocks
-        c = (step % blocks) * BLOCK_K + tl.arange(0, BLOCK_K)
+        place, block = step // blocks, step % blocks
         h, w = top + (place // kernel_width) * dilation_h, left + (place % kernel_width) * dilation_w
         seen = inside_m & (h >= 0) & (h < height) & (w >= 0) & (w < width)
-        pixel = (pixel_of + h * width + w).to(AT) * channels + first
-        a = tl.load(codes + pixel[:, None] + c[None, :], mask=seen[:, None] & (c < count)[None, :], other=0)
-        at = n.to(AT)[None, :] * depth + (start + step * BLOCK_K + tl.arange(0, BLOCK_K))[:, None]
-        inside = inside_n[None, :]
+        pixel = (pixel_of + h * width + w).to(AT) * channels
+        a = tl.load(codes + pixel[:, None] + ((start + block) * BLOCK_K + k)[None, :], mask=seen[:, None], other=0)
+        at = n.to(AT)[None, :] * depth + ((start * places + step) * BLOCK_K + k)[:, None]
         b = tl.load(cells + at, mask=inside, other=0)
         y0 = tl.dot(a, b, y0, input_precision=PRECISION, out_dtype=SUM)
         if DROP:
@@ -125,8 +140,8 @@ def _sums(
             piece = tl.load(lost + at, mask=inside, other=0)
             l0 = tl.dot(a, piece, l0, input_precision=PRECISION, out_dtype=SUM)
         if NOISE >= 2:
-            k = (first + c) * places + place
-            power = _power(a, noisy, at, inside, ((k >= row) & (k < end))[None, :], power, NOISE, FIXED, PRECISION)
+            of = (first + block * BLOCK_K + k) * places + place
+            power = _power(a, noisy, at, inside, ((of >= row) & (of < end))[None, :], power, NOISE, FIXED, PRECISION)
         if TERMS > 1:
             b = tl.load(cells + terms_apart + at, mask=inside, other=0)
             if FIXED:
@@ -193,7 +208,7 @@ def columns_of(
         )  # fmt: skip
         y *= unit
         if DROP:
-            rows = tl.load(table + part * 6 + 5) - tl.load(table + part * 6 + 4)
+            rows = tl.load(table + part * 5 + 4) - tl.load(table + part * 5 + 3)
             current *= current_unit * rows
             y -= current * ((current * 0.05 - 0.2) * current + 0.5) * (share * lost_unit)
         if NOISE > 0:

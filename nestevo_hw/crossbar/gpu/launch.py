@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.gpu.operands import Plan, Precision
 
-_DAC_BLOCK = (64, 64)
-"""Pixels and channels that a program quantises."""
+_DAC_PIXELS = 64
+"""That a program quantises, with one block of channels."""
 _INTERPRETED_BLOCKS = (64, 64)
 _MOST = (1 << 31) - 1
+_FASTEST: dict[tuple[Any, ...], dict[str, Any]] = {}
+"""Block sizes and compiler options by kind of call: to ask Triton's autotuner takes longer than many a layer."""
 
 
 def interpreted() -> bool:
@@ -63,35 +66,55 @@ class Call:
     blocks: tuple[int, int] | None
 
 
-def quantised(x: Tensor, dtype: torch.dtype, *, full_scale: float, step: float | None) -> tuple[Tensor, Tensor]:
-    """DAC codes of (N, channels, height, width) values, channels last, and (N,) NaN for images with NaN, else 0.
+def quantised(
+    plan: Plan, x: Tensor, spans: Tensor, dtype: torch.dtype, *, full_scale: float, step: float | None
+) -> tuple[Tensor, Tensor]:
+    """DAC codes of (N, channels, height, width) values, and (N,) NaN for images with NaN, else 0.
 
     Args:
+        plan: says which channels stand where.
         x: float32 values.
+        spans: `Plan.code_spans` on the device of x.
         dtype: of the codes.
         full_scale: largest magnitude.
         step: of the codes in units of it; None: values stay as they are.
+
+    Returns:
+        (N, height, width, `plan.width`) codes, for a plan with patches of the outputs' height and width.
     """
-    images, channels, height, width = x.shape
-    pixels = height * width
-    by_pixel = x.flatten(2)
-    codes = torch.empty(x.shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
-    broken = torch.zeros(images, device=x.device)
-    rows, columns = _DAC_BLOCK
-    grid = (-(-images * pixels // rows) * -(-channels // columns),)
+    count, _, height, width = x.shape
+    if x.stride(2) != width * x.stride(3):
+        x = x.contiguous()
+    side = output_size(plan.geometry, (height, width)) if plan.unrolled else (height, width)
+    codes = torch.empty((count, *side, plan.width), dtype=dtype, device=x.device)
+    broken = torch.zeros(count, device=x.device)
+    # Vectors stand side by side like the pixels of one image.
+    vectors = (height, width) == (1, 1)
+    images, pixels = (1, count) if vectors else (count, side[0] * side[1])
+    strides = (x.stride(0), x.stride(1), x.stride(2), x.stride(0) if vectors else x.stride(3))
+    grid = (images * -(-pixels // _DAC_PIXELS), len(spans))
+    geometry = plan.geometry
     _kernels().dac[grid](
-        by_pixel, codes, broken, images, pixels, channels, *by_pixel.stride(), full_scale, step or 1.0,
-        ROUND=step is not None, BLOCK_P=rows, BLOCK_C=columns,
+        x, codes, broken, spans, pixels, height, width, side[1], plan.width, *strides, *geometry.stride,
+        *geometry.padding, *geometry.dilation, full_scale, step or 1.0,
+        ROUND=step is not None, PATCHES=plan.unrolled, KERNEL_W=geometry.kernel[1], PLACES=geometry.places,
+        EACH=vectors, BLOCK_P=_DAC_PIXELS, BLOCK_C=plan.block,
     )  # fmt: skip
     return codes, broken
 
 
+def output_size(geometry: Geometry, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of what a 2-d convolution makes of an image."""
+    sides = zip(size, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, strict=True)
+    height, width = ((side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in sides)
+    return height, width
+
+
 def multiplied(call: Call, codes: Tensor, broken: Tensor, *, like: Tensor) -> Tensor:
     """(N, columns, height, width) outputs, or with `apart` (slices, N, ...) codes, in the memory format of `like`."""
-    images, channels, height, width = codes.shape
+    images, height, width, channels = codes.shape
     seen, columns = call.plan.seen, call.cells.shape[1]
-    sides = zip((height, width), seen.kernel, seen.stride, seen.padding, seen.dilation, strict=True)
-    size = tuple((side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in sides)
+    size = output_size(seen, (height, width))
     slices = len(call.plan.spans) if call.apart else 1
     last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
     order = torch.channels_last if last else torch.contiguous_format
@@ -122,12 +145,19 @@ def _start(call: Call, arguments: tuple[Any, ...], positions: int, columns: int,
         "BIAS": call.bias is not None, "APART": call.apart,
         "LONG": long, "PRECISION": "tf32" if call.precision == "tf32" else "ieee", "BLOCK_K": call.plan.block,
     }  # fmt: skip
+    kernels = _kernels()
     blocks = call.blocks or (_INTERPRETED_BLOCKS if interpreted() else None)
-    if blocks is None:
-        _kernels().tuned[lambda meta: (_programs(positions, columns, meta),)](*arguments, **settings)
+    if blocks is not None:
+        own = {"BLOCK_M": blocks[0], "BLOCK_N": blocks[1]}
+        kernels.columns_of[(_programs(positions, columns, own),)](*arguments, **settings, **own)
         return
-    own = {"BLOCK_M": blocks[0], "BLOCK_N": blocks[1]}
-    _kernels().columns_of[(_programs(positions, columns, own),)](*arguments, **settings, **own)
+    kind = (positions.bit_length(), columns, call.cells.shape[2], len(call.plan.spans), *settings.values())
+    fastest = _FASTEST.get(kind)
+    if fastest is None:
+        kernels.tuned[lambda meta: (_programs(positions, columns, meta),)](*arguments, **settings)
+        _FASTEST[kind] = kernels.tuned.best_config.all_kwargs()
+        return
+    kernels.columns_of[(_programs(positions, columns, fastest),)](*arguments, **settings, **fastest)
 
 
 def _programs(positions: int, columns: int, blocks: dict[str, int]) -> int:

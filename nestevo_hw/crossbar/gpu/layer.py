@@ -77,6 +77,7 @@ class KernelLayer(FusedLayer):
             offsets = [torch.zeros_like(part.scale) if part.offset is None else part.offset for part in parts]
             self._set("offset", torch.stack(offsets))
         self._set("table", self._plan.table().to(weights[0].device))
+        self._set("spans", self._plan.code_spans().to(weights[0].device))
 
     def _encode(self, name: str, parts: list[Tensor], *, digits: int) -> None:
         terms, self._units[name] = encoded(self._plan.arranged(parts), self.precision, digits=digits)
@@ -110,11 +111,9 @@ class KernelLayer(FusedLayer):
         images, leading = self._as_images(self.geometry.bordered(x))
         with torch.cuda.device_of(x):
             codes, broken = launch.quantised(
-                images, code_dtype(self.precision), full_scale=self._require_range(),
-                step=self._dac_step if self._converters.dac_bits else None,
+                self._plan, images, self.get_buffer("spans"), code_dtype(self.precision),
+                full_scale=self._require_range(), step=self._dac_step if self._converters.dac_bits else None,
             )  # fmt: skip
-            if self._plan.unrolled:
-                codes = self._plan.geometry.patches(codes).contiguous(memory_format=torch.channels_last)
             out = launch.multiplied(self._call(apart=apart, bias=bias), codes, broken, like=images)
         # As the digital layer has it: the vectors of a linear layer last, no line of height one, no batch of one.
         at = 1 if apart else 0

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -54,7 +55,7 @@ def flat(geometry: Geometry) -> Geometry:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The order in which the kernel goes through the rows of a layer's matrix."""
 
@@ -83,24 +84,39 @@ class Plan:
         block = _NARROW if max(count for _, count, _, _ in spans) <= _NARROW else _WIDE
         return cls(geometry=product, unrolled=unrolled, spans=tuple(spans), block=block)
 
-    @property
+    @cached_property
     def seen(self) -> Geometry:
         """Of the convolution over what the kernel gets: that of patches has one place."""
         if not self.unrolled:
             return self.geometry
         return replace(self.geometry, kernel=(1, 1), stride=(1, 1), padding=(0, 0), dilation=(1, 1))
 
+    @cached_property
+    def width(self) -> int:
+        """Codes of a pixel: the channels of slice after slice, each filled up with zeros to whole blocks."""
+        return sum(self._padded(count) for _, count, _, _ in self.spans)
+
     @property
     def depth(self) -> int:
         """Values of a column in the kernel's order, zeros included."""
-        return self.seen.places * sum(self._padded(count) for _, count, _, _ in self.spans)
+        return self.seen.places * self.width
 
     def table(self) -> Tensor:
-        """(slices, 6) for the kernel: first channel, channels, first value, blocks of a place, first row, row after."""
+        """(slices, 5) for the kernel: first block of codes, blocks, first channel, first row, row after the last."""
         rows, at = [], 0
         for first, count, start, end in self.spans:
-            rows.append((first, count, at, self._padded(count) // self.block, start, end))
-            at += self.seen.places * self._padded(count)
+            blocks = self._padded(count) // self.block
+            rows.append((at, blocks, first, start, end))
+            at += blocks
+        return torch.tensor(rows, dtype=torch.int32)
+
+    def code_spans(self) -> Tensor:
+        """(width / block, 2) for the kernel that makes codes: first channel of a block, and how many there are."""
+        rows = [
+            (first + done, min(self.block, count - done))
+            for first, count, _, _ in self.spans
+            for done in range(0, count, self.block)
+        ]
         return torch.tensor(rows, dtype=torch.int32)
 
     def arranged(self, parts: list[Tensor]) -> Tensor:
