@@ -12,7 +12,11 @@ from nestevo_hw.commands.options import machine_readable
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("evolve.toml"))
 @click.option(
-    "--preset", default="quick", show_default=True, help="quick (two CPU cores) or paper (a GPU, own videos)."
+    "--preset",
+    default="quick",
+    show_default=True,
+    help="quick (two CPU cores), digits (classification), paper (a GPU, own videos) or paper-embedded (a GPU, rendered "
+    "streams).",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @machine_readable

@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 @click.option("--classes", metavar="A,B,..", help="Of --data, in the order of its labels.  [default: names of the "
               "folders, or numbers]")  # fmt: skip
 @click.option(
-    "--size", metavar="HEIGHTxWIDTH", help="To which images of --data are stretched.  [default: of the first]"
+    "--size",
+    metavar="HEIGHTxWIDTH",
+    help="Of the frames: embedded streams are rendered at it, images of --data "
+    "stretched to it.  [default: of the task, or of the first image]",
 )
+@click.option("--frames", type=whole(Range(1, 100_000)), help="Of the embedded streams to learn from, about; they come "
+              "from 160 scenes.  [default: 3200]")  # fmt: skip
 @click.option("--task", type=NameOrOwn(TASK_NAMES), default=TASK_NAMES[0], show_default=True,
               help="; ".join(f"{name}: {what}" for name, what in TASKS.items()) + ".")  # fmt: skip
 @click.option("--from", "start", metavar="CHECKPOINT",
@@ -61,6 +66,7 @@ def pretrain(
     data: str | None,
     classes: str | None,
     size: str | None,
+    frames: int | None,
     task: str,
     start: str | None,
     model: str | None,
@@ -96,6 +102,7 @@ def pretrain(
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution.pretrain import check_pretraining
     from nestevo_hw.evolution.pretrain import pretrain as run
+    from nestevo_hw.evolution.pretrain_frames import PLACES
     from nestevo_hw.evolution.pretrain_job import PretrainConfig
     from nestevo_hw.evolution.training import training_device
     from nestevo_hw.models.checkpoint import ModelSpec, resolve_checkpoint
@@ -112,12 +119,18 @@ def pretrain(
     )
     if plan.given and start is None:
         raise ConfigError("--steps 0 takes the teacher as it is; give it with --from")
-    if data is None and (classes is not None or size is not None):
-        raise ConfigError("--classes and --size are for --data; leave them out, or give it")
+    if data is None and classes is not None:
+        raise ConfigError("--classes is for --data; leave it out, or give it")
+    if video is not None and size is not None:
+        raise ConfigError("--size is not for --video, which --long-side scales; leave it out")
+    if frames is not None and (video is not None or data is not None):
+        raise ConfigError("--frames is for the embedded streams; leave it out beside --video and --data")
+    if frames is not None:
+        plan = replace(plan, frames_per_scene=-(-frames // (len(PLACES) * plan.variants)))
     if data is not None and (video is not None or labels is not None or class_map or until is not None):
         raise ConfigError("--video, --labels, --class-map and --until are of a video; leave them out beside --data")
     source = (
-        _source(plan, video, labels, class_map, until=until, long_side=long_side)
+        _source(plan, video, labels, class_map, until=until, long_side=long_side, size=size)
         if data is None
         else _source_of_data(plan, data, classes, size)
     )
@@ -145,17 +158,19 @@ def pretrain(
 
 def _source(
     plan: "PretrainConfig", video: Path | None, labels: Path | None, class_map: tuple[str, ...], *,
-    until: int | None, long_side: int,
+    until: int | None, long_side: int, size: str | None,
 ) -> "FrameSource":  # fmt: skip
     from nestevo_hw.base.errors import ConfigError
+    from nestevo_hw.crossbar.chips.workload import parse_size
     from nestevo_hw.evolution.pretrain_frames import embedded_source, video_source
 
     if video is None:
         if labels is not None or class_map or until is not None:
             raise ConfigError("--labels, --class-map and --until are for --video; leave them out, or give one")
         return embedded_source(
-            plan.task, seed=plan.seed, variants=plan.variants, frames_per_scene=plan.frames_per_scene
-        )
+            plan.task, seed=plan.seed, variants=plan.variants, frames_per_scene=plan.frames_per_scene,
+            size=None if size is None else parse_size(size),
+        )  # fmt: skip
     if plan.task == "classification":
         raise ConfigError("--video is for detection; classification learns from --data or its embedded stream")
     if labels is None:

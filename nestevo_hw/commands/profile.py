@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("--minutes", type=Number(Range(0, 1e6, above=True)), help="Stop measuring after this time; what is "
               "there is learned from, and --resume goes on.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the samples in --out, or learn from them anew.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True,
+              help="Where tasks are measured: a profile is of one device.")  # fmt: skip
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the choice of tasks.")
 @click.option("--quick", is_flag=True, help="Few samples, to see it work; its predictions are poor.")
 @machine_readable
@@ -34,6 +36,7 @@ def profile(
     passes: int | None,
     minutes: float | None,
     resume: bool,
+    device: str,
     seed: int,
     quick: bool,
     as_json: bool,
@@ -43,13 +46,15 @@ def profile(
     Tasks are spread evenly over architectures, frame sizes, batch sizes, optimisers, precisions, single and mutual
     learning. A three-layer network learns from them; tasks of architectures kept out of training say how good it is,
     next to linear regression, gradient boosting and the analytic formula. About 25 minutes on a free core; every
-    sample is kept at once. The file profile.safetensors is what `evolve` can start its predictions from.
+    sample is kept at once. On a GPU (--device cuda) tasks are larger, times are the GPU's, and memory is all that a
+    process takes of it. The file profile.safetensors is what `evolve` can start its predictions from.
 
     \b
     Examples:
       nestevo-hw profile --quick --out runs/profile-quick
       nestevo-hw profile --out runs/profile --minutes 15
       nestevo-hw profile --out runs/profile --resume
+      nestevo-hw profile --device cuda --out runs/profile-gpu
     """
     import os
 
@@ -59,20 +64,21 @@ def profile(
 
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
+    from nestevo_hw.evolution.training import training_device
     from nestevo_hw.studies.profile.collect import Collection, SampleFile, collect, outstanding, read_samples
     from nestevo_hw.studies.profile.output import learn_and_judge, write_profile
 
     torch.set_num_threads(1)
     plan = Collection(
         samples=samples or (24 if quick else 200), held_out=held_out or (8 if quick else 60),
-        passes=passes or (1 if quick else 2), seed=seed,
+        passes=passes or (1 if quick else 2), seed=seed, device=training_device(device),
     )  # fmt: skip
     with one_writer(out, resume=resume):
-        file = SampleFile(out, seed, resume=resume)
+        file = SampleFile(out, seed, resume=resume, device=plan.device)
         with progress_bar(outstanding(plan, file), "measuring tasks") as advance:
             done = collect(plan, file, budget_s=None if minutes is None else 60 * minutes, advance=advance)
         machine, found = read_samples(out)
-        model, evaluation = learn_and_judge(found, machine, seed=seed)
+        model, evaluation = learn_and_judge(found, machine, device=plan.device, seed=seed)
         document = write_profile(model, evaluation, out)
     if not as_json:
         _show(evaluation, out, done=done)

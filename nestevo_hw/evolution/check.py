@@ -27,7 +27,7 @@ from nestevo_hw.evolution.training import training_device
 from nestevo_hw.models.checkpoint import check_origin, load_model, resolve_checkpoint
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.profiler.gpu_context import target_of
-from nestevo_hw.profiler.model import ProfileModel
+from nestevo_hw.profiler.learned import ProfiledCosts
 from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.streams.samples.stream import LabelledStream
 from nestevo_hw.streams.sampling import allocate
@@ -205,7 +205,7 @@ def _check_execution(execution: ExecutionConfig) -> None:
         import_ray()
     if execution.profile is not None:
         try:
-            ProfileModel.load(Path(execution.profile))
+            ProfiledCosts.load(Path(execution.profile), target_of(training_device(execution.device)))
         except InputError as error:
             raise InputError(f"execution.profile: {error}") from error
 

@@ -39,7 +39,7 @@ class TaskCosts:
         self._given_bytes = round(config.execution.memory_gb * 1e9)
         self._most_bytes = self._given_bytes if local else None
         stored = config.execution.profile
-        self._trainings: CostModel = ProfiledCosts.load(Path(stored)) if stored else DryRunCosts()
+        self._trainings: CostModel = ProfiledCosts.load(Path(stored), device) if stored else DryRunCosts()
         self._steps: dict[tuple[str, str], TrainingStep] = {}
         self._profiles: dict[tuple[str, str], StepCost] = {}
         self._gpu: dict[tuple[str, str], GpuMemory] = {}

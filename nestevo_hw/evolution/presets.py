@@ -11,7 +11,7 @@ from nestevo_hw.scheduler.policies import POLICIES
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
 from nestevo_hw.tasks.names import TASKS
 
-PRESETS = ("quick", "digits", "paper")
+PRESETS = ("quick", "digits", "paper", "paper-embedded")
 NAMES: Mapping[str, Iterable[str]] = {
     "devices": DEVICES,
     "chips": CHIPS,

@@ -16,6 +16,7 @@ from nestevo_hw.evolution import pretrain_job
 from nestevo_hw.evolution.own import try_model
 from nestevo_hw.evolution.pretrain_frames import FrameSource
 from nestevo_hw.evolution.pretrain_job import Job, PretrainConfig, started
+from nestevo_hw.evolution.rendering import Render, one_by_one, side_by_side
 from nestevo_hw.models.checkpoint import SIDE, ModelSpec, digest, is_checkpoint, load_model, read_spec
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
 from nestevo_hw.models.state import load_state
@@ -139,7 +140,7 @@ def pretrain(
         for name in list(made):
             advance(f"{name} done")
         if len(made) < len(jobs):
-            _store_frames(jobs[0], source)
+            _store_frames(jobs[0], source, side_by_side(jobs[0].unfinished / "scenes") if workers else one_by_one)
             advance("frames done")
             _train_all([job for job in jobs if job.name not in made], workers, keep)
         shutil.rmtree(jobs[0].unfinished, ignore_errors=True)
@@ -166,11 +167,11 @@ def _open_journal(teacher: Job, source: FrameSource, *, resume: bool) -> Journal
     return Journal(teacher.journal, Trained, identity, holds="checkpoints", resume=resume, replace=True)
 
 
-def _store_frames(teacher: Job, source: FrameSource) -> None:
+def _store_frames(teacher: Job, source: FrameSource, render: Render) -> None:
     """Write the frames for the workers; the last file says that both are there."""
     training, held_out = teacher.frames
     if not held_out.is_file():
-        batches = source.read()
+        batches = source.read(render)
         save_frames(batches[0], training)
         save_frames(batches[1], held_out)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import derive_seed
+from nestevo_hw.evolution.rendering import Render, Shots
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.samples.opening import open_samples
 from nestevo_hw.streams.samples.preprocessing import Preprocessing
@@ -39,11 +40,13 @@ class FrameSource:
     """Frames to train on."""
     origin: Mapping[str, object]
     """What the frames depend on, as JSON values."""
-    read: Callable[[], tuple[FrameBatch, FrameBatch]]
-    """Labelled frames to train on, and unseen ones to score on."""
+    read: Callable[[Render], tuple[FrameBatch, FrameBatch]]
+    """Labelled frames to train on, and unseen ones to score on; told how scenes are to be rendered."""
 
 
-def embedded_source(task: str, *, seed: int, variants: int, frames_per_scene: int) -> FrameSource:
+def embedded_source(
+    task: str, *, seed: int, variants: int, frames_per_scene: int, size: tuple[int, int] | None = None
+) -> FrameSource:
     """Day frames of the embedded streams of a task.
 
     Args:
@@ -51,26 +54,30 @@ def embedded_source(task: str, *, seed: int, variants: int, frames_per_scene: in
         seed: of the sceneries.
         variants: sceneries of each place.
         frames_per_scene: to train on.
+        size: (H, W) of the frames, pixels; None: as the task has it.
     """
     room = require(task_named(task), EmbeddedStreams, "pre-training without --data or --video")
-    size = task_named(task).embedded.frame_size
+    size = size or task_named(task).embedded.frame_size
+    training = [
+        Shots(task=task, place=place, seed=derive_seed(seed, "pretrain", place, variant), size=size, role="training",
+              indices=tuple(k * 67 for k in range(frames_per_scene)))
+        for place in PLACES for variant in range(variants)
+    ]  # fmt: skip
+    held_out = [
+        Shots(task=task, place=place, seed=derive_seed(seed, "held out", place), size=size,
+              indices=tuple(k * 61 for k in range(HELD_OUT)))
+        for place in PLACES
+    ]  # fmt: skip
 
-    def read() -> tuple[FrameBatch, FrameBatch]:
-        training, held_out = [], []
-        for place in PLACES:
-            for variant in range(variants):
-                own = derive_seed(seed, "pretrain", place, variant)
-                stream = room.embedded_stream(name=place, place=place, seed=own, size=size, role="training")
-                training.append(stream.read([k * 67 for k in range(frames_per_scene)]))
-            unseen = room.embedded_stream(name=place, place=place, seed=derive_seed(seed, "held out", place), size=size)
-            held_out.append(unseen.read([k * 61 for k in range(HELD_OUT)]))
-        return concatenate(training), concatenate(held_out)
+    def read(render: Render) -> tuple[FrameBatch, FrameBatch]:
+        batches = render([*training, *held_out])
+        return concatenate(batches[: len(training)]), concatenate(batches[len(training) :])
 
     return FrameSource(
         classes=room.embedded_stream(name=PLACES[0], place=PLACES[0], seed=seed, size=size).classes,
         size=size,
         count=len(PLACES) * variants * frames_per_scene,
-        origin={"embedded": list(PLACES)},
+        origin={"embedded": list(PLACES), "size": list(size), "variants": variants, "of a scene": frames_per_scene},
         read=read,
     )
 
@@ -108,7 +115,7 @@ def data_source(data: str, *, classes: Sequence[str] = (), size: tuple[int, int]
         size=stream.size,
         count=len(training),
         origin={"data": data, "samples": source.count, "classes": list(known), "size": list(stream.size)},
-        read=lambda: (stream.read(training), stream.read(held_out)),
+        read=lambda _: (stream.read(training), stream.read(held_out)),
     )
 
 
@@ -152,5 +159,5 @@ def video_source(
             "video": str(video), "labels": str(labels), "class_map": dict(class_map), "labelled": len(rows),
             "until": until, "long_side": long_side,
         },
-        read=lambda: (stream.read(rows[:cut]), stream.read(rows[cut:])),
+        read=lambda _: (stream.read(rows[:cut]), stream.read(rows[cut:])),
     )  # fmt: skip

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.conformal import COVERAGE
 from nestevo_hw.profiler.costs import Measured, MemoryRatios, Prediction, TaskFeatures
 from nestevo_hw.profiler.model import ProfileModel
 from nestevo_hw.profiler.online import AdaptiveWidth, Residuals
 from nestevo_hw.profiler.step_features import Array, step_features
+from nestevo_hw.profiler.target import TargetDevice
 
 FALLBACK_WIDTH = 0.7
 """Half width of the interval of log time where only a dry run is known."""
@@ -34,13 +36,20 @@ class ProfiledCosts:
         self._memory = MemoryRatios()
 
     @classmethod
-    def load(cls, path: Path) -> "ProfiledCosts":
-        """From the file `profile.safetensors` of a profile.
+    def load(cls, path: Path, device: TargetDevice) -> "ProfiledCosts":
+        """From the file `profile.safetensors` of a profile that was measured on a device of the same kind.
 
         Raises:
-            InputError: the file is missing, damaged or something else.
+            InputError: the file is missing, damaged or something else, or was measured on another kind of device.
         """
-        return cls(ProfileModel.load(path))
+        model = ProfileModel.load(path)
+        measured = "cuda" if "gpu" in model.about.get("machine", {}) else "cpu"
+        if measured != device.kind:
+            raise InputError(
+                f"{path} was measured on {measured}, but trainings run on {device.kind}; measure one with "
+                f"`nestevo-hw profile --device {device.kind}`, or leave execution.profile out"
+            )
+        return cls(model)
 
     def predict(self, features: TaskFeatures) -> Prediction:
         """See `CostModel.predict`."""

@@ -39,7 +39,8 @@ class StepPrediction:
     step_low_s: float
     step_high_s: float
     memory_bytes: float
-    """Peak of allocated tensor bytes, with a margin that makes it seldom much too low."""
+    """Peak of allocated tensor bytes, on a GPU of all that the process takes of it, with a margin that makes it seldom
+    much too low."""
     memory_low_bytes: float
     memory_high_bytes: float
     trust: Trust
@@ -130,7 +131,7 @@ class ProfileModel:
         correction = means[0] * np.array(self.shares) if worth != "refused" else np.zeros(2)
         wide = self.calibration.half_widths(spreads)[0] * max(novelty, 1.0)
         time_s = self.analytic.step_s(step) * np.exp(correction[0])
-        memory = step.work.peak_bytes * np.exp(correction[1])
+        memory = step.memory_bytes * np.exp(correction[1])
         return StepPrediction(
             step_s=float(time_s),
             step_low_s=float(time_s * np.exp(-wide[0])),
@@ -280,5 +281,5 @@ def _learn(samples: Sequence[Sample], seed: int) -> tuple[Analytic, Regressor]:
 def _corrections(samples: Sequence[Sample], analytic_s: Sequence[float]) -> Array:
     """log(measured / analytic) of time and memory, (N, 2)."""
     pairs = zip(samples, analytic_s, strict=True)
-    found: Array = np.log([[s.step_s / a, s.memory_bytes / s.work.peak_bytes] for s, a in pairs])
+    found: Array = np.log([[s.step_s / a, s.memory_bytes / s.step.memory_bytes] for s, a in pairs])
     return found

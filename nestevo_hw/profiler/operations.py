@@ -80,12 +80,16 @@ class StepMeter(AllocationMeter):
 class ComputingTimer(TorchDispatchMode):
     """Times the operations that compute, convolutions and products, where they happen; all others run untouched.
 
+    Args:
+        clock: seconds, once all that was begun is done.
+
     Attributes:
         seconds: of each time an operation was done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._clock = clock
         self.seconds: defaultdict[Operation, list[float]] = defaultdict(list)
 
     def __torch_dispatch__(
@@ -100,9 +104,9 @@ class ComputingTimer(TorchDispatchMode):
         kwargs = kwargs or {}
         if getattr(func, "_overloadpacket", None) not in flop_registry:
             return func(*args, **kwargs)
-        began = time.perf_counter()
+        began = self._clock()
         result = func(*args, **kwargs)
-        seconds = time.perf_counter() - began
+        seconds = self._clock() - began
         taken, given = ([t for t in tree_leaves(tree) if isinstance(t, Tensor)] for tree in ((args, kwargs), result))
         self.seconds[_operation(func, args, kwargs, result, taken, given)].append(seconds)
         return result

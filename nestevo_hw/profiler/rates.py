@@ -1,6 +1,5 @@
 """The analytic time of a step: work of each sort divided by the rate at which this device does it."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
+from nestevo_hw.profiler.clock import Clock
 from nestevo_hw.profiler.step_features import Array, work_amounts
 from nestevo_hw.profiler.training_step import TrainingStep
 
@@ -17,7 +17,7 @@ SHRINKAGE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFigures:
-    """How fast a device is with one thread, by three simple measurements."""
+    """How fast a device is, a CPU with one thread, by three simple measurements."""
 
     macs_per_s: float
     """Of a large matrix product in float32."""
@@ -27,12 +27,14 @@ class DeviceFigures:
     """Of an operation on next to nothing."""
 
 
-def measure_device() -> DeviceFigures:
-    """Half a second of measuring on the CPU."""
-    square, long, one = torch.rand(1024, 1024), torch.rand(1 << 24), torch.rand(1)
-    product, added = _fastest(lambda: square @ square, 5), _fastest(lambda: long + 1.0, 5)
-    called = _fastest(lambda: [one + 1.0 for _ in range(1000)], 5)
-    return DeviceFigures(macs_per_s=1024**3 / product, bytes_per_s=2 * long.nbytes / added, call_s=called / 1000)
+def measure_device(device: torch.device) -> DeviceFigures:
+    """Half a second of measuring."""
+    clock, side = Clock(device), 1024 if device.type == "cpu" else 4096
+    square, long, one = (torch.rand(n, device=device) for n in (side * side, 1 << 24, 1))
+    square = square.view(side, side)
+    product, added = _fastest(lambda: square @ square, 5, clock), _fastest(lambda: long + 1.0, 5, clock)
+    called = _fastest(lambda: [one + 1.0 for _ in range(1000)], 5, clock)
+    return DeviceFigures(macs_per_s=side**3 / product, bytes_per_s=2 * long.nbytes / added, call_s=called / 1000)
 
 
 def nominal_step_s(step: TrainingStep, device: DeviceFigures) -> float:
@@ -86,10 +88,10 @@ def _terms(step: TrainingStep, computing_s: float | None) -> dict[str, float]:
     return amounts | {"computing": computing_s}
 
 
-def _fastest(run: Callable[[], object], times: int) -> float:
+def _fastest(run: Callable[[], object], times: int, clock: Clock) -> float:
     seconds = []
     for _ in range(times):
-        began = time.perf_counter()
+        began = clock.wall_s()
         run()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(clock.wall_s() - began)
     return min(seconds)

@@ -31,6 +31,8 @@ DETECTOR_SHARE = 0.55
 PRUNING = (0.0, 0.3, 0.5, 0.7)
 DETECTOR_SIDES_PX = (96, 128, 160, 192, 256)
 CLASSIFIER_SIDES_PX = (32, 48, 64, 80, 96, 128, 160)
+GPU_DETECTOR_SIDES_PX = (96, 128, 192, 256, 384, 512, 720)
+GPU_CLASSIFIER_SIDES_PX = (32, 64, 96, 128, 160, 224)
 DIMENSIONS = 14
 
 
@@ -82,24 +84,29 @@ class TrainingSpec:
         return " ".join(str(value) for value in asdict(self).values())
 
 
-def spread_specs(seed: int, *, held_out: bool = False, bfloat16: bool = True) -> Iterator[TrainingSpec]:
+def spread_specs(
+    seed: int, *, held_out: bool = False, bfloat16: bool = True, gpu: bool = False
+) -> Iterator[TrainingSpec]:
     """Endless different tasks that fill the space evenly (scrambled Sobol sequence).
 
     Args:
         seed: of the scrambling.
         held_out: only architectures that the other ones do not hold.
-        bfloat16: whether this machine computes in it natively.
+        bfloat16: whether the device computes in it natively.
+        gpu: frames as large as a GPU trains on, instead of those that a CPU does.
     """
     engine = torch.quasirandom.SobolEngine(DIMENSIONS, scramble=True, seed=2 * seed + held_out)
     seen: set[TrainingSpec] = set()
     while True:
-        spec = spec_at(engine.draw(1)[0].tolist(), held_out=held_out, bfloat16=bfloat16)
+        spec = spec_at(engine.draw(1)[0].tolist(), held_out=held_out, bfloat16=bfloat16, gpu=gpu)
         if spec not in seen:
             seen.add(spec)
             yield spec
 
 
-def spec_at(place: Sequence[float], *, held_out: bool = False, bfloat16: bool = True) -> TrainingSpec:
+def spec_at(
+    place: Sequence[float], *, held_out: bool = False, bfloat16: bool = True, gpu: bool = False
+) -> TrainingSpec:
     """The task at a place of the unit cube of DIMENSIONS axes."""
     of_detector, a, b, c, d, prune, learn, side, aspect, batch, pool, optimiser, precise, length = place
     detector = of_detector < DETECTOR_SHARE
@@ -109,7 +116,8 @@ def spec_at(place: Sequence[float], *, held_out: bool = False, bfloat16: bool = 
         architecture = f"{DETECTOR}/{stem}-{stage}-{pyramid}-{hidden}"
     else:
         architecture = _pick(HELD_OUT_CLASSIFIERS if held_out else CLASSIFIERS, a)
-    short = _pick(DETECTOR_SIDES_PX if detector else CLASSIFIER_SIDES_PX, side)
+    sides = (DETECTOR_SIDES_PX, CLASSIFIER_SIDES_PX) if not gpu else (GPU_DETECTOR_SIDES_PX, GPU_CLASSIFIER_SIDES_PX)
+    short = _pick(sides[0] if detector else sides[1], side)
     compression = 2 if pool > 0.75 and short >= 96 else 1
     batch_size = round(2 ** (_between(0.0, 4.3, batch) if detector else _between(1.0, 5.5, batch)))
     optimisers: tuple[Optimiser, ...] = ("adamw", "adamw", "sgd", "sgd-momentum")

@@ -24,34 +24,38 @@ CLASSES = 4
 SOFT_REGIONS = 48
 """Regions a frame that carry soft targets, in distillation."""
 _DETECTION = Detection()
+_CPU = torch.device("cpu")
 
 
 class TrainingModels:
-    """Models of a training spec on the CPU with random weights, in training mode.
+    """Models of a training spec with random weights, in training mode.
 
     Args:
         spec: of the training.
+        device: where they are.
 
     Raises:
         ConfigError: no such architecture.
     """
 
-    def __init__(self, spec: TrainingSpec) -> None:
+    def __init__(self, spec: TrainingSpec, device: torch.device = _CPU) -> None:
         self.spec = spec
         count = 2 if spec.learning == "mutual" else 1
         self.models = [build(spec) for _ in range(count)]
         if spec.pruning:
             self.models[0] = prune(self.models[0], spec.pruning)
         for model in self.models:
-            model.train()
+            model.to(device).train()
+        self._device = device
         self._supervision = _supervision(spec)
 
     def loss(self) -> Tensor:
         """Summed loss of a batch of random frames, with gradient: what such a training really does."""
         spec = self.spec
         if not spec.is_detector:
-            return classifier_loss(self.models, torch.rand(spec.batch_size, 3, *spec.input_size), taught=self._taught)
-        images = self._images()
+            batch = torch.rand(spec.batch_size, 3, *spec.input_size, device=self._device)
+            return classifier_loss(self.models, batch, taught=self._taught)
+        images = self._images(self._device)
         if spec.learning == "mutual":
             annotations = [s.annotation for s in self._supervision]
             terminal, intermediate = self.models
@@ -80,8 +84,8 @@ class TrainingModels:
             return classifier_loss(models, torch.rand(spec.batch_size, 3, *spec.input_size), taught=self._taught)
         return _DETECTION.surrogate_loss(models, self._images(), soft_regions=SOFT_REGIONS if self._taught else 0)
 
-    def _images(self) -> list[Tensor]:
-        return [torch.rand(3, *self.spec.input_size) for _ in range(self.spec.batch_size)]
+    def _images(self, device: torch.device = _CPU) -> list[Tensor]:
+        return [torch.rand(3, *self.spec.input_size, device=device) for _ in range(self.spec.batch_size)]
 
     @property
     def _taught(self) -> bool:

@@ -20,6 +20,13 @@ class TrainingStep:
     pixels: int
     """Of one frame as the network sees it."""
     bfloat16: bool = False
+    gpu_bytes: int | None = None
+    """All that the training takes of a GPU by a fake run of its life; None on a CPU."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak by the fake run: of tensors on a CPU, of everything on a GPU."""
+        return self.work.peak_bytes if self.gpu_bytes is None else self.gpu_bytes
 
 
 def surrogate_step(

@@ -44,10 +44,13 @@ def rain(image: "Tensor", strength: float, shot: Shot) -> "Tensor":
     image = 0.5 + (image - 0.5) * (1 - 0.42 * strength) - 0.06 * strength
     image = _blurred(image, 0.75 * strength * height / 128)
     length = max(5, round((6 + 12 * strength) * height / 128))
-    drops = torch.rand((1, height, width), generator=shot.generator).to(image.device)
-    drops = (drops < 0.0075 * strength).to(image.dtype)
-    streaks = torch.stack([drops.roll((k, -round(k / 4)), (-2, -1)) for k in range(length)]).amax(0)
-    streaks = _blurred(streaks, 0.5 * height / 128)
+    drops = torch.rand((1, height, width), generator=shot.generator) < 0.0075 * strength
+    rows, columns = drops[0].nonzero(as_tuple=True)
+    down = torch.arange(length)
+    aside = torch.tensor([round(k / 4) for k in range(length)])
+    streaks = torch.zeros((1, height, width))
+    streaks[0, (rows[:, None] + down) % height, (columns[:, None] - aside) % width] = 1.0
+    streaks = _blurred(streaks.to(image), 0.5 * height / 128)
     return image + (0.85 - image) * streaks * (0.25 + 0.5 * strength)
 
 

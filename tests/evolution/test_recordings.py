@@ -15,6 +15,7 @@ from nestevo_hw.evolution import run
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.pretrain_frames import video_source
+from nestevo_hw.evolution.rendering import one_by_one
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Labels
 from nestevo_hw.report.tables import troubles_table
@@ -77,7 +78,7 @@ def test_pretraining_says_it_too(recording):
     told = []
     labels, mapping = recording.with_suffix(".json"), {"person": "person"}
     source = video_source(recording, labels, mapping, long_side=64, until=None, on_warning=told.append)
-    assert [len(frames) for frames in source.read()] == [source.count, 12] == [48, 12]
+    assert [len(frames) for frames in source.read(one_by_one)] == [source.count, 12] == [48, 12]
     assert told == [dropped(recording)]
 
 

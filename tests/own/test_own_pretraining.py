@@ -14,6 +14,7 @@ from nestevo_hw.cli import main
 from nestevo_hw.evolution.pretrain import check_pretraining, pretrain
 from nestevo_hw.evolution.pretrain_frames import data_source
 from nestevo_hw.evolution.pretrain_job import PretrainConfig
+from nestevo_hw.evolution.rendering import one_by_one
 from nestevo_hw.models.checkpoint import ModelSpec, load_model
 
 MODELS = {
@@ -55,7 +56,8 @@ PRETRAINING = {
     "more labels": (["--data", "d.npz", "--classes", "a,b"], "--data: d.npz has label 2; the model knows 2 classes"),
     "no size": (["--data", "d.npz", "--size", "big"], "big"),
     "tiny": (["--data", "d.npz", "--size", "8x8"], "shorter side of the frames, pixels: need a number from 16"),
-    "no data": (["--classes", "a,b"], "--classes and --size are for --data; leave them out, or give it"),
+    "no data": (["--classes", "a,b"], "--classes is for --data; leave it out, or give it"),
+    "frames of data": (["--data", "d.npz", "--frames", "9"], "--frames is for the embedded streams; leave it out"),
     "two sources": (["--data", "d.npz", "--until", "4"], "are of a video; leave them out beside --data"),
     "nothing to take": (["--data", "d.npz", "--steps", "0"], "--steps 0 takes the teacher as it is; give it"),
     "other weights": (["--data", "d.npz", "--from", "w.pt", "--steps", "0"], "w.pt: tensor 2.weight is missing"),
@@ -100,7 +102,7 @@ def test_a_teacher_that_is_given_keeps_its_weights_and_its_terminals_learn(here:
 def test_every_fifth_image_is_scored_on_and_no_other(here: Path) -> None:
     images = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
     np.savez(here / "d.npz", x=images, y=np.arange(20) % 3)
-    training, held_out = data_source("d.npz", classes=("a", "b", "c")).read()
+    training, held_out = data_source("d.npz", classes=("a", "b", "c")).read(one_by_one)
     assert held_out.images[:, 0, 0, 0].tolist() == [4, 9, 14, 19]
     assert sorted(training.images[:, 0, 0, 0].tolist()) == [i for i in range(20) if i % 5 != 4]
     assert [int(truth.labels) for truth in held_out.truth or ()] == [2, 1, 3, 2]

@@ -1,16 +1,22 @@
 """Collecting samples: real measurements of small tasks, kept, resumed, refused where they do not belong."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
-from made_up_samples import write_made_up_samples
+import torch
+from made_up_samples import made_up_samples, write_made_up_samples
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
+from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.profiler.samples import Sample, Timing, measure, normalised
-from nestevo_hw.profiler.specs import TrainingSpec
+from nestevo_hw.profiler.specs import TrainingSpec, spread_specs
+from nestevo_hw.profiler.target import CUDA
+from nestevo_hw.profiler.training_models import TrainingModels
 from nestevo_hw.studies.profile import collect as collecting
 from nestevo_hw.studies.profile.collect import SAMPLES, Collection, SampleFile, collect, outstanding, read_samples
+from nestevo_hw.studies.profile.output import learn_and_judge
 
 SMALL = TrainingSpec(architecture="mobilenet_v2/0.35", height=32, width=32, batch_size=2, frames=8)
 
@@ -45,7 +51,7 @@ def test_times_are_those_of_the_free_machine(sample):
 def test_measured_kept_and_resumed(sample, tmp_path, monkeypatch):
     calls = []
 
-    def quick(spec, *, seed, held_out, again):
+    def quick(spec, *, seed, held_out, again, **_):
         assert seed == 0
         calls.append((spec, again is not None))
         made = replace(sample, spec=spec, held_out=held_out)
@@ -112,3 +118,35 @@ def test_damaged_and_missing_files(tmp_path):
 def test_impossible_plans():
     with pytest.raises(ConfigError, match="got 0, 60 and 2"):
         Collection(samples=0)
+
+
+def test_a_gpu_has_larger_tasks_and_all_of_its_memory_is_predicted():
+    """Of a training on a GPU that is not here: what the fake life takes of it is what the networks correct."""
+    specs = itertools.islice(spread_specs(0, gpu=True), 60)
+    sides = {spec.height for spec in specs if spec.is_detector}
+    assert max(sides) == 720
+    training = TrainingModels(next(spread_specs(0)))
+    life = training.gpu_life().memory(CUDA)
+    made = replace(made_up_samples(1)[0], gpu_bytes=life.total_bytes)
+    assert made.step.memory_bytes == life.total_bytes > CUDA.context_bytes
+    samples = [replace(s, gpu_bytes=2 * s.work.peak_bytes, memory_bytes=round(2.2 * s.work.peak_bytes)) for s in
+               made_up_samples(24)]  # fmt: skip
+    learned, judged = learn_and_judge(
+        [*samples, *(replace(s, held_out=True) for s in samples[:8])], {"gpu": "made up"}, device=torch.device("cpu")
+    )
+    assert judged.figures()["memory_mape"] < 0.05
+    assert learned.predict(samples[0].step).memory_bytes == pytest.approx(samples[0].memory_bytes, rel=0.05)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+def test_a_task_is_measured_on_a_gpu():
+    device = torch.device("cuda", 0)
+    target = target_of(device)
+    sample = measure(TrainingSpec(architecture="resnet/1-1-1-1", height=128, width=128, batch_size=32, frames=64),
+                     target=target, device=device)  # fmt: skip
+    assert sample.gpu_bytes == pytest.approx(sample.memory_bytes, rel=0.1)
+    assert sample.computing
+    again = measure(sample.spec, target=target, device=device, again=sample)
+    assert len(again.timings) == 2
+    assert again.step_s == pytest.approx(sample.step_s, rel=0.3)

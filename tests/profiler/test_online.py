@@ -8,9 +8,11 @@ from made_up_samples import made_up_samples
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.costs import CostModel, Measured, TaskFeatures
 from nestevo_hw.profiler.learned import ProfiledCosts
 from nestevo_hw.profiler.online import KIND_SCALE, NOISE, PLACE_SCALE, AdaptiveWidth, Residuals
+from nestevo_hw.profiler.target import CPU, CUDA
 
 
 @pytest.fixture
@@ -90,3 +92,10 @@ def test_without_a_fake_run_the_dry_run_stands(model):
     costs.observe(plain, Measured(memory_bytes=900, duration_s=5.0))
     assert costs.predict(plain).duration_s == pytest.approx(5.0, rel=0.02)
     assert costs.predict(plain).memory_bytes == 900
+
+
+def test_a_profile_of_another_kind_of_device_is_refused(learned, tmp_path):
+    learned[0].save(tmp_path / "p.safetensors")
+    assert ProfiledCosts.load(tmp_path / "p.safetensors", CPU).model.about["machine"] == {"cpu": "made up"}
+    with pytest.raises(InputError, match=r"p.safetensors was measured on cpu, but trainings run on cuda; measure one"):
+        ProfiledCosts.load(tmp_path / "p.safetensors", CUDA)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.digits import DigitStream
-from nestevo_hw.streams.drift_kinds import DRIFT_KINDS, WEATHER
+from nestevo_hw.streams.drift_kinds import DRIFT_KINDS, WEATHER, Shot
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment, apply_weather
 
@@ -101,6 +101,16 @@ def test_lamps_light_the_night(picture):
     out = apply_weather(picture, [{"night": 0.8}], [torch_generator(0)], lights=light)
     gain = out.mean((0, 1, 2)) / picture.mean((0, 1, 2))
     assert gain[:80].mean() > 1.5 * gain[80:].mean()
+
+
+def test_streaks_of_rain_fall_from_every_drop_and_wrap_around():
+    strength, black = 0.9, torch.zeros(3, 30, 40)
+    shot = Shot(generator=torch_generator(0, "rain"), horizon=0.3, light=None)
+    seen = DRIFT_KINDS["rain"].change(black, strength, shot)[0]
+    drops = (torch.rand((1, 30, 40), generator=torch_generator(0, "rain")) < 0.0075 * strength).float()
+    streaks = torch.stack([drops[0].roll((k, -round(k / 4)), (0, 1)) for k in range(5)]).amax(0)  # too few rows to blur
+    veil = 0.5 - 0.5 * (1 - 0.42 * strength) - 0.06 * strength
+    torch.testing.assert_close(seen, veil + (0.85 - veil) * streaks * (0.25 + 0.5 * strength))
 
 
 def test_weather_is_repeatable_and_noise_differs_between_frames():

@@ -12,10 +12,12 @@ import torch
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal, read_journal
+from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.profiler.samples import Sample, measure, normalised
 from nestevo_hw.profiler.specs import TrainingSpec, spread_specs
 
 SAMPLES = "samples.jsonl"
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Collection:
     passes: int = 2
     """Times each sample is timed, one round after the other, so that no sample falls into one slow moment whole."""
     seed: int = 0
+    device: torch.device = _CPU
+    """Where they train."""
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.held_out < 0 or self.passes < 1:
@@ -54,6 +58,7 @@ class SampleFile:
         folder: of the profile.
         seed: of the plan.
         resume: go on with what is there.
+        device: where tasks are measured.
 
     Raises:
         ConfigError: the folder holds another machine's or seed's samples, some that are not to be resumed, or none to
@@ -61,8 +66,8 @@ class SampleFile:
         InputError: the file is damaged.
     """
 
-    def __init__(self, folder: Path, seed: int, *, resume: bool) -> None:
-        self.folder, identity = folder, {"machine": machine(), "seed": seed}
+    def __init__(self, folder: Path, seed: int, *, resume: bool, device: torch.device = _CPU) -> None:
+        self.folder, identity = folder, {"machine": machine(device), "seed": seed}
         if resume and not (folder / SAMPLES).is_file():
             raise ConfigError(f"{folder} holds no profile to resume; leave --resume out")
         self._journal = Journal(folder / SAMPLES, Measured, identity, holds="samples", resume=resume)
@@ -119,7 +124,7 @@ def collect(
 def _measure_all(
     plan: Collection, file: SampleFile, budget_s: float | None, advance: Callable[[str], None] | None
 ) -> bool:
-    began, longest = time.monotonic(), 0.0
+    began, longest, target = time.monotonic(), 0.0, target_of(plan.device)
     for number in range(plan.passes):
         for place, spec in _order(plan):
             known = file.samples.get(place)
@@ -128,7 +133,10 @@ def _measure_all(
             started = time.monotonic()
             if budget_s is not None and started - began + longest > budget_s:
                 return False
-            sample = measure(known.spec if known else spec, seed=plan.seed, held_out=place[0], again=known)
+            sample = measure(
+                known.spec if known else spec, target=target, device=plan.device, seed=plan.seed, held_out=place[0],
+                again=known,
+            )  # fmt: skip
             file.keep(place, sample)
             longest = max(longest, time.monotonic() - started)
             if advance is not None:
@@ -143,25 +151,29 @@ def outstanding(plan: Collection, file: SampleFile) -> int:
     return plan.passes * len(places) - sum(done)
 
 
-def bfloat16_is_native() -> bool:
-    """Whether this CPU computes in bfloat16 rather than imitating it."""
+def bfloat16_is_native(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 rather than imitating it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def machine() -> dict[str, Any]:
+def machine(device: torch.device) -> dict[str, Any]:
     """What times depend on."""
-    return {
+    gpu = {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda} if device.type == "cuda" else {}
+    return gpu | {
         "cpu": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16": bfloat16_is_native(),
+        "bfloat16": bfloat16_is_native(device),
     }
 
 
 def _order(plan: Collection) -> Iterator[tuple[tuple[bool, int], TrainingSpec]]:
     """Both sorts of tasks, mixed evenly, so that a collection cut short has some of each."""
-    streams = {h: spread_specs(plan.seed, held_out=h, bfloat16=bfloat16_is_native()) for h in (False, True)}
+    native, gpu = bfloat16_is_native(plan.device), plan.device.type == "cuda"
+    streams = {h: spread_specs(plan.seed, held_out=h, bfloat16=native, gpu=gpu) for h in (False, True)}
     places = [((False, i), (i + 0.5) / plan.samples) for i in range(plan.samples)]
     places += [((True, i), (i + 0.5) / plan.held_out) for i in range(plan.held_out)]
     for place, _ in sorted(places, key=lambda entry: entry[1]):

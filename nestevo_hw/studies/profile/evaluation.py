@@ -126,7 +126,7 @@ def _time_rivals(
 
 def _memory_rivals(known: Sequence[Sample], judged: Sequence[Sample], seed: int) -> dict[str, Array]:
     return {
-        "fake run": np.array([s.work.peak_bytes for s in judged], dtype=float),
+        "fake run": np.array([s.step.memory_bytes for s in judged], dtype=float),
         "paper's formula": np.array([_paper_bytes(s) for s in judged], dtype=float),
         "linear": _fitted(_linear, known, judged, "memory", seed),
         "gradient boosting": _fitted(_boosting, known, judged, "memory", seed),

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.profiler.model import ProfileModel
@@ -16,9 +18,15 @@ PROFILE = "profile.safetensors"
 
 
 def learn_and_judge(
-    samples: Sequence[Sample], machine: dict[str, Any], *, seed: int = 0
+    samples: Sequence[Sample], machine: dict[str, Any], *, device: torch.device, seed: int = 0
 ) -> tuple[ProfileModel, Evaluation]:
     """Learn from the samples that are not held out, and judge on those that are.
+
+    Args:
+        samples: of the machine.
+        machine: what their times depend on.
+        device: where they were measured.
+        seed: of the networks.
 
     Raises:
         InputError: too few samples of either sort.
@@ -26,9 +34,9 @@ def learn_and_judge(
     known, judged = ([s for s in samples if s.held_out is side] for side in (False, True))
     if not judged:
         raise InputError("no sample of a held-out architecture was measured in time; go on with --resume")
-    device = measure_device()
-    model = ProfileModel.fit(known, machine=machine, device=device, seed=seed)
-    return model, evaluate(model, known, judged, device=device, seed=seed)
+    figures = measure_device(device)
+    model = ProfileModel.fit(known, machine=machine, device=figures, seed=seed)
+    return model, evaluate(model, known, judged, device=figures, seed=seed)
 
 
 def document_of(model: ProfileModel, found: Evaluation) -> dict[str, Any]:
