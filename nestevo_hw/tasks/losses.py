@@ -36,7 +36,7 @@ def classifier_loss(models: Sequence[nn.Module], images: Tensor, *, taught: bool
         taught: whether one model also learns a teacher's class probabilities.
     """
     logits = [model(images) for model in models]
-    labels = torch.zeros(len(images), dtype=torch.long)
+    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
     loss = torch.stack([F.cross_entropy(own, labels) for own in logits]).sum()
     peers = reversed(logits) if len(models) > 1 else [torch.zeros_like(own) for own in logits if taught]
     for own, peer in zip(logits, peers, strict=False):

@@ -40,31 +40,25 @@ def main(capability: int, precision: str, noise: int, drop: bool) -> None:
     target = GPUTarget("cuda", capability, 32)
     compiled = triton.compile(source, target=target, options={"num_warps": 8, "num_stages": 3})
     assert compiled.asm["cubin"]
-    assert triton.compile(_dac(form), target=target).asm["cubin"]
+    for source in (_source(kernel.dac, form), _source(kernel.dac_in_place, form), _source(kernel.patches, form)):
+        assert triton.compile(source, target=target).asm["cubin"]
     code = compiled.asm["ptx"]
     found = set(re.findall(r"(?:wgmma\.mma_async|mma\.sync)\S+", code))
     found |= set(re.findall(r"cp\.async\.c[ag]", code))
     sys.stdout.write(" ".join(sorted(found)))
 
 
-def _dac(form: str) -> ASTSource:
-    """The kernel that makes codes of this type."""
-    constants = {
-        "ROUND": form != "fp32", "PATCHES": form == "i8", "KERNEL_W": 7, "PLACES": 49, "EACH": False, "BLOCK_P": 64,
-        "BLOCK_C": 32,
-    }  # fmt: skip
-    types = {
-        "x": "*fp32",
-        "codes": f"*{form}",
-        "broken": "*fp32",
-        "full_scale": "fp32",
-        "step": "fp32",
-        "spans": "*i32",
-    }
+def _source(function: triton.JITFunction, form: str) -> ASTSource:
+    """A kernel that makes or moves codes of this type."""
+    values = {"ROUND": form != "fp32", "KERNEL_W": 7, "PLACES": 49, "EACH": False, "BLOCK_P": 64, "BLOCK_C": 32,
+              "BLOCK": 1024}  # fmt: skip
+    names = function.arg_names
+    constants = {name: value for name, value in values.items() if name in names}
+    pointers = {"x": f"*{form}" if function is kernel.patches else "*fp32", "codes": f"*{form}", "broken": "*fp32"}
+    types = pointers | {"spans": "*i32"} | dict.fromkeys(("full_scale", "step"), "fp32")
     types |= dict.fromkeys(constants, "constexpr")
-    names = kernel.dac.arg_names
     places = {(names.index(name),): value for name, value in constants.items()}
-    return ASTSource(kernel.dac, {name: types.get(name, "i32") for name in names}, places)
+    return ASTSource(function, {name: types.get(name, "i32") for name in names}, places)
 
 
 if __name__ == "__main__":

@@ -30,40 +30,68 @@ def _rounded(x):
     return (x + 12582912.0) - 12582912.0
 
 
-@triton.jit(do_not_specialize=["height", "width", "out_width"])
-def dac(
-    x, codes, broken, spans, pixels, height, width, out_width, columns, stride_image, stride_channel, stride_row,
-    stride_column, step_h, step_w, pad_h, pad_w, dilation_h, dilation_w, full_scale, step,
-    ROUND: tl.constexpr, PATCHES: tl.constexpr, KERNEL_W: tl.constexpr, PLACES: tl.constexpr, EACH: tl.constexpr,
-    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+@triton.jit
+def _codes(value, full_scale, step, ROUND: tl.constexpr):
+    """DAC codes by the same sequence of IEEE operations as `FusedLayer._input_codes`: bit-equal; 0 for no number."""
+    wrong = value != value  # noqa: PLR0124 - NaN
+    value = tl.div_rn(tl.minimum(tl.maximum(tl.where(wrong, 0.0, value), -full_scale), full_scale), full_scale)
+    if ROUND:
+        value = _rounded(tl.div_rn(value, step))
+    return value, wrong
+
+
+@triton.jit
+def dac_in_place(
+    x, codes, broken, count, each, full_scale, step, ROUND: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Codes (images, pixels, columns) of values (images, channels, height, width); NaN marks what holds a NaN.
+    """Codes of `count` values where the values are; `each` in a row are an image, and `broken` gets NaN for it."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    value, wrong = _codes(tl.load(x + at, mask=at < count, other=0.0), full_scale, step, ROUND)
+    tl.store(codes + at, value.to(codes.dtype.element_ty), mask=at < count)
+    tl.store(broken + at // each, tl.full((BLOCK,), float("nan"), tl.float32), mask=wrong)
 
-    BLOCK_C columns are what `spans` (columns / BLOCK_C, 2) says: so many channels from a first one on, then zeros. With
-    PATCHES a pixel is an output's and a channel a row of the layer's matrix: the input is unrolled. `broken` gets a NaN
-    for images, or with EACH for pixels, that hold one.
 
-    The same sequence of IEEE operations as `FusedLayer._input_codes`, so the codes are bit-equal.
+@triton.jit(do_not_specialize=["out_width", "height", "width"])
+def patches(
+    x, codes, spans, pixels, out_width, height, width, columns, stride_image, stride_channel, stride_row,
+    stride_column, step_h, step_w, pad_h, pad_w, dilation_h, dilation_w,
+    KERNEL_W: tl.constexpr, PLACES: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """An image's codes unrolled: a row of the layer's matrix is a column, arranged as in `dac`; outside are zeros."""
+    groups = tl.cdiv(pixels, BLOCK_P)
+    p = (tl.program_id(0) % groups) * BLOCK_P + tl.arange(0, BLOCK_P)
+    block, image = tl.program_id(1), (tl.program_id(0) // groups).to(tl.int64)
+    offset = tl.arange(0, BLOCK_C)
+    row = tl.load(spans + block * 2) + offset
+    place = row % PLACES
+    h = ((p // out_width) * step_h - pad_h)[:, None] + ((place // KERNEL_W) * dilation_h)[None, :]
+    w = ((p % out_width) * step_w - pad_w)[:, None] + ((place % KERNEL_W) * dilation_w)[None, :]
+    inside = (p < pixels)[:, None] & (offset < tl.load(spans + block * 2 + 1))[None, :]
+    inside &= (h >= 0) & (h < height) & (w >= 0) & (w < width)
+    at = ((row // PLACES) * stride_channel)[None, :] + h * stride_row + w * stride_column
+    value = tl.load(x + image * stride_image + at, mask=inside, other=0)
+    to = (image * pixels + p)[:, None] * columns + (block * BLOCK_C + offset)[None, :]
+    tl.store(codes + to, value, mask=(p < pixels)[:, None])
+
+
+@triton.jit
+def dac(
+    x, codes, broken, spans, pixels, columns, stride_image, stride_channel, stride_pixel, full_scale, step,
+    ROUND: tl.constexpr, EACH: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """Codes (images, pixels, columns) of values (images, channels, pixels); NaN marks what holds a NaN.
+
+    BLOCK_C columns are what `spans` (columns / BLOCK_C, 2) says: so many channels from a first one on, then zeros.
+    `broken` gets a NaN for images, or with EACH for pixels, that hold one.
     """
     groups = tl.cdiv(pixels, BLOCK_P)
     p = (tl.program_id(0) % groups) * BLOCK_P + tl.arange(0, BLOCK_P)
     block, image = tl.program_id(1), (tl.program_id(0) // groups).to(tl.int64)
     offset = tl.arange(0, BLOCK_C)
-    c = tl.load(spans + block * 2) + offset
+    c = (tl.load(spans + block * 2) + offset).to(tl.int64)
     inside = (p < pixels)[:, None] & (offset < tl.load(spans + block * 2 + 1))[None, :]
-    if PATCHES:
-        place = c % PLACES
-        h = ((p // out_width) * step_h - pad_h)[:, None] + ((place // KERNEL_W) * dilation_h)[None, :]
-        w = ((p % out_width) * step_w - pad_w)[:, None] + ((place % KERNEL_W) * dilation_w)[None, :]
-        inside &= (h >= 0) & (h < height) & (w >= 0) & (w < width)
-        at = (c // PLACES).to(tl.int64)[None, :] * stride_channel + h * stride_row + w * stride_column
-    else:
-        at = p.to(tl.int64)[:, None] * stride_column + c.to(tl.int64)[None, :] * stride_channel
-    value = tl.load(x + image * stride_image + at, mask=inside, other=0.0)
-    wrong = value != value  # noqa: PLR0124 - NaN
-    value = tl.div_rn(tl.minimum(tl.maximum(tl.where(wrong, 0.0, value), -full_scale), full_scale), full_scale)
-    if ROUND:
-        value = _rounded(tl.div_rn(value, step))
+    at = p.to(tl.int64)[:, None] * stride_pixel + c[None, :] * stride_channel
+    value, wrong = _codes(tl.load(x + image * stride_image + at, mask=inside, other=0.0), full_scale, step, ROUND)
     to = (image * pixels + p)[:, None] * columns + (block * BLOCK_C + offset)[None, :]
     tl.store(codes + to, value.to(codes.dtype.element_ty), mask=(p < pixels)[:, None])
     poisoned = tl.max(wrong.to(tl.int32), 1) > 0

@@ -11,7 +11,9 @@ from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.gpu.operands import Plan, Precision
 
 _DAC_PIXELS = 64
-"""That a program quantises, with one block of channels."""
+"""That a program quantises or unrolls, with one block of channels."""
+_DAC_VALUES = 1024
+"""That a program quantises where they are."""
 _INTERPRETED_BLOCKS = (64, 64)
 _MOST = (1 << 31) - 1
 _FASTEST: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -82,25 +84,48 @@ def quantised(
     Returns:
         (N, height, width, `plan.width`) codes, for a plan with patches of the outputs' height and width.
     """
+    if plan.unrolled:
+        return _unrolled(plan, x, spans, dtype, full_scale, step)
     count, _, height, width = x.shape
     if x.stride(2) != width * x.stride(3):
         x = x.contiguous()
-    side = output_size(plan.geometry, (height, width)) if plan.unrolled else (height, width)
-    codes = torch.empty((count, *side, plan.width), dtype=dtype, device=x.device)
+    codes = torch.empty((count, height, width, plan.width), dtype=dtype, device=x.device)
     broken = torch.zeros(count, device=x.device)
     # Vectors stand side by side like the pixels of one image.
     vectors = (height, width) == (1, 1)
-    images, pixels = (1, count) if vectors else (count, side[0] * side[1])
-    strides = (x.stride(0), x.stride(1), x.stride(2), x.stride(0) if vectors else x.stride(3))
-    grid = (images * -(-pixels // _DAC_PIXELS), len(spans))
-    geometry = plan.geometry
-    _kernels().dac[grid](
-        x, codes, broken, spans, pixels, height, width, side[1], plan.width, *strides, *geometry.stride,
-        *geometry.padding, *geometry.dilation, full_scale, step or 1.0,
-        ROUND=step is not None, PATCHES=plan.unrolled, KERNEL_W=geometry.kernel[1], PLACES=geometry.places,
-        EACH=vectors, BLOCK_P=_DAC_PIXELS, BLOCK_C=plan.block,
+    images, pixels = (1, count) if vectors else (count, height * width)
+    _kernels().dac[_grid(images, pixels, spans)](
+        x, codes, broken, spans, pixels, plan.width, x.stride(0), x.stride(1), x.stride(0) if vectors else x.stride(3),
+        full_scale, step or 1.0, ROUND=step is not None, EACH=vectors, BLOCK_P=_DAC_PIXELS, BLOCK_C=plan.block,
     )  # fmt: skip
     return codes, broken
+
+
+def _unrolled(
+    plan: Plan, x: Tensor, spans: Tensor, dtype: torch.dtype, full_scale: float, step: float | None
+) -> tuple[Tensor, Tensor]:
+    """As `quantised`: every value once, then its code to every patch that holds it."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    x = x if last else x.contiguous()
+    single, broken = torch.empty_like(x, dtype=dtype), torch.zeros(len(x), device=x.device)
+    grid = (-(-x.numel() // _DAC_VALUES),)
+    _kernels().dac_in_place[grid](
+        x, single, broken, x.numel(), x[0].numel(), full_scale, step or 1.0, ROUND=step is not None, BLOCK=_DAC_VALUES
+    )
+    geometry, (height, width) = plan.geometry, x.shape[2:]
+    side = output_size(geometry, (height, width))
+    codes = torch.empty((len(x), *side, plan.width), dtype=dtype, device=x.device)
+    pixels = side[0] * side[1]
+    _kernels().patches[_grid(len(x), pixels, spans)](
+        single, codes, spans, pixels, side[1], height, width, plan.width, *single.stride(), *geometry.stride,
+        *geometry.padding, *geometry.dilation, KERNEL_W=geometry.kernel[1], PLACES=geometry.places,
+        BLOCK_P=_DAC_PIXELS, BLOCK_C=plan.block,
+    )  # fmt: skip
+    return codes, broken
+
+
+def _grid(images: int, pixels: int, spans: Tensor) -> tuple[int, int]:
+    return images * -(-pixels // _DAC_PIXELS), len(spans)
 
 
 def output_size(geometry: Geometry, size: tuple[int, int]) -> tuple[int, int]:
