@@ -20,6 +20,8 @@ from nestevo_hw.report.wording import headline, lede
 
 _LINE = 140
 """Characters that fit below the headline."""
+_LINE_IN = 0.21
+"""Height of a line of them, inches."""
 _COLUMNS = 3
 """Terminals shown: the first of the configuration, so that nobody picks the best."""
 
@@ -28,12 +30,14 @@ def overview(run: Run, summary: Summary, palette: Palette) -> Figure:
     """Headline, accuracy over the windows, and one frame before and after, for up to three terminals."""
     shown = run.terminals[:_COLUMNS]
     pairs = {name: latest_pair(run, name) for name in shown}
-    figure = new_figure(12.8, 6.1 if any(pairs.values()) else 4.4, palette)
-    ratios = (1.0, 6.2 if any(pairs.values()) else 3.4)
-    title, body = figure.subfigures(2, 1, height_ratios=ratios, squeeze=False)[:, 0]
-    title.text(0.012, 0.72, headline(run, summary), size=19, weight="bold", color=palette.ink, family=FONT, va="center")
-    told = "\n".join(wrap(lede(run, summary), _LINE))
-    title.text(0.012, 0.42, told, size=10.5, color=palette.muted, family=FONT, va="top", linespacing=1.4)
+    told = wrap(lede(run, summary), _LINE)
+    top, below = 0.85 + _LINE_IN * max(len(told) - 2, 0), 5.25 if any(pairs.values()) else 3.4
+    figure = new_figure(12.8, top + below, palette)
+    title, body = figure.subfigures(2, 1, height_ratios=(top, below), squeeze=False)[:, 0]
+    big = {"size": 19, "weight": "bold", "color": palette.ink, "family": FONT, "va": "center"}
+    title.text(0.012, 1 - 0.24 / top, headline(run, summary), **big)
+    small = {"size": 10.5, "color": palette.muted, "family": FONT, "va": "top", "linespacing": 1.4}
+    title.text(0.012, 1 - 0.49 / top, "\n".join(told), **small)
     if shown:
         marks = stage_marks([e for name in shown for e in evolutions(run, name, scene=name)])
         legend(title, marks, palette, columns=2, loc="upper right")

@@ -68,13 +68,21 @@ def sentences(found: Outcome) -> list[str]:
                 found.won_back(kind, scene), found.gain(kind, scene, found.age_s), found.gain(kind, scene, DIGITAL)
             )  # fmt: skip
             where = "" if scene == "all" else f"{scene}: "
-            back = f", {share(won.mean)} of what the device takes" if won.known else ", where the device takes nothing"
+            back = f", {share(won.mean)} of what the device takes" if won.known else f", where {_taken(found, scene)}"
             spread = "" if won.bounds is None else f" ({' to '.join(map(share, won.bounds))} over trainings)"
             lines.append(
                 f"{where}{_name(found.about, kind)}: {plus_minus(signed(gain.mean, 3), gain.half)} at {when}{back}"
                 f"{spread}; digital {plus_minus(signed(cost.mean, 3), cost.half)}"
             )
     return lines
+
+
+def _taken(found: Outcome, scene: str) -> str:
+    """Why there is nothing that could be won back."""
+    taken = found.taken(scene)
+    if taken.mean <= 0.0:
+        return "the device takes nothing"
+    return f"too little is lost to tell ({plus_minus(score(taken.mean), taken.half)} over programmings)"
 
 
 def marks(found: Outcome) -> list[Mark]:

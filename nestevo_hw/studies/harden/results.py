@@ -80,17 +80,22 @@ class Outcome:
             fmean(scores) - before for scores, before in zip(zip(*by_training, strict=True), given, strict=True)
         )
 
+    def taken(self, scene: str) -> Estimate:
+        """What the device takes from the model as given at this age: digital score minus that on each programming."""
+        digital = self.of(AS_GIVEN, scene, DIGITAL)[0][0]
+        return Estimate.of(digital - score for score in self.of(AS_GIVEN, scene, self.age_s)[0])
+
     def won_back(self, kind: str, scene: str) -> Estimate:
         """Share of what the device takes at this age that a training gives back; the interval is over trainings.
 
         (hardened - given on the device) / (given digital - given on the device), each a mean over programmings; not
-        defined where the device takes nothing.
+        defined where the device takes nothing, or no more than programmings differ by.
         """
-        given = fmean(self.of(AS_GIVEN, scene, self.age_s)[0])
-        taken = self.of(AS_GIVEN, scene, DIGITAL)[0][0] - given
-        if taken <= 0.0:
+        taken = self.taken(scene)
+        if not (taken.mean if taken.ci95 is None else taken.ci95[0]) > 0.0:
             return Estimate()
-        return Estimate.of((fmean(scores) - given) / taken for scores in self.of(kind, scene, self.age_s))
+        given = fmean(self.of(AS_GIVEN, scene, self.age_s)[0])
+        return Estimate.of((fmean(scores) - given) / taken.mean for scores in self.of(kind, scene, self.age_s))
 
     def document(self) -> dict[str, Any]:
         """The machine-readable report."""
@@ -116,5 +121,6 @@ class Outcome:
                     "digital": self.gain(kind, scene, DIGITAL).document(),
                     "programmed": self.gain(kind, scene, 0.0).document(),
                     "aged": self.gain(kind, scene, self.age_s).document(),
+                    "taken": self.taken(scene).document(),
                     "won_back": self.won_back(kind, scene).document(),
                 }  # fmt: skip

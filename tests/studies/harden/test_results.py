@@ -32,7 +32,7 @@ OUTCOME = Outcome(
     about=ABOUT,
     age_s=DAY_S,
     scores={
-        **scored("", 0.60, (0.50, 0.54), (0.38, 0.42)),
+        **scored("", 0.60, (0.50, 0.54), (0.395, 0.405)),
         **scored("hardened-0", 0.60, (0.56, 0.58), (0.50, 0.52)),
         **scored("hardened-1", 0.62, (0.58, 0.60), (0.52, 0.50)),
         **scored("noise-aware-0", 0.55, (0.50, 0.50), (0.38, 0.40)),
@@ -56,7 +56,7 @@ def test_scores_are_means_over_trainings_with_intervals_over_programmings() -> N
 def test_gains_are_paired_by_programming() -> None:
     gain = OUTCOME.gain(HARDENED, "night", DAY_S)
     assert gain.mean == pytest.approx(0.11)
-    assert gain.ci95 == pytest.approx(t_interval([0.51 - 0.38, 0.51 - 0.42]))
+    assert gain.ci95 == pytest.approx(t_interval([0.51 - 0.395, 0.51 - 0.405]))
     assert OUTCOME.gain(NOISE_AWARE, "night", DIGITAL).mean == pytest.approx(-0.07)
 
 
@@ -66,6 +66,15 @@ def test_won_back_is_the_share_of_what_the_device_takes() -> None:
     assert OUTCOME.won_back(NOISE_AWARE, "night").mean == pytest.approx(-0.05)
     lossless = Outcome(about=ABOUT, age_s=DAY_S, scores=scored("", 0.5, (0.5, 0.5), (0.5, 0.5)))
     assert not lossless.won_back(AS_GIVEN, "night").known
+
+
+def test_what_is_won_back_of_a_loss_within_the_noise_is_not_stated() -> None:
+    lost = {**scored("", 0.60, (0.6, 0.6), (0.57, 0.61)), **scored("hardened-0", 0.6, (0.6, 0.6), (0.60, 0.60))}
+    found = Outcome(about=ABOUT, age_s=DAY_S, scores=lost)
+    assert found.taken("night").mean == pytest.approx(0.01)
+    assert not found.won_back(HARDENED, "night").known
+    (line,) = sentences(found)
+    assert "where too little is lost to tell (0.010 ±0.254 over programmings)" in line
 
 
 def test_the_table_and_the_sentences_say_the_same() -> None:
