@@ -329,11 +329,11 @@ def test_batch_norm_adaptation_changes_statistics_and_nothing_else(folder, captu
     assert sent == sum(old[n].nbytes for n in changed)
 
 
-def merge_request(folder, teacher, name, intermediates, first_score=None):
+def merge_request(folder, teacher, name, intermediates, first_score=None, old_score=None):
     candidate = TeacherFiles(weights=folder / name, crossbar=folder / f"{name}-tiles", age_s=60.0)
     return teachers.MergeRequest(
         teacher=teacher, intermediates=intermediates, candidate=candidate, generation=3,
-        reference=folder / "reference", first_score=first_score,
+        reference=folder / "reference", first_score=first_score, old_score=old_score,
     )  # fmt: skip
 
 
