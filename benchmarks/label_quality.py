@@ -26,13 +26,14 @@ from nestevo_hw.evolution.cameras import reference_frames
 from nestevo_hw.evolution.config import RunConfig, load_preset, override
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher, program_teacher
 from nestevo_hw.models.checkpoint import load_detector, pretrained_path
+from nestevo_hw.streams.background import amplify_foreground
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.confirmation import ConfirmationConfig
 from nestevo_hw.tasks.faster_rcnn.fusion import weighted_boxes_fusion
 from nestevo_hw.tasks.faster_rcnn.tracking import rescored_by_tracks
-from nestevo_hw.tasks.faster_rcnn.views import ensemble_views, foreground_amplified
+from nestevo_hw.tasks.faster_rcnn.views import other_views
 from nestevo_hw.tasks.metrics import mean_average_precision
 from nestevo_hw.tasks.named import task_named
 
@@ -76,10 +77,10 @@ def detections(
     config = override(load_preset("quick"), {"seed": seed, "reference.frames_per_segment": 2})
     files, frames = programmed(config, folder), stream_of(seed, place, kind).read(UPLOADED)
     alone, how = open_teacher(TASK, config.teacher, files, None), ConfirmationConfig()
-    models = labellers(config, files, place, frames.images)
-    unamplified = TASK.predict(models[0], frames.images)
-    with foreground_amplified(models, frames.images, how) as amplified:
-        plain, mirrored, enlarged, other = ensemble_views(models, amplified, how)
+    unamplified = TASK.predict(labellers(config, files, place, frames.images)[0], frames.images)
+    amplified = amplify_foreground(frames.images, factor=how.amplify)
+    models = labellers(config, files, place, amplified)
+    plain, (mirrored, enlarged, other) = TASK.predict(models[0], amplified), other_views(models, amplified, how)
 
     def agreed(*views: Detections) -> list[dict[str, Tensor]]:
         return [weighted_boxes_fusion(frame, overlap=how.overlap) for frame in zip(*views, strict=True)]

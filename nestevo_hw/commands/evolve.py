@@ -1,13 +1,17 @@
 """`nestevo-hw evolve`: the whole loop."""
 
+from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
+
+if TYPE_CHECKING:
+    from nestevo_hw.evolution.config import RunConfig
 
 
 @click.command()
@@ -64,11 +68,7 @@ def evolve(
       nestevo-hw evolve --executor ray --address local
       nestevo-hw evolve --resume runs/night --workers 1
     """
-    from nestevo_hw.base.errors import ConfigError
-    from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.evolution.config import load_config, load_preset, override
-    from nestevo_hw.evolution.run import checked, config_to_resume, most_tasks
-    from nestevo_hw.evolution.run import evolve as run
+    from nestevo_hw.commands.progress import telling
 
     changes: dict[str, float | str | None] = {
         "method": method,
@@ -78,35 +78,61 @@ def evolve(
     }
     changes |= {"execution.memory_gb": memory_gb, "execution.device": device}
     changes |= {"execution.executor": executor, "execution.address": address}
-    if resume is not None:
-        fixed = [value for name, value in changes.items() if not name.startswith("execution.")]
-        if any(value is not None for value in (config, out, *fixed)):
-            raise ConfigError(
-                "--resume takes its configuration from the run folder; beside it, give only "
-                "--workers, --memory-gb, --device, --executor or --address"
-            )
-        settings, folder = override(config_to_resume(resume), changes), resume
-    else:
-        settings = override(load_config(config) if config else load_preset(preset), changes)
-        folder = out or _free_folder(Path("runs") / f"{settings.method}-{settings.seed}")
-    if check:
+    fixed = {"CONFIG": config, "--out": out} | {k: v for k, v in changes.items() if not k.startswith("execution.")}
+    _look(config, preset, resume, fixed)
+    with telling("loading libraries", lines=not as_json) as told:
+        from nestevo_hw.evolution.config import load_config, load_preset, override
+        from nestevo_hw.evolution.run import checked, config_to_resume, most_tasks
+        from nestevo_hw.evolution.run import evolve as run
+
+        if resume is not None:
+            settings, folder = override(config_to_resume(resume), changes), resume
+        else:
+            settings = override(load_config(config) if config else load_preset(preset), changes)
+            folder = out or _free_folder(Path("runs") / f"{settings.method}-{settings.seed}")
         warnings: list[str] = []
-        checked(settings, warnings.append)
-        for line in () if as_json else warnings:
-            warn(line)
-        if not as_json:
-            click.echo(f"nothing wrong found: {len(settings.terminals)} terminals, {settings.window.count} windows")
-        return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings}
-    with progress_bar(most_tasks(settings), "starting workers") as advance:
-        summary = run(
-            settings, folder, resume=resume is not None, on_task=lambda task: advance(task.name), on_warning=warn
-        )
+        if check:
+            checked(settings, warnings.append)
+        else:
+            told.expect(most_tasks(settings), "starting workers")
+            summary = run(
+                settings, folder, resume=resume is not None, on_task=lambda t: told.advance(t.name), on_warning=warn
+            )
+    if check:
+        return _found_right(settings, warnings, quiet=as_json)
     if not as_json:
         _show(summary, folder)
     if summary["failures"]:
         again = "--resume tries those again whose worker died"
         click.echo(f"Completed with failures: {summary['failures']} (see report.html); {again}", err=True)
     return summary
+
+
+def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[str, object]) -> None:
+    """Refuse what can be refused without torch, which takes seconds to load; `fixed` is what a resumed run has."""
+    from nestevo_hw.base.errors import ConfigError
+    from nestevo_hw.base.locking import require_folder
+    from nestevo_hw.evolution.presets import config_document, preset_text
+
+    if resume is not None:
+        if any(value is not None for value in fixed.values()):
+            raise ConfigError(
+                "--resume takes its configuration from the run folder; beside it, give only "
+                "--workers, --memory-gb, --device, --executor or --address"
+            )
+        require_folder(resume)
+    elif config is not None:
+        config_document(config)
+    else:
+        preset_text(preset)
+
+
+def _found_right(settings: "RunConfig", warnings: list[str], *, quiet: bool) -> dict[str, Any]:
+    if not quiet:
+        for line in warnings:
+            warn(line)
+        click.echo(f"nothing wrong found: {len(settings.terminals)} terminals, {settings.window.count} windows")
+    return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings}
 
 
 def _free_folder(wanted: Path) -> Path:

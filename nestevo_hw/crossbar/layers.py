@@ -297,8 +297,12 @@ class FusedLayer(CrossbarLayer):
     def _convert(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         if isinstance(sigma, float) and not sigma:
             return self._round_and_clip_(y)
-        y = y.contiguous()
-        for part in self._noise.add_scaled(y, sigma):
+        # Where channels lie last, the noise is drawn in that order, as it is in the order of the memory.
+        last = y.ndim == 4 and not y.is_contiguous() and y.is_contiguous(memory_format=torch.channels_last)
+        y = y if last else y.contiguous()
+        if last and isinstance(sigma, Tensor):
+            sigma = sigma.movedim(1, -1).contiguous()
+        for part in self._noise.add_scaled(y.movedim(1, -1) if last else y, sigma):
             self._round_and_clip_(part)
         return y
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from nestevo_hw.base.choices import one_of
-from nestevo_hw.base.documents import forbid_unknown_keys, parse, parse_toml, plain, read_toml
+from nestevo_hw.base.documents import forbid_unknown_keys, parse, parse_toml, plain
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_distinct
 from nestevo_hw.base.ranges import SEED, Range
@@ -19,7 +19,7 @@ from nestevo_hw.evolution.groups import GroupsConfig
 from nestevo_hw.evolution.layout import group_folder
 from nestevo_hw.evolution.learning import DistilConfig, MutualConfig
 from nestevo_hw.evolution.methods import METHODS
-from nestevo_hw.evolution.presets import preset_text
+from nestevo_hw.evolution.presets import config_document, preset_text
 from nestevo_hw.evolution.refresh import RefreshConfig
 from nestevo_hw.evolution.replay import ReplayConfig
 from nestevo_hw.evolution.scenario import LinkConfig, ModelConfig, ReferenceConfig, TerminalConfig, WindowConfig
@@ -126,8 +126,7 @@ def load_config(path: Path) -> RunConfig:
     Raises:
         ConfigError: the file is missing, not TOML, or not a valid configuration.
     """
-    advice = "" if path.is_file() else f"write one with `nestevo-hw init {path}`"
-    config = parse_config(read_toml(path, dict[str, Any], advice=advice, error=ConfigError), source=str(path))
+    config = parse_config(config_document(path), source=str(path))
     return replace(config, teacher=config.teacher.recorded(path.parent))
 
 

@@ -91,7 +91,9 @@ class ValidationGate:
             margins=config.gate,
         )
 
-    def compare(self, old: TeacherFiles, new: TeacherFiles, reference: FrameBatch, *, first: float | None) -> Verdict:
+    def compare(
+        self, old: TeacherFiles, new: TeacherFiles, reference: FrameBatch, *, first: float | None, known: float | None
+    ) -> Verdict:
         """Score both teachers on the crossbar, on in-domain frames neither has learned from.
 
         Args:
@@ -99,11 +101,13 @@ class ValidationGate:
             new: the one that is to replace it.
             reference: in-domain frames.
             first: score of the first teacher on them; None where that is not defined.
+            known: score of the old teacher on them, if it has been measured at this age.
         """
         if reference.truth is None:
             reason = "not validated: no labelled in-domain frames"
             return Verdict(accepted=True, gate_before=None, gate_after=None, gate_first=None, reason=reason)
-        before, after = (self.score(files, reference) for files in (old, new))
+        before = self.score(old, reference) if known is None else known
+        after = self.score(new, reference)
         reason = self.margins.exceeded(first=or_nan(first), before=before, after=after)
         return Verdict(
             accepted=not reason,

@@ -1,8 +1,11 @@
-"""The commented configurations that ship with the package."""
+"""Configurations as text: the commented ones that ship with the package, and files; nothing here imports torch."""
 
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
+from nestevo_hw.base.documents import read_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS as DEVICES
@@ -35,3 +38,14 @@ def preset_text(name: str) -> str:
     for placeholder, names in NAMES.items():
         text = text.replace(f"{{{placeholder}}}", ", ".join(names))
     return text
+
+
+def config_document(path: Path) -> dict[str, Any]:
+    """What a configuration file says; its values are not checked.
+
+    Raises:
+        ConfigError: the file is missing or not TOML.
+    """
+    advice = "" if path.is_file() else f"write one with `nestevo-hw init {path}`"
+    document: dict[str, Any] = read_toml(path, dict[str, Any], advice=advice, error=ConfigError)
+    return document

@@ -57,7 +57,7 @@ class Rollout:
             return {}
         return {
             name: SelectRequest(
-                candidates={"evolved": path, **self._adapted(name), "old": self._server.models[name]},
+                candidates={"old": self._server.models[name], "evolved": path, **self._adapted(name)},
                 upload=self._window.file(name, "upload.safetensors"),
                 supervision=self._supervision[name],
             )

@@ -56,6 +56,8 @@ class Upkeep:
         self._policy = refresh_policy(config.refresh)
         self._programmings = 0
         self._fresh_score = math.nan
+        self._scores: dict[int, float | None] = {}
+        """Of the teacher in force on in-domain frames, by window in which it was measured."""
         self._cost = Programming(time_s=0.0, energy_j=0.0, wear=0.0)
         self.first_score: float | None = None
         """Of the first teacher on in-domain frames; None where that is not defined."""
@@ -93,7 +95,7 @@ class Upkeep:
         stages = [Stage(step=INSPECT, done=measured)]
         if self._group not in measured:
             return []
-        score = measured[self._group].value.score
+        score = self._scores[window] = measured[self._group].value.score
         condition = self._condition(window, or_nan(score))
         choice = self._policy.decide(condition)
         self._journal.log(
@@ -118,7 +120,12 @@ class Upkeep:
         if self._group in programmed:
             self._log(window, again, programmed[self._group].value, cause="refresh")
             self._take(again, programmed[self._group].value)
+            self._scores[window] = programmed[self._group].value.score
         return [*stages, Stage(step=PROGRAM, done=programmed)]
+
+    def score_in(self, window: int) -> float | None:
+        """In-domain score of the teacher in force as it labels in a window; None where it has not been measured."""
+        return self._scores.get(window)
 
     def candidate(self, window: int) -> TeacherState:
         """A new teacher, to be programmed in this window."""

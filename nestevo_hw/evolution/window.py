@@ -258,6 +258,7 @@ class Window:
                 generation=candidate.generation,
                 reference=self._server.upkeep[group].reference,
                 first_score=self._server.upkeep[group].first_score,
+                old_score=self._server.upkeep[group].score_in(self.number),
             )
             for group, candidate in candidates.items()
             if self._taught_mutually & set(self._members(group))

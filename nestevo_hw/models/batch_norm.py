@@ -1,6 +1,6 @@
 """BatchNorm statistics of a scene in place of those of the training data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,13 +13,18 @@ def batch_norm_bytes(model: nn.Module) -> int:
     return sum(b.nbytes for norm in _norms(model) for b in norm.buffers() if b.is_floating_point())
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a model has BatchNorm layers that keep statistics."""
+    return bool(_norms(model))
+
+
 @torch.no_grad()
-def re_estimate_batch_norm(model: nn.Module, dense: nn.Module, batches: Sequence[Tensor]) -> None:
+def re_estimate_batch_norm(model: nn.Module, dense: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the BatchNorm statistics of `model` by those of the given inputs, in place.
 
     Args:
         model: its BatchNorm layers are updated; stays in eval mode.
-        dense: the part of the model to run, such as a detector's backbone.
+        dense: the part of the model to run, such as the body of a detector's backbone.
         batches: (N, 3, H, W) normalised inputs of `dense`, on any device.
     """
     norms, device = _norms(model), next(model.parameters()).device

@@ -26,8 +26,10 @@ def headline(run: Run, summary: Summary) -> str:
     every, better = len(summary.terminals), sum(t.improved for t in scored)
     if better == every:
         return f"All {every} terminals improved{so_far}" if every > 1 else f"The terminal improved{so_far}"
+    worse = sum(t.after < t.before for t in scored)
     others = (
-        (len(scored) - better if better else 0, "did not"),
+        (worse, "got worse"),
+        (len(scored) - better - worse if better else 0, "did not"),
         (unscored, "could not be scored"),
         (every - len(scored) - unscored, "did not evolve"),
     )

@@ -66,6 +66,10 @@ class MutualLearning(Protocol):
 class LabelConfirmation(Protocol):
     """Several views, models and neighbouring frames confirm a teacher's labels."""
 
+    def shown(self, images: Tensor, confirmation: ConfirmationConfig) -> Tensor:
+        """Frames of one camera in order of time as all models of the ensemble are to see them, or just as they came."""
+        ...
+
     def confirmed_labels(
         self,
         models: Sequence[nn.Module],
@@ -79,9 +83,9 @@ class LabelConfirmation(Protocol):
         """Supervision that views, members of the ensemble and neighbouring frames agree on.
 
         Args:
-            models: the ensemble: the teacher, then further models of the same classes, all with the scene's BatchNorm
-                statistics.
-            images: frames of one camera in order of time.
+            models: the ensemble: the teacher, then further models of the same classes, all with the BatchNorm
+                statistics of the frames; afterwards they are as before.
+            images: frames of one camera in order of time, as `shown` gives them.
             labels: thresholds where nothing confirms the teacher.
             confirmation: what confirms it.
             spacing_s: seconds between two frames.

@@ -84,6 +84,11 @@ class Classification(
         """The likeliest class of each image; one below the high confidence teaches nothing but its soft target."""
         return _supervision(model, images, _logits(_classifier(model), images), config)
 
+    def shown(self, images: Tensor, confirmation: ConfirmationConfig) -> Tensor:
+        """As they came: successive images show different things."""
+        del confirmation
+        return images
+
     def confirmed_labels(
         self,
         models: Sequence[nn.Module],

@@ -13,6 +13,9 @@ from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.tasks.predictions import Prediction
 from nestevo_hw.tasks.supervision import Supervision
 
+ENLARGED_STATISTICS = 32
+"""Enlarged frames, evenly from those at hand, that give BatchNorm statistics of enlarged frames."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmationConfig:
@@ -40,15 +43,15 @@ class ConfirmationConfig:
     low_confidence: Annotated[float, SHARE] = 0.2
     """From here up to `high_confidence` it is neither object nor background."""
 
-    @property
-    def teacher_passes(self) -> float:
-        """Forward passes of the teacher for each frame; one of an enlarged frame counts by its area.
+    def teacher_passes(self, frames: int) -> float:
+        """Forward passes of the teacher over a number of frames; one of an enlarged frame counts by its area.
 
-        One for detections in each view, another for the BatchNorm statistics of amplified and of enlarged frames, and
-        one for soft targets.
+        One for each view, of which the plain one gives soft targets as well, and another for the BatchNorm statistics
+        of amplified frames and of some enlarged ones.
         """
         enlarged_area = self.zoom**2 if self.zoom > 1.0 else 0.0
-        return 1.0 + self.mirror + 2 * enlarged_area + 1.0 + (self.amplify > 1.0)
+        enlarged = frames + min(frames, ENLARGED_STATISTICS)
+        return frames * (1.0 + self.mirror + (self.amplify > 1.0)) + enlarged * enlarged_area
 
     def __post_init__(self) -> None:
         if self.low_confidence > self.high_confidence:

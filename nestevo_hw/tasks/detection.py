@@ -10,6 +10,7 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.onnx.export import OnnxDetector, export_detector
+from nestevo_hw.streams.background import amplify_foreground
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.place import KNOWN_STYLES
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
@@ -53,6 +54,10 @@ class Detection(
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
         """See `label_frames`."""
         return label_frames(_detector(model), images, config)
+
+    def shown(self, images: Tensor, confirmation: ConfirmationConfig) -> Tensor:
+        """See `amplify_foreground`."""
+        return amplify_foreground(images, factor=confirmation.amplify) if confirmation.amplify > 1.0 else images
 
     def confirmed_labels(
         self,

@@ -35,8 +35,9 @@ def test_a_folder_in_use_is_refused(
         refused = CliRunner().invoke(main, [*arguments, "--out", "held"])
         assert [path.name for path in Path("held").iterdir()] == [LOCK]
     assert refused.exit_code == 2
-    assert refused.stderr.startswith(f"Error: held is in use: process {os.getpid()} on ")
-    assert refused.stderr.count("\n") == 1
+    errors = [line for line in refused.stderr.splitlines() if line.startswith("Error")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"Error: held is in use: process {os.getpid()} on ")
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if "--resume" in name])
@@ -56,4 +57,5 @@ def test_there_is_no_run_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("empty").mkdir()
     refused = CliRunner().invoke(main, ["evolve", "--resume", "empty"])
     assert refused.exit_code == 2
-    assert refused.stderr == "Error: empty holds no run to resume; leave --resume out, or correct the path\n"
+    said = "Error: empty holds no run to resume; leave --resume out, or correct the path"
+    assert refused.stderr.splitlines() == ["loading libraries", said]

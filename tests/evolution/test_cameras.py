@@ -124,7 +124,7 @@ def test_a_video_without_labels_runs_unscored(clip):
     frames, _ = reference_frames(settings)
     assert frames.truth is None
     files = TeacherFiles(weights=clip / "absent", crossbar=clip / "absent", age_s=0.0)
-    verdict = ValidationGate.of(settings).compare(files, files, frames, first=None)
+    verdict = ValidationGate.of(settings).compare(files, files, frames, first=None, known=None)
     assert verdict.accepted
     assert verdict.gate_after is None
 
@@ -134,6 +134,6 @@ def test_a_gate_that_finds_no_object_lets_pass_and_says_null(monkeypatch):
     monkeypatch.setattr(ValidationGate, "score", lambda *_: math.nan)
     nothing = Annotation.of(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     frames = FrameBatch(images=torch.zeros(4, 3, 8, 8, dtype=torch.uint8), indices=(0, 1, 2, 3), truth=(nothing,) * 4)
-    verdict = ValidationGate.of(load_preset("quick")).compare(None, None, frames, first=None)
+    verdict = ValidationGate.of(load_preset("quick")).compare(None, None, frames, first=None, known=None)
     assert verdict.accepted
     assert plain(verdict, nan_to_null=True)["gate_after"] is None

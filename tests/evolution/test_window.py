@@ -172,6 +172,27 @@ def test_a_new_teacher_is_compared_with_the_first_one_too(tmp_path):
     assert [request.first_score for request in world.executor.requests(MergeRequest)] == [0.77, 0.77]
 
 
+@pytest.mark.parametrize(("refreshed", "known"), [(False, 0.66), (True, 0.88)])
+def test_what_a_window_has_measured_of_its_teacher_is_not_measured_again(refreshed, known, tmp_path):
+    """Inspected, or programmed again after that; nothing of an earlier window counts, as the teacher has aged since."""
+
+    def answer(asked):
+        result = typical(asked)
+        scores = {"inspect": 0.66, "program": 0.88}
+        return replace(result, score=scores[asked.id.kind]) if asked.id.kind in scores else result
+
+    policy = {"refresh.policy": "always" if refreshed else "never"}
+    world = World(tmp_path / "run", answers=answer, **policy)
+    for number in range(2):
+        window = world.window(number)
+        if number == 0:
+            window.refresh()
+        window.label()
+        window.learn_mutually(window.groups, generated=False)
+        window.merge(window.groups)
+    assert [request.old_score for request in world.executor.requests(MergeRequest)] == [known, None]
+
+
 def test_a_terminal_runs_what_does_best_on_held_back_frames(tmp_path):
     chosen = {"campus": "evolved", "village": "adapted", "downtown": "old"}
 
@@ -198,7 +219,7 @@ def test_a_terminal_runs_what_does_best_on_held_back_frames(tmp_path):
     }  # fmt: skip
     assert {e["terminal"]: e["chosen"] for e in world.events("select")} == chosen
     (request, *_) = world.executor.requests(SelectRequest)
-    assert list(request.candidates) == ["evolved", "adapted", "old"]
+    assert list(request.candidates) == ["old", "evolved", "adapted"], "the old model stays where others are no better"
     assert request.supervision == window.file("campus", "label.safetensors")
 
 

@@ -148,12 +148,14 @@ def test_parts_of_the_delay_come_from_where_the_events_say():
     ("afters", "expected"),
     [
         ((0.6, 0.6), "All 2 terminals improved"),
-        ((0.6, 0.4), "1 of 2 terminals improved, 1 did not"),
-        ((0.5, 0.4), "No terminal improved"),
+        ((0.6, 0.4), "1 of 2 terminals improved, 1 got worse"),
+        ((0.6, 0.5), "1 of 2 terminals improved, 1 did not"),
+        ((0.5, 0.5), "No terminal improved"),
+        ((0.5, 0.4), "No terminal improved, 1 got worse"),
         ((math.nan, math.nan), "2 terminals evolved, with nothing to score by"),
         ((0.6, math.nan), "1 of 2 terminals improved, 1 could not be scored"),
         ((0.6, None), "1 of 2 terminals improved, 1 did not evolve"),
-        ((0.4, None), "No terminal improved, 1 did not evolve"),
+        ((0.4, None), "No terminal improved, 1 got worse, 1 did not evolve"),
         ((None, None), "No terminal has evolved in this run"),
     ],
 )

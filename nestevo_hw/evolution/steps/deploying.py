@@ -34,7 +34,7 @@ class SelectRequest(Request):
     """Models that a terminal could run, and what they are judged by."""
 
     candidates: Mapping[Candidate, Path]
-    """Checkpoints, the evolved one first; it is taken where others are no better."""
+    """Checkpoints; of several that do equally well the first one is taken."""
     upload: Path
     supervision: Path
 

@@ -58,21 +58,25 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
     """The teacher labels one terminal's uploaded frames on the crossbar, confirmed by an ensemble."""
     config, task = context.config, context.task
     images = load_frames(request.upload).images
-    teacher = open_teacher(task, config.teacher, request.teacher, images if config.scene_norm else None)
     if not config.confirms:
+        teacher = open_teacher(task, config.teacher, request.teacher, images if config.scene_norm else None)
         supervision = task.label(teacher, images, config.labels)
         return _written(supervision, request.out.supervision, crossbar_frames=context.on_crossbar(len(images)))
-    models, confirmation = [teacher], config.confirmation
+    confirming, confirmation = require(task, LabelConfirmation, "labels.confirm"), config.confirmation
+    shown = confirming.shown(images, confirmation)
+    # No stored statistics are of frames that were changed.
+    scene = shown if config.scene_norm or shown is not images else None
+    models = [open_teacher(task, config.teacher, request.teacher, scene)]
     for path in request.ensemble if confirmation.ensemble else ():
         member, _ = load_model(path)
-        task.re_estimate(member, images)
+        task.re_estimate(member, shown)
         models.append(member)
-    labelled = require(task, LabelConfirmation, "labels.confirm").confirmed_labels(
-        models, images, config.labels, confirmation, spacing_s=request.spacing_s, earlier=_read(request.earlier)
+    labelled = confirming.confirmed_labels(
+        models, shown, config.labels, confirmation, spacing_s=request.spacing_s, earlier=_read(request.earlier)
     )
     save_views(labelled.views, request.out.views)
-    labelled_frames = context.on_crossbar(round(confirmation.teacher_passes * len(images)))
-    return _written(labelled.supervision, request.out.supervision, crossbar_frames=labelled_frames)
+    passes = context.on_crossbar(round(confirmation.teacher_passes(len(images))))
+    return _written(labelled.supervision, request.out.supervision, crossbar_frames=passes)
 
 
 def _read(files: LabelFiles | None) -> LabelRound | None:

@@ -145,6 +145,8 @@ class MergeRequest(Request):
     reference: Path
     first_score: float | None
     """In-domain score of the group's first teacher; None where that is not defined."""
+    old_score: float | None
+    """The same of the teacher in force; None where it has not been measured at this age."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,7 @@ def merge(context: Context, request: MergeRequest) -> MergeResult:
     save_model(model, spec, new.weights)
     reference, gate = load_frames(request.reference), ValidationGate.of(context.config)
     programmed = _written(context, new, reference, generation=request.generation)
-    verdict = gate.compare(old, new, reference, first=request.first_score)
+    verdict = gate.compare(old, new, reference, first=request.first_score, known=request.old_score)
     score = verdict.gate_after
     if score is None and programmed is not None:
         score = gate.score(new, reference)
@@ -171,7 +173,7 @@ def merge(context: Context, request: MergeRequest) -> MergeResult:
         programmed=programmed,
         score=score,
         programming=None if programmed is None else programmed.programming,
-        crossbar_frames=context.on_crossbar(2 * len(reference) // PARTS),
+        crossbar_frames=context.on_crossbar((1 + (request.old_score is None)) * len(reference) // PARTS),
     )
 
 

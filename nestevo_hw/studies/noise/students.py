@@ -11,6 +11,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.config import RunConfig, load_preset
 from nestevo_hw.evolution.learning import Seed, distil
+from nestevo_hw.models.batch_norm import kept_batch_norm
 from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
 from nestevo_hw.pages.formats import counted
 from nestevo_hw.streams.frame import FrameBatch
@@ -21,8 +22,7 @@ from nestevo_hw.studies.noise.evaluation import score_detector
 from nestevo_hw.studies.noise.plan import BenchPlan, Trial
 from nestevo_hw.studies.noise.sweeps import TEACHING, Hardware, Setting
 from nestevo_hw.tasks.detection import Detection
-from nestevo_hw.tasks.faster_rcnn.labelling import label_frames
-from nestevo_hw.tasks.faster_rcnn.views import batch_norm_of
+from nestevo_hw.tasks.faster_rcnn.labelling import label_frames, re_estimate
 from nestevo_hw.tasks.supervision import Supervision, ground_truth_supervision
 
 REFERENCE = "student"
@@ -151,7 +151,8 @@ class School:
             raise ConfigError(f"only a Faster R-CNN teaches students, not a {type(teacher).__name__}")
         taught, teaching = [], []
         for camera in cameras(self.teaching, self.seed):
-            with batch_norm_of(teacher, camera.upload.images):
+            with kept_batch_norm(teacher):
+                re_estimate(teacher, camera.upload.images)
                 supervision = label_frames(teacher, camera.upload.images, self.teaching.config.labels)
                 teaching.append(score_detector(teacher, camera.test))
             taught.append(self._learn(supervision, camera, repeat, self.teaching.config.distil.soft_share))

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound, View
+from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound
 from nestevo_hw.tasks.faster_rcnn.fusion import weighted_boxes_fusion
-from nestevo_hw.tasks.faster_rcnn.labelling import label_frames, with_soft_targets
+from nestevo_hw.tasks.faster_rcnn.labelling import sights
 from nestevo_hw.tasks.faster_rcnn.tracking import rescored_by_tracks
-from nestevo_hw.tasks.faster_rcnn.views import ensemble_views, foreground_amplified
-from nestevo_hw.tasks.predictions import pseudo_labels
-from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+from nestevo_hw.tasks.faster_rcnn.views import other_views
+from nestevo_hw.tasks.predictions import Prediction
+from nestevo_hw.tasks.supervision import LabelConfig
 
 
 def confirm_labels(
@@ -25,13 +25,13 @@ def confirm_labels(
 ) -> LabelRound:
     """Label frames with what several views, detectors and neighbouring frames agree on.
 
-    Soft targets and features are the first detector's own, on its own regions of the amplified frames; soft targets of
-    an earlier round stay beside them, on theirs.
+    Soft targets and features are the first detector's own, on its own regions; soft targets of an earlier round stay
+    beside them, on theirs.
 
     Args:
         models: the ensemble: the teacher, then further detectors of the same classes; all in eval mode, with the
-            BatchNorm statistics of the scene.
-        images: (N, 3, H, W) uint8 frames of one fixed camera, in order of time.
+            BatchNorm statistics of the frames.
+        images: (N, 3, H, W) uint8 frames of one fixed camera, in order of time, as the ensemble is to see them.
         labels: number of regions; its thresholds hold where nothing confirms the teacher.
         confirmation: what confirms it.
         spacing_s: seconds between two frames.
@@ -41,29 +41,29 @@ def confirm_labels(
         Supervision of each frame, on the CPU, and all views; with nothing to confirm the teacher the same supervision
         as `label_frames`.
     """
-    with foreground_amplified(models, images, confirmation) as amplified:
-        views = [*(earlier.views if earlier else ()), *ensemble_views(models, amplified, confirmation)]
-        supervision = _agreed(models[0], views, amplified, labels, confirmation, spacing_s)
+    tracked = confirmation.tracking_share > 0 and spacing_s <= confirmation.tracking_gap_s
+    before = list(earlier.views) if earlier else []
+    others = other_views(models, images, confirmation)
+    alone = not (before or others or tracked)
+
+    def agreed(frame: int, own: Prediction) -> Prediction:
+        if alone:
+            return own
+        views = [*(view[frame] for view in before), own, *(view[frame] for view in others)]
+        return weighted_boxes_fusion(views, overlap=confirmation.overlap)
+
+    # The teacher's own view comes last, so that its pass can describe what all agree on.
+    considered = labels.regions if alone else None
+    seen = sights(models[0], images, labels.regions, agreed=agreed, considered=considered)
+    objects = [sight.objects for sight in seen]
+    if tracked:
+        objects = list(rescored_by_tracks(objects, share=confirmation.tracking_share))
+    limits = labels if alone else confirmation
+    supervision = [
+        sight.supervision(found["scores"], limits.high_confidence, limits.low_confidence)
+        for sight, found in zip(seen, objects, strict=True)
+    ]
     if earlier is not None:
         pairs = zip(supervision, earlier.supervision, strict=True)
         supervision = [new.with_soft_targets_of(old) for new, old in pairs]
-    return LabelRound(supervision=supervision, views=views)
-
-
-def _agreed(
-    teacher: FasterRCNN,
-    views: Sequence[View],
-    images: Tensor,
-    labels: LabelConfig,
-    confirmation: ConfirmationConfig,
-    spacing_s: float,
-) -> list[Supervision]:
-    """Supervision by what views agree on; see `confirm_labels`."""
-    tracked = confirmation.tracking_share > 0 and spacing_s <= confirmation.tracking_gap_s
-    if len(views) == 1 and not tracked:
-        return label_frames(teacher, images, labels)
-    detections = [weighted_boxes_fusion(frame, overlap=confirmation.overlap) for frame in zip(*views, strict=True)]
-    if tracked:
-        detections = rescored_by_tracks(detections, share=confirmation.tracking_share)
-    annotations = [pseudo_labels(d, confirmation.high_confidence, confirmation.low_confidence) for d in detections]
-    return with_soft_targets(teacher, images, annotations, labels.regions)
+    return LabelRound(supervision=supervision, views=[*before, [sight.own for sight in seen], *others])

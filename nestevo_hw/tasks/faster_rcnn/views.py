@@ -1,41 +1,23 @@
-"""What an ensemble of detectors sees of a fixed camera's frames: amplified foreground, test-time augmentation."""
+"""What an ensemble of detectors sees of a fixed camera's frames: test-time augmentation."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.models.batch_norm import kept_batch_norm
-from nestevo_hw.streams.background import MIN_FRAMES, amplify_foreground
-from nestevo_hw.tasks.confirmation import ConfirmationConfig, View
+from nestevo_hw.streams.sampling import evenly
+from nestevo_hw.tasks.confirmation import ENLARGED_STATISTICS, ConfirmationConfig, View
 from nestevo_hw.tasks.faster_rcnn.labelling import predict, re_estimate
 from nestevo_hw.tasks.predictions import mirrored_prediction
 
 
-@contextmanager
-def foreground_amplified(
-    models: Sequence[FasterRCNN], images: Tensor, confirmation: ConfirmationConfig
-) -> Iterator[Tensor]:
-    """Frames with amplified foreground, and their BatchNorm statistics in the models until the block ends.
+def other_views(models: Sequence[FasterRCNN], images: Tensor, confirmation: ConfirmationConfig) -> list[View]:
+    """Detections of each member of an ensemble, but for those of the first one on the frames as they are.
 
-    Args:
-        models: as for `confirm_labels`.
-        images: (N, 3, H, W) uint8 frames of one fixed camera.
-        confirmation: says how much to amplify; with 1, or too few frames to know the background, nothing changes.
-    """
-    with ExitStack() as stack:
-        if confirmation.amplify > 1.0 and len(images) >= MIN_FRAMES:
-            images = amplify_foreground(images, factor=confirmation.amplify)
-            for model in models:
-                stack.enter_context(batch_norm_of(model, images))
-        yield images
-
-
-def ensemble_views(models: Sequence[FasterRCNN], images: Tensor, confirmation: ConfirmationConfig) -> list[View]:
-    """Detections of each member: with test-time augmentation those of the teacher's architecture, others once.
-
-    One view of a pruned member, so that a terminal does not outvote its teacher.
+    With test-time augmentation those of the first one's architecture, others once: one view of a pruned member, so that
+    a terminal does not outvote its teacher.
 
     Args:
         models: as for `confirm_labels`.
@@ -43,22 +25,22 @@ def ensemble_views(models: Sequence[FasterRCNN], images: Tensor, confirmation: C
         confirmation: says which views.
     """
     size = sum(p.numel() for p in models[0].parameters())
-    views = augmented_views(models[0], images, confirmation)
+    views = changed_views(models[0], images, confirmation)
     for member in models[1:] if confirmation.ensemble else ():
         alike = sum(p.numel() for p in member.parameters()) == size
-        views += augmented_views(member, images, confirmation) if alike else [predict(member, images)]
+        views += [predict(member, images), *(changed_views(member, images, confirmation) if alike else ())]
     return views
 
 
-def augmented_views(model: FasterRCNN, images: Tensor, confirmation: ConfirmationConfig) -> list[View]:
-    """Detections with test-time augmentation, frame by frame in pixels of the plain frames.
+def changed_views(model: FasterRCNN, images: Tensor, confirmation: ConfirmationConfig) -> list[View]:
+    """Test-time augmentation: detections on changed frames, frame by frame in pixels of the plain frames.
 
     Args:
         model: in eval mode.
         images: (N, 3, H, W) uint8.
         confirmation: says which views.
     """
-    views: list[View] = [predict(model, images)]
+    views: list[View] = []
     if confirmation.mirror:
         views.append([mirrored_prediction(p, images.shape[-1]) for p in predict(model, images.flip(-1))])
     if confirmation.zoom > 1.0:
@@ -73,10 +55,11 @@ def enlarged(model: FasterRCNN, images: Tensor, factor: float) -> Iterator[None]
 
     Args:
         model: in eval mode.
-        images: (N, 3, H, W) uint8 frames that give the statistics.
+        images: (N, 3, H, W) uint8 frames; `ENLARGED_STATISTICS` of them, evenly, give the statistics.
         factor: of the network's input size.
     """
-    with scaled_input([model], factor), batch_norm_of(model, images):
+    with scaled_input([model], factor), kept_batch_norm(model):
+        re_estimate(model, images[evenly(range(len(images)), ENLARGED_STATISTICS)])
         yield
 
 
@@ -93,11 +76,3 @@ def scaled_input(models: Sequence[FasterRCNN], factor: float) -> Iterator[None]:
     finally:
         for transform, size in zip(transforms, sizes, strict=True):
             transform.min_size, transform.max_size = size
-
-
-@contextmanager
-def batch_norm_of(model: FasterRCNN, images: Tensor) -> Iterator[None]:
-    """A detector with the BatchNorm statistics of given frames, until the block ends."""
-    with kept_batch_norm(model):
-        re_estimate(model, images)
-        yield

@@ -329,11 +329,11 @@ def test_batch_norm_adaptation_changes_statistics_and_nothing_else(folder, captu
     assert sent == sum(old[n].nbytes for n in changed)
 
 
-def merge_request(folder, teacher, name, intermediates, first_score=None):
+def merge_request(folder, teacher, name, intermediates, first_score=None, old_score=None):
     candidate = TeacherFiles(weights=folder / name, crossbar=folder / f"{name}-tiles", age_s=60.0)
     return teachers.MergeRequest(
         teacher=teacher, intermediates=intermediates, candidate=candidate, generation=3,
-        reference=folder / "reference", first_score=first_score,
+        reference=folder / "reference", first_score=first_score, old_score=old_score,
     )  # fmt: skip
 
 
@@ -403,10 +403,11 @@ def test_a_model_that_got_worse_is_not_deployed(folder, supervised):
     assert found.frames == round(0.15 * FRAMES)
 
 
-def test_of_equals_the_evolved_model_is_deployed(folder, supervised):
-    same = select_request(folder, supervised, evolved=TERMINAL, adapted=TERMINAL, old=TERMINAL)
+@pytest.mark.parametrize("order", [("old", "evolved", "adapted"), ("evolved", "adapted", "old")])
+def test_of_equals_the_first_model_is_deployed(folder, supervised, order):
+    same = select_request(folder, supervised, **dict.fromkeys(order, TERMINAL))
     found = deploying.select(context("select"), same)
-    assert found.chosen == "evolved"
+    assert found.chosen == order[0]
     assert len(set(found.scores.values())) == 1
 
 

@@ -9,14 +9,13 @@ import torch
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.checkpoint import load_detector, resolve_checkpoint
 from nestevo_hw.models.faster_rcnn import as_list
-from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound, load_views, save_views
 from nestevo_hw.tasks.detection import Detection
 from nestevo_hw.tasks.faster_rcnn.confirmation import confirm_labels
-from nestevo_hw.tasks.faster_rcnn.labelling import label_frames, predict, with_soft_targets
-from nestevo_hw.tasks.faster_rcnn.views import augmented_views, enlarged, ensemble_views, foreground_amplified
+from nestevo_hw.tasks.faster_rcnn.labelling import label_frames, predict, sights
+from nestevo_hw.tasks.faster_rcnn.views import changed_views, enlarged, other_views
 from nestevo_hw.tasks.metrics import mean_average_precision
 from nestevo_hw.tasks.predictions import pseudo_labels
 from nestevo_hw.tasks.supervision import LabelConfig
@@ -63,8 +62,8 @@ def test_a_member_that_is_the_teacher_changes_no_score(teacher, images):
 
 def test_the_mirrored_view_of_mirrored_frames_is_the_plain_view(teacher, images):
     how = replace(ALONE, mirror=True)
-    plain, mirrored = augmented_views(teacher, images, how)
-    turned, back = augmented_views(teacher, images.flip(-1), how)
+    plain, (mirrored,) = predict(teacher, images), changed_views(teacher, images, how)
+    turned, (back,) = predict(teacher, images.flip(-1)), changed_views(teacher, images.flip(-1), how)
     for a, b in zip(plain, back, strict=True):
         left = torch.stack([160 - a["boxes"][:, 2], 160 - a["boxes"][:, 0]], 1)
         torch.testing.assert_close(b["boxes"][:, [0, 2]], left)
@@ -89,21 +88,15 @@ def test_enlarging_is_undone(teacher, images):
 
 @pytest.mark.parametrize("kind", ["rain", "fog"])
 def test_more_is_found_where_the_foreground_is_amplified(teacher, kind):
-    """The median over the frames needs no truth, yet shows what weather hides; the statistics are undone."""
+    """The median over the frames needs no truth, yet shows what weather hides."""
     drift = DriftScript(segments=(DriftSegment(start=0, kind=kind, strength=0.6),))
     frames = SyntheticStream(name="lane", place="downtown", seed=3, drift=drift).read(range(0, 240, 10))
-    task, models = Detection(), [copy.deepcopy(teacher)]
-    task.re_estimate(models[0], frames.images)
-    before = {name: tensor.clone() for name, tensor in models[0].state_dict().items()}
-    plain = predict(models[0], frames.images)
-    with foreground_amplified(models, frames.images, ConfirmationConfig()) as amplified:
-        clear = predict(models[0], amplified)
-    assert all(torch.equal(t, before[name]) for name, t in models[0].state_dict().items())
-    scores = [mean_average_precision(found, frames.truth, 3).map50 for found in (plain, clear)]
+    task, model, scores = Detection(), copy.deepcopy(teacher), []
+    for images in (frames.images, task.shown(frames.images, ConfirmationConfig())):
+        task.re_estimate(model, images)
+        scores.append(mean_average_precision(predict(model, images), frames.truth, 3).map50)
     assert scores[1] > scores[0] + 0.05
-    with foreground_amplified(models, frames.images, ALONE) as same:
-        assert same is frames.images
-    assert all(torch.equal(t, before[name]) for name, t in models[0].state_dict().items())
+    assert task.shown(frames.images, ALONE) is frames.images
 
 
 def test_frames_far_apart_are_not_tracked(teacher, images):
@@ -135,14 +128,51 @@ def test_objects_come_before_ignore_regions_with_a_feature_each(teacher, images)
 
 def test_features_are_those_of_the_box_in_its_frame(teacher, images):
     boxes = torch.tensor([[10.0, 10.0, 50.0, 60.0], [70.0, 20.0, 90.0, 50.0]])
-    labels = Annotation(boxes=boxes, labels=torch.tensor([1, 2]), ignore=torch.tensor([False, True]))
-    supervision = with_soft_targets(teacher, images, [labels] * 3, 20, batch_size=2)
+    objects = {"boxes": boxes, "labels": torch.tensor([1, 2]), "scores": torch.tensor([0.3, 0.9])}
+    seen = sights(
+        teacher,
+        images,
+        20,
+        agreed=lambda frame, _: objects if frame else {k: v[:0] for k, v in objects.items()},
+        batch_size=2,
+    )
+    supervision = [sight.supervision(sight.objects["scores"], 0.5, 0.25) for sight in seen]
     with torch.no_grad():
         features = teacher.backbone(teacher.transform(as_list(images[2:]), None)[0].tensors)
-        pooled = teacher.roi_heads.box_roi_pool(features, [boxes[:1]], [(128, 160)])
+        pooled = teacher.roi_heads.box_roi_pool(features, [boxes[1:]], [(128, 160)])
         expected = teacher.roi_heads.box_head(pooled)
     torch.testing.assert_close(supervision[2].features, expected, atol=1e-5, rtol=1e-4)
-    assert [len(s.features) for s in supervision] == [1, 1, 1]
+    assert [len(s.features) for s in supervision] == [0, 1, 1]
+    assert supervision[2].annotation.labels.tolist() == [2, 1]
+    torch.testing.assert_close(supervision[2].annotation.boxes, boxes[[1, 0]])
+
+
+def test_one_pass_sees_what_a_prediction_sees(teacher, images):
+    for sight, found in zip(sights(teacher, images, 20), predict(teacher, images), strict=True):
+        for key in ("boxes", "labels", "scores"):
+            torch.testing.assert_close(sight.own[key], found[key])
+
+
+def test_statistics_are_those_of_the_whole_backbone(teacher, images):
+    """What lies behind the last BatchNorm layer need not run; torchvision's own forward pass gives the same."""
+    part, whole = copy.deepcopy(teacher), copy.deepcopy(teacher)
+    Detection().re_estimate(part, images)
+    for norm in (norms := [m for m in whole.modules() if isinstance(m, torch.nn.BatchNorm2d)]):
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad():
+        whole(as_list(images))
+    assert norms
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(part.state_dict()[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_a_pass_of_the_teacher_counts_once():
+    """Plain, mirrored and enlarged views, and statistics of all amplified and of some enlarged frames."""
+    assert ConfirmationConfig(zoom=2.0).teacher_passes(96) == 3 * 96 + 4 * (96 + 32)
+    assert ConfirmationConfig(zoom=2.0).teacher_passes(8) == (3 + 8) * 8
+    assert ALONE.teacher_passes(96) == 96
 
 
 def test_thresholds_include_their_value():
@@ -177,7 +207,7 @@ def test_an_earlier_round_counts_and_survives_its_file(teacher, images, tmp_path
 
 
 def test_a_member_of_the_teachers_size_has_test_time_augmentation_too(teacher, images):
-    views = ensemble_views([teacher, copy.deepcopy(teacher)], images, ConfirmationConfig())
-    assert len(views) == 6
+    views = other_views([teacher, copy.deepcopy(teacher)], images, ConfirmationConfig())
+    assert len(views) == 5
     for one, other in zip(views[0], views[3], strict=True):
         torch.testing.assert_close(one["boxes"], other["boxes"])
