@@ -23,7 +23,7 @@ class Task:
     duration_s: float
     """Predicted duration, seconds."""
     host_bytes: int = 0
-    """Where `memory_bytes` are a GPU's, predicted peak of main memory that the task takes; 0: not known, not held to."""
+    """Where `memory_bytes` are a GPU's, predicted peak of main memory that it takes; 0: not known, not held to."""
     cores: int = 1
     """Threads the task computes with."""
     priority: int = 0

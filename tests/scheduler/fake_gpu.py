@@ -1,4 +1,4 @@
-"""What workers of a test's GPU import: as they are preloaded with this, `torch` is a stand-in with a GPU in main memory.
+"""What workers of a test's GPU import: once this is preloaded, `torch` is a stand-in with a GPU in main memory.
 
 It counts what is taken and reserved, keeps to its limit, and can break, so that everything around it is real.
 """
@@ -52,7 +52,7 @@ RANDOM = SimpleNamespace(state=7)
 """Of the stand-in's generator."""
 
 
-def _stand_in() -> ModuleType:
+def _stand_in() -> Any:
     torch: Any = ModuleType("torch")
     torch.cuda = SimpleNamespace(
         is_available=lambda: bool(os.environ.get("CUDA_VISIBLE_DEVICES")), is_initialized=lambda: True,
