@@ -19,7 +19,7 @@ from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.run import evolve
 
 GOAL, PAPER = 0.55, 0.5198
-DIGITAL = {"teacher.device": "digital"}
+DIGITAL = {"teacher.analog": "digital"}
 SERIAL = {"execution.policy": "serial"}
 COMPRESSED = {"compression.enabled": True}
 VARIANTS: dict[str, dict[str, Any]] = {

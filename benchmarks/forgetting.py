@@ -82,7 +82,7 @@ def measure(seeds: int, frames: int, *, quick: bool) -> dict[str, Any]:
     return {
         "seeds": len(found[NEITHER]),
         "frames": frames,
-        "device": "pcm (simulated)",
+        "analog": "pcm (simulated)",
         "remedies": [{"name": name, **_figures(done, found[NEITHER])} for name, done in found.items()],
     }
 

@@ -135,7 +135,7 @@ def measure(seeds: int, *, quick: bool) -> dict[str, Any]:
             "labels": stage, "ap": ap, "precision": precision, "recall": recall,
             "ap_difference": apart.mean, "ci95": apart.bounds if stage != PLAIN else None,
         })  # fmt: skip
-    return {"scenes": len(scores[PLAIN]), "device": "pcm (simulated)", "rows": rows}
+    return {"scenes": len(scores[PLAIN]), "analog": "pcm (simulated)", "rows": rows}
 
 
 def main() -> None:
@@ -150,7 +150,7 @@ def main() -> None:
     if options.json:
         print(json_text(found))
         return
-    print(f"{found['scenes']} scenes, teacher on {found['device']}")
+    print(f"{found['scenes']} scenes, teacher on {found['analog']}")
     print(f"{'labels':22} {'AP':>6} {'precision':>10} {'recall':>7} {'difference of AP':>26}")
     for row in found["rows"]:
         interval = "" if row["ci95"] is None else " [{:+.3f}, {:+.3f}]".format(*row["ci95"])

@@ -1,6 +1,6 @@
 """When to program the teacher again: policies side by side over the life of one teacher on a simulated crossbar.
 
-    python benchmarks/refresh_policy.py [--quick] [--json] [--seeds 5] [--device pcm --device hermes ...] [--out DIR]
+    python benchmarks/refresh_policy.py [--quick] [--json] [--seeds 5] [--analog pcm --analog hermes ...] [--out DIR]
 
 Nothing is trained. A teacher is programmed, ages, and is scored at the windows of three lives: every ten minutes for a
 day, daily for 90 days, weekly for a year. Label quality is its mAP@0.50 with the scene's BatchNorm statistics, as it
@@ -125,12 +125,12 @@ def compare(life: Life, runs: list[Cells]) -> dict[str, Any]:
         gains = [a["net"] - b["net"] for a, b in zip(lives, by_name["never"], strict=True)]
         row["net_minus_never"] = mean_of(gains)
         rows.append(row)
-    return {"device": runs[0].device, "life": life.name, "windows": life.windows, "policies": rows}
+    return {"analog": runs[0].device, "life": life.name, "windows": life.windows, "policies": rows}
 
 
 def _table(document: dict[str, Any]) -> Iterator[str]:
     for found in document["comparisons"]:
-        yield f"\n{found['device']}, {found['life']}: {found['windows']} windows (accuracies simulated, costs modelled)"
+        yield f"\n{found['analog']}, {found['life']}: {found['windows']} windows (accuracies simulated, costs modelled)"
         yield (
             f"{'policy':24} {'drifted scenes':>22} {'gain over never':>22} {'in-domain':>9} {'worst':>6} "
             f"{'programmed':>10} {'time':>8} {'energy':>9} {'wear':>8} {'cells last':>10}"
@@ -150,12 +150,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one device, two seeds, few frames, three windows")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--device", action="append", choices=DEVICES, help="may be repeated; default: all three")
+    parser.add_argument("--analog", action="append", choices=DEVICES, help="may be repeated; default: all three")
     parser.add_argument("--frames", type=int, default=40, help="frames a scene to score on")
     parser.add_argument("--out", type=Path, default=Path("runs/refresh"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    devices = options.device or (DEVICES[:1] if options.quick else DEVICES)
+    devices = options.analog or (DEVICES[:1] if options.quick else DEVICES)
     seeds, frames = (range(2), 2) if options.quick else (range(options.seeds), options.frames)
     document: dict[str, Any] = {"seeds": list(seeds), "frames": frames, "programming": {}, "comparisons": []}
     for device in devices:

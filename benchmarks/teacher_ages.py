@@ -1,6 +1,6 @@
 """How a teacher's labels get worse with the age of its cells, with and without what repairs them.
 
-    python benchmarks/teacher_ages.py [--quick] [--json] [--seeds 5] [--device pcm --device hermes ...] [--out DIR]
+    python benchmarks/teacher_ages.py [--quick] [--json] [--seeds 5] [--analog pcm --analog hermes ...] [--out DIR]
 
 A teacher is programmed on a simulated crossbar, ages, and is scored: mAP@0.50 on frames by night, in fog and in rain
 (mean of the three). Columns: without any repair; with drift compensation (where the device has it); with the scene's
@@ -186,7 +186,7 @@ def columns(device: str) -> list[tuple[str, bool, bool]]:
 def ages(device: str, seeds: range, frames: int, folder: Path, ages_s: tuple[float, ...]) -> dict[str, Any]:
     """Label quality of one device by age and column."""
     has = find_preset(device).drift_compensation
-    found: dict[str, Any] = {"device": device, "ages_s": list(ages_s), "columns": {}}
+    found: dict[str, Any] = {"analog": device, "ages_s": list(ages_s), "columns": {}}
     for name, compensated, scene_norm in columns(device):
         cells = [Cells(device, seed, frames, folder, compensated=compensated or not has) for seed in seeds]
         found["columns"][name] = [
@@ -197,7 +197,7 @@ def ages(device: str, seeds: range, frames: int, folder: Path, ages_s: tuple[flo
 
 def _table(document: dict[str, Any]) -> Iterator[str]:
     for found in document["devices"]:
-        yield f"\n{found['device']}: mAP@0.50 on drifted scenes (simulated)"
+        yield f"\n{found['analog']}: mAP@0.50 on drifted scenes (simulated)"
         yield f"{'age':>10}" + "".join(f"{name:>24}" for name in found["columns"])
         for row, age_s in enumerate(found["ages_s"]):
             figures = "".join(f"{text_of(column[row]):>24}" for column in found["columns"].values())
@@ -210,12 +210,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one device, two seeds, few frames, two ages")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--device", action="append", choices=DEVICES, help="may be repeated; default: all three")
+    parser.add_argument("--analog", action="append", choices=DEVICES, help="may be repeated; default: all three")
     parser.add_argument("--frames", type=int, default=40, help="frames a scene to score on")
     parser.add_argument("--out", type=Path, default=Path("runs/refresh"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    devices = options.device or (DEVICES[:1] if options.quick else DEVICES)
+    devices = options.analog or (DEVICES[:1] if options.quick else DEVICES)
     seeds, frames = (range(2), 2) if options.quick else (range(options.seeds), options.frames)
     ages_s = QUICK_AGES_S if options.quick else AGES_S
     found = [ages(device, seeds, frames, options.out, ages_s) for device in devices]

@@ -26,6 +26,10 @@ def test_presets_are_valid_and_survive_a_round_trip(name):
         ({"window": {"count": "two"}}, "x.toml: window.count: input should be a number from 1"),
         ({"window": {"count": 0}}, "window.count: input should be a number from 1 to 10000"),
         ({"mutual": {"plan": {"stps": 1}}}, "x.toml: mutual.plan.stps: unexpected keyword argument"),
+        (
+            {"teacher": {"device": "pcm"}},
+            r"x.toml: teacher.device: unknown key \(got 'pcm'\); .* is teacher.analog",
+        ),
         ({"method": "A9"}, "x.toml: method: input should be one of NestEvo, A1, A2"),
         ({"terminals": []}, "at least one"),
         (

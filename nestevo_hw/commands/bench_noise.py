@@ -16,7 +16,7 @@ from nestevo_hw.commands.options import (
     Number,
     adc_range_option,
     age_option,
-    device_option,
+    analog_option,
     grouped_option,
     machine_readable,
     weights_option,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command("bench-noise")
 @click.argument("model", nargs=-1, required=True, shell_complete=completion.models)
-@device_option
+@analog_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @adc_range_option
 @age_option
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME[=A,B,..]",
               help="Sweep this property, over these values or the usual ones; may be repeated. "
               "Names: mu, time_s, adc_bits, dac_bits, output_noise, input_noise, read_noise, ir_drop, ir_ladder, "
-              "stuck_cells, tile, device, student_mu, student_time_s. Values of device are names or files.  "
+              "stuck_cells, tile, analog, student_mu, student_time_s. Values of analog are names or files.  "
               "[default: mu and time_s]")  # fmt: skip
 @click.option("--mu", metavar="A,B,..", help="The same as --sweep mu=A,B,..: weight noise levels of eq. 19.")
 @click.option("--times", metavar="A,B,..", help="The same as --sweep time_s=A,B,..: seconds after programming.")
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 def bench_noise(
     model: tuple[str, ...],
     *,
-    device: str,
+    analog: str,
     perfect_io: bool,
     adc_range: "AdcRange | None",
     age_s: float | None,
@@ -114,7 +114,7 @@ def bench_noise(
     \b
     Examples:
       nestevo-hw bench-noise fasterrcnn-tiny --quick
-      nestevo-hw bench-noise fasterrcnn-tiny --device reram-wan --times 0,86400,172800
+      nestevo-hw bench-noise fasterrcnn-tiny --analog reram-wan --times 0,86400,172800
       nestevo-hw bench-noise fasterrcnn-tiny --all --students --noise-aware 0.04 --out runs/noise
       nestevo-hw bench-noise mypackage.nets:lenet --weights lenet.pt --data mnist.npz --mean 0.1307 --std 0.3081
       nestevo-hw bench-noise torchvision.models:resnet18 --weights mine.pth --data imagenet/val --frames 1000
@@ -140,7 +140,7 @@ def bench_noise(
     short = {"mu": mu, "time_s": times, "adc_bits": adc_bits, "output_noise": output_noise}
     chosen: Backend = next(name for name in get_args(Backend) if name == backend)
     study = Request(
-        model=model[0], weights=weights, device=device, perfect_io=perfect_io, adc_range=adc_range, age_s=age_s,
+        model=model[0], weights=weights, analog=analog, perfect_io=perfect_io, adc_range=adc_range, age_s=age_s,
         tile=tile, keep_digital=keep_digital, grouped=grouped, backend=chosen,
         sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
         everything=everything, students=students, student=student, noise_aware=noise_aware,

@@ -23,7 +23,7 @@ from nestevo_hw.commands.options import (
     SEED_NUMBER,
     Number,
     adc_range_option,
-    device_option,
+    analog_option,
     grouped_option,
     machine_readable,
     model_argument,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @click.command("harden")
 @model_argument
-@device_option
+@analog_option
 @adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 def harden(
     model: str,
     *,
-    device: str,
+    analog: str,
     adc_range: "AdcRange | None",
     tile: str,
     keep_digital: tuple[str, ...],
@@ -106,9 +106,9 @@ def harden(
 
     \b
     Examples:
-      nestevo-hw harden digits-cnn --device reram-wan --quick
+      nestevo-hw harden digits-cnn --analog reram-wan --quick
       nestevo-hw harden fasterrcnn-tiny --out runs/hardened
-      nestevo-hw harden fasterrcnn-tiny --device my-device.toml --age 3600 --compare 0.04
+      nestevo-hw harden fasterrcnn-tiny --analog my-device.toml --age 3600 --compare 0.04
       nestevo-hw harden mypackage.nets:lenet --weights lenet.pt --data mnist.npz --calibration-share 0.5
       nestevo-hw bench-noise fasterrcnn-tiny --weights runs/hardened/hardened.safetensors --quick
     """
@@ -119,7 +119,7 @@ def harden(
     from nestevo_hw.studies.harden.request import Request
 
     study = Request(
-        model=model, weights=weights, device=device, adc_range=adc_range, tile=tile, keep_digital=keep_digital,
+        model=model, weights=weights, analog=analog, adc_range=adc_range, tile=tile, keep_digital=keep_digital,
         grouped=grouped, age_s=age_s, steps=steps, batch_size=batch_size, learning_rate=learning_rate,
         samples=samples, drop_connect=drop_connect, clip=clip, compared_mu=compared_mu, seeds=seeds, repeats=repeats,
         frames=frames, seed=seed, quick=quick, data=spec_of(data),

@@ -14,7 +14,7 @@ from nestevo_hw.commands.options import (
     SEED_NUMBER,
     Number,
     adc_range_option,
-    crossbar_device_option,
+    crossbar_option,
     grouped_option,
     machine_readable,
     model_argument,
@@ -41,7 +41,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 
 @click.command("map")
 @model_argument
-@crossbar_device_option(None, "pcm, or the chip's")
+@crossbar_option(None, "pcm, or the chip's")
 @adc_range_option
 @click.option("--tile", metavar="ROWS[xCOLUMNS]", help="Size of one tile.  [default: 256, or the chip's]")
 @click.option(
@@ -61,7 +61,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.option("--no-program", is_flag=True, help="Only count tiles; skip the weight error of programming.")
 @click.option("--chip", metavar="NAME|FILE.toml", shell_complete=completion.chips,
               help=f"Model time, energy and wear on {', '.join(CHIPS)} or your own; what accuracy is simulated with is "
-              "the chip's then, too, unless --device or --tile says otherwise.")  # fmt: skip
+              "the chip's then, too, unless --analog or --tile says otherwise.")  # fmt: skip
 @click.option("--chip-mode", metavar="NAME", help="Reading mode of the chip.  [default: the one that is simulated]")
 @click.option(
     "--chips",
@@ -85,7 +85,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @machine_readable
 def map_command(
     model: str,
-    device: str | None,
+    analog: str | None,
     adc_range: "AdcRange | None",
     tile: str | None,
     pairs: int | None,
@@ -117,7 +117,7 @@ def map_command(
     Examples:
       nestevo-hw map fasterrcnn-tiny
       nestevo-hw map fasterrcnn-tiny --weight-bits 8 --cell-bits 2
-      nestevo-hw map fasterrcnn-tiny --device hermes --age 86400
+      nestevo-hw map fasterrcnn-tiny --analog hermes --age 86400
       nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
       nestevo-hw map fasterrcnn-resnet50-fpn --no-program --chip isaac --frames 1200 --size 720x1280
       nestevo-hw map fasterrcnn-tiny --chip hermes --chip-mode one-phase
@@ -132,7 +132,7 @@ def map_command(
     from nestevo_hw.studies.opening import open_layers
 
     spec, costed = spec_of(data), _costed(chip, chip_mode)
-    base, rows_columns = _simulated(device, tile, costed)
+    base, rows_columns = _simulated(analog, tile, costed)
     for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
         if no_program and given:
             raise ConfigError(f"{option} is for programmed tiles; leave --no-program or {option} out")
@@ -200,16 +200,16 @@ def _costed(chip: str | None, mode: str | None) -> "Chip | None":
     return None if chip is None else load_chip(chip, mode)
 
 
-def _simulated(device: str | None, tile: str | None, costed: "Chip | None") -> "tuple[DevicePreset, Tile]":
+def _simulated(analog: str | None, tile: str | None, costed: "Chip | None") -> "tuple[DevicePreset, Tile]":
     """What accuracy is simulated with: as asked, else the chip's that is costed, else the usual."""
     from nestevo_hw.crossbar.tile_sizes import parse_tile
 
     if costed is None:
-        return find_preset(device or "pcm"), parse_tile(tile or "256")
+        return find_preset(analog or "pcm"), parse_tile(tile or "256")
     from nestevo_hw.crossbar.chips.agreement import simulated_device, simulated_tile
 
     return (
-        simulated_device(costed) if device is None else find_preset(device),
+        simulated_device(costed) if analog is None else find_preset(analog),
         simulated_tile(costed) if tile is None else parse_tile(tile),
     )
 
@@ -273,7 +273,7 @@ def _show(
         heads = (*heads, "input range", "output SNR dB")
         rows = [(*row, ranges.get(row[0], ""), ratios.get(row[0], "")) for row in rows]
     table = Table(
-        title=f"{model} ({origin}) on {report.tile[0]} x {report.tile[1]} tiles, {report.device}",
+        title=f"{model} ({origin}) on {report.tile[0]} x {report.tile[1]} tiles, {report.preset}",
         heads=heads,
         rows=rows,
         marked=frozenset(i for i, layer in enumerate(report.layers) if layer.placement == "digital"),

@@ -25,15 +25,15 @@ _LONGEST_QUOTE = 40
 Command = Callable[..., dict[str, Any] | None]
 
 
-def crossbar_device_option(default: str | None, told: str) -> Callable[[Command], Command]:
-    """The option --device; `told` says in its help what is taken where it is not given."""
+def crossbar_option(default: str | None, told: str) -> Callable[[Command], Command]:
+    """The option --analog; `told` says in its help what is taken where it is not given."""
     return click.option(
-        "--device", "--analog", "device", default=default, metavar="NAME|FILE.toml", shell_complete=completion.devices,
+        "--analog", default=default, metavar="NAME|FILE.toml", shell_complete=completion.devices,
         help=f"Of the crossbar: {', '.join(PRESETS)}, or your own (docs/devices.md).  [default: {told}]",
     )  # fmt: skip
 
 
-device_option = crossbar_device_option("pcm", "pcm")
+analog_option = crossbar_option("pcm", "pcm")
 model_argument = click.argument("model", shell_complete=completion.models)
 weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",

@@ -15,7 +15,7 @@ from nestevo_hw.commands.options import (
     Number,
     adc_range_option,
     age_option,
-    device_option,
+    analog_option,
     grouped_option,
     machine_readable,
     model_argument,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @click.command("sensitivity")
 @model_argument
-@device_option
+@analog_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 @machine_readable
 def sensitivity(
     model: str,
-    device: str,
+    analog: str,
     perfect_io: bool,
     adc_range: "AdcRange | None",
     tile: str,
@@ -98,7 +98,7 @@ def sensitivity(
       nestevo-hw sensitivity fasterrcnn-tiny --quick
       nestevo-hw sensitivity fasterrcnn-tiny --age 86400 --target-loss 0.02
       nestevo-hw sensitivity mypackage.nets:lenet --weights lenet.pt --data mnist.npz --frames 1000
-      nestevo-hw sensitivity resnet18 --weights mine.safetensors --device hermes --no-plan --json
+      nestevo-hw sensitivity resnet18 --weights mine.safetensors --analog hermes --no-plan --json
     """
     from typing import get_args
 
@@ -120,7 +120,7 @@ def sensitivity(
     )
     from nestevo_hw.studies.sensitivity.resolution import resolution_note, target_loss
 
-    preset, rows_columns = find_preset(device, perfect_io=perfect_io).with_adc_range(adc_range), parse_tile(tile)
+    preset, rows_columns = find_preset(analog, perfect_io=perfect_io).with_adc_range(adc_range), parse_tile(tile)
     age_s = preset.first_read_s if age_s is None else age_s
     preset.check_time(age_s)
     check_unwritten(out)
@@ -147,7 +147,7 @@ def sensitivity(
     with one_writer(out):
         report, plan = _measure(teacher, task, study)
         document = {
-            "model": model, "device": preset.name, "tile": list(rows_columns), "backend": teacher.backend,
+            "model": model, "analog": preset.name, "tile": list(rows_columns), "backend": teacher.backend,
             "task": task.task, "metric": task.metric, **report.document(),
             "plan": None if plan is None else plan.document(),
             "age_s": age_s, "repeats": draws, "frames": task.frames, "data": spec.source, "seed": seed,

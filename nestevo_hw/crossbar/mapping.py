@@ -89,7 +89,7 @@ class LayerMapping:
         document: dict[str, Any] = {"tile": list(self.tile)}
         if self.device is not None:
             io = self.device.converters
-            document |= {"device": self.device.name, "pairs": self.device.pairs, "cells_per_weight": self.digits}
+            document |= {"analog": self.device.name, "pairs": self.device.pairs, "cells_per_weight": self.digits}
             document["converters"] = None if io is None else asdict(io)
         return document
 
@@ -113,7 +113,7 @@ class MappingTotals:
 class MappingReport:
     """Placement of every layer of a model."""
 
-    device: str
+    preset: str
     tile: Tile
     layers: tuple[LayerMapping, ...]
     digits: int = 1
@@ -158,7 +158,7 @@ class MappingReport:
     def document(self) -> dict[str, Any]:
         """The machine-readable report, without the model's name."""
         return {
-            "device": self.device,
+            "analog": self.preset,
             "tile": list(self.tile),
             "cells_per_weight": self.digits,
             "backend": self.backend,
@@ -221,7 +221,7 @@ def map_model(
         sharing.append(aliases[0])
     layers = tuple(placed)
     report = MappingReport(
-        device="none" if device is None else device.name, tile=rows_columns, layers=layers,
+        preset="none" if device is None else device.name, tile=rows_columns, layers=layers,
         digits=1 if device is None else device.digits,
     )  # fmt: skip
     if not report.analog:

@@ -103,11 +103,11 @@ def check_inputs_kept(config: RunConfig) -> None:
             )
 
 
-def device_warnings(config: RunConfig) -> list[str]:
+def analog_warnings(config: RunConfig) -> list[str]:
     """What should be looked at in the teacher's device: its file may have changed since the run recorded it."""
     teacher = config.teacher
-    path = Path(teacher.device)
-    if not is_file(teacher.device) or not path.is_file() or read_text(path) == teacher.device_text:
+    path = Path(teacher.analog)
+    if not is_file(teacher.analog) or not path.is_file() or read_text(path) == teacher.analog_text:
         return []
     return [f"{path} has changed since this run started; the run goes on with the device as it was recorded"]
 

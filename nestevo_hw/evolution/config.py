@@ -116,6 +116,7 @@ def parse_config(document: object, *, source: str) -> RunConfig:
     Raises:
         ConfigError: an unknown key, a wrong type or an impossible value, with its place in `source`.
     """
+    _refuse_mistaken_device(document, source)
     return parse(document, RunConfig, source, error=ConfigError)
 
 
@@ -126,7 +127,7 @@ def load_config(path: Path) -> RunConfig:
         ConfigError: the file is missing, not TOML, or not a valid configuration.
     """
     advice = "" if path.is_file() else f"write one with `nestevo-hw init {path}`"
-    config = read_toml(path, RunConfig, advice=advice, error=ConfigError)
+    config = parse_config(read_toml(path, dict[str, Any], advice=advice, error=ConfigError), source=str(path))
     return replace(config, teacher=config.teacher.recorded(path.parent))
 
 
@@ -151,3 +152,13 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
                 table = table[section]
             table[key] = value
     return parse_config(document, source="command line")
+
+
+def _refuse_mistaken_device(document: object, source: str) -> None:
+    """Tell who gives the crossbar a `device` what it is called, before it is refused as just any unknown key."""
+    teacher = document.get("teacher") if isinstance(document, dict) else None
+    if isinstance(teacher, dict) and "device" in teacher:
+        raise ConfigError(
+            f"{source}: teacher.device: unknown key (got {teacher['device']!r}); the crossbar's device is "
+            "teacher.analog, and execution.device is what everything computes on"
+        )

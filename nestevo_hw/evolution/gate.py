@@ -135,6 +135,6 @@ class ValidationGate:
 
     def _twin_truth(self, files: TeacherFiles, scene: Tensor | None, frames: FrameBatch) -> tuple[Annotation, ...]:
         """What the digital weights detect with enough confidence to label it."""
-        twin = open_teacher(self.task, replace(self.teacher, device=DIGITAL), files, scene, device=self.device)
+        twin = open_teacher(self.task, replace(self.teacher, analog=DIGITAL), files, scene, device=self.device)
         found = self.task.predict(twin, frames.images)
         return tuple(pseudo_labels(prediction, self.confident, self.confident) for prediction in found)

@@ -15,7 +15,7 @@ from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer, require_folder
-from nestevo_hw.evolution.check import check_inputs_kept, check_run, device_warnings, label_warnings
+from nestevo_hw.evolution.check import analog_warnings, check_inputs_kept, check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -90,7 +90,7 @@ def checked(
     """
     config = replace(config, teacher=config.teacher.recorded(Path()))
     reviews = check_run(config)
-    for line in (*label_warnings(reviews), *device_warnings(config), *data_warnings(config)):
+    for line in (*label_warnings(reviews), *analog_warnings(config), *data_warnings(config)):
         on_warning(line)
     return config, reviews
 

@@ -31,10 +31,10 @@ class TeacherConfig:
     """The global teacher and the crossbar it lives on."""
 
     model: str = "fasterrcnn-tiny"
-    device: Annotated[str, one_of((*PRESETS, DIGITAL), suffix=".toml")] = "pcm"
+    analog: Annotated[str, one_of((*PRESETS, DIGITAL), suffix=".toml")] = "pcm"
     """Device preset (docs/catalogue.md), a file of your own (docs/devices.md), relative to the configuration, or
     "digital", which leaves the crossbar out."""
-    device_text: str | None = None
+    analog_text: str | None = None
     """Content of that file when the run started; leave it out, it is filled in and recorded with the run."""
     tile: Annotated[int, Range(1, 65_536)] = 256
     """Rows and columns of one crossbar tile."""
@@ -57,16 +57,16 @@ class TeacherConfig:
         Raises:
             ConfigError: what is wrong with its file, or it has no ADC whose range can be calibrated.
         """
-        if self.device == DIGITAL:
+        if self.analog == DIGITAL:
             return None
-        return find_preset(self.device, text=self.device_text).with_adc_range(self.adc_range)
+        return find_preset(self.analog, text=self.analog_text).with_adc_range(self.adc_range)
 
     def recorded(self, folder: Path) -> "TeacherConfig":
         """The same with the content of the device's file, which a relative path names in `folder`."""
-        if not is_file(self.device) or self.device_text is not None:
+        if not is_file(self.analog) or self.analog_text is not None:
             return self
-        path = str((folder / self.device).resolve())
-        return replace(self, device=path, device_text=device_text(path))
+        path = str((folder / self.analog).resolve())
+        return replace(self, analog=path, analog_text=device_text(path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

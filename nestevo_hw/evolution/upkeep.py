@@ -86,7 +86,7 @@ class Upkeep:
         Returns:
             What the window's labels had to wait for.
         """
-        if self._config.teacher.device == DIGITAL:
+        if self._config.teacher.analog == DIGITAL:
             return []
         request = InspectRequest(teacher=self.at(window), reference=self.reference)
         measured = self._dispatch.run(INSPECT, window, {self._group: request})
@@ -169,7 +169,7 @@ class Upkeep:
                 group=self._group,
                 cause=cause,
                 generation=teacher.generation,
-                device=preset.name,
+                analog=preset.name,
                 tile=self._config.teacher.tile,
                 tiles=written.tiles,
                 weight_error=or_nan(written.weight_error),

@@ -157,7 +157,7 @@ class Program:
 
     window: Window
     generation: int
-    device: str
+    analog: str
     tile: int | tuple[int, int] = 0
     tiles: int | None = None
     weight_error: Number = math.nan

@@ -165,7 +165,7 @@ def programmings_table(run: Run) -> Table:
         heads=("window", "group", "why", "device", "tiles", "weight error", "age at first label",
                "in-domain, fresh", "time", "energy", "wear"),
         rows=[
-            ("setup" if p.window == SETUP else str(p.window), p.group, p.cause or DASH, p.device, _tiles(p),
+            ("setup" if p.window == SETUP else str(p.window), p.group, p.cause or DASH, p.analog, _tiles(p),
              share(p.weight_error), duration(p.age_s), score(p.score), duration(p.time_s), small(p.energy_j, "J"),
              small(p.wear))
             for p in programmed

@@ -75,8 +75,8 @@ def origins_text(origins: Mapping[str, str]) -> str:
 
 def is_digital(config: Mapping[str, Any]) -> bool | None:
     """Whether a run's teacher computes without a crossbar; None where its configuration does not say."""
-    device = section(config, "teacher").get("device")
-    return None if device is None else device == DIGITAL
+    analog = section(config, "teacher").get("analog")
+    return None if analog is None else analog == DIGITAL
 
 
 def teacher_origin(config: Mapping[str, Any]) -> str:
@@ -86,12 +86,12 @@ def teacher_origin(config: Mapping[str, Any]) -> str:
 
 def teacher_place(config: Mapping[str, Any]) -> str:
     """Where the teacher runs, in a few words."""
-    device = section(config, "teacher").get("device")
-    if device is None:
+    analog = section(config, "teacher").get("analog")
+    if analog is None:
         return "place of the teacher not recorded"
-    if device == DIGITAL:
+    if analog == DIGITAL:
         return "digital teacher"
-    return f"teacher on a simulated {str(device).rpartition('/')[2].removesuffix('.toml')} crossbar"
+    return f"teacher on a simulated {str(analog).rpartition('/')[2].removesuffix('.toml')} crossbar"
 
 
 def _evolved(run: Run) -> set[str]:

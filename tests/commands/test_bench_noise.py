@@ -66,13 +66,13 @@ def test_a_classifier_is_compared_with_itself(net: str, tmp_path: Path) -> None:
 
 def test_sweeps_are_named_and_all_leaves_out_what_the_device_lacks(net: str, tmp_path: Path) -> None:
     arguments = [net, "--repeats", "2", "--frames", "4", "--out", str(tmp_path / "a"), "--json"]
-    result = CliRunner().invoke(bench_noise, [*arguments, "--sweep", "tile=8,16", "--sweep", "device=pcm,hermes"])
+    result = CliRunner().invoke(bench_noise, [*arguments, "--sweep", "tile=8,16", "--sweep", "analog=pcm,hermes"])
     document = json.loads(result.stdout)
     assert [p["value"] for p in document["points"]] == [8.0, 16.0, "pcm", "hermes"]
     arguments[-2] = str(tmp_path / "b")
     result = CliRunner().invoke(bench_noise, [*arguments, "--all", "--quick", "--perfect-io"])
     document = json.loads(result.stdout)
-    assert {p["sweep"] for p in document["points"]} == {"mu", "time_s", "stuck_cells", "tile", "device"}
+    assert {p["sweep"] for p in document["points"]} == {"mu", "time_s", "stuck_cells", "tile", "analog"}
     assert len(document["left_out"]) == 7
 
 
@@ -116,7 +116,7 @@ def test_the_help_names_every_sweep() -> None:
 
 def test_benchmarks_are_compared(net: str, tmp_path: Path) -> None:
     for device in ("pcm", "hermes"):
-        arguments = [net, *FAST, "--device", device, "--out", str(tmp_path / device)]
+        arguments = [net, *FAST, "--analog", device, "--out", str(tmp_path / device)]
         assert CliRunner().invoke(bench_noise, arguments).exit_code == 0
     folders = [str(tmp_path / device) for device in ("pcm", "hermes")]
     out = tmp_path / "both"
@@ -156,7 +156,7 @@ def test_a_detector_of_other_classes_is_compared_with_itself(tmp_path: Path) -> 
 
 
 def test_perfect_io_keeps_only_the_errors_of_the_weights(net: str, tmp_path: Path) -> None:
-    arguments = [net, *FAST, "--device", "ideal", "--out", str(tmp_path), "--json"]
+    arguments = [net, *FAST, "--analog", "ideal", "--out", str(tmp_path), "--json"]
     document = json.loads(CliRunner().invoke(bench_noise, arguments).stdout)
     assert document["perfect_io"]
     assert [p["mean"] for p in document["points"] if p["sweep"] == "time_s"] == [1.0, 1.0]
@@ -168,8 +168,8 @@ def test_perfect_io_keeps_only_the_errors_of_the_weights(net: str, tmp_path: Pat
         (["resnet18", "--mu", "a,b"], 2, "sweep mu: need numbers separated by commas, got 'a,b'"),
         (["resnet18", "--mu", "-1"], 2, "sweep mu: need a number from 0 to 1"),
         (["resnet18", "--repeats", "1"], 2, "need a whole number from 2 to 1000, got 1"),
-        (["resnet18", "--device", "reram-wan", "--times", "60"], 2, "characterised only at 1, 86400, 172800 s"),
-        (["resnet18", "--device", "ideal", "--adc-bits", "4"], 2, "ideal has no converters"),
+        (["resnet18", "--analog", "reram-wan", "--times", "60"], 2, "characterised only at 1, 86400, 172800 s"),
+        (["resnet18", "--analog", "ideal", "--adc-bits", "4"], 2, "ideal has no converters"),
         (["resnet18", "--adc-bits", "4.5"], 2, "adc_bits: need a whole number, got 4.5"),
         (["resnet18", "--backend", "fold"], 2, "fold ignores converters"),
         (["nowhere"], 2, "unknown model 'nowhere'"),

@@ -37,7 +37,7 @@ def completed(words):
     [
         ("nestevo-hw map fasterrcnn-tiny-m", [f"plain,fasterrcnn-tiny-m{i}" for i in (1, 2, 3)]),
         ("nestevo-hw bench-noise res", ["plain,resnet18"]),
-        ("nestevo-hw sensitivity x --device re", ["plain,reram-cmo", "plain,reram-wan"]),
+        ("nestevo-hw sensitivity x --analog re", ["plain,reram-cmo", "plain,reram-wan"]),
         ("nestevo-hw map x --chip isa", ["plain,isaac"]),
         ("nestevo-hw map ./net", ["file,./net"]),
     ],

@@ -79,7 +79,7 @@ def trained_net() -> None:
 
 def test_on_a_noisy_device_the_hardened_model_is_better(folder: Path) -> None:
     del folder
-    done = harden("digits-cnn", "--device", "noisy.toml", "--steps", "50", "--seeds", "1", "--repeats", "10",
+    done = harden("digits-cnn", "--analog", "noisy.toml", "--steps", "50", "--seeds", "1", "--repeats", "10",
                   "--frames", "100", "--batch-size", "16", "--out", "out")  # fmt: skip
     document = json.loads(Path("out/results.json").read_text())
     (gain,) = document["gains"]
@@ -118,7 +118,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_killed_and_resumed_it_ends_the_same(folder: Path, dying: list[int]) -> None:
     del folder
-    words = ("digits-cnn", *SHORT, "--device", "noisy.toml", "--compare", "0.04")
+    words = ("digits-cnn", *SHORT, "--analog", "noisy.toml", "--compare", "0.04")
     whole = json.loads(harden(*words, "--out", "whole", "--json").stdout)
     dying.append(5)
     with pytest.raises(_Killed):
@@ -188,8 +188,8 @@ def test_nothing_that_is_scored_was_learned_from(folder: Path) -> None:
             2,
             "fits no embedded stream, so there is nothing to learn or to score on; give --data",
         ),
-        (("digits-cnn", "--device", "flash"), 2, "unknown device 'flash'"),
-        (("digits-cnn", "--device", "reram-wan", "--age", "60"), 2, "characterised only at 1, 86400, 172800 s"),
+        (("digits-cnn", "--analog", "flash"), 2, "unknown device 'flash'"),
+        (("digits-cnn", "--analog", "reram-wan", "--age", "60"), 2, "characterised only at 1, 86400, 172800 s"),
         (("digits-cnn", "--keep-digital", "heat"), 2, "did you mean 'head'?"),
         (("digits-cnn", "--weights", "missing.safetensors"), 1, "no file missing.safetensors"),
         (("digits-cnn", "--resume"), 2, "no folder out to go on in"),

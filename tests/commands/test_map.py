@@ -21,8 +21,8 @@ def test_json_keeps_the_contract() -> None:
     result = CliRunner().invoke(map_command, ["resnet18", "--tile", "512", "--no-program", "--json"])
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
-    assert {"model", "device", "tile", "backend", "layers", "totals", "chip"} <= set(document)
-    assert (document["model"], document["device"], document["tile"]) == ("resnet18", "pcm", [512, 512])
+    assert {"model", "analog", "tile", "backend", "layers", "totals", "chip"} <= set(document)
+    assert (document["model"], document["analog"], document["tile"]) == ("resnet18", "pcm", [512, 512])
     assert document["chip"] is None
     assert {"analog_layers", "digital_layers", "tiles", "utilisation", "analog_weight_share"} <= set(document["totals"])
     assert document["totals"]["tiles"] == sum(layer["tiles"] for layer in document["layers"]) == 75
@@ -32,7 +32,7 @@ def test_json_keeps_the_contract() -> None:
 
 
 def test_programming_measures_every_layer_and_repeats() -> None:
-    arguments = ["fasterrcnn-tiny", "--device", "hermes", "--seed", "3", "--json"]
+    arguments = ["fasterrcnn-tiny", "--analog", "hermes", "--seed", "3", "--json"]
     first, second = (json.loads(CliRunner().invoke(map_command, arguments).stdout) for _ in range(2))
     assert first == second
     errors = [layer["weight_error"] for layer in first["layers"]]
@@ -66,7 +66,7 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
         (["yolo"], 2, "unknown model 'yolo'"),
         (["resnet18", "--tile", "0"], 2, "need a tile of 1 to 65536"),
         (["resnet18", "--tile", "big"], 2, "need a tile such as 256"),
-        (["resnet18", "--device", "flash"], 2, "unknown device 'flash'"),
+        (["resnet18", "--analog", "flash"], 2, "unknown device 'flash'"),
         (["resnet18", "--keep-digital", "lyer1"], 2, "did you mean 'layer1'"),
         (["resnet18", "--weights", "missing.safetensors"], 1, "no file missing.safetensors"),
     ],
@@ -131,12 +131,12 @@ def test_chip_keeps_the_contract() -> None:
 def test_a_chip_brings_the_cell_that_accuracy_is_simulated_with() -> None:
     arguments = ["digits-cnn", "--no-program", "--chip", "isaac", "--size", "28x28"]
     document = json.loads(CliRunner().invoke(map_command, [*arguments, "--json"]).stdout)
-    assert (document["device"], document["tile"], document["cells_per_weight"]) == ("reram-wan", [128, 128], 8)
+    assert (document["analog"], document["tile"], document["cells_per_weight"]) == ("reram-wan", [128, 128], 8)
     assert document["totals"]["tiles"] == document["chip"]["arrays"]
     assert [entry["item"] for entry in document["chip"]["differences"]] == ["devices of a weight"]
-    other = [*arguments, "--device", "pcm", "--tile", "64"]
+    other = [*arguments, "--analog", "pcm", "--tile", "64"]
     document = json.loads(CliRunner().invoke(map_command, [*other, "--json"]).stdout)
-    assert (document["device"], document["tile"], document["cells_per_weight"]) == ("pcm", [64, 64], 1)
+    assert (document["analog"], document["tile"], document["cells_per_weight"]) == ("pcm", [64, 64], 1)
     told = [entry["note"] for entry in document["chip"]["differences"]]
     shown = CliRunner().invoke(map_command, other, env={"COLUMNS": "300"}).stdout
     assert [note for note in told if f"- {note}" in shown] == told
@@ -206,14 +206,14 @@ def test_cells_of_a_weight_change_tiles_and_error() -> None:
     assert (plain["cells_per_weight"], sliced["cells_per_weight"]) == (1, 4)
     assert paired["totals"]["tiles"] == plain["totals"]["tiles"] < sliced["totals"]["tiles"]
     assert paired["totals"]["weight_error"] < plain["totals"]["weight_error"]
-    for arguments in (["--pairs", "2", "--device", "hermes"], ["--weight-bits", "8"]):
+    for arguments in (["--pairs", "2", "--analog", "hermes"], ["--weight-bits", "8"]):
         result = CliRunner().invoke(map_command, ["fasterrcnn-tiny", *arguments])
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
 def test_age_is_that_of_the_weight_errors() -> None:
     def error(*more: str) -> float:
-        result = CliRunner().invoke(map_command, ["digits-cnn", "--device", "pcm", "--json", *more])
+        result = CliRunner().invoke(map_command, ["digits-cnn", "--analog", "pcm", "--json", *more])
         assert result.exit_code == 0, result.stderr
         return float(json.loads(result.stdout)["totals"]["weight_error"])
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.cli import main
 from nestevo_hw.crossbar.devices.writing import example_text
-from nestevo_hw.evolution.check import check_run, device_warnings
+from nestevo_hw.evolution.check import analog_warnings, check_run
 from nestevo_hw.evolution.config import load_config, override, parse_config
 from nestevo_hw.evolution.presets import preset_text
 from nestevo_hw.studies.noise.request import Request
@@ -29,7 +29,7 @@ def configured(tmp_path: Path) -> Path:
     """A configuration beside the device that it names."""
     (tmp_path / "mine.toml").write_text(SMALL)
     config = tmp_path / "evolve.toml"
-    config.write_text(preset_text("quick").replace('device = "pcm"', 'device = "mine.toml"', 1))
+    config.write_text(preset_text("quick").replace('analog = "pcm"', 'analog = "mine.toml"', 1))
     return config
 
 
@@ -44,10 +44,10 @@ def test_a_device_is_written_once_and_maps_a_model(tmp_path: Path) -> None:
     code, text = run("map", "digits-cnn", "--analog", str(path), "--json")
     assert code == 0
     report = json.loads(text)
-    assert report["device"] == "mine"
+    assert report["analog"] == "mine"
     bits = {layer["name"]: layer["hardware"]["converters"]["adc_bits"] for layer in report["layers"]}
     assert bits == {name: 5 if name == "head" else 8 for name in bits}
-    code, text = run("map", "digits-cnn", "--device", str(path), "--no-program")
+    code, text = run("map", "digits-cnn", "--analog", str(path), "--no-program")
     assert code == 0
     assert "mine, 256 x 256, 8-bit DAC, 5-bit ADC of its own range" in text
 
@@ -55,16 +55,16 @@ def test_a_device_is_written_once_and_maps_a_model(tmp_path: Path) -> None:
 def test_a_device_of_ones_own_is_swept_beside_shipped_ones(tmp_path: Path) -> None:
     path, out = tmp_path / "mine.toml", tmp_path / "out"
     path.write_text(example_text())
-    words = ("bench-noise", "digits-cnn", "--sweep", f"device=pcm,{path}", "--repeats", "2", "--frames", "8",
+    words = ("bench-noise", "digits-cnn", "--sweep", f"analog=pcm,{path}", "--repeats", "2", "--frames", "8",
              "--out", str(out))  # fmt: skip
     code, text = run(*words)
     assert (code, "mine.toml" in text) == (0, True), text
     document = json.loads((out / "results.json").read_text())
-    assert {point["value"] for point in document["points"] if point["sweep"] == "device"} == {"pcm", str(path)}
+    assert {point["value"] for point in document["points"] if point["sweep"] == "analog"} == {"pcm", str(path)}
     path.write_text(example_text().replace("g_max_us = 25.0", "g_max_us = 20.0"))
     code, text = run(*words, "--resume")
     assert (code, "holds scores of another configuration" in text) == (2, True), text
-    assert run("bench-noise", "digits-cnn", "--sweep", "device=nowhere.toml", "--out", str(tmp_path / "no"))[0] == 2
+    assert run("bench-noise", "digits-cnn", "--sweep", "analog=nowhere.toml", "--out", str(tmp_path / "no"))[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,20 @@ def test_a_run_records_the_device_and_notices_a_change(configured: Path, monkeyp
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)  # the path is relative to the configuration
     config = load_config(configured)
-    assert config.teacher.device == str(device.resolve())
-    assert config.teacher.device_text == SMALL
-    assert device_warnings(config) == []
+    assert config.teacher.analog == str(device.resolve())
+    assert config.teacher.analog_text == SMALL
+    assert analog_warnings(config) == []
     stored = parse_config(json.loads(json.dumps(config.document())), source="run.json")
     device.write_text(SMALL.replace("20.0", "10.0"))
     assert stored.teacher.preset is not None
     assert stored.teacher.preset.g_max_us == 20.0
-    assert device_warnings(stored) == [
+    assert analog_warnings(stored) == [
         f"{device.resolve()} has changed since this run started; the run goes on with the device as it was recorded"
     ]
     device.unlink()  # a run that was moved
-    assert device_warnings(stored) == []
+    assert analog_warnings(stored) == []
     assert stored.teacher.preset.name == "mine"
-    assert override(stored, {"teacher.device": "digital"}).teacher.preset is None
+    assert override(stored, {"teacher.analog": "digital"}).teacher.preset is None
 
 
 def test_a_run_with_a_bad_device_does_not_start(configured: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_run_with_a_bad_device_does_not_start(configured: Path) -> None:
     config = load_config(configured)
 
     def checked(text: str) -> None:
-        check_run(replace(config, teacher=replace(config.teacher, device_text=text)))
+        check_run(replace(config, teacher=replace(config.teacher, analog_text=text)))
 
     checked(SMALL)
     for text, message in (
@@ -141,19 +141,19 @@ def test_a_run_with_a_bad_device_does_not_start(configured: Path) -> None:
 def test_a_benchmark_keeps_the_device_that_it_began_with(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SMALL)
-    study = Request(model="digits-cnn", device=str(path), sweeps=("time_s=0,60",), quick=True).study()
+    study = Request(model="digits-cnn", analog=str(path), sweeps=("time_s=0,60",), quick=True).study()
     path.write_text(SMALL.replace("20.0", "10.0"))
     assert study.setup.hardware.preset.g_max_us == 20.0
-    assert study.subject.identity()["device_text"] == SMALL
+    assert study.subject.identity()["analog_text"] == SMALL
 
 
 def test_a_benchmark_keeps_the_devices_that_it_sweeps(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SMALL)
-    study = Request(model="digits-cnn", sweeps=(f"device=pcm,{path}",), quick=True).study()
+    study = Request(model="digits-cnn", sweeps=(f"analog=pcm,{path}",), quick=True).study()
     path.write_text(SMALL.replace("20.0", "10.0"))
     assert study.subject.identity()["device_files"] == [{"path": str(path), "text": SMALL}]
     (swept,) = (trial.value for trial in study.trials if trial.value == str(path) and trial.repeat == 0)
-    own = SWEEPS["device"].setting(study.setup.hardware, swept).hardware
+    own = SWEEPS["analog"].setting(study.setup.hardware, swept).hardware
     assert own is not None
     assert own.preset.g_max_us == 20.0

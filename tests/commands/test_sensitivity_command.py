@@ -49,7 +49,7 @@ def _run(*arguments: str) -> dict[str, Any]:
 def test_a_classifiers_layers_are_measured_and_a_plan_found(nets: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     document = _run(f"{nets}:classifier", *FAST, "--target-loss", "0.1", "--age", "86400", "--out", str(out))
-    assert (document["metric"], document["device"], document["backend"]) == ("top1_agreement", "pcm", "fused")
+    assert (document["metric"], document["analog"], document["backend"]) == ("top1_agreement", "pcm", "fused")
     assert (document["age_s"], document["repeats"], document["frames"]) == (86_400.0, 2, 40)
     assert document["digital"] == {"all": 1.0}
     assert [layer["name"] for layer in document["layers"]] == ["0", "5", "7"]
@@ -142,7 +142,7 @@ def test_quick_scores_plans_alone_and_takes_a_target_that_its_frames_can_tell(ne
 
 
 def test_a_crossbar_without_errors_needs_no_digital_layer(nets: str, tmp_path: Path) -> None:
-    document = _run(f"{nets}:classifier", *FAST, "--device", "ideal", "--out", str(tmp_path))
+    document = _run(f"{nets}:classifier", *FAST, "--analog", "ideal", "--out", str(tmp_path))
     assert document["perfect_io"]
     assert document["backend"] == "fold"
     assert document["plan"]["keep_digital"] == []
@@ -154,8 +154,8 @@ def test_a_crossbar_without_errors_needs_no_digital_layer(nets: str, tmp_path: P
     [
         (["resnet18", "--repeats", "1"], 2, "need a whole number from 2 to 1000, got 1"),
         (["resnet18", "--target-loss", "2"], 2, "need a number from 0 to 1, got 2"),
-        (["resnet18", "--device", "flash"], 2, "unknown device 'flash'"),
-        (["resnet18", "--device", "reram-wan", "--age", "60"], 2, "characterised only at 1, 86400, 172800 s"),
+        (["resnet18", "--analog", "flash"], 2, "unknown device 'flash'"),
+        (["resnet18", "--analog", "reram-wan", "--age", "60"], 2, "characterised only at 1, 86400, 172800 s"),
         (["resnet18", "--age", "-1"], 2, "need a number from 0 to 1e+10, got -1"),
         (["resnet18", "--tile", "big"], 2, "need a tile such as 256"),
         (["resnet18", "--backend", "fold"], 2, "fold ignores converters"),

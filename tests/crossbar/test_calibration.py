@@ -226,7 +226,7 @@ def test_the_range_is_an_option_of_every_device_with_converters() -> None:
     assert IDEAL.with_adc_range("fixed") == IDEAL
     assert PCM.with_adc_range(None) is PCM
     hardware = Hardware(preset=PCM.with_adc_range("calibrated"))
-    for sweep, value in (("device", "hermes"), ("adc_bits", 4.0), ("ir_ladder", 2.0)):
+    for sweep, value in (("analog", "hermes"), ("adc_bits", 4.0), ("ir_ladder", 2.0)):
         setting = SWEEPS[sweep].setting(hardware, value)
         assert setting.hardware is not None
         io = setting.hardware.preset.converters

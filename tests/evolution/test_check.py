@@ -22,7 +22,7 @@ from nestevo_hw.profiler.target import CUDA
     [
         ({"teacher.model": "absent.safetensors"}, "no checkpoint 'absent.safetensors'"),
         ({"window.length_s": 3.0}, "too few for 96 uploaded ones"),
-        ({"teacher.device": "memristor"}, "memristor"),
+        ({"teacher.analog": "memristor"}, "memristor"),
         ({"groups.by": "name"}, "terminal 'campus': .* needs a group for every terminal"),
         ({"groups.by": "place"}, "terminal 'campus': .* needs its position_m"),
         ({"groups.by": "features", "groups.count": 4}, "4 groups are wanted of 3 terminals"),

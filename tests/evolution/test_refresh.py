@@ -239,7 +239,7 @@ def test_the_measured_loss_decides(tmp_path):
 
 
 def test_a_digital_teacher_needs_no_upkeep(tmp_path):
-    config = override(load_preset("quick"), {"teacher.device": "digital", "refresh.policy": "always"})
+    config = override(load_preset("quick"), {"teacher.analog": "digital", "refresh.policy": "always"})
     logged, dispatch = Logged(), Measured()
     upkeep = Upkeep(config, RunLayout(tmp_path), logged, dispatch, count())
     upkeep.programmed_first(ProgramResult(programmed=None, score=None))
@@ -251,8 +251,8 @@ def test_a_digital_teacher_needs_no_upkeep(tmp_path):
     ("changes", "message"),
     [
         ({"window.hours_apart": 0.1}, "shorter than a window of 600 s"),
-        ({"teacher.device": "reram-wan", "teacher.age_s": DAY_S}, "reram-wan is characterised only at"),
-        ({"teacher.device": "reram-cmo", "teacher.delay_s": 0.5}, "reram-cmo has no model between 0 s and 1 s"),
+        ({"teacher.analog": "reram-wan", "teacher.age_s": DAY_S}, "reram-wan is characterised only at"),
+        ({"teacher.analog": "reram-cmo", "teacher.delay_s": 0.5}, "reram-cmo has no model between 0 s and 1 s"),
         ({"refresh.chip": "abacus"}, "unknown chip 'abacus'"),
     ],
 )
@@ -276,7 +276,7 @@ def test_the_teacher_is_measured_with_and_without_labels(familiar, tmp_path):
     labelled, told = [], []
 
     def scored(device, age_s, frames):
-        config = override(load_preset("quick"), {"teacher.device": device})
+        config = override(load_preset("quick"), {"teacher.analog": device})
         written = program_teacher(
             Detection(), config.teacher, files, frames.images, seed=0, generation=0, chip="hermes"
         )

@@ -25,7 +25,7 @@ def files(tmp_path, age_s=60.0):
 
 
 def test_a_digital_teacher_is_the_checkpoint(tmp_path):
-    config = TeacherConfig(device="digital")
+    config = TeacherConfig(analog="digital")
     images = stream().read([0]).images
     assert program_teacher(TASK, config, files(tmp_path), images, seed=0, generation=0, chip="hermes") is None
     assert not (tmp_path / "tiles.safetensors").exists()

@@ -26,9 +26,9 @@ PARTS = ("communication_s", "labelling_s", "programming_s", "waiting_s", "traini
 METRICS = {"detection": "mAP@0.50", "classification": "accuracy"}
 
 
-def kinds_of(device: str) -> dict[str, dict[str, str]]:
+def kinds_of(analog: str) -> dict[str, dict[str, str]]:
     """What the header says of each kind of task."""
-    place, resource = ("digitally", "gpu") if device == "digital" else ("on the crossbar", "crossbar")
+    place, resource = ("digitally", "gpu") if analog == "digital" else ("on the crossbar", "crossbar")
     return {
         "prepare": {"wording": "prepares the teacher", "colour": "program", "resource": resource},
         "label": {"wording": f"labels frames {place}", "colour": "label", "resource": resource},
@@ -40,9 +40,9 @@ def kinds_of(device: str) -> dict[str, dict[str, str]]:
     }  # fmt: skip
 
 
-def origins_of(device: str) -> dict[str, str]:
+def origins_of(analog: str) -> dict[str, str]:
     """Where the parts of an evolution delay come from."""
-    crossbar = "measured" if device == "digital" else "modelled"
+    crossbar = "measured" if analog == "digital" else "modelled"
     return dict(zip(PARTS, ("modelled", crossbar, crossbar, "measured", "measured"), strict=True))
 
 
@@ -54,34 +54,34 @@ def fake_run(
     complete: bool = True,
     pictures: bool = True,
     seed: int = 0,
-    device: str = "pcm",
+    analog: str = "pcm",
     task: str = "detection",
 ) -> Path:
     """A run of `terminals` cameras over `windows` windows in which most evolutions help.
 
-    `device` is that of the teacher, "digital" for none; `task` is detection or classification.
+    `analog` is the device of the teacher, "digital" for none; `task` is detection or classification.
     """
     draw = np.random.default_rng(seed)
     names = [f"{PLACES[i % 10]}-{'abc'[i // 10]}" for i in range(terminals)]
     folder.mkdir(parents=True, exist_ok=True)
     events = _setup()
-    if device == "digital":
+    if analog == "digital":
         events = events[:1]
     clock = 7.0
     for window in range(windows):
         clock = _window(events, draw, names, window, clock + 4.0)
     for event in events:
         if event["event"] == "lifecycle":
-            event["origins"] = origins_of(device)
-            if device == "digital":
+            event["origins"] = origins_of(analog)
+            if analog == "digital":
                 event["evolving_s"] -= event["parts"]["programming_s"]
                 event["parts"]["programming_s"] = 0.0
-    if device == "digital":
+    if analog == "digital":
         events = [e for e in events if e["event"] not in ("program", "refresh")]
     if not complete:
         events = events[: int(len(events) * 0.7)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
-    (folder / "run.json").write_text(json.dumps(_header(names, windows, device, task, complete=complete), indent=2))
+    (folder / "run.json").write_text(json.dumps(_header(names, windows, analog, task, complete=complete), indent=2))
     if pictures:
         for window in range(windows if windows < 4 else 1):
             for name in names:
@@ -92,7 +92,7 @@ def fake_run(
 def _setup() -> list[dict[str, object]]:
     task = {"event": "task", "window": None, "name": "setup/prepare", "kind": "prepare", "terminal": None}
     times = {"submitted_s": 0.0, "started_s": 0.1, "ended_s": 7.0, "worker": 0}
-    program = {"event": "program", "window": None, "generation": 0, "device": "pcm", "tile": 256, "tiles": 35}
+    program = {"event": "program", "window": None, "generation": 0, "analog": "pcm", "tile": 256, "tiles": 35}
     costs = {"chip": "hermes", "time_s": 0.4, "energy_j": 0.002, "wear": 2e-6}
     told = {"weight_error": 0.0293, "age_s": 3600.0, "cause": "first", "score": 0.82, **costs}
     return [{**task, **times}, {**program, **told}]
@@ -202,7 +202,7 @@ def _programming(window, cause, score) -> dict[str, object]:
         "window": window,
         "cause": cause,
         "generation": window + 1,
-        "device": "pcm",
+        "analog": "pcm",
         "tile": 256,
         "tiles": 35,
         "weight_error": 0.0293 + 0.001 * window,
@@ -264,7 +264,7 @@ def _tasks(events, draw, names, window, clock, *, joint) -> float:
     return max(free)
 
 
-def _header(names, windows, device, task, *, complete) -> dict[str, object]:
+def _header(names, windows, analog, task, *, complete) -> dict[str, object]:
     configs = [
         {
             "name": name,
@@ -288,14 +288,14 @@ def _header(names, windows, device, task, *, complete) -> dict[str, object]:
             "seed": 0,
             "window": {"count": windows, "length_s": 600.0},
             "task": task,
-            "teacher": {"model": "fasterrcnn-tiny" if task == "detection" else "digits-cnn", "device": device},
+            "teacher": {"model": "fasterrcnn-tiny" if task == "detection" else "digits-cnn", "analog": analog},
             "execution": {"executor": "local"},
         },
         "versions": {"nestevo-hw": "0.1.0", "torch": "2.14.1", "aihwkit": "1.2.0"},
         "machine": {"cores": 4, "memory_bytes": 24_000_000_000, "device": "cpu", "platform": "Linux x86_64"},
         "classes": list(CLASSES),
         "metric": METRICS[task],
-        "kinds": kinds_of(device),
+        "kinds": kinds_of(analog),
         "summary": None,
     }
 

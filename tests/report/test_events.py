@@ -33,7 +33,7 @@ def test_reads_what_was_written(run_dir):
 
 def test_null_becomes_nan_and_a_missing_window_the_setup(run_dir):
     append(run_dir, '{"event": "accuracy", "window": 1, "model": "m", "scene": "s", "stage": "after", "score": null}')
-    append(run_dir, '{"event": "program", "window": null, "generation": 0, "device": "pcm", "tile": [256, 128]}')
+    append(run_dir, '{"event": "program", "window": null, "generation": 0, "analog": "pcm", "tile": [256, 128]}')
     run = read_run(run_dir)
     assert math.isnan(run.of(Accuracy)[-1].score)
     assert run.of(Program)[-1].window == SETUP

@@ -45,7 +45,7 @@ def test_means_are_over_the_windows_in_which_a_model_evolved():
 def test_what_is_simulated_otherwise_than_costed_is_told_once():
     cost = {"chip": "hermes", "time_s": 2.0, "energy_j": 0.5, "wear": 1e-6}
     written = [
-        Program(window=w, generation=w, device="pcm", differences=("tile: one.", "cells: two."), **cost) for w in (0, 1)
+        Program(window=w, generation=w, analog="pcm", differences=("tile: one.", "cells: two."), **cost) for w in (0, 1)
     ]
     run = run_of(*written)
     assert summarise(run)["programming"] == {

@@ -23,7 +23,7 @@ def test_every_terminal_and_the_teacher_have_a_row(run_dir):
 
 def test_the_delay_says_where_it_comes_from(tmp_path):
     analog = text_of(summarise(read_run(fake_run(tmp_path / "analog", pictures=False))))
-    digital = text_of(summarise(read_run(fake_run(tmp_path / "digital", pictures=False, device="digital"))))
+    digital = text_of(summarise(read_run(fake_run(tmp_path / "digital", pictures=False, analog="digital"))))
     assert "communication, labelling and programming modelled" in analog
     assert "labelling, waiting and training measured; communication modelled" in digital
 

@@ -21,7 +21,7 @@ def told(request, tmp_path_factory):
     """Device, vision task, folder and page of a run with its report."""
     device, task = request.param
     folder = fake_run(
-        tmp_path_factory.mktemp("run"), terminals=1, windows=2, pictures=False, device=device, task=task, seed=1
+        tmp_path_factory.mktemp("run"), terminals=1, windows=2, pictures=False, analog=device, task=task, seed=1
     )
     return device, task, folder, read_page(write_report(folder))
 

@@ -78,7 +78,7 @@ class Context:
     @property
     def analog(self) -> bool:
         """Whether the teacher is on a crossbar."""
-        return self.config.teacher.device != DIGITAL
+        return self.config.teacher.analog != DIGITAL
 
     def on_crossbar(self, frames: int) -> int | None:
         """How many frames a step sent through the crossbar; None with a digital teacher."""

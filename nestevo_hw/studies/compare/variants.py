@@ -61,7 +61,7 @@ ABLATIONS = (
               {"mutual.noise_mu": 0.0}),
     _ablation("with-compression", "frames without small objects are trained on at half their size",
               {"compression.enabled": True}),
-    _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.device": "digital"}),
+    _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.analog": "digital"}),
     _ablation("without-scene-norm", "the teacher labels with its own BatchNorm statistics everywhere",
               {"teacher.scene_norm": False}),
     _ablation("without-background-subtraction", "the teacher labels the frames as they came",

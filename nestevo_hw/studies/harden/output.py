@@ -50,7 +50,7 @@ def scores_table(found: Outcome) -> Table:
         for scene in found.scenes for kind in found.kinds
     ]  # fmt: skip
     return Table(
-        title=f"{about['model']} ({about['weights']}), {about['device']}: {metric_text(found.metric)} (simulated)",
+        title=f"{about['model']} ({about['weights']}), {about['analog']}: {metric_text(found.metric)} (simulated)",
         heads=("on", "model", *(_moment(moment) for moment in found.moments), "won back"),
         rows=rows,
         note=f"mean of {about['seeds']} trainings and {about['repeats']} programmings, with 95 % intervals over "
@@ -90,7 +90,7 @@ def draw_hardening(found: Outcome, palette: Palette) -> Figure:
         _draw_scene(axes, found, scene, palette)
     panels[0].set_ylabel(metric_text(found.metric))
     about = found.about
-    title = f"{about['model']} on {about['device']}, hardened (simulated)"
+    title = f"{about['model']} on {about['analog']}, hardened (simulated)"
     legend(figure, marks(found), palette, columns=4, title=title)
     return figure
 

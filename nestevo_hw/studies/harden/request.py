@@ -19,7 +19,7 @@ class Request:
 
     model: str
     weights: Path | None = None
-    device: str = "pcm"
+    analog: str = "pcm"
     adc_range: AdcRange | None = None
     tile: str = "256"
     keep_digital: tuple[str, ...] = ()
@@ -52,8 +52,8 @@ class Request:
             age_s=self.age_s, drop_connect=self.drop_connect, clip=self.clip,
         )  # fmt: skip
         setup = Setup(
-            model=self.model, weights=None if self.weights is None else str(self.weights), device=self.device,
-            device_text=device_text(self.device), adc_range=self.adc_range, tile=parse_tile(self.tile),
+            model=self.model, weights=None if self.weights is None else str(self.weights), analog=self.analog,
+            analog_text=device_text(self.analog), adc_range=self.adc_range, tile=parse_tile(self.tile),
             keep_digital=self.keep_digital, grouped=self.grouped, seed=self.seed, data=self.data, config=config,
             frames=self.frames or self._usual_frames(),
         )  # fmt: skip

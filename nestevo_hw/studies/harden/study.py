@@ -110,7 +110,7 @@ class Study:
             hardened = harden(
                 ready.clean, ready.teacher, ready.lessons, config, seed=seed, mu=mu, state=state, on_step=on_step
             )
-            notes = {"hardening": json_line(plain(config)), "seed": str(seed), "device": self.setup.device,
+            notes = {"hardening": json_line(plain(config)), "seed": str(seed), "analog": self.setup.analog,
                      "mu": repr(mu), "loss": repr(hardened.loss)}  # fmt: skip
             self.subject.save(hardened, path, notes)
             state.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ class Study:
     def _about(self, ready: ReadySubject) -> dict[str, Any]:
         setup, preset, task = self.setup, self.subject.hardware.preset, ready.task
         return {
-            "model": setup.model, "weights": self.subject.given.origin, "device": preset.name, "task": task.task,
+            "model": setup.model, "weights": self.subject.given.origin, "analog": preset.name, "task": task.task,
             "metric": task.metric, "metrics": list(task.metrics), "adc_range": preset.adc_range,
             "tile": list(setup.tile), "keep_digital": list(setup.keep_digital), "seed": setup.seed,
             "seeds": self.effort.seeds, "repeats": self.effort.repeats, "compared_mu": self.effort.compared_mu,

@@ -46,9 +46,9 @@ class Setup:
 
     model: str
     weights: str | None
-    device: str
-    device_text: str | None
-    """Content of the file that `device` names; None where it names a preset."""
+    analog: str
+    analog_text: str | None
+    """Content of the file that `analog` names; None where it names a preset."""
     adc_range: AdcRange | None
     tile: Tile
     keep_digital: tuple[str, ...]
@@ -66,7 +66,7 @@ class Setup:
         Raises:
             ConfigError: unknown device.
         """
-        preset = find_preset(self.device, text=self.device_text).with_adc_range(self.adc_range)
+        preset = find_preset(self.analog, text=self.analog_text).with_adc_range(self.adc_range)
         return Hardware(preset=preset, tile=self.tile, keep_digital=self.keep_digital, grouped=self.grouped,
                         seed=self.seed)  # fmt: skip
 

@@ -54,7 +54,7 @@ class Comparison:
         return {
             "metric": self.metric,
             "benchmarks": [
-                {"name": name, "model": one.about["model"], "device": one.about["device"], "tile": one.about["tile"],
+                {"name": name, "model": one.about["model"], "analog": one.about["analog"], "tile": one.about["tile"],
                  "digital": {scene: one.digital_score(scene) for scene in one.scenes}}
                 for name, one in self.found.items()
             ],
@@ -97,7 +97,7 @@ def values_of(lines: Mapping[str, Sequence[SweepPoint]]) -> list[Value]:
 
 def _names(paths: Sequence[Path], found: Sequence[Benchmark]) -> list[str]:
     """Model and device where these tell the benchmarks apart, else with their folders."""
-    short = [f"{one.about['model']} on {one.about['device']}" for one in found]
+    short = [f"{one.about['model']} on {one.about['analog']}" for one in found]
     if len(set(short)) == len(short):
         return short
     folders = [str(path.parent if path.is_file() else path) for path in paths]

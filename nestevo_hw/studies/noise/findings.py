@@ -16,7 +16,7 @@ from nestevo_hw.studies.noise.sweeps import SWEEPS, Sweep, moment
 
 TOLERATED = 0.01
 """A loss up to here counts as none: one point."""
-AGAINST_DIGITAL = ("mu", "time_s", "tile", "device")
+AGAINST_DIGITAL = ("mu", "time_s", "tile", "analog")
 """Sweeps whose losses are against the digital model; those of the others against the device as it is."""
 
 
@@ -85,7 +85,7 @@ def conclusion(found: Benchmark) -> str:
             parts = [f"agreement with the digital model, which is {digital:.3f} with itself"]
         unswept = found.unswept_in(scene)
         if unswept is not None:
-            parts.append(f"{unswept.mean:.3f} on {found.about['device']} {moment(found.age_s)}")
+            parts.append(f"{unswept.mean:.3f} on {found.about['analog']} {moment(found.age_s)}")
         ages = [p for p in found.of("time_s", scene) if p.value != 0]
         if ages:
             parts.append(f"{ages[-1].mean:.3f} after {SWEEPS['time_s'].text(ages[-1].value)}")

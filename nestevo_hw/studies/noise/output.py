@@ -51,7 +51,7 @@ def document_of(found: Benchmark) -> dict[str, Any]:
 def scores_table(found: Benchmark) -> Table:
     """Every value of every sweep with its score."""
     about = found.about
-    where = about["device"] if found.on_device else "weight noise"
+    where = about["analog"] if found.on_device else "weight noise"
     return Table(
         title=f"{about['model']} ({about['weights']}), {where}: {metric_text(found.metric)} (simulated)",
         heads=("sweep", "value", "on", "mean", "95 % interval"),

@@ -21,7 +21,7 @@ def page_text(found: Benchmark) -> str:
     """The HTML of a benchmark's page."""
     captions = findings_of(found)
     captions[plots.AGAINST_TEACHER] = "each dot is one student; above the line it is better than its teacher"
-    swept = dict.fromkeys(str(p.value) for p in found.points if p.sweep == "device")
+    swept = dict.fromkeys(str(p.value) for p in found.points if p.sweep == "analog")
     values = {
         "found": found,
         "about": found.about,
@@ -36,7 +36,7 @@ def page_text(found: Benchmark) -> str:
         "students": drawn(plots.student_panels(found, THEMED), found.metric),
         "marks": {"sweeps": plots.sweep_marks(found), "pairs": plots.PAIR_MARKS, "students": plots.STUDENT_MARKS},
         "references": _references(found),
-        "sources": [(f"device {n}", find_preset(n).source) for n in swept if n != found.about["device"]],
+        "sources": [(f"device {n}", find_preset(n).source) for n in swept if n != found.about["analog"]],
         "simulated": [
             *(
                 (SWEEPS[sweep].title, SWEEPS[sweep].described(found.age_s))

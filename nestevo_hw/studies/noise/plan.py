@@ -84,7 +84,7 @@ def parse_sweep(text: str) -> tuple[str, tuple[Value, ...]]:
     parts = [part.strip() for part in rest.split(",") if part.strip()]
     if equals and not parts:
         raise ConfigError(f"sweep {name} has no values; write for example {name}={_example(SWEEPS[name])}")
-    if name == "device":
+    if name == "analog":
         return name, tuple(parts)
     if len(parts) > MOST_VALUES:
         raise ConfigError(f"sweep {name}: need at most {MOST_VALUES} values, got {len(parts)}")
@@ -142,7 +142,7 @@ def make_plan(
                 raise
             left_out.append(f"{sweep.name}: {error}")
             continue
-        chosen.append((sweep, tuple(dict.fromkeys(values)) if sweep.name == "device" else tuple(sorted(set(values)))))
+        chosen.append((sweep, tuple(dict.fromkeys(values)) if sweep.name == "analog" else tuple(sorted(set(values)))))
     if not chosen:
         raise ConfigError("nothing to sweep; name a sweep, or leave --sweep out for the usual ones")
     return BenchPlan(sweeps=tuple(chosen), repeats=repeats or (3 if quick else 5), left_out=tuple(left_out))

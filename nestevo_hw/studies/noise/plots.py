@@ -70,7 +70,7 @@ def alone(draw: Draw, metric: str, palette: Palette) -> Figure:
 
 def draw_sweeps(found: Benchmark, palette: Palette) -> Figure:
     """All sweeps side by side."""
-    title = f"{found.about['model']}, {found.about['device'] if found.on_device else 'weight noise'} (simulated)"
+    title = f"{found.about['model']}, {found.about['analog'] if found.on_device else 'weight noise'} (simulated)"
     panels = list(sweep_panels(found, palette).values())
     return together(panels, found.metric, sweep_marks(found), palette, title=title)
 

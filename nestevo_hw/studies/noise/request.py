@@ -22,7 +22,7 @@ class Request:
 
     model: str
     weights: Path | None = None
-    device: str = "pcm"
+    analog: str = "pcm"
     perfect_io: bool = False
     adc_range: AdcRange | None = None
     age_s: float | None = None
@@ -55,12 +55,12 @@ class Request:
         if self.noise_aware is not None and self.noise_aware_weights is not None:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
         tile = parse_tile(self.tile)
-        text = device_text(self.device)
-        preset = find_preset(self.device, perfect_io=self.perfect_io, text=text).with_adc_range(self.adc_range)
+        text = device_text(self.analog)
+        preset = find_preset(self.analog, perfect_io=self.perfect_io, text=text).with_adc_range(self.adc_range)
         named = self._named()
         files = tuple(
             DeviceFile(path=path, text=content)
-            for path in map(str, named.get("device", ())) if (content := device_text(path)) is not None
+            for path in map(str, named.get("analog", ())) if (content := device_text(path)) is not None
         )  # fmt: skip
         age_s = preset.first_read_s if self.age_s is None else self.age_s
         hardware = Hardware(preset=preset, tile=tile, backend=self.backend, age_s=age_s, device_files=files)
@@ -71,7 +71,7 @@ class Request:
         if self.student is not None and not plan.teaching:
             raise ConfigError("--student is for --students, or a sweep of student_mu or student_time_s; add one")
         setup = Setup(
-            model=self.model, weights=_text(self.weights), device=self.device, device_text=text,
+            model=self.model, weights=_text(self.weights), analog=self.analog, analog_text=text,
             perfect_io=self.perfect_io, adc_range=self.adc_range, age_s=age_s, tile=tile,
             keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
             frames=self.frames or usual_frames(self.data, quick=self.quick), data=self.data, noise_aware=self._tuning(),

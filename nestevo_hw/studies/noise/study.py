@@ -77,7 +77,7 @@ class Study:
     def _about(self, task: BenchTask) -> dict[str, Any]:
         setup, preset = self.setup, self.setup.hardware.preset
         about = {
-            "model": setup.model, "device": preset.name, "task": task.task, "metric": task.metric,
+            "model": setup.model, "analog": preset.name, "task": task.task, "metric": task.metric,
             "metrics": list(task.metrics), "weights": self.subject.given.origin,
             "perfect_io": preset.converters is None, "adc_range": preset.adc_range, "tile": list(setup.tile),
             "keep_digital": list(setup.keep_digital), "backend": setup.backend, "seed": setup.seed,

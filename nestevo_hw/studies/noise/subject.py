@@ -40,9 +40,9 @@ class Setup:
 
     model: str
     weights: str | None
-    device: str
-    device_text: str | None
-    """Content of the file that `device` names; None where it names a preset."""
+    analog: str
+    analog_text: str | None
+    """Content of the file that `analog` names; None where it names a preset."""
     perfect_io: bool
     adc_range: AdcRange | None
     age_s: float
@@ -70,7 +70,7 @@ class Setup:
             ConfigError: unknown device.
         """
         return Hardware(
-            preset=find_preset(self.device, perfect_io=self.perfect_io, text=self.device_text).with_adc_range(
+            preset=find_preset(self.analog, perfect_io=self.perfect_io, text=self.analog_text).with_adc_range(
                 self.adc_range
             ),
             tile=self.tile, keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,

@@ -151,7 +151,7 @@ def _tile(hardware: Hardware, value: Value) -> Setting:
     return Setting(hardware=replace(hardware, tile=tile_size((size, size))), age_s=hardware.age_s)
 
 
-def _device(hardware: Hardware, value: Value) -> Setting:
+def _analog(hardware: Hardware, value: Value) -> Setting:
     own, name = hardware.preset, str(value)
     text = next((file.text for file in hardware.device_files if file.path == name), None)
     preset = find_preset(name, perfect_io=own.converters is None, text=text)
@@ -280,9 +280,9 @@ SWEEPS: dict[str, Sweep] = {
             simulated="square tiles of another size, the rest of the device as it is, at the age of the benchmark",
         ),
         Sweep(
-            name="device", allowed=BITS,
+            name="analog", allowed=BITS,
             title="device after a day", unit="preset", values=tuple(PRESETS),
-            quick=tuple(PRESETS), setting=_device, worse=None, on_weights=False,
+            quick=tuple(PRESETS), setting=_analog, worse=None, on_weights=False,
             simulated="all presets one day after programming, with the converters that each has",
         ),
         Sweep(

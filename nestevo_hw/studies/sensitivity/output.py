@@ -143,7 +143,7 @@ def _csv(document: Mapping[str, Any], kept: tuple[str, ...]) -> str:
 
 def _title(document: Mapping[str, Any]) -> str:
     age = "right after programming" if document["age_s"] == 0 else f"{age_text(document['age_s'])} after programming"
-    return f"{document['model']} on {document['device']} {age}: each layer alone on the crossbar (simulated)"
+    return f"{document['model']} on {document['analog']} {age}: each layer alone on the crossbar (simulated)"
 
 
 def _kept(plan: KeepDigitalPlan | None) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def test_a_digital_teacher_is_prepared_without_a_crossbar(folder, teacher):
         teacher=replace(teacher, crossbar=folder / "no-tiles"), generation=0, reference=folder / "digital-frames",
         moments=folder / "digital-moments",
     )  # fmt: skip
-    found = teachers.prepare(context("prepare", "", None, **{"teacher.device": "digital"}), request)
+    found = teachers.prepare(context("prepare", "", None, **{"teacher.analog": "digital"}), request)
     assert (found.programmed, found.programming, found.crossbar_frames) == (None, None, None)
     assert not (folder / "no-tiles").exists()
 

@@ -54,13 +54,13 @@ def write_run(
             for i, (t, steps) in enumerate(DRIFT.items())
         ],
         "window": {"count": 2, "length_s": 600.0},
-        "teacher": {"device": "pcm"},
+        "teacher": {"analog": "pcm"},
         "mutual": {"plan": {"steps": 40}},
         "distil": {"plan": {"steps": 30}},
     }
     names, windows = [t["name"] for t in document["terminals"]], document["window"]["count"]
-    device = document["teacher"]["device"]
-    labelled = "measured" if "digital" in (device, name.partition("-")[0]) else "modelled"
+    analog = document["teacher"]["analog"]
+    labelled = "measured" if "digital" in (analog, name.partition("-")[0]) else "modelled"
     events = []
     for window in range(windows):
         for terminal in names:

@@ -19,7 +19,7 @@ ONE = {
         {"name": "b", "model": "m2", "place": "b", "drift": [{"window": 0, "kind": "night", "strength": 0.5}]},
     ],
     "window": {"count": 1},
-    "teacher": {"device": "pcm"},
+    "teacher": {"analog": "pcm"},
 }
 
 

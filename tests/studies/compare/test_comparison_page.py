@@ -107,7 +107,7 @@ def test_a_comparison_says_what_its_runs_recorded(tmp_path, full):
     config = {
         "terminals": [{"name": "<till>", "model": "digits-cnn-m1"}],
         "window": {"count": 1},
-        "teacher": {"device": "digital"},
+        "teacher": {"analog": "digital"},
     }
     found = comparison(tmp_path / "runs", ["NestEvo", "A4", "A2"], 2, config=config, metric=("accuracy", "mean recall"))
     write_comparison(found, tmp_path / "digits")
@@ -122,7 +122,7 @@ def test_a_comparison_says_what_its_runs_recorded(tmp_path, full):
 
 def test_thirty_terminals_and_none_that_could_be_scored(tmp_path):
     terminals = [{"name": f"camera {i}", "model": "m"} for i in range(30)]
-    config = {"terminals": terminals, "window": {"count": 1}, "teacher": {"device": "pcm"}}
+    config = {"terminals": terminals, "window": {"count": 1}, "teacher": {"analog": "pcm"}}
     many = comparison(tmp_path / "many", ["NestEvo", "A4"], 2, config=config)
     assert len(accuracy_table(many, many.variants).heads) == 38
     assert len(console_tables(many)[0].heads) == 8

@@ -148,7 +148,7 @@ def test_runs_of_another_configuration_are_not_mixed_in(monkeypatch, tmp_path):
 
 
 def test_a_variant_that_changes_nothing_is_skipped_and_said_so():
-    base = override(BASE, {"teacher.device": "digital", "mutual.noise_mu": 0.0})
+    base = override(BASE, {"teacher.analog": "digital", "mutual.noise_mu": 0.0})
     plan = _plan(["NestEvo", "digital-teacher", "without-noise-training", "without-mutual-learning"], base=base)
     assert [v.name for v in plan.variants] == ["NestEvo", "without-mutual-learning"]
     for name in ("digital-teacher", "without-noise-training"):

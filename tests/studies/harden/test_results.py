@@ -16,7 +16,7 @@ from nestevo_hw.studies.harden.training import imitation_loss
 from nestevo_hw.studies.noise.plan import DIGITAL, Trial
 
 DAY_S = 86_400.0
-ABOUT = {"model": "net", "weights": "made up", "device": "pcm", "metric": "map50", "metrics": ["map50"], "seeds": 2,
+ABOUT = {"model": "net", "weights": "made up", "analog": "pcm", "metric": "map50", "metrics": ["map50"], "seeds": 2,
          "repeats": 2, "compared_mu": 0.04}  # fmt: skip
 
 

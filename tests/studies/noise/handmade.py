@@ -10,7 +10,7 @@ from nestevo_hw.studies.noise.students import BEFORE, DIGITAL_TEACHER, REFERENCE
 from nestevo_hw.studies.noise.sweeps import Value
 
 ABOUT: dict[str, Any] = {
-    "model": "net", "device": "pcm", "task": "detection", "metric": "map50", "metrics": ["map50", "map75"],
+    "model": "net", "analog": "pcm", "task": "detection", "metric": "map50", "metrics": ["map50", "map75"],
     "weights": "made up", "perfect_io": False, "tile": [256, 256], "keep_digital": [], "backend": "auto", "seed": 0,
     "frames": 10, "note": "10 frames <of nothing>", "source": "nobody & nowhere", "leaves_out": "all",
     "left_out": ["ir_drop: no model"], "student": "small", "teaching_note": "a lesson", "pair_note": "a pair",
@@ -44,7 +44,7 @@ SWEPT = [
     *line("time_s", {0.0: [0.80, 0.84], 86_400.0: [0.70, 0.76]}),
     *line("adc_bits", {4.0: [0.30, 0.38], 6.0: [0.70, 0.74], 7.0: [0.795, 0.835], 8.0: [0.80, 0.84]}),
     *line("read_noise", {0.0: [0.80, 0.84], 0.1: [0.80, 0.84]}),
-    *line("device", {"pcm": [0.70, 0.76], "reram-cmo": [0.4, 0.5]}),
+    *line("analog", {"pcm": [0.70, 0.76], "reram-cmo": [0.4, 0.5]}),
 ]
 TAUGHT = [
     *[trial(REFERENCE, BEFORE, 0, "", {"student": 0.40})],

@@ -46,7 +46,7 @@ def test_the_page_says_what_is_simulated_and_what_was_found(tmp_path: Path) -> N
     assert (tmp_path / "report.html").read_text().count("<svg") == 5 + 2 + 3
 
 
-@pytest.mark.parametrize("parts", [(SWEPT,), (only(), TAUGHT), (only("mu"),), (only("device"),)])
+@pytest.mark.parametrize("parts", [(SWEPT,), (only(), TAUGHT), (only("mu"),), (only("analog"),)])
 def test_a_page_without_some_sections_is_well_formed(tmp_path: Path, parts: tuple) -> None:
     write_benchmark(benchmark(*parts), tmp_path)
     assert "All figures" in _page(tmp_path / "report.html")
@@ -75,7 +75,7 @@ def _two(tmp_path: Path, second: Benchmark) -> list[Path]:
 
 
 def test_benchmarks_stand_side_by_side(tmp_path: Path) -> None:
-    other = benchmark([c for c in only("adc_bits") if c[0].value != 6.0], device="hermes")
+    other = benchmark([c for c in only("adc_bits") if c[0].value != 6.0], analog="hermes")
     comparison = compare_benchmarks(_two(tmp_path, other))
     assert comparison.panels == [("adc_bits", "day"), ("adc_bits", "night")]
     names = write_comparison(comparison, tmp_path / "out")

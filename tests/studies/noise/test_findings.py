@@ -55,7 +55,7 @@ def test_what_costs_nothing_is_said_to_cost_nothing() -> None:
 
 def test_names_have_a_best_and_a_worst() -> None:
     expected = "Day: best pcm with 0.730, worst reram-cmo with 0.450; night: best pcm"
-    assert sweep_finding(benchmark(SWEPT), "device").startswith(expected)
+    assert sweep_finding(benchmark(SWEPT), "analog").startswith(expected)
 
 
 def test_noise_aware_training_is_judged_by_its_interval() -> None:

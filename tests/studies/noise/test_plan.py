@@ -24,7 +24,7 @@ from nestevo_hw.studies.noise.sweeps import SWEEPS, TEACHING, Hardware, Setting,
 
 NAMES = {
     "mu", "time_s", "adc_bits", "dac_bits", "output_noise", "input_noise", "read_noise", "ir_drop", "ir_ladder",
-    "stuck_cells", "tile", "device",
+    "stuck_cells", "tile", "analog",
 }  # fmt: skip
 PCM = Hardware(preset=find_preset("pcm"))
 
@@ -59,7 +59,7 @@ def test_a_sweep_changes_what_it_says_and_nothing_else() -> None:
     stuck = SWEEPS["stuck_cells"].setting(PCM, 0.02).hardware
     assert stuck is not None
     assert (stuck.preset.stuck_off, stuck.preset.stuck_on) == (0.01, 0.01)
-    assert SWEEPS["device"].setting(PCM, "hermes").age_s == DAY_S
+    assert SWEEPS["analog"].setting(PCM, "hermes").age_s == DAY_S
 
 
 def test_without_a_name_the_usual_sweeps_run() -> None:
@@ -102,7 +102,7 @@ def test_trials_cover_every_value_repeat_and_training_once() -> None:
     assert not any(c.sweep == "tile" and c.training == AWARE for c in trials)  # it is no noise of the weights
 
 
-@given(st.sampled_from(sorted(set(SWEEPS) - {"device"})), st.lists(st.floats(0, 1e9), min_size=1, max_size=5))
+@given(st.sampled_from(sorted(set(SWEEPS) - {"analog"})), st.lists(st.floats(0, 1e9), min_size=1, max_size=5))
 def test_sweeps_are_parsed(name: str, values: list[float]) -> None:
     assert parse_sweep(f"{name}={','.join(repr(v) for v in values)}") == (name, tuple(values))
 
@@ -127,7 +127,7 @@ def test_mistakes_say_what_to_write(text: str, message: str) -> None:
         ({"adc_bits": (4.5,)}, "adc_bits: need a whole number, got 4.5"),
         ({"adc_bits": (0.0,)}, "sweep adc_bits: need a number from 2 to 16, got 0"),
         ({"stuck_cells": (1.5,)}, "sweep stuck_cells: need a number from 0 to 1, got 1.5"),
-        ({"device": ("dram",)}, "unknown device 'dram'"),
+        ({"analog": ("dram",)}, "unknown device 'dram'"),
         ({"tile": (0.0,)}, "tile"),
     ],
 )
@@ -151,8 +151,8 @@ def test_ages(seconds: float, text: str) -> None:
 
 def test_properties_are_swept_at_the_age_of_the_benchmark() -> None:
     hardware = Hardware(preset=find_preset("pcm"), age_s=3600.0)
-    ages_s = {"adc_bits": 3600.0, "stuck_cells": 3600.0, "tile": 3600.0, "time_s": 60.0, "device": DAY_S}
-    values = {"adc_bits": 4.0, "stuck_cells": 0.1, "tile": 64.0, "time_s": 60.0, "device": "hermes"}
+    ages_s = {"adc_bits": 3600.0, "stuck_cells": 3600.0, "tile": 3600.0, "time_s": 60.0, "analog": DAY_S}
+    values = {"adc_bits": 4.0, "stuck_cells": 0.1, "tile": 64.0, "time_s": 60.0, "analog": "hermes"}
     assert {name: SWEEPS[name].setting(hardware, value).age_s for name, value in values.items()} == ages_s
     as_it_is = Trial(sweep=UNSWEPT, value=UNSWEPT, repeat=0)
     assert setting_of(as_it_is, hardware) == Setting(hardware=hardware, age_s=3600.0)

@@ -9,7 +9,7 @@ from nestevo_hw.studies.noise.journal import JOURNAL, RESULTS, ScoreJournal
 from nestevo_hw.studies.noise.plan import Trial
 
 IDENTITY = {"model": "a", "tile": (256, 256), "seed": 0}
-TRIALS = [Trial(sweep="adc_bits", value=4.0, repeat=0), Trial(sweep="device", value="pcm", repeat=1, training="plain")]
+TRIALS = [Trial(sweep="adc_bits", value=4.0, repeat=0), Trial(sweep="analog", value="pcm", repeat=1, training="plain")]
 SCORES = {"day": {"map50": 0.5, "map": 0.1}}
 
 
