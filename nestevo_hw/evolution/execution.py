@@ -10,6 +10,8 @@ from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
+from nestevo_hw.evolution.training import training_device
+from nestevo_hw.profiler.gpu_context import memory_of
 from nestevo_hw.profiler.target import TargetDevice
 from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.devices import Device
@@ -17,6 +19,9 @@ from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecut
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
 
 MOST_WORKERS = 4
+MAIN_MEMORY_BYTES = 4_000_000_000
+SHARE_OF_ALL = 0.9
+"""Of a GPU's memory, or of the main memory that is free beside it, where nobody says otherwise."""
 MOST_PORTS = 65_536
 
 
@@ -26,8 +31,9 @@ class ExecutionConfig:
 
     workers: Annotated[int, Range(0, 1024)] = 0
     """Worker processes of one thread each; 0: one a core, at most four."""
-    memory_gb: Annotated[float, Range(0.001, 1e6)] = 4.0
-    """Memory that tasks may reserve together, GB: of the GPU where trainings compute on one, else of the machine."""
+    memory_gb: Annotated[float, Range(0.001, 1e6)] | None = None
+    """Memory that tasks may reserve together, GB: of the GPU where models compute on one, else of the machine. None: 4
+    of the machine, nine tenths of a GPU."""
     policy: Annotated[str, one_of(POLICIES)] = "knapsack"
     """Which waiting tasks start; docs/scheduling.md says what each policy does."""
     profile: str | None = None
@@ -41,7 +47,7 @@ class ExecutionConfig:
     timeout_s: Annotated[float, POSITIVE] | None = None
     """Longest a task may run, seconds; None: no limit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training runs: auto, cpu or cuda."""
+    """What models compute on: auto, cpu or cuda."""
     keep_windows: Annotated[int, Range(0, MOST_WINDOWS)] | None = None
     """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
 
@@ -49,6 +55,14 @@ class ExecutionConfig:
         host, _, port = self.address.rpartition(":")
         if self.address not in ("auto", "local") and not (host and port.isdecimal() and int(port) < MOST_PORTS):
             raise ConfigError(f"execution.address: need auto, local or HOST:PORT, got {self.address!r}")
+
+
+def reservable_bytes(config: ExecutionConfig) -> int:
+    """Memory that tasks may reserve together, of the GPU or of the machine."""
+    if config.memory_gb is not None:
+        return round(config.memory_gb * 1e9)
+    device = training_device(config.device)
+    return round(SHARE_OF_ALL * memory_of(device)) if device.type == "cuda" else MAIN_MEMORY_BYTES
 
 
 def open_executor(
@@ -68,8 +82,8 @@ def open_executor(
         seed: of a policy that draws at random.
         preload: modules that workers load before their first task, beside the libraries.
         on_event: told of what happens to tasks.
-        target: what trainings compute on. On a CPU tasks reserve main memory and are held to it; on a GPU they reserve
-            its memory, and each worker sees no more of it than that.
+        target: what models compute on. On a CPU tasks reserve main memory and are held to it; on a GPU they reserve
+            its memory, of which each worker sees no more than that, and main memory beside it.
     """
     policy, main_memory = policy_named(config.policy, seed=seed), target.kind == "cpu"
     if config.executor == "ray":
@@ -82,12 +96,15 @@ def open_executor(
             workers=config.workers or None,
             timeout_s=config.timeout_s,
             on_event=on_event,
-            gpu_memory_bytes=0 if main_memory else round(config.memory_gb * 1e9),
+            gpu_memory_bytes=0 if main_memory else reservable_bytes(config),
             gpu_context_bytes=target.context_bytes,
             main_memory=main_memory,
         )
-    memory_bytes, workers = round(config.memory_gb * 1e9), config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
-    gpu = Device(memory_bytes=memory_bytes, cores=workers, name="GPU", gpu=0, context_bytes=target.context_bytes)
+    memory_bytes, workers = reservable_bytes(config), config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
+    number, memory = training_device(config.device).index or 0, machine_memory()
+    gpu = Device(
+        memory_bytes=memory_bytes, cores=workers, name=f"GPU {number}", gpu=number, context_bytes=target.context_bytes
+    )
     return LocalExecutor(
         policy=policy,
         memory_bytes=memory_bytes,
@@ -96,5 +113,5 @@ def open_executor(
         preload=(*DEFAULT_PRELOAD, *preload),
         timeout_s=config.timeout_s,
         on_event=on_event,
-        look=machine_memory if main_memory else None,
+        host_bytes=None if memory is None else round(SHARE_OF_ALL * memory.available_bytes),
     )

@@ -103,6 +103,8 @@ class Step[Q: Request, R: Result]:
     part: Literal["labelling", "training"] = "training"
     """Of the evolution delay that its time counts as, where it ran on no crossbar."""
     per: Literal["terminal", "group"] = "terminal"
+    trains: bool = False
+    """Whether it runs backward passes through whole models without such a plan."""
     plan: Callable[[RunConfig], TrainingPlan] | None = None
     """Length of a training whose cost a dry run predicts."""
     typical_s: float

@@ -31,7 +31,7 @@ PREPARE = Step(
 )  # fmt: skip
 DRY_RUN = Step(
     kind="dry-run", run=training.profile, request=training.DryRunRequest, result=training.DryRunResult,
-    needs="gpu", wording="measures single training steps", colour="muted", typical_s=2.0,
+    needs="gpu", wording="measures single training steps", colour="muted", typical_s=2.0, trains=True,
     typical=lambda _: training.DryRunResult(dry_run=DryRun(profiles={}, fake={})),
 )  # fmt: skip
 DESCRIBE = Step(
@@ -134,7 +134,7 @@ DISTIL = Step(
 )  # fmt: skip
 ADAPT = Step(
     kind="adapt", run=training.adapt, request=training.AdaptRequest, result=training.TrainingResult,
-    needs="gpu", wording="adapts a terminal adversarially", colour="mutual", typical_s=18.0,
+    needs="gpu", wording="adapts a terminal adversarially", colour="mutual", typical_s=18.0, trains=True,
     typical=lambda _: _TRAINED,
 )  # fmt: skip
 AVERAGE = Step(
