@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, machine_readable, warn
+from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, announce, machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
+from nestevo_hw.evolution.preload import PRELOAD
+from nestevo_hw.scheduler.server_process import ServerProcess
 
 
 @click.command()
@@ -30,7 +32,7 @@ from nestevo_hw.evolution.methods import METHODS
     "--executor", type=click.Choice(["local", "ray"]), help="Override where tasks run: here, or on Ray nodes."
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override what models compute on.")
 @click.option("--check", is_flag=True, help="Look for all that can be found wrong beforehand, and run nothing.")
 @machine_readable
 def evolve(
@@ -64,6 +66,9 @@ def evolve(
       nestevo-hw evolve --executor ray --address local
       nestevo-hw evolve --resume runs/night --workers 1
     """
+    announce("loading torch, torchvision and aihwkit")  # and workers at the same time
+    local = not check and executor != "ray"
+    server = click.get_current_context().with_resource(ServerProcess(PRELOAD)) if local else None
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution.config import load_config, load_preset, override
@@ -99,8 +104,9 @@ def evolve(
         return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings}
     with progress_bar(most_tasks(settings), "starting workers") as advance:
         summary = run(
-            settings, folder, resume=resume is not None, on_task=lambda task: advance(task.name), on_warning=warn
-        )
+            settings, folder, resume=resume is not None, on_task=lambda task: advance(task.name), on_warning=warn,
+            server=server,
+        )  # fmt: skip
     if not as_json:
         _show(summary, folder)
     if summary["failures"]:

@@ -1,7 +1,7 @@
 """Workers of the edge server: how many, where, under which policy."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,13 +10,15 @@ from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
+from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.profiler.gpu_context import memory_of
 from nestevo_hw.profiler.target import TargetDevice
 from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.devices import Device
-from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecutor
+from nestevo_hw.scheduler.executor import Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
+from nestevo_hw.scheduler.server_process import ServerProcess
 
 MOST_WORKERS = 4
 MAIN_MEMORY_BYTES = 4_000_000_000
@@ -70,7 +72,7 @@ def open_executor(
     folder: Path,
     *,
     seed: int,
-    preload: Sequence[str],
+    server: ServerProcess | None,
     on_event: Callable[[TaskEvent], None],
     target: TargetDevice,
 ) -> Executor:
@@ -80,7 +82,7 @@ def open_executor(
         config: how many workers, where, under which policy.
         folder: of the run; its files travel with the tasks where nodes do not see it.
         seed: of a policy that draws at random.
-        preload: modules that workers load before their first task, beside the libraries.
+        server: of workers that import `PRELOAD`, if one has been started; it ends with a local executor.
         on_event: told of what happens to tasks.
         target: what models compute on. On a CPU tasks reserve main memory and are held to it; on a GPU they reserve
             its memory, of which each worker sees no more than that, and main memory beside it.
@@ -89,6 +91,8 @@ def open_executor(
     if config.executor == "ray":
         from nestevo_hw.scheduler.ray.executor import RayExecutor
 
+        if server is not None:
+            server.close()
         return RayExecutor(
             policy=policy,
             address=config.address,
@@ -110,7 +114,8 @@ def open_executor(
         memory_bytes=memory_bytes,
         workers=workers,
         gpus=() if main_memory else (gpu,),
-        preload=(*DEFAULT_PRELOAD, *preload),
+        preload=PRELOAD,
+        server=server,
         timeout_s=config.timeout_s,
         on_event=on_event,
         host_bytes=None if memory is None else round(SHARE_OF_ALL * memory.available_bytes),

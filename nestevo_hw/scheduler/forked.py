@@ -1,31 +1,20 @@
 """Attempts in processes of this machine: one forked for each, and for each slot of a GPU one that stays."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from multiprocessing.connection import Connection, Pipe, wait
-from multiprocessing.reduction import send_handle
-from typing import Any
+from multiprocessing.connection import Connection, wait
 
 from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.base.memory import unshared_bytes
 from nestevo_hw.scheduler.calling import Reply
 from nestevo_hw.scheduler.devices import Device
-from nestevo_hw.scheduler.forkserver import GRACE_S
+from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.scheduler.workers import DeviceLost, Ended, Event, Started
-
-SERVER_ENVIRONMENT = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    "ORT_DISABLE_TELEMETRY": "1",
-}
-"""A process with several threads must not fork. ONNX Runtime starts one for its telemetry as it is imported."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -62,20 +51,12 @@ class ForkedWorkers:
         preload: modules to import.
         devices: that tasks are placed on. For those that are GPUs as many processes are started at once as their memory
             and cores allow, so that contexts are made while other work goes on.
+        server: that has been started with these modules; None starts one.
     """
 
-    def __init__(self, preload: Sequence[str], devices: Sequence[Device]) -> None:
+    def __init__(self, preload: Sequence[str], devices: Sequence[Device], server: ServerProcess | None = None) -> None:
         self._devices = devices
-        self._server, theirs = Pipe()
-        paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - the empty entry means here
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "nestevo_hw.scheduler.forkserver", str(theirs.fileno()), *preload],
-            env={**os.environ, **SERVER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)},
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # standard output belongs to the command's own document
-        )
-        theirs.close()
+        self._server = server or ServerProcess(preload)
         self._numbers = count()
         self._processes: dict[int, _Process] = {}
         self._untold: list[Event] = []
@@ -87,7 +68,7 @@ class ForkedWorkers:
 
     def start(self, attempt: int, task: Task, device: int) -> None:
         """See `Workers.start`."""
-        if self._server.closed:
+        if self._server.connection.closed:
             raise TaskError("the executor is closed and runs no more tasks; open another")
         own = self._devices[device]
         process = self._gpu_worker(device, task) if own.gpu is not None and task.memory_bytes else None
@@ -115,15 +96,8 @@ class ForkedWorkers:
         return idle[0] if idle and idle[0].heard else self._fork(device, stays=True)
 
     def _fork(self, device: int, *, stays: bool) -> _Process:
-        channel, theirs = Pipe()
         number = next(self._numbers)
-        with theirs:
-            try:
-                self._tell({"start": number, "gpu": self._devices[device].gpu if stays else None})
-                send_handle(self._server, theirs.fileno(), self._process.pid)
-            except ConnectionError as error:
-                channel.close()
-                raise self._server_gone() from error
+        channel = self._server.fork(number, self._devices[device].gpu if stays else None)
         process = self._processes[number] = _Process(number=number, channel=channel, device=device, stays=stays)
         return process
 
@@ -136,12 +110,12 @@ class ForkedWorkers:
 
     def _events(self, timeout_s: float | None) -> list[Event]:
         pending = {p.channel: p for p in self._processes.values() if p.heard}
-        ready = wait([self._server, *pending], timeout_s)
+        ready = wait([self._server.connection, *pending], timeout_s)
         events: list[Event] = []
         for channel, process in pending.items():
             if channel in ready:
                 events += self._heard(process)
-        if self._server in ready:
+        if self._server.connection in ready:
             events += self._told()
         return events
 
@@ -164,12 +138,7 @@ class ForkedWorkers:
 
     def _told(self) -> list[Event]:
         """What the server says."""
-        try:
-            event = json.loads(self._server.recv_bytes())
-        except (EOFError, ConnectionError) as error:
-            raise self._server_gone() from error
-        if event["event"] == "failed":
-            raise ConfigError(f"workers cannot import {event['module']}: {event['why']}; run `nestevo-hw doctor`")
+        event = self._server.event()
         process = self._processes[event["id"]]
         if event["event"] == "started":
             process.pid = event["pid"]
@@ -229,31 +198,14 @@ class ForkedWorkers:
         wanted = {process.number for process in processes}
         if not wanted:
             return
-        self._tell({"stop": sorted(wanted)})
+        self._server.tell({"stop": sorted(wanted)})
         while not wanted.isdisjoint(self._processes):
             self._untold += self._events(None)
 
     def close(self) -> None:
         """See `Workers.close`; the server stops its workers when its connection ends."""
-        self._server.close()
         for process in self._processes.values():
             process.channel.close()
-        if not self._processes:
-            self._process.kill()  # idle, or still importing: nothing to clean up
-        try:
-            self._process.wait(2 * GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._server.busy = bool(self._processes)
+        self._server.close()
         self._processes.clear()
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        self._server.send_bytes(json.dumps(message).encode())
-
-    def _server_gone(self) -> TaskError:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE_S)
-        return TaskError(
-            f"the process that starts workers ended unexpectedly (exit status {self._process.returncode}); "
-            "its messages are above; if memory ran out, use fewer workers"
-        )

@@ -1,5 +1,7 @@
 """How many frames go through a model together where nothing is learned."""
 
+from collections.abc import Sequence
+
 import torch
 
 MORE_ON_A_GPU = 4
@@ -8,7 +10,7 @@ PIXELS = 1 << 21
 """Of a larger batch at most: larger frames keep a GPU busy in fewer, and take its memory."""
 
 
-def frames_at_once(usual: int, size: tuple[int, int], device: torch.device) -> int:
+def frames_at_once(usual: int, size: Sequence[int], device: torch.device) -> int:
     """Frames of a batch. What a model says of a frame does not depend on the others.
 
     Args:

@@ -291,7 +291,7 @@ IMPORTING = """
 import time
 from nestevo_hw.scheduler.forked import ForkedWorkers
 workers = ForkedWorkers(["slow_to_import"], [])
-print(workers._process.pid, flush=True)
+print(workers._server._process.pid, flush=True)
 time.sleep(60)
 """
 

@@ -9,6 +9,7 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.batches import frames_at_once
 from nestevo_hw.tasks.faster_rcnn.regions import RegionOutput, run_box_head
 from nestevo_hw.tasks.predictions import confident_rows
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
@@ -21,13 +22,14 @@ def predict(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> list[
     Args:
         model: detector in eval mode.
         images: (N, 3, H, W) uint8.
-        batch_size: frames at a time.
+        batch_size: frames at a time; more of them on a GPU.
 
     Returns:
         One dictionary a frame: boxes (D, 4) pixels of the frame, labels (D,), scores (D,).
     """
     device = next(model.parameters()).device
     detections: list[dict[str, Tensor]] = []
+    batch_size = frames_at_once(batch_size, images.shape[-2:], device)
     for chunk in images.split(batch_size) if len(images) else ():  # no frames would be one empty chunk
         detections += [{k: v.cpu() for k, v in d.items()} for d in model(as_list(chunk.to(device)))]
     return detections
