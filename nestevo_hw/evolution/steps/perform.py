@@ -25,7 +25,8 @@ def perform(payload: dict[str, Any]) -> dict[str, Any]:
 
     Convolutions on a GPU are computed in whole float32: products of ten bits would move the codes of converters.
     """
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    cudnn: Any = torch.backends.cudnn
+    cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
     task = TaskId(**payload["id"])
     step = STEPS[task.kind]
     context = Context(id=task, config=parse_config(payload["config"], source="task payload"))
