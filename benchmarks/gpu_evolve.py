@@ -117,7 +117,7 @@ def figures(run: Run, imports_s: float) -> Figures:
     tasks = [(written, one, file.name) for written, one, file in results if "failed" not in one]
     by_kind: dict[str, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
     for _, one, _ in tasks:
-        kind = one["name"].split("/")[1 if one["name"].startswith("w") else 0]
+        kind = one["name"].split("/")[1]
         number, seconds = by_kind[kind]
         by_kind[kind] = number + 1, seconds + one["ended_s"] - one["started_s"]
     starts = [written - (one["ended_s"] - one["started_s"]) for written, one, _ in tasks]

@@ -78,16 +78,21 @@ class TaskCosts:
         """Expected needs of the next task of this kind for this terminal; `steps` where they differ from the plan."""
         features = self._features(kind, terminal, steps)
         if features is not None:
-            return self._learned(self._trainings.predict(features), features.dry_memory_bytes)
+            expected = self._trainings.predict(features)
+            expected = replace(expected, memory_bytes=self._with_leeway(kind, expected.memory_bytes))
+            return self._learned(expected, features.dry_memory_bytes)
         like = self._seen[kind]
         duration_s = max(like.total_s / like.tasks, 1e-3) if like.tasks else FIRST_GUESS.duration_s
-        memory_bytes = _of(terminal, like.peak_bytes)
-        if memory_bytes is None:
-            memory_bytes = self._first_bytes(kind)
-        elif self._device.kind != "cpu" and STEPS[kind].needs != "cpu":  # its allocator is kept to what it reserves
-            least_bytes = self._device.context_bytes + LEEWAY_BYTES
-            memory_bytes = max(round((1 + LEEWAY_SHARE) * memory_bytes), least_bytes)
+        taken_bytes = _of(terminal, like.peak_bytes)
+        memory_bytes = self._first_bytes(kind) if taken_bytes is None else self._with_leeway(kind, taken_bytes)
         return self._learned(Prediction(memory_bytes=memory_bytes, duration_s=duration_s), 0)
+
+    def _with_leeway(self, kind: str, taken_bytes: int) -> int:
+        """What to reserve for a task that is expected to take so much; of a GPU, to which it is kept, some more."""
+        if self._device.kind == "cpu" or STEPS[kind].needs == "cpu":
+            return taken_bytes
+        taken_bytes = max(taken_bytes, self._device.context_bytes)
+        return taken_bytes + max(round(LEEWAY_SHARE * taken_bytes), LEEWAY_BYTES)
 
     def predict_host(self, kind: str, terminal: str) -> int:
         """Main memory that the next task takes beside a GPU's; 0 where main memory is what tasks reserve."""

@@ -203,6 +203,8 @@ def open_teacher(
         teacher = AnalogTeacher.load(files.crossbar, model, device=preset)
         teacher.age(files.age_s)
         model = teacher.module
+        if teacher.backend == "reference":  # aihwkit's own tiles stay where they were made
+            device = CPU
     model.to(device)
     if scene is not None:
         task.re_estimate(model, scene.to(device))

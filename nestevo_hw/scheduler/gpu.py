@@ -73,11 +73,11 @@ def gave_back(before_bytes: int) -> bool:
         return True
     try:
         torch.cuda.synchronize()
-        torch.cuda.empty_cache()
+        left_bytes = _allocated()
         torch.cuda.reset_peak_memory_stats(0)
     except RuntimeError:  # what went wrong on a GPU stays so for its process
         return False
-    return _allocated() <= before_bytes + LEFT_BYTES
+    return left_bytes <= before_bytes + LEFT_BYTES
 
 
 def _allocated() -> int:

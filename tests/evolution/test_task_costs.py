@@ -73,13 +73,14 @@ def test_on_a_gpu_a_training_takes_what_its_fake_run_reserves_and_the_context():
     gpu = gpu_memory(config, task_named(config.task), models, CUDA)
     costs = TaskCosts(config, CUDA)
     costs.learn("a", replace(measured, gpu=gpu))
-    needed = gpu["mutual"].total_bytes
+    needed, leeway = gpu["mutual"].total_bytes, 1.1
     assert needed > gpu["mutual"].reserved_bytes + 799_000_000
-    assert costs.predict("mutual", "a").memory_bytes == needed
+    assert costs.predict("mutual", "a").memory_bytes == pytest.approx(leeway * needed, abs=1)
     costs.observe("mutual", "a", result(3.0, memory=9 * 10**9))
-    assert costs.predict("mutual", "a").memory_bytes == needed, "main memory corrected a GPU's"
+    predicted = costs.predict("mutual", "a").memory_bytes
+    assert predicted == pytest.approx(leeway * needed, abs=1), "main memory corrected a GPU's"
     costs.observe("mutual", "a", replace(result(3.0, memory=9 * 10**9), gpu_peak_bytes=needed + 10**8))
-    assert costs.predict("mutual", "a").memory_bytes == pytest.approx(needed + 10**8, abs=1)
+    assert costs.predict("mutual", "a").memory_bytes == pytest.approx(leeway * (needed + 10**8), abs=2)
 
 
 def test_only_what_computes_on_a_gpu_reserves_memory_of_it():
