@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, announce, machine_readable, warn
+from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.scheduler.server_process import ServerProcess
@@ -66,7 +66,7 @@ def evolve(
       nestevo-hw evolve --executor ray --address local
       nestevo-hw evolve --resume runs/night --workers 1
     """
-    announce("loading torch, torchvision and aihwkit")  # and workers at the same time
+    # Workers load the libraries while this process does.
     local = not check and executor != "ray"
     server = click.get_current_context().with_resource(ServerProcess(PRELOAD)) if local else None
     from nestevo_hw.base.errors import ConfigError

@@ -144,12 +144,6 @@ def machine_readable(command: Command) -> Callable[..., None]:
     return run
 
 
-def announce(line: str) -> None:
-    """Say on a terminal what takes a while now; elsewhere nothing is said of progress."""
-    if sys.stderr.isatty():
-        click.echo(line, err=True)
-
-
 def warn(line: str) -> None:
     """Say on stderr what the command can do with, but should be looked at."""
     click.echo(f"Warning: {line}", err=True)

@@ -95,11 +95,13 @@ class TaskCosts:
         return taken_bytes + max(round(LEEWAY_SHARE * taken_bytes), LEEWAY_BYTES)
 
     def predict_host(self, kind: str, terminal: str) -> int:
-        """Main memory that the next task takes beside a GPU's; 0 where main memory is what tasks reserve."""
+        """Main memory that the next task takes beside a GPU's; 0 where main memory is what tasks reserve.
+
+        No less than a first guess: a library of CUDA is loaded in the first task of a worker that happens to need it.
+        """
         if self._device.kind == "cpu":
             return 0
-        taken_bytes = _of(terminal, self._seen[kind].host_bytes)
-        return FIRST_GUESS.memory_bytes if taken_bytes is None else taken_bytes
+        return max(_of(terminal, self._seen[kind].host_bytes) or 0, FIRST_GUESS.memory_bytes)
 
     def _first_bytes(self, kind: str) -> int:
         """What a task reserves before any like it has run: of a GPU nothing if it computes on the CPU."""

@@ -9,6 +9,7 @@ from nestevo_hw.base.errors import NestEvoError
 from nestevo_hw.base.plugins import place_outside
 
 PACKAGE = __name__.partition(".")[0]
+_SAID_OF_MEMORY = ("DefaultCPUAllocator: ", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 Reply = dict[str, Any]
 """{"value": {...}} of a success, {"error": {"type", "message", "traceback", "out_of_memory"}} of a failure."""
 
@@ -43,9 +44,9 @@ def _message(error: Exception, function: str) -> str:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Python's own error, torch's for devices, or the RuntimeError of torch's CPU allocator."""
+    """Python's own error, torch's for devices, or what its CPU allocator, CUDA and libraries on it say of theirs."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "DefaultCPUAllocator: " in str(error)
+        or any(words in str(error) for words in _SAID_OF_MEMORY)
     )

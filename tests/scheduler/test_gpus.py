@@ -3,6 +3,7 @@
 The GPU is a stand-in (`fake_gpu`), as there need not be one; processes, messages and reservations are real.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import torch
 from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.memory import MachineMemory
 from nestevo_hw.scheduler.attempts import TaskEvent
+from nestevo_hw.scheduler.calling import call
 from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.gpu import limit_gpu_memory, most_gpu_reserved, see_gpu
@@ -128,6 +130,19 @@ def test_out_of_memory_replaces_the_worker_and_tries_again_with_more() -> None:
     retried = next(e for e in events if e.kind == "retried")
     assert retried.task.memory_bytes == 160 * MB
     assert "0.08 GB of GPU memory reserved, 0.08 GB taken at most" in retried.message
+
+
+@pytest.mark.parametrize(
+    ("message", "short"),
+    [
+        ("CUDA error: out of memory", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("CUDA error: device-side assert triggered", False),
+    ],
+)
+def test_what_libraries_say_of_memory_is_understood(message: str, *, short: bool) -> None:
+    assert call("chores:fail", json.dumps({"message": message}))["error"]["out_of_memory"] is short
 
 
 def test_a_worker_that_dies_is_replaced_and_its_task_tried_again(tmp_path: Path) -> None:
