@@ -171,10 +171,12 @@ class Dispatcher:
         task, gpu = attempt.task, self._on_gpu(attempt)
         if attempt.number >= MOST_ATTEMPTS:
             return attempt.failure(last_words(task, attempt.number, end, gpu=gpu))
-        taken_bytes = (end.gpu_bytes or 0) if gpu else end.peak_bytes
-        wanted = max(2 * task.memory_bytes, taken_bytes * 5 // 4)
         able = [d.memory_bytes for d in self._machine.remaining(self._lost) if d.could_hold(task)]
-        larger = replace(task, memory_bytes=min(wanted, max(able, default=task.memory_bytes)))
+        most = max(able, default=task.memory_bytes)
+        wanted = max(2 * task.memory_bytes, 0 if gpu else end.peak_bytes * 5 // 4)
+        if gpu and end.reply is not None:  # it was kept to its reservation, so nobody knows what it needs
+            wanted = most
+        larger = replace(task, memory_bytes=min(wanted, most))
         self._requeue(attempt, larger, number=attempt.number + 1, why=death_of(task, end, gpu=gpu))
         return None
 
