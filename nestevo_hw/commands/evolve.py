@@ -9,6 +9,8 @@ import click
 
 from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
+from nestevo_hw.evolution.preload import PRELOAD
+from nestevo_hw.scheduler.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from nestevo_hw.evolution.config import RunConfig
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     "--executor", type=click.Choice(["local", "ray"]), help="Override where tasks run: here, or on Ray nodes."
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override what models compute on.")
 @click.option("--check", is_flag=True, help="Look for all that can be found wrong beforehand, and run nothing.")
 @machine_readable
 def evolve(
@@ -80,6 +82,9 @@ def evolve(
     changes |= {"execution.executor": executor, "execution.address": address}
     fixed = {"CONFIG": config, "--out": out} | {k: v for k, v in changes.items() if not k.startswith("execution.")}
     _look(config, preset, resume, fixed)
+    # Workers load the libraries while this process does.
+    local = not check and executor != "ray"
+    server = click.get_current_context().with_resource(ServerProcess(PRELOAD)) if local else None
     with telling("loading libraries", lines=not as_json) as told:
         from nestevo_hw.evolution.config import load_config, load_preset, override
         from nestevo_hw.evolution.run import checked, config_to_resume, most_tasks
@@ -96,8 +101,9 @@ def evolve(
         else:
             told.expect(most_tasks(settings), "starting workers")
             summary = run(
-                settings, folder, resume=resume is not None, on_task=lambda t: told.advance(t.name), on_warning=warn
-            )
+                settings, folder, resume=resume is not None, on_task=lambda t: told.advance(t.name), on_warning=warn,
+                server=server,
+            )  # fmt: skip
     if check:
         return _found_right(settings, warnings, quiet=as_json)
     if not as_json:

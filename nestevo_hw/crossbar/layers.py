@@ -261,7 +261,7 @@ class FusedLayer(CrossbarLayer):
             if variance is not None:
                 yield self._convert(y, self._deviation(variance.narrow(self.geometry.channels, index, 1)))
             elif self._converters.read_noise:
-                own = inputs.square().to(_variance_dtype(inputs.device))
+                own = inputs.square().to(getattr(self, f"variance_{index}").dtype)
                 yield self._convert(y, self._deviation(self._product(own, f"variance_{index}").float()))
             else:
                 yield self._convert(y, sigma)

@@ -18,7 +18,7 @@ from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_referen
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import FIRST_GUESS
 from nestevo_hw.evolution.drift import calibrated_threshold
-from nestevo_hw.evolution.execution import ExecutionConfig
+from nestevo_hw.evolution.execution import ExecutionConfig, reservable_bytes
 from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import check_widths, try_model
@@ -215,9 +215,9 @@ def _check_memory(config: RunConfig) -> None:
     if config.execution.executor != "local":  # a cluster's nodes offer what they have
         return
     target = target_of(training_device(config.execution.device))
-    given, first = round(config.execution.memory_gb * 1e9), FIRST_GUESS.memory_bytes + target.context_bytes
+    given, first = reservable_bytes(config.execution), FIRST_GUESS.memory_bytes + target.context_bytes
     if given < first:
-        raise ConfigError(f"execution.memory_gb: a task takes {first / 1e9:g} GB, got {config.execution.memory_gb:g}")
+        raise ConfigError(f"execution.memory_gb: a task takes {first / 1e9:g} GB, got {given / 1e9:g}")
     if target.kind != "cpu":  # frames lie in main memory
         return
     sampling, window = config.sampling, config.window
@@ -229,7 +229,7 @@ def _check_memory(config: RunConfig) -> None:
     if needed > given:
         raise ConfigError(
             f"window: {most} uploaded and {window.test_frames} test frames of {height} x {width} take "
-            f"{needed / 1e9:.1f} GB, more than execution.memory_gb = {config.execution.memory_gb:g}; "
+            f"{needed / 1e9:.1f} GB, more than execution.memory_gb = {given / 1e9:g}; "
             "lower upload_frames, test_frames or frame_size"
         )
 

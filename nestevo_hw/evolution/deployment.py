@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from torch import Tensor
 
 from nestevo_hw.base.ranges import Range
@@ -40,6 +41,7 @@ def testimonies(
     images: Tensor,
     supervision: Sequence[Supervision],
     config: DeploymentConfig,
+    device: torch.device | None,
 ) -> dict[Candidate, float]:
     """How well each model does on held-back frames, 0 to 1, as far as can be told without their truth.
 
@@ -53,14 +55,17 @@ def testimonies(
         images: (N, 3, H, W) uint8 uploaded frames.
         supervision: one a frame.
         config: how many frames are held back.
+        device: where they are judged; None is the CPU.
     """
     first = config.taught(len(images))
     held_back, labels = images[first:], [s.annotation for s in supervision[first:]]
-    return {name: _testimony(task, path, held_back, labels) for name, path in candidates.items()}
+    return {name: _testimony(task, path, held_back, labels, device) for name, path in candidates.items()}
 
 
-def _testimony(task: VisionTask, path: Path, images: Tensor, labels: Sequence[Annotation]) -> float:
-    model, spec = load_model(path)
+def _testimony(
+    task: VisionTask, path: Path, images: Tensor, labels: Sequence[Annotation], device: torch.device | None
+) -> float:
+    model, spec = load_model(path, device)
     plain, classes = task.predict(model, images), len(spec.classes)
     by_labels = headline(task.score(plain, labels, classes))
     return mean([by_labels, self_agreement(task, model, images, plain, classes)])

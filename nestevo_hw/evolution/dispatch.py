@@ -88,6 +88,7 @@ class Dispatch:
             function=FUNCTION,
             payload=payload(self._document, id_, request),
             memory_bytes=cost.memory_bytes,
+            host_bytes=self._costs.predict_host(id_.kind, id_.subject),
             duration_s=cost.duration_s,
             expected_gain=self.gains.get(id_.subject),
         )

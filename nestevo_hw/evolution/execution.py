@@ -1,7 +1,7 @@
 """Workers of the edge server: how many, where, under which policy."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,13 +10,20 @@ from nestevo_hw.base.choices import one_of
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
+from nestevo_hw.evolution.preload import PRELOAD
+from nestevo_hw.evolution.training import training_device
+from nestevo_hw.profiler.gpu_context import memory_of
 from nestevo_hw.profiler.target import TargetDevice
 from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.devices import Device
-from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, Executor, LocalExecutor
+from nestevo_hw.scheduler.executor import Executor, LocalExecutor
 from nestevo_hw.scheduler.policies import POLICIES, policy_named
+from nestevo_hw.scheduler.server_process import ServerProcess
 
 MOST_WORKERS = 4
+MAIN_MEMORY_BYTES = 4_000_000_000
+SHARE_OF_ALL = 0.9
+"""Of a GPU's memory, or of the main memory that is free beside it, where nobody says otherwise."""
 MOST_PORTS = 65_536
 
 
@@ -26,8 +33,9 @@ class ExecutionConfig:
 
     workers: Annotated[int, Range(0, 1024)] = 0
     """Worker processes of one thread each; 0: one a core, at most four."""
-    memory_gb: Annotated[float, Range(0.001, 1e6)] = 4.0
-    """Memory that tasks may reserve together, GB: of the GPU where trainings compute on one, else of the machine."""
+    memory_gb: Annotated[float, Range(0.001, 1e6)] | None = None
+    """Memory that tasks may reserve together, GB: of the GPU where models compute on one, else of the machine. None: 4
+    of the machine, nine tenths of a GPU."""
     policy: Annotated[str, one_of(POLICIES)] = "knapsack"
     """Which waiting tasks start; docs/scheduling.md says what each policy does."""
     profile: str | None = None
@@ -41,7 +49,7 @@ class ExecutionConfig:
     timeout_s: Annotated[float, POSITIVE] | None = None
     """Longest a task may run, seconds; None: no limit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training runs: auto, cpu or cuda."""
+    """What models compute on: auto, cpu or cuda."""
     keep_windows: Annotated[int, Range(0, MOST_WINDOWS)] | None = None
     """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
 
@@ -51,12 +59,20 @@ class ExecutionConfig:
             raise ConfigError(f"execution.address: need auto, local or HOST:PORT, got {self.address!r}")
 
 
+def reservable_bytes(config: ExecutionConfig) -> int:
+    """Memory that tasks may reserve together, of the GPU or of the machine."""
+    if config.memory_gb is not None:
+        return round(config.memory_gb * 1e9)
+    device = training_device(config.device)
+    return round(SHARE_OF_ALL * memory_of(device)) if device.type == "cuda" else MAIN_MEMORY_BYTES
+
+
 def open_executor(
     config: ExecutionConfig,
     folder: Path,
     *,
     seed: int,
-    preload: Sequence[str],
+    server: ServerProcess | None,
     on_event: Callable[[TaskEvent], None],
     target: TargetDevice,
 ) -> Executor:
@@ -66,15 +82,17 @@ def open_executor(
         config: how many workers, where, under which policy.
         folder: of the run; its files travel with the tasks where nodes do not see it.
         seed: of a policy that draws at random.
-        preload: modules that workers load before their first task, beside the libraries.
+        server: of workers that import `PRELOAD`, if one has been started; it ends with a local executor.
         on_event: told of what happens to tasks.
-        target: what trainings compute on. On a CPU tasks reserve main memory and are held to it; on a GPU they reserve
-            its memory, and each worker sees no more of it than that.
+        target: what models compute on. On a CPU tasks reserve main memory and are held to it; on a GPU they reserve
+            its memory, of which each worker sees no more than that, and main memory beside it.
     """
     policy, main_memory = policy_named(config.policy, seed=seed), target.kind == "cpu"
     if config.executor == "ray":
         from nestevo_hw.scheduler.ray.executor import RayExecutor
 
+        if server is not None:
+            server.close()
         return RayExecutor(
             policy=policy,
             address=config.address,
@@ -82,19 +100,23 @@ def open_executor(
             workers=config.workers or None,
             timeout_s=config.timeout_s,
             on_event=on_event,
-            gpu_memory_bytes=0 if main_memory else round(config.memory_gb * 1e9),
+            gpu_memory_bytes=0 if main_memory else reservable_bytes(config),
             gpu_context_bytes=target.context_bytes,
             main_memory=main_memory,
         )
-    memory_bytes, workers = round(config.memory_gb * 1e9), config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
-    gpu = Device(memory_bytes=memory_bytes, cores=workers, name="GPU", gpu=0, context_bytes=target.context_bytes)
+    memory_bytes, workers = reservable_bytes(config), config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
+    number, memory = training_device(config.device).index or 0, machine_memory()
+    gpu = Device(
+        memory_bytes=memory_bytes, cores=workers, name=f"GPU {number}", gpu=number, context_bytes=target.context_bytes
+    )
     return LocalExecutor(
         policy=policy,
         memory_bytes=memory_bytes,
         workers=workers,
         gpus=() if main_memory else (gpu,),
-        preload=(*DEFAULT_PRELOAD, *preload),
+        preload=PRELOAD,
+        server=server,
         timeout_s=config.timeout_s,
         on_event=on_event,
-        look=machine_memory if main_memory else None,
+        host_bytes=None if memory is None else round(SHARE_OF_ALL * memory.available_bytes),
     )

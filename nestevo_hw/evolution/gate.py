@@ -6,12 +6,13 @@ It is compared with the one before it and with the first one, as small losses ad
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
+import torch
 from torch import Tensor
 
 from nestevo_hw.base.ranges import SHARE
 from nestevo_hw.base.stats import or_nan
 from nestevo_hw.crossbar.devices import DIGITAL
-from nestevo_hw.evolution.teacher import TeacherConfig, TeacherFiles, open_teacher
+from nestevo_hw.evolution.teacher import CPU, TeacherConfig, TeacherFiles, open_teacher
 from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.tasks.named import task_named
@@ -79,9 +80,11 @@ class ValidationGate:
     confident: float
     """Score from which on the digital twin's detections stand in for labels that are missing."""
     margins: GateConfig
+    device: torch.device = CPU
+    """Where they compute."""
 
     @classmethod
-    def of(cls, config: "RunConfig") -> "ValidationGate":
+    def of(cls, config: "RunConfig", device: torch.device = CPU) -> "ValidationGate":
         """The gate of a run."""
         return cls(
             task=task_named(config.task),
@@ -89,6 +92,7 @@ class ValidationGate:
             scene_norm=config.scene_norm,
             confident=config.labels.high_confidence,
             margins=config.gate,
+            device=device,
         )
 
     def compare(
@@ -127,13 +131,14 @@ class ValidationGate:
         """
         held_out = reference.part(range(1, len(reference), PARTS))
         scene = reference.part(range(0, len(reference), PARTS)).images if self.scene_norm else None
-        predictions = self.task.predict(open_teacher(self.task, self.teacher, files, scene), held_out.images)
+        teacher = open_teacher(self.task, self.teacher, files, scene, device=self.device)
+        predictions = self.task.predict(teacher, held_out.images)
         classes = len(read_spec(files.weights).classes)
         truth = held_out.truth or self._twin_truth(files, scene, held_out)
         return headline(self.task.score(predictions, truth, classes))
 
     def _twin_truth(self, files: TeacherFiles, scene: Tensor | None, frames: FrameBatch) -> tuple[Annotation, ...]:
         """What the digital weights detect with enough confidence to label it."""
-        twin = open_teacher(self.task, replace(self.teacher, analog=DIGITAL), files, scene)
+        twin = open_teacher(self.task, replace(self.teacher, analog=DIGITAL), files, scene, device=self.device)
         found = self.task.predict(twin, frames.images)
         return tuple(pseudo_labels(prediction, self.confident, self.confident) for prediction in found)

@@ -113,10 +113,10 @@ def train_generator(
 
     Args:
         generator: trained in place.
-        predictors: K modules from (N, D) features to (N, C + 1) logits; not changed.
+        predictors: K modules on its device from (N, D) features to (N, C + 1) logits; not changed.
         counts: K label counts, class to number of objects; a module speaks for a class by its share of it.
         config: training length and weights.
-        random: draws labels and noise.
+        random: draws labels and noise, on the CPU.
         first_logit: index of class 1 among the logits.
 
     Returns:
@@ -125,12 +125,14 @@ def train_generator(
     classes = generator.classes
     distribution = label_distribution(counts, classes)
     held = torch.tensor([[c.get(k, 0) + 1e-3 for k in range(1, classes + 1)] for c in counts])
-    shares = held / held.sum(0)
+    device = next(generator.parameters()).device
+    shares = (held / held.sum(0)).to(device)
     optimiser = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
     tail: list[float] = []
     for step in range(config.steps):
         labels = torch.multinomial(distribution, config.batch_size, replacement=True, generator=random) + 1
         noise = torch.randn(config.batch_size, generator.noise_width, generator=random)
+        labels, noise = labels.to(device), noise.to(device)
         features = generator(labels, noise)
         targets = labels - 1 + first_logit
         losses = torch.stack([F.cross_entropy(p(features), targets, reduction="none") for p in predictors])
@@ -148,7 +150,7 @@ def _sameness(features: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
     """Near 1 where different noise gives equal features of one class, near 0 where it gives different ones."""
     apart = torch.cdist(features, features, p=1) / features.shape[1]
     drawn_apart = torch.cdist(noise, noise, p=2) / noise.shape[1] ** 0.5
-    pairs = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool)
+    pairs = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     return torch.exp(-(apart * drawn_apart)[pairs].mean()) if bool(pairs.any()) else features.sum() * 0.0
 
 

@@ -28,7 +28,6 @@ from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import forget_deaths
 from nestevo_hw.evolution.server import Server
-from nestevo_hw.evolution.steps import perform
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.evolution.training import training_device
 from nestevo_hw.profiler.gpu_context import target_of
@@ -37,6 +36,7 @@ from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records import Groups, Labels
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.attempts import TaskEvent
+from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.tasks.named import task_named
@@ -51,6 +51,7 @@ def evolve(
     resume: bool = False,
     on_task: Callable[[Task], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
+    server: ServerProcess | None = None,
 ) -> dict[str, Any]:
     """Run all evolution windows and write the run folder.
 
@@ -61,6 +62,7 @@ def evolve(
             Only its [execution] may differ from before.
         on_task: called with each finished task.
         on_warning: called with each line about what the run can do with, but should be looked at.
+        server: of worker processes, if one has been started with `preload.PRELOAD`; a local run ends it.
 
     Returns:
         The summary, as in `evolve --json`.
@@ -74,7 +76,7 @@ def evolve(
         check_inputs_kept(config)
     config, reviews = checked(config, on_warning)
     with one_writer(run_dir):
-        return _evolve(config, run_dir, reviews, resume=resume, on_task=on_task, on_warning=on_warning)
+        return _evolve(config, run_dir, reviews, server, resume=resume, on_task=on_task, on_warning=on_warning)
 
 
 def checked(
@@ -99,6 +101,7 @@ def _evolve(
     config: RunConfig,
     run_dir: Path,
     reviews: Mapping[str, LabelReview],
+    server: ServerProcess | None,
     *,
     resume: bool,
     on_task: Callable[[Task], None],
@@ -108,7 +111,7 @@ def _evolve(
     header = _open_folder(config, layout, resume=resume)
     advice = f"go on with `nestevo-hw evolve --resume {run_dir}`"
     with resumable(run_dir, lambda: f"{len(list(layout.results.glob('*.json')))} tasks", advice=advice):
-        classes, earlier_s = _all_windows(config, layout, reviews, on_task, on_warning)
+        classes, earlier_s = _all_windows(config, layout, reviews, server, on_task, on_warning)
         header = replace(header, classes=classes)
         summary = _close_folder(layout, header, run_dir, wall_s=earlier_s + time.monotonic() - started)
         write_report(run_dir)
@@ -119,6 +122,7 @@ def _all_windows(
     config: RunConfig,
     layout: RunLayout,
     reviews: Mapping[str, LabelReview],
+    workers: ServerProcess | None,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
 ) -> tuple[tuple[str, ...], float]:
@@ -133,7 +137,7 @@ def _all_windows(
         config.execution,
         layout.root,
         seed=config.seed,
-        preload=(perform.__name__,),
+        server=workers,
         on_event=on_event,
         target=target,
     ) as executor:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.choices import one_of
@@ -21,6 +22,8 @@ from nestevo_hw.crossbar.tile_sizes import tile_size
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.tasks.task import VisionTask
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +178,17 @@ def labelling_on(report: MappingReport, model: nn.Module, chip: str, size: tuple
     return LabellingTime(first_s=cost.first_frame_s, interval_s=cost.interval_s)
 
 
-def open_teacher(task: VisionTask, config: TeacherConfig, files: TeacherFiles, scene: Tensor | None) -> nn.Module:
+def open_teacher(
+    task: VisionTask,
+    config: TeacherConfig,
+    files: TeacherFiles,
+    scene: Tensor | None,
+    *,
+    device: torch.device = CPU,
+) -> nn.Module:
     """The teacher ready to label, in eval mode.
+
+    Its cells age on the CPU, so that they are the same to the last bit wherever they compute then.
 
     Args:
         task: knows how a scene's statistics enter the model.
@@ -184,12 +196,16 @@ def open_teacher(task: VisionTask, config: TeacherConfig, files: TeacherFiles, s
         files: what `program_teacher` wrote, and its age.
         scene: (N, 3, H, W) uint8 frames whose BatchNorm statistics replace the stored ones, or None. BatchNorm is
             digital, so this costs no programming; it also takes up what drift does to a layer's mean and scale.
+        device: where it is to compute.
     """
     model: nn.Module = load_model(files.weights)[0]
     if (preset := config.preset) is not None:
         teacher = AnalogTeacher.load(files.crossbar, model, device=preset)
         teacher.age(files.age_s)
         model = teacher.module
+        if teacher.backend == "reference":  # aihwkit's own tiles stay where they were made
+            device = CPU
+    model.to(device)
     if scene is not None:
-        task.re_estimate(model, scene)
+        task.re_estimate(model, scene.to(device))
     return model

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from torch import Tensor
 
 from nestevo_hw.base.ranges import FRAMES, SHARE, Range
@@ -36,7 +37,12 @@ class Choice:
 
 
 def choose_start(
-    task: VisionTask, candidates: Sequence[Path], images: Tensor, supervision: Sequence[Supervision], config: ZooConfig
+    task: VisionTask,
+    candidates: Sequence[Path],
+    images: Tensor,
+    supervision: Sequence[Supervision],
+    config: ZooConfig,
+    device: torch.device | None = None,
 ) -> Choice:
     """The candidate that agrees best with the teacher's labels, if clearly better than the first.
 
@@ -49,12 +55,13 @@ def choose_start(
         images: (N, 3, H, W) uint8 uploaded frames.
         supervision: the teacher's, one a frame.
         config: margin and number of frames.
+        device: where they are tried; the CPU if not given.
     """
     every = -(-len(images) // config.frames)
     labels = [s.annotation for s in supervision[::every]]
     scores = []
     for path in candidates:
-        model, spec = load_model(path)
+        model, spec = load_model(path, device)
         task.re_estimate(model, images)
         scores.append(headline(task.score(task.predict(model, images[::every]), labels, len(spec.classes))))
     best = max(range(len(scores)), key=lambda i: scores[i])

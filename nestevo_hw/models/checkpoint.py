@@ -160,10 +160,14 @@ def load_detector(path: Path) -> tuple[FasterRCNN, ModelSpec]:
     return model, spec
 
 
-def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
+def load_model(path: Path, device: torch.device | None = None) -> tuple[nn.Module, ModelSpec]:
     """Read a model written by `save_model`; pruned layers get the shapes found in the file.
 
     It knows the input ranges that it learned, if it did (`base.learned_ranges`).
+
+    Args:
+        path: of the file.
+        device: where it is to compute; the CPU if not given.
 
     Raises:
         InputError: the file is missing, corrupt, of another program, or holds NaN.
@@ -173,7 +177,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
     model = spec.build()
     load_weights(model, {n: t.float() if t.is_floating_point() else t for n, t in state.items()}, source=str(path))
     give_ranges(model, header, path)
-    return model.eval(), spec
+    return model.eval().to(device), spec
 
 
 def read_spec(path: Path) -> ModelSpec:

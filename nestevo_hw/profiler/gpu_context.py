@@ -50,6 +50,11 @@ def target_of(device: torch.device) -> TargetDevice:
     return architecture(torch.cuda.get_device_capability(device))
 
 
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory of a GPU of this machine, whoever uses them."""
+    return torch.cuda.get_device_properties(device).total_memory
+
+
 def known_overhead(device: torch.device) -> GpuOverhead | None:
     """The measurement of a GPU with this version of PyTorch, if there is one.
 

@@ -37,6 +37,13 @@ class Device:
             return None
         return allocator_bytes + self.context_bytes if allocator_bytes else 0
 
+    @property
+    def workers_at_once(self) -> int:
+        """Processes of a GPU whose contexts take no more than half of its memory; one at least."""
+        if not self.context_bytes:
+            return self.cores
+        return max(min(self.cores, self.memory_bytes // (2 * self.context_bytes)), 1)
+
     def could_hold(self, task: Task) -> bool:
         """Whether the task fits when nothing else runs."""
         return task.memory_bytes <= self.memory_bytes and task.cores <= self.cores

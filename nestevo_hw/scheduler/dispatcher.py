@@ -168,13 +168,16 @@ class Dispatcher:
 
     def _again_with_more(self, attempt: Attempt, end: Ended) -> TaskFailure | None:
         """Put the task back in front of the queue with a larger reservation, unless that was tried."""
-        task = attempt.task
+        task, gpu = attempt.task, self._on_gpu(attempt)
         if attempt.number >= MOST_ATTEMPTS:
-            return attempt.failure(last_words(task, attempt.number, end))
-        wanted = max(2 * task.memory_bytes, end.held_bytes * 5 // 4)
+            return attempt.failure(last_words(task, attempt.number, end, gpu=gpu))
         able = [d.memory_bytes for d in self._machine.remaining(self._lost) if d.could_hold(task)]
-        larger = replace(task, memory_bytes=min(wanted, max(able, default=task.memory_bytes)))
-        self._requeue(attempt, larger, number=attempt.number + 1, why=death_of(task, end))
+        most = max(able, default=task.memory_bytes)
+        wanted = max(2 * task.memory_bytes, 0 if gpu else end.peak_bytes * 5 // 4)
+        if gpu and end.reply is not None:  # it was kept to its reservation, so nobody knows what it needs
+            wanted = most
+        larger = replace(task, memory_bytes=min(wanted, most))
+        self._requeue(attempt, larger, number=attempt.number + 1, why=death_of(task, end, gpu=gpu))
         return None
 
     def _again_elsewhere(self, attempt: Attempt) -> TaskFailure | None:
@@ -265,33 +268,46 @@ class Dispatcher:
             if attempt is not None and self._is_watched(attempt):
                 self._note(attempt, taken_bytes)
                 # A retry may reserve a whole device; what its first reservation did not foresee is still the trouble.
-                if exceeds(taken_bytes, attempt.original.memory_bytes):
-                    beyond[number] = taken_bytes - attempt.original.memory_bytes
+                foreseen_bytes = self._main_bytes(attempt, attempt.original)
+                if exceeds(taken_bytes, foreseen_bytes):
+                    beyond[number] = taken_bytes - foreseen_bytes
         memory = self._look() if self._look is not None and beyond else None
         if memory is not None and is_short(memory):
             worst = max(beyond, key=lambda number: beyond[number])
-            self._relieve(worst, beyond[worst] + self._running[worst].original.memory_bytes, memory, on_failure)
+            foreseen_bytes = self._main_bytes(self._running[worst], self._running[worst].original)
+            self._relieve(worst, beyond[worst] + foreseen_bytes, memory, on_failure)
 
     def _relieve(self, number: int, taken_bytes: int, memory: MachineMemory, on_failure: OnFailure | None) -> None:
         """Stop a task, and have it wait until it can have a whole device to itself, unless that was tried."""
         attempt = self._running.pop(number)
         self._workers.stop([number])
-        attempt.excess = Excess(reserved_bytes=attempt.task.memory_bytes, peak_bytes=taken_bytes, stopped=True)
+        reserved_bytes = self._main_bytes(attempt, attempt.task)
+        attempt.excess = Excess(reserved_bytes=reserved_bytes, peak_bytes=taken_bytes, stopped=True)
         why = shortage(attempt.excess, memory)
         if attempt.number >= MOST_ATTEMPTS:
             reason = f"task {attempt.task.name} failed {attempt.number} times; the last time {why}; {ADVICE}"
             self._fail(attempt, attempt.failure(reason), on_failure)
         else:
             alone = replace(attempt.task, memory_bytes=self._machine.devices[attempt.device].memory_bytes)
+            if self._on_gpu(attempt):
+                alone = replace(attempt.task, host_bytes=max(self._machine.host_bytes or 0, taken_bytes))
             self._requeue(attempt, alone, number=attempt.number + 1, why=why)
 
     def _is_watched(self, attempt: Attempt) -> bool:
-        """Whether it reserves memory of machines, and not of a GPU."""
-        return self._look is not None and self._machine.devices[attempt.device].gpu is None
+        """Whether it has reserved main memory and is held to it."""
+        return self._look is not None and (not self._on_gpu(attempt) or attempt.task.host_bytes > 0)
+
+    def _on_gpu(self, attempt: Attempt) -> bool:
+        """Whether the memory that it reserves is a GPU's, or would be if it needed any."""
+        return self._machine.devices[attempt.device].gpu is not None
+
+    def _main_bytes(self, attempt: Attempt, task: Task) -> int:
+        """Main memory that its task reserves."""
+        return task.host_bytes if self._on_gpu(attempt) else task.memory_bytes
 
     def _note(self, attempt: Attempt, taken_bytes: int) -> None:
         """Keep in mind, and tell once, that an attempt takes more than it reserved."""
-        known, reserved_bytes = attempt.excess, attempt.task.memory_bytes
+        known, reserved_bytes = attempt.excess, self._main_bytes(attempt, attempt.task)
         if not exceeds(taken_bytes, reserved_bytes) or (known is not None and taken_bytes <= known.peak_bytes):
             return
         attempt.excess = Excess(reserved_bytes=reserved_bytes, peak_bytes=taken_bytes)

@@ -9,9 +9,11 @@ from nestevo_hw.base.memory import MachineMemory, machine_memory
 from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.devices import Device
 from nestevo_hw.scheduler.dispatcher import Dispatcher, OnFailure, OnResult
+from nestevo_hw.scheduler.forked import ForkedWorkers
 from nestevo_hw.scheduler.machine import Machine, Policy
+from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.scheduler.task import Task, TaskResult
-from nestevo_hw.scheduler.workers import ForkedWorkers, InlineWorkers, Workers
+from nestevo_hw.scheduler.workers import InlineWorkers, Workers
 
 __all__ = ["DEFAULT_PRELOAD", "Executor", "LocalExecutor", "TaskEvent"]
 
@@ -116,7 +118,9 @@ class LocalExecutor(DispatchedExecutor):
         preload: modules imported once for all workers; takes effect while this program goes on with its own start.
         look: at the memory that is left; None if tasks do not reserve this machine's main memory.
         gpus: devices to use in place of `memory_bytes` and `workers`, for tasks whose predicted memory is a GPU's. Each
-            worker sees only its GPU, and no more of its memory than its task has reserved.
+            worker sees only its GPU, and no more of its memory than its task has reserved; it stays for further tasks.
+        server: that has been started with `preload`; None starts one. It ends with the executor.
+        host_bytes: main memory that tasks on GPUs may reserve together; None for no limit.
 
     Raises:
         ConfigError: memory or workers are not positive.
@@ -132,12 +136,16 @@ class LocalExecutor(DispatchedExecutor):
         timeout_s: float | None = None,
         preload: Sequence[str] = DEFAULT_PRELOAD,
         gpus: Sequence[Device] = (),
+        host_bytes: int | None = None,
+        server: ServerProcess | None = None,
         look: Callable[[], MachineMemory | None] | None = machine_memory,
     ) -> None:
         if workers < 0:
             raise ConfigError(f"workers must be 0 (in this process) or more, got {workers}")
-        machine = Machine(devices=tuple(gpus)) if gpus and workers else Machine.single(memory_bytes, max(workers, 1))
-        backing: Workers = ForkedWorkers(preload, machine.devices) if workers else InlineWorkers()
+        machine = Machine.single(memory_bytes, max(workers, 1))
+        if gpus and workers:
+            machine = Machine(devices=tuple(gpus), host_bytes=host_bytes)
+        backing: Workers = ForkedWorkers(preload, machine.devices, server) if workers else InlineWorkers()
         limit_s = timeout_s if workers else None
         dispatcher = Dispatcher(
             policy=policy, machine=machine, workers=backing, on_event=on_event, timeout_s=limit_s, look=look

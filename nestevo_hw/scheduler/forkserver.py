@@ -1,15 +1,15 @@
-"""The process that forks one worker for each task: `python -m nestevo_hw.scheduler.forkserver FD MODULE...`.
+"""The process that forks workers: `python -m nestevo_hw.scheduler.forkserver FD MODULE...`.
 
 Importing torch, torchvision and aihwkit takes seconds and hundreds of megabytes. This process does it once, with one
 thread, and forks: a worker is there in 20 ms and shares those pages. It differs from `multiprocessing`'s fork server in
 what the executor needs: nothing is pickled, the user's main module is not imported again, the kernel's account of each
-worker (exit status, largest resident set) is passed on even of one that was killed, and it ends with its executor.
+worker (exit status, largest resident set) is passed on even of one that was killed, and it ends with its executor. It
+never uses CUDA, so each worker can.
 
 It reads JSON messages from the executor on the connection FD, and answers on it:
-    {"start": id, "cores": n}, then a file descriptor -> {"event": "started", "id", "at_s", "pid", "inherited_bytes"};
-        the worker reads {"function", "payload", "gpu"} from that descriptor and writes its `Reply` there, with
-        "file_bytes" added, the pages of files that it has in memory at its end, and "gpu_reserved_bytes", the most that
-        its allocator has reserved of its GPU.
+    {"start": id, "gpu": n}, then a file descriptor -> {"event": "started", "id", "at_s", "pid", "inherited_bytes"};
+        the worker talks over that descriptor as `nestevo_hw.scheduler.worker` says: once, or with a GPU's number as
+        long as it is open.
     {"stop": [id, ...]}: ask these workers to end, insist after GRACE_S.
     When a worker has ended -> {"event": "ended", "id", "at_s", "status", "peak_bytes"}.
     End of file: the executor is gone; stop all workers and end.
@@ -33,8 +33,8 @@ from multiprocessing.reduction import recv_handle
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nestevo_hw.base.memory import RSS_UNIT_BYTES, file_bytes, unshared_bytes
-from nestevo_hw.scheduler.calling import call, most_gpu_reserved, see_gpu
+from nestevo_hw.base.memory import RSS_UNIT_BYTES, unshared_bytes
+from nestevo_hw.scheduler.worker import serve_many, serve_one
 
 GRACE_S = 5.0
 """From SIGTERM, which lets a task remove its temporary files, to SIGKILL."""
@@ -49,7 +49,7 @@ class ForkServer:
     def __init__(self, executor: Connection) -> None:
         self._executor = executor
         self._ids: dict[int, int] = {}
-        """Attempt of each worker process."""
+        """Number of each worker process."""
         self._woken, wake = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(wake, False)
@@ -68,14 +68,14 @@ class ForkServer:
                 try:
                     message = json.loads(self._executor.recv_bytes())
                     if "start" in message:
-                        self._fork(message["start"], message["cores"], recv_handle(self._executor))
+                        self._fork(message["start"], message["gpu"], recv_handle(self._executor))
                 except (EOFError, ConnectionError):
                     self._stop(self._ids.values())
                     return
                 if "stop" in message:
                     self._stop(message["stop"])
 
-    def _fork(self, id_: int, cores: int, channel: int) -> None:
+    def _fork(self, id_: int, gpu: int | None, channel: int) -> None:
         server, at_s, inherited_bytes = os.getpid(), time.monotonic(), unshared_bytes() or 0
         pid = os.fork()
         if pid == 0:
@@ -84,7 +84,7 @@ class ForkServer:
             self._executor.close()
             os.close(self._woken)
             os.close(self._wake)
-            _work(channel, cores, server)
+            _work(channel, gpu, server)
         os.close(channel)
         self._ids[pid] = id_
         self._tell({"event": "started", "id": id_, "at_s": at_s, "pid": pid, "inherited_bytes": inherited_bytes})
@@ -119,23 +119,19 @@ class ForkServer:
             self._executor.send_bytes(json.dumps(event).encode())
 
 
-def _work(channel_fd: int, cores: int, server: int) -> NoReturn:
-    """Life of a worker: one call, one reply."""
+def _work(channel_fd: int, gpu: int | None, server: int) -> NoReturn:
+    """Life of a worker."""
     status = 1
     try:
         signal.signal(signal.SIGTERM, _leave)
         _die_with(server)
         with suppress(OSError):  # if memory runs out, a worker shall go before its executor
             Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-        if torch := sys.modules.get("torch"):
-            torch.set_num_threads(cores)
         channel = Connection(channel_fd)
-        request = json.loads(channel.recv_bytes())
-        if (gpu := request["gpu"]) is not None:
-            see_gpu(gpu["number"], gpu["bytes"])
-        reply = call(request["function"], request["payload"])
-        held = {"file_bytes": file_bytes(), "gpu_reserved_bytes": most_gpu_reserved()}
-        channel.send_bytes(json.dumps({**reply, **held}).encode())
+        if gpu is None:
+            serve_one(channel)
+        else:
+            serve_many(channel, gpu)
         status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1

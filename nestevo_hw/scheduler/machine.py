@@ -71,6 +71,8 @@ class Machine:
 
     devices: tuple[Device, ...]
     patience_s: float = PATIENCE_S
+    host_bytes: int | None = None
+    """Main memory that tasks on GPUs may reserve together beside the memory of these; None: no limit."""
 
     def __post_init__(self) -> None:
         if not self.devices:
@@ -143,7 +145,18 @@ class Machine:
         ]
         indices = [index for index in range(len(self.devices)) if index not in lost]
         chosen = policy.choose([q.task for q in waiting if q.arrived_s <= latest_s], states)
-        return [Placement(placement.task, indices[placement.device]) for placement in chosen]
+        return self._within_main_memory([Placement(p.task, indices[p.device]) for p in chosen], running)
+
+    def _within_main_memory(self, chosen: list[Placement], running: Sequence[Reservation]) -> list[Placement]:
+        """Those for which main memory is left beside the memory of GPUs; whatever it needs, one may run alone."""
+        if self.host_bytes is None:
+            return chosen
+        kept, free_bytes = list[Placement](), self.host_bytes - sum(r.task.host_bytes for r in running)
+        for placement in chosen:
+            if placement.task.host_bytes <= free_bytes or not (running or kept):
+                kept.append(placement)
+                free_bytes -= placement.task.host_bytes
+        return kept
 
     def remaining(self, lost: Collection[int]) -> list[Device]:
         """Devices that are not lost."""

@@ -22,6 +22,8 @@ class Task:
     GPU of that GPU's memory, context included; 0 for a task that needs none of it, and does not see it."""
     duration_s: float
     """Predicted duration, seconds."""
+    host_bytes: int = 0
+    """Where `memory_bytes` are a GPU's, predicted peak of main memory that it takes; 0: not known, not held to."""
     cores: int = 1
     """Threads the task computes with."""
     priority: int = 0
@@ -40,10 +42,11 @@ class Task:
                 f"task {self.name!r}: function must be 'package.module:function' in an importable module, "
                 f"got {self.function!r}"
             )
-        if self.memory_bytes < 0 or not 0.0 < self.duration_s < float("inf") or self.cores < 1:
+        least_bytes = min(self.memory_bytes, self.host_bytes)
+        if least_bytes < 0 or not 0.0 < self.duration_s < float("inf") or self.cores < 1:
             raise ConfigError(
-                f"task {self.name!r}: need memory_bytes >= 0, duration_s > 0 and cores >= 1, "
-                f"got {self.memory_bytes}, {self.duration_s} and {self.cores}"
+                f"task {self.name!r}: need memory_bytes and host_bytes >= 0, duration_s > 0 and cores >= 1, "
+                f"got {self.memory_bytes}, {self.host_bytes}, {self.duration_s} and {self.cores}"
             )
         gain = 0.0 if self.expected_gain is None else self.expected_gain
         if not 0.0 <= self.arrives_s < float("inf") or not 0.0 <= gain <= 1.0:
@@ -55,7 +58,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """That a task took more memory than it had reserved."""
+    """That a task took more main memory than it had reserved."""
 
     reserved_bytes: int
     peak_bytes: int

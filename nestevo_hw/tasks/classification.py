@@ -25,6 +25,7 @@ from nestevo_hw.streams.digits import DigitStream
 from nestevo_hw.streams.frame import Annotation, Role, Stream, frame_box
 from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
+from nestevo_hw.tasks.batches import frames_at_once
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
     EmbeddedStreams,
@@ -42,7 +43,7 @@ from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 from nestevo_hw.tasks.task import Embedded, VisionTask
 
 BATCH = 64
-"""Images at a time where nothing is learned."""
+"""Images at a time where nothing is learned, on a CPU."""
 
 
 class Classification(
@@ -259,13 +260,15 @@ def _floats(images: Tensor) -> Tensor:
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     """(N, C) on the CPU."""
     device = next(model.parameters()).device
-    return torch.cat([model(_floats(chunk.to(device))).cpu() for chunk in images.split(BATCH)])
+    chunks = images.split(frames_at_once(BATCH, images.shape[-2:], device))
+    return torch.cat([model(_floats(chunk.to(device))).cpu() for chunk in chunks])
 
 
 @torch.no_grad()
 def _supervision(model: nn.Module, images: Tensor, logits: Tensor, config: LabelConfig) -> list[Supervision]:
     device = next(model.parameters()).device
-    described = torch.cat([features(model, _floats(chunk.to(device))).cpu() for chunk in images.split(BATCH)])
+    chunks = images.split(frames_at_once(BATCH, images.shape[-2:], device))
+    described = torch.cat([features(model, _floats(chunk.to(device))).cpu() for chunk in chunks])
     box = frame_box(images)
     scores, labels = logits.softmax(-1).max(-1)
     return [

@@ -19,13 +19,14 @@ from nestevo_hw.base.files import replacing
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.onnx.export import OPSET, open_session
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.batches import frames_at_once
 from nestevo_hw.tasks.boxes import Boxes
 from nestevo_hw.tasks.capabilities import MutualLearning
 from nestevo_hw.tasks.predictions import confident_rows
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 
 BATCH = 16
-"""Frames at a time where nothing is learned."""
+"""Frames at a time where nothing is learned, on a CPU."""
 LEAST_SCORE, MOST_DETECTIONS, OVERLAP = 0.05, 100, 0.5
 """Of detections: the lowest score, how many a frame, and the IoU from which on two are one object."""
 
@@ -132,7 +133,7 @@ class OneStage(Boxes, MutualLearning, ABC):
     def _read(self, model: nn.Module, images: Tensor) -> Iterator[Dense]:
         """Of each frame, on the CPU."""
         device = next(model.parameters()).device
-        for chunk in images.split(BATCH):
+        for chunk in images.split(frames_at_once(BATCH, images.shape[-2:], device)):
             found = self.dense(model, self.inputs(chunk.to(device)))
             moved = Dense(**{name: getattr(found, name).cpu() for name in Dense.__slots__})
             yield from (moved.of(frame) for frame in range(len(chunk)))

@@ -9,7 +9,7 @@ from nestevo_hw.evolution.costs import FIRST_GUESS, TaskCosts
 from nestevo_hw.evolution.dryrun import dry_run, gpu_memory
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.profiler.target import CPU, CUDA
-from nestevo_hw.scheduler.task import Excess, TaskResult
+from nestevo_hw.scheduler.task import Excess, TaskFailure, TaskResult
 from nestevo_hw.tasks.named import task_named
 
 
@@ -73,20 +73,55 @@ def test_on_a_gpu_a_training_takes_what_its_fake_run_reserves_and_the_context():
     gpu = gpu_memory(config, task_named(config.task), models, CUDA)
     costs = TaskCosts(config, CUDA)
     costs.learn("a", replace(measured, gpu=gpu))
-    needed = gpu["mutual"].total_bytes
+    needed, leeway = gpu["mutual"].total_bytes, 1.1
     assert needed > gpu["mutual"].reserved_bytes + 799_000_000
-    assert costs.predict("mutual", "a").memory_bytes == needed
+    assert costs.predict("mutual", "a").memory_bytes == pytest.approx(leeway * needed, abs=1)
     costs.observe("mutual", "a", result(3.0, memory=9 * 10**9))
-    assert costs.predict("mutual", "a").memory_bytes == needed, "main memory corrected a GPU's"
+    predicted = costs.predict("mutual", "a").memory_bytes
+    assert predicted == pytest.approx(leeway * needed, abs=1), "main memory corrected a GPU's"
     costs.observe("mutual", "a", replace(result(3.0, memory=9 * 10**9), gpu_peak_bytes=needed + 10**8))
-    assert costs.predict("mutual", "a").memory_bytes == pytest.approx(needed + 10**8, abs=1)
+    assert costs.predict("mutual", "a").memory_bytes == pytest.approx(leeway * (needed + 10**8), abs=2)
 
 
-def test_only_trainings_reserve_memory_of_a_gpu():
+def test_only_what_computes_on_a_gpu_reserves_memory_of_it():
     costs = TaskCosts(load_preset("quick"), CUDA)
-    assert costs.predict("label", "a").memory_bytes == costs.predict("evaluate", "a").memory_bytes == 0
-    assert costs.predict("dry-run", "a").memory_bytes == 4 * 10**9, "all that there is, as nothing is known"
-    costs.observe("label", "a", replace(result(2.0, memory=10**9), gpu_peak_bytes=0))
-    assert costs.predict("label", "a").memory_bytes == 0
-    costs.observe("dry-run", "a", replace(result(2.0, memory=10**9), gpu_peak_bytes=900_000_000))
-    assert costs.predict("dry-run", "b").memory_bytes == 900_000_000
+    for kind in ("capture", "ground-truth", "average", "export"):
+        assert costs.predict(kind, "a").memory_bytes == 0
+        costs.observe(kind, "a", replace(result(2.0, memory=10**9), gpu_peak_bytes=0))
+        assert costs.predict(kind, "a").memory_bytes == 0
+
+
+def test_the_first_tasks_on_a_gpu_leave_room_for_others():
+    """The context, and what the models' forward passes take; before, the first of a kind took all that there was."""
+    costs = TaskCosts(override(load_preset("quick"), {"execution.memory_gb": 100.0}), CUDA)
+    kinds = ("sense", "evaluate", "label", "dry-run", "prepare")
+    first = {kind: costs.predict(kind, "a").memory_bytes for kind in kinds}
+    assert all(CUDA.context_bytes + 2 * CUDA.blas_bytes < taken < 4 * 10**9 for taken in first.values()), first
+    assert first["sense"] < first["evaluate"] < first["label"]
+    digital = override(load_preset("quick"), {"execution.memory_gb": 100.0, "teacher.analog": "digital"})
+    assert TaskCosts(digital, CUDA).predict("evaluate", "a").memory_bytes == first["sense"], "no converters"
+
+
+def test_what_a_task_took_of_a_gpu_is_reserved_again_with_some_leeway():
+    """Its allocator is kept to it, and no two tasks take exactly the same."""
+    costs = TaskCosts(override(load_preset("quick"), {"execution.memory_gb": 100.0}), CUDA)
+    costs.observe("evaluate", "a", replace(result(2.0), gpu_peak_bytes=2 * 10**9))
+    assert costs.predict("evaluate", "b").memory_bytes == 22 * 10**8
+    costs.observe("sense", "a", replace(result(2.0), gpu_peak_bytes=0))
+    assert costs.predict("sense", "a").memory_bytes > CUDA.context_bytes, "it sees its GPU in any case"
+
+
+def test_main_memory_beside_a_gpu_is_learned_on_its_own():
+    costs = TaskCosts(load_preset("quick"), CUDA)
+    assert costs.predict_host("label", "a") == FIRST_GUESS.memory_bytes
+    costs.observe("label", "a", replace(result(2.0, memory=3 * 10**8), gpu_peak_bytes=10**9))
+    assert costs.predict_host("label", "a") == FIRST_GUESS.memory_bytes, "another worker may load more"
+    costs.observe("label", "a", replace(result(2.0, memory=10**9), gpu_peak_bytes=10**9))
+    assert costs.predict_host("label", "b") == 10**9
+    excess = Excess(reserved_bytes=10**9, peak_bytes=2 * 10**9, stopped=True)
+    costs.observe("label", "b", TaskFailure(name="x", reason="", attempts=2, excess=excess))
+    assert costs.predict_host("label", "b") == 2 * 10**9
+    assert costs.predict("label", "b").memory_bytes == round(1.1 * 10**9), "the GPU's stays as it was"
+    on_cpu = TaskCosts(load_preset("quick"), CPU)
+    on_cpu.observe("label", "a", result(2.0))
+    assert on_cpu.predict_host("label", "a") == 0

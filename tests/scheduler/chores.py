@@ -121,16 +121,3 @@ def hold(payload: Payload) -> Payload:
             raise TimeoutError("nobody let go")
         time.sleep(0.005)
     return {"length": len(block)}
-
-
-def pretend_gpu(payload: Payload) -> Payload:
-    """As if this process had reserved so much of its GPU, which may be too much for it."""
-    import torch
-
-    torch.cuda.is_initialized = lambda: True
-    torch.cuda.max_memory_reserved = lambda _: payload["reserved"]
-    marker = Path(payload["marker"])
-    if payload["short"] and not marker.exists():
-        marker.touch()
-        raise torch.OutOfMemoryError("CUDA out of memory")
-    return {"visible": os.environ["CUDA_VISIBLE_DEVICES"]}

@@ -289,9 +289,9 @@ def test_no_worker_outlives_the_driver(victim: str, signal_number: int, tmp_path
 
 IMPORTING = """
 import time
-from nestevo_hw.scheduler.workers import ForkedWorkers
+from nestevo_hw.scheduler.forked import ForkedWorkers
 workers = ForkedWorkers(["slow_to_import"], [])
-print(workers._process.pid, flush=True)
+print(workers._server._process.pid, flush=True)
 time.sleep(60)
 """
 

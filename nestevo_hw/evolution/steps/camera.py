@@ -6,7 +6,6 @@ from pathlib import Path
 from nestevo_hw.evolution.cameras import capture_window
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.trigger import Signals, sense_accuracy, thinned
-from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.streams.health import fault_of
 from nestevo_hw.streams.storage import load_frames, save_frames
 
@@ -67,6 +66,6 @@ class SenseResult(Result):
 
 def sense(context: Context, request: SenseRequest) -> SenseResult:
     """What a terminal sees of its own accuracy, without any label."""
-    model, spec = load_model(request.model)
+    model, spec = context.load(request.model)
     images = thinned(load_frames(request.frames).images, context.config.trigger.frames)
     return SenseResult(signals=sense_accuracy(context.task, model, images, len(spec.classes)))

@@ -53,7 +53,9 @@ class SelectResult(Result):
 def select(context: Context, request: SelectRequest) -> SelectResult:
     """Which of the models that a terminal could run does best on frames that no training has seen."""
     config, images = context.config.deployment, load_frames(request.upload).images
-    scores = testimonies(context.task, request.candidates, images, load_supervision(request.supervision), config)
+    scores = testimonies(
+        context.task, request.candidates, images, load_supervision(request.supervision), config, context.device
+    )
     best = max(scores, key=lambda name: scores[name])
     return SelectResult(chosen=best, scores=scores, frames=len(images) - config.taught(len(images)))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class, sees_too_little
 from nestevo_hw.evolution.steps.step import Context, Request, Result
-from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
-from nestevo_hw.models.checkpoint import load_model, read_spec
+from nestevo_hw.evolution.teacher import TeacherFiles
+from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.capabilities import LabelConfirmation, require
 from nestevo_hw.tasks.confirmation import LabelRound, load_views, save_views
@@ -57,18 +57,18 @@ class LabelResult(Result):
 def label(context: Context, request: LabelRequest) -> LabelResult:
     """The teacher labels one terminal's uploaded frames on the crossbar, confirmed by an ensemble."""
     config, task = context.config, context.task
-    images = load_frames(request.upload).images
+    images = context.images(request.upload)
     if not config.confirms:
-        teacher = open_teacher(task, config.teacher, request.teacher, images if config.scene_norm else None)
+        teacher = context.open_teacher(request.teacher, images if config.scene_norm else None)
         supervision = task.label(teacher, images, config.labels)
         return _written(supervision, request.out.supervision, crossbar_frames=context.on_crossbar(len(images)))
     confirming, confirmation = require(task, LabelConfirmation, "labels.confirm"), config.confirmation
     shown = confirming.shown(images, confirmation)
     # No stored statistics are of frames that were changed.
     scene = shown if config.scene_norm or shown is not images else None
-    models = [open_teacher(task, config.teacher, request.teacher, scene)]
+    models = [context.open_teacher(request.teacher, scene)]
     for path in request.ensemble if confirmation.ensemble else ():
-        member, _ = load_model(path)
+        member, _ = context.load(path)
         task.re_estimate(member, shown)
         models.append(member)
     labelled = confirming.confirmed_labels(
@@ -96,8 +96,8 @@ class SelfLabelRequest(Request):
 
 def label_themselves(context: Context, request: SelfLabelRequest) -> LabelResult:
     """A terminal labels its own frames, with the BatchNorm statistics of the scene."""
-    images = load_frames(request.upload).images
-    model, _ = load_model(request.model)
+    images = context.images(request.upload)
+    model, _ = context.load(request.model)
     context.task.re_estimate(model, images)
     return _written(context.task.label(model, images, context.config.labels), request.out)
 
@@ -147,8 +147,8 @@ class DescribeResult(Result):
 
 def describe(context: Context, request: DescribeRequest) -> DescribeResult:
     """Mean feature of what the first teacher, still digital, detects on a terminal's frames."""
-    model, _ = load_model(request.weights)
-    supervision = context.task.label(model, load_frames(request.upload).images, context.config.labels)
+    model, _ = context.load(request.weights)
+    supervision = context.task.label(model, context.images(request.upload), context.config.labels)
     features, _ = labelled_features(supervision)
     return DescribeResult(feature=tuple(features.mean(0).tolist()) if len(features) else ())
 
@@ -183,8 +183,8 @@ def detect_drift(context: Context, request: DriftRequest) -> DriftResult:
     Without the scene's own BatchNorm statistics: they would hide what is to be measured.
     """
     config, task = context.config, context.task
-    images = load_frames(request.upload).images
-    supervision = task.label(open_teacher(task, config.teacher, request.teacher, None), images, config.labels)
+    images = context.images(request.upload)
+    supervision = task.label(context.open_teacher(request.teacher, None), images, config.labels)
     features, labels = labelled_features(supervision)
     drift = drift_score(
         load_moments(request.moments),

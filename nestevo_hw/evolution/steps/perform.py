@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from nestevo_hw.base.documents import parse, plain
 from nestevo_hw.evolution.config import parse_config
 from nestevo_hw.evolution.steps.step import Context, Request, Result
@@ -19,7 +21,12 @@ def payload(config: dict[str, Any], task: TaskId, request: Request) -> dict[str,
 
 
 def perform(payload: dict[str, Any]) -> dict[str, Any]:
-    """Run one task of `STEPS`."""
+    """Run one task of `STEPS`.
+
+    Convolutions on a GPU are computed in whole float32: products of ten bits would move the codes of converters.
+    """
+    cudnn: Any = torch.backends.cudnn
+    cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
     task = TaskId(**payload["id"])
     step = STEPS[task.kind]
     context = Context(id=task, config=parse_config(payload["config"], source="task payload"))

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nestevo_hw.base.files import replacing
 from nestevo_hw.evolution.steps.step import Context, Request, Result
-from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
-from nestevo_hw.models.checkpoint import load_model, read_spec
+from nestevo_hw.evolution.teacher import TeacherFiles
+from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.predictions import draw_prediction
@@ -94,8 +94,8 @@ def _predicted(context: Context, scored: Scored, request: EvaluateRequest, image
         return task.open_exported(scored.onnx).predict(images)
     if scored.teacher is not None:
         scene = load_frames(request.upload).images if scored.scene_norm else None
-        return task.predict(open_teacher(task, context.config.teacher, scored.teacher, scene), images)
-    return task.predict(load_model(scored.weights)[0], images)
+        return task.predict(context.open_teacher(scored.teacher, scene), images)
+    return task.predict(context.load(scored.weights)[0], images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class RecallResult(Result):
 
 def recall(context: Context, request: RecallRequest) -> RecallResult:
     """Score a terminal's model on the test frames of earlier windows: what it still knows of them."""
-    model, spec = load_model(request.terminal)
+    model, spec = context.load(request.terminal)
     scores = {}
     for window, path in request.tests.items():
         test = load_frames(path)

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
 
 from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.learning import Seed
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.taskid import TaskId
-from nestevo_hw.evolution.training import TrainingPlan, training_device
+from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
+from nestevo_hw.evolution.training import TrainingPlan, task_device
+from nestevo_hw.models.checkpoint import ModelSpec, load_model
+from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.task import VisionTask
 
@@ -55,8 +60,20 @@ class Context:
 
     @property
     def device(self) -> torch.device:
-        """Where trainings compute."""
-        return training_device(self.config.execution.device)
+        """Where models compute."""
+        return task_device(self.config.execution.device)
+
+    def load(self, path: Path) -> tuple[nn.Module, ModelSpec]:
+        """A model that computes on the run's device, in eval mode."""
+        return load_model(path, self.device)
+
+    def images(self, path: Path) -> Tensor:
+        """(N, 3, H, W) uint8 frames of a file, on the run's device."""
+        return load_frames(path).images.to(self.device)
+
+    def open_teacher(self, files: TeacherFiles, scene: Tensor | None) -> nn.Module:
+        """The teacher ready to label on the run's device; see `nestevo_hw.evolution.teacher.open_teacher`."""
+        return open_teacher(self.task, self.config.teacher, files, scene, device=self.device)
 
     @property
     def analog(self) -> bool:
@@ -78,7 +95,7 @@ class Step[Q: Request, R: Result]:
     request: type[Q]
     result: type[R]
     needs: Literal["cpu", "gpu", "crossbar"]
-    """What it computes on: gpu is the configured compute device, crossbar the teacher's tiles."""
+    """What it computes on: gpu is the run's device, crossbar the teacher's tiles, which that device simulates."""
     wording: str
     """What it does, for legends and tables."""
     colour: str
@@ -86,6 +103,8 @@ class Step[Q: Request, R: Result]:
     part: Literal["labelling", "training"] = "training"
     """Of the evolution delay that its time counts as, where it ran on no crossbar."""
     per: Literal["terminal", "group"] = "terminal"
+    trains: bool = False
+    """Whether it runs backward passes through whole models without such a plan."""
     plan: Callable[[RunConfig], TrainingPlan] | None = None
     """Length of a training whose cost a dry run predicts."""
     typical_s: float

@@ -31,17 +31,17 @@ PREPARE = Step(
 )  # fmt: skip
 DRY_RUN = Step(
     kind="dry-run", run=training.profile, request=training.DryRunRequest, result=training.DryRunResult,
-    needs="gpu", wording="measures single training steps", colour="muted", typical_s=2.0,
+    needs="gpu", wording="measures single training steps", colour="muted", typical_s=2.0, trains=True,
     typical=lambda _: training.DryRunResult(dry_run=DryRun(profiles={}, fake={})),
 )  # fmt: skip
 DESCRIBE = Step(
     kind="describe", run=labels.describe, request=labels.DescribeRequest, result=labels.DescribeResult,
-    needs="cpu", wording="describes first frames, to form groups", colour="other", typical_s=3.0,
+    needs="gpu", wording="describes first frames, to form groups", colour="other", typical_s=3.0,
     typical=lambda request: labels.DescribeResult(feature=(float(len(str(request.upload))), 0.0)),
 )  # fmt: skip
 BASELINE = Step(
     kind="baseline", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
-    needs="cpu", wording="records a terminal's reference signals", colour="other", typical_s=1.0,
+    needs="gpu", wording="records a terminal's reference signals", colour="other", typical_s=1.0,
     typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.8, confidence=0.7)),
 )  # fmt: skip
 CAPTURE = Step(
@@ -53,12 +53,12 @@ CAPTURE = Step(
 )  # fmt: skip
 SENSE = Step(
     kind="sense", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
-    needs="cpu", wording="a terminal estimates its accuracy", colour="other", typical_s=1.0,
+    needs="gpu", wording="a terminal estimates its accuracy", colour="other", typical_s=1.0,
     typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.5, confidence=0.5)),
 )  # fmt: skip
 ADAPT_BATCH_NORM = Step(
     kind="adapt-batch-norm", run=training.adapt_batch_norm, request=training.BatchNormRequest, result=Result,
-    needs="cpu", wording="adapts a terminal's BatchNorm", colour="other", typical_s=1.0,
+    needs="gpu", wording="adapts a terminal's BatchNorm", colour="other", typical_s=1.0,
     typical=lambda _: Result(download_bytes=4_000),
 )  # fmt: skip
 INSPECT = Step(
@@ -85,7 +85,7 @@ RELABEL = Step(
 )  # fmt: skip
 SELF_LABEL = Step(
     kind="self-label", run=labels.label_themselves, request=labels.SelfLabelRequest, result=labels.LabelResult,
-    needs="cpu", wording="a terminal labels its own frames", colour="label", part="labelling", typical_s=3.0,
+    needs="gpu", wording="a terminal labels its own frames", colour="label", part="labelling", typical_s=3.0,
     typical=lambda _: _LABELLED,
 )  # fmt: skip
 GROUND_TRUTH = Step(
@@ -94,7 +94,7 @@ GROUND_TRUTH = Step(
 )  # fmt: skip
 CHOOSE = Step(
     kind="choose", run=training.choose, request=training.ChooseRequest, result=training.ChooseResult,
-    needs="cpu", wording="tries earlier models", colour="other", typical_s=1.0,
+    needs="gpu", wording="tries earlier models", colour="other", typical_s=1.0,
     typical=lambda request: training.ChooseResult(index=0, scores=(0.6,) * len(request.candidates)),
 )  # fmt: skip
 DETECT_DRIFT = Step(
@@ -104,7 +104,7 @@ DETECT_DRIFT = Step(
 )  # fmt: skip
 GENERATE = Step(
     kind="generate", run=training.generate, request=training.GenerateRequest, result=training.GenerateResult,
-    needs="cpu", wording="trains the feature generator", colour="generator", per="group", typical_s=1.5,
+    needs="gpu", wording="trains the feature generator", colour="generator", per="group", typical_s=1.5,
     typical=lambda _: training.GenerateResult(
         label_loss=0.1,
         effect=GeneratorEffect(
@@ -134,7 +134,7 @@ DISTIL = Step(
 )  # fmt: skip
 ADAPT = Step(
     kind="adapt", run=training.adapt, request=training.AdaptRequest, result=training.TrainingResult,
-    needs="gpu", wording="adapts a terminal adversarially", colour="mutual", typical_s=18.0,
+    needs="gpu", wording="adapts a terminal adversarially", colour="mutual", typical_s=18.0, trains=True,
     typical=lambda _: _TRAINED,
 )  # fmt: skip
 AVERAGE = Step(
@@ -144,7 +144,7 @@ AVERAGE = Step(
 )  # fmt: skip
 SELECT = Step(
     kind="select", run=deploying.select, request=deploying.SelectRequest, result=deploying.SelectResult,
-    needs="cpu", wording="compares what a terminal could run", colour="evaluate", typical_s=2.0,
+    needs="gpu", wording="compares what a terminal could run", colour="evaluate", typical_s=2.0,
     typical=lambda request: deploying.SelectResult(
         chosen="evolved", scores=dict.fromkeys(request.candidates, 0.5), frames=14
     ),
@@ -166,7 +166,7 @@ EVALUATE = Step(
 )  # fmt: skip
 RECALL = Step(
     kind="recall", run=scoring.recall, request=scoring.RecallRequest, result=scoring.RecallResult,
-    needs="cpu", wording="scores a terminal on earlier windows", colour="evaluate", typical_s=2.0,
+    needs="gpu", wording="scores a terminal on earlier windows", colour="evaluate", typical_s=2.0,
     typical=lambda request: scoring.RecallResult(scores=dict.fromkeys(request.tests, 0.5)),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from nestevo_hw.evolution.drift import calibrated_threshold, drift_score, moment
 from nestevo_hw.evolution.gate import PARTS, ValidationGate, Verdict
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.steps.step import Context, Request, Result
-from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, open_teacher, program_teacher
+from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, program_teacher
 from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
@@ -69,7 +69,7 @@ def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     save_frames(frames, request.reference)
     first = _programmed(context, files, frames, generation=request.generation)
     classes = read_spec(files.weights).classes
-    supervision = task.label(open_teacher(task, config.teacher, files, None), frames.images, config.labels)
+    supervision = task.label(context.open_teacher(files, None), frames.images, config.labels)
     features, labels = labelled_features(supervision)
     training = moments_by_class(features, labels)
     save_moments(training, request.moments)
@@ -124,7 +124,7 @@ class InspectResult(Result):
 def inspect(context: Context, request: InspectRequest) -> InspectResult:
     """How good the teacher still is on in-domain frames, at its age."""
     reference = load_frames(request.reference)
-    score = ValidationGate.of(context.config).score(request.teacher, reference)
+    score = ValidationGate.of(context.config, context.device).score(request.teacher, reference)
     return InspectResult(score=score, crossbar_frames=context.on_crossbar(len(reference) // PARTS))
 
 
@@ -162,7 +162,7 @@ def merge(context: Context, request: MergeRequest) -> MergeResult:
     model, spec = load_model(old.weights)
     model.load_state_dict(average([load_model(path)[0].state_dict() for path in request.intermediates]))
     save_model(model, spec, new.weights)
-    reference, gate = load_frames(request.reference), ValidationGate.of(context.config)
+    reference, gate = load_frames(request.reference), ValidationGate.of(context.config, context.device)
     programmed = _written(context, new, reference, generation=request.generation)
     verdict = gate.compare(old, new, reference, first=request.first_score, known=request.old_score)
     score = verdict.gate_after
@@ -185,7 +185,7 @@ def _programmed(context: Context, files: TeacherFiles, frames: FrameBatch, *, ge
     fresh = replace(files, age_s=context.config.teacher.delay_s)
     return ProgramResult(
         programmed=written,
-        score=ValidationGate.of(context.config).score(fresh, frames),
+        score=ValidationGate.of(context.config, context.device).score(fresh, frames),
         programming=None if written is None else written.programming,
         crossbar_frames=context.on_crossbar(len(frames) // PARTS),
     )

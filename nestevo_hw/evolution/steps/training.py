@@ -25,7 +25,7 @@ from nestevo_hw.evolution.replay import replayed
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.zoo import choose_start
 from nestevo_hw.models.batch_norm import batch_norm_bytes
-from nestevo_hw.models.checkpoint import load_model, save_model
+from nestevo_hw.models.checkpoint import save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.capabilities import FeatureGeneration, require
@@ -52,9 +52,8 @@ class DryRunResult(Result):
 
 def profile(context: Context, request: DryRunRequest) -> DryRunResult:
     """Dry run of one training step of each kind with a terminal's own model, for the scheduler's predictions."""
-    (terminal, _), (intermediate, _) = load_model(request.terminal), load_model(request.intermediate)
-    device = context.device
-    return DryRunResult(dry_run=dry_run(context.config, terminal.to(device), intermediate.to(device)))
+    (terminal, _), (intermediate, _) = context.load(request.terminal), context.load(request.intermediate)
+    return DryRunResult(dry_run=dry_run(context.config, terminal, intermediate))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +81,13 @@ def generate(context: Context, request: GenerateRequest) -> GenerateResult:
     features = require(context.task, FeatureGeneration, "the feature generator")
     modules: list[nn.Module] = []
     for path in request.intermediates:
-        model, spec = load_model(path)
+        model, spec = context.load(path)
         modules.append(features.prediction_module(model).requires_grad_(False))
     described = [labelled_features(load_supervision(path)) for path in request.supervision]
     own, labels = [own for own, _ in described], torch.cat([labels for _, labels in described])
     with seeded(seed.run, seed.name):
         generator = FeatureGenerator(config.generator, *class_moments(torch.cat(own), labels, len(spec.classes)))
+    generator.to(context.device)
     random = torch_generator(seed.run, seed.name)
     loss = train_generator(
         generator, modules, request.counts, config.generator, random, first_logit=features.first_logit
@@ -121,20 +121,20 @@ class TrainingResult(Result):
 
 def mutual(context: Context, request: MutualRequest) -> TrainingResult:
     """A terminal and its intermediate model learn from the labels and from each other (eq. 14, 15)."""
-    config, device = context.config, context.device
-    (local, local_spec), (mid, mid_spec) = load_model(request.terminal), load_model(request.intermediate)
+    config = context.config
+    (local, local_spec), (mid, mid_spec) = context.load(request.terminal), context.load(request.intermediate)
     generated = None
     if request.generator is not None:
         generated = GeneratedFeatures(
-            generator=load_generator(request.generator, config.generator).to(device),
+            generator=load_generator(request.generator, config.generator).to(context.device),
             distribution=label_distribution(request.counts, len(mid_spec.classes)),
             weight=config.generator.weight,
         )
     frames, supervision = _taught(context, request)
     trained = learn_mutually(
         context.task,
-        local.to(device),
-        mid.to(device),
+        local,
+        mid,
         frames=frames,
         annotations=[s.annotation for s in supervision],
         familiar=replay_part(load_frames(request.reference)),
@@ -169,7 +169,7 @@ class ChooseResult(Result):
 def choose(context: Context, request: ChooseRequest) -> ChooseResult:
     """Which of a terminal's models fits the teacher's labels on its frames best."""
     images, supervision = load_frames(request.upload).images, load_supervision(request.supervision)
-    choice = choose_start(context.task, request.candidates, images, supervision, context.config.zoo)
+    choice = choose_start(context.task, request.candidates, images, supervision, context.config.zoo, context.device)
     return ChooseResult(index=choice.index, scores=choice.scores)
 
 
@@ -198,7 +198,7 @@ class DistilRequest(Request):
 def distil_terminal(context: Context, request: DistilRequest) -> TrainingResult:
     """Teach a terminal the supervision on its original frames, and on some of earlier windows (`replay.frames`)."""
     config = context.config
-    student, spec = load_model(request.terminal)
+    student, spec = context.load(request.terminal)
     frames, supervision = _taught(context, request)
     images = frames.images
     if config.replay.frames:
@@ -207,7 +207,7 @@ def distil_terminal(context: Context, request: DistilRequest) -> TrainingResult:
     settings = config.distil
     trained = distil(
         context.task,
-        student.to(context.device),
+        student,
         images,
         supervision,
         plan=replace(settings.plan, steps=request.steps or settings.plan.steps),
@@ -233,10 +233,10 @@ class AdaptRequest(Request):
 def adapt(context: Context, request: AdaptRequest) -> TrainingResult:
     """Adapt a terminal to its frames by domain-adversarial training, without any teacher."""
     config = context.config
-    model, spec = load_model(request.terminal)
+    model, spec = context.load(request.terminal)
     trained = adapt_adversarially(
         context.task,
-        model.to(context.device),
+        model,
         drifted=_uploaded(context, request.upload).images,
         familiar=replay_part(load_frames(request.reference)),
         plan=replace(config.distil.plan, steps=request.steps or config.distil.plan.steps),
@@ -258,8 +258,8 @@ class BatchNormRequest(Request):
 
 def adapt_batch_norm(context: Context, request: BatchNormRequest) -> Result:
     """Give a terminal the BatchNorm statistics of its frames; nothing is trained, and only they have to be sent."""
-    model, spec = load_model(request.terminal)
-    context.task.re_estimate(model, load_frames(request.upload).images)
+    model, spec = context.load(request.terminal)
+    context.task.re_estimate(model, context.images(request.upload))
     save_model(model, spec, request.terminal_out)
     return Result(download_bytes=batch_norm_bytes(model))
 

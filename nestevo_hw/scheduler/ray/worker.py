@@ -4,12 +4,12 @@ import json
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nestevo_hw.base.memory import file_bytes, give_back_freed, peak_bytes, unshared_bytes
-from nestevo_hw.scheduler.calling import Reply, call, limit_gpu_memory, most_gpu_reserved
+from nestevo_hw.base.memory import file_bytes, forget_peak, peak_bytes
+from nestevo_hw.scheduler.calling import Reply, call
+from nestevo_hw.scheduler.gpu import limit_gpu_memory, most_gpu_reserved
 from nestevo_hw.scheduler.ray.mirror import Files, changed, make_places, rebase, snapshot, unpack
 
 
@@ -30,7 +30,7 @@ def perform(request_json: str, *contents: bytes) -> tuple[str, Files]:
         torch.set_num_threads(request["cores"])
     if request["gpu_bytes"]:
         limit_gpu_memory(request["gpu_bytes"])
-    idle_bytes = _forget_peak()
+    idle_bytes = forget_peak()
     if request["folder"] is None:
         reply, files = call(request["function"], json.dumps(request["payload"])), Files()
     else:
@@ -55,15 +55,3 @@ def _perform_in_mirror(request: dict[str, Any], files: Files) -> tuple[Reply, Fi
         before = snapshot(mirror)
         reply = call(request["function"], json.dumps(payload))
         return rebase(reply, mirror, folder), changed(mirror, before)
-
-
-def _forget_peak() -> int:
-    """Start the largest resident set anew, as a worker serves many tasks (Linux).
-
-    Returns:
-        what it holds while idle, pages of files left out, bytes.
-    """
-    give_back_freed()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return unshared_bytes() or 0

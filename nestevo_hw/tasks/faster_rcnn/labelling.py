@@ -12,6 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from nestevo_hw.models.batch_norm import has_batch_norm, re_estimate_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.batches import frames_at_once
 from nestevo_hw.tasks.faster_rcnn.regions import run_box_head
 from nestevo_hw.tasks.predictions import Prediction, confident_rows
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
@@ -27,12 +28,13 @@ def predict(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> list[
     Args:
         model: detector in eval mode.
         images: (N, 3, H, W) uint8.
-        batch_size: frames at a time.
+        batch_size: frames at a time; more of them on a GPU.
 
     Returns:
         One dictionary a frame: boxes (D, 4) pixels of the frame, labels (D,), scores (D,).
     """
     detections: list[dict[str, Tensor]] = []
+    batch_size = frames_at_once(batch_size, images.shape[-2:], next(model.parameters()).device)
     for chunk in images.split(batch_size) if len(images) else ():  # no frames would be one empty chunk
         batch, maps = _maps(model, chunk)
         found, _ = model.roi_heads(maps, model.rpn(batch, maps)[0], batch.image_sizes)
@@ -119,6 +121,7 @@ def sights(
         batch_size: frames at a time.
     """
     out: list[Sight] = []
+    batch_size = frames_at_once(batch_size, images.shape[-2:], next(model.parameters()).device)
     for first in range(0, len(images), batch_size):
         chunk = images[first : first + batch_size]
         batch, maps = _maps(model, chunk)
