@@ -221,20 +221,23 @@ def test_a_chain_is_followed_to_its_end():
     assert kept[0].tolist() == [True, False] * (count // 2)
 
 
-def test_regions_are_pooled_from_their_level_alone(detector, scene):
-    batch = inputs_of(detector.transform, scene[0])
+def test_regions_are_pooled_as_by_torchvision(detector, scene):
+    """Values and gradients; some regions lie partly outside of the image, some have no extent."""
+    detector.double()
+    batch = inputs_of(detector.transform, [image.double() for image in scene[0]])
     features = {name: m.detach().requires_grad_() for name, m in detector.backbone(batch.tensors).items()}
     random = torch.Generator().manual_seed(3)
-    corner = torch.rand(4, 30, 2, generator=random) * 60
-    boxes = list(torch.cat([corner, corner + 2 + 90 * torch.rand(4, 30, 2, generator=random) ** 2], -1))
-    pooler, found = detector.roi_heads.box_roi_pool, []
-    for context in (fixed_shapes(), torch.enable_grad()):
-        with context:
-            made = pooled(pooler, features, boxes, batch.image_sizes)
-        weights = torch.linspace(-1, 1, made.numel()).view_as(made)
-        used = [m for name, m in features.items() if name in pooler.featmap_names]
-        found.append((made, *torch.autograd.grad((made * weights).sum(), used)))
-    torch.testing.assert_close(*found)
+    corner = torch.rand(4, 60, 2, generator=random, dtype=torch.float64) * 200 - 40
+    side = 110 * torch.rand(4, 60, 2, generator=random, dtype=torch.float64) ** 2
+    side[:, :5] = 0.0
+    boxes, pooler = list(torch.cat([corner, corner + side], -1)), detector.roi_heads.box_roi_pool
+    with fixed_shapes():
+        ours = pooled(pooler, features, boxes, batch.image_sizes)
+    theirs = pooler(features, boxes, batch.image_sizes)
+    weights = torch.rand(ours.shape, generator=random, dtype=torch.float64)
+    used = [m for name, m in features.items() if name in pooler.featmap_names]
+    found = [(made, *torch.autograd.grad((made * weights).sum(), used)) for made in (ours, theirs)]
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
 
 
 def test_images_of_one_size_are_prepared_as_one_by_one():
