@@ -14,9 +14,9 @@ def derive_seed(seed: int, *names: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
-def torch_generator(seed: int, *names: str | int) -> torch.Generator:
-    """A CPU generator for the stream called `names`."""
-    return torch.Generator().manual_seed(derive_seed(seed, *names))
+def torch_generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator for the stream called `names`; those of other devices draw other numbers."""
+    return torch.Generator(device).manual_seed(derive_seed(seed, *names))
 
 
 def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, WEIGHT, WIDTH, Range
 from nestevo_hw.base.tensors import read_tensors, write_tensors
+from nestevo_hw.base.transfer import sent
 from nestevo_hw.evolution.transport import distance_to_overall, feature_distance, label_distance
 
 
@@ -78,7 +79,8 @@ class FeatureGenerator(nn.Module):
         labels = torch.multinomial(distribution, count, replacement=True, generator=random) + 1
         noise = torch.randn(count, self.noise_width, generator=random)
         device = next(self.parameters()).device
-        return self(labels.to(device), noise.to(device)), labels.to(device)
+        labels, noise = sent(labels, device), sent(noise, device)
+        return self(labels, noise), labels
 
 
 def class_moments(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:

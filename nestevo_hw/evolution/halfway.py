@@ -40,12 +40,14 @@ class Halfway:
         self.waiting: dict[bool, list[int]] = {False: [], True: []}
         """For `draws`, which keeps it up to date."""
 
+    def due(self, step: int) -> bool:
+        """Whether it is time to write the state before a step."""
+        return not step % self._every
+
     def save(
         self, step: int, losses: Sequence[float], models: Sequence[nn.Module], optimiser: torch.optim.Optimizer
     ) -> None:
-        """Write the state before a step, if it is time for it."""
-        if step % self._every:
-            return
+        """Write the state before a step."""
         tensors = {f"model.{k}.{n}": t for k, model in enumerate(models) for n, t in model.state_dict().items()}
         moments = optimiser.state_dict()["state"]
         tensors |= {f"optimiser.{k}.{n}": t for k, state in moments.items() for n, t in state.items()}

@@ -136,8 +136,10 @@ def learn_mutually(
         loss = losses[0] + losses[1]
         return loss if generated is None else loss + _generated_loss(task, generated, (terminal, intermediate), random)
 
+    noisy = random if device.type == "cpu" else torch_generator(seed.run, seed.name, "noise", device=device)
+
     def noise() -> AbstractContextManager[None]:
-        return weight_noise(intermediate, config.noise_mu, random) if config.noise_mu else nullcontext()
+        return weight_noise(intermediate, config.noise_mu, noisy) if config.noise_mu else nullcontext()
 
     began = time.perf_counter()
     with seeded(seed.run, seed.name):
@@ -173,7 +175,8 @@ def _batches(
         if replayed and familiar.truth is not None:
             old_images, old_labels = labelled(next(known), familiar.truth)
             if draw.pooled:
-                old_images, old_labels = pooled_images(old_images), [shrunk(a, FACTOR) for a in old_labels]
+                old_images = list(pooled_images(torch.stack(old_images)))
+                old_labels = [shrunk(a, FACTOR) for a in old_labels]
             images, labels = images + old_images, labels + old_labels
         return images, labels, draw.pooled
 

@@ -11,9 +11,15 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, Range
+from nestevo_hw.base.transfer import read_later, sent
 from nestevo_hw.evolution.halfway import Halfway
-from nestevo_hw.streams.augment import Augmentation, augment
+from nestevo_hw.streams.augment import Augmentation, augment, drawn_flips
 from nestevo_hw.streams.compression import pooled_images
+
+RESIDENT_BYTES = 32 << 20
+"""Frames up to this size lie on the device for the whole training; of more, each batch travels there."""
+MOST_NORM = 5.0
+"""Gradients are clipped to this norm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,7 @@ class Draw:
     """One batch of a training task."""
 
     images: list[Tensor]
-    """Augmented (3, H, W) float images in 0..1."""
+    """Augmented (3, H, W) float images in 0..1, of one size."""
     rows: tuple[int, ...]
     """Which frames they are."""
     flips: tuple[bool, ...]
@@ -65,16 +71,17 @@ def draws(
     """
     waiting = {False: [], True: []} if waiting is None else waiting
     marks = list(pool) or [False] * len(images)
+    near = sent(images, device) if images.nbytes <= RESIDENT_BYTES else images
     while True:
         while not (ready := [mark for mark, rows in waiting.items() if len(rows) >= plan.batch_size]):
             for row in torch.randperm(len(images), generator=generator).tolist():
                 waiting[marks[row]].append(row)
         mark = max(ready, key=lambda m: len(waiting[m]))
         rows, waiting[mark] = tuple(waiting[mark][: plan.batch_size]), waiting[mark][plan.batch_size :]
-        flips = tuple(bool(how.flip and torch.rand((), generator=generator) < 0.5) for _ in rows)
-        floats = [images[row].to(device).float() / 255 for row in rows]
-        drawn = [augment(f, how, generator, flip=m) for f, m in zip(floats, flips, strict=True)]
-        yield Draw(images=pooled_images(drawn) if mark else drawn, rows=rows, flips=flips, pooled=mark)
+        flips = drawn_flips(len(rows), how, generator)
+        chosen = near.index_select(0, sent(torch.tensor(rows), near.device))
+        drawn = augment(sent(chosen, device).float().div_(255), how, generator, flips=flips)
+        yield Draw(images=list(pooled_images(drawn) if mark else drawn), rows=rows, flips=flips, pooled=mark)
 
 
 def optimise(
@@ -104,31 +111,67 @@ def optimise(
         TaskError: the loss is no longer finite.
     """
     parameters = [p for model in models for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    optimiser = optimiser_of(parameters, plan)
     for model in models:
         model.train(not as_in_use)
-    first, tail = (0, []) if halfway is None else halfway.load(models, optimiser)
+    first, late = (0, []) if halfway is None else halfway.load(models, optimiser)
+    losses = _Losses(plan, late)
     for number in range(first, plan.steps):
         for group in optimiser.param_groups:
             group["lr"] = plan.learning_rate * plan.rate(number)
         optimiser.zero_grad(set_to_none=True)
         with perturb():
             loss = step()
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise TaskError(
-                    f"the training loss is {value} at step {number}; lower the learning rate (now {plan.learning_rate})"
-                )
+            losses.add(number, loss)
             loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
+        nn.utils.clip_grad_norm_(parameters, MOST_NORM)
         optimiser.step()
-        if number >= plan.steps * 3 // 4:
-            tail.append(value)
-        if halfway is not None:
-            halfway.save(number + 1, tail, models, optimiser)
+        if halfway is not None and halfway.due(number + 1):
+            halfway.save(number + 1, losses.all_late(), models, optimiser)
     for model in models:
         model.eval()
-    return sum(tail) / len(tail)
+    late = losses.all_late()
+    return sum(late) / len(late)
+
+
+def optimiser_of(parameters: Sequence[nn.Parameter], plan: TrainingPlan) -> torch.optim.Optimizer:
+    """AdamW in one pass over all parameters, without temporary tensors."""
+    return torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+
+
+class _Losses:
+    """Losses of a training, kept from its last quarter and found finite: on a GPU each when the next one is there.
+
+    So the host queues the next step while the GPU computes.
+    """
+
+    def __init__(self, plan: TrainingPlan, late: list[float]) -> None:
+        self._plan, self._late = plan, late
+        self._waiting: tuple[int, Callable[[], float]] | None = None
+
+    def add(self, number: int, loss: Tensor) -> None:
+        """Take the loss of a step over."""
+        self._settle()
+        self._waiting = number, read_later(loss)
+        if loss.device.type == "cpu":
+            self._settle()
+
+    def all_late(self) -> list[float]:
+        """Those of the last quarter so far."""
+        self._settle()
+        return self._late
+
+    def _settle(self) -> None:
+        if self._waiting is None:
+            return
+        (number, read), self._waiting = self._waiting, None
+        value, plan = read(), self._plan
+        if not math.isfinite(value):
+            raise TaskError(
+                f"the training loss is {value} at step {number}; lower the learning rate (now {plan.learning_rate})"
+            )
+        if number >= plan.steps * 3 // 4:
+            self._late.append(value)
 
 
 def task_device(wanted: str) -> torch.device:

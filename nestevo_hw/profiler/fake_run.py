@@ -112,10 +112,11 @@ def training_optimiser(
 ) -> torch.optim.Optimizer:
     """The optimiser of a name, with a learning rate that hardly moves anything: its cost does not depend on it.
 
-    `at_once` says whether it moves all parameters together; by default it does where they are on a GPU.
+    `at_once` says whether SGD moves all parameters together; by default it does where they are on a GPU. AdamW is
+    fused, as in every training.
     """
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=1e-6, foreach=at_once)
+        return torch.optim.AdamW(parameters, lr=1e-6, fused=True)
     momentum = 0.9 if name == "sgd-momentum" else 0.0
     return torch.optim.SGD(parameters, lr=1e-6, momentum=momentum, foreach=at_once)
 

@@ -62,8 +62,8 @@ def gpu_life(
 ) -> GpuLife:
     """Run two training steps on fake tensors and keep every allocation that a GPU would see.
 
-    Clipping and the optimiser work on all parameters at once, as they do on a GPU, which takes temporary tensors as
-    large as all parameters. The arguments are those of `nestevo_hw.profiler.fake_run.fake_step`.
+    Clipping and SGD work on all parameters at once, as they do on a GPU; SGD takes temporary tensors as large as all
+    parameters for that. The arguments are those of `nestevo_hw.profiler.fake_run.fake_step`.
     """
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.random.fork_rng(devices=[]):
         models = [model.train() for model in build()]

@@ -30,6 +30,6 @@ def poolable(annotations: Sequence[Annotation], small_px: float) -> list[bool]:
     return [not bool(((a.boxes[:, 2:] - a.boxes[:, :2]).prod(-1) < small_px**2).any()) for a in annotations]
 
 
-def pooled_images(images: list[Tensor]) -> list[Tensor]:
-    """(3, H, W) float images at half their size, each pixel the mean of four."""
-    return [F.avg_pool2d(image, FACTOR) for image in images]
+def pooled_images(images: Tensor) -> Tensor:
+    """(N, 3, H, W) float images at half their size, each pixel the mean of four."""
+    return F.avg_pool2d(images, FACTOR)

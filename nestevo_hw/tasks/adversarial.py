@@ -39,6 +39,8 @@ class DomainFeatures:
     """(N, M, h, w) feature maps, one a pyramid level; empty for a task without them."""
     regions: Sequence[Tensor]
     """(R_i, D) features of each frame's regions."""
+    real: Tensor | None = None
+    """(R,) bool, which of all regions in a row count; None = all."""
 
 
 class DomainClassifiers(nn.Module):
@@ -61,16 +63,20 @@ class DomainClassifiers(nn.Module):
             domain: SOURCE or TARGET.
             strength: factor of the reversed gradient, 0 to 1.
         """
-        per_frame = [self.regions(reverse_gradient(r, strength)).flatten() for r in features.regions]
-        every = torch.cat(per_frame)
-        loss = F.binary_cross_entropy_with_logits(every, torch.full_like(every, domain))
+        counts = [len(r) for r in features.regions]
+        every: Tensor = self.regions(reverse_gradient(torch.cat(list(features.regions)), strength)).flatten()
+        shares = torch.ones_like(every) if features.real is None else features.real.to(every)
+        shares = shares / shares.sum().clamp(min=1)
+        wanted = torch.full_like(every, domain)
+        loss = F.binary_cross_entropy_with_logits(every, wanted, weight=shares, reduction="sum")
         if self.maps is None:
             return loss
         answers = [self.maps(reverse_gradient(m, strength)) for m in features.maps]
         image = [F.binary_cross_entropy_with_logits(a, torch.full_like(a, domain)) for a in answers]
         whole = torch.stack([a.sigmoid().mean((1, 2, 3)) for a in answers]).mean(0)
-        apart = torch.cat([(whole[i] - r.sigmoid()) ** 2 for i, r in enumerate(per_frame)])
-        return loss + torch.stack(image).mean() + self._agreement * apart.mean()
+        frames = torch.cat([one.expand(count) for one, count in zip(whole, counts, strict=True)])
+        apart = ((frames - every.sigmoid()) ** 2 * shares).sum()
+        return loss + torch.stack(image).mean() + self._agreement * apart
 
 
 def reversal_strength(progress: float) -> float:

@@ -7,7 +7,7 @@ import torch
 MORE_ON_A_GPU = 4
 """Times as many small frames on a GPU, which a launch of each kernel would keep waiting."""
 PIXELS = 1 << 21
-"""Of a larger batch at most: larger frames keep a GPU busy in fewer, and take its memory."""
+"""Of a batch at most: large frames keep a GPU busy in few, and take its memory."""
 
 
 def frames_at_once(usual: int, size: Sequence[int], device: torch.device) -> int:
@@ -20,4 +20,9 @@ def frames_at_once(usual: int, size: Sequence[int], device: torch.device) -> int
     """
     if device.type == "cpu":
         return usual
-    return max(usual, min(MORE_ON_A_GPU * usual, PIXELS // (size[0] * size[1])))
+    return max(1, min(MORE_ON_A_GPU * usual, PIXELS // (size[0] * size[1])))
+
+
+def frames_of_statistics(usual: int, size: Sequence[int]) -> int:
+    """Frames of a batch that BatchNorm statistics are taken from: the same on every device, as they depend on it."""
+    return max(1, min(usual, 2 * PIXELS // (size[0] * size[1])))

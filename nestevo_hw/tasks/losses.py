@@ -10,19 +10,23 @@ IGNORED = -100
 """Class index that F.cross_entropy leaves out."""
 
 
-def kl_divergence(student: Tensor, peer: Tensor, temperature: float = 1.0) -> Tensor:
+def kl_divergence(student: Tensor, peer: Tensor, temperature: float = 1.0, rows: Tensor | None = None) -> Tensor:
     """KL(peer || student) of class probabilities, averaged over rows, times temperature squared.
 
     Args:
         student: (R, C) logits that receive the gradient.
         peer: (R, C) logits; detached.
         temperature: softens both distributions.
+        rows: (R,) bool, which of them count; None = all.
     """
     if not len(student):
         return student.sum()
     soft = F.log_softmax(student / temperature, -1)
     target = F.log_softmax(peer.detach() / temperature, -1)
-    return F.kl_div(soft, target, log_target=True, reduction="batchmean") * temperature**2
+    if rows is None:
+        return F.kl_div(soft, target, log_target=True, reduction="batchmean") * temperature**2
+    apart = F.kl_div(soft, target, log_target=True, reduction="none").sum(-1)
+    return (apart * rows).sum() / rows.sum().clamp(min=1) * temperature**2
 
 
 def classifier_loss(models: Sequence[nn.Module], images: Tensor, *, taught: bool = False) -> Tensor:

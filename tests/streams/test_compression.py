@@ -14,7 +14,7 @@ from nestevo_hw.streams.compression import FACTOR, poolable, pooled_images
 from nestevo_hw.streams.frame import Annotation, shrunk
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.detection import Detection
-from nestevo_hw.tasks.faster_rcnn.regions import prepare, targets_of
+from nestevo_hw.tasks.faster_rcnn.targets import prepare
 from nestevo_hw.tasks.supervision import LabelConfig
 
 
@@ -32,8 +32,8 @@ def test_one_small_object_keeps_its_frame_whole():
 
 
 def test_pixels_are_means_of_four_and_boxes_half_as_large():
-    image = torch.arange(24.0).view(1, 4, 6).expand(3, 4, 6)
-    (pooled,) = pooled_images([image])
+    image = torch.arange(24.0).view(1, 1, 4, 6).expand(1, 3, 4, 6)
+    (pooled,) = pooled_images(image)
     assert pooled.shape == (3, 2, 3)
     assert pooled[0, 0].tolist() == [3.5, 5.5, 7.5]
     assert shrunk(annotation([2.0, 4.0, 10.0, 20.0]), 2).boxes.tolist() == [[1.0, 2.0, 5.0, 10.0]]
@@ -69,18 +69,17 @@ def test_batches_are_whole_or_pooled_and_no_frame_is_left_behind(marks, size, se
 def test_a_detector_computes_at_half_size_and_finds_its_boxes_there():
     task, model = Detection(), load_pretrained("fasterrcnn-tiny-m3")
     frames = SyntheticStream(name="a", place="park", seed=2).read([0, 40])
-    floats = list(frames.images.float().div(255))
-    whole, whole_targets = prepare(model, floats, targets_of(frames.truth, torch.device("cpu")))
+    floats = frames.images.float().div(255)
+    whole, whole_targets = prepare(model, floats, frames.truth)
     small, smaller = pooled_images(floats), [shrunk(a, FACTOR) for a in frames.truth]
     with task.smaller_input([model], FACTOR):
-        batch, targets = prepare(model, small, targets_of(smaller, torch.device("cpu")))
+        batch, targets = prepare(model, small, smaller)
     assert batch.image_sizes == [(height // 2, width // 2) for height, width in whole.image_sizes]
     # Padded to what the strides divide, so a little more than a quarter.
     assert batch.tensors.numel() < 0.35 * whole.tensors.numel()
-    for before, after in zip(whole_targets, targets, strict=True):
-        torch.testing.assert_close(after["boxes"], before["boxes"] / 2)
+    torch.testing.assert_close(targets.boxes, whole_targets.boxes / 2)
     # Without it, torchvision scales the frames up again, and nothing is saved.
-    again, _ = prepare(model, small, targets_of(smaller, torch.device("cpu")))
+    again, _ = prepare(model, small, smaller)
     assert again.tensors.shape == whole.tensors.shape
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
@@ -10,7 +9,9 @@ from nestevo_hw.models.faster_rcnn import box_feature_width
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
 from nestevo_hw.tasks.faster_rcnn.losses import supervised_pass
-from nestevo_hw.tasks.faster_rcnn.regions import prepare, propose, run_box_head, targets_of
+from nestevo_hw.tasks.faster_rcnn.proposals import propose
+from nestevo_hw.tasks.faster_rcnn.regions import run_box_head, score_anchors
+from nestevo_hw.tasks.faster_rcnn.targets import inputs_of
 
 REGIONS = 32
 """Proposals of a frame of the target domain whose features the region classifier sees."""
@@ -32,15 +33,16 @@ def source_features(
         annotations: one an image.
     """
     done = supervised_pass(model, images, annotations)
-    regions = done.output.features.split([len(b) for b in done.regions.boxes])
-    return done.loss, DomainFeatures(maps=list(done.features.values()), regions=regions)
+    regions = done.output.features.split(done.regions.boxes.shape[1])
+    maps = list(done.features.values())
+    return done.loss, DomainFeatures(maps=maps, regions=regions, real=done.regions.real)
 
 
 def target_features(model: FasterRCNN, images: list[Tensor]) -> DomainFeatures:
     """Features of unlabelled frames: (3, H, W) float images in 0..1."""
-    empty = [Annotation.of(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))] * len(images)
-    batch, targets = prepare(model, images, targets_of(empty, images[0].device))
+    batch = inputs_of(model.transform, images)
     features = model.backbone(batch.tensors)
-    proposals = [p[:REGIONS] for p in propose(model, batch, features, targets)[0]]
-    output = run_box_head(model, features, proposals, batch.image_sizes)
-    return DomainFeatures(maps=list(features.values()), regions=output.features.split([len(p) for p in proposals]))
+    boxes, real = propose(model.rpn, score_anchors(model, batch, features), batch.image_sizes, REGIONS)
+    output = run_box_head(model, features, list(boxes.unbind()), batch.image_sizes)
+    regions = output.features.split(boxes.shape[1])
+    return DomainFeatures(maps=list(features.values()), regions=regions, real=real.flatten())

@@ -12,7 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from nestevo_hw.models.batch_norm import has_batch_norm, re_estimate_batch_norm
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.batches import frames_at_once
+from nestevo_hw.tasks.batches import frames_at_once, frames_of_statistics
 from nestevo_hw.tasks.faster_rcnn.regions import run_box_head
 from nestevo_hw.tasks.predictions import Prediction, confident_rows
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
@@ -51,6 +51,7 @@ def re_estimate(model: FasterRCNN, images: Tensor, *, batch_size: int = 16) -> N
         images: (N, 3, H, W) uint8.
         batch_size: frames at a time.
     """
+    batch_size = frames_of_statistics(batch_size, images.shape[-2:])
     re_estimate_batch_norm(model, _normalised(model), (_batch(model, c).tensors for c in images.split(batch_size)))
 
 

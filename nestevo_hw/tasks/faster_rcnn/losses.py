@@ -8,17 +8,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
+from nestevo_hw.base.transfer import sent
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.tasks.faster_rcnn.proposals import propose
 from nestevo_hw.tasks.faster_rcnn.regions import (
+    SMOOTH_L1_BETA,
     RegionOutput,
     Regions,
-    prepare,
-    propose,
+    of_class,
+    proposal_loss,
     region_loss,
     run_box_head,
+    run_on_regions,
     sample_regions,
-    targets_of,
+    score_anchors,
 )
+from nestevo_hw.tasks.faster_rcnn.targets import prepare
 from nestevo_hw.tasks.losses import kl_divergence
 from nestevo_hw.tasks.supervision import Supervision
 
@@ -45,26 +50,34 @@ def supervised_pass(model: FasterRCNN, images: list[Tensor], annotations: Sequen
         images: (3, H, W) float images in 0..1.
         annotations: one an image.
     """
-    batch, targets = prepare(model, images, targets_of(annotations, images[0].device))
+    batch, targets = prepare(model, images, annotations)
     features = model.backbone(batch.tensors)
-    proposals, loss = propose(model, batch, features, targets)
-    regions = sample_regions(model, proposals, targets)
-    output = run_box_head(model, features, regions.boxes, batch.image_sizes)
+    scored = score_anchors(model, batch, features)
+    loss = proposal_loss(model, scored, targets)
+    regions = sample_regions(model, propose(model.rpn, scored, batch.image_sizes), targets)
+    output = run_on_regions(model, features, regions, batch.image_sizes)
     loss = loss + region_loss(output, regions)
     return SupervisedPass(loss=loss, features=features, sizes=batch.image_sizes, regions=regions, output=output)
 
 
-def box_agreement(student: RegionOutput, peer_logits: Tensor, peer_deltas: Tensor) -> Tensor:
-    """Smooth L1 between the offsets two box heads give for the peer's foreground class."""
-    probabilities = peer_logits.detach().softmax(-1)
-    best, chosen = probabilities[:, 1:].max(-1)
-    rows = torch.where(best > 0.5)[0]
-    if not len(rows):
-        return student.deltas.sum() * 0.0
-    classes = chosen[rows] + 1
-    mine = student.deltas.view(len(student.deltas), -1, 4)[rows, classes]
-    theirs = peer_deltas.detach().view(len(peer_deltas), -1, 4)[rows, classes]
-    return F.smooth_l1_loss(mine, theirs, beta=1 / 9, reduction="sum") / len(probabilities)
+def box_agreement(
+    student: RegionOutput, peer_logits: Tensor, peer_deltas: Tensor, real: Tensor | None = None
+) -> Tensor:
+    """Smooth L1 between the offsets two box heads give for the peer's foreground class, over the number of regions.
+
+    Args:
+        student: on R regions.
+        peer_logits: (R, C + 1); detached.
+        peer_deltas: (R, 4 (C + 1)); detached.
+        real: (R,) bool, which regions count; None = all.
+    """
+    best, chosen = peer_logits.detach().softmax(-1)[:, 1:].max(-1)
+    sure = best > 0.5 if real is None else (best > 0.5) & real
+    classes = chosen + 1
+    off = of_class(student.deltas, classes) - of_class(peer_deltas.detach(), classes)
+    off = torch.where(sure[:, None], off, 0.0)
+    loss = F.smooth_l1_loss(off, torch.zeros_like(off), beta=SMOOTH_L1_BETA, reduction="sum")
+    return loss / (max(len(sure), 1) if real is None else real.sum().clamp(min=1))
 
 
 def mutual_losses(
@@ -92,19 +105,25 @@ def mutual_losses(
     Returns:
         Loss of the terminal, loss of the intermediate model.
     """
-    batch, targets = prepare(intermediate, images, targets_of(annotations, images[0].device))
+    batch, targets = prepare(intermediate, images, annotations)
     mid_features, local_features = intermediate.backbone(batch.tensors), terminal.backbone(batch.tensors)
-    proposals, mid_rpn = propose(intermediate, batch, mid_features, targets)
-    _, local_rpn = propose(terminal, batch, local_features, targets)
-    regions = sample_regions(intermediate, proposals, targets)
-    mid = run_box_head(intermediate, mid_features, regions.boxes, batch.image_sizes)
-    local = run_box_head(terminal, local_features, regions.boxes, batch.image_sizes)
-    local_peer = kl_divergence(local.logits, mid.logits) + box_agreement(local, mid.logits, mid.deltas)
-    mid_peer = kl_divergence(mid.logits, local.logits) + box_agreement(mid, local.logits, local.deltas)
+    scored = score_anchors(intermediate, batch, mid_features)
+    mid_rpn = proposal_loss(intermediate, scored, targets)
+    local_rpn = proposal_loss(terminal, score_anchors(terminal, batch, local_features), targets)
+    regions = sample_regions(intermediate, propose(intermediate.rpn, scored, batch.image_sizes), targets)
+    mid = run_on_regions(intermediate, mid_features, regions, batch.image_sizes)
+    local = run_on_regions(terminal, local_features, regions, batch.image_sizes)
+    local_peer, mid_peer = _imitation(local, mid, regions), _imitation(mid, local, regions)
     return (
         alpha * (local_rpn + region_loss(local, regions)) + (1 - alpha) * local_peer,
         beta * (mid_rpn + region_loss(mid, regions)) + (1 - beta) * mid_peer,
     )
+
+
+def _imitation(own: RegionOutput, peer: RegionOutput, regions: Regions) -> Tensor:
+    """How far a box head is from its detached peer on shared regions."""
+    classes = kl_divergence(own.logits, peer.logits, rows=regions.real)
+    return classes + box_agreement(own, peer.logits, peer.deltas, regions.real)
 
 
 def distillation_loss(
@@ -128,13 +147,12 @@ def distillation_loss(
     if soft_share == 0.0:
         return hard.loss
     device = images[0].device
-    scaled = [
-        s.regions.to(device)
-        * torch.tensor([size[1] / image.shape[2], size[0] / image.shape[1]], device=device).repeat(2)
-        for s, image, size in zip(supervision, images, hard.sizes, strict=True)
-    ]
-    seen = run_box_head(student, hard.features, scaled, hard.sizes)
-    logits = torch.cat([s.logits for s in supervision]).to(device)
-    deltas = torch.cat([s.deltas for s in supervision]).to(device)
+    counts = [len(s.regions) for s in supervision]
+    ratios = [[w / image.shape[2], h / image.shape[1]] for image, (h, w) in zip(images, hard.sizes, strict=True)]
+    scales = torch.tensor(ratios).repeat(1, 2).repeat_interleave(torch.tensor(counts), 0)
+    regions = sent(torch.cat([s.regions for s in supervision]) * scales, device)
+    seen = run_box_head(student, hard.features, list(regions.split(counts)), hard.sizes)
+    logits = sent(torch.cat([s.logits for s in supervision]), device)
+    deltas = sent(torch.cat([s.deltas for s in supervision]), device)
     soft = kl_divergence(seen.logits, logits, temperature) + box_agreement(seen, logits, deltas)
     return (1 - soft_share) * hard.loss + soft_share * soft

@@ -12,12 +12,12 @@ from nestevo_hw.tasks.faster_rcnn.losses import box_agreement, supervised_pass
 from nestevo_hw.tasks.faster_rcnn.regions import (
     RegionOutput,
     Regions,
-    _inside,
-    prepare,
-    propose,
+    proposal_loss,
     region_loss,
-    targets_of,
+    score_anchors,
 )
+from nestevo_hw.tasks.faster_rcnn.selection import matched
+from nestevo_hw.tasks.faster_rcnn.targets import prepare, targets_of
 from nestevo_hw.tasks.losses import IGNORED, kl_divergence
 
 
@@ -54,10 +54,13 @@ def test_divergence_sends_no_gradient_to_the_peer():
     assert student.grad is not None
 
 
-def test_inside_counts_the_share_of_the_box_not_of_the_region():
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 4], [90, 90, 99, 99]])
-    assert _inside(boxes, torch.tensor([[0.0, 0, 100, 4]])).tolist() == [False, True, False]
-    assert _inside(boxes, torch.zeros(0, 4)).tolist() == [False, False, False]
+def test_inside_counts_the_share_of_the_box_not_of_the_region(detector):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 4], [90, 90, 99, 99]])[None]
+    region = Annotation(boxes=torch.tensor([[0.0, 0, 100, 4]]), labels=torch.tensor([1]), ignore=torch.tensor([True]))
+    for one, expected in ((region, [False, True, False]), (annotation(), [False, False, False])):
+        targets = targets_of([one], [(1.0, 1.0)], torch.device("cpu"))
+        _, _, inside = matched(boxes, targets, detector.rpn.proposal_matcher)
+        assert inside[0].tolist() == expected
 
 
 def test_loss_equals_torchvisions_own_without_ignore_regions(detector):
@@ -77,25 +80,26 @@ def test_anchors_in_an_ignore_region_are_not_background(detector):
     everything = Annotation(
         boxes=torch.tensor([[0.0, 0.0, 160.0, 128.0]]), labels=torch.tensor([1]), ignore=torch.tensor([True])
     )
-    batch, targets = prepare(detector, images, targets_of([everything], torch.device("cpu")))
-    features = detector.backbone(batch.tensors)
-    anchors = detector.rpn.anchor_generator(batch, list(features.values()))[0]
-    inside = _inside(anchors, targets[0]["ignore"])
+    batch, targets = prepare(detector, images, [everything])
+    scored = score_anchors(detector, batch, detector.backbone(batch.tensors))
+    _, _, inside = matched(scored.anchors[None], targets, detector.rpn.proposal_matcher)
     assert inside.float().mean() > 0.8
-    _, partly = propose(detector, batch, features, targets)
-    targets[0]["ignore"] = torch.zeros(0, 4)
-    _, fully = propose(detector, batch, features, targets)
+    partly = proposal_loss(detector, scored, targets)
+    _, nothing = prepare(detector, images, [Annotation.of(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))])
+    fully = proposal_loss(detector, scored, nothing)
     assert float(partly.detach()) != float(fully.detach())
 
 
 def test_ignored_regions_do_not_enter_the_loss():
     output = RegionOutput(features=torch.zeros(2, 3), logits=torch.randn(2, 3), deltas=torch.zeros(2, 12))
-    offsets = [torch.zeros(2, 4)]
-    regions = Regions(boxes=[torch.zeros(2, 4)], labels=[torch.tensor([0, IGNORED])], offsets=offsets)
+
+    def regions(*labels):
+        zero = torch.zeros(1, 2, 4)
+        return Regions(boxes=zero, labels=torch.tensor(labels), offsets=zero[0], real=torch.tensor([True, True]))
+
     alone = torch.nn.functional.cross_entropy(output.logits[:1], torch.tensor([0]))
-    assert float(region_loss(output, regions)) == pytest.approx(float(alone))
-    regions.labels = [torch.tensor([IGNORED, IGNORED])]
-    assert float(region_loss(output, regions)) == 0.0
+    assert float(region_loss(output, regions(0, IGNORED))) == pytest.approx(float(alone))
+    assert float(region_loss(output, regions(IGNORED, IGNORED))) == 0.0
 
 
 def test_box_agreement_compares_only_the_peers_foreground():
