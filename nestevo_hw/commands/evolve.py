@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, machine_readable, warn
+from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
 
 
@@ -30,7 +30,7 @@ from nestevo_hw.evolution.methods import METHODS
     "--executor", type=click.Choice(["local", "ray"]), help="Override where tasks run: here, or on Ray nodes."
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
+@compute_override
 @click.option("--check", is_flag=True, help="Look for all that can be found wrong beforehand, and run nothing.")
 @machine_readable
 def evolve(
@@ -120,4 +120,9 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     from nestevo_hw.report.events import read_run
     from nestevo_hw.report.tables import prediction_table, summary_table
 
-    show(summary_table(summary), prediction_table(read_run(folder)), f"Report: {folder / 'report.html'}")
+    show(
+        summary_table(summary),
+        prediction_table(read_run(folder)),
+        f"computed on {summary.get('device') or 'a device that was not recorded'}",
+        f"Report: {folder / 'report.html'}",
+    )

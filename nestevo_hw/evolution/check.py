@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from nestevo_hw.base.compute import compute_device
 from nestevo_hw.base.errors import ConfigError, InputError, LostFileError
 from nestevo_hw.base.files import read_text
 from nestevo_hw.base.names import is_own
@@ -57,7 +57,7 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     _check_capabilities(config)
     declared_groups(config)
     _check_budget(config)
-    _check_device(config.execution)
+    compute_device(config.execution.device, asked="execution.device")
     _check_memory(config)
     teacher = _check_models(config)
     METHODS[config.method].check(config)
@@ -190,11 +190,6 @@ def _check_reference(config: RunConfig) -> None:
         )
     if config.drift.gamma is None:
         calibrated_threshold([0.0] * len(segments), config.drift.false_alarm_rate)
-
-
-def _check_device(execution: ExecutionConfig) -> None:
-    if execution.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("execution.device is cuda but torch finds no CUDA device; use auto or cpu")
 
 
 def _check_execution(execution: ExecutionConfig) -> None:

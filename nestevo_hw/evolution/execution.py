@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nestevo_hw.base.choices import one_of
+from nestevo_hw.base.compute import compute_name
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
@@ -40,8 +41,8 @@ class ExecutionConfig:
     """Whether all nodes see the run folder; otherwise files travel with the tasks."""
     timeout_s: Annotated[float, POSITIVE] | None = None
     """Longest a task may run, seconds; None: no limit."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training runs: auto, cpu or cuda."""
+    device: Annotated[str, compute_name()] = "auto"
+    """What models compute on: auto, cpu, cuda or cuda:N."""
     keep_windows: Annotated[int, Range(0, MOST_WINDOWS)] | None = None
     """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
 

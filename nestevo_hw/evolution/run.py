@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from nestevo_hw.base.compute import device_name
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
@@ -184,7 +183,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
             "platform": platform.platform(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            **_device(config.execution),
+            **computed_on(config.execution),
         },
         metric=task.metric,
         second_metric=task.second_metric,
@@ -200,15 +199,15 @@ def _resumed(config: RunConfig, layout: RunLayout) -> Header:
     stored = parse_config(header.config, source=str(layout.run_json))
     if replace(stored, execution=config.execution) != config:
         raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
-    machine = header.machine | _device(config.execution)
+    machine = header.machine | computed_on(config.execution)
     header = replace(header, status="running", config=config.document(), machine=machine, summary=None)
     write_json(layout.run_json, plain(header))
     forget_deaths(layout, files_kept=stored.execution.keep_windows is None)
     return header
 
 
-def _device(config: ExecutionConfig) -> dict[str, Any]:
-    """What trainings compute on: cpu, or the name of the GPU and what a process takes of it besides its tensors.
+def computed_on(config: ExecutionConfig) -> dict[str, Any]:
+    """What models compute on: cpu, or the name of the GPU and what a process takes of it besides its tensors.
 
     On a Ray cluster, what each node finds.
     """
@@ -216,10 +215,10 @@ def _device(config: ExecutionConfig) -> dict[str, Any]:
         return {"device": f"{config.device} of each node"}
     device = training_device(config.device)
     if device.type != "cuda":
-        return {"device": device.type}
+        return {"device": device_name(device)}
     target = target_of(device)
     context = {"context_bytes": target.context_bytes, "blas_bytes": target.blas_bytes, "source": target.source}
-    return {"device": torch.cuda.get_device_name(device), "gpu": context}
+    return {"device": device_name(device), "gpu": context}
 
 
 def config_to_resume(run_dir: Path) -> RunConfig:

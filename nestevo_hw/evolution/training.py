@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.compute import resolved
 from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, Range
 from nestevo_hw.evolution.halfway import Halfway
@@ -132,5 +133,5 @@ def optimise(
 
 
 def training_device(wanted: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for here."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)
+    """The device that a name stands for here; see `base.compute`."""
+    return resolved(wanted)
