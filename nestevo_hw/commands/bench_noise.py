@@ -17,6 +17,7 @@ from nestevo_hw.commands.options import (
     adc_range_option,
     age_option,
     analog_option,
+    compute_option,
     grouped_option,
     machine_readable,
     weights_option,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.command("bench-noise")
 @click.argument("model", nargs=-1, required=True, shell_complete=completion.models)
 @analog_option
+@compute_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @adc_range_option
 @age_option
@@ -74,6 +76,7 @@ def bench_noise(
     model: tuple[str, ...],
     *,
     analog: str,
+    device: str,
     perfect_io: bool,
     adc_range: "AdcRange | None",
     age_s: float | None,
@@ -145,7 +148,7 @@ def bench_noise(
         sweeps=(*sweeps, *(f"{name}={text}" for name, text in short.items() if text is not None)),
         everything=everything, students=students, student=student, noise_aware=noise_aware,
         noise_aware_weights=noise_aware_weights, repeats=repeats, frames=frames, seed=seed, quick=quick,
-        data=spec_of(data),
+        data=spec_of(data), device=device,
     ).study()  # fmt: skip
     with one_writer(out, resume=resume):
         with progress_bar(study.steps, "rendering frames") as advance:
@@ -154,7 +157,8 @@ def bench_noise(
     if not as_json:
         left_out = (f"left out: {text}" for text in found.about["left_out"])
         note = str(found.about["note"])
-        show(scores_table(found), *sentences(found), *left_out, note, f"written to {out}: {', '.join(written)}")
+        show(scores_table(found), *sentences(found), *left_out, note, f"computed on {found.about['device']}",
+             f"written to {out}: {', '.join(written)}")  # fmt: skip
     return document_of(found)
 
 

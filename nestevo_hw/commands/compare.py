@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nestevo_hw.base.ranges import Range
-from nestevo_hw.commands.options import WINDOW_COUNT, WORKERS, machine_readable, warn, whole
+from nestevo_hw.commands.options import WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn, whole
 from nestevo_hw.evolution.methods import METHODS
 
 
@@ -22,7 +22,7 @@ from nestevo_hw.evolution.methods import METHODS
               "[default: 5, quick 1]")  # fmt: skip
 @click.option("--windows", type=WINDOW_COUNT, help="Override the number of evolution windows.")
 @click.option("--workers", type=WORKERS, help="Override the number of worker processes.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override where training runs.")
+@compute_override
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/comparison"),
               show_default=True, help="Directory for the runs, comparison.json and comparison.html.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Reuse what has run in --out, and run the rest.")
@@ -62,6 +62,7 @@ def compare(
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution.config import load_config, load_preset, override
+    from nestevo_hw.evolution.run import computed_on
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.compare.document import document_of
     from nestevo_hw.studies.compare.output import write_comparison
@@ -81,6 +82,7 @@ def compare(
     changes: dict[str, int | str | None] = {"execution.workers": workers, "execution.device": device}
     changes["window.count"] = windows or (1 if quick else None)
     base = override(load_config(config) if config else load_preset(preset), changes)
+    computing = computed_on(base.execution)["device"]
     plan = plan_study(base, chosen, seeds or (1 if quick else 5))
     for line in plan.warnings:
         warn(line)
@@ -90,6 +92,6 @@ def compare(
         written = write_comparison(found, out)
     if not as_json:
         left_out = (f"{name} {why}" for name, why in found.left_out.items())
-        lines = (*left_out, conclusion(found), f"written to {out}: {', '.join(written)}")
+        lines = (*left_out, conclusion(found), f"computed on {computing}", f"written to {out}: {', '.join(written)}")
         show(*console_tables(found), *lines, width=180)
-    return document_of(found)
+    return {**document_of(found), "device": computing}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, machine_readable, warn
+from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.scheduler.server_process import ServerProcess
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "--executor", type=click.Choice(["local", "ray"]), help="Override where tasks run: here, or on Ray nodes."
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Override what models compute on.")
+@compute_override
 @click.option("--check", is_flag=True, help="Look for all that can be found wrong beforehand, and run nothing.")
 @machine_readable
 def evolve(
@@ -152,4 +152,9 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     from nestevo_hw.report.events import read_run
     from nestevo_hw.report.tables import prediction_table, summary_table
 
-    show(summary_table(summary), prediction_table(read_run(folder)), f"Report: {folder / 'report.html'}")
+    show(
+        summary_table(summary),
+        prediction_table(read_run(folder)),
+        f"computed on {summary.get('device') or 'a device that was not recorded'}",
+        f"Report: {folder / 'report.html'}",
+    )

@@ -24,6 +24,7 @@ from nestevo_hw.commands.options import (
     Number,
     adc_range_option,
     analog_option,
+    compute_option,
     grouped_option,
     machine_readable,
     model_argument,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.command("harden")
 @model_argument
 @analog_option
+@compute_option
 @adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
@@ -73,6 +75,7 @@ def harden(
     model: str,
     *,
     analog: str,
+    device: str,
     adc_range: "AdcRange | None",
     tile: str,
     keep_digital: tuple[str, ...],
@@ -123,6 +126,7 @@ def harden(
         grouped=grouped, age_s=age_s, steps=steps, batch_size=batch_size, learning_rate=learning_rate,
         samples=samples, drop_connect=drop_connect, clip=clip, compared_mu=compared_mu, seeds=seeds, repeats=repeats,
         frames=frames, seed=seed, quick=quick, data=spec_of(data),
+        device=device,
     ).study()  # fmt: skip
     with one_writer(out, resume=resume):
         with progress_bar(study.steps, "preparing frames") as advance:
@@ -130,5 +134,5 @@ def harden(
         written = write_hardening(found, out)
     if not as_json:
         show(scores_table(found), *sentences(found), str(found.about["note"]),
-             f"written to {out}: {', '.join(written)}")  # fmt: skip
+             f"computed on {found.about['device']}", f"written to {out}: {', '.join(written)}")  # fmt: skip
     return document_of(found, out)

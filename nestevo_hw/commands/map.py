@@ -14,6 +14,7 @@ from nestevo_hw.commands.options import (
     SEED_NUMBER,
     Number,
     adc_range_option,
+    compute_option,
     crossbar_option,
     grouped_option,
     machine_readable,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nestevo_hw.crossbar.chips.chip import Chip
     from nestevo_hw.crossbar.devices import AdcRange, DevicePreset
     from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
+    from nestevo_hw.crossbar.teacher import AnalogTeacher
     from nestevo_hw.crossbar.tile_sizes import Tile
     from nestevo_hw.studies.data.calibrated import Calibration, CalibrationSamples
 
@@ -42,6 +44,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.command("map")
 @model_argument
 @crossbar_option(None, "pcm, or the chip's")
+@compute_option
 @adc_range_option
 @click.option("--tile", metavar="ROWS[xCOLUMNS]", help="Size of one tile.  [default: 256, or the chip's]")
 @click.option(
@@ -86,6 +89,7 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 def map_command(
     model: str,
     analog: str | None,
+    device: str,
     adc_range: "AdcRange | None",
     tile: str | None,
     pairs: int | None,
@@ -124,13 +128,14 @@ def map_command(
       nestevo-hw map mypackage.nets:detector --weights mine.pt --keep-digital head --json
       nestevo-hw map mypackage.nets:lenet --weights lenet.pt --data mnist.npz
     """
-    from rich.console import Console
-
+    from nestevo_hw.base.compute import compute_device, device_name
     from nestevo_hw.commands.chip_table import chip_document, model_chip, show_chip
     from nestevo_hw.crossbar.mapping import map_model
     from nestevo_hw.studies.data.calibrated import calibration_samples
     from nestevo_hw.studies.opening import open_layers
+    from nestevo_hw.studies.placing import on_device
 
+    computing = compute_device(device)
     spec, costed = spec_of(data), _costed(chip, chip_mode)
     base, rows_columns = _simulated(analog, tile, costed)
     for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
@@ -154,19 +159,10 @@ def map_command(
                               one=_one_input(chosen.model, size, samples, spec.channels))  # fmt: skip
     calibration = None
     if not no_program:
-        from nestevo_hw.crossbar.teacher import AnalogTeacher
-
-        with Console(stderr=True).status("Converting and programming the tiles ..."):
-            # Without inputs there is nothing for the converters to do; the weight error does not depend on them.
-            measured = preset.perfect_io() if samples is None else preset
-            teacher = AnalogTeacher(
-                chosen.model, device=measured, tile=rows_columns, seed=seed, keep_digital=keep_digital, grouped=grouped
-            )
-            if samples is None:
-                teacher.program()
-                teacher.age(age_s)
-            else:
-                calibration = samples.calibrate(teacher, age_s=age_s)
+        options: dict[str, Any] = {
+            "tile": rows_columns, "seed": seed, "keep_digital": keep_digital, "grouped": grouped,
+        }  # fmt: skip
+        teacher, calibration = _programmed(on_device(chosen.model, computing), preset, samples, age_s, options)
         report = replace(
             report.with_errors(teacher.weight_errors()), backend=teacher.backend,
             backend_reason=teacher.report.backend_reason,
@@ -181,14 +177,37 @@ def map_command(
             save_png(draw_cost(modelled.cost, modelled.estimates, model), _beside(plot))
     if not as_json:
         _show(report, model, chosen.origin, plot, calibration, age_s)
+        if not no_program:
+            click.echo(f"computed on {device_name(computing)}")
         if modelled is not None:
             show_chip(modelled, None if plot is None else _beside(plot))
     document = None if modelled is None else chip_document(modelled)
     ranges = None if calibration is None else calibration.document()
     return {
-        "model": model, "weights": chosen.origin, "age_s": age_s, **report.document(), "chip": document,
+        "model": model, "weights": chosen.origin, "age_s": age_s, **report.document(),
+        "device": None if no_program else device_name(computing), "chip": document,
         "calibration": ranges,
     }  # fmt: skip
+
+
+def _programmed(
+    model: "nn.Module", preset: "DevicePreset", samples: "CalibrationSamples | None", age_s: float,
+    options: dict[str, Any],
+) -> "tuple[AnalogTeacher, Calibration | None]":  # fmt: skip
+    """The model on its tiles at an age, calibrated if there are samples."""
+    from rich.console import Console
+
+    from nestevo_hw.crossbar.teacher import AnalogTeacher
+
+    with Console(stderr=True).status("Converting and programming the tiles ..."):
+        if samples is not None:
+            teacher = AnalogTeacher(model, device=preset, **options)
+            return teacher, samples.calibrate(teacher, age_s=age_s)
+        # Without inputs there is nothing for the converters to do; the weight error does not depend on them.
+        teacher = AnalogTeacher(model, device=preset.perfect_io(), **options)
+        teacher.program()
+        teacher.age(age_s)
+        return teacher, None
 
 
 def _costed(chip: str | None, mode: str | None) -> "Chip | None":

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
+from nestevo_hw.base.compute import AUTO, LISTED, NAMES, is_compute_device
 from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.base.names import is_own
@@ -34,6 +36,40 @@ def crossbar_option(default: str | None, told: str) -> Callable[[Command], Comma
 
 
 analog_option = crossbar_option("pcm", "pcm")
+
+
+class ComputeDevice(click.ParamType[str]):
+    """The name of a compute device; those of the crossbar's devices are told apart."""
+
+    name = "device"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - as click calls it
+        """See `click.ParamType.get_metavar`."""
+        return f"[{'|'.join(NAMES)}|cuda:N]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - as click's
+        """See `click.ParamType.convert`."""
+        if value in PRESETS or str(value).endswith(".toml"):
+            self.fail(
+                f"{value!r} is a device of the crossbar, which is --analog, or teacher.analog of a configuration; this "
+                f"option is what computes: {LISTED}", param, ctx,
+            )  # fmt: skip
+        if not is_compute_device(value):
+            self.fail(f"{value!r} is not {LISTED}", param, ctx)
+        return str(value)
+
+    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str, /) -> list[CompletionItem]:
+        """See `click.ParamType.shell_complete`."""
+        return [CompletionItem(name) for name in NAMES if name.startswith(incomplete)]
+
+
+compute_option = click.option(
+    "--device", type=ComputeDevice(), default=AUTO, show_default=True,
+    help="What models and the simulated crossbar compute on; auto is the first GPU, or the CPU without one.",
+)  # fmt: skip
+compute_override = click.option(
+    "--device", type=ComputeDevice(), help="Override what models and the simulated crossbar compute on."
+)
 model_argument = click.argument("model", shell_complete=completion.models)
 weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.base.ranges import STEPS, Range
-from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, NameOrOwn, machine_readable, warn, whole
+from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, NameOrOwn, compute_option, machine_readable, warn, whole
 from nestevo_hw.tasks.names import TASK_NAMES, TASKS
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 @click.option("--teacher-only", is_flag=True, help="Prune no terminals from the teacher.")
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Seed of frames, weights and training.")
 @click.option("--workers", type=WORKERS, default=2, show_default=True, help="Terminals at a time.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@compute_option
 @click.option("--resume", is_flag=True, help="Go on with the interrupted pre-training in --out.")
 @machine_readable
 def pretrain(
@@ -96,6 +96,7 @@ def pretrain(
     """
     from dataclasses import replace
 
+    from nestevo_hw.base.compute import compute_device, device_name
     from nestevo_hw.base.documents import plain
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import one_writer
@@ -104,12 +105,12 @@ def pretrain(
     from nestevo_hw.evolution.pretrain import pretrain as run
     from nestevo_hw.evolution.pretrain_frames import PLACES
     from nestevo_hw.evolution.pretrain_job import PretrainConfig
-    from nestevo_hw.evolution.training import training_device
     from nestevo_hw.models.checkpoint import ModelSpec, resolve_checkpoint
     from nestevo_hw.pages.formats import metric_text
     from nestevo_hw.tasks.capabilities import counts_background
     from nestevo_hw.tasks.named import task_named
 
+    computing = compute_device(device)
     plan = PretrainConfig.shipped(task, seed=seed)
     plan = replace(
         plan,
@@ -146,14 +147,21 @@ def pretrain(
     with one_writer(out, resume=resume), progress_bar(2 if teacher_only else 5, "frames") as advance:
         scores = run(
             spec, source, out, plan,
-            start=given, resume=resume, device=training_device(device).type, workers=workers,
+            start=given, resume=resume, device=str(computing), workers=workers,
             teacher_only=teacher_only, advance=advance,
         )  # fmt: skip
     if not as_json:
         for written, score in scores.items():
             metric, value = next(iter(score.items()))
             click.echo(f"{out / written}.safetensors  {metric_text(metric)} {value:.3f} on held-out frames")
-    return {"out": str(out), "seed": seed, "frames": source.count, "scores": plain(scores, nan_to_null=True)}
+        click.echo(f"computed on {device_name(computing)}")
+    return {
+        "out": str(out),
+        "seed": seed,
+        "frames": source.count,
+        "device": device_name(computing),
+        "scores": plain(scores, nan_to_null=True),
+    }
 
 
 def _source(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.base.ranges import Range
-from nestevo_hw.commands.options import SEED_NUMBER, Number, machine_readable, whole
+from nestevo_hw.commands.options import SEED_NUMBER, Number, compute_option, machine_readable, whole
 
 if TYPE_CHECKING:
     from nestevo_hw.studies.profile.evaluation import Evaluation
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 @click.option("--minutes", type=Number(Range(0, 1e6, above=True)), help="Stop measuring after this time; what is "
               "there is learned from, and --resume goes on.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the samples in --out, or learn from them anew.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True,
-              help="Where tasks are measured: a profile is of one device.")  # fmt: skip
+@compute_option
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the choice of tasks.")
 @click.option("--quick", is_flag=True, help="Few samples, to see it work; its predictions are poor.")
 @machine_readable
@@ -62,16 +61,16 @@ def profile(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     import torch
 
+    from nestevo_hw.base.compute import compute_device
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.evolution.training import training_device
     from nestevo_hw.studies.profile.collect import Collection, SampleFile, collect, outstanding, read_samples
     from nestevo_hw.studies.profile.output import learn_and_judge, write_profile
 
     torch.set_num_threads(1)
     plan = Collection(
         samples=samples or (24 if quick else 200), held_out=held_out or (8 if quick else 60),
-        passes=passes or (1 if quick else 2), seed=seed, device=training_device(device),
+        passes=passes or (1 if quick else 2), seed=seed, device=compute_device(device),
     )  # fmt: skip
     with one_writer(out, resume=resume):
         file = SampleFile(out, seed, resume=resume, device=plan.device)

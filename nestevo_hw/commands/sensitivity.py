@@ -16,6 +16,7 @@ from nestevo_hw.commands.options import (
     adc_range_option,
     age_option,
     analog_option,
+    compute_option,
     grouped_option,
     machine_readable,
     model_argument,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.command("sensitivity")
 @model_argument
 @analog_option
+@compute_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 def sensitivity(
     model: str,
     analog: str,
+    device: str,
     perfect_io: bool,
     adc_range: "AdcRange | None",
     tile: str,
@@ -102,6 +105,7 @@ def sensitivity(
     """
     from typing import get_args
 
+    from nestevo_hw.base.compute import compute_device, device_name
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.crossbar.backend import Backend, choose_backend
     from nestevo_hw.crossbar.devices import find_preset
@@ -120,6 +124,7 @@ def sensitivity(
     )
     from nestevo_hw.studies.sensitivity.resolution import resolution_note, target_loss
 
+    computing = compute_device(device)
     preset, rows_columns = find_preset(analog, perfect_io=perfect_io).with_adc_range(adc_range), parse_tile(tile)
     age_s = preset.first_read_s if age_s is None else age_s
     preset.check_time(age_s)
@@ -127,7 +132,7 @@ def sensitivity(
     chosen_backend: Backend = next(name for name in get_args(Backend) if name == backend)
     choose_backend(preset, chosen_backend)
     spec = spec_of(data)
-    chosen = open_layers(model, weights=weights, data=spec)
+    chosen = open_layers(model, weights=weights, data=spec, device=computing)
     count = frames or _usual_frames(chosen, spec, quick=quick)
     draws = repeats or (3 if quick else 5)
     samples = None
@@ -148,6 +153,7 @@ def sensitivity(
         report, plan = _measure(teacher, task, study)
         document = {
             "model": model, "analog": preset.name, "tile": list(rows_columns), "backend": teacher.backend,
+            "device": device_name(computing),
             "task": task.task, "metric": task.metric, **report.document(),
             "plan": None if plan is None else plan.document(),
             "age_s": age_s, "repeats": draws, "frames": task.frames, "data": spec.source, "seed": seed,
@@ -156,7 +162,8 @@ def sensitivity(
         }  # fmt: skip
         written = write_sensitivity(document, report, plan, out)
     if not as_json:
-        lines = [totals_text(document, report), *(plan_lines(plan) if plan else ()), *document["notes"]]
+        lines = [totals_text(document, report), *(plan_lines(plan) if plan else ()), *document["notes"],
+                 f"computed on {document['device']}"]  # fmt: skip
         show(layers_table(document, report, plan), *lines, f"written to {out}: {', '.join(written)}")
     return document
 

@@ -85,19 +85,24 @@ class draws(TorchFunctionMode):  # noqa: N801 - a context manager, like torch.no
 
 
 class OwnCells:
-    """aihwkit's noise model itself, device by device."""
+    """The noise model itself, device by device.
+
+    Models of aihwkit and of users compute on the CPU, as not all of them can elsewhere; laws that were measured compute
+    where the weights are.
+    """
 
     def __init__(self, preset: DevicePreset, *, fixed_scale: bool) -> None:
         self._span, self._model = FULL_SCALE if fixed_scale else None, noise_model(preset)
         self._relaxation, self._measured = preset.relaxation, isinstance(preset.noise_law, MeasuredLaw)
+        self._anywhere = self._measured or preset.noise_law is None
 
     def program(self, target: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
         """See `Cells`."""
-        devices, scaling = _conductances(self._model, target, self._span)
+        devices, scaling = _conductances(self._model, self._near(target), self._span)
         with draws(noise.like):
             written = [self._model.apply_programming_noise_to_conductance(g) for g in devices]
             drift = torch.stack([self._model.generate_drift_coefficients(g) for g in devices])
-        return _weights(self._model, written, scaling), drift
+        return _weights(self._model, written, scaling).to(target.device), drift.to(target.device)
 
     def age(
         self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, lasting: NoiseSource,
@@ -108,17 +113,21 @@ class OwnCells:
         A measured device keeps the conductances that it was programmed to. The models of aihwkit are used as its tiles
         use them, on the scale of the largest programmed weight.
         """
-        devices, scaling = _conductances(self._model, programmed, self._span)
+        mine = self._near(programmed)
+        devices, scaling = _conductances(self._model, mine, self._span)
         if self._measured:
-            devices, scaling = _as_targeted(self._model, devices, scaling, programmed, span)
+            devices, scaling = _as_targeted(self._model, devices, scaling, mine, span)
         aged = []
         with warnings.catch_warnings():  # aihwkit's CMO model calls numpy.log10 on a tensor
             warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)
-            for g, own in zip(devices, drift, strict=True):
+            for g, own in zip(devices, self._near(drift), strict=True):
                 first = noise if self._relaxation == "none" else lasting
                 with draws(_first_and_then(first, noise)):
                     aged.append(self._model.apply_drift_noise_to_conductance(g, own, seconds))
-        return _weights(self._model, aged, scaling)
+        return _weights(self._model, aged, scaling).to(programmed.device)
+
+    def _near(self, values: Tensor) -> Tensor:
+        return values if self._anywhere else values.cpu()
 
 
 def _first_and_then(first: NoiseSource, others: NoiseSource) -> Callable[[Tensor], Tensor]:

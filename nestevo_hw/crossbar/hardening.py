@@ -70,7 +70,8 @@ class HardeningLayer(FusedLayer):
         self._lost: Tensor | None = None
         super().__init__(tiles, layer, io or NO_CONVERTERS)
         self.bias = None if layer.bias is None else layer.get_parameter("bias")
-        self.speed_range = nn.Parameter(torch.tensor(0.0 if io is None else math.log(input_range) / _RANGE_SPEED))
+        begin = 0.0 if io is None else math.log(input_range) / _RANGE_SPEED
+        self.speed_range = nn.Parameter(torch.tensor(begin, device=layer.weight.device))
         if io is not None:
             self.set_output_bound(output_bound, tiles)
 
@@ -125,7 +126,7 @@ class HardeningLayer(FusedLayer):
     def _input_codes(self, x: Tensor, full_scale: float | Tensor) -> Tensor:
         if self.perfect:
             return x
-        most = torch.as_tensor(full_scale)
+        most = torch.as_tensor(full_scale, device=x.device)
         smooth = torch.minimum(torch.maximum(x, -most), most) / (most * self._dac_step)
         with torch.no_grad():
             exact = super()._input_codes(x, float(most.detach()))

@@ -16,6 +16,7 @@ from nestevo_hw.base.errors import MappingError
 from nestevo_hw.crossbar.devices import ConverterModel
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.geometry import Layer
+from nestevo_hw.crossbar.ieee import exact, ieee_products
 from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
 from nestevo_hw.crossbar.valueless import ValuelessWeight
 from nestevo_hw.crossbar.wires import WIRE_TO_CELL_CONDUCTANCE, behind_ladder, loss, seen_from_column_end
@@ -35,13 +36,13 @@ def plain_layer(layer: Layer, weight: Tensor) -> Layer:
 def folded_layer(layer: Layer, tiles: LayerTiles) -> Layer:
     """A copy of `layer` that computes with the present cells of its tiles, those beside a group's weights included."""
     if tiles.geometry.banded == 1:
-        return plain_layer(layer, tiles.geometry.weight(tiles.effective_weight()))
+        return exact(plain_layer(layer, tiles.geometry.weight(tiles.effective_weight())))
     replacement = copy.deepcopy(layer).requires_grad_(requires_grad=False)
     weight = tiles.geometry.band_weight(tiles.effective_weight())
     replacement.weight = nn.Parameter(weight, requires_grad=False)
     if isinstance(replacement, _ConvNd):
         replacement.groups = tiles.geometry.bands
-    return replacement
+    return exact(replacement)
 
 
 class CrossbarLayer(nn.Module):
@@ -225,6 +226,11 @@ class FusedLayer(CrossbarLayer):
         return self._computed(input, full_scale, output_size)
 
     def _computed(self, x: Tensor, full_scale: float | Tensor, output_size: list[int] | None) -> Tensor:
+        with ieee_products(x.device):
+            return self._outputs(self._total(x.float(), full_scale), output_size)
+
+    def _total(self, x: Tensor, full_scale: float | Tensor) -> Tensor:
+        """What all columns give, added up over the input slices."""
         total: Tensor | None = None
         for index, codes in enumerate(self._codes(x, full_scale)):
             scale = getattr(self, f"scale_{index}") * full_scale
@@ -233,7 +239,7 @@ class FusedLayer(CrossbarLayer):
                 total += getattr(self, f"offset_{index}") * full_scale
         if total is None:
             raise MappingError(f"{self.name} has no tiles")
-        return self._outputs(total, output_size)
+        return total
 
     def column_sums(self, x: Tensor) -> Iterator[Tensor]:
         """What the columns of one input slice after the other put out, (values, columns).
@@ -246,7 +252,13 @@ class FusedLayer(CrossbarLayer):
 
     def output_codes(self, x: Tensor) -> Iterator[Tensor]:
         """ADC codes of one input slice after the other, (..., columns, ...) over the positions of the products."""
-        return self._codes(x, self._require_range())
+        codes = self._codes(x.float(), self._require_range())
+        while True:
+            with ieee_products(x.device):  # which must not hold while whoever asked computes
+                found = next(codes, None)
+            if found is None:
+                return
+            yield found
 
     def _codes(self, x: Tensor, full_scale: float | Tensor) -> Iterator[Tensor]:
         codes = self._input_codes(self.geometry.bordered(x), full_scale)

@@ -17,6 +17,7 @@ from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.cells import noise_model
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
 from nestevo_hw.crossbar.geometry import Layer
+from nestevo_hw.crossbar.ieee import ieee_products
 from nestevo_hw.crossbar.layers import CrossbarLayer
 from nestevo_hw.crossbar.tile_sizes import Tile
 from nestevo_hw.crossbar.tiles import LayerTiles
@@ -112,7 +113,9 @@ class ReferenceLayer(CrossbarLayer):
         if input.numel() == 0:  # aihwkit refuses empty batches, which a detector without proposals sends
             return self._zeros(input, output_size)
         self._calls += 1
-        with seeded(self._noise_seed, self._calls):  # aihwkit draws from torch's global generator
+        input = input.float()
+        # aihwkit draws from torch's global generator
+        with seeded(self._noise_seed, self._calls), ieee_products(input.device):
             columns = self._analog[0](self.geometry.bordered(input)) if self._whole else self._one_by_one(input)
         return self._outputs(columns, output_size)
 

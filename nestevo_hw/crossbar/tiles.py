@@ -240,11 +240,12 @@ class LayerTiles:
         return {key: value.detach().clone().contiguous() for key, value in entries.items() if value is not None}
 
     def load_tensors(self, state: Mapping[str, Tensor], *, generation: int, age_s: float) -> None:
-        """Restore what `tensors` gave.
+        """Restore what `tensors` gave, on whatever device.
 
         Raises:
             KeyError: an entry is missing.
         """
+        state = {key: value.to(self._device) for key, value in state.items()}
         self.set_target(state["target"])
         self._generation, self.age_s = generation, age_s
         self.weight, self.scale = state["weight"].clone(), state["scale"].clone()

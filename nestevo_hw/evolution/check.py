@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from nestevo_hw.base.compute import compute_device, resolved
 from nestevo_hw.base.errors import ConfigError, InputError, LostFileError
 from nestevo_hw.base.files import read_text
 from nestevo_hw.base.names import is_own
@@ -23,7 +23,6 @@ from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import check_widths, try_model
 from nestevo_hw.evolution.refresh import chip_of
-from nestevo_hw.evolution.training import training_device
 from nestevo_hw.models.checkpoint import check_origin, load_model, resolve_checkpoint
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.profiler.gpu_context import target_of
@@ -57,7 +56,7 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     _check_capabilities(config)
     declared_groups(config)
     _check_budget(config)
-    _check_device(config.execution)
+    compute_device(config.execution.device, asked="execution.device")
     _check_memory(config)
     teacher = _check_models(config)
     METHODS[config.method].check(config)
@@ -192,11 +191,6 @@ def _check_reference(config: RunConfig) -> None:
         calibrated_threshold([0.0] * len(segments), config.drift.false_alarm_rate)
 
 
-def _check_device(execution: ExecutionConfig) -> None:
-    if execution.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("execution.device is cuda but torch finds no CUDA device; use auto or cpu")
-
-
 def _check_execution(execution: ExecutionConfig) -> None:
     """The libraries and files that tasks run with are there."""
     if execution.executor == "ray":
@@ -205,7 +199,7 @@ def _check_execution(execution: ExecutionConfig) -> None:
         import_ray()
     if execution.profile is not None:
         try:
-            ProfiledCosts.load(Path(execution.profile), target_of(training_device(execution.device)))
+            ProfiledCosts.load(Path(execution.profile), target_of(resolved(execution.device)))
         except InputError as error:
             raise InputError(f"execution.profile: {error}") from error
 
@@ -214,7 +208,7 @@ def _check_memory(config: RunConfig) -> None:
     """A task may reserve as much as a first one does, and on a CPU what one terminal's frames of a window take."""
     if config.execution.executor != "local":  # a cluster's nodes offer what they have
         return
-    target = target_of(training_device(config.execution.device))
+    target = target_of(resolved(config.execution.device))
     given, first = reservable_bytes(config.execution), FIRST_GUESS.memory_bytes + target.context_bytes
     if given < first:
         raise ConfigError(f"execution.memory_gb: a task takes {first / 1e9:g} GB, got {given / 1e9:g}")

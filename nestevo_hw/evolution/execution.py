@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nestevo_hw.base.choices import one_of
+from nestevo_hw.base.compute import compute_name, resolved
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
 from nestevo_hw.evolution.preload import PRELOAD
-from nestevo_hw.evolution.training import training_device
 from nestevo_hw.profiler.gpu_context import memory_of
 from nestevo_hw.profiler.target import TargetDevice
 from nestevo_hw.scheduler.attempts import TaskEvent
@@ -48,8 +48,8 @@ class ExecutionConfig:
     """Whether all nodes see the run folder; otherwise files travel with the tasks."""
     timeout_s: Annotated[float, POSITIVE] | None = None
     """Longest a task may run, seconds; None: no limit."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What models compute on: auto, cpu or cuda."""
+    device: Annotated[str, compute_name()] = "auto"
+    """What models compute on: auto, cpu, cuda or cuda:N."""
     keep_windows: Annotated[int, Range(0, MOST_WINDOWS)] | None = None
     """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
 
@@ -63,7 +63,7 @@ def reservable_bytes(config: ExecutionConfig) -> int:
     """Memory that tasks may reserve together, of the GPU or of the machine."""
     if config.memory_gb is not None:
         return round(config.memory_gb * 1e9)
-    device = training_device(config.device)
+    device = resolved(config.device)
     return round(SHARE_OF_ALL * memory_of(device)) if device.type == "cuda" else MAIN_MEMORY_BYTES
 
 
@@ -105,7 +105,7 @@ def open_executor(
             main_memory=main_memory,
         )
     memory_bytes, workers = reservable_bytes(config), config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
-    number, memory = training_device(config.device).index or 0, machine_memory()
+    number, memory = resolved(config.device).index or 0, machine_memory()
     gpu = Device(
         memory_bytes=memory_bytes, cores=workers, name=f"GPU {number}", gpu=number, context_bytes=target.context_bytes
     )

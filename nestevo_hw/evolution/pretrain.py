@@ -112,7 +112,7 @@ def pretrain(
         config: length and seed.
         start: checkpoint whose weights the teacher starts from; without it, fresh ones.
         resume: go on with what is there.
-        device: cpu or cuda.
+        device: cpu, cuda or cuda:N, for training and scoring.
         workers: terminals trained at a time.
         teacher_only: whether no terminals are pruned from the teacher.
         advance: told when the frames and each checkpoint are there.

@@ -65,6 +65,7 @@ class Job:
     """Folder of the checkpoints."""
     config: PretrainConfig
     device: str
+    """cpu, cuda or cuda:N."""
 
     @property
     def name(self) -> str:
@@ -123,9 +124,8 @@ def train(payload: dict[str, Any]) -> dict[str, float | None]:
         train_terminal(job)
     else:
         train_teacher(job)
-    scores: dict[str, float | None] = plain(
-        score_checkpoint(task_named(job.config.task), job.checkpoint, job.frames[1]), nan_to_null=True
-    )
+    found = score_checkpoint(task_named(job.config.task), job.checkpoint, job.frames[1], torch.device(job.device))
+    scores: dict[str, float | None] = plain(found, nan_to_null=True)
     return scores
 
 
@@ -231,9 +231,10 @@ def _train_and_save(
     save_model(model.cpu(), job.spec, job.checkpoint, notes=notes, half=True)
 
 
-def score_checkpoint(task: VisionTask, path: Path, frames: Path) -> dict[str, float]:
-    """Scores of a stored model on stored labelled frames, the headline first."""
+def score_checkpoint(task: VisionTask, path: Path, frames: Path, device: torch.device) -> dict[str, float]:
+    """Scores of a stored model on stored labelled frames, computed on a device; the headline first."""
     model, spec = load_model(path)
+    model.to(device)
     batch = load_frames(frames)
     if batch.truth is None:
         raise InputError(f"{frames} has no labels to score against")

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from nestevo_hw.base.compute import device_name, resolved
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
@@ -29,7 +28,6 @@ from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import forget_deaths
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.table import STEPS
-from nestevo_hw.evolution.training import training_device
 from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
@@ -132,7 +130,7 @@ def _all_windows(
         if event.kind == "exceeded":
             on_warning(event.message)
 
-    target = target_of(training_device(config.execution.device))
+    target = target_of(resolved(config.execution.device))
     with open_executor(
         config.execution,
         layout.root,
@@ -188,7 +186,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
             "platform": platform.platform(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            **_device(config.execution),
+            **computed_on(config.execution),
         },
         metric=task.metric,
         second_metric=task.second_metric,
@@ -204,26 +202,26 @@ def _resumed(config: RunConfig, layout: RunLayout) -> Header:
     stored = parse_config(header.config, source=str(layout.run_json))
     if replace(stored, execution=config.execution) != config:
         raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
-    machine = header.machine | _device(config.execution)
+    machine = header.machine | computed_on(config.execution)
     header = replace(header, status="running", config=config.document(), machine=machine, summary=None)
     write_json(layout.run_json, plain(header))
     forget_deaths(layout, files_kept=stored.execution.keep_windows is None)
     return header
 
 
-def _device(config: ExecutionConfig) -> dict[str, Any]:
-    """What trainings compute on: cpu, or the name of the GPU and what a process takes of it besides its tensors.
+def computed_on(config: ExecutionConfig) -> dict[str, Any]:
+    """What models compute on: cpu, or the name of the GPU and what a process takes of it besides its tensors.
 
     On a Ray cluster, what each node finds.
     """
     if config.executor == "ray":
         return {"device": f"{config.device} of each node"}
-    device = training_device(config.device)
+    device = resolved(config.device)
     if device.type != "cuda":
-        return {"device": device.type}
+        return {"device": device_name(device)}
     target = target_of(device)
     context = {"context_bytes": target.context_bytes, "blas_bytes": target.blas_bytes, "source": target.source}
-    return {"device": torch.cuda.get_device_name(device), "gpu": context}
+    return {"device": device_name(device), "gpu": context}
 
 
 def config_to_resume(run_dir: Path) -> RunConfig:

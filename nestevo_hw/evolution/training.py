@@ -172,14 +172,3 @@ class _Losses:
             )
         if number >= plan.steps * 3 // 4:
             self._late.append(value)
-
-
-def task_device(wanted: str) -> torch.device:
-    """The same in a worker, which sees no GPU but the one that it is to use."""
-    device = training_device(wanted)
-    return torch.device(device.type)
-
-
-def training_device(wanted: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for here."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)

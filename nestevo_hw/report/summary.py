@@ -188,6 +188,7 @@ def summarise(run: Run) -> dict[str, Any]:
             parts.setdefault(name, []).append(seconds)
     return {
         "run_dir": str(run.directory),
+        "device": run.header.machine.get("device"),
         "metric": run.header.metric,
         "second_metric": list(run.header.second_metric),
         "windows": run.windows,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from nestevo_hw.base.errors import InputError, NestEvoError
@@ -13,9 +14,14 @@ from nestevo_hw.crossbar.placement import is_unbuilt
 from nestevo_hw.models.inputs import example_inputs, fitting_size
 from nestevo_hw.models.zoo import ZooModel, open_model
 from nestevo_hw.studies.data.spec import DataSpec
+from nestevo_hw.studies.placing import on_device
+
+_CPU = torch.device("cpu")
 
 
-def open_layers(name: str, *, weights: Path | None = None, data: DataSpec | None = None) -> ZooModel:
+def open_layers(
+    name: str, *, weights: Path | None = None, data: DataSpec | None = None, device: torch.device = _CPU
+) -> ZooModel:
     """A model by name, opened into layers (`crossbar.opening.opened`).
 
     A user's own model is run once on a made-up input, for what only shows then: lazy layers, weights that are read
@@ -25,6 +31,7 @@ def open_layers(name: str, *, weights: Path | None = None, data: DataSpec | None
         name: of a shipped model, of a file, or `package.module:factory`.
         weights: its weights.
         data: size and channels of the images that the model takes; None: not said.
+        device: where it is to compute; its inputs may lie elsewhere (`studies.placing`).
 
     Raises:
         ConfigError: no such model, or a factory that cannot be called.
@@ -34,7 +41,7 @@ def open_layers(name: str, *, weights: Path | None = None, data: DataSpec | None
     chosen = open_model(name, weights=weights)
     example = _example(chosen.model, data or DataSpec()) if ":" in name else None
     try:
-        return replace(chosen, model=opened(chosen.model, example))
+        return replace(chosen, model=on_device(opened(chosen.model, example), device))
     except NestEvoError:
         raise
     except FAULTS as error:  # somebody's code, told as theirs

@@ -126,7 +126,7 @@ def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
     with pytest.raises(ConfigError, match=r"0.drift.0.kind: input should be one of fog, rain, .* \(got 'snow'\)"):
         check_run(parse_config(document, source="test"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="no CUDA device"):
+    with pytest.raises(ConfigError, match="torch finds no GPU here"):
         check_run(override(load_preset("quick"), {"execution.device": "cuda"}))
 
 

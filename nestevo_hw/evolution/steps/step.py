@@ -8,13 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.compute import device_of_worker
 from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.learning import Seed
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
-from nestevo_hw.evolution.training import TrainingPlan, task_device
+from nestevo_hw.evolution.training import TrainingPlan
 from nestevo_hw.models.checkpoint import ModelSpec, load_model
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.named import task_named
@@ -61,7 +62,7 @@ class Context:
     @property
     def device(self) -> torch.device:
         """Where models compute."""
-        return task_device(self.config.execution.device)
+        return device_of_worker(self.config.execution.device)
 
     def load(self, path: Path) -> tuple[nn.Module, ModelSpec]:
         """A model that computes on the run's device, in eval mode."""

@@ -19,7 +19,8 @@ def class_scores(output: object, count: int) -> Tensor:
     """One row of scores an input.
 
     Args:
-        output: (N, classes), perhaps under a name such as "logits", or the first of several outputs of that shape.
+        output: (N, classes), perhaps under a name such as "logits", or the first of several outputs of that shape; on
+            any device, from which the scores are brought back.
         count: N.
 
     Raises:
@@ -31,7 +32,7 @@ def class_scores(output: object, count: int) -> Tensor:
             f"expected class scores ({count}, classes) from the model but got {described(output)}; return them, "
             'alone or as {"logits": scores}'
         )
-    return found.detach().float().flatten(1)
+    return found.detach().cpu().float().flatten(1)
 
 
 def detections(output: object, count: int, first_class: int | None = None) -> list[dict[str, Tensor]]:
@@ -159,5 +160,5 @@ def is_rows(output: object, count: int) -> bool:
 
 
 def tensors_of(output: object) -> Sequence[Tensor]:
-    """All float tensors of an output, in its order."""
-    return [tensor for tensor in _candidates(output) if tensor.is_floating_point()]
+    """All float tensors of an output, in its order, on the CPU."""
+    return [tensor.cpu() for tensor in _candidates(output) if tensor.is_floating_point()]

@@ -114,7 +114,7 @@ def precision(name: str, model: nn.Module, feed: Feed) -> tuple[tuple[str, ...],
 
 
 def _scores(name: str, model: nn.Module, batch: object, count: int, feed: Feed) -> Tensor:
-    return class_scores(called(name, model, batch), _given(count, feed))[:count].cpu()
+    return class_scores(called(name, model, batch), _given(count, feed))[:count]
 
 
 def _found(name: str, model: nn.Module, batch: object, count: int, feed: Feed) -> list[dict[str, Tensor]]:

@@ -43,12 +43,12 @@ class EmbeddedLessons:
     images: torch.Tensor
     """(N, 3, H, W) uint8."""
     note: str
+    device: torch.device
+    """Where batches are wanted."""
 
     def batches(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Any]:
         """See `Lessons`."""
-        drawn = draws(
-            self.images, plan, self.task.augmentation, generator, torch.device("cpu"), waiting=waiting
-        )  # fmt: skip
+        drawn = draws(self.images, plan, self.task.augmentation, generator, self.device, waiting=waiting)
         for draw in drawn:
             yield draw.images if self.task.name == "detection" else torch.stack(draw.images)
 
@@ -70,13 +70,14 @@ class OwnLessons:
                 yield batch
 
 
-def embedded_lessons(task: VisionTask, count: int, seed: int) -> EmbeddedLessons:
+def embedded_lessons(task: VisionTask, count: int, seed: int, device: torch.device) -> EmbeddedLessons:
     """Frames by day of other cameras than those that are scored.
 
     Args:
         task: whose embedded stream it is.
         count: of frames, about.
         seed: of the sceneries.
+        device: where batches are wanted.
     """
     each = max(1, count // len(PLACES))
     parts: list[FrameBatch] = []
@@ -89,4 +90,4 @@ def embedded_lessons(task: VisionTask, count: int, seed: int) -> EmbeddedLessons
         parts.append(stream.read([k * _SPACING for k in range(each)]))
     images = concatenate(parts).images
     note = f"learned from {len(images)} unlabelled frames of {len(PLACES)} other embedded cameras, all by day"
-    return EmbeddedLessons(task=task, images=images, note=note)
+    return EmbeddedLessons(task=task, images=images, note=note, device=device)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nestevo_hw.base.compute import AUTO, compute_device
 from nestevo_hw.crossbar.devices import DAY_S, AdcRange, device_text
 from nestevo_hw.crossbar.tile_sizes import parse_tile
 from nestevo_hw.studies.data.spec import DataSpec
@@ -36,6 +37,8 @@ class Request:
     repeats: int | None = None
     frames: int | None = None
     seed: int = 0
+    device: str = AUTO
+    """What everything computes on: auto, cpu, cuda or cuda:N."""
     quick: bool = False
     data: DataSpec = DataSpec()
 
@@ -54,7 +57,8 @@ class Request:
         setup = Setup(
             model=self.model, weights=None if self.weights is None else str(self.weights), analog=self.analog,
             analog_text=device_text(self.analog), adc_range=self.adc_range, tile=parse_tile(self.tile),
-            keep_digital=self.keep_digital, grouped=self.grouped, seed=self.seed, data=self.data, config=config,
+            keep_digital=self.keep_digital, grouped=self.grouped, device=str(compute_device(self.device)),
+            seed=self.seed, data=self.data, config=config,
             frames=self.frames or self._usual_frames(),
         )  # fmt: skip
         return Study(setup, Effort(

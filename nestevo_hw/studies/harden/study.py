@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from nestevo_hw.base.compute import device_name
 from nestevo_hw.base.documents import json_line, plain
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.studies.harden.config import Effort
@@ -128,7 +131,8 @@ class Study:
     def _about(self, ready: ReadySubject) -> dict[str, Any]:
         setup, preset, task = self.setup, self.subject.hardware.preset, ready.task
         return {
-            "model": setup.model, "weights": self.subject.given.origin, "analog": preset.name, "task": task.task,
+            "model": setup.model, "weights": self.subject.given.origin, "analog": preset.name,
+            "device": device_name(torch.device(setup.device)), "task": task.task,
             "metric": task.metric, "metrics": list(task.metrics), "adc_range": preset.adc_range,
             "tile": list(setup.tile), "keep_digital": list(setup.keep_digital), "seed": setup.seed,
             "seeds": self.effort.seeds, "repeats": self.effort.repeats, "compared_mu": self.effort.compared_mu,

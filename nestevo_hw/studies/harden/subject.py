@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from nestevo_hw import __version__
@@ -53,6 +54,8 @@ class Setup:
     tile: Tile
     keep_digital: tuple[str, ...]
     grouped: bool
+    device: str
+    """What everything computes on: cpu, cuda or cuda:N."""
     seed: int
     frames: int
     """Scored on at most, of each scene."""
@@ -91,7 +94,8 @@ class Subject:
                 f"{setup.model} brings its own weights, which cannot be learned; give the model as "
                 "package.module:factory with --weights"
             )
-        self.given = open_layers(setup.model, weights=weights, data=setup.data)
+        self._device = torch.device(setup.device)
+        self.given = open_layers(setup.model, weights=weights, data=setup.data, device=self._device)
         if not self.given.trained:
             raise ConfigError(f"{setup.model} has {self.given.origin}, which there is no point in hardening; give "
                               "--weights")  # fmt: skip
@@ -111,7 +115,7 @@ class Subject:
     def identity(self) -> dict[str, Any]:
         """All that trainings and scores depend on, as JSON values."""
         identity = {
-            **plain(self.setup), "weights_digest": digest(self.given.model),
+            **plain(self.setup), "device": self._device.type, "weights_digest": digest(self.given.model),
             "preset": self.hardware.preset.document(), "version": __version__,
         }  # fmt: skip
         return identity if self._data is None else identity | {"data_digest": self._data.digest}
@@ -129,7 +133,7 @@ class Subject:
             note = f"learned from {len(self._data.training)} others without their labels"
             return labelled_task(name, model, self._data), OwnLessons(feed=feed, part=self._data.training, note=note)
         assert self._embedded is not None
-        lessons = embedded_lessons(self._embedded, setup.config.samples, setup.seed)
+        lessons = embedded_lessons(self._embedded, setup.config.samples, setup.seed, self._device)
         if self._embedded.name == "detection":
             return prepare_task(self.given, frames=setup.frames, seed=setup.seed), lessons
         return _digits_task(self._embedded, setup.frames, setup.seed), lessons
@@ -145,9 +149,8 @@ class Subject:
 
     def load(self, path: Path) -> nn.Module:
         """A model that `save` wrote."""
-        return open_layers(self.setup.model, weights=path, data=self.setup.data).model.requires_grad_(
-            requires_grad=False
-        )
+        opened = open_layers(self.setup.model, weights=path, data=self.setup.data, device=self._device)
+        return opened.model.requires_grad_(requires_grad=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

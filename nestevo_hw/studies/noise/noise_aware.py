@@ -21,6 +21,7 @@ from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
+from nestevo_hw.studies.placing import on_device
 from nestevo_hw.tasks.faster_rcnn.losses import supervised_pass
 
 _SPACING = 67
@@ -67,7 +68,7 @@ def tuned_pair(
     size: tuple[int, int],
     on_model: Callable[[], None] = lambda: None,
 ) -> dict[str, FasterRCNN]:
-    """Both models by training, from their checkpoints in `folder` where these exist.
+    """Both models by training, on the device of the given one, from their checkpoints in `folder` where these exist.
 
     Args:
         model: to start from; not changed.
@@ -90,6 +91,7 @@ def tuned_pair(
             notes = {"mu": repr(mu), "steps": str(config.steps), "seed": str(seed)}
             save_model(fine_tuned(model, frames, config, mu, seed=seed), spec, path, notes=notes)
         pair[training] = load_detector(path)[0]
+        on_device(pair[training], next(model.parameters()).device)
         on_model()
     return pair
 

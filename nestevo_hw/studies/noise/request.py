@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nestevo_hw.base.compute import AUTO, compute_device
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.backend import Backend
 from nestevo_hw.crossbar.devices import AdcRange, device_text, find_preset
@@ -42,6 +43,8 @@ class Request:
     repeats: int | None = None
     frames: int | None = None
     seed: int = 0
+    device: str = AUTO
+    """What everything computes on: auto, cpu, cuda or cuda:N."""
     quick: bool = False
     data: DataSpec = DataSpec()
 
@@ -54,7 +57,7 @@ class Request:
         """
         if self.noise_aware is not None and self.noise_aware_weights is not None:
             raise ConfigError("give either --noise-aware MU or --noise-aware-weights FILE, not both")
-        tile = parse_tile(self.tile)
+        device, tile = str(compute_device(self.device)), parse_tile(self.tile)
         text = device_text(self.analog)
         preset = find_preset(self.analog, perfect_io=self.perfect_io, text=text).with_adc_range(self.adc_range)
         named = self._named()
@@ -73,7 +76,7 @@ class Request:
         setup = Setup(
             model=self.model, weights=_text(self.weights), analog=self.analog, analog_text=text,
             perfect_io=self.perfect_io, adc_range=self.adc_range, age_s=age_s, tile=tile,
-            keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, seed=self.seed,
+            keep_digital=self.keep_digital, grouped=self.grouped, backend=self.backend, device=device, seed=self.seed,
             frames=self.frames or usual_frames(self.data, quick=self.quick), data=self.data, noise_aware=self._tuning(),
             noise_aware_weights=_text(self.noise_aware_weights), teaching=self._teaching() if plan.teaching else None,
             device_files=files,

@@ -162,8 +162,7 @@ class School:
         scores = []
         for camera in cameras(self.teaching, self.seed):
             if trial.value == BEFORE:
-                student, _ = load_detector(resolve_checkpoint(self.teaching.student))
-                scores.append(score_detector(student, camera.test))
+                scores.append(score_detector(self._student(), camera.test))
             else:
                 truth = ground_truth_supervision(camera.upload, len(CLASSES))
                 scores.append(self._learn(truth, camera, trial.repeat, 0.0))
@@ -174,7 +173,7 @@ class School:
     ) -> dict[str, float]:
         """Score of the student that learns from `supervision`; repeats differ in their batches."""
         config = self.teaching.config
-        student, _ = load_detector(resolve_checkpoint(self.teaching.student))
+        student = self._student()
         distil(
             Detection(),
             student,
@@ -187,6 +186,11 @@ class School:
             seed=Seed(run=config.seed, name=f"student/{camera.name}/{repeat}"),
         )
         return score_detector(student, camera.test)
+
+    def _student(self) -> FasterRCNN:
+        """The student as it is before it learns, on the teacher's device."""
+        student, _ = load_detector(resolve_checkpoint(self.teaching.student))
+        return student.to(next(self.teacher.parameters()).device)
 
     def _taught(self, trial: Trial) -> bool:
         return trial.sweep in TEACHING or (trial.sweep == REFERENCE and trial.value == DIGITAL_TEACHER)

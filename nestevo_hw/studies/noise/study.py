@@ -4,6 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from nestevo_hw.base.compute import device_name
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.studies.noise.bench import Scores
 from nestevo_hw.studies.noise.evaluation import BenchTask
@@ -81,6 +84,7 @@ class Study:
             "metrics": list(task.metrics), "weights": self.subject.given.origin,
             "perfect_io": preset.converters is None, "adc_range": preset.adc_range, "tile": list(setup.tile),
             "keep_digital": list(setup.keep_digital), "backend": setup.backend, "seed": setup.seed,
+            "device": device_name(torch.device(setup.device)),
             "frames": task.frames, "classes": task.classes, "data": setup.data.source, "note": task.note,
             "age_s": setup.age_s, "source": preset.source, "leaves_out": preset.leaves_out,
             "left_out": list(self.plan.left_out),

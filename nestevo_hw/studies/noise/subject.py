@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
@@ -51,6 +52,8 @@ class Setup:
     keep_digital: tuple[str, ...]
     grouped: bool
     backend: Backend
+    device: str
+    """What everything computes on: cpu, cuda or cuda:N."""
     seed: int
     frames: int
     """Scored on at most, of each scene."""
@@ -96,10 +99,13 @@ class Subject:
 
     def __init__(self, setup: Setup) -> None:
         self.setup, labelled = setup, setup.data.source is not None
-        self.given = open_layers(setup.model, weights=_path(setup.weights), data=setup.data)
+        self._device = torch.device(setup.device)
+        self.given = open_layers(setup.model, weights=_path(setup.weights), data=setup.data, device=self._device)
         self._aware: ZooModel | None = None
         if setup.noise_aware_weights is not None:
-            self._aware = open_layers(setup.model, weights=_path(setup.noise_aware_weights), data=setup.data)
+            self._aware = open_layers(
+                setup.model, weights=_path(setup.noise_aware_weights), data=setup.data, device=self._device
+            )
         self._embedded = setup.data == DataSpec() and self.given.trained and detects_embedded_classes(self.given.model)
         if not self._embedded and (setup.teaching is not None or setup.noise_aware is not None):
             raise ConfigError(
@@ -128,6 +134,7 @@ class Subject:
         """All that the scores depend on, as JSON values; ask before `prepare`."""
         identity = {
             **plain(self.setup),
+            "device": self._device.type,
             "weights_digest": digest(self.given.model),
             "preset": self.setup.hardware.preset.document(),
             "version": __version__,

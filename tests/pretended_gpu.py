@@ -1,0 +1,185 @@
+"""A GPU that is not there: tensors that say they are on one, hold real values, and refuse what a GPU would refuse.
+
+Every operation computes on the CPU, so results can be compared to the last bit. Tensors of both devices in one
+operation raise as they do in torch with a GPU: but for copies, numbers (tensors without dimensions) and indices.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+from nestevo_hw.crossbar import placement
+
+GPU = torch.device("cuda", 0)
+_ACROSS = {"aten::copy_", "aten::_to_copy"}
+"""Operations that take tensors of two devices."""
+_INDEXED = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}
+"""Operations whose indices may lie on the CPU."""
+
+
+class Pretended(Tensor):
+    """A tensor on the GPU that is not there."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, real: Tensor, *, requires_grad: bool = False) -> "Pretended":
+        made = torch.Tensor._make_wrapper_subclass(
+            cls, real.size(), strides=real.stride(), storage_offset=real.storage_offset(), dtype=real.dtype,
+            device=real.device, requires_grad=requires_grad,
+        )  # fmt: skip
+        made.held = real
+        return made
+
+    @property
+    def device(self) -> torch.device:
+        return GPU
+
+    @property
+    def is_cuda(self) -> bool:
+        return True
+
+    def __repr__(self, **_: object) -> str:
+        return f"Pretended({self.held!r})"
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs, name = dict(kwargs or {}), func._schema.name
+        _check(name, args, kwargs)
+        home = torch.device(kwargs["device"]) if kwargs.get("device") is not None else GPU
+        if "device" in kwargs:
+            kwargs["device"] = torch.device("cpu")
+        known = {id(t.held): t for t in _tensors((args, kwargs)) if isinstance(t, Pretended)}
+        found = func(*tree_map(_real, tuple(args)), **tree_map(_real, kwargs))
+
+        def back(value: Any) -> Any:
+            if not isinstance(value, Tensor) or isinstance(value, Pretended):
+                return value
+            if id(value) in known:
+                return known[id(value)]
+            first = args[0] if args else None
+            if value is first:  # in place, on the CPU
+                return value
+            return Pretended(value) if home.type == "cuda" else value
+
+        return tree_map(back, found)
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, Mapping):
+        yield from _tensors(list(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _real(value: Any) -> Any:
+    return value.held if isinstance(value, Pretended) else value
+
+
+def _check(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    if name in _ACROSS:
+        return
+    checked = [args[0], *args[2:]] if name in _INDEXED else [args, kwargs]
+    tensors = list(_tensors(checked))
+    apart = [t for t in tensors if not isinstance(t, Pretended) and t.ndim > 0]
+    if apart and any(isinstance(t, Pretended) for t in tensors):
+        raise RuntimeError(
+            f"{name}: expected all tensors to be on the same device, but one of shape {tuple(apart[0].shape)} is on "
+            "the CPU and others on the GPU"
+        )
+
+
+class _Calls(TorchFunctionMode):
+    """Makes and moves tensors as if the GPU were there."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # fmt: skip
+        kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        if name in ("to", "cuda", "cpu") and args and isinstance(args[0], Tensor):
+            return _moved(name, *args, **kwargs)
+        if name == "tolist":
+            return _real(args[0]).detach().tolist()
+        if name == "numpy" and isinstance(args[0], Pretended):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+        if name == "as_tensor" and isinstance(args[0], Tensor):
+            return _moved("to", *args, **kwargs)
+        if kwargs.get("device") is not None:
+            if any(isinstance(t, Pretended) for t in args[:1]):  # its kin is made where it is
+                kwargs.pop("device")
+                return func(*args, **kwargs)
+            wanted, kwargs["device"] = torch.device(kwargs["device"]), torch.device("cpu")
+            grad = kwargs.pop("requires_grad", False)
+            made = func(*args, **kwargs)
+            return (Pretended(made) if wanted.type == "cuda" else made).requires_grad_(grad)
+        return func(*args, **kwargs)
+
+
+def _moved(name: str, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """`Tensor.to`, `cuda` and `cpu`, with the gradient."""
+    target = GPU if name == "cuda" else torch.device("cpu") if name == "cpu" else kwargs.pop("device", None)
+    dtype = kwargs.pop("dtype", None)
+    for arg in args:
+        if isinstance(arg, Tensor):
+            target, dtype = arg.device, arg.dtype
+        elif isinstance(arg, torch.dtype):
+            dtype = arg
+        elif isinstance(arg, str | torch.device):
+            target = torch.device(arg)
+    moved = value if dtype is None or dtype == value.dtype else value.type(dtype)
+    if target is None or torch.device(target).type == moved.device.type:
+        return moved.clone() if kwargs.get("copy") else moved
+    return _Move.apply(moved, torch.device(target).type == "cuda")  # type: ignore[no-any-return]
+
+
+class _Move(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, there: bool) -> Tensor:
+        ctx.back = isinstance(value, Pretended)
+        real = _real(value.detach()).clone()
+        return Pretended(real) if there else real
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        real = _real(gradients[0])
+        return (Pretended(real) if ctx.back else real), None
+
+
+class _Generator(torch.Generator):
+    """Of any device, on the CPU."""
+
+    def __new__(cls, device: object = "cpu") -> "_Generator":
+        del device
+        return super().__new__(cls, "cpu")
+
+
+@contextmanager
+def pretended_gpu() -> Iterator[torch.device]:
+    """A machine with one GPU, for the time of a block."""
+    with pytest.MonkeyPatch.context() as patch, _Calls():
+        patch.setattr(torch, "Generator", _Generator)
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "device_count", lambda: 1)
+        patch.setattr(torch.cuda, "get_device_name", lambda _device=None: "pretended GPU")
+        for check in [name for name in dir(torch.optim.Optimizer) if name.endswith("_graph_capture_health_check")]:
+            patch.setattr(torch.optim.Optimizer, check, lambda _self: None)
+        real_unfit = placement._unfit
+        patch.setattr(placement, "_unfit", lambda weight: real_unfit(_real(weight.detach())))
+        overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        try:
+            yield GPU
+        finally:
+            torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
