@@ -42,7 +42,12 @@ BATCHES = {
 }
 """Images of a batch, and their (H, W) in pixels; detectors see them at this size."""
 QUICK = ("resnet18",)
-BACKENDS = ("triton", "fused")
+BACKENDS = {
+    "triton": {"backend": "triton"},
+    "triton, float16x2": {"backend": "triton", "precision": "float16x2"},
+    "fused": {"backend": "fused"},
+}
+"""Arguments of the teacher, by name."""
 LIMIT_S = 200.0
 """Nothing begins later; what is longest then ends within four minutes."""
 
@@ -132,13 +137,13 @@ def compare(
     model.to("cpu")
     rows = []
     for effect, preset in effects().items():
-        for backend in BACKENDS:
+        for backend, settings in BACKENDS.items():
             row: dict[str, Any] = {"model": name, "effects": effect, "backend": backend, "digital_s": digital_s}
             rows.append(row)
             if time.perf_counter() > until:
                 row["left_out"] = "no time left"
                 continue
-            teacher = AnalogTeacher(model, device=preset, backend=backend)  # type: ignore[arg-type]
+            teacher = AnalogTeacher(model, device=preset, **settings)  # type: ignore[arg-type]
             teacher.calibrate([frame])
             teacher.program()
             module = teacher.module.to(device)
