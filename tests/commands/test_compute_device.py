@@ -46,11 +46,13 @@ def scores(document: dict[str, Any]) -> list[float]:
     return [] if not isinstance(found, list) else [one["mean"] for one in found if "mean" in one]
 
 
-QUICK = ("map", "bench-noise")
+QUICK, NOT_PRETENDED = ("map", "bench-noise"), "harden detector"
+"""Of the latter autograd makes zeros of its own where it believes a pretended tensor to be: on the CPU."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in STUDIES]
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in STUDIES if name != NOT_PRETENDED],
 )
 def test_a_study_computes_on_the_gpu_and_says_so(name: str, tmp_path: Path) -> None:
     here = run(*STUDIES[name], device="cpu", out=tmp_path / "cpu")
