@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 from nestevo_hw.crossbar import placement
 
 GPU = torch.device("cuda", 0)
+_OF_THE_HOST = {"pin_memory": lambda tensor: tensor, "tolist": lambda tensor: _real(tensor).detach().tolist()}
 _ACROSS = {"aten::copy_", "aten::_to_copy"}
 """Operations that take tensors of two devices."""
 _INDEXED = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}
@@ -110,8 +111,8 @@ class _Calls(TorchFunctionMode):
         kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
         if name in ("to", "cuda", "cpu") and args and isinstance(args[0], Tensor):
             return _moved(name, *args, **kwargs)
-        if name == "tolist":
-            return _real(args[0]).detach().tolist()
+        if name in _OF_THE_HOST:
+            return _OF_THE_HOST[name](args[0])
         if name == "numpy" and isinstance(args[0], Pretended):
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
         if name == "as_tensor" and isinstance(args[0], Tensor):
@@ -165,6 +166,16 @@ class _Generator(torch.Generator):
         return super().__new__(cls, "cpu")
 
 
+class _Event:
+    """Nothing is ever under way."""
+
+    def record(self, _stream: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
 @contextmanager
 def pretended_gpu() -> Iterator[torch.device]:
     """A machine with one GPU, for the time of a block."""
@@ -173,6 +184,8 @@ def pretended_gpu() -> Iterator[torch.device]:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "get_device_name", lambda _device=None: "pretended GPU")
+        patch.setattr(torch.cuda, "Event", _Event)
+        patch.setattr(torch.cuda, "current_stream", lambda _device=None: None)
         for check in [name for name in dir(torch.optim.Optimizer) if name.endswith("_graph_capture_health_check")]:
             patch.setattr(torch.optim.Optimizer, check, lambda _self: None)
         real_unfit = placement._unfit

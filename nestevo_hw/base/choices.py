@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from nestevo_hw.base.compute import LISTED, is_compute_device
 from nestevo_hw.base.names import is_own
 
 
@@ -34,6 +35,17 @@ def one_of(names: Iterable[str], *, suffix: str | None = None, own: bool = False
     def check(name: str) -> str:
         if name not in allowed and not (suffix is not None and name.endswith(suffix)) and not (own and is_own(name)):
             raise PydanticCustomError("choice", "Input should be one of {names}", {"names": listed})
+        return name
+
+    return AfterValidator(check)
+
+
+def compute_name() -> AfterValidator:
+    """Allow names of compute devices: the second part of an `Annotated[str, ...]`."""
+
+    def check(name: str) -> str:
+        if not is_compute_device(name):
+            raise PydanticCustomError("compute", "Input should be {names}", {"names": LISTED})
         return name
 
     return AfterValidator(check)

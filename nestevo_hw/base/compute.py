@@ -3,9 +3,6 @@
 import re
 from typing import TYPE_CHECKING
 
-from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
-
 from nestevo_hw.base.errors import ConfigError
 
 if TYPE_CHECKING:  # commands read their options before anything loads torch
@@ -21,17 +18,6 @@ _NUMBERED = re.compile(r"cuda:(0|[1-9]\d{0,3})")
 def is_compute_device(name: str) -> bool:
     """Whether a name is one of a compute device, be it there or not."""
     return name in NAMES or _NUMBERED.fullmatch(name) is not None
-
-
-def compute_name() -> AfterValidator:
-    """Allow names of compute devices: the second part of an `Annotated[str, ...]`."""
-
-    def check(name: str) -> str:
-        if not is_compute_device(name):
-            raise PydanticCustomError("compute", "Input should be {names}", {"names": LISTED})
-        return name
-
-    return AfterValidator(check)
 
 
 def resolved(wanted: str) -> "torch.device":

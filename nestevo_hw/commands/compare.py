@@ -82,8 +82,8 @@ def compare(
     changes: dict[str, int | str | None] = {"execution.workers": workers, "execution.device": device}
     changes["window.count"] = windows or (1 if quick else None)
     base = override(load_config(config) if config else load_preset(preset), changes)
-    computing = computed_on(base.execution)["device"]
     plan = plan_study(base, chosen, seeds or (1 if quick else 5))
+    computing = computed_on(base.execution)["device"]
     for line in plan.warnings:
         warn(line)
     with one_writer(out, resume=resume):

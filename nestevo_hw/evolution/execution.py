@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from nestevo_hw.base.choices import one_of
-from nestevo_hw.base.compute import compute_name, resolved
+from nestevo_hw.base.choices import compute_name, one_of
+from nestevo_hw.base.compute import resolved
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range

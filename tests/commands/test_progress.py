@@ -36,7 +36,7 @@ def test_other_bars_need_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["file.toml"], None, "no file file.toml; write one with `nestevo-hw init file.toml`"),
         (["file.toml"], "seed = = 1", "file.toml is not valid TOML: Invalid value (at line 1, column 8)"),
-        (["--preset", "nope"], None, "unknown preset 'nope'; choose from quick, digits, paper"),
+        (["--preset", "nope"], None, "unknown preset 'nope'; choose from quick, digits, paper, paper-embedded"),
         (["--resume", "gone"], None, "no folder gone to go on in; leave --resume out, or correct the path"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_teacher_follows_them_and_survives_being_stored(tmp_path: Path) -> Non
     errors = teacher.weight_errors()
     assert errors["2"] < 1e-6
     assert errors["4"] > 0.05
-    assert type(teacher.module.get_submodule("2")) is nn.Linear  # perfect converters
+    assert isinstance(teacher.module.get_submodule("2"), nn.Linear)  # perfect converters
     assert isinstance(teacher.module.get_submodule("4"), FusedLayer)
     assert teacher.backend == "fused"
     teacher.age(3600.0)

@@ -64,7 +64,8 @@ def test_dropped_boxes_are_said_on_stderr_and_recorded(recording, tmp_path, monk
     monkeypatch.setattr(run, "open_executor", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(run, "TaskCosts", stop)
     monkeypatch.setattr("nestevo_hw.evolution.config.load_config", lambda _: config(recording))
-    result = CliRunner().invoke(evolve, ["evolve.toml", "--out", str(tmp_path / "run"), "--json"])
+    (tmp_path / "evolve.toml").touch()
+    result = CliRunner().invoke(evolve, [str(tmp_path / "evolve.toml"), "--out", str(tmp_path / "run"), "--json"])
     assert isinstance(result.exception, StopError)
     assert result.stderr == f"Warning: {dropped(recording)}\n"
     found = read_run(tmp_path / "run")

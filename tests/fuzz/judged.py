@@ -10,6 +10,8 @@ from faults import place
 from forked import MOST_BYTES, MOST_S, Ending, import_everything, run_forked
 
 LONGEST_LINE = 1100
+PROGRESS = ("loading libraries", "starting workers")
+"""Lines that say where a command is, ahead of what it found wrong there."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -34,7 +36,7 @@ def _fault(bad: BadInput, ending: Ending) -> str:
 
 
 def _fault_of_message(bad: BadInput, text: str) -> str:
-    lines = [line for line in text.removesuffix("\n").split("\n") if not line.startswith("Warning: ")]
+    lines = [line for line in text.removesuffix("\n").split("\n") if not line.startswith(("Warning: ", *PROGRESS))]
     if lines[0].startswith("Usage: "):  # click's own: usage, a hint, an empty line, the error
         lines = [line for line in lines if line.startswith("Error: ")]
     if len(lines) != 1 or not lines[0].startswith("Error: "):

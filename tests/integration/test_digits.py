@@ -14,7 +14,17 @@ from nestevo_hw.report.events import read_run
 from nestevo_hw.report.records import Accuracy
 from nestevo_hw.tasks.names import TASKS
 
-SEAMS = {"adversarial", "capabilities", "confirmation", "named", "names", "predictions", "supervision", "task"}
+SEAMS = {
+    "adversarial",
+    "batches",
+    "capabilities",
+    "confirmation",
+    "named",
+    "names",
+    "predictions",
+    "supervision",
+    "task",
+}
 """Modules of `tasks/` that hold no task of their own."""
 
 
