@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.base.files import replacing
 from nestevo_hw.base.plugins import FAULTS, told
-from nestevo_hw.models.onnx.export import FloatsIn, open_session, write_onnx
+from nestevo_hw.models.onnx.export import any_floats, open_session, write_onnx
 
 FEATURE_WIDTH = 32
 """Width of the feature handed to the last layer: the same in teacher, intermediates and pruned terminals."""
@@ -166,7 +166,8 @@ def export_classifier(model: nn.Module, path: Path, example: Tensor) -> None:
     """
     image, model = example[None].cpu().float() / 255, model.cpu().eval()
     with replacing(path) as temporary:
-        write_onnx(FloatsIn(model), (image,), temporary, inputs=("image",), outputs=("logits",))
+        with any_floats(model):
+            write_onnx(model, (image,), temporary, inputs=("image",), outputs=("logits",))
         with torch.no_grad():
             apart = float((OnnxClassifier(temporary).logits(example[None]) - model(image)).abs().max())
         if not apart < 1e-3:

@@ -16,7 +16,7 @@ from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal
 
 from nestevo_hw.base.files import replacing
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
-from nestevo_hw.models.onnx.export import FloatsIn, open_session, write_onnx
+from nestevo_hw.models.onnx.export import any_floats, open_session, write_onnx
 from nestevo_hw.models.onnx.frames import FrameModel
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.boxes import Boxes
@@ -116,8 +116,8 @@ class OneStage(Boxes, MutualLearning, CameraFrames, ABC):
 
     def export(self, model: nn.Module, path: Path, example: Tensor) -> None:
         """Write logits, boxes and places of one frame as outputs of an ONNX file."""
-        whole = FloatsIn(_Exported(self, model.cpu().eval()))
-        with replacing(path) as temporary:
+        whole = _Exported(self, model.cpu().eval())
+        with replacing(path) as temporary, any_floats(whole):
             write_onnx(whole, (self.inputs(example[None].cpu()),), temporary, inputs=("image",), outputs=_OUTPUTS)
 
     def open_exported(self, path: Path) -> "ExportedOneStage":

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
@@ -37,7 +38,7 @@ class SingleFrame(nn.Module):
         return found["boxes"], found["labels"], found["scores"]
 
 
-class _Coder(BoxCoder):
+class _Coder(BoxCoder):  # type: ignore[misc]  # torchvision has no types
     """Decodes boxes whatever their number.
 
     Torchvision's asks at export whether there are proposals, and has the number of classes found at run time from the
@@ -62,21 +63,19 @@ def _even_without_proposals(detector: FasterRCNN) -> Iterator[None]:
         heads.box_coder = theirs
 
 
-class FloatsIn(nn.Module):
-    """A model that gives a sane answer whatever the floats of its frame.
+def any_floats(module: nn.Module) -> RemovableHandle:
+    """Have a module see the frames that `made_good` makes of its inputs, until the handle's `with` ends."""
+    return module.register_forward_pre_hook(lambda _, frames: tuple(made_good(frame) for frame in frames))
+
+
+def made_good(image: Tensor) -> Tensor:
+    """(.., C, H, W) floats in 0..1, whatever they were.
 
     What is no number, or no pixel by far, counts as black; a frame with values above 2 is one of 0..255.
     """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> Any:  # noqa: ANN401 - as the model
-        """What the model says of frames, of which it sees floats in 0..1."""
-        image = torch.where(image.abs() < _NO_PIXEL, image, 0.0)
-        white = torch.where(image.amax((-3, -2, -1), keepdim=True) > 2.0, 255.0, 1.0)
-        return self.model((image / white).clamp(0.0, 1.0))
+    image = torch.where(image.abs() < _NO_PIXEL, image, 0.0)
+    white = torch.where(image.amax((-3, -2, -1), keepdim=True) > 2.0, 255.0, 1.0)
+    return (image / white).clamp(0.0, 1.0)
 
 
 _NO_PIXEL = 1e4
@@ -137,10 +136,12 @@ def export_detector(model: FasterRCNN, path: Path, example: Tensor) -> None:
     image = as_list(example[None].cpu())[0]
     model = model.cpu().eval()
     with replacing(path) as temporary:
-        write_onnx(
-            FloatsIn(SingleFrame(model)), (image,), temporary, inputs=("image",), outputs=OUTPUTS,
-            dynamic={name: {0: "detections"} for name in OUTPUTS},
-        )  # fmt: skip
+        single = SingleFrame(model)
+        with any_floats(single):
+            write_onnx(
+                single, (image,), temporary, inputs=("image",), outputs=OUTPUTS,
+                dynamic={name: {0: "detections"} for name in OUTPUTS},
+            )  # fmt: skip
         _check_parity(model, OnnxDetector(temporary), example)
 
 

@@ -152,29 +152,37 @@ def write_frame_model(
         score: below which a detection is left out, and a class is 0.
         batched: let a classifier take any number of frames; else one.
     """
-    frame = as_given(example, colour) if model.detects else as_given(example, colour)[None]
-    image, size = example[None].float() / 255, (int(example.shape[1]), int(example.shape[2]))
+    size = (int(example.shape[1]), int(example.shape[2]))
+    image, frame = example[None].float() / 255, as_given(example, colour)
+    frame = frame if model.detects else frame[None]
     with torch.no_grad():
         found = model.module(image)
-    sides = {frame.ndim - 3: "height", frame.ndim - 2: "width"} | ({0: "frames"} if batched else {})
+    results: dict[str, Tensor] = (
+        dict(zip(("boxes", "labels", "scores"), found, strict=True)) if model.detects else {"logits": found}
+    )
     many = {0: "detections"} if model.detects else {0: "frames"} if batched else {}
-    results = dict(zip(("boxes", "labels", "scores"), found, strict=True)) if model.detects else {"logits": found}
-    size_of_frame = {"given": torch.ones(4)} if model.detects else {}
-    before = _part(_Scaling(size, colour), {model.input: frame}, ("scaled", *size_of_frame), {model.input: sides}, path)
-    found_names = {name: f"network/{name}" for name in results}
-    network = _part(
-        model.module, {"image": image}, tuple(found_names.values()),
-        dict.fromkeys(found_names.values(), many) | ({"image": {0: "frames"}} if batched else {}), path,
-    )  # fmt: skip
-    taken = {f"of/{name}": value for name, value in (size_of_frame | results).items()}
-    behind = _part(
-        _Detections(size) if model.detects else _Classes(), {_SCORE: torch.tensor(score), **taken},
-        tuple(model.outputs), dict.fromkeys((*(f"of/{name}" for name in results), *model.outputs), many), path,
-    )  # fmt: skip
+    sides = {frame.ndim - 3: "height", frame.ndim - 2: "width"} | ({0: "frames"} if batched else {})
+    scaled = ("scaled", "given") if model.detects else ("scaled",)
+    before = _part(_Scaling(size, colour), {model.input: frame}, scaled, {model.input: sides}, path)
+    own = tuple(f"network/{name}" for name in results)
+    several = dict.fromkeys(own, many) | ({"image": {0: "frames"}} if batched else {})
+    network = _part(model.module, {"image": image}, own, several, path)
+    behind = _behind(model, results, size, many, path)
     _hold_score(behind, score)
-    links = [(found_names.get(name, name), f"of/{name}") for name in size_of_frame | results]
+    links = [(f"network/{name}", f"of/{name}") for name in results] + [(name, f"of/{name}") for name in scaled[1:]]
     onnx.save(_joined(before, network, behind, links), path)
     onnx.checker.check_model(str(path))
+
+
+def _behind(
+    model: FrameModel, results: Mapping[str, Tensor], size: tuple[int, int], many: Mapping[int, str], path: Path
+) -> ModelProto:
+    """What comes after the network, whose `results` on one frame it is traced with."""
+    given = {"given": torch.ones(4)} if model.detects else {}
+    inputs = {_SCORE: torch.tensor(0.5)} | {f"of/{name}": value for name, value in (given | {**results}).items()}
+    several = dict.fromkeys((*(f"of/{name}" for name in results), *model.outputs), many)
+    module = _Detections(size) if model.detects else _Classes()
+    return _part(module, inputs, tuple(model.outputs), several, path)
 
 
 def _part(
