@@ -9,6 +9,7 @@ from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.compare import compare
 from nestevo_hw.commands.doctor import doctor
 from nestevo_hw.commands.evolve import evolve
+from nestevo_hw.commands.export import export
 from nestevo_hw.commands.harden import harden
 from nestevo_hw.commands.init import init
 from nestevo_hw.commands.init_device import init_device
@@ -41,6 +42,7 @@ for _command in (
     init_device,
     pretrain,
     evolve,
+    export,
     compare,
     report,
     map_command,

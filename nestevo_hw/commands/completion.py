@@ -7,12 +7,17 @@ from click.shell_completion import CompletionItem
 
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS
-from nestevo_hw.models.names import names
+from nestevo_hw.models.names import PRETRAINED, names
 
 
 def models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Models by name; where none fits, files such as net.onnx."""
     return _beginning(names(), incomplete) or [CompletionItem(incomplete, type="file")]
+
+
+def checkpoints(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Shipped checkpoints by name; where none fits, files such as terminal.safetensors."""
+    return _beginning(PRETRAINED, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 def devices(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -1,12 +1,13 @@
 """The configuration of a run: TOML in, validated, every field with its unit and default."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from nestevo_hw.base.choices import one_of
-from nestevo_hw.base.documents import forbid_unknown_keys, parse, parse_toml, plain
+from nestevo_hw.base.documents import forbid_unknown_keys, json_line, parse, parse_toml, plain
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_distinct
 from nestevo_hw.base.ranges import SEED, Range
@@ -100,6 +101,12 @@ class RunConfig:
     def present(self, window: int) -> list[str]:
         """Terminals that take part in a window."""
         return [t.name for t in self.terminals if t.joins <= window and (t.leaves is None or window < t.leaves)]
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name what a run computes: the same for runs that differ only in execution."""
+        told = {name: value for name, value in self.document().items() if name != "execution"}
+        return hashlib.sha256(json_line(told).encode()).hexdigest()[:12]
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""

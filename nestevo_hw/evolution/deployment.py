@@ -8,10 +8,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.ranges import SHARE, Range
 from nestevo_hw.base.stats import mean
 from nestevo_hw.evolution.trigger import self_agreement
 from nestevo_hw.models.checkpoint import load_model
+from nestevo_hw.models.onnx.frames import Colour
 from nestevo_hw.report.records import Candidate
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.supervision import Supervision
@@ -20,11 +21,15 @@ from nestevo_hw.tasks.task import VisionTask, headline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentConfig:
-    """How an evolved model proves itself before a terminal runs it."""
+    """How an evolved model proves itself before a terminal runs it, and how it is handed over."""
 
     held_back: Annotated[float, Range(0, 0.5)] = 0.15
     """Share of the uploaded frames, the last ones, that no training sees; 0 deploys every evolved model untried, and
     so do methods without labels, which leave nothing to judge by."""
+    colour: Colour = "rgb"
+    """Order of the channels of the frames that the deployed model is given: rgb, or bgr as OpenCV reads them."""
+    score: Annotated[float, SHARE] = 0.5
+    """Least score of what the deployed model reports."""
 
     def taught(self, frames: int) -> int:
         """How many of the uploaded frames are learned from: all but the held-back ones, which are the last.

@@ -51,6 +51,10 @@ class RunLayout:
         """A file of one evolution window."""
         return self.windows.joinpath(f"{window:03d}", *parts)
 
+    def deployed(self, window: int, terminal: str) -> Path:
+        """Folder with what a terminal is sent after a window."""
+        return self.window(window, terminal, "deployed")
+
     def of_group(self, window: int, group: str, name: str) -> Path:
         """A file of a group's teacher in one window."""
         return self.window(window, group_folder(group), name) if group else self.window(window, name)

@@ -150,8 +150,8 @@ class EvolutionLoop:
             picture = layout.sample(window.number, name, "after")
             models.append(Scored(model=name, stage="after", weights=after, picture=picture))
         if after != before:
-            onnx = self._file(window.number, name, "terminal.onnx")
-            models.append(Scored(model=name, stage="onnx", weights=after, onnx=onnx))
+            deployed = layout.deployed(window.number, name)
+            models.append(Scored(model=name, stage="onnx", weights=after, deployed=deployed))
         if name in window.adapted_models:
             models.append(Scored(model=name, stage="adapted", weights=window.adapted_models[name]))
         return models

@@ -8,6 +8,7 @@ from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.deploying import ExportRequest, SelectRequest, SelectResult
 from nestevo_hw.evolution.steps.table import EXPORT, SELECT
 from nestevo_hw.evolution.steps.training import ReplaySample
+from nestevo_hw.models.onnx.manifest import Version
 from nestevo_hw.report.records import Candidate, Select
 
 if TYPE_CHECKING:
@@ -39,14 +40,15 @@ class Rollout:
             name: ExportRequest(
                 terminal=models[name],
                 upload=self._window.file(name, "upload.safetensors"),
-                onnx=self._window.file(name, "terminal.onnx"),
+                folder=self._server.layout.deployed(self._window.number, name),
+                version=Version(run=self._window.config.digest, window=self._window.number, terminal=name),
             )
             for name in self._window.names
             if models[name] != self._server.models[name]
         }
         for name in self._window.run(EXPORT, exports):
             self._server.zoo[name].append(self._server.models[name])
-            self._server.models[name] = models[name]
+            self._server.models[name], self._server.deployed[name] = models[name], exports[name].folder
             if name in self._supervision and models[name] == evolved[name]:
                 upload, supervision = exports[name].upload, self._supervision[name]
                 self._server.replay[name].append(ReplaySample(upload=upload, supervision=supervision))

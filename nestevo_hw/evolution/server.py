@@ -18,6 +18,7 @@ from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
 from nestevo_hw.evolution.trigger import Signals
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
+from nestevo_hw.models.onnx.manifest import MODEL
 from nestevo_hw.streams.sampling import allocate
 
 MOST_REPLAYED = 4
@@ -57,6 +58,8 @@ class Server:
         """Objects that each group's first teacher detects on an in-domain frame."""
         self.drift: dict[str, float | None] = {}
         """Last drift score (eq. 11) of each terminal; None where no class could be compared."""
+        self.deployed: dict[str, Path] = {}
+        """Folder that each terminal was last sent; none for those that still run their first model."""
         self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.models}
         """Earlier models of each terminal, oldest first."""
         self.replay: dict[str, deque[ReplaySample]] = {name: deque(maxlen=MOST_REPLAYED) for name in self.models}
@@ -123,6 +126,7 @@ class Server:
     def files_in_use(self) -> set[Path]:
         """Files of past windows that later ones may read."""
         files = {*self.models.values(), *self.intermediates.values()}
+        files |= {folder / MODEL for folder in self.deployed.values()}
         for upkeep in self.upkeep.values():
             files |= {upkeep.teacher.weights, upkeep.teacher.crossbar}
         for name in self.models:

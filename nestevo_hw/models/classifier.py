@@ -4,20 +4,18 @@ A classifier is any module from (N, 3, H, W) float images in 0..1 to (N, C) logi
 """
 
 import copy
-import warnings
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.base.files import replacing
 from nestevo_hw.base.plugins import FAULTS, told
-from nestevo_hw.models.onnx.export import OPSET, open_session
+from nestevo_hw.models.onnx.export import any_floats, open_session, write_onnx
 
 FEATURE_WIDTH = 32
 """Width of the feature handed to the last layer: the same in teacher, intermediates and pruned terminals."""
@@ -168,13 +166,8 @@ def export_classifier(model: nn.Module, path: Path, example: Tensor) -> None:
     """
     image, model = example[None].cpu().float() / 255, model.cpu().eval()
     with replacing(path) as temporary:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the same exporter as for detectors, deprecated as it is
-            torch.onnx.export(
-                model, (image,), str(temporary), dynamo=False, opset_version=OPSET, input_names=["image"],
-                output_names=["logits"],
-            )  # fmt: skip
-        onnx.checker.check_model(str(temporary))
+        with any_floats(model):
+            write_onnx(model, (image,), temporary, inputs=("image",), outputs=("logits",))
         with torch.no_grad():
             apart = float((OnnxClassifier(temporary).logits(example[None]) - model(image)).abs().max())
         if not apart < 1e-3:

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.models.onnx.frames import FrameModel
 from nestevo_hw.streams.frame import Annotation, Role, Stream
 from nestevo_hw.streams.weather import DriftScript
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
@@ -122,6 +123,15 @@ class FeatureGeneration(Protocol):
 
     def prediction_module(self, model: nn.Module) -> nn.Module:
         """From (N, D) features, as in `Supervision.features`, to logits: theta_p of Algorithm 1."""
+        ...
+
+
+@runtime_checkable
+class CameraFrames(Protocol):
+    """A deployed model takes a camera's frames as they are: bytes, of any size."""
+
+    def frame_model(self, model: nn.Module) -> FrameModel:
+        """A model, in eval mode, as a function of frames of its own size that ends with what a camera reports."""
         ...
 
 

@@ -20,6 +20,7 @@ from nestevo_hw.models.classifier import (
     last_layer,
 )
 from nestevo_hw.models.inputs import is_detector
+from nestevo_hw.models.onnx.frames import FrameModel
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.digits import DigitStream
 from nestevo_hw.streams.frame import Annotation, Role, Stream, frame_box
@@ -28,6 +29,7 @@ from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, D
 from nestevo_hw.tasks.batches import frames_at_once
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
+    CameraFrames,
     EmbeddedStreams,
     FeatureGeneration,
     LabelConfirmation,
@@ -53,6 +55,7 @@ class Classification(
     LabelConfirmation,
     AdversarialAdaptation,
     FeatureGeneration,
+    CameraFrames,
     SmallerInput,
     SurrogateLoss,
     ModelCheck,
@@ -218,6 +221,10 @@ class Classification(
     def open_exported(self, path: Path) -> "ExportedClassifier":
         """The classifier as ONNX Runtime runs it."""
         return ExportedClassifier(OnnxClassifier(path))
+
+    def frame_model(self, model: nn.Module) -> FrameModel:
+        """The classifier itself."""
+        return FrameModel(module=_classifier(model), detects=False)
 
 
 class ExportedClassifier:

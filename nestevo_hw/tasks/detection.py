@@ -10,6 +10,7 @@ from torchvision.models.detection import FasterRCNN
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.onnx.export import OnnxDetector, export_detector
+from nestevo_hw.models.onnx.frames import FrameModel, faster_rcnn
 from nestevo_hw.streams.background import amplify_foreground
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.place import KNOWN_STYLES
@@ -18,6 +19,7 @@ from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, D
 from nestevo_hw.tasks.boxes import Boxes
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
+    CameraFrames,
     FeatureGeneration,
     LabelConfirmation,
     MutualLearning,
@@ -39,6 +41,7 @@ class Detection(
     LabelConfirmation,
     AdversarialAdaptation,
     FeatureGeneration,
+    CameraFrames,
     SmallerInput,
     SurrogateLoss,
 ):
@@ -155,6 +158,10 @@ class Detection(
     def open_exported(self, path: Path) -> OnnxDetector:
         """The detector as ONNX Runtime runs it."""
         return OnnxDetector(path)
+
+    def frame_model(self, model: nn.Module) -> FrameModel:
+        """See `faster_rcnn`."""
+        return faster_rcnn(_detector(model))
 
 
 def _detector(model: nn.Module) -> FasterRCNN:

@@ -3,7 +3,6 @@
 A subclass names itself and the architecture of its models, and says with `dense` how a model's outputs are read.
 """
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal
 
 from nestevo_hw.base.files import replacing
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
-from nestevo_hw.models.onnx.export import OPSET, open_session
+from nestevo_hw.models.onnx.export import any_floats, open_session, write_onnx
+from nestevo_hw.models.onnx.frames import FrameModel
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.batches import frames_at_once
 from nestevo_hw.tasks.boxes import Boxes
-from nestevo_hw.tasks.capabilities import MutualLearning
+from nestevo_hw.tasks.capabilities import CameraFrames, MutualLearning
 from nestevo_hw.tasks.predictions import confident_rows
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 
@@ -51,7 +51,7 @@ class Dense:
         )
 
 
-class OneStage(Boxes, MutualLearning, ABC):
+class OneStage(Boxes, MutualLearning, CameraFrames, ABC):
     """Detectors of dense outputs: an object belongs to the place whose centre is nearest to its own."""
 
     @abstractmethod
@@ -118,16 +118,19 @@ class OneStage(Boxes, MutualLearning, ABC):
     def export(self, model: nn.Module, path: Path, example: Tensor) -> None:
         """Write logits, boxes and places of one frame as outputs of an ONNX file."""
         whole = _Exported(self, model.cpu().eval())
-        with replacing(path) as temporary, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the same exporter as for Faster R-CNN, deprecated as it is
-            torch.onnx.export(
-                whole, (self.inputs(example[None].cpu()),), str(temporary), dynamo=False, opset_version=OPSET,
-                input_names=["image"], output_names=list(_OUTPUTS),
-            )  # fmt: skip
+        with replacing(path) as temporary, any_floats(whole):
+            write_onnx(whole, (self.inputs(example[None].cpu()),), temporary, inputs=("image",), outputs=_OUTPUTS)
 
     def open_exported(self, path: Path) -> "ExportedOneStage":
         """The detector as ONNX Runtime runs it."""
         return ExportedOneStage(path)
+
+    def frame_model(self, model: nn.Module) -> FrameModel:
+        """The detector with NMS."""
+        return FrameModel(
+            module=_Detecting(self, model), detects=True, least_score=LEAST_SCORE,
+            thresholds={"overlap": OVERLAP, "detections": MOST_DETECTIONS},
+        )  # fmt: skip
 
     @torch.no_grad()
     def _read(self, model: nn.Module, images: Tensor) -> Iterator[Dense]:
@@ -164,6 +167,18 @@ class _Exported(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         found = self._task.dense(self.model, image)
         return found.logits, found.boxes, found.places
+
+
+class _Detecting(nn.Module):
+    """A detector as a function from one frame to its detections."""
+
+    def __init__(self, task: OneStage, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self._task = model, task
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found, _ = _detections(self._task.dense(self.model, images).of(0))
+        return found["boxes"], found["labels"], found["scores"]
 
 
 class ExportedOneStage:

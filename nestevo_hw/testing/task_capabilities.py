@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 
 from nestevo_hw.base.seeding import derive_seed, seeded
+from nestevo_hw.models.checkpoint import ModelSpec
+from nestevo_hw.models.onnx.manifest import Version
 from nestevo_hw.profiler.training_step import surrogate_step
 from nestevo_hw.streams.frame import Role
 from nestevo_hw.tasks.adversarial import SOURCE, TARGET, AdversarialConfig
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
+    CameraFrames,
     EmbeddedStreams,
     FeatureGeneration,
     LabelConfirmation,
@@ -19,8 +22,9 @@ from nestevo_hw.tasks.capabilities import (
     SurrogateLoss,
 )
 from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound, load_views, save_views
+from nestevo_hw.tasks.deployment import Deployment, deploy, open_deployed
 from nestevo_hw.tasks.supervision import LabelConfig, labelled_features
-from nestevo_hw.testing.task_case import TaskCase, assert_supervision, assert_teaches, assert_unchanged
+from nestevo_hw.testing.task_case import TaskCase, assert_supervision, assert_teaches, assert_unchanged, missing
 
 ROLES: tuple[Role, ...] = ("training", "reference", "terminal")
 
@@ -157,6 +161,20 @@ def roles_show_different_frames(case: TaskCase) -> None:
             assert other == role, f"{role} and {other} show the same frame"
 
 
+def a_camera_sees_what_the_model_sees(case: TaskCase) -> None:
+    """A deployed model says of bytes what the model says of its frames."""
+    if not isinstance(case.task, CameraFrames):
+        return
+    images, folder = case.frames.images, case.folder / "deployed"
+    names, sides = tuple(f"class {k + 1}" for k in range(case.classes)), sorted(images.shape[2:])
+    spec = ModelSpec(architecture="case", classes=names, min_size=sides[0], max_size=sides[1])
+    how = Deployment(version=Version(run="case", window=None, terminal="case"), colour="bgr")
+    deploy(case.task, copy.deepcopy(case.student), spec, folder, images[0], how)
+    there = open_deployed(case.task, folder).predict(images)
+    for one, other in zip(case.task.predict(case.student, images), there, strict=True):
+        assert missing(one, other) == missing(other, one) == 0, "predictions of model and deployment differ"
+
+
 CAPABILITY_CHECKS = (
     the_embedded_stream_repeats,
     roles_show_different_frames,
@@ -166,4 +184,5 @@ CAPABILITY_CHECKS = (
     prediction_modules_share_their_features,
     smaller_input_is_undone,
     a_surrogate_step_runs_without_values,
+    a_camera_sees_what_the_model_sees,
 )

@@ -1,7 +1,7 @@
 """A task with two models and labelled frames, and assertions that several checks of tasks share."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.tasks.capabilities import EmbeddedStreams
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 from nestevo_hw.tasks.task import VisionTask
+
+SCORE_APART, BOX_APART_PX = 0.01, 1.0
+"""How far an exported model's predictions may lie from the model's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +105,12 @@ def changed_state(model: nn.Module, before: nn.Module) -> set[str]:
     """Names of weights and buffers that are not as in an earlier copy."""
     old = before.state_dict()
     return {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, old[name])}
+
+
+def missing(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> int:
+    """Confident predictions without a like one among others."""
+    rows = torch.where(wanted["scores"] >= 0.5)[0]
+    alike = wanted["labels"][rows, None] == got["labels"]
+    alike &= (wanted["scores"][rows, None] - got["scores"]).abs() < SCORE_APART
+    alike &= (wanted["boxes"][rows, None] - got["boxes"]).abs().amax(-1) < BOX_APART_PX
+    return int((~alike.any(1)).sum())

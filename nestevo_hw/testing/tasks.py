@@ -11,7 +11,7 @@ Capabilities that the task does not have are not checked.
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -28,10 +28,8 @@ from nestevo_hw.testing.task_case import (
     assert_teaches,
     assert_unchanged,
     changed_state,
+    missing,
 )
-
-SCORE_APART, BOX_APART_PX = 0.01, 1.0
-"""How far an exported model's predictions may lie from the model's."""
 
 
 def check_task(case: TaskCase) -> None:
@@ -138,16 +136,7 @@ def the_exported_model_agrees(case: TaskCase) -> None:
     case.task.export(copy.deepcopy(case.student), path, case.frames.images[0])
     there = case.task.open_exported(path).predict(case.frames.images)
     for one, other in zip(case.task.predict(case.student, case.frames.images), there, strict=True):
-        assert _missing(one, other) == _missing(other, one) == 0, "predictions of model and exported file differ"
-
-
-def _missing(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> int:
-    """Confident predictions without a like one among others."""
-    rows = torch.where(wanted["scores"] >= 0.5)[0]
-    alike = wanted["labels"][rows, None] == got["labels"]
-    alike &= (wanted["scores"][rows, None] - got["scores"]).abs() < SCORE_APART
-    alike &= (wanted["boxes"][rows, None] - got["boxes"]).abs().amax(-1) < BOX_APART_PX
-    return int((~alike.any(1)).sum())
+        assert missing(one, other) == missing(other, one) == 0, "predictions of model and exported file differ"
 
 
 TASK_CHECKS = (

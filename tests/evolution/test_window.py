@@ -306,3 +306,24 @@ def test_methods_without_a_teacher(tmp_path):
     window.deploy()
     assert world.kinds() == ["self-label", "ground-truth", "adapt", "adapt-batch-norm", "average", "select", "export"]
     assert len({world.server.models[name] for name in NAMES}) == 1
+
+
+def test_what_a_terminal_was_sent_is_known_and_stays_in_use(tmp_path):
+    world = World(tmp_path / "run")
+    window = world.window(4)
+    window.label()
+    window.distil()
+    window.deploy()
+    (request, *_) = world.executor.requests(ExportRequest)
+    assert request.folder == world.layout.deployed(4, "campus") == world.server.deployed["campus"]
+    assert (request.version.run, request.version.window, request.version.terminal) == (
+        world.config.digest, 4, "campus"
+    )  # fmt: skip
+    assert request.folder / "model.onnx" in world.server.files_in_use()
+
+
+def test_the_digest_names_what_is_computed_and_not_where():
+    config = load_preset("quick")
+    assert len(config.digest) == 12
+    assert override(config, {"execution.workers": 3}).digest == config.digest
+    assert override(config, {"seed": 1}).digest != config.digest

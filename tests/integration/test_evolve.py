@@ -12,6 +12,8 @@ import golden_runs
 import pytest
 from small_run import SMALL
 
+from nestevo_hw.models.onnx.manifest import read_manifest
+
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "nestevo_hw", *map(str, arguments)]
@@ -42,7 +44,9 @@ def test_a_run_leaves_everything_it_promises(whole_run):
     for name in ("run.json", "metrics.jsonl", "report.html", "overview.png", "windows/000/teacher.safetensors"):
         assert (folder / name).stat().st_size > 0
     for terminal in ("campus", "village"):
-        assert (folder / "windows/000" / terminal / "terminal.onnx").stat().st_size > 0
+        deployed = folder / "windows/000" / terminal / "deployed"
+        manifest = read_manifest(deployed)
+        assert (manifest.version.window, manifest.version.terminal) == (0, terminal)
         assert (folder / "samples" / f"w0-{terminal}-after.png").exists()
     assert [t["name"] for t in summary["terminals"]] == ["campus", "village"]
     assert set(summary["delay_s"]["parts"]) == {

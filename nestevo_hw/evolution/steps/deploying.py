@@ -8,8 +8,10 @@ from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.deployment import testimonies
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.models.checkpoint import load_model, save_model
+from nestevo_hw.models.onnx.manifest import Version
 from nestevo_hw.report.records import Candidate
 from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.deployment import Deployment, deploy
 from nestevo_hw.tasks.supervision import load_supervision
 
 
@@ -66,11 +68,15 @@ class ExportRequest(Request):
 
     terminal: Path
     upload: Path
-    onnx: Path
+    folder: Path
+    """What the terminal is sent."""
+    version: Version
 
 
 def export(context: Context, request: ExportRequest) -> Result:
-    """Write a terminal's new model as ONNX, checked against the model on an uploaded frame."""
-    model, _ = load_model(request.terminal)
-    context.task.export(model, request.onnx, load_frames(request.upload).images[0])
-    return Result(download_bytes=request.onnx.stat().st_size)
+    """Write a terminal's new model as ONNX with its manifest, checked against the model on an uploaded frame."""
+    model, spec = load_model(request.terminal)
+    config, example = context.config.deployment, load_frames(request.upload).images[0]
+    how = Deployment(version=request.version, colour=config.colour, score=config.score)
+    deploy(context.task, model, spec, request.folder, example, how)
+    return Result(download_bytes=sum(file.stat().st_size for file in request.folder.iterdir()))

@@ -13,6 +13,7 @@ from nestevo_hw.evolution.teacher import TeacherFiles
 from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
+from nestevo_hw.tasks.deployment import open_deployed
 from nestevo_hw.tasks.predictions import draw_prediction
 from nestevo_hw.tasks.task import VisionTask, headline
 
@@ -27,8 +28,8 @@ class Scored:
     """`report.records.TEACHER` or the name of the terminal."""
     stage: Stage
     weights: Path
-    onnx: Path | None = None
-    """Run by ONNX Runtime in place of the weights."""
+    deployed: Path | None = None
+    """Folder that the terminal was sent, run by ONNX Runtime in place of the weights."""
     teacher: TeacherFiles | None = None
     """Run on the crossbar in place of the weights."""
     scene_norm: bool = False
@@ -66,7 +67,7 @@ class EvaluateResult(Result):
 
 
 def evaluate(context: Context, request: EvaluateRequest) -> EvaluateResult:
-    """Score models on a terminal's test frames: checkpoints, ONNX files, or teachers on the crossbar."""
+    """Score models on a terminal's test frames: checkpoints, deployments, or teachers on the crossbar."""
     task, test = context.task, load_frames(request.test)
     scores = []
     for scored in request.models:
@@ -90,8 +91,8 @@ def evaluate(context: Context, request: EvaluateRequest) -> EvaluateResult:
 
 def _predicted(context: Context, scored: Scored, request: EvaluateRequest, images: Tensor) -> list[dict[str, Tensor]]:
     task = context.task
-    if scored.onnx is not None:
-        return task.open_exported(scored.onnx).predict(images)
+    if scored.deployed is not None:
+        return open_deployed(task, scored.deployed).predict(images)
     if scored.teacher is not None:
         scene = load_frames(request.upload).images if scored.scene_norm else None
         return task.predict(context.open_teacher(scored.teacher, scene), images)

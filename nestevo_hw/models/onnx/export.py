@@ -2,14 +2,18 @@
 
 import os
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
 
 from nestevo_hw.base.errors import InputError, NestEvoError
@@ -20,7 +24,7 @@ OPSET = 17
 OUTPUTS = ("boxes", "labels", "scores")
 
 
-class _SingleFrame(torch.nn.Module):
+class SingleFrame(nn.Module):
     """A detector as a function of one frame, as a camera runs it."""
 
     def __init__(self, detector: FasterRCNN) -> None:
@@ -28,8 +32,91 @@ class _SingleFrame(torch.nn.Module):
         self.detector = detector
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = self.detector([image])[0]
+        """Boxes (K, 4), labels (K,) and scores (K,) of a (3, H, W) float frame in 0..1."""
+        with _even_without_proposals(self.detector):
+            found = self.detector([image])[0]
         return found["boxes"], found["labels"], found["scores"]
+
+
+class _Coder(BoxCoder):  # type: ignore[misc]  # torchvision has no types
+    """Decodes boxes whatever their number.
+
+    Torchvision's asks at export whether there are proposals, and has the number of classes found at run time from the
+    number of values: with no proposals that is 0 by 0, which ONNX Runtime refuses.
+    """
+
+    def decode(self, rel_codes: Tensor, boxes: list[Tensor]) -> Tensor:
+        """(N, C, 4) boxes from (N, 4 C) codes and lists of N boxes."""
+        classes = int(rel_codes.shape[1]) // 4
+        decoded: Tensor = self.decode_single(rel_codes, torch.cat(boxes)).reshape(rel_codes.shape[0], classes, 4)
+        return decoded
+
+
+@contextmanager
+def _even_without_proposals(detector: FasterRCNN) -> Iterator[None]:
+    heads = detector.roi_heads
+    theirs = heads.box_coder
+    heads.box_coder = _Coder(theirs.weights, theirs.bbox_xform_clip)
+    try:
+        yield
+    finally:
+        heads.box_coder = theirs
+
+
+def any_floats(module: nn.Module) -> RemovableHandle:
+    """Have a module see the frames that `made_good` makes of its inputs, until the handle's `with` ends."""
+    return module.register_forward_pre_hook(lambda _, frames: tuple(made_good(frame) for frame in frames))
+
+
+def made_good(image: Tensor) -> Tensor:
+    """(.., C, H, W) floats in 0..1, whatever they were.
+
+    What is no number, or no pixel by far, counts as black; a frame with values above 2 is one of 0..255.
+    """
+    image = torch.where(image.abs() < _NO_PIXEL, image, 0.0)
+    white = torch.where(image.amax((-3, -2, -1), keepdim=True) > 2.0, 255.0, 1.0)
+    return (image / white).clamp(0.0, 1.0)
+
+
+_NO_PIXEL = 1e4
+
+
+def write_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+) -> None:
+    """Trace a module into an ONNX file that passes ONNX's own check.
+
+    Args:
+        module: in eval mode.
+        example: its inputs.
+        path: file to write.
+        inputs: their names.
+        outputs: names of what it returns.
+        dynamic: names of the dimensions that may differ from the example's, by tensor and dimension.
+
+    Raises:
+        InputError: the module computes what ONNX has no operator for.
+    """
+    with warnings.catch_warnings():
+        # The TorchScript exporter is deprecated, yet the only one that takes torchvision's NMS (torch 2.14).
+        warnings.simplefilter("ignore")
+        # It prints a graph that it cannot write, by default on stdout.
+        torch._C._jit_set_onnx_log_output_stream("stderr")
+        try:
+            torch.onnx.export(
+                module.eval(), example, str(path), dynamo=False, opset_version=OPSET, input_names=list(inputs),
+                output_names=list(outputs), dynamic_axes={name: dict(axes) for name, axes in (dynamic or {}).items()},
+            )  # fmt: skip
+        except torch.onnx.errors.OnnxExporterError as error:
+            told, *_ = str(error).split(". ")
+            raise InputError(f"the model cannot be written as ONNX at this size: {told}; try another size") from error
+    onnx.checker.check_model(str(path))
 
 
 def export_detector(model: FasterRCNN, path: Path, example: Tensor) -> None:
@@ -49,20 +136,12 @@ def export_detector(model: FasterRCNN, path: Path, example: Tensor) -> None:
     image = as_list(example[None].cpu())[0]
     model = model.cpu().eval()
     with replacing(path) as temporary:
-        with warnings.catch_warnings():
-            # The TorchScript exporter is deprecated, yet the only one that takes torchvision's NMS (torch 2.14).
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                _SingleFrame(model).eval(),
-                (image,),
-                str(temporary),
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=["image"],
-                output_names=list(OUTPUTS),
-                dynamic_axes={name: {0: "detections"} for name in OUTPUTS},
-            )
-        onnx.checker.check_model(str(temporary))
+        single = SingleFrame(model)
+        with any_floats(single):
+            write_onnx(
+                single, (image,), temporary, inputs=("image",), outputs=OUTPUTS,
+                dynamic={name: {0: "detections"} for name in OUTPUTS},
+            )  # fmt: skip
         _check_parity(model, OnnxDetector(temporary), example)
 
 
@@ -89,14 +168,17 @@ def unmatched(expected: dict[str, Tensor], got: dict[str, Tensor], *, min_score:
     return int((~same.any(1)).sum())
 
 
-def open_session(path: Path) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
+def open_session(model: Path | bytes) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
     """A session of ONNX Runtime on the CPU with one thread.
+
+    Args:
+        model: a file, or what would stand in one.
 
     Raises:
         InputError: there is no such file.
     """
-    if not path.is_file():
-        raise InputError(f"no ONNX file {path}; export the terminal first")
+    if isinstance(model, Path) and not model.is_file():
+        raise InputError(f"no ONNX file {model}; export the terminal first")
     # Otherwise the import starts a telemetry thread and opens a database in the user's cache (1.31).
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
@@ -105,7 +187,8 @@ def open_session(path: Path) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 class OnnxDetector:

@@ -14,6 +14,7 @@ from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.evolution.teacher import TeacherFiles
 from nestevo_hw.evolution.trigger import sense_accuracy
 from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
+from nestevo_hw.models.onnx.manifest import Version
 from nestevo_hw.streams.storage import load_frames, save_frames
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.supervision import labelled_features, load_supervision, save_supervision
@@ -457,18 +458,23 @@ def test_average_is_the_mean(folder):
 
 @pytest.fixture(scope="module")
 def exported(folder, captured):
-    request = deploying.ExportRequest(terminal=TERMINAL, upload=folder / "upload", onnx=folder / "terminal.onnx")
+    request = deploying.ExportRequest(
+        terminal=TERMINAL, upload=folder / "upload", folder=folder / "deployed",
+        version=Version(run="0123456789ab", window=0, terminal="counter"),
+    )  # fmt: skip
     return deploying.export(context("export"), request)
 
 
 def test_export_says_what_has_to_be_sent(folder, exported):
-    assert exported.download_bytes == (folder / "terminal.onnx").stat().st_size > 1000
+    sizes = {file.name: file.stat().st_size for file in (folder / "deployed").iterdir()}
+    assert set(sizes) == {"model.onnx", "manifest.json"}
+    assert exported.download_bytes == sum(sizes.values()) > 1000
 
 
 def test_evaluate_scores_checkpoints_onnx_files_and_teachers(folder, captured, exported, teacher, prepared):
     models = (
         scoring.Scored(model="counter", stage="after", weights=TERMINAL, picture=folder / "seen.png"),
-        scoring.Scored(model="counter", stage="onnx", weights=TERMINAL, onnx=folder / "terminal.onnx"),
+        scoring.Scored(model="counter", stage="onnx", weights=TERMINAL, deployed=folder / "deployed"),
         scoring.Scored(model="teacher", stage="before", weights=TEACHER, teacher=teacher),
         scoring.Scored(model="teacher", stage="after", weights=TEACHER, teacher=teacher, scene_norm=True),
     )

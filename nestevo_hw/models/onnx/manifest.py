@@ -1,0 +1,111 @@
+"""What a deployed model says of itself: what goes in, what comes out, which version it is, and its checksum."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import onnx
+
+from nestevo_hw import __version__
+from nestevo_hw.base.documents import json_line, plain, read_json, write_json
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.models.onnx.frames import Colour
+
+MANIFEST, MODEL = "manifest.json", "model.onnx"
+FORMAT = "nestevo-hw-deployment"
+Layout = Literal["HWC", "NHWC", "CHW", "NCHW"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput:
+    """What goes in."""
+
+    name: str
+    layout: Layout
+    """N frames or one, height, width and channels."""
+    dtype: Literal["uint8", "float32"]
+    range: tuple[float, float]
+    """Values of a black and of a white pixel."""
+    colour: Colour
+    size: tuple[int, int] | None
+    """(H, W) in pixels that a frame must have; None for any."""
+    scaled_to: tuple[int, int]
+    """(H, W) in pixels at which the network sees it; frames of another shape are stretched."""
+    frames: int | None
+    """Of one call; None for one or more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """Where a model comes from."""
+
+    run: str
+    """Of `nestevo-hw evolve` the digest of its configuration, of `nestevo-hw export` the digest of the checkpoint."""
+    window: int | None
+    """None for a model that no window has changed."""
+    terminal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Of one deployment; the same facts, but for files, stand in the model's own metadata."""
+
+    task: str
+    architecture: str
+    classes: Mapping[str, str]
+    """Name of each label."""
+    input: ModelInput
+    outputs: Mapping[str, str]
+    """What comes out, in words, by name."""
+    thresholds: Mapping[str, float]
+    """Already applied: the least score, and of a detector the IoU from which on two boxes of a class are one object,
+    and the most detections of a frame."""
+    version: Version
+    tool: str = f"nestevo-hw {__version__}"
+    format: str = FORMAT
+    model: str = MODEL
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Of each other file of the folder, by name."""
+
+    def metadata(self) -> dict[str, str]:
+        """As an ONNX file holds it: texts, what is no text as JSON."""
+        facts = {name: value for name, value in plain(self).items() if name not in ("model", "sha256")}
+        return {name: value if isinstance(value, str) else json_line(value) for name, value in facts.items()}
+
+
+def describe(path: Path, manifest: Manifest) -> None:
+    """Write a manifest's facts into the metadata of an ONNX file."""
+    file = onnx.load(path)
+    onnx.helper.set_model_props(file, manifest.metadata())
+    onnx.save(file, path)
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a folder, whole or not at all; the last of its files."""
+    write_json(folder / MANIFEST, plain(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder whose files are as they were written.
+
+    Raises:
+        InputError: it is missing or damaged, or so is a file that it names.
+    """
+    advice = "export the model again"
+    manifest = read_json(folder / MANIFEST, Manifest, advice=advice)
+    if manifest.format != FORMAT:
+        raise InputError(f"{folder / MANIFEST}: format: expected {FORMAT} (got {manifest.format!r}); {advice}")
+    for name, wanted in manifest.sha256.items():
+        if Path(name).name != name or not (folder / name).is_file():
+            raise InputError(f"{folder / MANIFEST}: no file {name!r} beside it; {advice}")
+        if sha256(folder / name) != wanted:
+            raise InputError(f"{folder / name} is not the file that its manifest describes; copy or {advice}")
+    return manifest

@@ -1,0 +1,60 @@
+"""`nestevo-hw export` writes what a camera runs, and over nothing else."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from nestevo_hw.commands.export import export
+from nestevo_hw.models.checkpoint import load_model, pretrained_path, save_model
+
+
+def ran(*words):
+    return CliRunner().invoke(export, [str(word) for word in words])
+
+
+def test_a_shipped_model_in_both_voices(tmp_path):
+    told = ran("digits-cnn-m3", "--out", tmp_path / "d", "--colour", "bgr", "--score", "0.7")
+    assert told.exit_code == 0, told.output
+    assert "in:  frames, NHWC uint8 0 to 255, bgr, any size, seen at 32 x 32" in told.output
+    again = ran("digits-cnn-m3", "--out", tmp_path / "d", "--size", "32x48", "--json")
+    document = json.loads(again.stdout)
+    assert document.pop("folder") == str(tmp_path / "d")
+    assert document == json.loads((tmp_path / "d" / "manifest.json").read_text())
+    assert (document["input"]["colour"], document["input"]["scaled_to"]) == ("rgb", [32, 48])
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {"model.onnx", "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("nowhere.safetensors",), "no checkpoint 'nowhere.safetensors'"),
+        (("digits-cnn-m3", "--task", "detection"), "expected a Faster R-CNN"),
+        (("digits-cnn-m3", "--size", "40x48"), "cannot be written as ONNX"),
+        (("digits-cnn-m3", "--size", "8"), "need a size as HEIGHTxWIDTH"),
+        (("digits-cnn-m3", "--score", "2"), "need a number from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(words, why, tmp_path):
+    refused = ran(*words, "--out", tmp_path / "d")
+    assert refused.exit_code in (1, 2)
+    assert why in refused.stderr
+    assert refused.stderr.splitlines()[-1].startswith("Error: ")
+    assert refused.stdout == ""
+    assert not (tmp_path / "d").exists() or not [*(tmp_path / "d").iterdir()]
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    refused = ran("digits-cnn-m3", "--out", tmp_path)
+    assert (refused.exit_code, [path.name for path in tmp_path.iterdir()]) == (2, ["mine.txt"])
+    assert "holds something else than a deployment" in refused.stderr
+
+
+def test_code_of_a_checkpoint_runs_only_if_it_is_named(tmp_path):
+    model, spec = load_model(pretrained_path("digits-cnn-m3"))
+    own = type(spec)(architecture="evil.module:make", classes=spec.classes, min_size=32, max_size=32)
+    save_model(model, own, tmp_path / "own.safetensors")
+    refused = ran(tmp_path / "own.safetensors", "--out", tmp_path / "d")
+    assert refused.exit_code == 2
+    assert 'its code runs only if --factory = "evil.module:make"' in refused.stderr
