@@ -145,11 +145,11 @@ def sensitivity(
     teacher.calibrate(task.calibration)
     target = None if no_plan else target_loss(asked_loss, task.frame_worth)
     resolved = "" if target is None else resolution_note(target, task.frame_worth, task.frames)
-    if resolved:
-        click.echo(resolved, err=True)
     study = _Study(age_s=age_s, repeats=draws, probed=1 if quick else 2, scored=not quick or complement,
                    complement=complement, target=target)  # fmt: skip
     with one_writer(out):
+        if resolved:
+            click.echo(resolved, err=True)
         report, plan = _measure(teacher, task, study)
         document = {
             "model": model, "analog": preset.name, "tile": list(rows_columns), "backend": teacher.backend,

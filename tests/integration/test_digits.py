@@ -19,6 +19,7 @@ SEAMS = {
     "batches",
     "capabilities",
     "confirmation",
+    "deployment",
     "named",
     "names",
     "predictions",
