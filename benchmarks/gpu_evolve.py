@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 215.0
 """A run is stopped then."""
 LOOK_S = 0.25
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+_PATHS = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(_PATHS), "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(kw_only=True)
