@@ -74,7 +74,7 @@ def spec_of(options: dict[str, Any]) -> "DataSpec":
     Raises:
         ConfigError: a size or a list of numbers that is none, or options that contradict one another.
     """
-    from nestevo_hw.crossbar.chips.workload import parse_size
+    from nestevo_hw.base.sizes import parse_size
     from nestevo_hw.studies.data.spec import DataSpec
 
     size = None if options["size"] is None else parse_size(options["size"])

@@ -52,7 +52,7 @@ def export(
       nestevo-hw export digits-cnn-m3 --json
     """
     from nestevo_hw.base.documents import plain
-    from nestevo_hw.crossbar.chips.workload import parse_size
+    from nestevo_hw.base.sizes import parse_size
     from nestevo_hw.studies.export import ExportRequest, export_checkpoint
 
     manifest = export_checkpoint(

@@ -239,7 +239,7 @@ def _one_input(
     """What a chip is modelled for: a frame as asked, else one of the user's samples, else what the model takes."""
     import torch
 
-    from nestevo_hw.crossbar.chips.workload import parse_size
+    from nestevo_hw.base.sizes import parse_size
     from nestevo_hw.models.inputs import channels_of, features_of
 
     if size is None and samples is not None and isinstance(samples.batches[0], torch.Tensor):

@@ -169,7 +169,7 @@ def _source(
     until: int | None, long_side: int, size: str | None,
 ) -> "FrameSource":  # fmt: skip
     from nestevo_hw.base.errors import ConfigError
-    from nestevo_hw.crossbar.chips.workload import parse_size
+    from nestevo_hw.base.sizes import parse_size
     from nestevo_hw.evolution.pretrain_frames import embedded_source, video_source
 
     if video is None:
@@ -191,8 +191,8 @@ def _source_of_data(
     plan: "PretrainConfig", data: str, classes: str | None, size: str | None
 ) -> "FrameSource":  # fmt: skip
     from nestevo_hw.base.errors import ConfigError, InputError
+    from nestevo_hw.base.sizes import parse_size
     from nestevo_hw.commands.data_options import named_classes
-    from nestevo_hw.crossbar.chips.workload import parse_size
     from nestevo_hw.evolution.pretrain_frames import data_source
 
     if plan.task == "detection":

@@ -21,7 +21,7 @@ _RELAXED = ("cpu", "cuda")
 
 @contextmanager
 def ieee_products(device: torch.device) -> Iterator[None]:
-    """Convolutions and matrix products of a block multiply IEEE float32; torch's settings come back afterwards.
+    """Convolutions, recurrent layers and matrix products of a block multiply IEEE float32; torch's settings come back.
 
     Args:
         device: where the block computes. A CPU's products are IEEE, autocast aside.
@@ -40,10 +40,11 @@ def ieee_products(device: torch.device) -> Iterator[None]:
 def _forbid_tf32(leaving: ExitStack) -> None:
     """Forbid it until `leaving` is left."""
     cudnn: Any = torch.backends.cudnn  # whose parts are made when it is imported
-    convolution, matmul = cudnn.conv, torch.backends.cuda.matmul
-    if (before := convolution.fp32_precision) != IEEE:
-        convolution.fp32_precision = IEEE
-        leaving.callback(setattr, convolution, "fp32_precision", before)
+    matmul = torch.backends.cuda.matmul
+    for part in (cudnn.conv, cudnn.rnn):
+        if (before := part.fp32_precision) != IEEE:
+            part.fp32_precision = IEEE
+            leaving.callback(setattr, part, "fp32_precision", before)
     if matmul.fp32_precision == TF32:
         # Through the older switch, which sets the newer one, too: cuBLAS may refuse to compute where they differ.
         matmul.allow_tf32 = False

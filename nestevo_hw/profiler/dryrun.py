@@ -1,6 +1,5 @@
 """Measures one training step at two small batch sizes, from which larger ones are extrapolated."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nestevo_hw.base.memory import inherited_bytes, peak_bytes
+from nestevo_hw.profiler.clock import Clock
 from nestevo_hw.profiler.memory import AllocationMeter, leaf_outputs
 from nestevo_hw.profiler.step_cost import LARGE, SMALL, PerBatch, StepCost
 
@@ -55,7 +55,7 @@ def measure_step(
     # Time and residence first, the smaller batch before the larger: counting slows steps and keeps tensors alive, and
     # the largest resident set never shrinks.
     shared_bytes = inherited_bytes()
-    timings = [_time(optimiser, loss, size, device, shared_bytes) for size in (SMALL, LARGE)]
+    timings = [_time(optimiser, loss, size, Clock(device), shared_bytes) for size in (SMALL, LARGE)]
     small, large = (_count(models, parameters, optimiser, loss, size, device) for size in (SMALL, LARGE))
     optimiser.zero_grad(set_to_none=True)
     with torch.no_grad():
@@ -86,16 +86,14 @@ def _time(
     optimiser: torch.optim.Optimizer,
     loss: Callable[[int], Tensor],
     batch_size: int,
-    device: torch.device,
+    clock: Clock,
     shared_bytes: int,
 ) -> _Timing:
     times = []
     for _ in range(TIMED_STEPS):
-        _wait_for(device)
-        began = time.perf_counter()
+        began = clock.wall_s()
         _step(optimiser, loss, batch_size)
-        _wait_for(device)
-        times.append(time.perf_counter() - began)
+        times.append(clock.wall_s() - began)
     return _Timing(step_s=min(times), resident_bytes=peak_bytes(shared=shared_bytes))
 
 
@@ -130,11 +128,6 @@ def _peak_of(run: Callable[[], None], device: torch.device) -> int:
     with meter:
         run()
     return meter.peak_bytes
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @contextmanager

@@ -84,11 +84,6 @@ class Sample:
         return statistics.median(self._runs())
 
     @property
-    def wall_step_s(self) -> float:
-        """Median wall-clock time of a step over all runs, as it was."""
-        return statistics.median(run / t.steps for t in self.timings for run in t.wall_s)
-
-    @property
     def spread(self) -> float:
         """Mean relative distance of single runs from their median: no predictor can be better for one run."""
         return statistics.mean(abs(run / self.step_s - 1) for run in self._runs())

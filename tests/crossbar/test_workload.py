@@ -20,7 +20,7 @@ from torchvision.models.detection import (
 
 from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.crossbar.chips.chip_file import load_reference
-from nestevo_hw.crossbar.chips.workload import LayerWork, count_workload, parse_size
+from nestevo_hw.crossbar.chips.workload import LayerWork, count_workload
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
 
@@ -170,14 +170,3 @@ def test_what_does_not_fit_is_refused_in_one_line() -> None:
         count_workload(nn.Linear(5, 2))
     with pytest.raises(ConfigError, match="either the size"):
         count_workload(nn.Linear(5, 2), (1, 5), inputs=torch.zeros(1, 5))
-
-
-@pytest.mark.parametrize("text", ["720", "720x", "axb", "0x5", "1x2x3", "-1x5"])
-def test_bad_sizes(text: str) -> None:
-    with pytest.raises(ConfigError, match="need a size as HEIGHTxWIDTH"):
-        parse_size(text)
-
-
-def test_sizes() -> None:
-    assert parse_size("720x1280") == (720, 1280)
-    assert parse_size("64X32") == (64, 32)

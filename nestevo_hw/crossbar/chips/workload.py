@@ -3,7 +3,6 @@
 import functools
 import logging
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,13 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.base.errors import ConfigError, MappingError
-from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.sizes import Size
 from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.opening import opened
 from nestevo_hw.crossbar.opening.module import evaluating
-
-Size = tuple[int, int]
-"""(H, W) of a frame in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,22 +66,6 @@ class Workload:
     def macs(self) -> int:
         """Multiply-accumulates of a frame."""
         return sum(layer.macs for layer in self.layers.values()) + self.other_macs
-
-
-SIDE = Range(1, 8192)
-"""Of a frame, pixels."""
-
-
-def parse_size(text: str) -> Size:
-    """(H, W) from text such as "720x1280".
-
-    Raises:
-        ConfigError: it is not two positive numbers.
-    """
-    found = re.fullmatch(r" *([0-9]{1,9}) *x *([0-9]{1,9}) *", text.lower())
-    if found is None or int(found[1]) not in SIDE or int(found[2]) not in SIDE:
-        raise ConfigError(f"need a size as HEIGHTxWIDTH, such as 720x1280, each {SIDE}, got {text!r}")
-    return int(found[1]), int(found[2])
 
 
 def count_workload(model: nn.Module, size: Size | None = None, *, inputs: Tensor | None = None) -> Workload:

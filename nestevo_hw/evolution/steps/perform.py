@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import torch
-
 from nestevo_hw.base.documents import parse, plain
+from nestevo_hw.crossbar.ieee import ieee_products
 from nestevo_hw.evolution.config import parse_config
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.steps.table import STEPS
@@ -23,14 +22,14 @@ def payload(config: dict[str, Any], task: TaskId, request: Request) -> dict[str,
 def perform(payload: dict[str, Any]) -> dict[str, Any]:
     """Run one task of `STEPS`.
 
-    Convolutions on a GPU are computed in whole float32: products of ten bits would move the codes of converters.
+    Products on a GPU are IEEE float32 in digital models, too, so that scores on a CPU and on a GPU are close.
     """
-    cudnn: Any = torch.backends.cudnn
-    cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
     task = TaskId(**payload["id"])
     step = STEPS[task.kind]
     context = Context(id=task, config=parse_config(payload["config"], source="task payload"))
-    return encoded(step.run(context, decoded(step.request, payload["request"], source=f"request of {task}")))
+    request = decoded(step.request, payload["request"], source=f"request of {task}")
+    with ieee_products(context.device):
+        return encoded(step.run(context, request))
 
 
 def encoded(message: Request | Result) -> dict[str, Any]:
