@@ -1,6 +1,7 @@
-"""Settings of every test: one torch thread, figures without a display."""
+"""Settings of every test: one torch thread, figures without a display, signals as a terminal sends them."""
 
 import os
+import signal
 import sys
 
 # Before torch and matplotlib are imported, and for the worker processes that tests start.
@@ -12,3 +13,5 @@ os.environ.setdefault("TRITON_INTERPRET", "0" if "gpu" in sys.argv else "1")
 import torch
 
 torch.set_num_threads(1)
+# `nohup make test` would have it ignored, and what the program then does is another test's.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
