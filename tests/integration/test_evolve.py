@@ -20,7 +20,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=900)
 
 
 def outcome(folder: Path) -> list[dict[str, object]]:
