@@ -18,6 +18,8 @@ from nestevo_hw.tasks.named import task_named
 
 _PIXEL_S = 1e-7
 """Time to render one, measured once; all scenes of a pre-training are alike, so it decides nothing."""
+_TASKS_PER_CORE = 8
+"""Each opens its streams anew, which can take longer than a scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,32 +54,36 @@ def side_by_side(folder: Path) -> Render:
 
     def render(scenes: Sequence[Shots]) -> list[FrameBatch]:
         paths = [folder / f"{shots.place}-{shots.seed}.safetensors" for shots in scenes]
-        tasks = [_task(s, path) for s, path in zip(scenes, paths, strict=True) if not path.is_file()]
-        if tasks:
+        missing = [(s, path) for s, path in zip(scenes, paths, strict=True) if not path.is_file()]
+        if missing:
             folder.mkdir(parents=True, exist_ok=True)
-            _run(tasks)
+            _run(missing)
         return [load_frames(path) for path in paths]
 
     return render
 
 
-def _run(tasks: list[Task]) -> None:
+def _run(scenes: Sequence[tuple[Shots, Path]]) -> None:
     cores, preload = os.cpu_count() or 1, (*DEFAULT_PRELOAD, __name__)
+    each = -(-len(scenes) // (_TASKS_PER_CORE * cores))
+    tasks = [_task(scenes[first : first + each]) for first in range(0, len(scenes), each)]
     most = max(task.memory_bytes for task in tasks)
     with LocalExecutor(policy=KnapsackPolicy(), memory_bytes=cores * most, workers=cores, preload=preload) as executor:
         executor.run(tasks)
 
 
-def _task(shots: Shots, path: Path) -> Task:
-    payload = {"shots": TypeAdapter(Shots).dump_python(shots, mode="json"), "out": str(path)}
-    pixels = shots.size[0] * shots.size[1]
+def _task(scenes: Sequence[tuple[Shots, Path]]) -> Task:
+    codec = TypeAdapter(Shots)
+    payload = [{"shots": codec.dump_python(shots, mode="json"), "out": str(path)} for shots, path in scenes]
+    pixels = [shots.size[0] * shots.size[1] * len(shots.indices) for shots, _ in scenes]
     return Task(
-        name=f"render {path.stem}", function=f"{__name__}:render_shots", payload=payload,
-        memory_bytes=500_000_000 + 6 * pixels * len(shots.indices), duration_s=_PIXEL_S * pixels * len(shots.indices),
+        name=f"render {scenes[0][1].stem}", function=f"{__name__}:render_scenes", payload={"scenes": payload},
+        memory_bytes=500_000_000 + 6 * max(pixels), duration_s=_PIXEL_S * sum(pixels),
     )  # fmt: skip
 
 
-def render_shots(payload: dict[str, Any]) -> dict[str, Any]:
-    """Render `Shots` into a file, in a worker."""
-    save_frames(TypeAdapter(Shots).validate_python(payload["shots"]).read(), Path(payload["out"]))
+def render_scenes(payload: dict[str, Any]) -> dict[str, Any]:
+    """Render each of some `Shots` into its file, in a worker."""
+    for scene in payload["scenes"]:
+        save_frames(TypeAdapter(Shots).validate_python(scene["shots"]).read(), Path(scene["out"]))
     return {}
