@@ -136,6 +136,7 @@ def _task_run(id_: TaskId, task: Task, result: TaskResult) -> TaskRun:
         worker=result.worker,
         predicted_s=task.duration_s,
         predicted_bytes=task.memory_bytes,
+        guessed=task.guessed,
         peak_bytes=result.peak_memory_bytes,
         gpu_peak_bytes=math.nan if result.gpu_peak_bytes is None else result.gpu_peak_bytes,
     )

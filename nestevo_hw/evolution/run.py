@@ -4,16 +4,18 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nestevo_hw.base.compute import device_name, resolved
 from nestevo_hw.base.documents import plain, write_json
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer, require_folder
+from nestevo_hw.base.text import one_line
 from nestevo_hw.evolution.check import analog_warnings, check_inputs_kept, check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
@@ -29,6 +31,7 @@ from nestevo_hw.evolution.retry import forget_deaths
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.profiler.gpu_context import target_of
+from nestevo_hw.pages.formats import counted
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records import Groups, Labels
@@ -108,12 +111,31 @@ def _evolve(
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     header = _open_folder(config, layout, resume=resume)
     advice = f"go on with `nestevo-hw evolve --resume {run_dir}`"
-    with resumable(run_dir, lambda: f"{len(list(layout.results.glob('*.json')))} tasks", advice=advice):
+    with _end_recorded(layout), resumable(run_dir, lambda: _kept(layout), advice=advice):
         classes, earlier_s = _all_windows(config, layout, reviews, server, on_task, on_warning)
         header = replace(header, classes=classes)
         summary = _close_folder(layout, header, run_dir, wall_s=earlier_s + time.monotonic() - started)
         write_report(run_dir)
     return summary
+
+
+def _kept(layout: RunLayout) -> str:
+    return counted(len(list(layout.results.glob("*.json"))), "task")
+
+
+@contextmanager
+def _end_recorded(layout: RunLayout) -> Iterator[None]:
+    """Say in run.json, and on the page, how a run ended that did not come to its end."""
+    try:
+        yield
+    except Exception as error:
+        status: Literal["stopped", "failed"] = "stopped" if isinstance(error, StoppedError) else "failed"
+        with suppress(NestEvoError, OSError):  # a full disk, say, that is the error itself
+            header = replace(read_header(layout.root), status=status, ended=one_line(str(error)).removesuffix("."))
+            write_json(layout.run_json, plain(header))
+            if status == "failed":
+                write_report(layout.root)
+        raise
 
 
 def _all_windows(
@@ -203,7 +225,7 @@ def _resumed(config: RunConfig, layout: RunLayout) -> Header:
     if replace(stored, execution=config.execution) != config:
         raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
     machine = header.machine | computed_on(config.execution)
-    header = replace(header, status="running", config=config.document(), machine=machine, summary=None)
+    header = replace(header, status="running", ended="", config=config.document(), machine=machine, summary=None)
     write_json(layout.run_json, plain(header))
     forget_deaths(layout, files_kept=stored.execution.keep_windows is None)
     return header

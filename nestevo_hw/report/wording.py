@@ -57,6 +57,20 @@ def lede(run: Run, summary: Summary) -> str:
     return text if run.complete else text + " Unfinished: figures so far."
 
 
+def unfinished(run: Run) -> str:
+    """How a run stands that did not come to its end, and what to do; empty for a complete one."""
+    go_on = f"`nestevo-hw evolve --resume {run.directory}` goes on with it."
+    ended = run.header.ended
+    told = {
+        "complete": "",
+        "running": "The run is still going.",
+        "killed": f"The run has not ended, but no process writes it any more: it was killed. {go_on}",
+        "stopped": f"The run was {ended or 'stopped'}.",
+        "failed": f"The run failed: {ended or 'for a reason that was not recorded'}. {go_on}",
+    }
+    return told[run.state]
+
+
 def _over_adapted(model: ModelSummary) -> str:
     gain = model.gain_over_adapted
     return "" if gain is None else f"; {percent(gain)} over BatchNorm adaptation alone, {score(model.adapted)}"
