@@ -18,6 +18,7 @@ from nestevo_hw.base.names import is_own
 from nestevo_hw.base.ranges import AGE_S, FRAMES, MOST_WINDOWS, SEED, Range
 from nestevo_hw.base.text import one_line
 from nestevo_hw.commands import completion
+from nestevo_hw.commands.pulse import beating
 from nestevo_hw.crossbar.devices import PRESETS, AdcRange
 
 COMPLETED_WITH_FAILURES = 3
@@ -164,7 +165,7 @@ def machine_readable(command: Command) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: object, as_json: bool, debug: bool, **options: object) -> None:
         try:
-            with signals_as_ctrl_c():
+            with signals_as_ctrl_c(), beating("at work", quiet=as_json):
                 document = command(*args, as_json=as_json, **options)
         except (NestEvoError, OSError, KeyboardInterrupt) as error:
             if debug:

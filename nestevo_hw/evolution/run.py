@@ -30,8 +30,8 @@ from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import forget_deaths
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.table import STEPS
-from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.pages.formats import counted
+from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records import Groups, Labels
@@ -50,6 +50,7 @@ def evolve(
     run_dir: Path,
     *,
     resume: bool = False,
+    quick: bool = False,
     on_task: Callable[[Task], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
     server: ServerProcess | None = None,
@@ -61,6 +62,7 @@ def evolve(
         run_dir: folder to write; new or empty, unless a run is resumed in it.
         resume: go on with a run that was interrupted; finished tasks are not run again, those whose worker died are.
             Only its [execution] may differ from before.
+        quick: the configuration is an impression of another, which is said wherever its figures stand.
         on_task: called with each finished task.
         on_warning: called with each line about what the run can do with, but should be looked at.
         server: of worker processes, if one has been started with `preload.PRELOAD`; a local run ends it.
@@ -77,7 +79,8 @@ def evolve(
         check_inputs_kept(config)
     config, reviews = checked(config, on_warning)
     with one_writer(run_dir):
-        return _evolve(config, run_dir, reviews, server, resume=resume, on_task=on_task, on_warning=on_warning)
+        header = _open_folder(config, RunLayout(run_dir.resolve()), resume=resume, quick=quick)
+        return _evolve(config, run_dir, header, reviews, server, on_task=on_task, on_warning=on_warning)
 
 
 def checked(
@@ -101,15 +104,14 @@ def checked(
 def _evolve(
     config: RunConfig,
     run_dir: Path,
+    header: Header,
     reviews: Mapping[str, LabelReview],
     server: ServerProcess | None,
     *,
-    resume: bool,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
 ) -> dict[str, Any]:
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
-    header = _open_folder(config, layout, resume=resume)
     advice = f"go on with `nestevo-hw evolve --resume {run_dir}`"
     with _end_recorded(layout), resumable(run_dir, lambda: _kept(layout), advice=advice):
         classes, earlier_s = _all_windows(config, layout, reviews, server, on_task, on_warning)
@@ -177,20 +179,13 @@ def _all_windows(
 def _close_folder(layout: RunLayout, header: Header, run_dir: Path, *, wall_s: float) -> dict[str, Any]:
     """Write the summary into run.json, and return it."""
     write_json(layout.run_json, plain(header))
-    summary = summarise(read_run(run_dir)) | {"method": header.method, "seed": header.seed, "wall_s": wall_s}
+    told = {"method": header.method, "seed": header.seed, "impression": header.impression, "wall_s": wall_s}
+    summary = summarise(read_run(run_dir)) | told
     write_json(layout.run_json, plain(replace(header, status="complete", summary=summary)))
     return summary
 
 
-def most_tasks(config: RunConfig) -> int:
-    """Tasks of a run in which every terminal has a teacher of its own, which evolves in every window."""
-    terminals = len(config.terminals)
-    once = ("capture", "describe", "prepare", "dry-run", "baseline")
-    in_each = ("capture", "sense", *METHODS[config.method].kinds, "evaluate", "recall", "baseline")
-    return terminals * (len(once) + config.window.count * len(in_each))
-
-
-def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Header:
+def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool, quick: bool) -> Header:
     """Check the folder and write run.json, new or as that of the run to resume."""
     if resume:
         return _resumed(config, layout)
@@ -203,6 +198,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
         method=config.method,
         config=config.document(),
         seed=config.seed,
+        impression=quick,
         versions={name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
         machine={
             "platform": platform.platform(),

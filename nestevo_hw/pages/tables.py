@@ -48,7 +48,7 @@ class Table:
         return Table(heads=(*self.heads, *other.heads[1:]), rows=rows)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For a console: columns of figures stand to the right; names and figures are broken where nothing else helps."""
+        """For a console: figures stand to the right; names and figures are broken where nothing else helps."""
         edges = len(self.heads) + 1
         widths = self._widths(options.max_width - edges - len(self.heads))
         gap = 1 if widths else 0
@@ -72,7 +72,7 @@ class Table:
             yield Text(visible(self.note), style="italic")
 
     def _widths(self, room: int) -> list[int] | None:
-        """Widths of the columns in which no word is broken, wider where there is room; None where there is too little."""
+        """Widths of columns in which no word is broken, wider where there is room; None where there is too little."""
         columns = [[visible(head), *(_text(row[i]).plain for row in self.rows)] for i, head in enumerate(self.heads)]
         wanted = [max(map(cell_len, cells)) for cells in columns]
         widths = [max(cell_len(word) for cell in cells for word in _WORD_END.split(cell)) for cells in columns]

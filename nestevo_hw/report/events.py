@@ -49,6 +49,8 @@ class Header:
     """Key among the metrics, and name, of the stricter score that stands beside it; empty where there is none."""
     kinds: dict[str, TaskKind] = field(default_factory=dict)
     """Kinds of task by name."""
+    impression: bool = False
+    """Whether the configuration was cut down by `evolve --quick`."""
     summary: dict[str, Any] | None = None
 
 

@@ -66,6 +66,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "headline": wording.headline(run, summary),
         "lede": wording.lede(run, summary),
         "unfinished": wording.unfinished(run),
+        "impression": wording.IMPRESSION if run.header.impression else "",
         "place": wording.teacher_place(config),
         "teacher_origin": wording.teacher_origin(config),
         "delay_origin": origin_of(origins.values()),

@@ -143,7 +143,11 @@ def predictions(run: Run, *, memory: bool) -> list[tuple[str, float, float]]:
 
 
 def typical_factor(points: Sequence[tuple[str, float, float]]) -> float:
-    """exp of the root mean square of ln(measured / predicted): 2 is off by a factor of two either way; NaN without any."""
+    """The factor by which predictions are off, either way: exp of the root mean square of ln(measured / predicted).
+
+    Returns:
+        1 where all are right; NaN without points.
+    """
     return math.exp(math.sqrt(mean(math.log(a / p) ** 2 for _, p, a in points)))
 
 

@@ -10,6 +10,11 @@ from nestevo_hw.report.events import Run
 from nestevo_hw.report.records import TEACHER, Accuracy, TaskRun
 from nestevo_hw.report.summary import ModelSummary, Summary, section
 
+IMPRESSION = (
+    "An impression only (--quick): one window, at most two terminals, few frames and steps. Its figures do not compare "
+    "with documented ones, nor with those of a whole run."
+)
+"""Said wherever figures of such a run stand."""
 DIGITAL = "digital"
 """Name of the device of a teacher that runs without a crossbar."""
 
