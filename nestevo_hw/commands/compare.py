@@ -94,4 +94,4 @@ def compare(
         left_out = (f"{name} {why}" for name, why in found.left_out.items())
         lines = (*left_out, conclusion(found), f"computed on {computing}", f"written to {out}: {', '.join(written)}")
         show(*console_tables(found), *lines, width=180)
-    return {**document_of(found), "device": computing}
+    return document_of(found)

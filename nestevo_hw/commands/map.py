@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nestevo_hw.studies.data.calibrated import Calibration, CalibrationSamples
 
 BITS = whole(Range(0, 24))
+_FRAMES = 1200
 _VIDEO = (720, 1280)
 """(H, W) of the frames that a chip is modelled for."""
 _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_pairs)
@@ -69,16 +70,12 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.option(
     "--chips",
     type=whole(Range(1, 1_000_000)),
-    default=1,
-    show_default=True,
-    help="Chips to use; a model they do not hold takes turns.",
+    help="Chips of --chip to use; a model they do not hold takes turns.  [default: 1]",
 )
 @click.option(
     "--frames",
     type=whole(Range(1, 1_000_000_000)),
-    default=1200,
-    show_default=True,
-    help="Frames that --chip is to work on.",
+    help="Frames that --chip is to work on.  [default: 1200]",
 )
 @click.option("--size", metavar="HEIGHTxWIDTH",
               help="Of these frames, and of inputs from --data.  [default: 720x1280; of --data its own]")  # fmt: skip
@@ -103,8 +100,8 @@ def map_command(
     no_program: bool,
     chip: str | None,
     chip_mode: str | None,
-    chips: int,
-    frames: int,
+    chips: int | None,
+    frames: int | None,
     size: str | None,
     data: dict[str, Any],
     plot: Path | None,
@@ -136,7 +133,7 @@ def map_command(
     from nestevo_hw.studies.placing import on_device
 
     computing = compute_device(device)
-    spec, costed = spec_of(data), _costed(chip, chip_mode)
+    spec, costed = spec_of(data), _costed(chip, chip_mode, chips, frames)
     base, rows_columns = _simulated(analog, tile, costed)
     for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
         if no_program and given:
@@ -155,7 +152,7 @@ def map_command(
         from nestevo_hw.crossbar.chips.agreement import differences
 
         other = differences(costed, preset, rows_columns, converters=samples is not None)
-        modelled = model_chip(chosen.model, report, costed, other, chips=chips, frames=frames,
+        modelled = model_chip(chosen.model, report, costed, other, chips=chips or 1, frames=frames or _FRAMES,
                               one=_one_input(chosen.model, size, samples, spec.channels))  # fmt: skip
     calibration = None
     if not no_program:
@@ -210,12 +207,13 @@ def _programmed(
         return teacher, None
 
 
-def _costed(chip: str | None, mode: str | None) -> "Chip | None":
+def _costed(chip: str | None, mode: str | None, chips: int | None, frames: int | None) -> "Chip | None":
     """The chip in its reading mode, as asked for."""
     from nestevo_hw.crossbar.chips.chip_file import load_chip
 
-    if mode is not None and chip is None:
-        raise ConfigError("--chip-mode is for a chip; name one with --chip, or leave --chip-mode out")
+    for option, given in (("--chip-mode", mode), ("--chips", chips), ("--frames", frames)):
+        if given is not None and chip is None:
+            raise ConfigError(f"{option} is for a chip; name one with --chip, or leave {option} out")
     return None if chip is None else load_chip(chip, mode)
 
 

@@ -15,7 +15,7 @@ from nestevo_hw.report.records import SETUP, Event, Exceeded, Failure, TaskRun, 
 from nestevo_hw.scheduler.executor import Executor
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 
-SURVIVABLE = ("", "InputError", "TaskError")
+SURVIVABLE = ("", "InputError", "MissingFileError", "TaskError")
 """Failures that a run outlives: a worker that died or ran too long, a bad stream or file, a training that diverged.
 Anything else, such as a full disk or a lost file, would hit the next task as well and ends the run, which can be
 resumed."""
