@@ -89,12 +89,12 @@ def evolve(
     }
     if quick and windows is not None:
         raise ConfigError("--quick is one window; leave --windows out")
-    _look(config, preset, resume, fixed)
+    given = _look(config, preset, resume, fixed)
     # Workers load the libraries while this process does.
     local = not check and executor != "ray"
     server = click.get_current_context().with_resource(ServerProcess(PRELOAD)) if local else None
     with telling("loading libraries", at_once=True) as told:
-        from nestevo_hw.evolution.config import load_config, load_preset, override
+        from nestevo_hw.evolution.config import load_preset, override, read_config
         from nestevo_hw.evolution.impression import impression
         from nestevo_hw.evolution.outlook import most_tasks, most_work_s, task_words, work_s
         from nestevo_hw.evolution.run import checked, config_to_resume
@@ -103,7 +103,7 @@ def evolve(
         if resume is not None:
             settings, folder = override(config_to_resume(resume), changes), resume
         else:
-            settings = override(load_config(config) if config else load_preset(preset), changes)
+            settings = override(read_config(given, config) if config else load_preset(preset), changes)
             settings = impression(settings) if quick else settings
             name = f"{settings.method}-{settings.seed}{'-quick' if quick else ''}"
             folder = out or _free_folder(Path("runs") / name)
@@ -127,8 +127,12 @@ def evolve(
     return summary
 
 
-def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[str, object]) -> None:
-    """Refuse what can be refused without torch, which takes seconds to load; `fixed` is what a resumed run has."""
+def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[str, object]) -> dict[str, Any]:
+    """Refuse what can be refused without torch, which takes seconds to load; `fixed` is what a resumed run has.
+
+    Returns:
+        What the file `config` says; empty without one.
+    """
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import require_folder
     from nestevo_hw.evolution.presets import config_document, preset_text
@@ -141,9 +145,10 @@ def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[
             )
         require_folder(resume)
     elif config is not None:
-        config_document(config)
+        return config_document(config)
     else:
         preset_text(preset)
+    return {}
 
 
 def _found_right(settings: "RunConfig", warnings: list[str], *, quiet: bool) -> dict[str, Any]:

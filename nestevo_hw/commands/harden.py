@@ -28,6 +28,7 @@ from nestevo_hw.commands.options import (
     grouped_option,
     machine_readable,
     model_argument,
+    warn,
     weights_option,
     whole,
 )
@@ -121,6 +122,8 @@ def harden(
     from nestevo_hw.studies.harden.output import document_of, scores_table, sentences, write_hardening
     from nestevo_hw.studies.harden.request import Request
 
+    if ":" in model and weights is None:
+        warn(f"{model} is taken as its factory makes it; if that is untrained, give --weights")
     study = Request(
         model=model, weights=weights, analog=analog, adc_range=adc_range, tile=tile, keep_digital=keep_digital,
         grouped=grouped, age_s=age_s, steps=steps, batch_size=batch_size, learning_rate=learning_rate,

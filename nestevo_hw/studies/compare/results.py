@@ -200,12 +200,17 @@ def read_comparison(
         metric=first.header.metric,
         second_metric=first.header.second_metric[1],
         devices=tuple(dict.fromkeys(str(run.header.machine.get("device", "not recorded")) for run in runs.values())),
-        embedded=_is_embedded(first.header.config),
+        embedded=is_embedded(first.header.config),
         prunings={name: pruning_of(first, name) for name in first.terminals},
     )
 
 
-def _is_embedded(config: Mapping[str, Any]) -> bool:
-    """Whether terminals, windows and trainings are those of the embedded default."""
+def is_embedded(config: Mapping[str, Any]) -> bool:
+    """Whether terminals and windows are those of the embedded default."""
     default = load_preset("quick").document()
-    return all(config.get(key) == default[key] for key in ("task", "terminals", "window", "mutual", "distil"))
+    return _scenes(config) == _scenes(default)
+
+
+def _scenes(config: Mapping[str, Any]) -> tuple[object, list[list[object]]]:
+    keys = ("name", "model", "place", "video", "data", "drift")
+    return section(config, "window").get("count"), [[t.get(key) for key in keys] for t in terminal_configs(config)]

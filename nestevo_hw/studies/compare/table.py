@@ -170,9 +170,9 @@ def console_tables(found: Comparison) -> list[Table]:
     methods = [v for v in found.variants if not v.ablation]
     each = len(found.terminals) <= _MOST_TERMINALS
     tables = [
-        accuracy_table(found, methods, terminals=each),
+        accuracy_table(found, methods, terminals=each).filled(),
         contrast_table(found, methods),
-        teacher_table(found, methods),
+        teacher_table(found, methods).filled(),
     ]
     if len(methods) < len(found.variants):
         tables.append(ablation_table(found, [v for v in found.variants if v.ablation or v.name == NESTEVO]))
