@@ -32,6 +32,12 @@ class Told:
         self._row = bar.add_task(first, total=total)
         self._begin(total, None)
 
+    def _begin(self, total: int | None, work: float | None) -> None:
+        self._total, self._steps = total, 0
+        self._all: float = (total or 0) if work is None else work
+        self._work = self._timed = self._timed_s = 0.0
+        self._last_s = time.monotonic()
+
     def expect(self, total: int, first: str, *, work: float | None = None) -> None:
         """Steps are known now; `first` is shown until one has ended.
 
@@ -54,11 +60,6 @@ class Told:
         text = f"{visible(description)}{self._left()}"
         self._bar.update(self._row, advance=work, description=text)
         self._pulse.what = f"{self._steps} of at most {self._total}, {text}"
-
-    def _begin(self, total: int | None, work: float | None) -> None:
-        self._total, self._all = total, work if work is not None else total or 0.0
-        self._steps, self._work, self._timed, self._timed_s = 0, 0.0, 0.0, 0.0
-        self._last_s = time.monotonic()
 
     def _left(self) -> str:
         """About how long the rest takes at most, from what the steps so far took."""

@@ -25,7 +25,8 @@ def _evolve(config, folder, *, resume, on_task):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, events)))
     document = {"format": 2, "status": "complete", "method": config.method, "config": config.document(),
-                "machine": {"device": "cpu"}, "metric": "mAP@0.50", "second_metric": ["map", "mAP@0.50:0.95"]}  # fmt: skip
+                "machine": {"device": "cpu"},
+                "metric": "mAP@0.50", "second_metric": ["map", "mAP@0.50:0.95"]}  # fmt: skip
     (folder / "run.json").write_text(json.dumps(document))
 
 

@@ -218,7 +218,13 @@ def finish(
     slanted = sum(map(len, labels)) > 30
     ha: Literal["right", "center"] = "right" if slanted else "center"
     axes.set_xticks(list(at.values()), labels, rotation=25 if slanted else 0, ha=ha)
-    below = "" if entry.unit == "preset" else "\nlogarithmic" if timed else f"\n{entry.unit}"
+    below = (
+        ""
+        if entry.unit == "preset"
+        else f"\nlogarithmic{', but for 0 s' * (0 in values)}"
+        if timed
+        else f"\n{entry.unit}"
+    )
     axes.set_xlabel(f"{entry.title}{below}")
     dress(axes, palette)
     axes.set_ylim(0.0, top)

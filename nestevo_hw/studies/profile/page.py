@@ -13,6 +13,13 @@ from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.profile.evaluation import COVERAGE_GOAL, GOALS, THREE_LAYERS, Evaluation, Quantity
 from nestevo_hw.studies.profile.plots import error_bars, scatter, scatter_marks
 
+_GOAL_NAMES = {
+    "memory_mape": "mean error of memory",
+    "memory_under_rate": "memory over 5 % too low",
+    "time_mape": "mean error of time",
+    "coverage90": "90 % intervals of time",
+    "coverage90_memory": "90 % intervals of memory",
+}
 QUANTITIES: tuple[Quantity, ...] = ("time", "memory")
 
 
@@ -58,7 +65,7 @@ def errors_table(found: Evaluation) -> Table:
 def page_text(found: Evaluation, about: Mapping[str, Any]) -> str:
     """The HTML of a profile's page."""
     values = {
-        "missed": [name.replace("_", " ") for name, reached in found.goals().items() if not reached],
+        "missed": [_GOAL_NAMES[name] for name, reached in found.goals().items() if not reached],
         "about": about,
         "judged": len(found.judged),
         "noise": found.noise,
