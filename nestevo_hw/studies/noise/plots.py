@@ -218,14 +218,9 @@ def finish(
     slanted = sum(map(len, labels)) > 30
     ha: Literal["right", "center"] = "right" if slanted else "center"
     axes.set_xticks(list(at.values()), labels, rotation=25 if slanted else 0, ha=ha)
-    below = (
-        ""
-        if entry.unit == "preset"
-        else f"\nlogarithmic{', but for 0 s' * (0 in values)}"
-        if timed
-        else f"\n{entry.unit}"
-    )
-    axes.set_xlabel(f"{entry.title}{below}")
+    scale = "logarithmic, but for 0 s" if 0 in values else "logarithmic"
+    below = scale if timed else "" if entry.unit == "preset" else entry.unit
+    axes.set_xlabel(f"{entry.title}\n{below}".rstrip())
     dress(axes, palette)
     axes.set_ylim(0.0, top)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
