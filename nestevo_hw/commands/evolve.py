@@ -155,7 +155,10 @@ def _found_right(settings: "RunConfig", warnings: list[str], *, quiet: bool) -> 
     if not quiet:
         for line in warnings:
             warn(line)
-        click.echo(f"nothing wrong found: {len(settings.terminals)} terminals, {settings.window.count} windows")
+        from nestevo_hw.pages.formats import counted
+
+        terminals, windows = counted(len(settings.terminals), "terminal"), counted(settings.window.count, "window")
+        click.echo(f"nothing wrong found: {terminals}, {windows}")
     return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nestevo_hw.base.files import write_text
+from nestevo_hw.pages.formats import counted
 from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.style import LIGHT, THEMED, Palette, inline_svg, save_png
 from nestevo_hw.pages.tables import Table
@@ -52,7 +53,7 @@ def errors_table(found: Evaluation) -> Table:
     """Errors of every method, the learned profile first."""
     scores = sorted(found.scores, key=lambda s: (QUANTITIES.index(s.quantity), s.method != THREE_LAYERS))
     return Table(
-        title=f"errors on {len(found.judged)} tasks of other architectures (measured)",
+        title=f"errors on {counted(len(found.judged), 'task')} of other architectures (measured)",
         heads=("quantity", "method", "mean error", "median", "90 % below", "over 5 % too low"),
         rows=[
             (s.quantity, s.method, f"{s.mape:.1%}", f"{s.median:.1%}", f"{s.p90:.1%}", f"{s.under_rate:.1%}")
