@@ -122,8 +122,6 @@ def harden(
     from nestevo_hw.studies.harden.output import document_of, scores_table, sentences, write_hardening
     from nestevo_hw.studies.harden.request import Request
 
-    if ":" in model and weights is None:
-        warn(f"{model} is taken as its factory makes it; if that is untrained, give --weights")
     study = Request(
         model=model, weights=weights, analog=analog, adc_range=adc_range, tile=tile, keep_digital=keep_digital,
         grouped=grouped, age_s=age_s, steps=steps, batch_size=batch_size, learning_rate=learning_rate,
@@ -131,6 +129,8 @@ def harden(
         frames=frames, seed=seed, quick=quick, data=spec_of(data),
         device=device,
     ).study()  # fmt: skip
+    if ":" in model and weights is None:
+        warn(f"{model} is taken as its factory makes it; if that is untrained, give --weights")
     with one_writer(out, resume=resume):
         with progress_bar(study.steps, "preparing frames") as advance:
             found = study.run(out, resume=resume, advance=advance)
