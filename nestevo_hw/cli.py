@@ -29,6 +29,7 @@ def main() -> None:
     \b
     Start here:
       nestevo-hw doctor              is this machine ready?
+      nestevo-hw evolve --quick      an impression of the whole loop, about a minute
       nestevo-hw evolve              the whole loop on the embedded streams
       nestevo-hw map fasterrcnn-tiny place a model on crossbar tiles
     """

@@ -2,15 +2,20 @@
 
 import contextlib
 import io
+import math
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from nestevo_hw.base.jsonlines import append_line
 from nestevo_hw.commands.export import export
 from nestevo_hw.models.checkpoint import load_pretrained
+from nestevo_hw.report.records import Absent, Accuracy, event_document
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.faster_rcnn.labelling import predict
 
@@ -61,3 +66,30 @@ def test_the_client_of_the_page(colour, tmp_path, monkeypatch):
     (tmp_path / "deployed" / "model.onnx").write_bytes(b"half a download")
     with pytest.raises(SystemExit, match="damaged"):
         exec(compile(lines, "deploy.md", "exec"), {})
+
+
+def test_the_recipe_for_a_tracker_takes_every_accuracy_of_a_run(tmp_path, monkeypatch):
+    """With a stand-in for TensorBoard, which is not installed here."""
+    taken = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            assert folder == Path("runs/first/tensorboard")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def add_scalar(self, *scalar):
+            taken.append(scalar)
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=SummaryWriter))
+    monkeypatch.chdir(tmp_path)
+    Path("runs/first").mkdir(parents=True)
+    events = [Accuracy(window=w, model="a", scene="a", stage="after", score=s) for w, s in ((0, 0.5), (1, math.nan))]
+    for event in (*events, Absent(window=0, terminal="a", reason="none")):
+        append_line(Path("runs/first/metrics.jsonl"), event_document(event))
+    exec(compile(python_of(DOCS / "architecture.md"), "architecture.md", "exec"), {})
+    assert taken == [("a/a/after", 0.5, 0)]

@@ -13,7 +13,11 @@ class InputError(NestEvoError):
     """A file or stream that is missing, corrupt or of the wrong shape."""
 
 
-class LostFileError(InputError):
+class MissingFileError(InputError):
+    """A file or folder that is named and not there; the command line exits with 2, as for any name that is wrong."""
+
+
+class LostFileError(MissingFileError):
     """A file that is not there, though it was written or looked at before."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from nestevo_hw.base.errors import InputError, NestEvoError, OutputError
+from nestevo_hw.base.errors import InputError, MissingFileError, NestEvoError, OutputError
 
 
 def _umask() -> int:
@@ -98,13 +98,15 @@ def read_text(path: Path, *, advice: str = "", error: type[NestEvoError] = Input
         error: class to raise.
 
     Raises:
-        NestEvoError: `error`, in one line: the file is missing, no ordinary file, unreadable, too long or not UTF-8.
+        MissingFileError: the file is missing; `error` itself if that is another one than InputError.
+        NestEvoError: `error`, in one line: the file is no ordinary file, unreadable, too long or not UTF-8.
     """
     try:
         _check_ordinary(path, error)
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise error(f"no file {path}; {advice or 'check the path'}") from None
+        missing = MissingFileError if error is InputError else error
+        raise missing(f"no file {path}; {advice or 'check the path'}") from None
     except UnicodeDecodeError as problem:
         text = f"{path} is not UTF-8 text: {problem.reason} at byte {problem.start}"
         raise error(f"{text}; {advice}" if advice else text) from problem

@@ -76,6 +76,21 @@ def require_folder(folder: Path) -> None:
         raise ConfigError(f"no folder {folder} to go on in; leave --resume out, or correct the path")
 
 
+def is_written(folder: Path) -> bool:
+    """Whether a process writes into a folder at this moment."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def is_unused(folder: Path) -> bool:
     """Whether a folder does not exist, or holds nothing beside the lock of its writer."""
     return not folder.exists() or all(path.name == LOCK for path in folder.iterdir())

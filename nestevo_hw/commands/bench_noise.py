@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @compute_option
 @click.option("--perfect-io", is_flag=True, help="No converters: only the weights carry errors.")
 @adc_range_option
-@age_option
+@age_option(", but where it is itself swept")
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @click.option("--keep-digital", multiple=True, metavar="LAYER",
               help="Leave this layer, or all layers below it, digital; may be repeated.")  # fmt: skip

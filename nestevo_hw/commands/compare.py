@@ -63,6 +63,7 @@ def compare(
     from nestevo_hw.commands.progress import progress_bar
     from nestevo_hw.evolution.config import load_config, load_preset, override
     from nestevo_hw.evolution.run import computed_on
+    from nestevo_hw.pages.formats import counted
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.compare.document import document_of
     from nestevo_hw.studies.compare.output import write_comparison
@@ -87,11 +88,11 @@ def compare(
     for line in plan.warnings:
         warn(line)
     with one_writer(out, resume=resume):
-        with progress_bar(plan.steps, f"{len(plan.configs)} runs") as advance:
+        with progress_bar(plan.steps, counted(len(plan.configs), "run")) as advance:
             found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance)
         written = write_comparison(found, out)
     if not as_json:
         left_out = (f"{name} {why}" for name, why in found.left_out.items())
         lines = (*left_out, conclusion(found), f"computed on {computing}", f"written to {out}: {', '.join(written)}")
         show(*console_tables(found), *lines, width=180)
-    return {**document_of(found), "device": computing}
+    return document_of(found)

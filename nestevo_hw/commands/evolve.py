@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
 @compute_override
+@click.option("--quick", is_flag=True, help="An impression: one window, two terminals, fewer frames and steps.")
 @click.option("--check", is_flag=True, help="Look for all that can be found wrong beforehand, and run nothing.")
 @machine_readable
 def evolve(
@@ -53,6 +54,7 @@ def evolve(
     executor: str | None,
     address: str | None,
     device: str | None,
+    quick: bool,
     check: bool,
     as_json: bool,
 ) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def evolve(
 
     \b
     Examples:
+      nestevo-hw evolve --quick
       nestevo-hw evolve
       nestevo-hw evolve evolve.toml --out runs/night --seed 1
       nestevo-hw evolve evolve.toml --check
@@ -70,6 +73,7 @@ def evolve(
       nestevo-hw evolve --executor ray --address local
       nestevo-hw evolve --resume runs/night --workers 1
     """
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.commands.progress import telling
 
     changes: dict[str, float | str | None] = {
@@ -80,29 +84,38 @@ def evolve(
     }
     changes |= {"execution.memory_gb": memory_gb, "execution.device": device}
     changes |= {"execution.executor": executor, "execution.address": address}
-    fixed = {"CONFIG": config, "--out": out} | {k: v for k, v in changes.items() if not k.startswith("execution.")}
-    _look(config, preset, resume, fixed)
+    fixed = {"CONFIG": config, "--out": out, "--quick": quick or None} | {
+        k: v for k, v in changes.items() if not k.startswith("execution.")
+    }
+    if quick and windows is not None:
+        raise ConfigError("--quick is one window; leave --windows out")
+    given = _look(config, preset, resume, fixed)
     # Workers load the libraries while this process does.
     local = not check and executor != "ray"
     server = click.get_current_context().with_resource(ServerProcess(PRELOAD)) if local else None
-    with telling("loading libraries", lines=not as_json) as told:
-        from nestevo_hw.evolution.config import load_config, load_preset, override
-        from nestevo_hw.evolution.run import checked, config_to_resume, most_tasks
+    with telling("loading libraries", at_once=True) as told:
+        from nestevo_hw.evolution.config import load_preset, override, read_config
+        from nestevo_hw.evolution.impression import impression
+        from nestevo_hw.evolution.outlook import most_tasks, most_work_s, task_words, work_s
+        from nestevo_hw.evolution.run import checked, config_to_resume
         from nestevo_hw.evolution.run import evolve as run
 
         if resume is not None:
             settings, folder = override(config_to_resume(resume), changes), resume
         else:
-            settings = override(load_config(config) if config else load_preset(preset), changes)
-            folder = out or _free_folder(Path("runs") / f"{settings.method}-{settings.seed}")
+            settings = override(read_config(given, config) if config else load_preset(preset), changes)
+            settings = impression(settings) if quick else settings
+            name = f"{settings.method}-{settings.seed}{'-quick' if quick else ''}"
+            folder = out or _free_folder(Path("runs") / name)
         warnings: list[str] = []
         if check:
             checked(settings, warnings.append)
         else:
-            told.expect(most_tasks(settings), "starting workers")
+            windows = settings.window.count
+            told.expect(most_tasks(settings), "starting workers", work=most_work_s(settings))
             summary = run(
-                settings, folder, resume=resume is not None, on_task=lambda t: told.advance(t.name), on_warning=warn,
-                server=server,
+                settings, folder, resume=resume is not None, quick=quick, on_warning=warn, server=server,
+                on_task=lambda task: told.advance(task_words(task, windows), work_s(task)),
             )  # fmt: skip
     if check:
         return _found_right(settings, warnings, quiet=as_json)
@@ -114,8 +127,12 @@ def evolve(
     return summary
 
 
-def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[str, object]) -> None:
-    """Refuse what can be refused without torch, which takes seconds to load; `fixed` is what a resumed run has."""
+def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[str, object]) -> dict[str, Any]:
+    """Refuse what can be refused without torch, which takes seconds to load; `fixed` is what a resumed run has.
+
+    Returns:
+        What the file `config` says; empty without one.
+    """
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import require_folder
     from nestevo_hw.evolution.presets import config_document, preset_text
@@ -128,16 +145,20 @@ def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[
             )
         require_folder(resume)
     elif config is not None:
-        config_document(config)
+        return config_document(config)
     else:
         preset_text(preset)
+    return {}
 
 
 def _found_right(settings: "RunConfig", warnings: list[str], *, quiet: bool) -> dict[str, Any]:
     if not quiet:
         for line in warnings:
             warn(line)
-        click.echo(f"nothing wrong found: {len(settings.terminals)} terminals, {settings.window.count} windows")
+        from nestevo_hw.pages.formats import counted
+
+        terminals, windows = counted(len(settings.terminals), "terminal"), counted(settings.window.count, "window")
+        click.echo(f"nothing wrong found: {terminals}, {windows}")
     return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings}
 
 
@@ -151,10 +172,13 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     from nestevo_hw.pages.tables import show
     from nestevo_hw.report.events import read_run
     from nestevo_hw.report.tables import prediction_table, summary_table
+    from nestevo_hw.report.wording import IMPRESSION
 
+    run = read_run(folder)
     show(
+        *([IMPRESSION] if run.header.impression else []),
         summary_table(summary),
-        prediction_table(read_run(folder)),
+        prediction_table(run),
         f"computed on {summary.get('device') or 'a device that was not recorded'}",
         f"Report: {folder / 'report.html'}",
     )

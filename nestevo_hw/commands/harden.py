@@ -28,6 +28,7 @@ from nestevo_hw.commands.options import (
     grouped_option,
     machine_readable,
     model_argument,
+    warn,
     weights_option,
     whole,
 )
@@ -128,6 +129,8 @@ def harden(
         frames=frames, seed=seed, quick=quick, data=spec_of(data),
         device=device,
     ).study()  # fmt: skip
+    if ":" in model and weights is None:
+        warn(f"{model} is taken as its factory makes it; if that is untrained, give --weights")
     with one_writer(out, resume=resume):
         with progress_bar(study.steps, "preparing frames") as advance:
             found = study.run(out, resume=resume, advance=advance)

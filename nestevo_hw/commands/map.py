@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     from nestevo_hw.crossbar.chips.chip import Chip
     from nestevo_hw.crossbar.devices import AdcRange, DevicePreset
-    from nestevo_hw.crossbar.mapping import LayerMapping, MappingReport
     from nestevo_hw.crossbar.teacher import AnalogTeacher
     from nestevo_hw.crossbar.tile_sizes import Tile
     from nestevo_hw.studies.data.calibrated import Calibration, CalibrationSamples
 
 BITS = whole(Range(0, 24))
+_FRAMES = 1200
 _VIDEO = (720, 1280)
 """(H, W) of the frames that a chip is modelled for."""
 _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_pairs)
@@ -69,16 +69,12 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
 @click.option(
     "--chips",
     type=whole(Range(1, 1_000_000)),
-    default=1,
-    show_default=True,
-    help="Chips to use; a model they do not hold takes turns.",
+    help="Chips of --chip to use; a model they do not hold takes turns.  [default: 1]",
 )
 @click.option(
     "--frames",
     type=whole(Range(1, 1_000_000_000)),
-    default=1200,
-    show_default=True,
-    help="Frames that --chip is to work on.",
+    help="Frames that --chip is to work on.  [default: 1200]",
 )
 @click.option("--size", metavar="HEIGHTxWIDTH",
               help="Of these frames, and of inputs from --data.  [default: 720x1280; of --data its own]")  # fmt: skip
@@ -103,8 +99,8 @@ def map_command(
     no_program: bool,
     chip: str | None,
     chip_mode: str | None,
-    chips: int,
-    frames: int,
+    chips: int | None,
+    frames: int | None,
     size: str | None,
     data: dict[str, Any],
     plot: Path | None,
@@ -130,13 +126,14 @@ def map_command(
     """
     from nestevo_hw.base.compute import compute_device, device_name
     from nestevo_hw.commands.chip_table import chip_document, model_chip, show_chip
+    from nestevo_hw.commands.map_table import show_mapping
     from nestevo_hw.crossbar.mapping import map_model
     from nestevo_hw.studies.data.calibrated import calibration_samples
     from nestevo_hw.studies.opening import open_layers
     from nestevo_hw.studies.placing import on_device
 
     computing = compute_device(device)
-    spec, costed = spec_of(data), _costed(chip, chip_mode)
+    spec, costed = spec_of(data), _costed(chip, chip_mode, chips, frames)
     base, rows_columns = _simulated(analog, tile, costed)
     for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
         if no_program and given:
@@ -155,7 +152,7 @@ def map_command(
         from nestevo_hw.crossbar.chips.agreement import differences
 
         other = differences(costed, preset, rows_columns, converters=samples is not None)
-        modelled = model_chip(chosen.model, report, costed, other, chips=chips, frames=frames,
+        modelled = model_chip(chosen.model, report, costed, other, chips=chips or 1, frames=frames or _FRAMES,
                               one=_one_input(chosen.model, size, samples, spec.channels))  # fmt: skip
     calibration = None
     if not no_program:
@@ -176,7 +173,7 @@ def map_command(
         if modelled is not None:
             save_png(draw_cost(modelled.cost, modelled.estimates, model), _beside(plot))
     if not as_json:
-        _show(report, model, chosen.origin, plot, calibration, age_s)
+        show_mapping(report, model, chosen.origin, plot, calibration, age_s)
         if not no_program:
             click.echo(f"computed on {device_name(computing)}")
         if modelled is not None:
@@ -210,12 +207,13 @@ def _programmed(
         return teacher, None
 
 
-def _costed(chip: str | None, mode: str | None) -> "Chip | None":
+def _costed(chip: str | None, mode: str | None, chips: int | None, frames: int | None) -> "Chip | None":
     """The chip in its reading mode, as asked for."""
     from nestevo_hw.crossbar.chips.chip_file import load_chip
 
-    if mode is not None and chip is None:
-        raise ConfigError("--chip-mode is for a chip; name one with --chip, or leave --chip-mode out")
+    for option, given in (("--chip-mode", mode), ("--chips", chips), ("--frames", frames)):
+        if given is not None and chip is None:
+            raise ConfigError(f"{option} is for a chip; name one with --chip, or leave {option} out")
     return None if chip is None else load_chip(chip, mode)
 
 
@@ -254,58 +252,3 @@ def _one_input(
 def _beside(plot: Path) -> Path:
     """Where the picture of the chip goes."""
     return plot.with_stem(f"{plot.stem}-chip")
-
-
-def _hardware(layer: "LayerMapping") -> str:
-    """Device, tile and converters of one layer."""
-    if layer.device is None:
-        return ""
-    text = f"{layer.device.name}, {layer.tile[0]} x {layer.tile[1]}"
-    text += f", {layer.device.pairs} pairs" if layer.device.pairs > 1 else ""
-    text += f", {layer.device.weight_bits} in {layer.device.cell_bits} bits" if layer.device.weight_bits else ""
-    io = layer.device.converters
-    if io is None:
-        return text
-    reach = "of its own range" if io.adc_range == "calibrated" else f"to {io.output_bound:g}"
-    return f"{text}, {io.dac_bits}-bit DAC, {io.adc_bits}-bit ADC {reach}"
-
-
-def _show(
-    report: "MappingReport", model: str, origin: str, plot: Path | None, calibration: "Calibration | None", age_s: float
-) -> None:
-    from nestevo_hw.pages.formats import decibels
-    from nestevo_hw.pages.tables import Table, show
-
-    mixed = () if report.uniform else ("on",)
-    rows: list[tuple[str, ...]] = [
-        (layer.name, "x".join(str(side) for side in layer.shape), "digital", "", "", *("" for _ in mixed))
-        if layer.placement == "digital"
-        else (layer.name, "x".join(str(side) for side in layer.shape), str(layer.tiles), f"{layer.utilisation:.0%}",
-              "" if layer.weight_error is None else f"{layer.weight_error:.1%}",
-              *(_hardware(layer) for _ in mixed))
-        for layer in report.layers
-    ]  # fmt: skip
-    heads: tuple[str, ...] = ("layer", "weights", "tiles", "used", "error", *mixed)
-    if calibration is not None:
-        ranges = {name: f"{value:.3g}" for name, value in calibration.input_ranges.items()}
-        ratios = {name: decibels(value) for name, value in calibration.output_snr_db.items()}
-        heads = (*heads, "input range", "output SNR dB")
-        rows = [(*row, ranges.get(row[0], ""), ratios.get(row[0], "")) for row in rows]
-    table = Table(
-        title=f"{model} ({origin}) on {report.tile[0]} x {report.tile[1]} tiles, {report.preset}",
-        heads=heads,
-        rows=rows,
-        marked=frozenset(i for i, layer in enumerate(report.layers) if layer.placement == "digital"),
-    )
-    digital = (f"{la.name} stays digital: {la.reason}" for la in report.layers if la.placement == "digital")
-    totals = report.totals
-    when = f"{age_s:g} s after programming" if age_s else "as programmed"
-    error = "" if totals.weight_error is None else f", weight error {totals.weight_error:.2%} RMS {when} (simulated)"
-    show(
-        table,
-        *digital,
-        f"{totals.tiles} tiles for {totals.analog_layers} layers, {totals.utilisation:.1%} of their cells used, "
-        f"{totals.analog_weight_share:.1%} of the weights on the crossbar{error}",
-        *([] if calibration is None else [f"{calibration.note} (simulated)"]),
-        *([] if plot is None else [f"picture: {plot}"]),
-    )

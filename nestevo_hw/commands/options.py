@@ -12,12 +12,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from nestevo_hw.base.compute import AUTO, LISTED, NAMES, is_compute_device
-from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
+from nestevo_hw.base.errors import ConfigError, MissingFileError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.base.names import is_own
 from nestevo_hw.base.ranges import AGE_S, FRAMES, MOST_WINDOWS, SEED, Range
 from nestevo_hw.base.text import one_line
 from nestevo_hw.commands import completion
+from nestevo_hw.commands.pulse import beating
 from nestevo_hw.crossbar.devices import PRESETS, AdcRange
 
 COMPLETED_WITH_FAILURES = 3
@@ -111,11 +112,13 @@ class Number(click.ParamType[float]):
         return number
 
 
-age_option = click.option(
-    "--age", "age_s", type=Number(AGE_S), metavar="SECONDS",
-    help="Time after programming, but where it is itself swept; 0 is before the first read.  [default: the first read: "
-    "1 s, or where the device's model begins]",
-)  # fmt: skip
+def age_option(but: str = "") -> Callable[[Command], Command]:
+    """The option --age; `but` says in its help where it does not hold."""
+    return click.option(
+        "--age", "age_s", type=Number(AGE_S), metavar="SECONDS",
+        help=f"Time after programming{but}; 0 is before the first read.  [default: the first read: 1 s, or where the "
+        "device's model begins]",
+    )  # fmt: skip
 
 
 class NameOrOwn(click.ParamType[str]):
@@ -154,9 +157,10 @@ def machine_readable(command: Command) -> Callable[..., None]:
 
     The body returns its machine-readable document and prints its human-readable one only when its
     `as_json` argument is false. Expected failures become one line on stderr: exit code 2 for a
-    ConfigError, 1 for any other NestEvoError or OSError; --debug shows the traceback instead. Ctrl-C, SIGTERM and
-    SIGHUP are one line too, and exit code 130, 143 or 129. A document with "failures" is a command that
-    reached its end without some of its tasks: exit code 3.
+    ConfigError or a MissingFileError, 1 for any other NestEvoError or OSError; --debug shows the traceback
+    instead. Ctrl-C, SIGTERM and SIGHUP are one line too, and exit code 130, 143 or 129. A document with
+    "failures" is a command that reached its end without some of its tasks: exit code 3. A command that
+    takes longer than a minute says what it is at.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
@@ -164,7 +168,7 @@ def machine_readable(command: Command) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: object, as_json: bool, debug: bool, **options: object) -> None:
         try:
-            with signals_as_ctrl_c():
+            with signals_as_ctrl_c(), beating("at work", quiet=as_json):
                 document = command(*args, as_json=as_json, **options)
         except (NestEvoError, OSError, KeyboardInterrupt) as error:
             if debug:
@@ -197,7 +201,7 @@ def _end(error: NestEvoError | OSError | KeyboardInterrupt, *, as_json: bool) ->
     _report(error, as_json=as_json)
     if isinstance(error, StoppedError):
         sys.exit(128 + error.number)
-    sys.exit(2 if isinstance(error, ConfigError) else 1)
+    sys.exit(2 if isinstance(error, ConfigError | MissingFileError) else 1)
 
 
 def _report(error: Exception, *, as_json: bool) -> None:

@@ -1,17 +1,20 @@
-"""Progress on stderr: a bar on a terminal; elsewhere nothing, or a line now and then."""
+"""Progress on stderr: a bar on a terminal; elsewhere the command's pulse, a line a minute."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nestevo_hw.base.text import visible
+from nestevo_hw.commands.pulse import Pulse, pulse_of_command
+from nestevo_hw.pages.formats import duration
 
-LINE_EVERY_S = 10.0
-"""Seconds between two lines where there is no terminal."""
+_FOUND_S = 0.05
+"""A step that ends this soon after the one before it was found done, so it says nothing of how long others take."""
+_FIRST_S = 5.0
+"""Time at work from which on the rest is estimated."""
 
 
 class Told:
@@ -19,52 +22,81 @@ class Told:
 
     Args:
         bar: of a terminal.
+        pulse: of the command.
         first: what happens first.
         total: number of steps expected, None as long as that is not known.
-        lines: where the bar is disabled, tell by lines instead.
     """
 
-    def __init__(self, bar: Progress, first: str, *, total: int | None, lines: bool) -> None:
-        self._bar, self._lines = bar, lines and bar.disable
-        self._steps, self._total, self._told_s = 0, total, 0.0
+    def __init__(self, bar: Progress, pulse: Pulse, first: str, *, total: int | None) -> None:
+        self._bar, self._pulse, pulse.what = bar, pulse, first
         self._row = bar.add_task(first, total=total)
-        self._line(first)
+        self._begin(total, None)
 
-    def expect(self, total: int, first: str) -> None:
-        """Steps are known now; `first` is shown until one has ended."""
-        self._total = total
-        self._bar.update(self._row, total=total, description=first)
-        self._line(first)
+    def _begin(self, total: int | None, work: float | None) -> None:
+        self._total, self._steps = total, 0
+        self._all: float = (total or 0) if work is None else work
+        self._work = self._timed = self._timed_s = 0.0
+        self._last_s = time.monotonic()
 
-    def advance(self, description: str) -> None:
-        """One more step has ended."""
-        self._steps += 1
-        self._bar.update(self._row, advance=1, description=visible(description))
-        if time.monotonic() - self._told_s >= LINE_EVERY_S:
-            self._line(f"{self._steps} of at most {self._total}: {visible(description)}")
+    def expect(self, total: int, first: str, *, work: float | None = None) -> None:
+        """Steps are known now; `first` is shown until one has ended.
 
-    def _line(self, text: str) -> None:
-        if self._lines:
-            click.echo(text, err=True)
-            self._told_s = time.monotonic()
+        Args:
+            total: at most so many steps.
+            first: what happens first.
+            work: all of them together in the unit of `advance`; left out, a step is a unit.
+        """
+        self._pulse.what = first
+        self._bar.update(self._row, total=total if work is None else work, description=first)
+        self._begin(total, work)
+
+    def advance(self, description: str, work: float = 1.0) -> None:
+        """One more step has ended, of so much work."""
+        now_s = time.monotonic()
+        if now_s - self._last_s > _FOUND_S:
+            self._timed_s += now_s - self._last_s
+            self._timed += work
+        self._steps, self._work, self._last_s = self._steps + 1, self._work + work, now_s
+        text = f"{visible(description)}{self._left()}"
+        self._bar.update(self._row, advance=work, description=text)
+        self._pulse.what = f"{self._steps} of at most {self._total}, {text}"
+
+    def _left(self) -> str:
+        """About how long the rest takes at most, from what the steps so far took."""
+        rest = self._all - self._work
+        if self._timed_s < _FIRST_S or rest <= 0:
+            return ""
+        return f"; at most about {duration(rest / self._timed * self._timed_s)} left"
 
 
 @contextmanager
-def telling(first: str, *, total: int | None = None, lines: bool = True) -> Iterator[Told]:
-    """Tell on stderr what happens until the block ends; arguments as for `Told`."""
-    console = Console(stderr=True)
+def telling(first: str, *, total: int | None = None, at_once: bool = False) -> Iterator[Told]:
+    """Tell on stderr what happens until the block ends.
+
+    Args:
+        first: what happens first.
+        total: number of steps expected, None as long as that is not known.
+        at_once: say what happens first at once, where there is no terminal.
+    """
+    console, pulse = Console(stderr=True), pulse_of_command()
     columns = (SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield Told(bar, first, total=total, lines=lines)
+        pulse.shown = console.is_terminal
+        if at_once and not pulse.shown:
+            pulse.say(first)
+        try:
+            yield Told(bar, pulse, first, total=total)
+        finally:
+            pulse.shown = False
 
 
 @contextmanager
 def progress_bar(total: int, first: str) -> Iterator[Callable[[str], None]]:
-    """Yield a function that advances the bar by one and names what has just ended; without a terminal there is none.
+    """Yield a function that advances the bar by one and names what has just ended.
 
     Args:
         total: number of steps expected.
         first: text shown until the first step has ended.
     """
-    with telling(first, total=total, lines=False) as told:
+    with telling(first, total=total) as told:
         yield told.advance

@@ -25,9 +25,10 @@ def report(run_dir: Path, *, as_json: bool) -> dict[str, Any]:
     from nestevo_hw.report.page import write_report
     from nestevo_hw.report.summary import summarise
     from nestevo_hw.report.tables import summary_table
+    from nestevo_hw.report.wording import unfinished
 
     page = write_report(run_dir)
     run = read_run(run_dir)
     if not as_json:
-        show(summary_table(summarise(run)), f"Wrote {page}")
-    return {"report": str(page), "overview": str(run_dir / "overview.png"), "status": run.header.status}
+        show(summary_table(summarise(run)), *filter(None, [unfinished(run)]), f"Wrote {page}")
+    return {"report": str(page), "overview": str(run_dir / "overview.png"), "status": run.state}

@@ -60,10 +60,13 @@ def schedule(
 
     \b
     Example:
-      echo '[{"name": "campus",   "memory_gb": 1.5, "duration_s": 30},
-             {"name": "village",  "memory_gb": 3.0, "duration_s": 12, "arrives_s": 5},
-             {"name": "downtown", "memory_gb": 0.9, "duration_s": 50, "expected_gain": 0.1}]' > tasks.json
-      nestevo-hw schedule tasks.json --memory-gb 4 --workers 2 --plot plan.png
+      echo '[{"name": "campus", "memory_gb": 3, "duration_s": 30, "expected_gain": 0.2},
+             {"name": "village", "memory_gb": 2.5, "duration_s": 90, "expected_gain": 0.2},
+             {"name": "downtown", "memory_gb": 1, "duration_s": 15, "expected_gain": 0.2},
+             {"name": "harbour", "memory_gb": 0.5, "duration_s": 30, "expected_gain": 0.1},
+             {"name": "station", "memory_gb": 1, "duration_s": 20, "expected_gain": 0.05},
+             {"name": "market", "memory_gb": 3, "duration_s": 10, "expected_gain": 0.2}]' > tasks.json
+      nestevo-hw schedule tasks.json --memory-gb 4 --workers 3 --plot plan.png
       nestevo-hw schedule tasks.json --memory-gb 80 --memory-gb 24 --duration-error 0.3
     """
     from dataclasses import asdict

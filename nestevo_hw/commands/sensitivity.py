@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @adc_range_option
 @click.option("--tile", default="256", show_default=True, metavar="ROWS[xCOLUMNS]", help="Size of one tile.")
 @grouped_option
-@age_option
+@age_option()
 @click.option("--target-loss", "asked_loss", type=Number(SHARE),
               help="Score that the plan may lose against the digital model, 0 to 1.  [default: 0.01, or what one frame "
               "is worth where that is more]")  # fmt: skip

@@ -133,7 +133,16 @@ def load_config(path: Path) -> RunConfig:
     Raises:
         ConfigError: the file is missing, not TOML, or not a valid configuration.
     """
-    config = parse_config(config_document(path), source=str(path))
+    return read_config(config_document(path), path)
+
+
+def read_config(document: object, path: Path) -> RunConfig:
+    """A configuration document of a file.
+
+    Raises:
+        ConfigError: it is not a valid configuration.
+    """
+    config = parse_config(document, source=str(path))
     return replace(config, teacher=config.teacher.recorded(path.parent))
 
 

@@ -31,7 +31,7 @@ from nestevo_hw.tasks.named import task_named
 GPU = torch.device("cuda")
 USUALLY_AT_ONCE = 64
 """Most frames of a batch of any task on a CPU; on a GPU they are more."""
-FIRST_GUESS = Prediction(memory_bytes=700_000_000, duration_s=3.0)
+FIRST_GUESS = Prediction(memory_bytes=700_000_000, duration_s=3.0, guessed=True)
 """For a kind of task nothing is known about yet: a small model and some hundred frames, with room."""
 CELLS, TRAINING = 4, 12
 """Times the memory of a digital forward pass, each frame: converters and noise of the crossbar, and a training step of
@@ -85,7 +85,8 @@ class TaskCosts:
         duration_s = max(like.total_s / like.tasks, 1e-3) if like.tasks else FIRST_GUESS.duration_s
         taken_bytes = _of(terminal, like.peak_bytes)
         memory_bytes = self._first_bytes(kind) if taken_bytes is None else self._with_leeway(kind, taken_bytes)
-        return self._learned(Prediction(memory_bytes=memory_bytes, duration_s=duration_s), 0)
+        prediction = Prediction(memory_bytes=memory_bytes, duration_s=duration_s, guessed=not like.tasks)
+        return self._learned(prediction, 0)
 
     def _with_leeway(self, kind: str, taken_bytes: int) -> int:
         """What to reserve for a task that is expected to take so much; of a GPU, to which it is kept, some more."""

@@ -91,4 +91,5 @@ class Dispatch:
             host_bytes=self._costs.predict_host(id_.kind, id_.subject),
             duration_s=cost.duration_s,
             expected_gain=self.gains.get(id_.subject),
+            guessed=cost.guessed,
         )

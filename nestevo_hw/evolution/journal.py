@@ -15,7 +15,7 @@ from nestevo_hw.report.records import SETUP, Event, Exceeded, Failure, TaskRun, 
 from nestevo_hw.scheduler.executor import Executor
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 
-SURVIVABLE = ("", "InputError", "TaskError")
+SURVIVABLE = ("", "InputError", "MissingFileError", "TaskError")
 """Failures that a run outlives: a worker that died or ran too long, a bad stream or file, a training that diverged.
 Anything else, such as a full disk or a lost file, would hit the next task as well and ends the run, which can be
 resumed."""
@@ -136,6 +136,7 @@ def _task_run(id_: TaskId, task: Task, result: TaskResult) -> TaskRun:
         worker=result.worker,
         predicted_s=task.duration_s,
         predicted_bytes=task.memory_bytes,
+        guessed=task.guessed,
         peak_bytes=result.peak_memory_bytes,
         gpu_peak_bytes=math.nan if result.gpu_peak_bytes is None else result.gpu_peak_bytes,
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nestevo_hw.report.samples import sample_path
+
 
 def group_folder(group: str) -> str:
     """Folder of a group among those of a window's terminals."""
@@ -63,5 +65,5 @@ class RunLayout:
         return self.root / "groups" / group / name if group else self.root / name
 
     def sample(self, window: int, terminal: str, stage: str) -> Path:
-        """Picture of a test frame with detections, before or after the evolution."""
-        return self.root / "samples" / f"w{window}-{terminal}-{stage}.png"
+        """Picture of a test frame; `stage` as in `report.samples.sample_path`."""
+        return sample_path(self.root, window, terminal, stage)

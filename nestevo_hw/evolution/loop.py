@@ -118,6 +118,7 @@ class EvolutionLoop:
                     *self._terminals(window, name, before=models[name]),
                     *self._teachers(number, name, before=teachers[self._server.group_of[name]]),
                 ),
+                truth_picture=self._server.layout.sample(number, name, "truth"),
             )
             for name in names
         }

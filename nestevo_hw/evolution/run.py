@@ -4,16 +4,18 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nestevo_hw.base.compute import device_name, resolved
 from nestevo_hw.base.documents import plain, write_json
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer, require_folder
+from nestevo_hw.base.text import one_line
 from nestevo_hw.evolution.check import analog_warnings, check_inputs_kept, check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
@@ -28,6 +30,7 @@ from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import forget_deaths
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.table import STEPS
+from nestevo_hw.pages.formats import counted
 from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
@@ -47,6 +50,7 @@ def evolve(
     run_dir: Path,
     *,
     resume: bool = False,
+    quick: bool = False,
     on_task: Callable[[Task], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
     server: ServerProcess | None = None,
@@ -58,6 +62,7 @@ def evolve(
         run_dir: folder to write; new or empty, unless a run is resumed in it.
         resume: go on with a run that was interrupted; finished tasks are not run again, those whose worker died are.
             Only its [execution] may differ from before.
+        quick: the configuration is an impression of another, which is said wherever its figures stand.
         on_task: called with each finished task.
         on_warning: called with each line about what the run can do with, but should be looked at.
         server: of worker processes, if one has been started with `preload.PRELOAD`; a local run ends it.
@@ -74,7 +79,8 @@ def evolve(
         check_inputs_kept(config)
     config, reviews = checked(config, on_warning)
     with one_writer(run_dir):
-        return _evolve(config, run_dir, reviews, server, resume=resume, on_task=on_task, on_warning=on_warning)
+        header = _open_folder(config, RunLayout(run_dir.resolve()), resume=resume, quick=quick)
+        return _evolve(config, run_dir, header, reviews, server, on_task=on_task, on_warning=on_warning)
 
 
 def checked(
@@ -98,22 +104,40 @@ def checked(
 def _evolve(
     config: RunConfig,
     run_dir: Path,
+    header: Header,
     reviews: Mapping[str, LabelReview],
     server: ServerProcess | None,
     *,
-    resume: bool,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
 ) -> dict[str, Any]:
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
-    header = _open_folder(config, layout, resume=resume)
     advice = f"go on with `nestevo-hw evolve --resume {run_dir}`"
-    with resumable(run_dir, lambda: f"{len(list(layout.results.glob('*.json')))} tasks", advice=advice):
+    with _end_recorded(layout), resumable(run_dir, lambda: _kept(layout), advice=advice):
         classes, earlier_s = _all_windows(config, layout, reviews, server, on_task, on_warning)
         header = replace(header, classes=classes)
         summary = _close_folder(layout, header, run_dir, wall_s=earlier_s + time.monotonic() - started)
         write_report(run_dir)
     return summary
+
+
+def _kept(layout: RunLayout) -> str:
+    return counted(len(list(layout.results.glob("*.json"))), "task")
+
+
+@contextmanager
+def _end_recorded(layout: RunLayout) -> Iterator[None]:
+    """Say in run.json, and on the page, how a run ended that did not come to its end."""
+    try:
+        yield
+    except Exception as error:
+        status: Literal["stopped", "failed"] = "stopped" if isinstance(error, StoppedError) else "failed"
+        with suppress(NestEvoError, OSError):  # a full disk, say, that is the error itself
+            header = replace(read_header(layout.root), status=status, ended=one_line(str(error)).removesuffix("."))
+            write_json(layout.run_json, plain(header))
+            if status == "failed":
+                write_report(layout.root)
+        raise
 
 
 def _all_windows(
@@ -155,20 +179,13 @@ def _all_windows(
 def _close_folder(layout: RunLayout, header: Header, run_dir: Path, *, wall_s: float) -> dict[str, Any]:
     """Write the summary into run.json, and return it."""
     write_json(layout.run_json, plain(header))
-    summary = summarise(read_run(run_dir)) | {"method": header.method, "seed": header.seed, "wall_s": wall_s}
+    told = {"method": header.method, "seed": header.seed, "impression": header.impression, "wall_s": wall_s}
+    summary = summarise(read_run(run_dir)) | told
     write_json(layout.run_json, plain(replace(header, status="complete", summary=summary)))
     return summary
 
 
-def most_tasks(config: RunConfig) -> int:
-    """Tasks of a run in which every terminal has a teacher of its own, which evolves in every window."""
-    terminals = len(config.terminals)
-    once = ("capture", "describe", "prepare", "dry-run", "baseline")
-    in_each = ("capture", "sense", *METHODS[config.method].kinds, "evaluate", "recall", "baseline")
-    return terminals * (len(once) + config.window.count * len(in_each))
-
-
-def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Header:
+def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool, quick: bool) -> Header:
     """Check the folder and write run.json, new or as that of the run to resume."""
     if resume:
         return _resumed(config, layout)
@@ -181,6 +198,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool) -> Heade
         method=config.method,
         config=config.document(),
         seed=config.seed,
+        impression=quick,
         versions={name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
         machine={
             "platform": platform.platform(),
@@ -203,7 +221,7 @@ def _resumed(config: RunConfig, layout: RunLayout) -> Header:
     if replace(stored, execution=config.execution) != config:
         raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
     machine = header.machine | computed_on(config.execution)
-    header = replace(header, status="running", config=config.document(), machine=machine, summary=None)
+    header = replace(header, status="running", ended="", config=config.document(), machine=machine, summary=None)
     write_json(layout.run_json, plain(header))
     forget_deaths(layout, files_kept=stored.execution.keep_windows is None)
     return header

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, MissingFileError
 from nestevo_hw.base.learned_ranges import give_ranges
 from nestevo_hw.base.tensors import read_header, read_tensors
 
@@ -77,7 +77,7 @@ def _belongs(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
 
 def _torch_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise InputError(f"no file {path}; check the path")
+        raise MissingFileError(f"no file {path}; check the path")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old formats

@@ -107,9 +107,9 @@ def plus_minus(text: str, half: float) -> str:
     return f"{text} ±{half:.3f}" if math.isfinite(half) and text != DASH else text
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number of things; `plural` where an s is not enough."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def listed(words: Iterable[str]) -> str:

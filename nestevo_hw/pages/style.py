@@ -60,6 +60,17 @@ class Palette:
     distil: str
     export: str
     evaluate: str
+    prepare: str
+    measure: str
+    describe: str
+    reference: str
+    sense: str
+    adapt: str
+    inspect: str
+    choose: str
+    drift: str
+    select: str
+    recall: str
     other: str
 
 
@@ -67,13 +78,17 @@ LIGHT = Palette(
     ink="#16202c", muted="#566374", grid="#e3e8ee", surface="#ffffff", band="#f2f5f9",
     before="#c05a0b", after="#0b7a75", teacher="#6a3fc8", alarm="#c62f3b",
     upload="#93a1b3", label="#7a4fd6", generator="#d99a14", mutual="#2f6fdb", aggregate="#c03d8f",
-    program="#8a5a33", distil="#1c9a63", export="#23a3c4", evaluate="#66758a", other="#b0b8c2",
+    program="#8a5a33", distil="#1c9a63", export="#23a3c4", evaluate="#66758a",
+    prepare="#f898f8", measure="#f87878", describe="#085808", reference="#98c848", sense="#980828", adapt="#683870",
+    inspect="#a090f0", choose="#204888", drift="#50d0b0", select="#888808", recall="#b07088", other="#b0b8c2",
 )  # fmt: skip
 DARK = Palette(
     ink="#e6ebf1", muted="#9aa7b6", grid="#2a3441", surface="#161c24", band="#1d2530",
     before="#f0964a", after="#3cc9bf", teacher="#ab8cff", alarm="#ff6f78",
     upload="#7c8a9c", label="#a585ff", generator="#f0bb4a", mutual="#6aa2ff", aggregate="#ee7cc3",
-    program="#c9976a", distil="#4fcf95", export="#56cbe8", evaluate="#8e9db1", other="#5c6875",
+    program="#c9976a", distil="#4fcf95", export="#56cbe8", evaluate="#8e9db1",
+    prepare="#980828", measure="#085808", describe="#2840a8", reference="#883090", sense="#805810", adapt="#305060",
+    inspect="#689008", choose="#d85858", drift="#088870", select="#0878b8", recall="#905870", other="#5c6875",
 )  # fmt: skip
 ROLES = tuple(f.name for f in fields(Palette))
 THEMED = Palette(**{role: f"#01{i:02x}fe" for i, role in enumerate(ROLES)})

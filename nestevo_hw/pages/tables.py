@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -17,6 +18,7 @@ Cell = str | Pill
 _STYLES = {"good": "green", "bad": "red", "wait": "yellow", "": ""}
 _FIGURE = re.compile(r"[-+±x]? ?\d")
 """How a cell begins that holds a figure."""
+_WORD_END = re.compile(r" (?!%)")
 _SHORT = 40
 """Names up to here are not broken."""
 
@@ -45,21 +47,43 @@ class Table:
         rows = [(*left, *right[1:]) for left, right in zip(self.rows, other.rows, strict=True)]
         return Table(heads=(*self.heads, *other.heads[1:]), rows=rows)
 
-    def __rich__(self) -> Group:
-        """For a console; columns that mostly hold figures stand to the right."""
-        table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """For a console: figures stand to the right; names and figures are broken where nothing else helps."""
+        edges = len(self.heads) + 1
+        widths = self._widths(options.max_width - edges - len(self.heads))
+        gap = 1 if widths else 0
+        widths = widths or self._widths(options.max_width - edges)
+        table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, gap))
         for i, head in enumerate(self.heads):
             cells = [_text(row[i]) for row in self.rows]
             told = [cell.plain for cell in cells if cell.plain not in ("", DASH)]
             figures = 2 * sum(bool(_FIGURE.match(text)) for text in told) > len(told)
             short = i == 0 and all(len(cell) <= _SHORT for cell in cells)
             table.add_column(
-                Text(visible(head)), justify="right" if figures else "left", no_wrap=short, overflow="fold"
-            )
+                Text(visible(head)), justify="right" if figures else "left", no_wrap=short, overflow="fold",
+                width=widths[i] if widths else None,
+            )  # fmt: skip
         for number, row in enumerate(self.rows):
             table.add_row(*(_text(cell) for cell in row), style="bold" if number in self.marked else None)
-        around = [Text(visible(text), style="italic") for text in (self.title, self.note)]
-        return Group(*around[:1] if self.title else (), table, *around[1:] if self.note else ())
+        if self.title:
+            yield Text(visible(self.title), style="italic")
+        yield table
+        if self.note:
+            yield Text(visible(self.note), style="italic")
+
+    def _widths(self, room: int) -> list[int] | None:
+        """Widths of columns in which no word is broken, wider where there is room; None where there is too little."""
+        columns = [[visible(head), *(_text(row[i]).plain for row in self.rows)] for i, head in enumerate(self.heads)]
+        wanted = [max(map(cell_len, cells)) for cells in columns]
+        widths = [max(cell_len(word) for cell in cells for word in _WORD_END.split(cell)) for cells in columns]
+        if columns and wanted[0] <= _SHORT:
+            widths[0] = wanted[0]
+        if sum(widths) > room:
+            return None
+        for _ in range(room - sum(widths)):
+            i = max(range(len(widths)), key=lambda i: wanted[i] - widths[i])
+            widths[i] = min(widths[i] + 1, wanted[i])
+        return widths
 
 
 def show(*blocks: Table | str, width: int = 120) -> None:

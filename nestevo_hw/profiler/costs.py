@@ -43,6 +43,8 @@ class Prediction:
     memory_bytes: int
     """Peak: what its process takes of its own on a CPU, all that it takes of a GPU."""
     duration_s: float
+    guessed: bool = False
+    """Whether nothing was known of its like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

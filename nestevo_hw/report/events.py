@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from nestevo_hw.base.documents import parse, read_json
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.jsonlines import read_lines
+from nestevo_hw.base.locking import is_written
 from nestevo_hw.report.records import Accuracy, Drift, Event, event_name
 
 FORMAT = 2
@@ -32,8 +33,10 @@ class Header:
     """run.json: what was asked, of which software, on which machine."""
 
     format: int
-    status: Literal["running", "complete"]
-    """"running" or "complete"."""
+    status: Literal["running", "complete", "failed", "stopped"]
+    """"running" as well where the process was killed, which could not say so."""
+    ended: str = ""
+    """Why a run that failed or was stopped ended."""
     method: str
     config: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -46,6 +49,8 @@ class Header:
     """Key among the metrics, and name, of the stricter score that stands beside it; empty where there is none."""
     kinds: dict[str, TaskKind] = field(default_factory=dict)
     """Kinds of task by name."""
+    impression: bool = False
+    """Whether the configuration was cut down by `evolve --quick`."""
     summary: dict[str, Any] | None = None
 
 
@@ -61,6 +66,13 @@ class Run:
     def complete(self) -> bool:
         """Whether the run reached its end."""
         return self.header.status == "complete"
+
+    @property
+    def state(self) -> str:
+        """Its status, or "killed" where no process writes it any more without having said why."""
+        if self.header.status == "running" and not is_written(self.directory):
+            return "killed"
+        return self.header.status
 
     @property
     def terminals(self) -> tuple[str, ...]:

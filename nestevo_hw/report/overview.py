@@ -14,7 +14,7 @@ from nestevo_hw.report.plots import (
     draw_window_axis,
     stage_marks,
 )
-from nestevo_hw.report.samples import SamplePair, latest_pair, load_picture
+from nestevo_hw.report.samples import SampleFrame, latest_sample, load_picture
 from nestevo_hw.report.summary import Summary, evolutions, pruning_of
 from nestevo_hw.report.wording import headline, lede
 
@@ -29,7 +29,7 @@ _COLUMNS = 3
 def overview(run: Run, summary: Summary, palette: Palette) -> Figure:
     """Headline, accuracy over the windows, and one frame before and after, for up to three terminals."""
     shown = run.terminals[:_COLUMNS]
-    pairs = {name: latest_pair(run, name) for name in shown}
+    pairs = {name: latest_sample(run, name) for name in shown}
     told = wrap(lede(run, summary), _LINE)
     top, below = 0.85 + _LINE_IN * max(len(told) - 2, 0), 5.25 if any(pairs.values()) else 3.4
     figure = new_figure(12.8, top + below, palette)
@@ -49,7 +49,7 @@ def overview(run: Run, summary: Summary, palette: Palette) -> Figure:
 
 
 def _draw_terminal(
-    column: SubFigure, run: Run, name: str, pair: SamplePair | None, palette: Palette, limits: tuple[float, float]
+    column: SubFigure, run: Run, name: str, pair: SampleFrame | None, palette: Palette, limits: tuple[float, float]
 ) -> None:
     if pair is None:
         chart = column.subplots()

@@ -16,7 +16,7 @@ from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
 from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, stage_marks, teacher_panel, terminal_panel
 from nestevo_hw.report.records import TEACHER, Accuracy, Drift, Groups, Lifecycle
-from nestevo_hw.report.samples import data_uri, latest_pair, load_picture
+from nestevo_hw.report.samples import data_uri, latest_sample, load_picture
 from nestevo_hw.report.summary import Summary, evolutions, part_origins, summary_of
 
 
@@ -65,6 +65,8 @@ def page_text(run: Run, summary: Summary) -> str:
         "summary": summary,
         "headline": wording.headline(run, summary),
         "lede": wording.lede(run, summary),
+        "unfinished": wording.unfinished(run),
+        "impression": wording.IMPRESSION if run.header.impression else "",
         "place": wording.teacher_place(config),
         "teacher_origin": wording.teacher_origin(config),
         "delay_origin": origin_of(origins.values()),
@@ -86,6 +88,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "troubles": tables.troubles_table(run),
         "on_crossbar": any(run.kind(t.kind).resource == "crossbar" for t in timing.timed(run)),
         "errors": {name: timing.error_text(run, memory=name == "memory") for name in ("time", "memory")},
+        "time_factor": timing.typical_factor(timing.predictions(run, memory=False)),
         "memory_name": wording.memory_name(run),
         "config": json.dumps(config, indent=2, ensure_ascii=False),
     }
@@ -111,12 +114,10 @@ def _marks(run: Run) -> dict[str, list[Mark]]:
 
 
 def _samples(run: Run, terminal: str) -> dict[str, object] | None:
-    """The same frame as the old and as the evolved model see it, for the page to embed."""
-    pair = latest_pair(run, terminal)
-    if pair is None:
+    """The same frame as the old and as the evolved model see it, and as it is, for the page to embed."""
+    found = latest_sample(run, terminal)
+    if found is None:
         return None
-    return {
-        "window": pair.window,
-        "before": data_uri(load_picture(pair.before)),
-        "after": data_uri(load_picture(pair.after)),
-    }
+    pictures = {"before": found.before, "after": found.after, "truth": found.truth}
+    shown = {stage: data_uri(load_picture(path)) for stage, path in pictures.items() if path is not None}
+    return {"window": found.window, "pictures": shown}

@@ -136,6 +136,8 @@ class TaskRun:
     predicted_s: Number = math.nan
     predicted_bytes: Number = math.nan
     """Of a GPU's memory where the task could have one, else of main memory."""
+    guessed: bool = False
+    """Whether the predictions are first guesses, as nothing was known of its like."""
     peak_bytes: Number = math.nan
     """Of main memory."""
     gpu_peak_bytes: Number = math.nan

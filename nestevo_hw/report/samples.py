@@ -1,4 +1,4 @@
-"""Sample pictures of a run folder: the same frame, as the old and the evolved model see it."""
+"""Sample pictures of a run folder: the same frame, as the old and the evolved model see it, and as it is."""
 
 import base64
 import io
@@ -16,25 +16,29 @@ _MAX_PIXELS = 720
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SamplePair:
+class SampleFrame:
     """One frame with the detections of the old and of the evolved model."""
 
     window: int
     before: Path
     after: Path
+    truth: Path | None
+    """The same with its true objects, where they are known."""
 
 
 def sample_path(run_dir: Path, window: int, terminal: str, stage: str) -> Path:
-    """Where a sample picture of a run lies; `stage` is before or after."""
+    """Where a sample picture of a run lies; `stage` is before, after or truth."""
     return run_dir / "samples" / f"w{window}-{terminal}-{stage}.png"
 
 
-def latest_pair(run: Run, terminal: str) -> SamplePair | None:
-    """Pictures of a terminal's last window that has both; None where no window has."""
+def latest_sample(run: Run, terminal: str) -> SampleFrame | None:
+    """Pictures of a terminal's last window that has those of both models; None where no window has."""
     for window in reversed(range(run.windows)):
-        before, after = (sample_path(run.directory, window, terminal, stage) for stage in ("before", "after"))
+        before, after, truth = (
+            sample_path(run.directory, window, terminal, stage) for stage in ("before", "after", "truth")
+        )
         if before.is_file() and after.is_file():
-            return SamplePair(window=window, before=before, after=after)
+            return SampleFrame(window=window, before=before, after=after, truth=truth if truth.is_file() else None)
     return None
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -61,6 +61,9 @@ class ModelSummary:
     """Of the same model with its BatchNorm adapted and nothing else."""
     after: Number = math.nan
     onnx_after: Number = math.nan
+    """Over the windows in which a new model was deployed."""
+    onnx_off: Number = math.nan
+    """The largest difference of a deployed model's score in ONNX Runtime to that in PyTorch."""
     lcp: Number = math.nan
     given: dict[Candidate, int] = field(default_factory=dict)
     """How often a terminal was given its evolved model, the BatchNorm-adapted one, or kept the old one."""
@@ -123,7 +126,9 @@ class Summary:
             adapted=mean(t.adapted for t in shown),
             after=mean(t.after for t in shown),
             onnx_after=mean(t.onnx_after for t in shown),
+            onnx_off=_furthest(t.onnx_off for t in shown),
             lcp=mean(t.lcp for t in shown),
+            given=dict(sum((Counter(t.given) for t in shown), Counter())),
             metrics={
                 metric: Levels(
                     before=mean(t.metrics[metric].before for t in shown if metric in t.metrics),
@@ -265,6 +270,7 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
             metric: _before_after(evolutions(run, name, scene=name, metric=metric)) for metric in _metrics(run, name)
         },
         "onnx_after": or_none(mean(e.onnx for e in own)),
+        "onnx_off": or_none(_furthest(e.onnx - e.after for e in own)),
         "lcp": or_none(mean(lives)),
         "given": dict(Counter(s.chosen for s in run.of(Select) if s.terminal == name)),
     }
@@ -279,6 +285,11 @@ def _programming(run: Run) -> dict[str, Any]:
         **{name: or_none(total(getattr(p, name) for p in programmed)) for name in ("time_s", "energy_j", "wear")},
         "differences": list(dict.fromkeys(line for p in programmed for line in p.differences)),
     }
+
+
+def _furthest(differences: Iterable[float]) -> float:
+    """The one furthest from 0; NaN without any that is known."""
+    return max((d for d in differences if math.isfinite(d)), key=abs, default=math.nan)
 
 
 def _metrics(run: Run, model: str) -> list[str]:

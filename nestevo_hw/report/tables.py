@@ -28,13 +28,14 @@ from nestevo_hw.report.records import (
     TaskRun,
 )
 from nestevo_hw.report.summary import Levels, ModelSummary, Summary, read_summary
+from nestevo_hw.report.timing import GUESSES
 from nestevo_hw.report.wording import memory_name, origins_text
 from nestevo_hw.scheduler.outcomes import Outcome, by_kind
 
 _CANDIDATES: dict[Candidate, Pill] = {
     "evolved": Pill(text="the evolved model", tone="good"),
     "adapted": Pill(text="the BatchNorm-adapted one", tone="wait"),
-    "old": Pill(text="none: it keeps the old one", tone="wait"),
+    "old": Pill(text="none: it keeps the old one", tone="bad"),
 }
 
 
@@ -47,7 +48,9 @@ def summary_table(document: Mapping[str, Any]) -> Table:
     summary = read_summary(document)
     origins = origins_text(summary.delay_s.origins)
     together = summary.together
-    alike = bool(summary.evolved) and all(_exported(m) == DASH for m in summary.evolved)
+    alike = any(math.isfinite(m.onnx_off) for m in summary.evolved) and all(
+        _exported(m) == DASH for m in summary.evolved
+    )
     return Table(
         title=f"{summary.metric}, mean over the windows in which a model evolved",
         heads=(
@@ -60,13 +63,13 @@ def summary_table(document: Mapping[str, Any]) -> Table:
             "over adapted",
             "given",
             summary.second_metric[1] or "second metric",
-            "ONNX",
+            "ONNX off by",
             "life cycle",
         ),
         rows=[_model(m, summary.second(m)) for m in (*summary.terminals, together, summary.teacher)],
         note=f"mean evolution delay {duration(summary.delay_s.mean)}{f' ({origins})' if origins else ''}, "
         f"wall time {duration(summary.wall_s)}{_forgotten(summary)}{_new_teachers(summary)}{_adapted(together)}"
-        f"{'; ONNX Runtime gives the same' if alike else ''}",
+        f"{_life_cycle(together)}{'; ONNX Runtime gives the same' if alike else ''}",
         marked=frozenset({len(summary.terminals), len(summary.terminals) + 1}),
     ).filled()
 
@@ -80,8 +83,8 @@ def _model(model: ModelSummary, second: Levels) -> tuple[Cell, ...]:
 
 
 def _exported(model: ModelSummary) -> str:
-    """Its score as ONNX Runtime runs it, where that is another one than PyTorch's."""
-    return DASH if score(model.onnx_after) == score(model.after) else score(model.onnx_after)
+    """How far its score in ONNX Runtime is from PyTorch's, where it is another one."""
+    return signed(model.onnx_off, 3) if abs(model.onnx_off) >= 0.0005 else DASH
 
 
 def _gain(gain: float | None) -> Cell:
@@ -90,6 +93,10 @@ def _gain(gain: float | None) -> Cell:
 
 def _adapted(together: ModelSummary) -> str:
     return "; adapted: only its BatchNorm" if math.isfinite(together.adapted) else ""
+
+
+def _life_cycle(together: ModelSummary) -> str:
+    return "; life cycle: mean over whole windows, the time before the new model included" if together.lcp > 0 else ""
 
 
 def _given(model: ModelSummary) -> str:
@@ -114,7 +121,8 @@ def _forgotten(summary: Summary) -> str:
 def prediction_table(run: Run) -> Table:
     """What each kind of task was predicted to take, and what it took; tasks without times are left out."""
     timed = [task for task in run.of(TaskRun) if math.isfinite(task.ended_s) and math.isfinite(task.predicted_s)]
-    outcomes = [Outcome.read(asdict(task)) for task in timed]
+    outcomes = [Outcome.read(asdict(task)) for task in timed if not task.guessed]
+    guesses = counted(len(timed) - len(outcomes), "first guess", "first guesses")
     return Table(
         title="tasks, predicted against actual (means)",
         heads=("kind of task", "tasks", "wait", "predicted", "actual", "off by", f"worst {memory_name(run)}"),
@@ -124,6 +132,7 @@ def prediction_table(run: Run) -> Table:
              f"{k.worst_memory_ratio:.0%} of predicted")
             for k in by_kind(outcomes)
         ],
+        note=GUESSES.format(guesses) if len(outcomes) < len(timed) else "",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nestevo_hw.base.stats import mean
-from nestevo_hw.pages.formats import counted, share
+from nestevo_hw.pages.formats import counted
 from nestevo_hw.pages.style import (
     ROLES,
     SMALL,
@@ -25,8 +25,12 @@ from nestevo_hw.report.records import SETUP, Lifecycle, TaskRun
 from nestevo_hw.report.summary import part_origins
 from nestevo_hw.report.wording import memory_name, part_name
 
+GUESSES = "Left out: {}, of kinds of task that nothing was known of yet."
+"""Said where there are such, with their number."""
 BAND = (1 / 1.25, 1 / 0.75)
 """Where a measured value lies, as a factor of the predicted one, that was predicted 25 % off at most."""
+_LETTER_IN, _ROW_NAMES_IN = 0.085, 0.9
+"""Width of a small letter, and of the names beside the rows of a Gantt chart, inches."""
 _PART_COLOURS = {
     "communication_s": "upload",
     "labelling_s": "label",
@@ -59,7 +63,7 @@ def gantt(run: Run, palette: Palette) -> Figure:
             spans = [(t.started_s, max(t.ended_s - t.started_s, 0.0)) for t in bars]
             colour = colour_of(palette, run.kind(kind).colour)
             axes.broken_barh(spans, (row - 0.38, 0.76), facecolor=colour, edgecolor=palette.surface, lw=0.6)
-    _mark_windows(axes, tasks, palette)
+    _mark_windows(axes, tasks, palette, figure.get_figwidth())
     name_rows(axes, [f"worker {w}" if w >= 0 else "edge server" for w in workers])
     axes.set_xlim(0.0, max((t.ended_s for t in tasks), default=1.0) * 1.01)
     axes.set_xlabel("seconds since the start of the run")
@@ -124,26 +128,37 @@ def prediction_scatter(run: Run, palette: Palette, *, memory: bool) -> Figure:
 
 
 def predictions(run: Run, *, memory: bool) -> list[tuple[str, float, float]]:
-    """Kind, predicted and measured value of every task that has both: seconds, or megabytes of its peak."""
+    """Kind, predicted and measured value of every task that has both: seconds, or megabytes of its peak.
+
+    First guesses, of kinds of task nothing was known of yet, are left out.
+    """
     found = [
         (t.kind, t.predicted_bytes / 1e6, t.held_bytes / 1e6)
         if memory
         else (t.kind, t.predicted_s, t.ended_s - t.started_s)
         for t in run.of(TaskRun)
+        if not t.guessed
     ]
     return [(k, p, a) for k, p, a in found if 0 < p < math.inf and 0 < a < math.inf]
 
 
-def mean_relative_error(points: Sequence[tuple[str, float, float]]) -> float:
-    """Mean of |predicted - measured| / measured; NaN without points."""
-    return mean(abs(p - a) / a for _, p, a in points)
+def typical_factor(points: Sequence[tuple[str, float, float]]) -> float:
+    """The factor by which predictions are off, either way: exp of the root mean square of ln(measured / predicted).
+
+    Returns:
+        1 where all are right; NaN without points.
+    """
+    return math.exp(math.sqrt(mean(math.log(a / p) ** 2 for _, p, a in points)))
 
 
 def error_text(run: Run, *, memory: bool) -> str:
-    """How far the predictions were off on average; empty where there are none."""
+    """By which factor the predictions were typically off; empty where there are none."""
     points = predictions(run, memory=memory)
-    error = share(mean_relative_error(points))
-    return f"Mean error {error} over {counted(len(points), 'task')}." if points else ""
+    if not points:
+        return ""
+    text = f"Off by a factor of {typical_factor(points):.2f}, typically, over {counted(len(points), 'task')}."
+    guessed = sum(t.guessed for t in run.of(TaskRun))
+    return f"{text} {GUESSES.format(counted(guessed, 'first guess', 'first guesses'))}" if guessed else text
 
 
 def _worker(task: TaskRun) -> int:
@@ -151,12 +166,14 @@ def _worker(task: TaskRun) -> int:
     return -1 if task.worker is None else task.worker
 
 
-def _mark_windows(axes: Axes, tasks: Sequence[TaskRun], palette: Palette) -> None:
+def _mark_windows(axes: Axes, tasks: Sequence[TaskRun], palette: Palette, width_in: float) -> None:
+    """Name each window above its first task, where its name has room."""
     starts = {w: min(t.started_s for t in tasks if t.window == w) for w in sorted({t.window for t in tasks})}
-    room_s = 0.05 * max((t.ended_s for t in tasks), default=0.0) / max(len(starts) / 4, 1.0)
-    for (window, start), following in zip(starts.items(), [*list(starts.values())[1:], math.inf], strict=False):
+    end_s = max((t.ended_s for t in tasks), default=0.0)
+    letter_s = end_s * _LETTER_IN / (width_in - _ROW_NAMES_IN)
+    for (window, start), following in zip(starts.items(), [*list(starts.values())[1:], end_s], strict=False):
         axes.axvline(start, color=palette.muted, lw=0.8, ls=(0, (2, 2)), zorder=0)
         name = " setup" if window == SETUP else f" window {window}"
-        if following - start > room_s:
+        if following - start > len(name) * letter_s:
             above = axes.get_xaxis_transform()
             axes.text(start, 1.0, name, transform=above, size=SMALL, color=palette.muted, va="bottom")

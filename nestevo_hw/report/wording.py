@@ -10,6 +10,11 @@ from nestevo_hw.report.events import Run
 from nestevo_hw.report.records import TEACHER, Accuracy, TaskRun
 from nestevo_hw.report.summary import ModelSummary, Summary, section
 
+IMPRESSION = (
+    "An impression only (--quick): one window, at most two terminals, few frames and steps. Its figures do not compare "
+    "with documented ones, nor with those of a whole run."
+)
+"""Said wherever figures of such a run stand."""
 DIGITAL = "digital"
 """Name of the device of a teacher that runs without a crossbar."""
 
@@ -55,6 +60,20 @@ def lede(run: Run, summary: Summary) -> str:
     if any(t.after > t.before and not t.improved for t in summary.evolved):
         text += " A terminal counts as improved if it also does better than with its BatchNorm adapted."
     return text if run.complete else text + " Unfinished: figures so far."
+
+
+def unfinished(run: Run) -> str:
+    """How a run stands that did not come to its end, and what to do; empty for a complete one."""
+    go_on = f"`nestevo-hw evolve --resume {run.directory}` goes on with it."
+    ended = run.header.ended
+    told = {
+        "complete": "",
+        "running": "The run is still going.",
+        "killed": f"The run has not ended, but no process writes it any more: it was killed. {go_on}",
+        "stopped": f"The run was {ended or 'stopped'}.",
+        "failed": f"The run failed: {ended or 'for a reason that was not recorded'}. {go_on}",
+    }
+    return told[run.state]
 
 
 def _over_adapted(model: ModelSummary) -> str:

@@ -34,6 +34,8 @@ class Task:
     """When it may start, seconds after the run or the schedule began."""
     kind: str = ""
     """What tasks of its sort are called in statistics, for example "mutual"; empty: its name."""
+    guessed: bool = False
+    """Whether its predicted needs are a first guess, as nothing was known of its like."""
 
     def __post_init__(self) -> None:
         module, colon, function = self.function.partition(":")

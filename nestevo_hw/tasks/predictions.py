@@ -10,6 +10,8 @@ from nestevo_hw.pages.pictures import draw_detections
 from nestevo_hw.streams.augment import mirrored_boxes
 from nestevo_hw.streams.frame import Annotation
 
+_LEAST_SIDE = 240
+"""Pixels of the shorter side of a picture."""
 Prediction = Mapping[str, Tensor]
 """Objects of one frame: boxes (N, 4) x1 y1 x2 y2 pixels, labels (N,), scores (N,) in 0..1. The class of a whole image
 is an object that fills the frame."""
@@ -46,4 +48,15 @@ def draw_prediction(
     """A (3, H, W) uint8 frame, enlarged, with its predictions of at least a confidence."""
     shown = prediction["scores"] >= confidence
     boxes, labels, scores = (prediction[key][shown] for key in ("boxes", "labels", "scores"))
-    return draw_detections(image, boxes, labels, scores, classes)
+    return draw_detections(image, boxes, labels, scores, classes, scale=_scale(image))
+
+
+def draw_truth(image: Tensor, truth: Annotation, classes: Sequence[str]) -> Image.Image:
+    """A (3, H, W) uint8 frame, enlarged, with its true objects; regions that do not count are left out."""
+    counts = ~truth.ignore
+    return draw_detections(image, truth.boxes[counts], truth.labels[counts], None, classes, scale=_scale(image))
+
+
+def _scale(image: Tensor) -> int:
+    """By which a frame is enlarged, so that its boxes and their names can be told apart."""
+    return max(3, -(-_LEAST_SIDE // min(image.shape[1:])))

@@ -191,7 +191,7 @@ def test_nothing_that_is_scored_was_learned_from(folder: Path) -> None:
         (("digits-cnn", "--analog", "flash"), 2, "unknown device 'flash'"),
         (("digits-cnn", "--analog", "reram-wan", "--age", "60"), 2, "characterised only at 1, 86400, 172800 s"),
         (("digits-cnn", "--keep-digital", "heat"), 2, "did you mean 'head'?"),
-        (("digits-cnn", "--weights", "missing.safetensors"), 1, "no file missing.safetensors"),
+        (("digits-cnn", "--weights", "missing.safetensors"), 2, "no file missing.safetensors"),
         (("digits-cnn", "--resume"), 2, "no folder out to go on in"),
     ],
 )

@@ -68,7 +68,7 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
         (["resnet18", "--tile", "big"], 2, "need a tile such as 256"),
         (["resnet18", "--analog", "flash"], 2, "unknown device 'flash'"),
         (["resnet18", "--keep-digital", "lyer1"], 2, "did you mean 'layer1'"),
-        (["resnet18", "--weights", "missing.safetensors"], 1, "no file missing.safetensors"),
+        (["resnet18", "--weights", "missing.safetensors"], 2, "no file missing.safetensors"),
     ],
 )
 def test_mistakes_give_one_line(arguments: list[str], code: int, message: str) -> None:
@@ -182,7 +182,9 @@ def test_chip_for_people_with_a_picture_and_a_file_of_ones_own(tmp_path: Path) -
     [
         (["--chip", "isac"], 2, "unknown chip 'isac'"),
         (["--chip", "rtx-3080"], 2, "rtx-3080 is no crossbar chip"),
-        (["--chip", "missing.toml"], 1, "no file missing.toml; check the path"),
+        (["--chips", "2"], 2, "--chips is for a chip; name one with --chip, or leave --chips out"),
+        (["--frames", "9"], 2, "--frames is for a chip; name one with --chip, or leave --frames out"),
+        (["--chip", "missing.toml"], 2, "no file missing.toml; check the path"),
         (["--chip", "isaac", "--size", "720"], 2, "need a size as HEIGHTxWIDTH"),
         (["--chip-mode", "one-phase"], 2, "--chip-mode is for a chip"),
         (["--chip", "isaac", "--chip-mode", "one-phase"], 2, "no reading mode 'one-phase'; it has only one"),

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from nestevo_hw.commands import schedule as command
 from nestevo_hw.scheduler.policies import POLICIES
 
+ROOT = Path(__file__).parents[2]
 TASKS = [
     {"name": "campus", "memory_gb": 3.0, "duration_s": 30, "expected_gain": 0.02},
     {"name": "village", "memory_gb": 3.0, "duration_s": 60, "expected_gain": 0.30},
@@ -31,6 +32,15 @@ def run(tasks: Path, *options: str) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     document: dict[str, Any] = json.loads(result.stdout)
     return document
+
+
+def test_the_example_of_the_docs_tells_policies_apart_with_the_figures_printed_there() -> None:
+    example, page = ROOT / "examples" / "tasks.json", (ROOT / "docs" / "scheduling.md").read_text()
+    figures = run(example, "--workers", "3")["policies"]
+    assert len({p["mean_wait_s"] for p in figures}) == len(POLICIES)
+    for p in figures:
+        row = f"| `{p['name']}` | {p['mean_wait_s']:.1f} | {p['makespan_s']:.1f} | {p['mean_gain']:.4f} |"
+        assert row in page
 
 
 def test_help_offers_every_policy_and_says_what_it_does() -> None:

@@ -160,7 +160,7 @@ def test_a_crossbar_without_errors_needs_no_digital_layer(nets: str, tmp_path: P
         (["resnet18", "--tile", "big"], 2, "need a tile such as 256"),
         (["resnet18", "--backend", "fold"], 2, "fold ignores converters"),
         (["nowhere"], 2, "unknown model 'nowhere'"),
-        (["resnet18", "--weights", "missing.safetensors"], 1, "no file missing.safetensors"),
+        (["resnet18", "--weights", "missing.safetensors"], 2, "no file missing.safetensors"),
     ],
 )
 def test_mistakes_are_found_before_the_work(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:

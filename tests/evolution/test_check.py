@@ -113,7 +113,7 @@ def test_a_run_whose_input_is_gone_does_not_go_on(section, key, place, tmp_path)
     )
     before = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
     ended = CliRunner().invoke(main, ["evolve", "--resume", str(folder)])
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert ended.stderr.splitlines()[-1] == (
         f"Error: {place}: {gone} was there when the run started and is not now; put it back, then resume"
     )

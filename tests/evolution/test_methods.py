@@ -7,7 +7,7 @@ import pytest
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.methods import METHODS
-from nestevo_hw.evolution.run import most_tasks
+from nestevo_hw.evolution.outlook import most_tasks
 from nestevo_hw.evolution.steps.camera import CaptureRequest
 from nestevo_hw.evolution.steps.scoring import EvaluateRequest
 from nestevo_hw.evolution.steps.training import BatchNormRequest

@@ -143,3 +143,6 @@ def test_a_terminated_run_says_how_to_go_on(whole_run, tmp_path):
     )
     assert not list(folder.rglob("*.tmp"))
     assert not (folder / ".lock").exists()
+    header = json.loads((folder / "run.json").read_text())
+    assert header["status"] == "stopped"
+    assert header["ended"].startswith(f"stopped by SIGTERM after {kept} tasks")

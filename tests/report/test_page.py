@@ -9,6 +9,7 @@ from PIL import Image
 from web_pages import read_page
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.locking import one_writer
 from nestevo_hw.pages.style import DARK, LIGHT, ROLES, THEMED
 from nestevo_hw.report.page import write_report
 
@@ -78,6 +79,54 @@ def test_runs_of_any_size(tmp_path, terminals, windows, complete, pictures):
     read_page(page)
     assert ("unfinished" in page.read_text()) is not complete
     assert page.stat().st_size < 3e6
+
+
+@pytest.mark.parametrize(
+    ("status", "ended", "state", "said"),
+    [
+        ("failed", "task w0/label/a: no space left", "failed", "The run failed: task w0/label/a: no space left."),
+        ("stopped", "stopped by SIGTERM after 3 tasks; go on with `x`", "stopped", "stopped by SIGTERM after 3 tasks"),
+        ("running", "", "killed", "no process writes it any more"),
+    ],
+)
+def test_a_run_that_did_not_end_says_why_and_how_to_go_on(tmp_path, status, ended, state, said):
+    run_dir = fake_run(tmp_path / "run", terminals=1, windows=1, complete=False, pictures=False)
+    path = run_dir / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "status": status, "ended": ended}))
+    text = read_page(write_report(run_dir)).text
+    assert f"unfinished: {state}" in text
+    assert said in text
+    assert (f"`nestevo-hw evolve --resume {run_dir}`" in text) == (status != "stopped")
+
+
+def test_a_run_that_is_still_written_is_not_called_killed(tmp_path):
+    run_dir = fake_run(tmp_path / "run", terminals=1, windows=1, complete=False, pictures=False)
+    with one_writer(run_dir):
+        assert "The run is still going." in read_page(write_report(run_dir)).text
+    assert "it was killed" in read_page(write_report(run_dir)).text
+
+
+def test_what_is_truly_there_stands_beside_what_models_see(run_dir):
+    without = read_page(write_report(run_dir))
+    for name in ("campus-a", "village-a", "downtown-a"):
+        picture = run_dir / "samples" / f"w1-{name}-after.png"
+        (run_dir / "samples" / f"w1-{name}-truth.png").write_bytes(picture.read_bytes())
+    page = read_page(write_report(run_dir))
+    assert (without.tags.count("img"), page.tags.count("img")) == (6, 9)
+    assert page.tags.count("input") == 9  # each can be enlarged, by mouse and by key, without a script
+
+
+def test_the_worst_figures_stand_in_the_tiles(tmp_path):
+    run_dir = fake_run(tmp_path / "run", terminals=2, windows=1, pictures=False)
+    with (run_dir / "metrics.jsonl").open("a") as file:
+        for terminal, chosen in (("campus-a", "evolved"), ("village-a", "old")):
+            line = {"event": "select", "window": 0, "terminal": terminal, "chosen": chosen, "scores": {}, "frames": 9}
+            file.write(json.dumps(line) + "\n")
+    text = write_report(run_dir).read_text()
+    assert re.search(r"Evolved models deployed.*?value bad\">1 of 2<", text, re.DOTALL)
+    assert "0 BatchNorm-adapted, 1 old ones kept" in text
+    assert "pill bad" in text
+    assert "so its figures have no interval" in " ".join(text.split())
 
 
 def test_a_run_that_has_only_begun(tmp_path):

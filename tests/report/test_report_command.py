@@ -17,6 +17,6 @@ def test_rebuilds_the_page(run_dir):
 
 def test_a_folder_without_a_run_is_one_clear_line(tmp_path):
     result = CliRunner().invoke(report, [str(tmp_path / "nowhere")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: no file {tmp_path / 'nowhere' / 'run.json'}; give the folder that")
     assert result.stderr.count("\n") == 1

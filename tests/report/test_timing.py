@@ -1,21 +1,26 @@
+import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_runs import fake_run
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 
-from nestevo_hw.pages.style import LIGHT
+from nestevo_hw.evolution.steps.table import STEPS
+from nestevo_hw.pages.style import DARK, LIGHT, colour_of
 from nestevo_hw.report.events import Header, Run, TaskKind, read_run
-from nestevo_hw.report.records import TaskRun
+from nestevo_hw.report.records import SETUP, TaskRun
 from nestevo_hw.report.tables import prediction_table
 from nestevo_hw.report.timing import (
     delay_parts,
+    error_text,
     gantt,
     kind_marks,
-    mean_relative_error,
     prediction_scatter,
     predictions,
+    typical_factor,
 )
 from nestevo_hw.report.wording import memory_name
 
@@ -54,10 +59,17 @@ def test_only_tasks_with_both_values_are_compared():
         task(0, 2, 0, predicted_s=1.0, predicted_bytes=3e6, peak_bytes=2e6),
         task(0, 4, 0, predicted_s=5.0, peak_bytes=2e6),
         task(0, 4, 0),
+        task(0, 40, 0, predicted_s=3.0, predicted_bytes=7e8, peak_bytes=2e6, guessed=True),
     )
     assert predictions(run, memory=False) == [("label", 1.0, 2.0), ("label", 5.0, 4.0)]
     assert predictions(run, memory=True) == [("label", 3.0, 2.0)]
-    assert mean_relative_error(predictions(run, memory=False)) == pytest.approx((0.5 + 0.25) / 2)
+    factor = math.exp(math.sqrt((math.log(2.0) ** 2 + math.log(0.8) ** 2) / 2))
+    assert typical_factor(predictions(run, memory=False)) == pytest.approx(factor)
+    assert error_text(run, memory=False) == (
+        f"Off by a factor of {factor:.2f}, typically, over 2 tasks. Left out: 1 first guess, of kinds of task that "
+        "nothing was known of yet."
+    )
+    assert error_text(run_of(task(0, 4, 0)), memory=False) == ""
 
 
 def test_memory_of_a_gpu_is_compared_and_called_so():
@@ -91,3 +103,26 @@ def test_a_long_list_of_workers_and_terminals_has_room():
     run = run_of(*(task(0, 2, worker) for worker in range(30)))
     assert gantt(run, LIGHT).get_figheight() > 10
     assert gantt(run_of(), LIGHT).axes[0].get_yticks().size == 0
+
+
+@pytest.mark.parametrize("setup_s", [2.0, 30.0])
+def test_names_of_windows_in_the_chart_do_not_overprint(setup_s):
+    tasks = [replace(task(0, setup_s, 0), window=SETUP), task(setup_s, setup_s + 3, 0)]
+    tasks += [replace(task(setup_s + 3, 100, 0), window=1)]
+    figure = gantt(run_of(*tasks), LIGHT)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    names = [text for text in figure.axes[0].texts if text.get_text()]
+    assert names[-1].get_text() == " window 1"
+    boxes = [text.get_window_extent() for text in names]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_every_kind_of_task_of_a_run_has_a_colour_of_its_own():
+    """Kinds that stand in for one another, by method, share one."""
+    shared = {"self-label": "label", "ground-truth": "label", "adapt": "mutual", "average": "merge"}
+    assert {STEPS[kind].colour for kind in shared} <= {STEPS[kind].colour for kind in shared.values()}
+    for palette in (LIGHT, DARK):
+        own = [colour_of(palette, step.colour) for kind, step in STEPS.items() if kind not in shared]
+        assert len(set(own)) == len(own)
+        assert palette.other not in own

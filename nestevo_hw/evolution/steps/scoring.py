@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
 from torch import Tensor
 
 from nestevo_hw.base.files import replacing
@@ -14,7 +15,7 @@ from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.deployment import open_deployed
-from nestevo_hw.tasks.predictions import draw_prediction
+from nestevo_hw.tasks.predictions import draw_prediction, draw_truth
 from nestevo_hw.tasks.task import VisionTask, headline
 
 Stage = Literal["before", "adapted", "after", "onnx"]
@@ -45,6 +46,8 @@ class EvaluateRequest(Request):
     upload: Path
     test: Path
     models: tuple[Scored, ...]
+    truth_picture: Path | None = None
+    """Where the frame of the models' pictures is drawn with its true objects, if they are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ class EvaluateResult(Result):
 def evaluate(context: Context, request: EvaluateRequest) -> EvaluateResult:
     """Score models on a terminal's test frames: checkpoints, deployments, or teachers on the crossbar."""
     task, test = context.task, load_frames(request.test)
-    scores = []
+    shown, scores = _shown_frame(test), []
     for scored in request.models:
         classes = read_spec(scored.weights).classes
         detections = _predicted(context, scored, request, test.images)
@@ -85,7 +88,10 @@ def evaluate(context: Context, request: EvaluateRequest) -> EvaluateResult:
             )
         )
         if scored.picture is not None:
-            _draw(scored.picture, test, detections, classes)
+            _save(draw_prediction(test.images[shown], detections[shown], classes), scored.picture)
+    if request.truth_picture is not None and test.truth is not None:
+        classes = read_spec(request.models[0].weights).classes
+        _save(draw_truth(test.images[shown], test.truth[shown], classes), request.truth_picture)
     return EvaluateResult(scores=tuple(scores))
 
 
@@ -136,9 +142,12 @@ def _score(
     return headline(scores), dict(scores)
 
 
-def _draw(path: Path, test: FrameBatch, predictions: list[dict[str, Tensor]], classes: tuple[str, ...]) -> None:
-    """Picture of the test frame with the most objects (of an unlabelled stream, the middle one), with predictions."""
-    truth, middle = test.truth, len(test) // 2
-    busiest = middle if truth is None else max(range(len(test)), key=lambda i: len(truth[i].labels))
+def _shown_frame(test: FrameBatch) -> int:
+    """The test frame with the most objects; of an unlabelled stream, the middle one."""
+    truth = test.truth
+    return len(test) // 2 if truth is None else max(range(len(test)), key=lambda i: len(truth[i].labels))
+
+
+def _save(picture: Image.Image, path: Path) -> None:
     with replacing(path) as temporary:
-        draw_prediction(test.images[busiest], predictions[busiest], classes).save(temporary, format="PNG")
+        picture.save(temporary, format="PNG")

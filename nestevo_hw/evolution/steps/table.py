@@ -23,7 +23,7 @@ _TRAINED = training.TrainingResult(trained=Trained(loss=1.0, steps=40, trained_s
 
 PREPARE = Step(
     kind="prepare", run=teachers.prepare, request=teachers.PrepareRequest, result=teachers.PrepareResult,
-    needs="crossbar", wording="prepares the first teacher", colour="other", per="group", typical_s=12.0,
+    needs="crossbar", wording="prepares the first teacher", colour="prepare", per="group", typical_s=12.0,
     typical=lambda _: teachers.PrepareResult(
         gamma=10.0, in_domain_scores=(8.0,), familiar_rate=2.0, classes=("a", "b", "c"), programmed=_WRITTEN, score=0.8,
         programming=_WRITTEN.programming, crossbar_frames=60,
@@ -31,17 +31,17 @@ PREPARE = Step(
 )  # fmt: skip
 DRY_RUN = Step(
     kind="dry-run", run=training.profile, request=training.DryRunRequest, result=training.DryRunResult,
-    needs="gpu", wording="measures single training steps", colour="muted", typical_s=2.0, trains=True,
+    needs="gpu", wording="measures single training steps", colour="measure", typical_s=2.0, trains=True,
     typical=lambda _: training.DryRunResult(dry_run=DryRun(profiles={}, fake={})),
 )  # fmt: skip
 DESCRIBE = Step(
     kind="describe", run=labels.describe, request=labels.DescribeRequest, result=labels.DescribeResult,
-    needs="gpu", wording="describes first frames, to form groups", colour="other", typical_s=3.0,
+    needs="gpu", wording="describes first frames, to form groups", colour="describe", typical_s=3.0,
     typical=lambda request: labels.DescribeResult(feature=(float(len(str(request.upload))), 0.0)),
 )  # fmt: skip
 BASELINE = Step(
     kind="baseline", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
-    needs="gpu", wording="records a terminal's reference signals", colour="other", typical_s=1.0,
+    needs="gpu", wording="records a terminal's reference signals", colour="reference", typical_s=1.0,
     typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.8, confidence=0.7)),
 )  # fmt: skip
 CAPTURE = Step(
@@ -53,17 +53,17 @@ CAPTURE = Step(
 )  # fmt: skip
 SENSE = Step(
     kind="sense", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
-    needs="gpu", wording="a terminal estimates its accuracy", colour="other", typical_s=1.0,
+    needs="gpu", wording="a terminal estimates its accuracy", colour="sense", typical_s=1.0,
     typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.5, confidence=0.5)),
 )  # fmt: skip
 ADAPT_BATCH_NORM = Step(
     kind="adapt-batch-norm", run=training.adapt_batch_norm, request=training.BatchNormRequest, result=Result,
-    needs="gpu", wording="adapts a terminal's BatchNorm", colour="other", typical_s=1.0,
+    needs="gpu", wording="adapts a terminal's BatchNorm", colour="adapt", typical_s=1.0,
     typical=lambda _: Result(download_bytes=4_000),
 )  # fmt: skip
 INSPECT = Step(
     kind="inspect", run=teachers.inspect, request=teachers.InspectRequest, result=teachers.InspectResult,
-    needs="crossbar", wording="measures the teacher", colour="other", part="labelling", per="group", typical_s=5.0,
+    needs="crossbar", wording="measures the teacher", colour="inspect", part="labelling", per="group", typical_s=5.0,
     typical=lambda _: teachers.InspectResult(score=0.79, crossbar_frames=60),
 )  # fmt: skip
 PROGRAM = Step(
@@ -90,16 +90,16 @@ SELF_LABEL = Step(
 )  # fmt: skip
 GROUND_TRUTH = Step(
     kind="ground-truth", run=labels.ground_truth, request=labels.GroundTruthRequest, result=labels.LabelResult,
-    needs="cpu", wording="reads the truth", colour="other", typical_s=1.0, typical=lambda _: _LABELLED,
+    needs="cpu", wording="reads the truth", colour="label", typical_s=1.0, typical=lambda _: _LABELLED,
 )  # fmt: skip
 CHOOSE = Step(
     kind="choose", run=training.choose, request=training.ChooseRequest, result=training.ChooseResult,
-    needs="gpu", wording="tries earlier models", colour="other", typical_s=1.0,
+    needs="gpu", wording="tries earlier models", colour="choose", typical_s=1.0,
     typical=lambda request: training.ChooseResult(index=0, scores=(0.6,) * len(request.candidates)),
 )  # fmt: skip
 DETECT_DRIFT = Step(
     kind="detect-drift", run=labels.detect_drift, request=labels.DriftRequest, result=labels.DriftResult,
-    needs="crossbar", wording="detects drift", colour="program", part="labelling", typical_s=3.0,
+    needs="crossbar", wording="detects drift", colour="drift", part="labelling", typical_s=3.0,
     typical=lambda _: labels.DriftResult(score=20.0, left_out=(), blind=False, crossbar_frames=96),
 )  # fmt: skip
 GENERATE = Step(
@@ -144,7 +144,7 @@ AVERAGE = Step(
 )  # fmt: skip
 SELECT = Step(
     kind="select", run=deploying.select, request=deploying.SelectRequest, result=deploying.SelectResult,
-    needs="gpu", wording="compares what a terminal could run", colour="evaluate", typical_s=2.0,
+    needs="gpu", wording="compares what a terminal could run", colour="select", typical_s=2.0,
     typical=lambda request: deploying.SelectResult(
         chosen="evolved", scores=dict.fromkeys(request.candidates, 0.5), frames=14
     ),
@@ -166,7 +166,7 @@ EVALUATE = Step(
 )  # fmt: skip
 RECALL = Step(
     kind="recall", run=scoring.recall, request=scoring.RecallRequest, result=scoring.RecallResult,
-    needs="gpu", wording="scores a terminal on earlier windows", colour="evaluate", typical_s=2.0,
+    needs="gpu", wording="scores a terminal on earlier windows", colour="recall", typical_s=2.0,
     typical=lambda request: scoring.RecallResult(scores=dict.fromkeys(request.tests, 0.5)),
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ def document_of(found: Comparison) -> dict[str, Any]:
         "metric": found.metric,
         "second_metric": found.second_metric,
         "seeds": list(found.seeds),
+        "device": ", ".join(found.devices) or None,
         "windows": len({window for _, window in found.terminal_windows}),
         "methods": [_method(found, v) for v in found.variants],
         "by_drift": {
@@ -31,6 +32,7 @@ def document_of(found: Comparison) -> dict[str, Any]:
             "terminals_loss": measures.analog_loss(found).document(),
             "teacher_loss": measures.analog_teacher_loss(found).document(),
         },
+        "embedded_default": found.embedded,
         "goals": [goal.document() for goal in goals(found)],
         "left_out": dict(found.left_out),
         "failures": found.failures,

@@ -26,7 +26,7 @@ def page_text(found: Comparison) -> str:
         "teacher_origin": teacher_origin(found.config),
         "lede": conclusion(found),
         "nestevo": _nestevo(found) if found.has(NESTEVO) else None,
-        "two_of_a2": found.metric == METRIC and found.has(A2),
+        "two_of_a2": found.embedded and found.metric == METRIC and found.has(A2),
         "accuracy": table.accuracy_table(found, methods).filled(),
         "methods": [Mark(text=f"{v.name}: {v.meaning}", colour=plots.ROLES[v.name]) for v in methods],
         "svg": {name: inline_svg(figure) for name, figure in _figures(found).items()},
@@ -38,7 +38,7 @@ def page_text(found: Comparison) -> str:
         "failed": [(run, "; ".join(reasons)) for run, reasons in found.failures.items()],
         "steps": steps_text(found.config),
         "meanings": [(v.name, v.meaning) for v in found.variants],
-        "goals": table.goals_table(aims),
+        "goals": table.goals_table(aims) if found.embedded else None,
         "outcomes": ", ".join(f"{states.count(state)} {state}" for state in ("reached", "missed", "not measured")),
     }
     return render("comparison.html", values)

@@ -121,7 +121,9 @@ def _bars(axes: Axes, found: Comparison, palette: Palette) -> None:
     for row, name in enumerate(names):
         after, before = measures.after(found, name), measures.before(found, name)
         axes.barh(row, after.mean, height=0.62, color=colour_of(palette, ROLES.get(name, "label")), zorder=2)
-        axes.plot([before.mean] * 2, [row - 0.31, row + 0.31], color=palette.surface, lw=2.0, zorder=3)
+        inside = before.mean < after.mean
+        line = palette.surface if inside else palette.ink
+        axes.plot([before.mean] * 2, [row - 0.31, row + 0.31], color=line, lw=2.0, zorder=3)
         _whisker(axes, row, after, palette.ink)
         axes.annotate(
             score(after.mean), (max(after.mean, after.ci95[1] if after.ci95 else 0.0), row), xytext=(4, 0),
@@ -129,7 +131,7 @@ def _bars(axes: Axes, found: Comparison, palette: Palette) -> None:
         )  # fmt: skip
     dress(axes, palette, grid="x")
     axes.set_xlim(0.0, min(1.15, max(_ends(found, names)) * 1.14))
-    axes.set_xlabel(f"{found.metric}; light line: before evolving")
+    axes.set_xlabel(f"{found.metric}; line: before evolving")
     name_rows(axes, names)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.stats import mean
+from nestevo_hw.evolution.config import load_preset
 from nestevo_hw.pages.formats import number
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, read_run, terminal_configs
@@ -69,6 +70,10 @@ class Comparison:
     """Name of the score beside it."""
     prunings: Mapping[str, str | None] = field(default_factory=dict)
     """Of each terminal."""
+    devices: tuple[str, ...] = ()
+    """What the runs computed on."""
+    embedded: bool = True
+    """Whether it is the comparison on the embedded default, for which goals are set."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -194,5 +199,18 @@ def read_comparison(
         config=first.header.config,
         metric=first.header.metric,
         second_metric=first.header.second_metric[1],
+        devices=tuple(dict.fromkeys(str(run.header.machine.get("device", "not recorded")) for run in runs.values())),
+        embedded=is_embedded(first.header.config),
         prunings={name: pruning_of(first, name) for name in first.terminals},
     )
+
+
+def is_embedded(config: Mapping[str, Any]) -> bool:
+    """Whether terminals and windows are those of the embedded default."""
+    default = load_preset("quick").document()
+    return _scenes(config) == _scenes(default)
+
+
+def _scenes(config: Mapping[str, Any]) -> tuple[object, list[list[object]]]:
+    keys = ("name", "model", "place", "video", "data", "drift")
+    return section(config, "window").get("count"), [[t.get(key) for key in keys] for t in terminal_configs(config)]

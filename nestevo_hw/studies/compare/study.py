@@ -11,9 +11,10 @@ from nestevo_hw.base.locking import is_unused
 from nestevo_hw.evolution.check import check_run, label_warnings
 from nestevo_hw.evolution.config import RunConfig, override, parse_config
 from nestevo_hw.evolution.layout import RunLayout
+from nestevo_hw.evolution.outlook import most_tasks
 from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import deaths
-from nestevo_hw.evolution.run import evolve, most_tasks, stored_config
+from nestevo_hw.evolution.run import evolve, stored_config
 from nestevo_hw.report.events import read_header
 from nestevo_hw.report.page import write_report
 from nestevo_hw.scheduler.task import Task

@@ -21,7 +21,7 @@ from nestevo_hw.pages.tables import Cell, Table
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.document import of_terminal
 from nestevo_hw.studies.compare.goals import Goal, State, goals
-from nestevo_hw.studies.compare.paper import METRIC, TABLE_4
+from nestevo_hw.studies.compare.paper import METRIC, TABLE_4, PaperRow
 from nestevo_hw.studies.compare.results import Comparison
 from nestevo_hw.studies.compare.variants import A1, A3, A4, ADA_BN, NESTEVO, Variant
 
@@ -39,7 +39,7 @@ def accuracy_table(found: Comparison, variants: Sequence[Variant], *, terminals:
     named = found.terminals if terminals else ()
     rows = []
     for name in (v.name for v in variants):
-        paper = TABLE_4.get(name) if found.metric == METRIC else None
+        paper = _paper(found, name)
         rows.append((
             name, score(measures.before(found, name).mean),
             *(score(measures.after(found, name, of_terminal(found, t)).mean) for t in named),
@@ -50,8 +50,17 @@ def accuracy_table(found: Comparison, variants: Sequence[Variant], *, terminals:
         ))  # fmt: skip
     heads = ("method", "before", *named, "mean after", found.second_metric, "gain", "over A3", "over AdaBN", "paper")
     seeds = counted(len(found.seeds), "seed")
-    paper_text = "; paper: its own videos, Table 4" if found.metric == METRIC else ""
+    paper_text = "; paper: its own videos, Table 4" if _compares(found) else ""
     return Table(heads=heads, rows=rows, title=f"{found.metric} on unseen frames, {seeds}, ±95 %{paper_text}")
+
+
+def _compares(found: Comparison) -> bool:
+    """Whether the paper's figures may stand beside these."""
+    return found.embedded and found.metric == METRIC
+
+
+def _paper(found: Comparison, name: str) -> PaperRow | None:
+    return TABLE_4.get(name) if _compares(found) else None
 
 
 def contrast_table(found: Comparison, variants: Sequence[Variant]) -> Table:
@@ -71,7 +80,7 @@ def teacher_table(found: Comparison, variants: Sequence[Variant]) -> Table:
     """What becomes of the teacher, and what evolving costs."""
     rows = []
     for name in (v.name for v in variants):
-        paper = TABLE_4.get(name) if found.metric == METRIC else None
+        paper = _paper(found, name)
         rows.append((
             name, teacher_text(found, name), percent(measures.teacher_gain(found, name).mean),
             DASH if paper is None or paper.teacher is None else change(*paper.teacher),
@@ -161,13 +170,13 @@ def console_tables(found: Comparison) -> list[Table]:
     methods = [v for v in found.variants if not v.ablation]
     each = len(found.terminals) <= _MOST_TERMINALS
     tables = [
-        accuracy_table(found, methods, terminals=each),
+        accuracy_table(found, methods, terminals=each).filled(),
         contrast_table(found, methods),
-        teacher_table(found, methods),
+        teacher_table(found, methods).filled(),
     ]
     if len(methods) < len(found.variants):
         tables.append(ablation_table(found, [v for v in found.variants if v.ablation or v.name == NESTEVO]))
-    return [*tables, goals_table(goals(found))]
+    return [*tables, goals_table(goals(found))] if found.embedded else tables
 
 
 def _goal_value(aim: Goal, value: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
 from nestevo_hw.streams.annotations import LabelledImage, load_coco
 from nestevo_hw.streams.images import ImageFolder
 from nestevo_hw.streams.matching import check_size, match
@@ -45,7 +45,9 @@ class Coco:
             images = _where(path, [image.name for image in labels.images], labels.videos)
         self._recording = images
         if not images.exists():
-            raise InputError(f"no folder or video {images} for the labels {path}; say where they are with --images")
+            raise MissingFileError(
+                f"no folder or video {images} for the labels {path}; say where they are with --images"
+            )
         self._source: FrameSource = ImageFolder(images) if images.is_dir() else VideoFile(images)
         found = match(labels, path, self._source, images)
         self._frames = [(index, _renumbered(found[index], number)) for index in sorted(found)]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, MissingFileError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.samples.loader import Given
@@ -120,7 +120,7 @@ def open_source(spec: DataSpec) -> Source:
     if path.suffix.lower() != ".json" or path.is_dir():
         return open_samples(name, spec.classes, kinds=f"a COCO .json, {KINDS}")
     if not path.is_file():
-        raise InputError(f"no file {path}; check the path")
+        raise MissingFileError(f"no file {path}; check the path")
     return Coco(path, None if spec.images is None else Path(spec.images), spec.classes or _known(spec))
 
 

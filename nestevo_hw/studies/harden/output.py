@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.files import replacing
-from nestevo_hw.pages.formats import DASH, interval, metric_text, plus_minus, score, share, signed
+from nestevo_hw.pages.formats import DASH, counted, interval, metric_text, plus_minus, score, share, signed
 from nestevo_hw.pages.style import LIGHT, Mark, Palette, colour_of, dress, legend, new_figure, save_png
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.harden.results import AS_GIVEN, HARDENED, NOISE_AWARE, Outcome, training_name
@@ -53,8 +53,8 @@ def scores_table(found: Outcome) -> Table:
         title=f"{about['model']} ({about['weights']}), {about['analog']}: {metric_text(found.metric)} (simulated)",
         heads=("on", "model", *(_moment(moment) for moment in found.moments), "won back"),
         rows=rows,
-        note=f"mean of {about['seeds']} trainings and {about['repeats']} programmings, with 95 % intervals over "
-        "programmings (digital: over trainings)",
+        note=f"mean of {counted(about['seeds'], 'training')} and {counted(about['repeats'], 'programming')}, with 95 % "
+        f"intervals over programmings (digital: {'over trainings' if about['seeds'] > 1 else 'one training has none'})",
     )
 
 

@@ -218,8 +218,9 @@ def finish(
     slanted = sum(map(len, labels)) > 30
     ha: Literal["right", "center"] = "right" if slanted else "center"
     axes.set_xticks(list(at.values()), labels, rotation=25 if slanted else 0, ha=ha)
-    below = "" if entry.unit == "preset" else "\nnot to scale" if timed else f"\n{entry.unit}"
-    axes.set_xlabel(f"{entry.title}{below}")
+    scale = "logarithmic, but for 0 s" if 0 in values else "logarithmic"
+    below = scale if timed else "" if entry.unit == "preset" else entry.unit
+    axes.set_xlabel(f"{entry.title}\n{below}".rstrip())
     dress(axes, palette)
     axes.set_ylim(0.0, top)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
@@ -240,7 +241,13 @@ def _legible(labels: Sequence[str], places: Sequence[float]) -> list[str]:
 
 
 def _places(sweep: str, values: Sequence[Value]) -> dict[Value, float]:
-    """Places on the axis: bits and mu to scale, all others in equal steps, since they span decades or are names."""
+    """Places on the axis: bits and mu to scale, times to that of their logarithm, all others in equal steps.
+
+    What happens before the first read, at 0, has its place a decade before the first time.
+    """
+    if sweep.endswith("time_s"):
+        first = min((math.log10(float(value)) for value in values if float(value) > 0), default=0.0)
+        return {value: math.log10(float(value)) if float(value) > 0 else first - 1.0 for value in values}
     to_scale = sweep in ("mu", "student_mu", "adc_bits", "dac_bits")
     return {value: float(value) if to_scale else float(i) for i, value in enumerate(values)}
 

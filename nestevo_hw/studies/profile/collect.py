@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal, read_journal
 from nestevo_hw.profiler.gpu_context import target_of
@@ -87,7 +87,7 @@ def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
     """
     path = folder / SAMPLES
     if not path.is_file():
-        raise InputError(f"{path} does not exist; measure samples with `nestevo-hw profile --out {folder}`")
+        raise MissingFileError(f"{path} does not exist; measure samples with `nestevo-hw profile --out {folder}`")
     identity, records = read_journal(path, Measured)
     if identity is None or not records:
         raise InputError(f"{path} holds no samples; go on with `nestevo-hw profile --out {folder} --resume`")

@@ -7,12 +7,20 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nestevo_hw.base.files import write_text
+from nestevo_hw.pages.formats import counted
 from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.style import LIGHT, THEMED, Palette, inline_svg, save_png
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.profile.evaluation import COVERAGE_GOAL, GOALS, THREE_LAYERS, Evaluation, Quantity
 from nestevo_hw.studies.profile.plots import error_bars, scatter, scatter_marks
 
+_GOAL_NAMES = {
+    "memory_mape": "mean error of memory",
+    "memory_under_rate": "memory over 5 % too low",
+    "time_mape": "mean error of time",
+    "coverage90": "90 % intervals of time",
+    "coverage90_memory": "90 % intervals of memory",
+}
 QUANTITIES: tuple[Quantity, ...] = ("time", "memory")
 
 
@@ -45,7 +53,7 @@ def errors_table(found: Evaluation) -> Table:
     """Errors of every method, the learned profile first."""
     scores = sorted(found.scores, key=lambda s: (QUANTITIES.index(s.quantity), s.method != THREE_LAYERS))
     return Table(
-        title=f"errors on {len(found.judged)} tasks of other architectures (measured)",
+        title=f"errors on {counted(len(found.judged), 'task')} of other architectures (measured)",
         heads=("quantity", "method", "mean error", "median", "90 % below", "over 5 % too low"),
         rows=[
             (s.quantity, s.method, f"{s.mape:.1%}", f"{s.median:.1%}", f"{s.p90:.1%}", f"{s.under_rate:.1%}")
@@ -58,7 +66,7 @@ def errors_table(found: Evaluation) -> Table:
 def page_text(found: Evaluation, about: Mapping[str, Any]) -> str:
     """The HTML of a profile's page."""
     values = {
-        "missed": [name.replace("_", " ") for name, reached in found.goals().items() if not reached],
+        "missed": [_GOAL_NAMES[name] for name, reached in found.goals().items() if not reached],
         "about": about,
         "judged": len(found.judged),
         "noise": found.noise,

@@ -11,7 +11,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.files import write_text
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.crossbar.signal import snr_db
-from nestevo_hw.pages.formats import decibels, metric_text, plus_minus, signed
+from nestevo_hw.pages.formats import counted, decibels, metric_text, plus_minus, signed
 from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.style import LIGHT, THEMED, inline_svg, save_png
 from nestevo_hw.pages.tables import Table
@@ -119,7 +119,7 @@ def plan_lines(plan: KeepDigitalPlan) -> list[str]:
     lost = ", ".join(f"{scene} {_lost(Estimate.of(values))}" for scene, values in plan.losses.items())
     heading = "plan" if plan.reached else "no plan keeps the target; the nearest found"
     return [
-        f"{heading}: {len(plan.layers)} layers digital with {plan.share:.1%} of the crossbar's weights",
+        f"{heading}: {counted(len(plan.layers), 'layer')} digital with {plan.share:.1%} of the crossbar's weights",
         f"loss on fresh programmings: {lost}; at most {plan.bound:.4f} with 95 % confidence, target {plan.target:g}",
         plan.reason,
         plan.arguments or ("everything may go onto the crossbar" if plan.reached else _OUT_OF_REACH),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -97,10 +98,10 @@ def comparison(
     left_out: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Comparison:
-    """A comparison of made-up runs written below `root`."""
+    """A comparison of made-up runs written below `root`, as of the embedded default."""
     variants = choose(names or list(AFTER), ablations=False)
     folders = {
         (v.name, seed): write_run(root / f"{v.name}-{seed}", v.name, seed, **options)
         for seed in range(seeds) for v in variants
     }  # fmt: skip
-    return read_comparison(folders, variants, left_out or {})
+    return replace(read_comparison(folders, variants, left_out or {}), embedded=True)

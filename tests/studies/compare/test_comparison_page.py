@@ -1,15 +1,20 @@
 """Files of a comparison of methods: complete, well-formed, honest about what is missing, nothing from outside."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from made_up_runs import comparison
+from matplotlib.colors import to_hex
 from rich.console import Console
 from web_pages import read_page
 
+from nestevo_hw.evolution.config import load_preset, override
+from nestevo_hw.pages.style import LIGHT
 from nestevo_hw.studies.compare.document import document_of
 from nestevo_hw.studies.compare.output import write_comparison
-from nestevo_hw.studies.compare.results import read_comparison
+from nestevo_hw.studies.compare.plots import draw_methods
+from nestevo_hw.studies.compare.results import is_embedded, read_comparison
 from nestevo_hw.studies.compare.table import accuracy_table, console_tables
 from nestevo_hw.studies.compare.wording import conclusion
 
@@ -49,6 +54,34 @@ def test_a_comparison_of_few_is_well_formed(tmp_path, names, seeds, pictures):
     assert "nan" not in text.lower().replace("nano", "")
     assert (tmp_path / "out" / "comparison.html").read_text().count("<svg") == pictures
     assert "not measured" in text
+
+
+def test_goals_and_the_papers_figures_stand_beside_the_embedded_default_only(full, tmp_path):
+    write_comparison(replace(full, embedded=False), tmp_path)
+    text = _page(tmp_path)
+    for words in ("Goals", "0.566", "Table 4"):
+        assert words not in text
+    assert not any("paper" in table.heads for table in console_tables(replace(full, embedded=False)))
+    default = load_preset("quick")
+    assert is_embedded(default.document())
+    assert not is_embedded(override(default, {"window.count": 1}).document())
+    assert not is_embedded({})
+
+
+def test_one_seed_is_said_to_have_no_interval(full, tmp_path):
+    write_comparison(comparison(tmp_path / "runs", ["NestEvo", "A4"], 1), tmp_path / "one")
+    write_comparison(full, tmp_path / "five")
+    words = "no figure here has an interval"
+    assert (words in _page(tmp_path / "one"), words in _page(tmp_path / "five")) == (True, False)
+
+
+def test_where_models_got_worse_the_line_of_before_is_seen(tmp_path):
+    def worse(*_):
+        return 0.6, 0.4
+
+    figure = draw_methods(comparison(tmp_path, ["A4"], 2, value=worse), LIGHT)
+    lines = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [0.6, 0.6]]
+    assert [to_hex(line.get_color()) for line in lines] == [LIGHT.ink]
 
 
 def test_the_table_shows_the_papers_figures_beside_ours(full):
@@ -125,7 +158,7 @@ def test_thirty_terminals_and_none_that_could_be_scored(tmp_path):
     config = {"terminals": terminals, "window": {"count": 1}, "teacher": {"analog": "pcm"}}
     many = comparison(tmp_path / "many", ["NestEvo", "A4"], 2, config=config)
     assert len(accuracy_table(many, many.variants).heads) == 38
-    assert len(console_tables(many)[0].heads) == 8
+    assert len(console_tables(many)[0].heads) == 6  # no A3 and no AdaBN to stand over
     blind = comparison(tmp_path / "blind", ["NestEvo", "A4"], 2, value=lambda *_: (None, None))
     write_comparison(blind, tmp_path / "out")
     text = _page(tmp_path / "out")

@@ -1,0 +1,32 @@
+"""A run cut down to an impression: what `evolve --quick` leaves of a configuration."""
+
+from dataclasses import replace
+
+from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.evolution.training import TrainingPlan
+
+_TERMINALS, _UPLOADED, _TEST, _SEGMENT, _GENERATOR, _MUTUAL, _DISTIL = 2, 24, 20, 8, 100, 10, 12
+
+
+def impression(config: RunConfig) -> RunConfig:
+    """The same run with one window, its first two terminals, and fewer frames and steps wherever it has more."""
+    window, reference = config.window, config.reference
+    return replace(
+        config,
+        terminals=config.terminals[:_TERMINALS],
+        window=replace(
+            window, count=1, upload_frames=min(window.upload_frames, _UPLOADED),
+            test_frames=min(window.test_frames, _TEST),
+        ),
+        sampling=replace(config.sampling, budget_frames=None),
+        reference=replace(
+            reference, frames_per_segment=min(reference.frames_per_segment, _SEGMENT), segments_per_place=1
+        ),
+        generator=replace(config.generator, steps=min(config.generator.steps, _GENERATOR)),
+        mutual=replace(config.mutual, plan=_shorter(config.mutual.plan, _MUTUAL)),
+        distil=replace(config.distil, plan=_shorter(config.distil.plan, _DISTIL)),
+    )  # fmt: skip
+
+
+def _shorter(plan: TrainingPlan, steps: int) -> TrainingPlan:
+    return replace(plan, steps=min(plan.steps, steps))
