@@ -45,15 +45,25 @@ def write_new(path: Path, text: str, *, force: bool) -> None:
         force: replace an ordinary file that is there.
 
     Raises:
-        ConfigError: there is a file, or something that is never replaced.
+        ConfigError: as `check_new`.
         OutputError: the file cannot be written.
     """
-    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.files import write_text
+
+    check_new(path, force=force)
+    write_text(path, text)
+
+
+def check_new(path: Path, *, force: bool) -> None:
+    """Refuse to write over what is there, unless it is an ordinary file and `force` says so.
+
+    Raises:
+        ConfigError: there is a file, or something that is never replaced.
+    """
+    from nestevo_hw.base.errors import ConfigError
 
     if os.path.lexists(path):
         if path.is_symlink() or not path.is_file():
             raise ConfigError(f"{path} is no ordinary file, so it is not replaced; choose another name")
         if not force:
             raise ConfigError(f"{path} exists; choose another name, or overwrite it with --force")
-    write_text(path, text)

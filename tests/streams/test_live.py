@@ -129,9 +129,9 @@ def test_what_cannot_be_read_is_one_line_without_the_password(tmp_path):
     with pytest.raises(InputError, match=r"^cannot read .*a\.mp4: Invalid data"):
         list(LiveSource(str(tmp_path / "a.mp4")))
     with serving(lambda handler, _: handler.send_error(404)) as address:
-        address = address.replace("//", "//me:secret@")
+        secret = address.replace("//", "//me:secret@")
         with pytest.raises(
             InputError, match=r"^cannot read http://127.0.0.1:\d+/camera: .*; check the address"
         ) as found:
-            list(LiveSource(address))
+            list(LiveSource(secret))
     assert "secret" not in str(found.value)
