@@ -159,7 +159,10 @@ def _failing(frames: FrameBatch, kind: str, seed: int) -> FrameBatch:
 def plan_window(
     config: RunConfig, terminal: TerminalConfig, stream: Stream, window: int, *, frames: int | None = None
 ) -> tuple[list[int], list[int]]:
-    """Numbers of the frames that `capture_window` reads, with the same errors."""
+    """Numbers of the frames that `capture_window` reads, with the same errors.
+
+    Of a recording they are decoded, since only that tells which are damaged; the stream keeps them for `read`.
+    """
     plan, count = config.window, config.window.upload_frames if frames is None else frames
     first = _window_start(config, terminal, stream.fps, window)
     last = _window_start(config, terminal, stream.fps, window + 1)
@@ -175,7 +178,16 @@ def plan_window(
             f"{terminal.video or terminal.data} has {stream.length} frames but window {window} needs {last}; "
             "lower window.count, window.length_s or start_frame"
         )
-    return upload, _spread(_labelled(stream, tested), plan.test_frames, terminal)
+    segment, labelled = range(first, first + plan.segment_frames), _labelled(stream, tested)
+    return (
+        _instead(stream, upload, segment),
+        _instead(stream, _spread(labelled, plan.test_frames, terminal), labelled),
+    )
+
+
+def _instead(stream: Stream, wanted: Sequence[int], candidates: Sequence[int]) -> list[int]:
+    """The wanted frames, but for damaged ones of a recording others nearby."""
+    return stream.instead(wanted, candidates) if isinstance(stream, VideoStream) else list(wanted)
 
 
 def check_frames(stream: Stream, *planned: Sequence[int]) -> None:
@@ -229,6 +241,7 @@ def plan_reference(config: RunConfig) -> list[tuple[Stream, list[int]]]:
             labelled = _labelled(stream, range(terminal.start_frame))
             wanted = plan.segments_per_place * plan.frames_per_segment
             rows = _spread(labelled, min(wanted, len(labelled)), terminal)
+            rows = _instead(stream, rows, rows)
             parts = np.array_split(np.asarray(rows), plan.segments_per_place)
             segments += [(stream, part.tolist()) for part in parts if len(part)]
     if any(t.place is not None for t in config.terminals):

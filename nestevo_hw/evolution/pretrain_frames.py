@@ -151,6 +151,13 @@ def video_source(
     if len(rows) < 10:
         raise InputError(f"{labels} labels {len(rows)} usable frames of {video}; need at least 10 to train on")
     cut = len(rows) * 4 // 5
+
+    def read(_: Render) -> tuple[FrameBatch, FrameBatch]:
+        whole = [stream.instead(part, part) for part in (rows[:cut], rows[cut:])]
+        for line in stream.damage.warnings if stream.damage else ():
+            on_warning(line)
+        return stream.read(whole[0]), stream.read(whole[1])
+
     return FrameSource(
         classes=stream.classes,
         size=stream.size,
@@ -159,5 +166,5 @@ def video_source(
             "video": str(video), "labels": str(labels), "class_map": dict(class_map), "labelled": len(rows),
             "until": until, "long_side": long_side,
         },
-        read=lambda _: (stream.read(rows[:cut]), stream.read(rows[cut:])),
+        read=read,
     )  # fmt: skip

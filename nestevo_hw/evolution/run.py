@@ -14,7 +14,7 @@ from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer, require_folder
-from nestevo_hw.evolution.check import analog_warnings, check_inputs_kept, check_run, label_warnings
+from nestevo_hw.evolution.check import Review, analog_warnings, check_inputs_kept, check_run, input_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -31,12 +31,11 @@ from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
-from nestevo_hw.report.records import Groups, Labels
+from nestevo_hw.report.records import Damage, Groups, Labels
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.scheduler.task import Task
-from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.tasks.named import task_named
 
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
@@ -79,18 +78,18 @@ def evolve(
 
 def checked(
     config: RunConfig, on_warning: Callable[[str], None] = lambda _: None
-) -> tuple[RunConfig, Mapping[str, LabelReview]]:
+) -> tuple[RunConfig, Mapping[str, Review]]:
     """A configuration in which nothing wrong has been found, with its device as it is now; nothing is run or written.
 
     Returns:
-        the configuration, and what became of the label file of each terminal that has one.
+        the configuration, and what was found in the recording of each terminal that has one.
 
     Raises:
         ConfigError, InputError: as `check_run`.
     """
     config = replace(config, teacher=config.teacher.recorded(Path()))
     reviews = check_run(config)
-    for line in (*label_warnings(reviews), *analog_warnings(config), *data_warnings(config)):
+    for line in (*input_warnings(reviews), *analog_warnings(config), *data_warnings(config)):
         on_warning(line)
     return config, reviews
 
@@ -98,7 +97,7 @@ def checked(
 def _evolve(
     config: RunConfig,
     run_dir: Path,
-    reviews: Mapping[str, LabelReview],
+    reviews: Mapping[str, Review],
     server: ServerProcess | None,
     *,
     resume: bool,
@@ -119,7 +118,7 @@ def _evolve(
 def _all_windows(
     config: RunConfig,
     layout: RunLayout,
-    reviews: Mapping[str, LabelReview],
+    reviews: Mapping[str, Review],
     workers: ServerProcess | None,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
@@ -141,7 +140,10 @@ def _all_windows(
     ) as executor:
         journal = Journal(layout, executor, on_task)
         for name, review in reviews.items():
-            journal.log(Labels(terminal=name, **plain(review)))
+            if review.labels is not None:
+                journal.log(Labels(terminal=name, **plain(review.labels)))
+            if review.damage is not None:
+                journal.log(Damage(terminal=name, **plain(review.damage)))
         costs = TaskCosts(config, target)
         dispatch = Dispatch(config, journal, costs)
         groups = form_groups(config, layout, dispatch)

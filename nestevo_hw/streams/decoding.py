@@ -14,7 +14,9 @@ HEALED = 300
 """Frames after which damage counts as painted over: streams with intra refresh have no key frames that would say so."""
 
 
-def whole_frames(container: InputContainer, track: Track, on_damage: Callable[[], None]) -> Iterator[av.VideoFrame]:
+def whole_frames(
+    container: InputContainer, track: Track, on_damage: Callable[[], None] = lambda: None
+) -> Iterator[av.VideoFrame]:
     """Frames of a track in the order in which they are shown, from where the container stands.
 
     What follows a damaged frame is drawn on top of it, so it is left out up to the next key frame.
@@ -27,7 +29,8 @@ def whole_frames(container: InputContainer, track: Track, on_damage: Callable[[]
     Raises:
         av.FFmpegError: the container cannot be read on; what frames hold raises nothing.
     """
-    track.thread_type = "NONE"  # threads of slices lose the errors
+    if not track.codec_context.is_open:
+        track.thread_type = "NONE"  # threads of slices lose the errors
     doubtful = 0
     for packet in container.demux(track):
         try:

@@ -1,8 +1,10 @@
 """Recorded streams: video files and image folders, with or without labels, with optional drift."""
 
 import copy
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,6 +18,19 @@ from nestevo_hw.streams.images import ImageFolder
 from nestevo_hw.streams.matching import LabelReview, check_size, match, review
 from nestevo_hw.streams.sources import FrameSource, VideoFile
 from nestevo_hw.streams.weather import DriftScript, apply_weather
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What damage in a recording has cost."""
+
+    file: str
+    frames: int
+    """That were looked at."""
+    damaged: int
+    """Of them, which others stand in for or which are left out."""
+    warnings: tuple[str, ...]
+    """What should be looked at, one line each."""
 
 
 class VideoStream:
@@ -73,6 +88,8 @@ class VideoStream:
         self._labels = labels
         self._stated: dict[int, LabelledImage] = {}
         self._truth: dict[int, Annotation] = {}
+        self._looked_at: set[int] = set()
+        self._damaged: set[int] = set()
         self.review: LabelReview | None = None
         """What became of the label file, where there is one."""
         self.classes: tuple[str, ...] = tuple(classes or ())
@@ -107,6 +124,42 @@ class VideoStream:
         for index in indices:
             self._check_size(index, self._source.size_of(index))
 
+    def instead(self, wanted: Sequence[int], candidates: Sequence[int]) -> list[int]:
+        """The wanted frames, and in place of damaged ones the nearest whole candidates, as long as there are any.
+
+        Args:
+            wanted: ascending.
+            candidates: ascending; only where frames are damaged they are decoded.
+
+        Raises:
+            InputError: more than half of the wanted frames are damaged.
+        """
+        if self._source.names:  # an image that cannot be read is refused: it can be removed
+            return list(wanted)
+        whole = self._clear(wanted)
+        lost = [index for index in wanted if index not in whole]
+        self._looked_at.update(wanted)
+        self._damaged.update(lost)
+        if 2 * len(lost) > len(wanted):
+            raise InputError(
+                f"{self.path}: {len(lost)} of {len(wanted)} frames from {wanted[0]} to {wanted[-1]} are damaged, more "
+                "than half; copy or record it again"
+            )
+        spare = [i for i in self._source.whole(candidates) if i not in whole] if lost else []
+        return sorted([*whole, *_nearest(lost, spare)])
+
+    @property
+    def damage(self) -> Damage | None:
+        """What was found where frames have been planned; None where nothing was damaged."""
+        if not self._damaged:
+            return None
+        lost, looked_at = len(self._damaged), len(self._looked_at)
+        return Damage(
+            file=str(self.path), frames=looked_at, damaged=lost,
+            warnings=(f"video {self.path}: {lost} of {looked_at} frames looked at are damaged, the first is "
+                      f"{min(self._damaged)}; whole ones nearby are used instead, or none",),
+        )  # fmt: skip
+
     def read(self, indices: Sequence[int]) -> FrameBatch:
         """Frames at `indices`; with truth only if every one of them is labelled.
 
@@ -119,13 +172,15 @@ class VideoStream:
                     f"stream {self.name!r}: {self.path} has frames 0 to {self._source.length - 1}, not {index}"
                 )
         clear = self._clear(sorted(set(indices)))
+        if lost := sorted(set(indices) - set(clear)):
+            raise InputError(f"{self.path}: frame {lost[0]} is damaged; encode or record the video again")
         images = [self._drifted(clear[index], index) for index in indices]
         truth = tuple(self._truth[i] for i in indices) if all(i in self._truth for i in indices) else None
         empty = torch.empty((0, 3, *self.size), dtype=torch.uint8)
         return FrameBatch(images=torch.stack(images) if images else empty, indices=tuple(indices), truth=truth)
 
     def _clear(self, wanted: Sequence[int]) -> dict[int, Tensor]:
-        """(3, H, W) uint8 frames as recorded, from the cache or the file."""
+        """(3, H, W) uint8 frames as recorded, from the cache or the file; without damaged ones."""
         frames = {index: self._cache[index] for index in wanted if index in self._cache}
         missing = [index for index in wanted if index not in frames]
         if missing:
@@ -157,3 +212,13 @@ class VideoStream:
     def _check_size(self, index: int, size: tuple[int, int]) -> None:
         if self._labels is not None and index in self._stated:
             check_size(self._stated[index], self._labels, size, f"frame {index} of {self.path}")
+
+
+def _nearest(wanted: Sequence[int], spare: list[int]) -> list[int]:
+    """For each of the wanted numbers the nearest of the ascending spare ones, which are used up."""
+    found = []
+    for index in wanted[: len(spare)]:
+        place = bisect_left(spare, index)
+        around = [k for k in (place - 1, place) if 0 <= k < len(spare)]
+        found.append(spare.pop(min(around, key=lambda k: abs(spare[k] - index))))
+    return found
