@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for checkpoints.")
 @click.option("--video", type=click.Path(path_type=Path), help="Labelled video (or folder of images) to learn from.")
-@click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="COCO-JSON labels of the video.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Labels of the video: COCO or BDD100K JSON, or a folder of Pascal VOC or YOLO files (docs/real-video.md).",
+)
 @click.option("--class-map", multiple=True, metavar="FROM=TO", help="Label file's class to model's class; repeatable.")
 @click.option("--until", type=whole(Range(1, 1_000_000_000)), help="Use only the video's frames before this one.")
 @click.option("--long-side", type=whole(Range(64, 4096)), default=320, show_default=True, help="Of the video, pixels.")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import torch_generator
-from nestevo_hw.streams.annotations import LabelledImage, load_coco
+from nestevo_hw.streams.annotations import LabelledImage, load_labels
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.images import ImageFolder
 from nestevo_hw.streams.matching import LabelReview, check_size, match, review
@@ -56,7 +56,7 @@ class VideoStream:
         Args:
             name: of the terminal.
             path: video file, or folder of images.
-            labels: COCO JSON; video frames are matched by `frame_index`, images by path.
+            labels: of any format of `label_formats`; video frames are matched by number, images by path.
             class_map: the label file's categories to the model's classes; unnamed ones are left out.
             classes: the model's classes in the order of its labels; without it, those of the labels.
             long_side: of the delivered frames, pixels; the aspect ratio is kept.
@@ -201,7 +201,7 @@ class VideoStream:
         return (changed[0] * 255).round().to(torch.uint8)
 
     def _read_labels(self, path: Path, class_map: Mapping[str, str] | None, classes: Sequence[str] | None) -> None:
-        labels = load_coco(path, class_map=class_map, classes=classes)
+        labels = load_labels(path, class_map=class_map, classes=classes, source=self._source)
         self.classes = labels.classes
         self._stated = match(labels, path, self._source, self.path)
         firsts = {image.size: index for index, image in reversed(self._stated.items())}

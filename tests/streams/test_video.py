@@ -205,8 +205,8 @@ def test_frames_outside_the_recording_are_refused(clip, index):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"labels\.json is not valid JSON: .*; give labels as COCO JSON"),
-        ("[1]", r"labels\.json: top level: expected an object \(got \[1\]\)"),
+        ("{", r"labels\.json is not valid JSON: .*; give labels as COCO or BDD100K JSON"),
+        ("[1]", r"labels\.json: 0: expected an object \(got 1\)"),
         ('{"images": []}', "categories: field required"),
         (json.dumps(document() | {"images": []}), r"annotations\.0: no image has id 100; add it"),
         (json.dumps(document(range(38, 42, 2))), "frame_index 40, but .* has 40 frames"),
@@ -220,7 +220,7 @@ def test_bad_label_files_say_what_is_wrong(clip, tmp_path, text, message):
 
 
 def test_missing_labels_and_unknown_classes(clip, labels, tmp_path):
-    with pytest.raises(InputError, match=r"no file .*gone\.json; give labels as COCO JSON"):
+    with pytest.raises(InputError, match=r"no file .*gone\.json; give labels as COCO or BDD100K JSON"):
         opened(clip, tmp_path / "gone.json")
     with pytest.raises(ConfigError, match="has no category 'persn', only person, car, bus, dog"):
         opened(clip, labels, class_map={"persn": "pedestrian"})

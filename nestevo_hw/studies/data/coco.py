@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.streams.annotations import LabelledImage, load_coco
+from nestevo_hw.streams.annotations import LabelledImage, load_labels
 from nestevo_hw.streams.images import ImageFolder
 from nestevo_hw.streams.matching import check_size, match
 from nestevo_hw.streams.samples.preprocessing import Preprocessing
@@ -33,7 +33,7 @@ class Coco:
     labels: Sequence[int] | None = None
 
     def __init__(self, path: Path, images: Path | None, classes: Sequence[str] = ()) -> None:
-        labels = load_coco(path)
+        labels = load_labels(path)
         self.name, self._path = str(path), path
         unknown = next((name for name in labels.classes if classes and name not in classes), None)
         if unknown is not None:
