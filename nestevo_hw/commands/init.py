@@ -6,34 +6,85 @@ from typing import Any
 
 import click
 
-from nestevo_hw.commands.options import machine_readable
+from nestevo_hw.commands.options import machine_readable, warn
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("evolve.toml"))
 @click.option(
     "--preset",
-    default="quick",
-    show_default=True,
     help="quick (two CPU cores), digits (classification), paper (a GPU, own videos) or paper-embedded (a GPU, rendered "
-    "streams).",
+    "streams).  [default: quick]",
 )
+@click.option("--video", "videos", type=click.Path(path_type=Path), multiple=True,
+              help="Recording of a terminal, a file or a folder of images; once for each.")  # fmt: skip
+@click.option("--labels", type=click.Path(path_type=Path), multiple=True,
+              help="Of the --video in the same place, or of all: COCO or BDD100K JSON, or a folder of Pascal VOC or "
+              "YOLO files.")  # fmt: skip
+@click.option("--models", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="Folder of `pretrain --out`.  [default: the shipped models]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @machine_readable
-def init(path: Path, *, preset: str, force: bool, as_json: bool) -> dict[str, Any]:
+def init(
+    path: Path, *, preset: str | None, videos: tuple[Path, ...], labels: tuple[Path, ...], models: Path | None,
+    force: bool, as_json: bool,
+) -> dict[str, Any]:  # fmt: skip
     """Write a commented configuration for `evolve` to PATH (default evolve.toml).
 
+    With --video it fits your own recordings: windows, in-domain frames and classes are chosen by what is in them, and
+    `evolve` runs it with nothing edited.
+
     \b
-    Example:
+    Examples:
       nestevo-hw init evolve.toml
       nestevo-hw evolve evolve.toml
+      nestevo-hw init mine.toml --video north.mp4 --labels north.json --video south.mp4 --labels south.json
     """
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.evolution.presets import preset_text
 
-    write_new(path, preset_text(preset), force=force)
-    if not as_json:
-        click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {path}")
-    return {"path": str(path), "preset": preset}
+    if not videos:
+        if labels or models is not None:
+            raise ConfigError("--labels and --models are for --video; leave them out, or give one")
+        write_new(path, preset_text(preset or "quick"), force=force)
+        if not as_json:
+            click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {path}")
+        return {"path": str(path), "preset": preset or "quick"}
+    if preset is not None:
+        raise ConfigError("--preset is not for --video, whose configuration follows from the clips; leave it out")
+    if len(labels) > 1 and len(labels) != len(videos):
+        raise ConfigError(f"--labels: need one for each --video or one for all, got {len(labels)} for {len(videos)}")
+    check_new(path, force=force)
+    return _own(path, videos, labels, models, force=force, quiet=as_json)
+
+
+def _own(
+    path: Path, videos: tuple[Path, ...], labels: tuple[Path, ...], models: Path | None, *, force: bool, quiet: bool
+) -> dict[str, Any]:
+    from nestevo_hw.commands.progress import telling
+
+    with telling("loading libraries", lines=not quiet) as told:
+        from nestevo_hw.evolution.own_config import Models, own_config
+        from nestevo_hw.evolution.own_video import fit, look
+        from nestevo_hw.evolution.run import checked
+
+        warnings = list[str]()
+        told.expect(2, "looking at the recordings")
+        clips, plan = fit(look(videos, labels))
+        told.advance("planned")
+        text, config = own_config(clips, plan, Models.found(models), path)
+        checked(config, warnings.append)
+    write_new(path, text, force=force)
+    if not quiet:
+        for line in warnings:
+            warn(line)
+        window = f"{plan.windows} windows of {plan.length_s:g} s, {plan.upload_frames} frames uploaded in each"
+        click.echo(f"Wrote {path}: {len(clips)} terminals, {window}. Run it with: nestevo-hw evolve {path}")
+    return {
+        "path": str(path), "windows": plan.windows, "length_s": plan.length_s, "warnings": warnings,
+        "terminals": [{"name": t.name, "video": t.video, "labels": t.labels, "class_map": dict(t.class_map),
+                       "start_frame": t.start_frame} for t in config.terminals],
+    }  # fmt: skip
 
 
 def write_new(path: Path, text: str, *, force: bool) -> None:

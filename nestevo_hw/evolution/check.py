@@ -73,12 +73,15 @@ def check_run(config: RunConfig) -> dict[str, Review]:
     METHODS[config.method].check(config)
     _check_places(config)
     reviews: dict[str, Review] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     for terminal in config.terminals:
         stream = open_stream(config, terminal)
+        sizes[terminal.name] = stream.size
         for window in range(config.window.count):
             check_frames(stream, *plan_window(config, terminal, stream, window))
         if isinstance(stream, VideoStream):
             reviews[terminal.name] = Review(labels=stream.review, damage=stream.damage)
+    _check_sizes(sizes)
     if (preset := config.teacher.preset) is not None:
         choose_backend(preset, config.teacher.backend)
         map_model(teacher, config.teacher.tile, device=preset)
@@ -88,6 +91,17 @@ def check_run(config: RunConfig) -> dict[str, Review]:
     _check_reference(config)
     _check_execution(config.execution)
     return reviews
+
+
+def _check_sizes(sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Frames of all terminals go into the same batches, so they have one size."""
+    (first, size), *others = sizes.items()
+    for name, other in others:
+        if other != size:
+            raise ConfigError(
+                f"frame_size: terminal {name!r} has frames of {other[0]} x {other[1]}, but {first!r} of {size[0]} x "
+                f"{size[1]}; set same_size = true, which fills them up"
+            )
 
 
 def check_inputs_kept(config: RunConfig) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 from bisect import bisect_left
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ from nestevo_hw.streams.images import ImageFolder
 from nestevo_hw.streams.matching import LabelReview, check_size, match, review
 from nestevo_hw.streams.sources import FrameSource, VideoFile
 from nestevo_hw.streams.weather import DriftScript, apply_weather
+
+FILL = torch.tensor((124, 116, 104), dtype=torch.uint8)[:, None, None]
+"""Colour beside a frame: the mean that detectors subtract, with which they fill up batches themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class VideoStream:
         class_map: Mapping[str, str] | None = None,
         classes: Sequence[str] | None = None,
         long_side: int = 320,
+        canvas: tuple[int, int] | None = None,
         fps: float | None = None,
         drift: DriftScript | None = None,
         seed: int = 0,
@@ -60,6 +64,8 @@ class VideoStream:
             class_map: the label file's categories to the model's classes; unnamed ones are left out.
             classes: the model's classes in the order of its labels; without it, those of the labels.
             long_side: of the delivered frames, pixels; the aspect ratio is kept.
+            canvas: (H, W) of the delivered frames instead; each is made as large as fits, and filled up at the right
+                and at the bottom.
             fps: frames a second; without it, as recorded, or 10 for images.
             drift: weather over time, added to the recording.
             seed: of the weather's noise.
@@ -79,9 +85,10 @@ class VideoStream:
         self.path = path
         self.fps: float = fps or source.fps or 10.0
         self.length: int | None = source.length
-        height, width = source.native_size
-        ratio = long_side / max(height, width)
-        self.size = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+        self.native_size = height, width = source.native_size
+        ratio = min(canvas[0] / height, canvas[1] / width) if canvas else long_side / max(height, width)
+        self._shown = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+        self.size = canvas or self._shown
         self.seed = seed
         self.horizon = horizon
         self._source = source
@@ -96,7 +103,7 @@ class VideoStream:
         if labels is not None:
             self._read_labels(labels, class_map, classes)
         self._cache: OrderedDict[int, Tensor] = OrderedDict()
-        self._capacity = max(1, int(cache_mb * 1e6 / (3 * self.size[0] * self.size[1])))
+        self._capacity = max(1, int(cache_mb * 1e6 / (3 * self._shown[0] * self._shown[1])))
 
     def with_drift(self, drift: DriftScript, *, seed: int) -> "VideoStream":
         """The same recording under other weather; file index, labels and cache are shared.
@@ -114,6 +121,12 @@ class VideoStream:
     def labelled_indices(self) -> tuple[int, ...]:
         """Frames with truth, ascending."""
         return tuple(sorted(self._truth))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Boxes of each class, the most frequent first; without regions that do not score."""
+        labels = [int(label) for truth in self._truth.values() for label in truth.labels[~truth.ignore]]
+        return {self.classes[label - 1]: count for label, count in Counter(labels).most_common()}
 
     def check(self, indices: Sequence[int]) -> None:
         """Look at frames without decoding them, before a run relies on them.
@@ -174,7 +187,7 @@ class VideoStream:
         clear = self._clear(sorted(set(indices)))
         if lost := sorted(set(indices) - set(clear)):
             raise InputError(f"{self.path}: frame {lost[0]} is damaged; encode or record the video again")
-        images = [self._drifted(clear[index], index) for index in indices]
+        images = [self._filled(self._drifted(clear[index], index)) for index in indices]
         truth = tuple(self._truth[i] for i in indices) if all(i in self._truth for i in indices) else None
         empty = torch.empty((0, 3, *self.size), dtype=torch.uint8)
         return FrameBatch(images=torch.stack(images) if images else empty, indices=tuple(indices), truth=truth)
@@ -184,7 +197,7 @@ class VideoStream:
         frames = {index: self._cache[index] for index in wanted if index in self._cache}
         missing = [index for index in wanted if index not in frames]
         if missing:
-            for frame in self._source.frames(missing, self.size):
+            for frame in self._source.frames(missing, self._shown):
                 self._check_size(frame.index, frame.native_size)
                 pixels = torch.from_numpy(frame.pixels.copy()).permute(2, 0, 1).contiguous()
                 frames[frame.index] = self._cache[frame.index] = pixels
@@ -200,6 +213,14 @@ class VideoStream:
         changed = apply_weather(image[None].float() / 255, [strengths], [generator], horizon=self.horizon)
         return (changed[0] * 255).round().to(torch.uint8)
 
+    def _filled(self, image: Tensor) -> Tensor:
+        """A (3, h, w) frame on the canvas."""
+        if image.shape[1:] == self.size:
+            return image
+        filled = FILL.expand(3, *self.size).clone()
+        filled[:, : image.shape[1], : image.shape[2]] = image
+        return filled
+
     def _read_labels(self, path: Path, class_map: Mapping[str, str] | None, classes: Sequence[str] | None) -> None:
         labels = load_labels(path, class_map=class_map, classes=classes, source=self._source)
         self.classes = labels.classes
@@ -207,7 +228,7 @@ class VideoStream:
         firsts = {image.size: index for index, image in reversed(self._stated.items())}
         self.check(list(firsts.values()))
         self.review = review(labels, path, list(self._stated.values()), self._source.native_size)
-        self._truth = {index: image.scaled_to(self.size) for index, image in self._stated.items()}
+        self._truth = {index: image.scaled_to(self._shown) for index, image in self._stated.items()}
 
     def _check_size(self, index: int, size: tuple[int, int]) -> None:
         if self._labels is not None and index in self._stated:
