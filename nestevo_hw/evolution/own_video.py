@@ -14,10 +14,10 @@ from nestevo_hw.streams.video import VideoStream
 
 LONGEST_S = 600.0
 """Of a window, as the embedded default has it."""
-MOST_UPLOADED, MOST_TESTED, MOST_OF_SEGMENT = 96, 60, 24
-"""Frames of a window that are uploaded and tested, and of an in-domain segment: as the embedded default has them."""
-SEGMENTS = 10
-"""In-domain ones of all clips together, which calibrate a drift threshold with a false-alarm rate of 0.1."""
+MOST_UPLOADED, MOST_TESTED, MOST_OF_SEGMENT = 96, 60, 12
+"""Frames of a window that are uploaded and tested, as the embedded default has them, and of an in-domain segment."""
+SEGMENTS, LEAST_SEGMENTS = 20, 10
+"""In-domain ones of all clips together; the fewer just calibrate a drift threshold with a false-alarm rate of 0.1."""
 _COMFORTABLE, _LEAST = (24, 10, 4), (8, 4, 2)
 """Uploaded, tested and frames a segment that a plan should have, and that it must have."""
 _WINDOWS, _IN_DOMAIN = (2, 1), (0.4, 0.5, 0.6, 0.3)
@@ -147,12 +147,14 @@ def _divided(clips: Sequence[Clip], windows: int, share: float) -> Plan | None:
     room = (least - SETTLE_FRAMES) // 2
     spacing = next((k for k in (5, 3, 2) if room // k >= _COMFORTABLE[0]), 1)
     upload = max(_LEAST[0], min(MOST_UPLOADED, room // spacing))
-    segments = max(2, -(-SEGMENTS // len(clips)))
     tested = [
         _within(clip.candidates, own[w] + (upload - 1) * spacing + SETTLE_FRAMES, own[w + 1])
         for clip, own in zip(clips, edges, strict=True) for w in range(windows)
     ]  # fmt: skip
     before = min(_within(clip.candidates, 0, start) for clip, start in zip(clips, starts, strict=True))
+    segments = max(2, -(-SEGMENTS // len(clips)))
+    if before // segments < _COMFORTABLE[2]:
+        segments = max(2, -(-LEAST_SEGMENTS // len(clips)))
     if length_s <= 0 or min(starts) < 0:
         return None
     return Plan(

@@ -16,7 +16,7 @@ from nestevo_hw.commands.init import init
 from nestevo_hw.evolution.cameras import SETTLE_FRAMES, reference_frames
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_config, override
-from nestevo_hw.evolution.own_video import SEGMENTS, Clip, fit, map_classes
+from nestevo_hw.evolution.own_video import LEAST_SEGMENTS, Clip, fit, map_classes
 from nestevo_hw.streams.video import FILL
 from tests.streams.clips import HEIGHT, WIDTH, write_clip
 
@@ -155,7 +155,7 @@ def clip_of(length, fps, labelled=()):
 def test_every_part_of_a_plan_lies_where_it_should(clips):
     """Counted frame by frame: uploads, then test frames that have labels, within each window and the clip."""
     chosen, plan = fit(clips)
-    assert len(clips) * plan.segments_per_place >= SEGMENTS
+    assert len(clips) * plan.segments_per_place >= LEAST_SEGMENTS
     for clip, start in zip(chosen, plan.starts, strict=True):
         known = set(clip.labelled or range(clip.length))
         assert len([k for k in known if k < start]) >= plan.segments_per_place * plan.frames_per_segment > 0
