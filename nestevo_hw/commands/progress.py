@@ -39,9 +39,14 @@ class Told:
     def advance(self, description: str) -> None:
         """One more step has ended."""
         self._steps += 1
-        self._bar.update(self._row, advance=1, description=visible(description))
+        self._bar.advance(self._row)
+        self.say(f"{self._steps} of at most {self._total}: {description}", short=description)
+
+    def say(self, description: str, *, short: str | None = None) -> None:
+        """What happens now; a bar, which shows numbers itself, has the short text."""
+        self._bar.update(self._row, description=visible(short or description))
         if time.monotonic() - self._told_s >= LINE_EVERY_S:
-            self._line(f"{self._steps} of at most {self._total}: {visible(description)}")
+            self._line(visible(description))
 
     def _line(self, text: str) -> None:
         if self._lines:

@@ -134,14 +134,19 @@ def video_source(
     *,
     long_side: int,
     until: int | None,
+    classes: tuple[str, ...] | None = None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> FrameSource:
     """Labelled frames of a video before `until`: four fifths to train on, the last fifth to score on.
 
+    `classes` are those that the model knows already, if all that the class map names are among them.
+
     Raises:
         InputError: the video or its labels cannot be read, or hold too few labelled frames.
     """
-    classes = tuple(dict.fromkeys(class_map.values())) or None
+    named = tuple(dict.fromkeys(class_map.values()))
+    if classes is None or not named or not set(named) <= set(classes):
+        classes = named or None
     stream = VideoStream(
         name=video.stem, path=video, labels=labels, class_map=class_map, classes=classes, long_side=long_side
     )
