@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from nestevo_hw.base.errors import InputError, LostFileError
 from nestevo_hw.streams.decoding import turn_of_frame, whole_frames
-from nestevo_hw.streams.turning import Turn
 
 MAX_PIXELS = 2**26
 """Of one frame; twice as many as an 8K frame has. A small file can claim any number and would fill the memory."""
@@ -69,7 +68,7 @@ def check_pixels(path: Path, width: int, height: int) -> None:
 
 
 class VideoFile:
-    """A video file; decodes from the key frame before a wanted frame, keeps nothing in memory."""
+    """A video file; decodes from the key frame before a wanted frame, and keeps nothing in memory but the open file."""
 
     def __init__(self, path: Path) -> None:
         """Find every frame's time without decoding it.
@@ -80,6 +79,7 @@ class VideoFile:
         """
         self._path = path
         self.names: tuple[str, ...] = ()
+        self._idle: list[InputContainer] = []
         if not path.is_file():
             raise LostFileError(f"no video {path}; check the path")
         with self._opened() as container:
@@ -90,16 +90,19 @@ class VideoFile:
             check_pixels(path, track.width, track.height)
             self.fps: float | None = float(track.average_rate) if track.average_rate else None
             packets = [(p.pts, p.is_keyframe) for p in container.demux(track) if p.size and not p.is_discard]
-        self.length = len(packets)
-        if not self.length or 0 in stored:
-            raise InputError(f"{path} has no video frames; copy or encode it again")
-        self._turn = self._turn_of_first_frame()
+            self.length = len(packets)
+            if not self.length or 0 in stored:
+                raise InputError(f"{path} has no video frames; copy or encode it again")
+            # Without a distinct time for each frame, frames can only be counted from the start.
+            times = sorted({pts for pts, _ in packets if pts is not None})
+            self._times = times if len(times) == len(packets) else []
+            self._index_of = {time: index for index, time in enumerate(self._times)}
+            self._keys = sorted(self._index_of[pts] for pts, key in packets if key) if self._times else []
+            _, first = next(self._decode_from(container, 0), (0, None))
+            if first is None:
+                raise InputError(f"{path} has no frame that can be decoded; copy or encode it again")
+            self._turn = turn_of_frame(first, str(path))
         self.native_size = self._turn.size(stored)
-        # Without a distinct time for each frame, frames can only be counted from the start.
-        times = sorted({pts for pts, _ in packets if pts is not None})
-        self._times = times if len(times) == len(packets) else []
-        self._index_of = {time: index for index, time in enumerate(self._times)}
-        self._keys = sorted(self._index_of[pts] for pts, key in packets if key) if self._times else []
 
     def size_of(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - all frames of a video have one size
         """(H, W) of the recording, upright."""
@@ -133,20 +136,15 @@ class VideoFile:
 
     @contextmanager
     def _opened(self) -> Iterator[InputContainer]:
+        """The file, open and standing anywhere; opening it takes as long as decoding some frames."""
         try:
-            with av.open(str(self._path)) as container:
-                yield container
+            container = self._idle.pop() if self._idle else av.open(str(self._path))
+            yield container
+            self._idle.append(container)
         except av.FFmpegError as error:
             raise InputError(
                 f"{self._path} is not a readable video ({error.strerror}); copy or encode it again"
             ) from error
-
-    def _turn_of_first_frame(self) -> Turn:
-        with self._opened() as container:
-            frame = next(whole_frames(container, container.streams.video[0]), None)
-            if frame is None:
-                raise InputError(f"{self._path} has no frame that can be decoded; copy or encode it again")
-            return turn_of_frame(frame, str(self._path))
 
     def _key_before(self, index: int) -> int:
         """Index of the last key frame at or before `index`; 0 if frames can only be counted."""
