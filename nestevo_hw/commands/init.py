@@ -21,7 +21,7 @@ from nestevo_hw.commands.options import machine_readable, warn
 @click.option("--labels", type=click.Path(path_type=Path), multiple=True,
               help="Of the --video in the same place, or of all: COCO or BDD100K JSON, or a folder of Pascal VOC or "
               "YOLO files.")  # fmt: skip
-@click.option("--models", type=click.Path(path_type=Path, file_okay=False, exists=True),
+@click.option("--models", type=click.Path(path_type=Path, file_okay=False),
               help="Folder of `pretrain --out`.  [default: the shipped models]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @machine_readable

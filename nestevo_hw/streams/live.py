@@ -49,7 +49,7 @@ class LiveSource:
         fps: float | None = None,
         timeout_s: float = 10.0,
         patience_s: float = 60.0,
-        pause: Callable[[float], None] = time.sleep,
+        pause: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Say what to read; nothing is opened yet.
@@ -144,9 +144,9 @@ class LiveSource:
             form = "v4l2"
         elif self._address.startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # over UDP frames get lost on a busy network
-        return av.open(
-            str(self._file or self._address), format=form, options=options, timeout=(self._timeout_s, self._timeout_s)
-        )
+        waits = (self._timeout_s, self._timeout_s)  # to open it, and for each packet
+        found: InputContainer = av.open(str(self._file or self._address), format=form, options=options, timeout=waits)
+        return found
 
     def _of_connection(self, container: InputContainer, *, has_end: bool) -> Iterator[tuple[av.VideoFrame, float]]:
         """Frames of one connection; of a source with an end those that have not come yet."""

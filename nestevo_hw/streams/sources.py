@@ -97,7 +97,7 @@ class VideoFile:
             times = sorted({pts for pts, _ in packets if pts is not None})
             self._times = times if len(times) == len(packets) else []
             self._index_of = {time: index for index, time in enumerate(self._times)}
-            self._keys = sorted(self._index_of[pts] for pts, key in packets if key) if self._times else []
+            self._keys = sorted(self._index_of[pts] for pts, key in packets if key and pts is not None and self._times)
             _, first = next(self._decode_from(container, 0), (0, None))
             if first is None:
                 raise InputError(f"{path} has no frame that can be decoded; copy or encode it again")
