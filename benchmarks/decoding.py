@@ -3,9 +3,10 @@
     python benchmarks/decoding.py [--quick] [--json] [--seconds 60] [--repeats 5]
 
 The clip is made here: 768 x 576, H.264, 10 frames a second. PyAV decodes it as its documentation does, on one thread as
-a worker has it, and makes the same frames of (240, 320) or of full size by its own `to_ndarray`. Both sides take turns;
-what is reported is the ratio of the least processor times, PyAV's over ours, since what else the machine does only adds;
-and beside it the range of the ratios turn by turn. 1 is as fast, more is faster. Where frames between are left out PyAV still decodes them, as it has to, and converts only the wanted ones.
+a worker has it, and makes the same frames of (240, 320) or of full size by its own `to_ndarray`. Both sides take turns.
+Reported is the ratio of the least processor times, PyAV's over ours, as what else the machine does only adds to them,
+and the range of the ratios turn by turn: 1 is as fast, more is faster. Where frames between are left out PyAV still
+decodes them, as it has to, and converts only the wanted ones.
 
 Peak memory is that of a process that reads a clip, less what it takes before; a clip four times as long should take no
 more.
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +76,7 @@ def ours(path: Path, way: Way, indices: Sequence[int]) -> Iterator[Pixels]:
     """Frames as streams read them."""
     file = VideoFile(path)
     for part in [[i] for i in indices] if way.shuffled else [indices]:
-        for frame in file.frames(part, way.size):
-            yield frame.pixels
+        yield from map(attrgetter("pixels"), file.frames(part, way.size))
 
 
 def pyav(path: Path, way: Way, indices: Sequence[int]) -> Iterator[Pixels]:

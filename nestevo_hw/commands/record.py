@@ -43,16 +43,18 @@ def record(
     if out.suffix.lower() != ".mp4":
         raise ConfigError(f"OUT: need a name that ends in .mp4, got {out.name}")
     check_new(out, force=force)
-    with asked_to_stop() as stop, telling(f"waiting for {source}", total=int(seconds), lines=not as_json) as told:
+    with asked_to_stop() as stop:
         camera, told_s = LiveSource(source, fps=fps, patience_s=patience, pause=stop.wait), 0
 
-        def tell(time_s: float) -> None:
-            nonlocal told_s
-            while told_s < int(time_s):
-                told_s += 1
-                told.advance(f"{told_s} s of {camera.shown}")
+        with telling(f"waiting for {camera.shown}", total=int(seconds), lines=not as_json) as told:
 
-        found = write(camera, out, seconds=seconds, stopped=stop.is_set, on_frame=tell)
+            def tell(time_s: float) -> None:
+                nonlocal told_s
+                while told_s < int(time_s):
+                    told_s += 1
+                    told.advance(f"{told_s} s of {camera.shown}")
+
+            found = write(camera, out, seconds=seconds, stopped=stop.is_set, on_frame=tell)
     height, width = found.size
     text = f"{out}: {found.frames} frames of {width} x {height} in {found.seconds:.1f} s"
     if camera.damaged:

@@ -111,10 +111,13 @@ class VideoFile:
     def frames(self, indices: Sequence[int], size: tuple[int, int]) -> Iterator[RecordedFrame]:
         """Upright frames at each of the ascending `indices`, area-resized to (H, W) `size`; without damaged ones."""
         height, width = self._turn.size(size)
+
+        def recorded(found: tuple[int, av.VideoFrame]) -> RecordedFrame:
+            pixels = found[1].to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+            return RecordedFrame(index=found[0], native_size=self.native_size, pixels=self._turn.apply(pixels))
+
         with self._opened() as container:
-            for index, frame in self._whole(container, indices):
-                pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
-                yield RecordedFrame(index=index, native_size=self.native_size, pixels=self._turn.apply(pixels))
+            yield from map(recorded, self._whole(container, indices))  # keeps no frame that the next could overwrite
 
     def whole(self, indices: Sequence[int]) -> list[int]:
         """Those of the ascending `indices` whose frames no damage has reached."""

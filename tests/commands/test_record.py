@@ -99,6 +99,11 @@ def test_nothing_is_left_where_nothing_came(tmp_path):
         (("a.mp4", "out.avi", "--seconds", "1"), 2, "OUT: need a name that ends in .mp4, got out.avi"),
         (("a.mp4", "a.mp4", "--seconds", "1"), 2, "a.mp4 exists; choose another name, or overwrite it with --force"),
         (("a.mp4", "out.mp4", "--seconds", "0"), 2, "need a number from 0.1"),
+        (
+            ("rtsp://me:secret@127.0.0.1:9/a", "out.mp4", "--seconds", "1"),
+            1,
+            "cannot read rtsp://127.0.0.1:9/a: Connection",
+        ),
         (("ftp://a", "out.mp4", "--seconds", "1"), 2, "unknown scheme ftp"),
     ],
 )
@@ -108,4 +113,5 @@ def test_what_cannot_be_recorded_is_refused(tmp_path, monkeypatch, words, code, 
     before = (tmp_path / "a.mp4").read_bytes()
     done = run(*words)
     assert (done.exit_code, message in done.stderr) == (code, True), done.stderr
+    assert "secret" not in done.output
     assert (tmp_path / "a.mp4").read_bytes() == before

@@ -11,7 +11,7 @@ from PIL import Image
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.frame import Stream
-from nestevo_hw.streams.video import VideoStream
+from nestevo_hw.streams.video import FILL, VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 
 FRAMES, HEIGHT, WIDTH = 40, 96, 128
@@ -113,6 +113,14 @@ def test_boxes_scale_with_the_frame(clip, labels):
     truth = batch.truth[0]
     expected = [[x / 2, y / 2, x / 2 + 8, y / 2 + 12]]
     assert truth.boxes[(truth.labels == 1) & ~truth.ignore].tolist() == expected
+
+
+def test_boxes_stay_where_they_are_on_a_larger_canvas(clip, labels):
+    alone, filled = opened(clip, labels, long_side=64).read([4]), opened(clip, labels, canvas=(80, 64)).read([4])
+    assert filled.images.shape == (1, 3, 80, 64)
+    assert torch.equal(filled.images[:, :, :48], alone.images)
+    assert torch.equal(filled.images[0, :, 48:], FILL.expand(3, 32, 64))
+    assert torch.equal(filled.truth[0].boxes, alone.truth[0].boxes)
 
 
 def test_classes_merge_and_ignore_lists_become_crowds(clip, labels):
