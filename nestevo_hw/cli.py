@@ -16,6 +16,7 @@ from nestevo_hw.commands.init_device import init_device
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.commands.profile import profile
+from nestevo_hw.commands.record import record
 from nestevo_hw.commands.report import report
 from nestevo_hw.commands.schedule import schedule
 from nestevo_hw.commands.sensitivity import sensitivity
@@ -41,6 +42,7 @@ for _command in (
     doctor,
     init,
     init_device,
+    record,
     pretrain,
     evolve,
     export,

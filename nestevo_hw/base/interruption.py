@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nestevo_hw.base.errors import StoppedError
 
@@ -35,6 +35,40 @@ def signals_as_ctrl_c() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
+
+
+class StopRequest(threading.Event):
+    """Set once the program is asked to end."""
+
+    number: int = signal.SIGINT
+    """Of the signal."""
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[StopRequest]:
+    """Let the first Ctrl-C or signal of a block only ask it to end, so that it stops where its work is whole.
+
+    The second one ends it at once.
+    """
+    request = StopRequest()
+    before: dict[int, Any] = {}
+
+    def ask(number: int, _: object) -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        request.number = number
+        request.set()
+
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
+        before |= {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
+        for number in before:
+            signal.signal(number, ask)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stopped(interrupt: KeyboardInterrupt | StoppedError, done: str, advice: str) -> StoppedError:

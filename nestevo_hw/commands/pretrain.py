@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for checkpoints.")
 @click.option("--video", type=click.Path(path_type=Path), help="Labelled video (or folder of images) to learn from.")
-@click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="COCO-JSON labels of the video.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Labels of the video: COCO or BDD100K JSON, or a folder of Pascal VOC or YOLO files (docs/real-video.md).",
+)
 @click.option("--class-map", multiple=True, metavar="FROM=TO", help="Label file's class to model's class; repeatable.")
 @click.option("--until", type=whole(Range(1, 1_000_000_000)), help="Use only the video's frames before this one.")
 @click.option("--long-side", type=whole(Range(64, 4096)), default=320, show_default=True, help="Of the video, pixels.")
@@ -36,8 +40,9 @@ if TYPE_CHECKING:
 @click.option("--task", type=NameOrOwn(TASK_NAMES), default=TASK_NAMES[0], show_default=True,
               help="; ".join(f"{name}: {what}" for name, what in TASKS.items()) + ".")  # fmt: skip
 @click.option("--from", "start", metavar="CHECKPOINT",
-              help="Start the teacher from this shipped name or file, which may be a bare state dict (.pt).  "
-              "[default: fresh weights]")  # fmt: skip
+              help="Start the teacher from this shipped name or file, which may be a bare state dict (.pt), or "
+              "from coco: torchvision's weights, which are fetched.  [default: fresh weights]")  # fmt: skip
+@click.option("--new-classes", is_flag=True, help="Start the last layer of --from afresh, for other classes.")
 @click.option(
     "--model",
     help="Architecture of the teacher, or package.module:factory of your own, which is "
@@ -49,6 +54,9 @@ if TYPE_CHECKING:
     help="Optimiser steps of the teacher; 0 takes it as --from has it.  [default: as shipped]",
 )
 @click.option("--terminal-steps", type=whole(STEPS), help="Steps of each terminal.  [default: as shipped]")
+@click.option("--patience", type=whole(STEPS), metavar="STEPS",
+              help="End a training after so many steps without a better score on the held-out frames, and keep its "
+              "best weights; they are scored every 100.  [default: go on to the end]")  # fmt: skip
 @click.option("--teacher-only", is_flag=True, help="Prune no terminals from the teacher.")
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Seed of frames, weights and training.")
 @click.option("--workers", type=WORKERS, default=2, show_default=True, help="Terminals at a time.")
@@ -69,9 +77,11 @@ def pretrain(
     frames: int | None,
     task: str,
     start: str | None,
+    new_classes: bool,
     model: str | None,
     steps: int | None,
     terminal_steps: int | None,
+    patience: int | None,
     teacher_only: bool,
     seed: int,
     workers: int,
@@ -89,7 +99,8 @@ def pretrain(
       nestevo-hw pretrain --out checkpoints
       nestevo-hw pretrain --out checkpoints --task classification --steps 1500
       nestevo-hw pretrain --out checkpoints --video clip.mp4 --labels clip.json --until 400 --class-map person=person
-      nestevo-hw pretrain --out tuned --from fasterrcnn-tiny --steps 400
+      nestevo-hw pretrain --out tuned --from fasterrcnn-tiny --steps 400 --patience 200
+      nestevo-hw pretrain --out coco --from coco --model fasterrcnn-mobilenet-v3 --video clip.mp4 --labels clip.json
       nestevo-hw pretrain --out checkpoints --task classification --model nets:small --data images
       nestevo-hw pretrain --out given --task classification --model nets:small --data images --from net.pt --steps 0
       nestevo-hw pretrain --out checkpoints --resume
@@ -100,12 +111,13 @@ def pretrain(
     from nestevo_hw.base.documents import plain
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import one_writer
-    from nestevo_hw.commands.progress import progress_bar
-    from nestevo_hw.evolution.pretrain import check_pretraining
+    from nestevo_hw.commands.progress import telling
+    from nestevo_hw.evolution.pretrain import check_architecture, check_pretraining, classes_of
     from nestevo_hw.evolution.pretrain import pretrain as run
     from nestevo_hw.evolution.pretrain_frames import PLACES
     from nestevo_hw.evolution.pretrain_job import PretrainConfig
     from nestevo_hw.models.checkpoint import ModelSpec, resolve_checkpoint
+    from nestevo_hw.models.coco import COCO, coco_weights
     from nestevo_hw.pages.formats import metric_text
     from nestevo_hw.tasks.capabilities import counts_background
     from nestevo_hw.tasks.named import task_named
@@ -115,11 +127,17 @@ def pretrain(
     plan = replace(
         plan,
         given=steps == 0,
+        new_classes=new_classes or start == COCO,
+        patience=patience,
         teacher=replace(plan.teacher, steps=steps or plan.teacher.steps),
         terminal=replace(plan.terminal, steps=terminal_steps or plan.terminal.steps),
     )
     if plan.given and start is None:
         raise ConfigError("--steps 0 takes the teacher as it is; give it with --from")
+    if new_classes and start is None:
+        raise ConfigError("--new-classes is for --from; leave it out, or give one")
+    if plan.given and plan.new_classes:
+        raise ConfigError("--steps 0 takes the teacher as it is, so its last layer cannot start afresh; leave one out")
     if data is None and classes is not None:
         raise ConfigError("--classes is for --data; leave it out, or give it")
     if video is not None and size is not None:
@@ -130,25 +148,32 @@ def pretrain(
         plan = replace(plan, frames_per_scene=-(-frames // (len(PLACES) * plan.variants)))
     if data is not None and (video is not None or labels is not None or class_map or until is not None):
         raise ConfigError("--video, --labels, --class-map and --until are of a video; leave them out beside --data")
+    architecture = model or task_named(task).embedded.architecture
+    given = None if start is None else coco_weights(architecture) if start == COCO else resolve_checkpoint(start)
+    if given is not None:
+        check_architecture(given, architecture)
+    known = None if given is None or plan.new_classes else classes_of(given)
     source = (
-        _source(plan, video, labels, class_map, until=until, long_side=long_side, size=size)
+        _source(plan, video, labels, class_map, until=until, long_side=long_side, size=size, known=known)
         if data is None
         else _source_of_data(plan, data, classes, size)
     )
     spec = ModelSpec(
-        architecture=model or task_named(task).embedded.architecture,
+        architecture=architecture,
         classes=source.classes,
         min_size=min(source.size),
         max_size=max(source.size),
         background=counts_background(task_named(task)),
     )
-    given = None if start is None else resolve_checkpoint(start)
-    check_pretraining(spec, task, given, source.size, teacher_only=teacher_only)
-    with one_writer(out, resume=resume), progress_bar(2 if teacher_only else 5, "frames") as advance:
+    check_pretraining(spec, task, given, source.size, teacher_only=teacher_only, new_classes=plan.new_classes)
+    with (
+        one_writer(out, resume=resume),
+        telling("reading frames", total=2 if teacher_only else 5, lines=not as_json) as told,
+    ):
         scores = run(
             spec, source, out, plan,
             start=given, resume=resume, device=str(computing), workers=workers,
-            teacher_only=teacher_only, advance=advance,
+            teacher_only=teacher_only, advance=told.advance, on_steps=told.say,
         )  # fmt: skip
     if not as_json:
         for written, score in scores.items():
@@ -166,7 +191,7 @@ def pretrain(
 
 def _source(
     plan: "PretrainConfig", video: Path | None, labels: Path | None, class_map: tuple[str, ...], *,
-    until: int | None, long_side: int, size: str | None,
+    until: int | None, long_side: int, size: str | None, known: tuple[str, ...] | None,
 ) -> "FrameSource":  # fmt: skip
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.sizes import parse_size
@@ -184,7 +209,7 @@ def _source(
     if labels is None:
         raise ConfigError("--video needs --labels: pre-training is supervised")
     mapping = dict(_pair(text) for text in class_map)
-    return video_source(video, labels, mapping, long_side=long_side, until=until, on_warning=warn)
+    return video_source(video, labels, mapping, long_side=long_side, until=until, classes=known, on_warning=warn)
 
 
 def _source_of_data(

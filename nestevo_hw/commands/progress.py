@@ -61,6 +61,11 @@ class Told:
         self._bar.update(self._row, advance=work, description=text)
         self._pulse.what = f"{self._steps} of at most {self._total}, {text}"
 
+    def say(self, description: str, *, short: str | None = None) -> None:
+        """What happens now; a bar, which shows numbers itself, has the short text."""
+        self._bar.update(self._row, description=visible(short or description))
+        self._pulse.what = visible(description)
+
     def _left(self) -> str:
         """About how long the rest takes at most, from what the steps so far took."""
         rest = self._all - self._work

@@ -10,7 +10,7 @@ import torch
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.config import RunConfig
-from nestevo_hw.evolution.scenario import TerminalConfig
+from nestevo_hw.evolution.scenario import TerminalConfig, WindowConfig
 from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
 from nestevo_hw.streams.frame import FrameBatch, Stream
 from nestevo_hw.streams.samples.opening import open_samples
@@ -59,6 +59,7 @@ def _open_video(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) 
         class_map=dict(terminal.class_map),
         classes=_classes(config),
         long_side=max(config.frame_size),
+        canvas=config.frame_size if config.same_size else None,
         fps=terminal.fps,
     )
     if not drifting:
@@ -159,23 +160,39 @@ def _failing(frames: FrameBatch, kind: str, seed: int) -> FrameBatch:
 def plan_window(
     config: RunConfig, terminal: TerminalConfig, stream: Stream, window: int, *, frames: int | None = None
 ) -> tuple[list[int], list[int]]:
-    """Numbers of the frames that `capture_window` reads, with the same errors."""
+    """Numbers of the frames that `capture_window` reads, with the same errors.
+
+    Of a recording they are decoded, since only that tells which are damaged; the stream keeps them for `read`.
+    """
     plan, count = config.window, config.window.upload_frames if frames is None else frames
     first = _window_start(config, terminal, stream.fps, window)
     last = _window_start(config, terminal, stream.fps, window + 1)
     upload = [first + k * plan.segment_frames // count for k in range(count)]
     tested = range(first + plan.segment_frames - plan.upload_spacing + SETTLE_FRAMES, last)
     if len(tested) < plan.test_frames:
+        least_s = (tested.start - first + plan.test_frames + 1) / stream.fps
         raise ConfigError(
-            f"window of {plan.length_s} s at {stream.fps} fps has {last - first} frames, too few for "
-            f"{plan.upload_frames} uploaded ones {plan.upload_spacing} apart and {plan.test_frames} test frames"
+            f"terminal {terminal.name!r}: window.length_s = {plan.length_s:g} at {stream.fps:g} frames a second are "
+            f"{last - first} frames, too few for {plan.upload_frames} uploaded ones {plan.upload_spacing} apart and "
+            f"{plan.test_frames} test frames; raise it to {least_s:.1f}, or lower window.upload_frames, upload_spacing "
+            "or test_frames"
         )
     if stream.length is not None and last > stream.length:
         raise InputError(
-            f"{terminal.video or terminal.data} has {stream.length} frames but window {window} needs {last}; "
-            "lower window.count, window.length_s or start_frame"
+            f"terminal {terminal.name!r}: {terminal.video or terminal.data} has {stream.length} frames but window "
+            f"{window} needs {last}; lower window.count, window.length_s or start_frame, or let "
+            "`nestevo-hw init --video` choose them"
         )
-    return upload, _spread(_labelled(stream, tested), plan.test_frames, terminal)
+    segment, labelled = range(first, first + plan.segment_frames), _labelled(stream, tested)
+    return (
+        _instead(stream, upload, segment),
+        _instead(stream, _tested(labelled, plan, window, terminal.name), labelled),
+    )
+
+
+def _instead(stream: Stream, wanted: Sequence[int], candidates: Sequence[int]) -> list[int]:
+    """The wanted frames, but for damaged ones of a recording others nearby."""
+    return stream.instead(wanted, candidates) if isinstance(stream, VideoStream) else list(wanted)
 
 
 def check_frames(stream: Stream, *planned: Sequence[int]) -> None:
@@ -195,12 +212,18 @@ def _labelled(stream: Stream, frames: range) -> Sequence[int]:
     return frames
 
 
-def _spread(candidates: Sequence[int], count: int, terminal: TerminalConfig) -> list[int]:
-    if len(candidates) < count:
+def _tested(candidates: Sequence[int], plan: WindowConfig, window: int, name: str) -> list[int]:
+    """The test frames of a window."""
+    if len(candidates) < plan.test_frames:
         raise InputError(
-            f"terminal {terminal.name!r} has {len(candidates)} labelled frames to evaluate on but {count} are wanted; "
-            "lower window.test_frames"
+            f"terminal {name!r}: window {window} has {len(candidates)} labelled frames to evaluate on but "
+            f"window.test_frames = {plan.test_frames}; lower it, or move start_frame so that windows end in labelled "
+            "frames"
         )
+    return _spread(candidates, plan.test_frames)
+
+
+def _spread(candidates: Sequence[int], count: int) -> list[int]:
     return [candidates[i] for i in np.linspace(0, len(candidates) - 1, count).round().astype(int)]
 
 
@@ -228,7 +251,8 @@ def plan_reference(config: RunConfig) -> list[tuple[Stream, list[int]]]:
         if stream is not None:
             labelled = _labelled(stream, range(terminal.start_frame))
             wanted = plan.segments_per_place * plan.frames_per_segment
-            rows = _spread(labelled, min(wanted, len(labelled)), terminal)
+            rows = _spread(labelled, min(wanted, len(labelled)))
+            rows = _instead(stream, rows, rows)
             parts = np.array_split(np.asarray(rows), plan.segments_per_place)
             segments += [(stream, part.tolist()) for part in parts if len(part)]
     if any(t.place is not None for t in config.terminals):

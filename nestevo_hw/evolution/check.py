@@ -1,6 +1,7 @@
 """What can be found wrong with a configuration before anything runs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -30,7 +31,7 @@ from nestevo_hw.profiler.learned import ProfiledCosts
 from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.streams.samples.stream import LabelledStream
 from nestevo_hw.streams.sampling import allocate
-from nestevo_hw.streams.video import VideoStream
+from nestevo_hw.streams.video import Damage, VideoStream
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
     FeatureGeneration,
@@ -42,16 +43,26 @@ from nestevo_hw.tasks.capabilities import (
 from nestevo_hw.tasks.named import task_named
 
 
-def check_run(config: RunConfig) -> dict[str, LabelReview]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What was found in a terminal's recording."""
+
+    labels: LabelReview | None
+    """What became of its label file, if it has one."""
+    damage: Damage | None
+    """Where frames that the run needs are damaged."""
+
+
+def check_run(config: RunConfig) -> dict[str, Review]:
     """Open every checkpoint and stream a run will need, and plan every window.
 
     Returns:
-        What became of the label file of each terminal that has one.
+        What was found in the recording of each terminal that has one.
 
     Raises:
         ConfigError: an unknown name, a task that cannot do what the method wants, an absent device, an age the
             crossbar has no model for, or windows too short for their frames.
-        InputError: a video or its labels that cannot be read or are too short.
+        InputError: a video or its labels that cannot be read, are too short or more than half damaged.
     """
     _check_capabilities(config)
     declared_groups(config)
@@ -61,13 +72,16 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     teacher = _check_models(config)
     METHODS[config.method].check(config)
     _check_places(config)
-    reviews: dict[str, LabelReview] = {}
+    reviews: dict[str, Review] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     for terminal in config.terminals:
         stream = open_stream(config, terminal)
+        sizes[terminal.name] = stream.size
         for window in range(config.window.count):
             check_frames(stream, *plan_window(config, terminal, stream, window))
-        if isinstance(stream, VideoStream) and stream.review is not None:
-            reviews[terminal.name] = stream.review
+        if isinstance(stream, VideoStream):
+            reviews[terminal.name] = Review(labels=stream.review, damage=stream.damage)
+    _check_sizes(sizes)
     if (preset := config.teacher.preset) is not None:
         choose_backend(preset, config.teacher.backend)
         map_model(teacher, config.teacher.tile, device=preset)
@@ -77,6 +91,17 @@ def check_run(config: RunConfig) -> dict[str, LabelReview]:
     _check_reference(config)
     _check_execution(config.execution)
     return reviews
+
+
+def _check_sizes(sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Frames of all terminals go into the same batches, so they have one size."""
+    (first, size), *others = sizes.items()
+    for name, other in others:
+        if other != size:
+            raise ConfigError(
+                f"frame_size: terminal {name!r} has frames of {other[0]} x {other[1]}, but {first!r} of {size[0]} x "
+                f"{size[1]}; set same_size = true, which fills them up"
+            )
 
 
 def check_inputs_kept(config: RunConfig) -> None:
@@ -111,9 +136,10 @@ def analog_warnings(config: RunConfig) -> list[str]:
     return [f"{path} has changed since this run started; the run goes on with the device as it was recorded"]
 
 
-def label_warnings(reviews: Mapping[str, LabelReview]) -> list[str]:
-    """What should be looked at in label files, a line each; once where terminals share a file."""
-    return list(dict.fromkeys(line for review in reviews.values() for line in review.warnings))
+def input_warnings(reviews: Mapping[str, Review]) -> list[str]:
+    """What should be looked at in label files and recordings, a line each; once where terminals share a file."""
+    found = (part for review in reviews.values() for part in (review.labels, review.damage) if part is not None)
+    return list(dict.fromkeys(line for part in found for line in part.warnings))
 
 
 def _check_models(config: RunConfig) -> nn.Module:

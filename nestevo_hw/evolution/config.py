@@ -51,6 +51,8 @@ class RunConfig:
     """`nestevo-hw compare --list` tells what each does."""
     frame_size: tuple[Side, Side] = (128, 160)
     """Height and width of embedded frames and of data; of a video its long side is scaled to the larger, pixels."""
+    same_size: bool = False
+    """Fill up the frames of videos at the right and at the bottom to `frame_size`, for videos of different shapes."""
     model: ModelConfig = ModelConfig()
     window: WindowConfig = WindowConfig()
     sampling: SamplingConfig = SamplingConfig()

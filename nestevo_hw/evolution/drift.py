@@ -135,7 +135,7 @@ def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: fl
         raise ConfigError(
             f"drift.false_alarm_rate = {false_alarm_rate} needs at least "
             f"{math.ceil(1 / max(false_alarm_rate, 1e-9)) - 1} in-domain segments, got {n}; raise "
-            "reference.segments_per_place, name more reference.places or give drift.gamma"
+            "reference.segments_per_place, name more reference.places, raise start_frame of videos or give drift.gamma"
         )
     return sorted(in_domain_scores)[k - 1]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.base.tensors import read_tensors, write_tensors
+from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 
 EVERY = 50
 """Optimiser steps between two states: who is killed loses fewer."""
@@ -77,6 +77,14 @@ class Halfway:
             raise InputError(f"{self.path} is not the state of this training ({error}); {_DAMAGED}") from error
         self.waiting |= {mark: list(rows) for mark, rows in zip((False, True), position.waiting, strict=True)}
         return position.step, list(position.losses)
+
+    @staticmethod
+    def step_of(path: Path) -> int:
+        """The next step of the training whose state a file holds; 0 without one."""
+        if not path.exists():
+            return 0
+        header = read_header(path)
+        return parse_json(header.get("position", ""), _Position, f"{path}: position", advice=_DAMAGED).step
 
     def _restore(
         self, tensors: dict[str, Tensor], models: Sequence[nn.Module], optimiser: torch.optim.Optimizer

@@ -134,14 +134,19 @@ def video_source(
     *,
     long_side: int,
     until: int | None,
+    classes: tuple[str, ...] | None = None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> FrameSource:
     """Labelled frames of a video before `until`: four fifths to train on, the last fifth to score on.
 
+    `classes` are those that the model knows already, if all that the class map names are among them.
+
     Raises:
         InputError: the video or its labels cannot be read, or hold too few labelled frames.
     """
-    classes = tuple(dict.fromkeys(class_map.values())) or None
+    named = tuple(dict.fromkeys(class_map.values()))
+    if classes is None or not named or not set(named) <= set(classes):
+        classes = named or None
     stream = VideoStream(
         name=video.stem, path=video, labels=labels, class_map=class_map, classes=classes, long_side=long_side
     )
@@ -151,6 +156,13 @@ def video_source(
     if len(rows) < 10:
         raise InputError(f"{labels} labels {len(rows)} usable frames of {video}; need at least 10 to train on")
     cut = len(rows) * 4 // 5
+
+    def read(_: Render) -> tuple[FrameBatch, FrameBatch]:
+        whole = [stream.instead(part, part) for part in (rows[:cut], rows[cut:])]
+        for line in stream.damage.warnings if stream.damage else ():
+            on_warning(line)
+        return stream.read(whole[0]), stream.read(whole[1])
+
     return FrameSource(
         classes=stream.classes,
         size=stream.size,
@@ -159,5 +171,5 @@ def video_source(
             "video": str(video), "labels": str(labels), "class_map": dict(class_map), "labelled": len(rows),
             "until": until, "long_side": long_side,
         },
-        read=lambda _: (stream.read(rows[:cut]), stream.read(rows[cut:])),
+        read=read,
     )  # fmt: skip

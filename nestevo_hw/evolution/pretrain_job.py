@@ -14,16 +14,17 @@ from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.evolution.halfway import Halfway
 from nestevo_hw.evolution.learning import labelled
+from nestevo_hw.evolution.patience import Patience
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
 from nestevo_hw.models.checkpoint import ModelSpec, digest, is_checkpoint, load_model, save_model
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
-from nestevo_hw.models.state import load_state
+from nestevo_hw.models.state import load_body, load_state
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.named import task_named
-from nestevo_hw.tasks.task import VisionTask
+from nestevo_hw.tasks.task import VisionTask, headline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,10 @@ class PretrainConfig:
     frames_per_scene: int = 20
     given: bool = False
     """Whether the teacher keeps the weights that it starts from, untrained."""
+    new_classes: bool = False
+    """Whether the last layer of what the teacher starts from is left out, since it is for other classes."""
+    patience: int | None = None
+    """Steps without a better score on held-out frames after which a training ends; None: it goes on to its end."""
     teacher: TrainingPlan = TrainingPlan(steps=3600, learning_rate=2e-3)
     terminal: TrainingPlan = TrainingPlan(steps=600, learning_rate=1e-3)
 
@@ -102,6 +107,17 @@ class Job:
         """File of the training half-way."""
         return self.unfinished / f"{self.name}.safetensors"
 
+    @property
+    def best(self) -> Path:
+        """File of the best weights so far."""
+        return self.unfinished / f"{self.name}-best.safetensors"
+
+    @property
+    def steps(self) -> int:
+        """Most optimiser steps that it takes."""
+        plan = self.config.terminal if self.variant else self.config.teacher
+        return 0 if self.config.given and not self.variant else plan.steps
+
     def task(self) -> Task:
         """For an executor."""
         return Task(
@@ -145,6 +161,7 @@ def train_supervised(
     name: str,
     device: torch.device,
     state: Path,
+    patience: Patience | None = None,
 ) -> float:
     """Train a model on labelled frames, in place.
 
@@ -158,6 +175,7 @@ def train_supervised(
         name: separates the random draws of different trainings under one seed.
         device: where to train.
         state: file of the training half-way; it goes on from there.
+        patience: ends it early, and leaves the model with its best weights.
 
     Returns:
         Mean late loss.
@@ -176,29 +194,38 @@ def train_supervised(
         return task.supervised_loss(model, *labelled(next(batches), truth))
 
     model.to(device)
+    if patience is None:
+        with seeded(seed, name):
+            return optimise([model], plan, step, halfway=halfway)
     with seeded(seed, name):
-        return optimise([model], plan, step, halfway=halfway)
+        loss = optimise([model], plan, step, halfway=halfway, enough=lambda done: patience.over(model, done))
+    patience.restore(model)
+    return loss
 
 
-def started(spec: ModelSpec, start: Path | None) -> nn.Module:
-    """A model with fresh weights, or those of a checkpoint or a bare state dict of anybody's training.
+def started(job: Job) -> nn.Module:
+    """A teacher with fresh weights, or those of a checkpoint or a bare state dict of anybody's training.
 
     Raises:
         InputError: the file cannot be read, or does not fit the model.
         ConfigError: a factory of the user's own fails.
     """
-    model = spec.build()
-    if start is not None and is_checkpoint(start):
-        model.load_state_dict(load_model(start)[0].state_dict())
-    elif start is not None:
-        load_state(model, start)
+    with seeded(job.config.seed, "initialise"):
+        model = job.spec.build()
+    if job.start is None:
+        return model
+    if job.config.new_classes:
+        load_body(model, job.start)
+    elif is_checkpoint(job.start):
+        model.load_state_dict(load_model(job.start)[0].state_dict())
+    else:
+        load_state(model, job.start)
     return model
 
 
 def train_teacher(job: Job) -> None:
     """Train a teacher, from fresh weights or those of a checkpoint, and write it."""
-    with seeded(job.config.seed, "initialise"):
-        model = started(job.spec, job.start)
+    model = started(job)
     notes = {"seed": str(job.config.seed), "steps": str(0 if job.config.given else job.config.teacher.steps)}
     if job.start is not None:
         notes["from"] = digest(model)
@@ -224,9 +251,17 @@ def train_terminal(job: Job) -> None:
 def _train_and_save(
     job: Job, model: nn.Module, plan: TrainingPlan, how: Augmentation, *, name: str, notes: Mapping[str, str]
 ) -> None:
+    task, patience = task_named(job.config.task), None
+    if job.config.patience is not None:
+        held_out, classes = load_frames(job.frames[1]), len(job.spec.classes)
+
+        def score(now: nn.Module) -> float:
+            return headline(task.score(task.predict(now, held_out.images), held_out.truth or (), classes))
+
+        patience = Patience(job.best, job.config.patience, score)
     train_supervised(
-        task_named(job.config.task), model, load_frames(job.frames[0]), plan, how,
-        seed=job.config.seed, name=name, device=torch.device(job.device), state=job.state,
+        task, model, load_frames(job.frames[0]), plan, how,
+        seed=job.config.seed, name=name, device=torch.device(job.device), state=job.state, patience=patience,
     )  # fmt: skip
     save_model(model.cpu(), job.spec, job.checkpoint, notes=notes, half=True)
 

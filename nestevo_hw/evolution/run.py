@@ -16,7 +16,7 @@ from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer, require_folder
 from nestevo_hw.base.text import one_line
-from nestevo_hw.evolution.check import analog_warnings, check_inputs_kept, check_run, label_warnings
+from nestevo_hw.evolution.check import Review, analog_warnings, check_inputs_kept, check_run, input_warnings
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -34,12 +34,11 @@ from nestevo_hw.pages.formats import counted
 from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
-from nestevo_hw.report.records import Groups, Labels
+from nestevo_hw.report.records import Damage, Groups, Labels
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.scheduler.task import Task
-from nestevo_hw.streams.matching import LabelReview
 from nestevo_hw.tasks.named import task_named
 
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
@@ -85,18 +84,18 @@ def evolve(
 
 def checked(
     config: RunConfig, on_warning: Callable[[str], None] = lambda _: None
-) -> tuple[RunConfig, Mapping[str, LabelReview]]:
+) -> tuple[RunConfig, Mapping[str, Review]]:
     """A configuration in which nothing wrong has been found, with its device as it is now; nothing is run or written.
 
     Returns:
-        the configuration, and what became of the label file of each terminal that has one.
+        the configuration, and what was found in the recording of each terminal that has one.
 
     Raises:
         ConfigError, InputError: as `check_run`.
     """
     config = replace(config, teacher=config.teacher.recorded(Path()))
     reviews = check_run(config)
-    for line in (*label_warnings(reviews), *analog_warnings(config), *data_warnings(config)):
+    for line in (*input_warnings(reviews), *analog_warnings(config), *data_warnings(config)):
         on_warning(line)
     return config, reviews
 
@@ -105,7 +104,7 @@ def _evolve(
     config: RunConfig,
     run_dir: Path,
     header: Header,
-    reviews: Mapping[str, LabelReview],
+    reviews: Mapping[str, Review],
     server: ServerProcess | None,
     *,
     on_task: Callable[[Task], None],
@@ -143,7 +142,7 @@ def _end_recorded(layout: RunLayout) -> Iterator[None]:
 def _all_windows(
     config: RunConfig,
     layout: RunLayout,
-    reviews: Mapping[str, LabelReview],
+    reviews: Mapping[str, Review],
     workers: ServerProcess | None,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
@@ -165,7 +164,10 @@ def _all_windows(
     ) as executor:
         journal = Journal(layout, executor, on_task)
         for name, review in reviews.items():
-            journal.log(Labels(terminal=name, **plain(review)))
+            if review.labels is not None:
+                journal.log(Labels(terminal=name, **plain(review.labels)))
+            if review.damage is not None:
+                journal.log(Damage(terminal=name, **plain(review.damage)))
         costs = TaskCosts(config, target)
         dispatch = Dispatch(config, journal, costs)
         groups = form_groups(config, layout, dispatch)

@@ -54,7 +54,7 @@ class TerminalConfig:
     fps: Annotated[float, Range(1e-6, 1e6)] | None = None
     """Frames a second of the video or data; None: as recorded, or 10 for a folder of images and 1 for data."""
     labels: str | None = None
-    """COCO-JSON labels of the video; only the evaluation reads them."""
+    """Labels of the video, COCO or BDD100K JSON or a folder of VOC or YOLO files; only the evaluation reads them."""
     class_map: Mapping[str, str] = field(default_factory=dict)
     """Label file's class to model's class; unnamed classes are left out."""
     start_frame: Annotated[int, NOT_NEGATIVE] = 0

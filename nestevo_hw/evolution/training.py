@@ -92,6 +92,7 @@ def optimise(
     perturb: Callable[[], AbstractContextManager[None]] = nullcontext,
     halfway: Halfway | None = None,
     as_in_use: bool = False,
+    enough: Callable[[int], bool] = lambda _: False,
 ) -> float:
     """Train models together on the loss that `step` returns.
 
@@ -102,9 +103,10 @@ def optimise(
         perturb: wraps each forward and backward pass, for example in weight noise.
         halfway: where the state is kept, and from where the training goes on.
         as_in_use: train in eval mode: BatchNorm with its statistics as they are, no dropout.
+        enough: told how many steps are done before each one and at the end; whether that will do.
 
     Returns:
-        Mean loss of the last quarter of the steps.
+        Mean loss of the last quarter of the steps; NaN if it did not come so far.
 
     Raises:
         InputError: the kept state is damaged.
@@ -116,7 +118,9 @@ def optimise(
         model.train(not as_in_use)
     first, late = (0, []) if halfway is None else halfway.load(models, optimiser)
     losses = _Losses(plan, late)
-    for number in range(first, plan.steps):
+    for number in range(first, plan.steps + 1):
+        if enough(number) or number == plan.steps:
+            break
         for group in optimiser.param_groups:
             group["lr"] = plan.learning_rate * plan.rate(number)
         optimiser.zero_grad(set_to_none=True)
@@ -131,7 +135,7 @@ def optimise(
     for model in models:
         model.eval()
     late = losses.all_late()
-    return sum(late) / len(late)
+    return sum(late) / len(late) if late else math.nan
 
 
 def optimiser_of(parameters: Sequence[nn.Parameter], plan: TrainingPlan) -> torch.optim.Optimizer:

@@ -19,6 +19,8 @@ _PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and `torch.compile` put before every name."""
 _COUNTER = "num_batches_tracked"
 """Of BatchNorm; it plays no part in inference, and older files lack it."""
+HEADS = ("roi_heads.box_predictor.", "fc.", "head.")
+"""What names of the last layer, with an output for each class, begin with."""
 _SAVE = 'save the weights alone: torch.save(model.state_dict(), "weights.pt")'
 
 
@@ -49,7 +51,18 @@ def load_state(model: nn.Module, path: Path) -> None:
     Raises:
         InputError: as `read_state`, or the file does not fit the model, or holds NaN.
     """
-    state, own = read_state(path), model.state_dict()
+    fit_state(model, read_state(path), path)
+    if not is_torch_file(path):
+        give_ranges(model, read_header(path), path)
+
+
+def fit_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state dict that has been read from `path`.
+
+    Raises:
+        InputError: it does not fit the model, or holds NaN.
+    """
+    own = model.state_dict()
     for key, tensor in own.items():
         if key not in state and not key.endswith(_COUNTER):
             raise InputError(f"{path}: tensor {key} is missing; {_belongs(state, own)}")
@@ -62,8 +75,22 @@ def load_state(model: nn.Module, path: Path) -> None:
         raise InputError(f"{path}: unexpected tensor {left_over[0]}; {_belongs(state, own)}")
     # What is missing or too much are counters only.
     model.load_state_dict({key: tensor for key, tensor in state.items() if key in own}, strict=False)
-    if not is_torch_file(path):
-        give_ranges(model, read_header(path), path)
+
+
+def load_body(model: nn.Module, path: Path) -> None:
+    """Load all but the last layer, which stays as it is, from the state dict of a model for other classes.
+
+    Raises:
+        InputError: as `load_state`, of all other layers; or none of a known name is the last one.
+    """
+    state, own = read_state(path), model.state_dict()
+    heads = [head for head in HEADS if any(name.startswith(head) for name in own)]
+    if not heads:
+        raise InputError(
+            f"{path}: its last layer is not known by name ({', '.join(HEADS)}); give one for these classes"
+        )
+    body = {name: tensor for name, tensor in state.items() if not name.startswith(heads[0])}
+    fit_state(model, body | {name: tensor for name, tensor in own.items() if name.startswith(heads[0])}, path)
 
 
 def _belongs(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

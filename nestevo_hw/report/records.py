@@ -349,6 +349,21 @@ class Labels:
     window: Window = SETUP
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What damage in one terminal's recording has cost."""
+
+    terminal: str
+    file: str
+    frames: int
+    """That were looked at."""
+    damaged: int
+    """Of them, which others stand in for or which are left out."""
+    warnings: tuple[str, ...] = ()
+    """What should be looked at, one line each."""
+    window: Window = SETUP
+
+
 Event = (
     Accuracy
     | Drift
@@ -368,6 +383,7 @@ Event = (
     | Failure
     | Exceeded
     | Labels
+    | Damage
 )
 
 

@@ -14,6 +14,7 @@ from nestevo_hw.report.records import (
     SETUP,
     Absent,
     Candidate,
+    Damage,
     Decision,
     Deploy,
     Drift,
@@ -216,11 +217,12 @@ def groups_table(event: Groups) -> Table:
 
 
 def troubles_table(run: Run) -> Table:
-    """Labels to look at, cameras that sent nothing of use, tasks that were outlived or took more than they reserved."""
+    """Labels and video to look at, cameras that sent nothing of use, tasks outlived or that took more than reserved."""
     rows = [(str(e.window), e.terminal, "camera", e.reason) for e in run.of(Absent)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, e.reason) for e in run.of(Failure)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, _excess(e)) for e in run.of(Exceeded)]
     rows += [("", e.terminal, "labels", text) for e in run.of(Labels) for text in e.warnings]
+    rows += [("", e.terminal, "video", text) for e in run.of(Damage) for text in e.warnings]
     return Table(heads=("window", "who", "where", "what happened"), rows=sorted(rows))
 
 

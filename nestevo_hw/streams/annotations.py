@@ -1,89 +1,24 @@
-"""COCO label files: boxes of the labelled frames of a video or an image folder."""
+"""Labels of a video or an image folder, from files of any format: what they hold, and what of it can be used."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import BeforeValidator, Field
 
-from nestevo_hw.base.documents import read_json
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.streams.label_document import Box, Document, Image
+from nestevo_hw.streams.label_formats import read_document
+from nestevo_hw.streams.sources import FrameSource
 
-MAX_SIDE = 65535
-"""Of a frame, pixels."""
 EMPTY, OUTSIDE, REPEATED, CUT = "without area", "outside the frame", "given twice", "cut at the frame's edge"
 """What is done to a box: the first three are dropped."""
 _LIST = 800
 """Length to which names are listed, characters."""
 _SLACK = 1.0
 """How far a box may reach beyond its frame without a word, pixels: tools round."""
-
-
-def _whole(value: object) -> object:
-    """Some writers keep all numbers as floats."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _truth(value: object) -> object:
-    return int(value) if isinstance(value, bool) else value
-
-
-_Integer = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=-(2**63), lt=2**63)]
-_Side = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1, le=MAX_SIDE)]
-_Index = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0)]
-_Flag = Annotated[int, BeforeValidator(_truth), Field(strict=True, ge=0, le=1)]
-_Position = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e9, le=1e9)]
-_Extent = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1e9)]
-_Name = Annotated[str, Field(max_length=1024)]
-_AnyId = int | float | _Name
-"""Of what nothing in the file refers to by number alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Category:
-    id: _Integer
-    name: _Name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Image:
-    id: _Integer
-    file_name: _Name
-    width: _Side
-    height: _Side
-    frame_index: _Index | None = None
-    video_id: _AnyId | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Box:
-    image_id: _Integer
-    category_id: _Integer
-    bbox: tuple[_Position, _Position, _Extent, _Extent]
-    id: _AnyId | None = None
-    iscrowd: _Flag = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Video:
-    id: _AnyId
-    file_name: _Name | None = None
-    name: _Name | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Document:
-    """A label file; tools add much else, which nothing here reads."""
-
-    categories: tuple[_Category, ...]
-    images: tuple[_Image, ...]
-    annotations: tuple[_Box, ...]
-    ignore: tuple[_Box, ...] = ()
-    videos: tuple[_Video, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +49,7 @@ class LabelledImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CocoLabels:
+class FrameLabels:
     """What a label file says, in its own pixels."""
 
     classes: tuple[str, ...]
@@ -124,27 +59,27 @@ class CocoLabels:
     """Names of the videos that it lists."""
 
 
-def load_coco(
-    path: Path, *, class_map: Mapping[str, str] | None = None, classes: Sequence[str] | None = None
-) -> CocoLabels:
-    """Read a COCO detection file.
-
-    Beyond plain COCO, an image may carry `frame_index` (0-based position in its video), and a list
-    `ignore` beside `annotations` holds regions that score neither right nor wrong, like `iscrowd`.
+def load_labels(
+    path: Path,
+    *,
+    class_map: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
+    source: FrameSource | None = None,
+) -> FrameLabels:
+    """Read labels of any format of `label_formats`.
 
     Args:
-        path: JSON file.
-        class_map: the file's category names to the model's class names; several may share one, and
+        path: file or folder.
+        class_map: the labels' category names to the model's class names; several may share one, and
             categories it does not name are left out. Without it, categories keep their names.
         classes: the model's classes in the order of its labels; without it, in order of first mention.
+        source: frames that they belong to, for formats that do not say what size those have.
 
     Raises:
-        InputError: the file is missing, not JSON, not COCO, or contradicts itself.
+        InputError: the labels are missing, of no known format, or contradict themselves.
         ConfigError: the class map names a category or class that does not exist.
     """
-    if path.exists() and not path.is_file():  # a pipe can be read only once, and every worker reads its labels
-        raise InputError(f"labels {path} are not in a file; give labels as COCO JSON")
-    document = read_json(path, _Document, advice="give labels as COCO JSON: categories, images and annotations")
+    document = read_document(path, source)
     _check_references(path, document)
     _check_units(path, document)
     names = {c.id: c.name for c in document.categories}
@@ -152,14 +87,14 @@ def load_coco(
     if classes is None:
         classes = tuple(dict.fromkeys(class_map.values()))
     label_of = _labels(path, names, class_map, classes)
-    boxes: dict[int, list[tuple[_Box, bool]]] = {image.id: [] for image in document.images}
+    boxes: dict[int, list[tuple[Box, bool]]] = {image.id: [] for image in document.images}
     for box in document.annotations:
         boxes[box.image_id].append((box, bool(box.iscrowd)))
     for box in document.ignore:
         boxes[box.image_id].append((box, True))
     videos = {v.id: v.file_name or v.name or str(v.id) for v in document.videos}
     images = tuple(_image(i, videos, boxes[i.id], names, label_of) for i in document.images)
-    return CocoLabels(classes=tuple(classes), images=images, videos=tuple(videos.values()))
+    return FrameLabels(classes=tuple(classes), images=images, videos=tuple(videos.values()))
 
 
 def _labels(
@@ -180,7 +115,7 @@ def _some(names: Iterable[str]) -> str:
     return text if len(text) <= _LIST else f"{text[:_LIST]}.."
 
 
-def _check_references(path: Path, document: _Document) -> None:
+def _check_references(path: Path, document: Document) -> None:
     """Every id stands for one thing, and every thing that is referred to exists."""
     images, categories = {i.id for i in document.images}, {c.id for c in document.categories}
     for what, entries in (
@@ -199,18 +134,18 @@ def _check_references(path: Path, document: _Document) -> None:
                 raise InputError(f"{path}: {what}.{number}: no category has id {box.category_id}; add it to categories")
 
 
-def _check_units(path: Path, document: _Document) -> None:
+def _check_units(path: Path, document: Document) -> None:
     """Boxes are in pixels of their frames: at least one has some of its area there, and not all within one pixel."""
     sizes = {i.id: (i.height, i.width) for i in document.images}
     boxes = document.annotations
-    advice = "bbox is x, y, width and height in pixels of its image's width and height"
+    advice = "boxes are in pixels of their image's width and height"
     if boxes and all(box.bbox[0] + box.bbox[2] <= 1 and box.bbox[1] + box.bbox[3] <= 1 for box in boxes):
         raise InputError(f"{path}: all {len(boxes)} boxes lie in the first pixel, as shares of a frame do; {advice}")
     if boxes and all(_fault(box, sizes[box.image_id]) in (EMPTY, OUTSIDE) for box in boxes):
         raise InputError(f"{path}: all {len(boxes)} boxes are without area or outside their frames; {advice}")
 
 
-def _fault(box: _Box, size: tuple[int, int]) -> str | None:
+def _fault(box: Box, size: tuple[int, int]) -> str | None:
     """What is wrong with the place of a box in its frame."""
     (x, y, w, h), (height, width) = box.bbox, size
     if not (w and h):
@@ -221,9 +156,9 @@ def _fault(box: _Box, size: tuple[int, int]) -> str | None:
 
 
 def _image(
-    entry: _Image,
+    entry: Image,
     videos: Mapping[int | float | str, str],
-    boxes: Sequence[tuple[_Box, bool]],
+    boxes: Sequence[tuple[Box, bool]],
     names: Mapping[int, str],
     label_of: Mapping[int, int],
 ) -> LabelledImage:

@@ -71,6 +71,10 @@ class ImageFolder:
                 native = turn.size((image.height, image.width))
             yield RecordedFrame(index=index, native_size=native, pixels=turn.apply(np.asarray(small)))
 
+    def whole(self, indices: Sequence[int]) -> list[int]:
+        """All of them: an image that cannot be read is refused, since it can be removed."""
+        return list(indices)
+
 
 def image_size(path: Path) -> tuple[int, int]:
     """(H, W) of an image file, upright.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.streams.annotations import CUT, CocoLabels, LabelledImage
+from nestevo_hw.streams.annotations import CUT, FrameLabels, LabelledImage
 from nestevo_hw.streams.sources import FrameSource
 
 
@@ -35,7 +35,7 @@ class LabelReview:
     """What should be looked at, one line each."""
 
 
-def match(labels: CocoLabels, path: Path, source: FrameSource, recording: Path) -> dict[int, LabelledImage]:
+def match(labels: FrameLabels, path: Path, source: FrameSource, recording: Path) -> dict[int, LabelledImage]:
     """The labelled frames of a recording, by index.
 
     Images of a folder are matched by path: relative to the label file, to the folder, or as the end of its path. Frames
@@ -88,7 +88,7 @@ def check_size(image: LabelledImage, path: Path, size: tuple[int, int], frame: s
         )
 
 
-def review(labels: CocoLabels, path: Path, own: Sequence[LabelledImage], size: tuple[int, int]) -> LabelReview:
+def review(labels: FrameLabels, path: Path, own: Sequence[LabelledImage], size: tuple[int, int]) -> LabelReview:
     """Count what a label file holds for a recording of (H, W) `size`."""
     remarks = Counter(remark for image in own for remark in image.remarks)
     cut = remarks.pop(CUT, 0)
@@ -146,7 +146,7 @@ def _means(folder: PurePosixPath, path: Path, recording: Path, *, alone: bool) -
     return alone or not parts or recording.absolute().parts[-len(parts) :] == parts
 
 
-def _of_video(labels: CocoLabels, recording: Path) -> list[LabelledImage]:
+def _of_video(labels: FrameLabels, recording: Path) -> list[LabelledImage]:
     """Those of this video, where the label file tells several apart by its `videos` or by folders."""
     if len(labels.videos) > 1 or len({image.video for image in labels.images}) > 1:
         return [image for image in labels.images if _titled(image.video, recording)]

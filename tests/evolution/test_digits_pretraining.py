@@ -29,7 +29,8 @@ def test_the_default_plan_is_the_one_in_the_headers_of_shipped_checkpoints(task:
 
 
 def test_few_steps_write_four_classifiers_of_one_feature_width(tmp_path: Path) -> None:
-    wanted = ["--out", str(tmp_path), "--task", "classification", "--steps", "120", "--terminal-steps", "20", "--frames", "1000"]
+    wanted = ["--out", str(tmp_path), "--task", "classification", "--frames", "1000"]
+    wanted += ["--steps", "120", "--terminal-steps", "20"]
     result = CliRunner().invoke(pretrain, [*wanted, "--workers", "1", "--device", "cpu", "--json"])
     assert result.exit_code == 0, result.output
     scores = json.loads(result.stdout)["scores"]

@@ -92,7 +92,7 @@ def test_pretraining_says_it_too(recording):
     ],
 )  # fmt: skip
 def test_a_frame_that_a_window_needs_is_looked_at_before_the_run(recording, damage, message):
-    assert check_run(config(recording))["gate"].frames == 60
+    assert check_run(config(recording))["gate"].labels.frames == 60
     (recording / "20.png").unlink()
     damage(recording / "20.png")
     with pytest.raises(InputError, match=message):

@@ -10,7 +10,7 @@ from faults import place
 from forked import MOST_BYTES, MOST_S, Ending, import_everything, run_forked
 
 LONGEST_LINE = 1100
-PROGRESS = ("loading libraries", "starting workers")
+PROGRESS = ("loading libraries", "starting workers", "reading frames")
 """Lines that say where a command is, ahead of what it found wrong there."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.streams.annotations import CUT, EMPTY, OUTSIDE, REPEATED, load_coco
+from nestevo_hw.streams.annotations import CUT, EMPTY, OUTSIDE, REPEATED, load_labels
 
 WIDTH, HEIGHT = 80, 60
 BOX = [10, 10, 20, 20]
@@ -39,13 +39,13 @@ def without(key):
 def load(tmp_path, content, **how):
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(content))
-    return load_coco(path, **how)
+    return load_labels(path, **how)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (without("annotations"), r"labels\.json: annotations: field required; give labels as COCO JSON"),
+        (without("annotations"), r"labels\.json: annotations: field required; give labels as COCO or BDD100K JSON"),
         (without("annotations") | {"annotation": []}, "annotations: field required"),
         (without("images"), "images: field required"),
         (without("categories"), "categories: field required"),
@@ -91,8 +91,8 @@ def test_a_class_map_that_fits_nothing_lists_what_there_is_in_one_short_line(tmp
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "labels.json")
-    with pytest.raises(InputError, match=r"labels\.json are not in a file; give labels as COCO JSON"):
-        load_coco(tmp_path / "labels.json")
+    with pytest.raises(InputError, match=r"labels\.json are not in a file; give labels as COCO or BDD100K JSON"):
+        load_labels(tmp_path / "labels.json")
 
 
 def test_boxes_that_cannot_be_used_are_dropped_and_said(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.streams.annotations import load_coco
+from nestevo_hw.streams.annotations import load_labels
 from nestevo_hw.streams.matching import match
 from nestevo_hw.streams.video import VideoStream
 
@@ -92,7 +92,7 @@ class Clip:
 
 
 def labelled(labels, recording):
-    found = match(load_coco(labels), labels, Clip(), recording)
+    found = match(load_labels(labels), labels, Clip(), recording)
     return [image.name for image in found.values()]
 
 

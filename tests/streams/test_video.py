@@ -11,7 +11,7 @@ from PIL import Image
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.frame import Stream
-from nestevo_hw.streams.video import VideoStream
+from nestevo_hw.streams.video import FILL, VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 
 FRAMES, HEIGHT, WIDTH = 40, 96, 128
@@ -115,6 +115,14 @@ def test_boxes_scale_with_the_frame(clip, labels):
     assert truth.boxes[(truth.labels == 1) & ~truth.ignore].tolist() == expected
 
 
+def test_boxes_stay_where_they_are_on_a_larger_canvas(clip, labels):
+    alone, filled = opened(clip, labels, long_side=64).read([4]), opened(clip, labels, canvas=(80, 64)).read([4])
+    assert filled.images.shape == (1, 3, 80, 64)
+    assert torch.equal(filled.images[:, :, :48], alone.images)
+    assert torch.equal(filled.images[0, :, 48:], FILL.expand(3, 32, 64))
+    assert torch.equal(filled.truth[0].boxes, alone.truth[0].boxes)
+
+
 def test_classes_merge_and_ignore_lists_become_crowds(clip, labels):
     truth = opened(clip, labels).read([0]).truth[0]
     # person, bus as vehicle; dog is unnamed; the crowd of cars and the ignore list do not score.
@@ -205,8 +213,8 @@ def test_frames_outside_the_recording_are_refused(clip, index):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"labels\.json is not valid JSON: .*; give labels as COCO JSON"),
-        ("[1]", r"labels\.json: top level: expected an object \(got \[1\]\)"),
+        ("{", r"labels\.json is not valid JSON: .*; give labels as COCO or BDD100K JSON"),
+        ("[1]", r"labels\.json: 0: expected an object \(got 1\)"),
         ('{"images": []}', "categories: field required"),
         (json.dumps(document() | {"images": []}), r"annotations\.0: no image has id 100; add it"),
         (json.dumps(document(range(38, 42, 2))), "frame_index 40, but .* has 40 frames"),
@@ -220,7 +228,7 @@ def test_bad_label_files_say_what_is_wrong(clip, tmp_path, text, message):
 
 
 def test_missing_labels_and_unknown_classes(clip, labels, tmp_path):
-    with pytest.raises(InputError, match=r"no file .*gone\.json; give labels as COCO JSON"):
+    with pytest.raises(InputError, match=r"no file .*gone\.json; give labels as COCO or BDD100K JSON"):
         opened(clip, tmp_path / "gone.json")
     with pytest.raises(ConfigError, match="has no category 'persn', only person, car, bus, dog"):
         opened(clip, labels, class_map={"persn": "pedestrian"})

@@ -8,7 +8,7 @@ from nestevo_hw.base.documents import first_difference
 from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused
-from nestevo_hw.evolution.check import check_run, label_warnings
+from nestevo_hw.evolution.check import check_run, input_warnings
 from nestevo_hw.evolution.config import RunConfig, override, parse_config
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.outlook import most_tasks
@@ -80,7 +80,7 @@ def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Stud
         raise ConfigError("nothing to compare: " + "; ".join(f"{name} {why}" for name, why in left_out.items()))
     running = tuple(v for v in variants if v.name in chosen)
     configs = {(v.name, seed): v.config(base, seed) for seed in range(base.seed, base.seed + seeds) for v in running}
-    warnings = (*label_warnings(reviews), *data_warnings(base))
+    warnings = (*input_warnings(reviews), *data_warnings(base))
     return StudyPlan(configs=configs, variants=running, left_out=left_out, warnings=warnings)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
-from nestevo_hw.streams.annotations import LabelledImage, load_coco
+from nestevo_hw.streams.annotations import LabelledImage, load_labels
 from nestevo_hw.streams.images import ImageFolder
 from nestevo_hw.streams.matching import check_size, match
 from nestevo_hw.streams.samples.preprocessing import Preprocessing
@@ -33,7 +33,7 @@ class Coco:
     labels: Sequence[int] | None = None
 
     def __init__(self, path: Path, images: Path | None, classes: Sequence[str] = ()) -> None:
-        labels = load_coco(path)
+        labels = load_labels(path)
         self.name, self._path = str(path), path
         unknown = next((name for name in labels.classes if classes and name not in classes), None)
         if unknown is not None:
@@ -56,10 +56,14 @@ class Coco:
     def read(self, indices: Sequence[int], prepare: Preprocessing) -> Iterator[Labelled]:
         """See `Source.read`."""
         chosen = [self._frames[place] for place in indices]
-        for frame, (index, labelled) in zip(self._decoded([index for index, _ in chosen]), chosen, strict=True):
+        labels = dict(chosen)
+        for frame in self._decoded(list(labels)):
+            index, labelled = frame.index, labels.pop(frame.index)
             check_size(labelled, self._path, frame.native_size, f"frame {index} of {self._recording}")
             truth = labelled.scaled_to(frame.native_size)
             yield Labelled(sample=prepare.image(frame.pixels), target=placed(truth, frame.native_size, prepare))
+        if labels:
+            raise InputError(f"{self._recording}: frame {min(labels)} is damaged; leave it out of {self._path}")
 
     def _decoded(self, indices: Sequence[int]) -> Iterator[RecordedFrame]:
         """Frames in their own size, which all frames of a video share."""

@@ -1,0 +1,179 @@
+"""The commented configuration of a run on clips of the user's own."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+from nestevo_hw.base.documents import parse_toml
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.text import one_line
+from nestevo_hw.evolution.cameras import reference_frames
+from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.evolution.own_video import Clip, Plan, map_classes
+from nestevo_hw.evolution.presets import preset_text
+from nestevo_hw.models.checkpoint import ModelSpec, load_model, read_spec, resolve_checkpoint
+from nestevo_hw.models.pruning import PRUNING_RATIOS
+from nestevo_hw.tasks.named import task_named
+from nestevo_hw.tasks.supervision import labelled_features
+
+SHIPPED = "fasterrcnn-tiny"
+PAPERS_GAMMA = 50.0
+SURE = 0.75
+"""Share of in-domain segments in which a class should be comparable; half of them have to be, on the noisy crossbar."""
+_VALUE = re.compile(r"(?:# )?(?P<key>\w+) *= *(?P<value>[^#]*?) *(?P<comment>#.*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """A teacher and the terminals' models made from it."""
+
+    teacher: str
+    """A shipped name or the path of a checkpoint."""
+    terminals: tuple[str, ...]
+    spec: ModelSpec
+
+    @classmethod
+    def found(cls, folder: Path | None) -> "Models":
+        """Those in a folder of `nestevo-hw pretrain`, or the shipped ones.
+
+        Raises:
+            ConfigError: the folder does not hold one teacher.
+            InputError: its checkpoint is damaged.
+        """
+        if folder is None:
+            names = tuple(f"{SHIPPED}-{variant}" for variant in PRUNING_RATIOS)
+            return cls(teacher=SHIPPED, terminals=names, spec=read_spec(resolve_checkpoint(SHIPPED)))
+        files = sorted(folder.glob("*.safetensors"))
+        teachers = [f for f in files if not any(f.stem.endswith(f"-{variant}") for variant in PRUNING_RATIOS)]
+        if len(teachers) != 1:
+            held = ", ".join(f.name for f in teachers) or "none"
+            raise ConfigError(f"--models: need a folder of `nestevo-hw pretrain` with one teacher, {folder} has {held}")
+        pruned = [teachers[0].with_stem(f"{teachers[0].stem}-{variant}") for variant in PRUNING_RATIOS]
+        own = tuple(str(f) for f in pruned if f in files) or (str(teachers[0]),)
+        return cls(teacher=str(teachers[0]), terminals=own, spec=read_spec(teachers[0]))
+
+
+def own_config(
+    clips: Sequence[Clip], plan: Plan, models: Models, path: Path, *, drift: Mapping[str, object] | None = None
+) -> tuple[str, RunConfig]:
+    """A configuration as text, and as it is read.
+
+    Args:
+        clips: of the terminals.
+        plan: that fits them.
+        models: to run.
+        path: of the file that it is for, for messages.
+        drift: values of its [drift], by dotted name.
+
+    Raises:
+        ConfigError: a value of it is none that a run takes.
+    """
+    sizes = [_scaled(clip.size, models.spec.max_size) for clip in clips]
+    changes = {
+        "frame_size": str([max(16, *sides) for sides in zip(*sizes, strict=True)]),
+        "same_size": str(len(set(sizes)) > 1).lower(),
+        "window.count": plan.windows, "window.length_s": plan.length_s, "window.upload_frames": plan.upload_frames,
+        "window.upload_spacing": plan.upload_spacing, "window.test_frames": plan.test_frames,
+        "reference.segments_per_place": plan.segments_per_place,
+        "reference.frames_per_segment": plan.frames_per_segment, "teacher.model": _text(models.teacher),
+        **(drift or {}),
+    }  # fmt: skip
+    head, _, _ = preset_text("quick").partition("\n[[terminals]]")
+    title, rest = _title(clips, models), head.partition("\n\n")[2]
+    tables = [
+        _terminal(clip, start, model, models.spec.classes)
+        for clip, start, model in zip(clips, plan.starts, cycle(models.terminals), strict=False)
+    ]
+    text = "\n".join([title, "", _changed(rest, changes).rstrip(), "", *tables])
+    return text, parse_toml(text, RunConfig, str(path), error=ConfigError)
+
+
+def _scaled(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    return (round(size[0] * long_side / max(size)), round(size[1] * long_side / max(size)))
+
+
+def drift_settings(config: RunConfig) -> dict[str, object]:
+    """What of [drift] must differ for the teacher to tell drift by what it recognises in in-domain frames.
+
+    Returns:
+        the most objects a class needs to be compared with which the threshold can be calibrated with room to spare, or
+        the paper's threshold where the teacher recognises too little; by dotted name, and nothing where defaults do.
+    """
+    frames, segments = reference_frames(config)
+    teacher, spec = load_model(resolve_checkpoint(config.teacher.model))
+    supervision = task_named(config.task).label(teacher, frames.images, config.labels)
+    most = []
+    for segment in segments:
+        _, labels = labelled_features(supervision[segment])
+        most.append(max((int((labels == k + 1).sum()) for k in range(len(spec.classes))), default=0))
+    enough = sorted(most, reverse=True)[math.ceil(SURE * len(most)) - 1]
+    if enough >= config.drift.min_samples:
+        return {}
+    return {"drift.min_samples": enough} if enough else {"drift.gamma": PAPERS_GAMMA}
+
+
+def _title(clips: Sequence[Clip], models: Models) -> str:
+    lines = [
+        f"NestEvo-HW run configuration for {len(clips)} of your own recordings; it runs as it stands.",
+        "Windows, in-domain frames and classes fit what is in the clips; every other value is the embedded default's.",
+    ]
+    if models.teacher == SHIPPED:
+        lines.append("The shipped models know rendered streets: `nestevo-hw pretrain` on your own labels does better.")
+    return "\n".join(f"# {line}" for line in lines)
+
+
+def _changed(text: str, changes: Mapping[str, object]) -> str:
+    """A commented TOML with other values, by dotted name; comments stay where they were."""
+    section, lines, left = "", [], dict(changes)
+    for line in text.splitlines():
+        if table := re.match(r"\[([\w.]+)\]", line):
+            section = f"{table[1]}."
+        entry = _VALUE.fullmatch(line)
+        if entry and (name := f"{section}{entry['key']}") in left:
+            value = f"{entry['key']} = {left.pop(name)}"
+            column = entry.start("comment") if entry["comment"] else 0
+            lines.append(f"{value:{max(column - 2, 0)}}  {entry['comment'] or ''}".rstrip())
+        else:
+            lines.append(line)
+    if left:
+        raise ConfigError(f"the preset has no {', '.join(left)}")
+    return "\n".join(lines)
+
+
+def _terminal(clip: Clip, start: int, model: str, classes: Sequence[str]) -> str:
+    height, width = clip.size
+    lines = [
+        "[[terminals]]",
+        f"name = {_text(clip.name)}",
+        f"model = {_text(model)}",
+        f"video = {_text(clip.video)}  # {clip.length} frames of {width} x {height}",
+        f"fps = {clip.fps:.6g}",
+        *_labels(clip, classes),
+        f"start_frame = {start}  # what lies before is in-domain",
+        '# drift = [{ window = 0, kind = "night", strength = 0.6 }]  # weather added to the recording',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(clip: Clip, classes: Sequence[str]) -> list[str]:
+    if clip.labels is None:
+        return ['# labels = ".."  # without them the loop runs and scores nothing']
+    if not clip.labelled:
+        return [f"# labels = {_text(clip.labels)}  # are too few to be scored on in any window"]
+    mapped, others = map_classes(clip.boxes, classes)
+    told = [f"{_text(name)} ({clip.boxes[name]} boxes, {why})" for name, why in others.items()]
+    note = [one_line(f"# left out: {', '.join(told)}")] if told else []
+    if not mapped:
+        return [f"# labels = {_text(clip.labels)}  # none of its classes is one of the models': {', '.join(classes)}",
+                *note]  # fmt: skip
+    pairs = ", ".join(f"{_text(name)} = {_text(target)}" for name, target in mapped.items())
+    return [f"labels = {_text(clip.labels)}", f"class_map = {{ {pairs} }}", *note]
+
+
+def _text(text: str) -> str:
+    """A TOML string, of which JSON's are a part."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
