@@ -170,6 +170,7 @@ def _source(
 ) -> "FrameSource":  # fmt: skip
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.sizes import parse_size
+    from nestevo_hw.commands.data_options import class_map_of
     from nestevo_hw.evolution.pretrain_frames import embedded_source, video_source
 
     if video is None:
@@ -183,7 +184,7 @@ def _source(
         raise ConfigError("--video is for detection; classification learns from --data or its embedded stream")
     if labels is None:
         raise ConfigError("--video needs --labels: pre-training is supervised")
-    mapping = dict(_pair(text) for text in class_map)
+    mapping = class_map_of(class_map)
     return video_source(video, labels, mapping, long_side=long_side, until=until, on_warning=warn)
 
 
@@ -203,12 +204,3 @@ def _source_of_data(
         return data_source(data, classes=names, size=sides)
     except (ConfigError, InputError) as error:
         raise type(error)(f"--data: {error}") from error
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from nestevo_hw.base.errors import ConfigError
-
-    source, equals, target = text.partition("=")
-    if not (source and equals and target):
-        raise ConfigError(f"--class-map takes FROM=TO, got {text!r}")
-    return source, target

@@ -8,11 +8,10 @@ import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.annotations import LabelledImage, load_coco
-from nestevo_hw.streams.images import ImageFolder
+from nestevo_hw.streams.images import native_frames, open_recording
 from nestevo_hw.streams.matching import check_size, match
 from nestevo_hw.streams.samples.preprocessing import Preprocessing
 from nestevo_hw.streams.samples.source import Labelled, placed
-from nestevo_hw.streams.sources import FrameSource, RecordedFrame, VideoFile
 
 
 class Coco:
@@ -46,7 +45,7 @@ class Coco:
         self._recording = images
         if not images.exists():
             raise InputError(f"no folder or video {images} for the labels {path}; say where they are with --images")
-        self._source: FrameSource = ImageFolder(images) if images.is_dir() else VideoFile(images)
+        self._source = open_recording(images)
         found = match(labels, path, self._source, images)
         self._frames = [(index, _renumbered(found[index], number)) for index in sorted(found)]
         self.count = len(self._frames)
@@ -54,17 +53,11 @@ class Coco:
     def read(self, indices: Sequence[int], prepare: Preprocessing) -> Iterator[Labelled]:
         """See `Source.read`."""
         chosen = [self._frames[place] for place in indices]
-        for frame, (index, labelled) in zip(self._decoded([index for index, _ in chosen]), chosen, strict=True):
+        frames = native_frames(self._source, [index for index, _ in chosen])
+        for frame, (index, labelled) in zip(frames, chosen, strict=True):
             check_size(labelled, self._path, frame.native_size, f"frame {index} of {self._recording}")
             truth = labelled.scaled_to(frame.native_size)
             yield Labelled(sample=prepare.image(frame.pixels), target=placed(truth, frame.native_size, prepare))
-
-    def _decoded(self, indices: Sequence[int]) -> Iterator[RecordedFrame]:
-        """Frames in their own size, which all frames of a video share."""
-        if not self._source.names:
-            yield from self._source.frames(indices, self._source.native_size)
-        for index in indices if self._source.names else ():
-            yield from self._source.frames([index], self._source.size_of(index))
 
 
 def _where(path: Path, names: Sequence[str], videos: Sequence[str]) -> Path:
