@@ -240,7 +240,9 @@ def _same_length(tables: Mapping[str, Tensor]) -> None:
 
 
 def _activated(scores: Tensor, activation: Activation) -> Tensor:
-    return {"none": lambda: scores, "sigmoid": scores.sigmoid, "softmax": lambda: scores.softmax(-1)}[activation]()
+    if activation == "none":
+        return scores
+    return scores.sigmoid() if activation == "sigmoid" else scores.softmax(-1)
 
 
 def _corners(boxes: Tensor, form: BoxFormat, relative: bool, seen: Seen) -> Tensor:
