@@ -61,6 +61,12 @@ def test_colours_and_class_map(tmp_path):
         opened(tmp_path, more='class_map = { pink = "warm" }\n')
 
 
+def test_scores_that_are_none_are_told(tmp_path):
+    detector = opened(tmp_path, certainty=3.5)
+    with pytest.raises(InputError, match=r"scores go up to 3\.5, expected 0 to 1"):
+        detector.predict(frame((32, 32), red=(0, 0, 8, 8))[None])
+
+
 def test_classes_that_share_a_name_are_suppressed_together(tmp_path):
     both = frame((32, 32), red=(4, 4, 20, 20), green=(4, 4, 20, 20))
     (apart,) = opened(tmp_path).predict(both[None])

@@ -23,6 +23,8 @@ Network = Callable[[Tensor], Outputs]
 """From a (1, 3, h, w) float RGB or BGR frame as the adapter has it to the file's outputs by name."""
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 _DTYPES = {"float32": np.float32, "float16": np.float16, "uint8": np.uint8}
+_MOST_SCORE = 1.001
+"""Rounding may take a sigmoid above 1."""
 
 
 class ForeignDetector:
@@ -55,7 +57,7 @@ class ForeignDetector:
         """Detections of each of (N, 3, H, W) uint8 RGB frames, by falling score: boxes, labels and scores.
 
         Raises:
-            InputError: the outputs have other shapes than the adapter says.
+            InputError: the outputs have other shapes than the adapter says, or scores are none.
         """
         return [self._one(image) for image in images.cpu()]
 
@@ -66,10 +68,13 @@ class ForeignDetector:
         thresholds = self._adapter.thresholds
         seen = Seen(size=size, classes=len(self._names), least=thresholds.least_score)
         found = self._renamed(self._adapter.outputs.read(self._network(given), seen))
+        if len(found.scores) and float(found.scores.max()) > _MOST_SCORE:
+            raise InputError(f"scores go up to {float(found.scores.max()):.3g}, expected 0 to 1; if the file "
+                             "leaves the activation out, name it in the adapter's outputs")  # fmt: skip
         boxes = (found.boxes - torch.tensor([left, top] * 2)) / torch.tensor([across, down] * 2)
         boxes = torch.minimum(boxes.clamp(min=0.0), torch.tensor([width, height] * 2, dtype=torch.float32))
-        real = torch.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1) & (found.scores <= 1.0)
-        boxes, labels, scores = boxes[real], found.labels[real], found.scores[real]
+        real = torch.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+        boxes, labels, scores = boxes[real], found.labels[real], found.scores[real].clamp(max=1.0)
         kept = batched_nms(boxes, scores, labels, thresholds.overlap)[: thresholds.detections]
         return {"boxes": boxes[kept], "labels": labels[kept], "scores": scores[kept]}
 
