@@ -31,9 +31,9 @@ from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.confirmation import ConfirmationConfig
-from nestevo_hw.tasks.faster_rcnn.fusion import weighted_boxes_fusion
 from nestevo_hw.tasks.faster_rcnn.tracking import rescored_by_tracks
 from nestevo_hw.tasks.faster_rcnn.views import other_views
+from nestevo_hw.tasks.fusion import weighted_boxes_fusion
 from nestevo_hw.tasks.metrics import mean_average_precision
 from nestevo_hw.tasks.named import task_named
 

@@ -13,6 +13,7 @@ from nestevo_hw.commands.export import export
 from nestevo_hw.commands.harden import harden
 from nestevo_hw.commands.init import init
 from nestevo_hw.commands.init_device import init_device
+from nestevo_hw.commands.label import label
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.commands.profile import profile
@@ -42,6 +43,7 @@ for _command in (
     doctor,
     init,
     init_device,
+    label,
     record,
     pretrain,
     evolve,

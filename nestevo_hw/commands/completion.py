@@ -7,7 +7,7 @@ from click.shell_completion import CompletionItem
 
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS
-from nestevo_hw.models.names import PRETRAINED, names
+from nestevo_hw.models.names import ADAPTERS, PRETRAINED, names
 
 
 def models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -23,6 +23,11 @@ def checkpoints(_ctx: click.Context, _param: click.Parameter, incomplete: str) -
 def devices(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Devices of the crossbar."""
     return _beginning(PRESETS, incomplete)
+
+
+def adapters(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """How detectors are read, by name; where none fits, files such as mine.toml."""
+    return _beginning(ADAPTERS, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 def chips(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -1,7 +1,7 @@
 """Options for labelled data of the user's own, the same in every command that scores or calibrates."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,3 +116,20 @@ def named_classes(text: str | None) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"--classes: need different names separated by commas, or a file of them, got {len(names)}")
     return names
+
+
+def class_map_of(pairs: Sequence[str]) -> dict[str, str]:
+    """What --class-map says, FROM=TO each.
+
+    Raises:
+        ConfigError: one is not of this form.
+    """
+    from nestevo_hw.base.errors import ConfigError
+
+    found = {}
+    for text in pairs:
+        source, equals, target = text.partition("=")
+        if not (source and equals and target):
+            raise ConfigError(f"--class-map takes FROM=TO, got {text!r}")
+        found[source] = target
+    return found

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
               help="At which the network sees frames of whatever size.  [default: that of its training]")  # fmt: skip
 @click.option("--floats", is_flag=True,
               help="Take floats in 0..1 of that one size, without scaling and thresholds, not bytes.")  # fmt: skip
+@click.option("--int8", is_flag=True,
+              help="In 8 bits: smaller, and measured beside the float model (docs/deploy.md).")  # fmt: skip
+@click.option(
+    "--calibrate",
+    metavar="SOURCE",
+    help="For --int8, frames like the camera's: a video, a folder of images, or with labels a COCO .json, a "
+    "folder of class folders, an .npz or package.module:loader.  [default: the task's embedded stream]",
+)
 @click.option("--task", type=NameOrOwn(TASK_NAMES), help="Of the model.  [default: by its architecture]")
 @click.option("--factory", metavar="MODULE:NAME", help="Your own code that the checkpoint's model is made by.")
 @machine_readable
@@ -36,6 +44,8 @@ def export(
     score: float,
     size: str | None,
     floats: bool,
+    int8: bool,
+    calibrate: str | None,
     task: str | None,
     factory: str | None,
     as_json: bool,
@@ -49,6 +59,7 @@ def export(
     Examples:
       nestevo-hw export fasterrcnn-tiny-m1 --out deployed
       nestevo-hw export runs/first/windows/000/campus/terminal.safetensors --colour bgr --score 0.6
+      nestevo-hw export fasterrcnn-tiny-m1 --out small --int8 --calibrate clip.mp4
       nestevo-hw export digits-cnn-m3 --json
     """
     from nestevo_hw.base.documents import plain
@@ -58,7 +69,7 @@ def export(
     manifest = export_checkpoint(
         ExportRequest(
             checkpoint=checkpoint, out=out, task=task, factory=factory, colour=colour, score=score, floats=floats,
-            size=None if size is None else parse_size(size),
+            size=None if size is None else parse_size(size), int8=int8, calibrate=calibrate,
         )
     )  # fmt: skip
     if not as_json:
@@ -68,6 +79,9 @@ def export(
 
 
 def _show(manifest: "Manifest", out: Path) -> None:
+    from nestevo_hw.models.onnx.manifest import QuantisedManifest
+    from nestevo_hw.studies.quantise import told
+
     taken = manifest.input
     size = "any size" if taken.size is None else "{} x {}".format(*taken.size)
     classes = ", ".join(manifest.classes.values())
@@ -78,3 +92,6 @@ def _show(manifest: "Manifest", out: Path) -> None:
         click.echo(f"out: {name}, {words}")
     for name, value in manifest.thresholds.items():
         click.echo(f"{name}: {value:g}")
+    if isinstance(manifest, QuantisedManifest):
+        for line in told(manifest.quantised):
+            click.echo(line)

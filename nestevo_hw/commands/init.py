@@ -63,7 +63,7 @@ def _own(
 ) -> dict[str, Any]:
     from nestevo_hw.commands.progress import telling
 
-    with telling("loading libraries", lines=not quiet) as told:
+    with telling("loading libraries") as told:
         from nestevo_hw.evolution.own_config import Models, drift_settings, own_config
         from nestevo_hw.evolution.own_video import fit, look
         from nestevo_hw.evolution.run import checked

@@ -168,7 +168,7 @@ def pretrain(
     check_pretraining(spec, task, given, source.size, teacher_only=teacher_only, new_classes=plan.new_classes)
     with (
         one_writer(out, resume=resume),
-        telling("reading frames", total=2 if teacher_only else 5, lines=not as_json) as told,
+        telling("reading frames", total=2 if teacher_only else 5) as told,
     ):
         scores = run(
             spec, source, out, plan,
@@ -195,6 +195,7 @@ def _source(
 ) -> "FrameSource":  # fmt: skip
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.sizes import parse_size
+    from nestevo_hw.commands.data_options import class_map_of
     from nestevo_hw.evolution.pretrain_frames import embedded_source, video_source
 
     if video is None:
@@ -208,7 +209,7 @@ def _source(
         raise ConfigError("--video is for detection; classification learns from --data or its embedded stream")
     if labels is None:
         raise ConfigError("--video needs --labels: pre-training is supervised")
-    mapping = dict(_pair(text) for text in class_map)
+    mapping = class_map_of(class_map)
     return video_source(video, labels, mapping, long_side=long_side, until=until, classes=known, on_warning=warn)
 
 
@@ -228,12 +229,3 @@ def _source_of_data(
         return data_source(data, classes=names, size=sides)
     except (ConfigError, InputError) as error:
         raise type(error)(f"--data: {error}") from error
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from nestevo_hw.base.errors import ConfigError
-
-    source, equals, target = text.partition("=")
-    if not (source and equals and target):
-        raise ConfigError(f"--class-map takes FROM=TO, got {text!r}")
-    return source, target

@@ -46,7 +46,7 @@ def record(
     with asked_to_stop() as stop:
         camera, told_s = LiveSource(source, fps=fps, patience_s=patience, pause=stop.wait), 0
 
-        with telling(f"waiting for {camera.shown}", total=int(seconds), lines=not as_json) as told:
+        with telling(f"waiting for {camera.shown}", total=int(seconds)) as told:
 
             def tell(time_s: float) -> None:
                 nonlocal told_s

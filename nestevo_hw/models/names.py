@@ -8,6 +8,9 @@ _FAMILIES = ("fasterrcnn-tiny", "digits-cnn")
 PRETRAINED = tuple(family + variant for family in _FAMILIES for variant in ("", "-m1", "-m2", "-m3"))
 """What `pretrain` makes, pruned variants included."""
 
+ADAPTERS = ("deployed", "nanodet", "nanodet-plus", "rows", "yolov5", "yolov8")
+"""How detectors of somebody else's are read, `data/adapters/`."""
+
 
 def names() -> tuple[str, ...]:
     """Every name that `nestevo_hw.models.zoo.load_model` knows, beside files and `package.module:factory`."""

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.streams.sources import MAX_PIXELS, Pixels, RecordedFrame, check_pixels
+from nestevo_hw.streams.sources import MAX_PIXELS, FrameSource, Pixels, RecordedFrame, VideoFile, check_pixels
 from nestevo_hw.streams.turning import EXIF, Turn
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -74,6 +74,27 @@ class ImageFolder:
     def whole(self, indices: Sequence[int]) -> list[int]:
         """All of them: an image that cannot be read is refused, since it can be removed."""
         return list(indices)
+
+
+def open_recording(path: Path) -> FrameSource:
+    """A folder of images, or a video file.
+
+    Raises:
+        InputError: it is missing, or neither.
+    """
+    return ImageFolder(path) if path.is_dir() else VideoFile(path)
+
+
+def native_frames(source: FrameSource, indices: Sequence[int]) -> Iterator[RecordedFrame]:
+    """Frames at each of the ascending `indices` in their own size, which all frames of a video share.
+
+    Raises:
+        InputError: one cannot be decoded.
+    """
+    if not source.names:
+        yield from source.frames(indices, source.native_size)
+    for index in indices if source.names else ():
+        yield from source.frames([index], source.size_of(index))
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -14,9 +14,8 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.annotations import LabelledImage, load_labels
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.streams.images import ImageFolder
+from nestevo_hw.streams.images import open_recording
 from nestevo_hw.streams.matching import LabelReview, check_size, match, review
-from nestevo_hw.streams.sources import FrameSource, VideoFile
 from nestevo_hw.streams.weather import DriftScript, apply_weather
 
 FILL = torch.tensor((124, 116, 104), dtype=torch.uint8)[:, None, None]
@@ -80,7 +79,7 @@ class VideoStream:
             raise ConfigError(f"stream {name!r}: need a long side of at least 32 pixels, got {long_side}")
         self.drift = drift or DriftScript()
         self.drift.check_weather_only(name)
-        source: FrameSource = ImageFolder(path) if path.is_dir() else VideoFile(path)
+        source = open_recording(path)
         self.name = name
         self.path = path
         self.fps: float = fps or source.fps or 10.0

@@ -1,5 +1,6 @@
 """A checkpoint as a camera gets it."""
 
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from nestevo_hw.models.inputs import example_inputs
 from nestevo_hw.models.onnx.frames import Colour
 from nestevo_hw.models.onnx.manifest import MANIFEST, Manifest, Version, sha256
 from nestevo_hw.models.zoo import task_of
+from nestevo_hw.studies.quantise import calibration_samples, deploy_quantised
 from nestevo_hw.tasks.capabilities import EmbeddedStreams
 from nestevo_hw.tasks.deployment import Deployment, deploy
 from nestevo_hw.tasks.named import task_named
@@ -35,13 +37,23 @@ class ExportRequest:
     colour: Colour = "rgb"
     score: float = 0.5
     floats: bool = False
+    int8: bool = False
+    calibrate: str | None = None
+    """Recording or labelled data that an 8-bit model's ranges are from; None: the task's embedded stream."""
+
+    def __post_init__(self) -> None:
+        if self.int8 and self.floats:
+            raise ConfigError("--int8 is of a model that takes frames as they are; leave --floats out")
+        if self.calibrate is not None and not self.int8:
+            raise ConfigError("--calibrate is for --int8; add it, or leave both out")
 
 
 def export_checkpoint(request: ExportRequest) -> Manifest:
     """Write the folder, in which an earlier deployment is replaced.
 
     Raises:
-        ConfigError: no such checkpoint or task, a model whose code is not named, or a folder that holds something else.
+        ConfigError: no such checkpoint or task, a model whose code is not named, a folder that holds something else, or
+            8 bits of a model that cannot have them.
         InputError: a damaged checkpoint, or a model of another task.
         NestEvoError: the exported file does not do what the model does.
     """
@@ -54,7 +66,12 @@ def export_checkpoint(request: ExportRequest) -> Manifest:
     example = _example(task, model, spec, request.size or (spec.min_size, spec.max_size))
     version = Version(run=sha256(path)[:12], window=None, terminal=path.stem)
     how = Deployment(version=version, colour=request.colour, score=request.score, floats=request.floats)
-    return deploy(task, model, spec, request.out, example, how)
+    if not request.int8:
+        return deploy(task, model, spec, request.out, example, how)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = deploy(task, model, spec, Path(folder), example, how)
+        samples = calibration_samples(request.calibrate, task, spec, example)
+        return deploy_quantised(task, Path(folder), exported, samples, request.out)
 
 
 def _example(task: VisionTask, model: nn.Module, spec: ModelSpec, size: tuple[int, int]) -> Tensor:

@@ -465,6 +465,27 @@ def pretrain() -> Iterator[BadInput]:
                        files={"made/fasterrcnn-tiny-journal.jsonl": content})  # fmt: skip
 
 
+ADAPTER = '[outputs]\nkind = "scored"\nboxes = "boxes"\nscores = "scores"\n'
+
+
+def label() -> Iterator[BadInput]:
+    """Of `label`."""
+    frames = {"frames/1.png": _png(64, 64)}
+    usual = ("label", "frames", "--out", "out.json", "--labeller", "net.onnx")
+    yield from _each("label", usual, "net.onnx", ONNX, frames)
+    yield from _each("label-adapter", (*usual, "--adapter", "mine.toml"), "mine.toml", TOML, frames)
+    yield from _typed(
+        "label", ("label", "frames", "--out", "out.json"), ("--labeller mine.toml", "--labeller frames"),
+        {**frames, "mine.toml": ADAPTER},
+    )  # fmt: skip
+    yield from _typed(
+        "label", usual,
+        ("--adapter magic", "--score 2", "--score 0.1 --unsure 0.5", "--stride 0", "--threads 0", "--class-map x",
+         "--against nowhere.json", "--resume", "--out mine.toml", "--out file/x"),
+        {**frames, "mine.toml": ADAPTER, "file": "x", "net.onnx": "none"},
+    )  # fmt: skip
+
+
 def other() -> Iterator[BadInput]:
     """Of the group, `init` and `doctor`."""
     yield from _typed(
@@ -498,6 +519,7 @@ def other() -> Iterator[BadInput]:
 
 COMMANDS: Mapping[str, Callable[[], Iterator[BadInput]]] = {
     "schedule": schedule, "map": map_model, "bench-noise": bench_noise, "sensitivity": sensitivity, "report": report,
-    "evolve": evolve, "compare": compare, "profile": profile, "pretrain": pretrain, "other": other,
+    "evolve": evolve, "compare": compare, "profile": profile, "pretrain": pretrain, "label": label,
+    "other": other,
 }  # fmt: skip
 BAD_INPUTS: tuple[BadInput, ...] = tuple(bad for of_command in COMMANDS.values() for bad in of_command())

@@ -13,6 +13,7 @@ from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.models.onnx.export import open_session
 from nestevo_hw.models.onnx.manifest import MODEL, Version, read_manifest
+from nestevo_hw.studies.quantise import Samples, deploy_quantised
 from nestevo_hw.tasks import deployment
 from nestevo_hw.tasks.deployment import Deployment, deploy, open_deployed
 from nestevo_hw.tasks.named import task_named
@@ -140,8 +141,16 @@ def test_every_shipped_model_gives_a_sane_answer_to_every_float(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_model_gives_a_sane_answer_to_all_bytes(name, tmp_path):
+@pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
+def test_every_shipped_model_gives_a_sane_answer_to_all_bytes(name, int8, tmp_path):
     task, *_, manifest = deployed(tmp_path, name)
+    if int8:
+        frame = task.embedded_stream(name="a", place="campus", seed=1, size=task.embedded.frame_size).read([0, 40])
+        samples = Samples(
+            calibration=tuple(frame.images), scored=tuple(frame.images[:1]), truth=None, told="two frames"
+        )
+        manifest = deploy_quantised(task, tmp_path, manifest, samples, tmp_path / "int8")
+        tmp_path = tmp_path / "int8"
     session = open_session(tmp_path / MODEL)
     for shape in ((1, 1, 3), (200, 90, 3), (480, 640, 3)):
         noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

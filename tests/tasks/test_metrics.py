@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.tasks.metrics import mean_average_precision
+from nestevo_hw.tasks.metrics import count_matches, mean_average_precision, precision_by_class
 
 
 def boxes(*rows):
@@ -88,3 +88,26 @@ def test_agrees_with_pycocotools_on_random_detections():
         oracle.summarize()
     score = mean_average_precision(predictions, truth, 3)
     assert (score.map, score.map50, score.map75) == pytest.approx(tuple(oracle.stats[:3]), abs=1e-5)
+
+
+def test_precision_by_class_has_the_mean_and_no_figure_without_objects():
+    truth = [Annotation.of(boxes((0, 0, 10, 10), (50, 50, 60, 60)), torch.tensor([1, 3]))]
+    detections = [found([(0, 0, 10, 10), (30, 30, 40, 40), (0, 0, 5, 5)], [1, 3, 2], [0.9, 0.8, 0.7])]
+    first, second, third = precision_by_class(detections, truth, 3)
+    assert (first, third) == (1.0, 0.0)
+    assert math.isnan(second)
+    assert mean_average_precision(detections, truth, 3).map50 == 0.5
+
+
+def test_matches_are_counted_as_they_are_paired():
+    truth = [
+        Annotation(
+            boxes=boxes((0, 0, 10, 10), (20, 0, 30, 10), (50, 50, 90, 90)),
+            labels=torch.tensor([1, 1, 1]), ignore=torch.tensor([False, False, True]),
+        )
+    ]  # fmt: skip
+    seen = [(0, 0, 10, 9), (0, 0, 10, 10), (60, 60, 70, 70), (45, 60, 55, 70), (80, 0, 90, 10)]
+    (first, second) = count_matches([found(seen, [1] * 5, [0.9, 0.8, 0.7, 0.6, 0.5])], truth, 2)
+    # The surer box takes the object, the other is wrong; half of a box within a region is enough.
+    assert (first.right, first.wrong, first.missed) == (1, 2, 1)
+    assert (second.right, second.wrong, second.missed) == (0, 0, 0)

@@ -168,11 +168,12 @@ def unmatched(expected: dict[str, Tensor], got: dict[str, Tensor], *, min_score:
     return int((~same.any(1)).sum())
 
 
-def open_session(model: Path | bytes) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
-    """A session of ONNX Runtime on the CPU with one thread.
+def open_session(model: Path | bytes, *, threads: int = 1) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
+    """A session of ONNX Runtime on the CPU.
 
     Args:
         model: a file, or what would stand in one.
+        threads: that one operator may compute on.
 
     Raises:
         InputError: there is no such file.
@@ -184,7 +185,7 @@ def open_session(model: Path | bytes) -> Any:  # noqa: ANN401 - ONNX Runtime has
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     source = model if isinstance(model, bytes) else str(model)

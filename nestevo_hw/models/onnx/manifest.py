@@ -75,6 +75,37 @@ class Manifest:
         return {name: value if isinstance(value, str) else json_line(value) for name, value in facts.items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantised:
+    """What became of a model in 8 bits, beside its float version."""
+
+    layers: int
+    """In 8 bits: weights int8, activations uint8."""
+    float_layers: tuple[str, ...]
+    """That stay float, beside all that has no weights."""
+    calibrated_on: str
+    """In words."""
+    bytes: int
+    """Of the file, but for its metadata."""
+    float_bytes: int
+    scored_on: str
+    """In words."""
+    metric: str
+    score: float | None
+    """Against labels, or without them against what the float model finds; None where there is nothing to find."""
+    float_score: float | None
+    milliseconds: float
+    """A frame, measured on the machine that exported it, by ONNX Runtime on one thread; median."""
+    float_milliseconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantisedManifest(Manifest):
+    """Of a deployment in 8 bits."""
+
+    quantised: Quantised
+
+
 def describe(path: Path, manifest: Manifest) -> None:
     """Write a manifest's facts into the metadata of an ONNX file."""
     file = onnx.load(path)

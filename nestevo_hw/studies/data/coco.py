@@ -8,11 +8,10 @@ import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
 from nestevo_hw.streams.annotations import LabelledImage, load_labels
-from nestevo_hw.streams.images import ImageFolder
+from nestevo_hw.streams.images import native_frames, open_recording
 from nestevo_hw.streams.matching import check_size, match
 from nestevo_hw.streams.samples.preprocessing import Preprocessing
 from nestevo_hw.streams.samples.source import Labelled, placed
-from nestevo_hw.streams.sources import FrameSource, RecordedFrame, VideoFile
 
 
 class Coco:
@@ -48,7 +47,7 @@ class Coco:
             raise MissingFileError(
                 f"no folder or video {images} for the labels {path}; say where they are with --images"
             )
-        self._source: FrameSource = ImageFolder(images) if images.is_dir() else VideoFile(images)
+        self._source = open_recording(images)
         found = match(labels, path, self._source, images)
         self._frames = [(index, _renumbered(found[index], number)) for index in sorted(found)]
         self.count = len(self._frames)
@@ -57,20 +56,13 @@ class Coco:
         """See `Source.read`."""
         chosen = [self._frames[place] for place in indices]
         labels = dict(chosen)
-        for frame in self._decoded(list(labels)):
+        for frame in native_frames(self._source, list(labels)):
             index, labelled = frame.index, labels.pop(frame.index)
             check_size(labelled, self._path, frame.native_size, f"frame {index} of {self._recording}")
             truth = labelled.scaled_to(frame.native_size)
             yield Labelled(sample=prepare.image(frame.pixels), target=placed(truth, frame.native_size, prepare))
         if labels:
             raise InputError(f"{self._recording}: frame {min(labels)} is damaged; leave it out of {self._path}")
-
-    def _decoded(self, indices: Sequence[int]) -> Iterator[RecordedFrame]:
-        """Frames in their own size, which all frames of a video share."""
-        if not self._source.names:
-            yield from self._source.frames(indices, self._source.native_size)
-        for index in indices if self._source.names else ():
-            yield from self._source.frames([index], self._source.size_of(index))
 
 
 def _where(path: Path, names: Sequence[str], videos: Sequence[str]) -> Path:

@@ -6,10 +6,10 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound
-from nestevo_hw.tasks.faster_rcnn.fusion import weighted_boxes_fusion
 from nestevo_hw.tasks.faster_rcnn.labelling import sights
 from nestevo_hw.tasks.faster_rcnn.tracking import rescored_by_tracks
 from nestevo_hw.tasks.faster_rcnn.views import other_views
+from nestevo_hw.tasks.fusion import weighted_boxes_fusion
 from nestevo_hw.tasks.predictions import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig
 

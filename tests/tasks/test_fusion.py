@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestevo_hw.tasks.faster_rcnn.fusion import weighted_boxes_fusion
+from nestevo_hw.tasks.fusion import weighted_boxes_fusion
 
 
 def found(*rows):
