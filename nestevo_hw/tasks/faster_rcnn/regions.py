@@ -16,8 +16,8 @@ from nestevo_hw.tasks.faster_rcnn.coding import encoded
 from nestevo_hw.tasks.faster_rcnn.pooling import pooled
 from nestevo_hw.tasks.faster_rcnn.proposals import Scored
 from nestevo_hw.tasks.faster_rcnn.selection import BACKGROUND, OBJECT, UNDECIDED, drawn, matched
-from nestevo_hw.tasks.faster_rcnn.targets import Targets
 from nestevo_hw.tasks.losses import IGNORED
+from nestevo_hw.tasks.targets import Targets
 
 SMOOTH_L1_BETA = 1 / 9
 """Offset up to which a box's loss is quadratic, as torchvision has it."""
