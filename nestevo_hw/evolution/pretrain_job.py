@@ -9,6 +9,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from nestevo_hw.base.compute import Precision
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
@@ -37,6 +38,8 @@ class PretrainConfig:
     frames_per_scene: int = 20
     given: bool = False
     """Whether the teacher keeps the weights that it starts from, untrained."""
+    precision: Precision = "float32"
+    """Of the products in training."""
     teacher: TrainingPlan = TrainingPlan(steps=3600, learning_rate=2e-3)
     terminal: TrainingPlan = TrainingPlan(steps=600, learning_rate=1e-3)
 
@@ -145,6 +148,7 @@ def train_supervised(
     name: str,
     device: torch.device,
     state: Path,
+    precision: Precision = "float32",
 ) -> float:
     """Train a model on labelled frames, in place.
 
@@ -158,6 +162,7 @@ def train_supervised(
         name: separates the random draws of different trainings under one seed.
         device: where to train.
         state: file of the training half-way; it goes on from there.
+        precision: of the products.
 
     Returns:
         Mean late loss.
@@ -177,7 +182,7 @@ def train_supervised(
 
     model.to(device)
     with seeded(seed, name):
-        return optimise([model], plan, step, halfway=halfway)
+        return optimise([model], plan, step, halfway=halfway, precision=precision)
 
 
 def started(spec: ModelSpec, start: Path | None) -> nn.Module:
@@ -227,6 +232,7 @@ def _train_and_save(
     train_supervised(
         task_named(job.config.task), model, load_frames(job.frames[0]), plan, how,
         seed=job.config.seed, name=name, device=torch.device(job.device), state=job.state,
+        precision=job.config.precision,
     )  # fmt: skip
     save_model(model.cpu(), job.spec, job.checkpoint, notes=notes, half=True)
 

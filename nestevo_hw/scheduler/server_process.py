@@ -19,8 +19,8 @@ SERVER_ENVIRONMENT = {
     "ORT_DISABLE_TELEMETRY": "1",
     **dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 30)),
 }
-"""A process with several threads must not fork. ONNX Runtime starts one for its telemetry as it is imported. glibc keeps
-what a training step frees for the next one: else each takes thousands of page faults, 4 % of its time."""
+"""A process with several threads must not fork. ONNX Runtime starts one for its telemetry as it is imported. glibc
+keeps what a training step frees for the next one: else each takes thousands of page faults, 4 % of its time."""
 
 
 class ServerProcess:
