@@ -146,7 +146,8 @@ def train_generator(
         optimiser.step()
         if step >= config.steps * 9 // 10:
             tail.append(label_loss.detach())
-    return sum(torch.stack(tail).tolist()) / len(tail)
+    late: list[float] = torch.stack(tail).tolist()
+    return sum(late) / len(late)
 
 
 def _pairs(labels: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class _Values(TorchDispatchMode):
     """Operations as they reach a device."""
 
     def __init__(self, found: list[Wait]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._found = found
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
