@@ -93,7 +93,7 @@ def show(document: dict[str, Any]) -> None:
         cells = " ".join(f"{v['parts'][p]:16.1f}" for p in parts)
         print(f"{v['name']:17} {v['delay_s']:8.1f} {v['less']:7.1%} {cells}")
     for v in document["variants"]:
-        print(f"{v['name']:17} {'':8} {'':7} " + " ".join(f"{v['origins'][p]:>16}" for p in parts))
+        print(f"{v['name']:17} {'':8} {'':7} " + " ".join(f"{v['origins'].get(p, '-'):>16}" for p in parts))
     print(f"goal: all three at least {GOAL:.0%} less than none; the paper reports {PAPER:.2%}")
 
 

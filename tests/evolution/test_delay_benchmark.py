@@ -21,7 +21,7 @@ def delay(monkeypatch: pytest.MonkeyPatch) -> Any:
     def evolved(config: Any, folder: Path) -> dict[str, Any]:
         module.seen.append(config)
         digital = config.teacher.analog == "digital"
-        parts = {"labelling_s": 30.0 if digital else 1.0, "training_s": 20.0}
+        parts = {"programming_s": 0.0, "labelling_s": 30.0 if digital else 1.0, "training_s": 20.0}
         parts["training_s"] -= 5.0 * config.compression.enabled + 4.0 * (config.execution.policy != "serial")
         origins = {"labelling_s": "measured" if digital else "modelled", "training_s": "measured"}
         return {"delay_s": {"mean": sum(parts.values()), "parts": parts, "origins": origins}}
