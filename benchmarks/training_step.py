@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -42,6 +42,7 @@ from nestevo_hw.tasks.adversarial import SOURCE, TARGET, AdversarialConfig
 from nestevo_hw.tasks.detection import Detection
 from nestevo_hw.tasks.faster_rcnn.shapes import fixed_shapes
 from nestevo_hw.tasks.supervision import Supervision
+from nestevo_hw.testing.waits import asked_for_values
 
 CLASSES, FRAMES, SOFT_REGIONS, WARMING = 4, 32, 48, 3
 TASK = Detection()
@@ -51,10 +52,6 @@ _VIEWS = {
     "alias", "as_strided", "detach", "diagonal", "empty", "empty_like", "expand", "lift_fresh", "new_empty", "permute",
     "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze",
     "view", "_reshape_alias", "_unsafe_view",
-}  # fmt: skip
-_WAITS = {
-    "_local_scalar_dense", "_unique2", "bincount", "equal", "is_nonzero", "masked_select", "nms", "nonzero",
-    "repeat_interleave", "unique_consecutive", "unique_dim",
 }  # fmt: skip
 
 
@@ -88,20 +85,11 @@ class Counting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.partition("::")[2]
-        if name in _WAITS or (name.startswith("index") and _asks_for_places(name, args)):
+        if asked_for_values(name, args, kwargs or {}) is not None:
             self.waits[name] += 1
         if name not in _VIEWS:
             self.launches[name] += 1
         return func(*args, **(kwargs or {}))
-
-
-def _asks_for_places(name: str, args: Sequence[Any]) -> bool:
-    """Whether an index is a mask whose size of the result depends on values; one that is filled needs no places."""
-    if len(args) < 2 or not isinstance(args[1], (list, tuple)):
-        return False
-    masked = any(isinstance(i, Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1])
-    filled = name.startswith("index_put") and args[2].numel() == 1
-    return masked and not filled
 
 
 class Copying(TorchFunctionMode):

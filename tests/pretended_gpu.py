@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
@@ -17,7 +18,11 @@ from torch.utils._pytree import tree_map
 from nestevo_hw.crossbar import placement
 
 GPU = torch.device("cuda", 0)
-_OF_THE_HOST = {"pin_memory": lambda tensor: tensor, "tolist": lambda tensor: _real(tensor).detach().tolist()}
+_BY_HAND: dict[str, Callable[..., Any]] = {
+    "pin_memory": lambda tensor: tensor.clone(),
+    "tolist": lambda tensor: _real(tensor).detach().tolist(),
+    "one_hot": lambda labels, *classes: _like(labels, F.one_hot(_real(labels), *classes)),
+}
 _ACROSS = {"aten::copy_", "aten::_to_copy"}
 """Operations that take tensors of two devices."""
 _INDEXED = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}
@@ -84,6 +89,10 @@ def _tensors(values: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
+def _like(one: Tensor, real: Tensor) -> Tensor:
+    return Pretended(real) if isinstance(one, Pretended) else real
+
+
 def _real(value: Any) -> Any:
     return value.held if isinstance(value, Pretended) else value
 
@@ -93,12 +102,17 @@ def _check(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         return
     checked = [args[0], *args[2:]] if name in _INDEXED else [args, kwargs]
     tensors = list(_tensors(checked))
-    apart = [t for t in tensors if not isinstance(t, Pretended) and t.ndim > 0]
+    apart = [t for t in tensors if not isinstance(t, Pretended) and t.ndim > 0 and not _made_by_autograd(t)]
     if apart and any(isinstance(t, Pretended) for t in tensors):
         raise RuntimeError(
             f"{name}: expected all tensors to be on the same device, but one of shape {tuple(apart[0].shape)} is on "
             "the CPU and others on the GPU"
         )
+
+
+def _made_by_autograd(tensor: Tensor) -> bool:
+    """Whether they are zeros that it made in a backward pass where it believes a pretended tensor to be: the CPU."""
+    return torch._C._current_autograd_node() is not None and not bool(tensor.any())
 
 
 class _Calls(TorchFunctionMode):
@@ -111,8 +125,8 @@ class _Calls(TorchFunctionMode):
         kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
         if name in ("to", "cuda", "cpu") and args and isinstance(args[0], Tensor):
             return _moved(name, *args, **kwargs)
-        if name in _OF_THE_HOST:
-            return _OF_THE_HOST[name](args[0])
+        if name in _BY_HAND:
+            return _BY_HAND[name](*args, **kwargs)
         if name == "numpy" and isinstance(args[0], Pretended):
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
         if name == "as_tensor" and isinstance(args[0], Tensor):
@@ -159,11 +173,16 @@ class _Move(torch.autograd.Function):
 
 
 class _Generator(torch.Generator):
-    """Of any device, on the CPU."""
+    """Of any device, with the numbers of the CPU."""
 
     def __new__(cls, device: object = "cpu") -> "_Generator":
-        del device
-        return super().__new__(cls, "cpu")
+        made = super().__new__(cls, "cpu")
+        made._of = torch.device(device)  # type: ignore[attr-defined, call-overload]
+        return made
+
+    @property
+    def device(self) -> torch.device:
+        return self._of  # type: ignore[attr-defined, no-any-return]
 
 
 class _Event:
@@ -186,6 +205,11 @@ def pretended_gpu() -> Iterator[torch.device]:
         patch.setattr(torch.cuda, "get_device_name", lambda _device=None: "pretended GPU")
         patch.setattr(torch.cuda, "Event", _Event)
         patch.setattr(torch.cuda, "current_stream", lambda _device=None: None)
+        groups = torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype
+        patch.setattr(
+            torch.nn.utils.clip_grad, "_group_tensors_by_device_and_dtype",
+            lambda lists: {(lists[0][0].device, kind): group for (_, kind), group in groups(lists).items()},
+        )  # fmt: skip
         for check in [name for name in dir(torch.optim.Optimizer) if name.endswith("_graph_capture_health_check")]:
             patch.setattr(torch.optim.Optimizer, check, lambda _self: None)
         real_unfit = placement._unfit

@@ -1,13 +1,16 @@
 """The compute device: what models, and the crossbar that is simulated for them, compute on in every command."""
 
 import re
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Literal
 
 from nestevo_hw.base.errors import ConfigError
 
 if TYPE_CHECKING:  # commands read their options before anything loads torch
     import torch
 
+Precision = Literal["float32", "bfloat16"]
+"""What products are computed in; parameters, gradients and losses are float32 either way."""
 AUTO = "auto"
 """The first GPU, or the CPU where there is none."""
 NAMES = (AUTO, "cpu", "cuda")
@@ -32,6 +35,13 @@ def device_of_worker(wanted: str) -> "torch.device":
     import torch
 
     return torch.device(resolved(wanted).type)
+
+
+def computing_in(precision: Precision, device: "torch.device") -> AbstractContextManager[None]:
+    """Autocast of what runs in a block: products of convolutions and linear layers in bfloat16, or all as it is."""
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def compute_device(wanted: str, *, asked: str = "--device") -> "torch.device":

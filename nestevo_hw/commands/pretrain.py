@@ -10,6 +10,7 @@ from nestevo_hw.commands.options import SEED_NUMBER, WORKERS, NameOrOwn, compute
 from nestevo_hw.tasks.names import TASK_NAMES, TASKS
 
 if TYPE_CHECKING:
+    from nestevo_hw.base.compute import Precision
     from nestevo_hw.evolution.pretrain_frames import FrameSource
     from nestevo_hw.evolution.pretrain_job import PretrainConfig
 
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Seed of frames, weights and training.")
 @click.option("--workers", type=WORKERS, default=2, show_default=True, help="Terminals at a time.")
 @compute_option
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+              help="Of products in training; weights and losses stay float32.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the interrupted pre-training in --out.")
 @machine_readable
 def pretrain(
@@ -86,6 +89,7 @@ def pretrain(
     seed: int,
     workers: int,
     device: str,
+    precision: "Precision",
     resume: bool,
     as_json: bool,
 ) -> dict[str, Any]:
@@ -129,6 +133,7 @@ def pretrain(
         given=steps == 0,
         new_classes=new_classes or start == COCO,
         patience=patience,
+        precision=precision,
         teacher=replace(plan.teacher, steps=steps or plan.teacher.steps),
         terminal=replace(plan.terminal, steps=terminal_steps or plan.terminal.steps),
     )

@@ -12,6 +12,7 @@ from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.parametrize import is_parametrized
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.transfer import sent
 
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
@@ -156,7 +157,7 @@ def _noisy_where_computed(place: NoisyWeight, noise: _Noise) -> Iterator[None]:
 
 
 def _normal(weight: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(weight.shape, generator=generator, device=generator.device).to(weight)
+    return sent(torch.randn(weight.shape, generator=generator, device=generator.device), weight.device).to(weight.dtype)
 
 
 def _perturbed(weight: Tensor, mu: float, normal: Tensor) -> Tensor:

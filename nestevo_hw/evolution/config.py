@@ -25,6 +25,7 @@ from nestevo_hw.evolution.refresh import RefreshConfig
 from nestevo_hw.evolution.replay import ReplayConfig
 from nestevo_hw.evolution.scenario import LinkConfig, ModelConfig, ReferenceConfig, TerminalConfig, WindowConfig
 from nestevo_hw.evolution.teacher import TeacherConfig
+from nestevo_hw.evolution.training import TrainingConfig
 from nestevo_hw.evolution.trigger import TriggerConfig
 from nestevo_hw.evolution.zoo import ZooConfig
 from nestevo_hw.report.records import TEACHER
@@ -65,6 +66,7 @@ class RunConfig:
     labels: LabelConfig = LabelConfig()
     confirmation: ConfirmationConfig = ConfirmationConfig()
     generator: GeneratorConfig = GeneratorConfig()
+    training: TrainingConfig = TrainingConfig()
     mutual: MutualConfig = MutualConfig()
     distil: DistilConfig = DistilConfig()
     compression: CompressionConfig = CompressionConfig()

@@ -1,7 +1,8 @@
 """From a step of the loop to its tasks: predicted, run through the journal, and learned from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
@@ -10,7 +11,7 @@ from nestevo_hw.evolution.steps.perform import FUNCTION, decoded, payload
 from nestevo_hw.evolution.steps.step import Request, Result, Step
 from nestevo_hw.evolution.steps.table import AnyStep
 from nestevo_hw.evolution.taskid import TaskId
-from nestevo_hw.scheduler.task import Task, TaskFailure
+from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,24 @@ class Stage:
     done: Done[Result]
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Batch[Q: Request, R: Result]:
+    """One step for each terminal or group, and what became of it."""
+
+    step: Step[Q, R]
+    window: int | None
+    """Its number, None before the first."""
+    requests: Mapping[str, Q]
+    """By terminal or group ("" for the only one)."""
+    done: Done[R] = field(default_factory=dict)
+    """Once it has run."""
+
+    @property
+    def ids(self) -> dict[str, TaskId]:
+        """Of the tasks, by terminal or group."""
+        return {subject: TaskId(self.window, self.step.kind, subject) for subject in self.requests}
+
+
 class Dispatch:
     """Turns requests into tasks and runs them, all at the scheduler's discretion."""
 
@@ -51,28 +70,38 @@ class Dispatch:
         """Accuracy that each terminal won in its last evolution: what the scheduler expects of the next."""
 
     def run[Q: Request, R: Result](self, step: Step[Q, R], window: int | None, requests: Mapping[str, Q]) -> Done[R]:
-        """Run one step for each terminal or group.
-
-        Args:
-            step: line of the table of steps.
-            window: number of the window, None before the first.
-            requests: by terminal or group ("" for the only one).
+        """Run one step for each terminal or group; see `Batch`.
 
         Raises:
             InputError: a stored result is damaged or of another version.
         """
-        ids = {subject: TaskId(window, step.kind, subject) for subject in requests}
-        tasks = {ids[subject]: self._task(ids[subject], request) for subject, request in requests.items()}
-        results = self._journal.run(tasks, window=window)
+        batch = Batch(step=step, window=window, requests=requests)
+        self.run_together(batch)
+        return batch.done
+
+    def run_together(self, *batches: Batch[Any, Any]) -> None:
+        """Run steps side by side that need nothing of one another, so that no worker waits while there is work.
+
+        Raises:
+            InputError: a stored result is damaged or of another version.
+        """
+        tasks = {
+            id_: self._task(id_, batch.requests[subject]) for batch in batches for subject, id_ in batch.ids.items()
+        }
+        results = self._journal.run(tasks)
+        for batch in batches:
+            batch.done = self._finished(batch, results)
+
+    def _finished[R: Result](self, batch: Batch[Any, R], results: Mapping[TaskId, TaskResult | TaskFailure]) -> Done[R]:
         finished: dict[str, Finished[R]] = {}
-        for subject, request in requests.items():
-            result = results[ids[subject]]
-            self._costs.observe(step.kind, subject, result, request.steps)
+        for subject, id_ in batch.ids.items():
+            result = results[id_]
+            self._costs.observe(batch.step.kind, subject, result, batch.requests[subject].steps)
             if isinstance(result, TaskFailure):
                 continue
             finished[subject] = Finished(
                 value=decoded(
-                    step.result, result.value, source=f"{self._journal.path(ids[subject])}: value", advice=DAMAGED
+                    batch.step.result, result.value, source=f"{self._journal.path(id_)}: value", advice=DAMAGED
                 ),
                 submitted_s=result.submitted_s,
                 started_s=result.started_s,

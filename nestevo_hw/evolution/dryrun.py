@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.compute import computing_in
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.profiler.dryrun import measure_step
@@ -40,7 +41,7 @@ def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> 
         intermediate: its partner, on the same device.
     """
     task, device = task_named(config.task), next(terminal.parameters()).device
-    random = torch.Generator().manual_seed(config.seed)
+    random, precision = torch.Generator().manual_seed(config.seed), config.training.precision
     height, width = config.frame_size
     most = max(config.mutual.plan.batch_size, config.distil.plan.batch_size)
     frames = torch.randint(0, 256, (most, 3, height, width), dtype=torch.uint8, generator=random)
@@ -52,10 +53,11 @@ def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> 
         return [frame.to(device).float() / 255 for frame in frames[:count]]
 
     def distil(count: int) -> Tensor:
-        return task.distillation_loss(
-            terminal, images(count), supervision[:count], temperature=config.distil.temperature,
-            soft_share=config.distil.soft_share,
-        )  # fmt: skip
+        with computing_in(precision, device):
+            return task.distillation_loss(
+                terminal, images(count), supervision[:count], temperature=config.distil.temperature,
+                soft_share=config.distil.soft_share,
+            )  # fmt: skip
 
     with seeded(config.seed, "dry run"):
         # The smaller task first: the largest resident set never shrinks.
@@ -64,8 +66,9 @@ def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> 
             losses = task.mutual_losses
 
             def mutual(count: int) -> Tensor:
-                pair = losses(terminal, intermediate, images(count), annotations[:count], alpha=0.5, beta=0.5)
-                return torch.stack(pair).sum()
+                with computing_in(precision, device):
+                    pair = losses(terminal, intermediate, images(count), annotations[:count], alpha=0.5, beta=0.5)
+                    return torch.stack(pair).sum()
 
             profiles["mutual"] = measure_step([terminal, intermediate], mutual, device=device)
     models = {"distil": [terminal], "mutual": [terminal, intermediate]}
@@ -84,7 +87,12 @@ def gpu_memory(
         return {}
     return {
         kind: surrogate_life(
-            task, models[kind], frame_size=config.frame_size, batch_size=batch_size, soft_regions=regions
+            task,
+            models[kind],
+            frame_size=config.frame_size,
+            batch_size=batch_size,
+            soft_regions=regions,
+            precision=config.training.precision,
         ).memory(target)
         for kind, (batch_size, regions) in _fake_sizes(config).items()
     }
@@ -98,7 +106,12 @@ def _fake_steps(
         return {}
     return {
         kind: surrogate_step(
-            task, models[kind], frame_size=config.frame_size, batch_size=batch_size, soft_regions=regions
+            task,
+            models[kind],
+            frame_size=config.frame_size,
+            batch_size=batch_size,
+            soft_regions=regions,
+            precision=config.training.precision,
         )
         for kind, (batch_size, regions) in _fake_sizes(config).items()
     }

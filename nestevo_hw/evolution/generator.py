@@ -130,30 +130,39 @@ def train_generator(
     device = next(generator.parameters()).device
     shares = (held / held.sum(0)).to(device)
     optimiser = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
-    tail: list[float] = []
+    tail: list[Tensor] = []
     for step in range(config.steps):
         labels = torch.multinomial(distribution, config.batch_size, replacement=True, generator=random) + 1
         noise = torch.randn(config.batch_size, generator.noise_width, generator=random)
-        labels, noise = labels.to(device), noise.to(device)
+        pairs = _pairs(labels)
+        labels, noise, pairs = sent(labels, device), sent(noise, device), sent(pairs, device)
         features = generator(labels, noise)
         targets = labels - 1 + first_logit
         losses = torch.stack([F.cross_entropy(p(features), targets, reduction="none") for p in predictors])
         label_loss = (losses * shares[:, labels - 1]).sum(0).mean()
-        loss = label_loss + config.diversity * _sameness(features, noise, labels)
+        loss = label_loss + config.diversity * _sameness(features, noise, pairs)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         if step >= config.steps * 9 // 10:
-            tail.append(float(label_loss.detach()))
-    return sum(tail) / len(tail)
+            tail.append(label_loss.detach())
+    late: list[float] = torch.stack(tail).tolist()
+    return sum(late) / len(late)
 
 
-def _sameness(features: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
+def _pairs(labels: Tensor) -> Tensor:
+    """Places among all (N, N) pairs of two that have one class, in a row."""
+    same = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool)
+    return same.flatten().nonzero()[:, 0]
+
+
+def _sameness(features: Tensor, noise: Tensor, pairs: Tensor) -> Tensor:
     """Near 1 where different noise gives equal features of one class, near 0 where it gives different ones."""
+    if not len(pairs):
+        return features.sum() * 0.0
     apart = torch.cdist(features, features, p=1) / features.shape[1]
     drawn_apart = torch.cdist(noise, noise, p=2) / noise.shape[1] ** 0.5
-    pairs = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    return torch.exp(-(apart * drawn_apart)[pairs].mean()) if bool(pairs.any()) else features.sum() * 0.0
+    return torch.exp(-(apart * drawn_apart).flatten().gather(0, pairs).mean())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

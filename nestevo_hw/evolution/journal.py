@@ -42,7 +42,7 @@ class Journal:
         """When the last task of an earlier session ended, seconds; times go on from there."""
         layout.metrics.unlink(missing_ok=True)
 
-    def run(self, tasks: Mapping[TaskId, Task], *, window: int | None) -> dict[TaskId, TaskResult | TaskFailure]:
+    def run(self, tasks: Mapping[TaskId, Task]) -> dict[TaskId, TaskResult | TaskFailure]:
         """How tasks ended, from the folder where they have, else by running them.
 
         Raises:
@@ -57,7 +57,7 @@ class Journal:
             done[waiting[task.name]] = self._keep(waiting[task.name], task, result)
 
         def fail(task: Task, failure: TaskFailure) -> None:
-            if window is None or failure.error_type not in SURVIVABLE:
+            if waiting[task.name].window is None or failure.error_type not in SURVIVABLE:
                 error = TaskError(failure.reason)
                 error.add_note(f"Traceback of the worker:\n{failure.traceback}")
                 raise error

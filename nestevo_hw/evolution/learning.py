@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nestevo_hw.base.compute import Precision
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.ranges import SHARE, Range
 from nestevo_hw.base.seeding import seeded, torch_generator
@@ -108,6 +109,7 @@ def learn_mutually(
     config: MutualConfig,
     compression: CompressionConfig,
     seed: Seed,
+    precision: Precision = "float32",
 ) -> Trained:
     """Train a terminal and its intermediate model on the same pseudo-labels and on each other (eq. 14, 15, 18-20).
 
@@ -122,6 +124,7 @@ def learn_mutually(
         config: plan, shares of the labels, noise.
         compression: which frames are trained on at half their size.
         seed: of batches, augmentation, noise and generated features.
+        precision: of the products.
     """
     random = torch_generator(seed.run, seed.name)
     device = next(terminal.parameters()).device
@@ -143,7 +146,7 @@ def learn_mutually(
 
     began = time.perf_counter()
     with seeded(seed.run, seed.name):
-        loss = optimise([terminal, intermediate], config.plan, step, perturb=noise)
+        loss = optimise([terminal, intermediate], config.plan, step, perturb=noise, precision=precision)
     return Trained(
         loss=loss,
         steps=config.plan.steps,
@@ -219,6 +222,7 @@ def distil(
     soft_share: float,
     compression: CompressionConfig,
     seed: Seed,
+    precision: Precision = "float32",
 ) -> Trained:
     """Train a terminal on frames with a teacher's pseudo-labels and soft targets.
 
@@ -232,6 +236,7 @@ def distil(
         soft_share: weight of soft targets against pseudo-labels, 0 to 1.
         compression: which frames are trained on at half their size.
         seed: of batches and augmentation.
+        precision: of the products.
     """
     pool = _pool(compression, [s.annotation for s in supervision])
     random = torch_generator(seed.run, seed.name)
@@ -248,7 +253,7 @@ def distil(
 
     began = time.perf_counter()
     with seeded(seed.run, seed.name):
-        loss = optimise([student], plan, step)
+        loss = optimise([student], plan, step, precision=precision)
     return Trained(
         loss=loss, steps=plan.steps, trained_s=time.perf_counter() - began, pooled_share=sum(pool) / len(pool)
     )
@@ -263,6 +268,7 @@ def adapt_adversarially(
     plan: TrainingPlan,
     config: AdversarialConfig,
     seed: Seed,
+    precision: Precision = "float32",
 ) -> Trained:
     """Adapt a terminal to its uploaded frames by domain-adversarial training (baseline A1), without any teacher.
 
@@ -277,6 +283,7 @@ def adapt_adversarially(
         plan: length and step size; its batch size counts both halves.
         config: weight of the domain loss.
         seed: of batches, augmentation and the domain classifiers' first weights.
+        precision: of the products.
 
     Raises:
         InputError: the in-domain frames have no labels.
@@ -301,6 +308,6 @@ def adapt_adversarially(
             domain = classifiers.loss(view, SOURCE, strength) + classifiers.loss(unlabelled, TARGET, strength)
             return loss + config.weight * domain
 
-        loss = optimise([model, classifiers], half, step)
+        loss = optimise([model, classifiers], half, step, precision=precision)
     task.re_estimate(model, drifted)
     return Trained(loss=loss, steps=plan.steps, trained_s=time.perf_counter() - began)

@@ -4,18 +4,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nestevo_hw.base.stats import or_nan
+from nestevo_hw.evolution.dispatch import Batch
 from nestevo_hw.evolution.housekeeping import tidy
 from nestevo_hw.evolution.lifecycle import account
 from nestevo_hw.evolution.methods import Method
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.state import TeacherState
 from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, SenseRequest
-from nestevo_hw.evolution.steps.scoring import EvaluateRequest, RecallRequest, Scored
+from nestevo_hw.evolution.steps.scoring import EvaluateRequest, EvaluateResult, RecallRequest, Scored
 from nestevo_hw.evolution.steps.table import CAPTURE, EVALUATE, RECALL, SENSE
 from nestevo_hw.evolution.trigger import remaining_accuracy
 from nestevo_hw.evolution.window import Window
 from nestevo_hw.report.records import TEACHER, Absent, Accuracy, Recall, Sense
 
+type Captures = Batch[CaptureRequest, CaptureResult]
+"""Frames of one window."""
 Scores = Mapping[str, Mapping[str, float]]
 """Accuracy of each terminal's own models by stage, where it is defined."""
 
@@ -30,26 +33,32 @@ class EvolutionLoop:
 
     def run(self) -> None:
         """All evolution windows."""
-        self._server.prepare()
+        capturing = self._capturing(0)
+        self._server.prepare(capturing)
         for number in range(self._config.window.count):
-            self._evolve(number)
+            capturing = self._evolve(number, capturing)
 
-    def _evolve(self, number: int) -> None:
-        captured = self._capture(number)
+    def _evolve(self, number: int, capturing: Captures) -> Captures:
+        """One window, given its frames; the next one's are captured while it is scored."""
+        captured = self._captured(capturing)
         models = dict(self._server.models)
         teachers = {group: upkeep.teacher for group, upkeep in self._server.upkeep.items()}
         window = Window(self._server, number, {name: captured[name] for name in self._requesting(number, captured)})
         self._method.evolve(window)
-        scores = self._evaluate(window, list(captured), models, teachers)
-        self._recall(window, scores)
+        evaluating = self._evaluating(window, list(captured), models, teachers)
         evolved = {name: self._file(number, name, "upload.safetensors") for name in window.names if window.stages}
-        self._server.remember_signals(number, evolved)
+        signals, following = self._server.baseline(number, evolved), self._capturing(number + 1)
+        self._server.dispatch.run_together(evaluating, signals, following)
+        scores = self._evaluated(evaluating)
+        self._recall(window, scores)
+        self._server.remember_signals(signals)
         self._account(window, captured, scores)
         tidy(self._server, number)
+        return following
 
-    def _capture(self, number: int) -> dict[str, CaptureResult]:
-        """Frames of every terminal that is there and whose camera works."""
-        present = self._config.present(number)
+    def _capturing(self, number: int) -> Captures:
+        """To capture a window's frames of every terminal that is there; nothing after the last one."""
+        present = self._config.present(number) if number < self._config.window.count else []
         requests = {
             name: CaptureRequest(
                 frames=frames,
@@ -59,10 +68,14 @@ class EvolutionLoop:
             )
             for name, frames in self._server.frames_of(present).items()
         }
-        captured = {name: f.value for name, f in self._server.dispatch.run(CAPTURE, number, requests).items()}
+        return Batch(step=CAPTURE, window=number, requests=requests)
+
+    def _captured(self, captures: Captures) -> dict[str, CaptureResult]:
+        """Of every terminal whose camera works."""
+        captured = {name: finished.value for name, finished in captures.done.items()}
         for name, result in captured.items():
             if result.fault:
-                self._server.journal.log(Absent(window=number, terminal=name, reason=result.fault))
+                self._server.journal.log(Absent(window=captures.window or 0, terminal=name, reason=result.fault))
         return {name: result for name, result in captured.items() if not result.fault}
 
     def _requesting(self, number: int, captured: Mapping[str, CaptureResult]) -> list[str]:
@@ -94,14 +107,14 @@ class EvolutionLoop:
                 silent.add(name)
         return [name for name in captured if name not in silent]
 
-    def _evaluate(
+    def _evaluating(
         self,
         window: Window,
         names: Sequence[str],
         models: Mapping[str, Path],
         teachers: Mapping[str, TeacherState],
-    ) -> Scores:
-        """Accuracy on later frames of the window; nothing is learned from it.
+    ) -> Batch[EvaluateRequest, EvaluateResult]:
+        """To take the accuracy on later frames of the window; nothing is learned from it.
 
         Args:
             window: after its evolution.
@@ -122,12 +135,15 @@ class EvolutionLoop:
             )
             for name in names
         }
+        return Batch(step=EVALUATE, window=number, requests=requests)
+
+    def _evaluated(self, evaluating: Batch[EvaluateRequest, EvaluateResult]) -> Scores:
         scores: dict[str, dict[str, float]] = {}
-        for name, evaluated in self._server.dispatch.run(EVALUATE, number, requests).items():
+        for name, evaluated in evaluating.done.items():
             for s in evaluated.value.scores:
                 self._server.journal.log(
                     Accuracy(
-                        window=number,
+                        window=evaluating.window or 0,
                         scene=name,
                         model=s.model,
                         stage=s.stage,

@@ -68,9 +68,9 @@ class CoEvolution(_ServesAll):
         generated = self._generator and window.config.generator.enabled
         window.adapt_batch_norm()
         window.refresh()
-        window.label()  # 1
+        window.label(detecting=True)  # 1, 2
         window.choose_starts()
-        groups = window.drifted_groups()  # 2-3, 6
+        groups = window.drifted_groups()  # 3, 6
         if groups:
             if generated:
                 window.generate(groups)  # 7

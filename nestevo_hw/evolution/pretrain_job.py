@@ -9,6 +9,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from nestevo_hw.base.compute import Precision
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
@@ -42,6 +43,8 @@ class PretrainConfig:
     """Whether the last layer of what the teacher starts from is left out, since it is for other classes."""
     patience: int | None = None
     """Steps without a better score on held-out frames after which a training ends; None: it goes on to its end."""
+    precision: Precision = "float32"
+    """Of the products in training."""
     teacher: TrainingPlan = TrainingPlan(steps=3600, learning_rate=2e-3)
     terminal: TrainingPlan = TrainingPlan(steps=600, learning_rate=1e-3)
 
@@ -162,6 +165,7 @@ def train_supervised(
     device: torch.device,
     state: Path,
     patience: Patience | None = None,
+    precision: Precision = "float32",
 ) -> float:
     """Train a model on labelled frames, in place.
 
@@ -176,6 +180,7 @@ def train_supervised(
         device: where to train.
         state: file of the training half-way; it goes on from there.
         patience: ends it early, and leaves the model with its best weights.
+        precision: of the products.
 
     Returns:
         Mean late loss.
@@ -194,12 +199,13 @@ def train_supervised(
         return task.supervised_loss(model, *labelled(next(batches), truth))
 
     model.to(device)
-    if patience is None:
-        with seeded(seed, name):
-            return optimise([model], plan, step, halfway=halfway)
     with seeded(seed, name):
-        loss = optimise([model], plan, step, halfway=halfway, enough=lambda done: patience.over(model, done))
-    patience.restore(model)
+        loss = optimise(
+            [model], plan, step, halfway=halfway, precision=precision,
+            enough=lambda done: patience is not None and patience.over(model, done),
+        )  # fmt: skip
+    if patience is not None:
+        patience.restore(model)
     return loss
 
 
@@ -262,6 +268,7 @@ def _train_and_save(
     train_supervised(
         task, model, load_frames(job.frames[0]), plan, how,
         seed=job.config.seed, name=name, device=torch.device(job.device), state=job.state, patience=patience,
+        precision=job.config.precision,
     )  # fmt: skip
     save_model(model.cpu(), job.spec, job.checkpoint, notes=notes, half=True)
 

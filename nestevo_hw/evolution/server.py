@@ -4,13 +4,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
-from nestevo_hw.evolution.dispatch import Dispatch
+from nestevo_hw.evolution.dispatch import Batch, Dispatch
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.steps.camera import SenseRequest
+from nestevo_hw.evolution.steps.camera import SenseRequest, SenseResult
 from nestevo_hw.evolution.steps.table import BASELINE, DRY_RUN, PREPARE
 from nestevo_hw.evolution.steps.teachers import PrepareRequest
 from nestevo_hw.evolution.steps.training import DryRunRequest, ReplaySample
@@ -71,8 +72,12 @@ class Server:
         self.classes: tuple[str, ...] = ()
         self._costs = costs
 
-    def prepare(self) -> None:
-        """Program each group's teacher for the first time, and measure the training steps."""
+    def prepare(self, *beside: Batch[Any, Any]) -> None:
+        """Program each group's teacher for the first time, and measure the training steps.
+
+        Args:
+            *beside: what else can run meanwhile.
+        """
         requests = {
             group: PrepareRequest(
                 teacher=upkeep.at(0),
@@ -82,31 +87,38 @@ class Server:
             )
             for group, upkeep in self.upkeep.items()
         }
-        for group, prepared in self.dispatch.run(PREPARE, None, requests).items():
-            self.gamma[group], self.classes = prepared.value.gamma, prepared.value.classes
-            self.familiar_rate[group] = prepared.value.familiar_rate
-            self.upkeep[group].programmed_first(prepared.value)
         pairs = {
             name: DryRunRequest(terminal=path, intermediate=self.teacher_of(name, 0).weights)
             for name, path in self.models.items()
         }
-        for name, measured in self.dispatch.run(DRY_RUN, None, pairs).items():
+        preparing = Batch(step=PREPARE, window=None, requests=requests)
+        trying = Batch(step=DRY_RUN, window=None, requests=pairs)
+        self.dispatch.run_together(preparing, trying, *beside)
+        for group, prepared in preparing.done.items():
+            self.gamma[group], self.classes = prepared.value.gamma, prepared.value.classes
+            self.familiar_rate[group] = prepared.value.familiar_rate
+            self.upkeep[group].programmed_first(prepared.value)
+        for name, measured in trying.done.items():
             self._costs.learn(name, measured.value.dry_run)
         familiar = {name: self.upkeep[group].reference for name, group in self.group_of.items()}
-        self.remember_signals(None, familiar)
+        signals = self.baseline(None, familiar)
+        self.dispatch.run_together(signals)
+        self.remember_signals(signals)
 
-    def remember_signals(self, number: int | None, frames: Mapping[str, Path]) -> None:
-        """Take each terminal's signals on frames that its model does well on.
+    def baseline(self, number: int | None, frames: Mapping[str, Path]) -> Batch[SenseRequest, SenseResult]:
+        """To take each terminal's signals on frames that its model does well on.
 
         Args:
             number: of the window, None before the first.
             frames: file by terminal.
         """
-        if self.config.trigger.mode == "off":
-            return
-        requests = {name: SenseRequest(model=self.models[name], frames=file) for name, file in frames.items()}
-        for name, sensed in self.dispatch.run(BASELINE, number, requests).items():
-            self.signals[name] = sensed.value.signals
+        wanted = frames if self.config.trigger.mode != "off" else {}
+        requests = {name: SenseRequest(model=self.models[name], frames=file) for name, file in wanted.items()}
+        return Batch(step=BASELINE, window=number, requests=requests)
+
+    def remember_signals(self, taken: Batch[SenseRequest, SenseResult]) -> None:
+        """Keep what `baseline` has found."""
+        self.signals |= {name: sensed.value.signals for name, sensed in taken.done.items()}
 
     def frames_of(self, names: Sequence[str]) -> dict[str, int]:
         """How many frames each terminal uploads: by its last drift, within D_max (eq. 5).

@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from nestevo_hw.base.compute import Precision, computing_in
 from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, Range
 from nestevo_hw.base.transfer import read_later, sent
@@ -38,6 +39,14 @@ class TrainingPlan:
         """Share of the peak learning rate at a step."""
         warm = min(1.0, (step + 1) / max(1, self.steps // 10))
         return warm * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """How all trainings of a run compute."""
+
+    precision: Precision = "float32"
+    """bfloat16: products of convolutions and linear layers in it (autocast), all else in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +102,7 @@ def optimise(
     halfway: Halfway | None = None,
     as_in_use: bool = False,
     enough: Callable[[int], bool] = lambda _: False,
+    precision: Precision = "float32",
 ) -> float:
     """Train models together on the loss that `step` returns.
 
@@ -104,6 +114,7 @@ def optimise(
         halfway: where the state is kept, and from where the training goes on.
         as_in_use: train in eval mode: BatchNorm with its statistics as they are, no dropout.
         enough: told how many steps are done before each one and at the end; whether that will do.
+        precision: of the products in the forward pass, and so of their gradients.
 
     Returns:
         Mean loss of the last quarter of the steps; NaN if it did not come so far.
@@ -125,7 +136,8 @@ def optimise(
             group["lr"] = plan.learning_rate * plan.rate(number)
         optimiser.zero_grad(set_to_none=True)
         with perturb():
-            loss = step()
+            with computing_in(precision, parameters[0].device):
+                loss = step()
             losses.add(number, loss)
             loss.backward()
         nn.utils.clip_grad_norm_(parameters, MOST_NORM)

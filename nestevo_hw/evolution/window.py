@@ -3,9 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nestevo_hw.base.stats import or_nan
-from nestevo_hw.evolution.dispatch import Done, Stage
+from nestevo_hw.crossbar.devices import DIGITAL
+from nestevo_hw.evolution.dispatch import Batch, Done, Stage
 from nestevo_hw.evolution.rollout import Rollout
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import table
@@ -71,6 +73,8 @@ class Window:
         """Checkpoint that a terminal runs until it has evolved, where it is not the old one."""
         self._outcomes: dict[str, Path] = {}
         """Checkpoint to deploy on each terminal."""
+        self._detection: Batch[DriftRequest, DriftResult] | None = None
+        """Of drift, once it has been asked for."""
 
     @property
     def groups(self) -> list[str]:
@@ -91,15 +95,23 @@ class Window:
             }
             self.adaptation = self.stages[-1]
 
-    def label(self) -> None:
-        """Line 1: pseudo-labels and soft targets from the crossbar."""
-        self._label(table.LABEL, self.names)
+    def label(self, *, detecting: bool = False) -> None:
+        """Line 1: pseudo-labels and soft targets from the crossbar.
+
+        Args:
+            detecting: whether drift will be asked for: on a crossbar, whose time is modelled, it is found beside this.
+        """
+        if detecting and self.config.teacher.analog != DIGITAL:
+            self._detection = self._detecting()
+        self._label(table.LABEL, self.names, self._detection)
 
     def relabel(self, names: Collection[str]) -> None:
         """The same again with a new teacher."""
         self._label(table.RELABEL, [name for name in self.names if name in names])
 
-    def _label(self, step: Step[LabelRequest, LabelResult], names: Sequence[str]) -> None:
+    def _label(
+        self, step: Step[LabelRequest, LabelResult], names: Sequence[str], beside: Batch[Any, Any] | None = None
+    ) -> None:
         requests = {
             name: LabelRequest(
                 teacher=self._server.teacher_of(name, self.number),
@@ -114,7 +126,9 @@ class Window:
             )
             for name in names
         }
-        done = self.run(step, requests)
+        batch = self._batch(step, requests)
+        self._run_together(batch, *([] if beside is None else [beside]))
+        done = {name: batch.done[name] for name in self.names if name in batch.done}
         self._labelled(done, {name: request.out.supervision for name, request in requests.items()})
         if self.config.confirms:
             self._rounds |= {name: requests[name].out for name in done}
@@ -160,6 +174,14 @@ class Window:
 
     def drifted_groups(self) -> list[str]:
         """Lines 2, 3 and 6: who has drifted (eq. 11-13), and whose teacher evolves too."""
+        if self._detection is None:
+            self._detection = self._detecting()
+            self._run_together(self._detection)
+        found = {name: self._detection.done[name].value for name in self.names}
+        drifted = [name for name, value in found.items() if self._has_drifted(name, value)]
+        return [group for group in self.groups if self._decide(group, drifted) == CO_EVOLUTION]
+
+    def _detecting(self) -> Batch[DriftRequest, DriftResult]:
         requests = {
             name: DriftRequest(
                 teacher=self._server.teacher_of(name, self.number),
@@ -169,9 +191,7 @@ class Window:
             )
             for name in self.names
         }
-        done = self.run(table.DETECT_DRIFT, requests)
-        drifted = [name for name, detected in done.items() if self._has_drifted(name, detected.value)]
-        return [group for group in self.groups if self._decide(group, drifted) == CO_EVOLUTION]
+        return self._batch(table.DETECT_DRIFT, requests)
 
     def _has_drifted(self, name: str, value: DriftResult) -> bool:
         gamma = self._server.gamma[self._server.group_of[name]]
@@ -343,10 +363,19 @@ class Window:
 
     def run[Q: Request, R: Result](self, step: Step[Q, R], requests: Mapping[str, Q]) -> Done[R]:
         """Run one step for terminals or groups, which wait for all of it; whose task fails for good drops out."""
-        done = self._server.dispatch.run(step, self.number, requests)
-        self.stages.append(Stage(step=step, done=done))
-        self.names = [name for name in self.names if name in done or name not in requests]
-        return done
+        batch = self._batch(step, requests)
+        self._run_together(batch)
+        return batch.done
+
+    def _batch[Q: Request, R: Result](self, step: Step[Q, R], requests: Mapping[str, Q]) -> Batch[Q, R]:
+        return Batch(step=step, window=self.number, requests=requests)
+
+    def _run_together(self, *batches: Batch[Any, Any]) -> None:
+        """The same with steps side by side."""
+        self._server.dispatch.run_together(*batches)
+        for batch in batches:
+            self.stages.append(Stage(step=batch.step, done=batch.done))
+            self.names = [name for name in self.names if name in batch.done or name not in batch.requests]
 
     def _partner(self, name: str) -> Path:
         """A further model that knows a terminal's scene: its own, or its intermediate model once that has learned."""

@@ -11,11 +11,11 @@ from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
+from nestevo_hw.base.compute import Precision, computing_in
 from nestevo_hw.profiler.memory import leaf_outputs
 from nestevo_hw.profiler.operations import Operation, StepMeter
 
 Optimiser = Literal["adamw", "sgd", "sgd-momentum"]
-Precision = Literal["float32", "bfloat16"]
 CLIP_NORM = 5.0
 """Gradients are clipped to this norm in every training."""
 
@@ -132,7 +132,7 @@ def _run(
     """One step; returns its meter, and the bytes alive when the backward pass begins."""
     meter = StepMeter()
     with mode, meter:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with computing_in(precision, torch.device("cpu")):
             value = loss(models)
         saved = meter.live_bytes
         value.backward()

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
+from nestevo_hw.base.compute import Precision, computing_in
 from nestevo_hw.profiler.allocator import CachingAllocator
-from nestevo_hw.profiler.fake_run import CLIP_NORM, Optimiser, Precision, training_optimiser
+from nestevo_hw.profiler.fake_run import CLIP_NORM, Optimiser, training_optimiser
 from nestevo_hw.profiler.memory import AllocationMeter
 from nestevo_hw.profiler.target import GpuMemory, TargetDevice
 
@@ -75,7 +76,7 @@ def gpu_life(
     for _ in range(STEPS):
         with mode, meter:
             step.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            with computing_in(precision, torch.device("cpu")):
                 value = loss(models)
             meter.phase = "backward"
             value.backward()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from nestevo_hw.base.compute import computing_in
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.profiler.clock import Clock
 from nestevo_hw.profiler.fake_run import CLIP_NORM, StepWork, training_optimiser
@@ -222,7 +223,7 @@ def _training_step(training: TrainingModels, device: torch.device) -> tuple[Call
 
     def run() -> None:
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=training.spec.precision == "bfloat16"):
+        with computing_in(training.spec.precision, device):
             value = training.loss()
         value.backward()
         nn.utils.clip_grad_norm_(parameters, CLIP_NORM)

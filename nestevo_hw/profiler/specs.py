@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 
-from nestevo_hw.profiler.fake_run import Optimiser, Precision
+from nestevo_hw.base.compute import Precision
+from nestevo_hw.profiler.fake_run import Optimiser
 
 Learning = Literal["single", "distil", "mutual"]
 

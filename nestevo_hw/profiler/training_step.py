@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.profiler.fake_run import Optimiser, Precision, StepWork, fake_copies, fake_step
+from nestevo_hw.base.compute import Precision
+from nestevo_hw.profiler.fake_run import Optimiser, StepWork, fake_copies, fake_step
 from nestevo_hw.profiler.gpu_life import GpuLife, gpu_life
 from nestevo_hw.tasks.capabilities import SurrogateLoss
 
@@ -63,9 +64,11 @@ def surrogate_life(
     frame_size: tuple[int, int],
     batch_size: int,
     soft_regions: int = 0,
+    precision: Precision = "float32",
 ) -> GpuLife:
     """Fake run of a training's first steps with AdamW, as a GPU's allocator sees them; see `surrogate_step`."""
-    return gpu_life(fake_copies(models), _surrogate(task, frame_size, batch_size, soft_regions))
+    loss = _surrogate(task, frame_size, batch_size, soft_regions)
+    return gpu_life(fake_copies(models), loss, precision=precision)
 
 
 def _surrogate(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.transfer import sent
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.classifier import (
     OnnxClassifier,
@@ -147,7 +148,7 @@ class Classification(
         hard = _cross_entropy(logits, [s.annotation for s in supervision])
         if soft_share == 0.0:
             return hard
-        taught = torch.cat([s.logits for s in supervision]).to(logits.device)
+        taught = sent(torch.cat([s.logits for s in supervision]), logits.device)
         return (1 - soft_share) * hard + soft_share * kl_divergence(logits, taught, temperature)
 
     def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
@@ -294,7 +295,7 @@ def _cross_entropy(logits: Tensor, annotations: Sequence[Annotation]) -> Tensor:
     wanted = [IGNORED if not len(a.labels) or bool(a.ignore[0]) else int(a.labels[0]) - 1 for a in annotations]
     if all(label == IGNORED for label in wanted):
         return logits.sum() * 0.0
-    return F.cross_entropy(logits, torch.tensor(wanted, device=logits.device), ignore_index=IGNORED)
+    return F.cross_entropy(logits, sent(torch.tensor(wanted), logits.device), ignore_index=IGNORED)
 
 
 def _predictions(logits: Tensor, images: Tensor) -> list[dict[str, Tensor]]:

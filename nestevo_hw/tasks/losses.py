@@ -10,6 +10,11 @@ IGNORED = -100
 """Class index that F.cross_entropy leaves out."""
 
 
+def widened(values: Tensor) -> Tensor:
+    """The same, in float32 where autocast has left bfloat16."""
+    return values.float() if values.dtype == torch.bfloat16 else values
+
+
 def kl_divergence(student: Tensor, peer: Tensor, temperature: float = 1.0, rows: Tensor | None = None) -> Tensor:
     """KL(peer || student) of class probabilities, averaged over rows, times temperature squared.
 
@@ -21,8 +26,8 @@ def kl_divergence(student: Tensor, peer: Tensor, temperature: float = 1.0, rows:
     """
     if not len(student):
         return student.sum()
-    soft = F.log_softmax(student / temperature, -1)
-    target = F.log_softmax(peer.detach() / temperature, -1)
+    soft = F.log_softmax(widened(student) / temperature, -1)
+    target = F.log_softmax(widened(peer.detach()) / temperature, -1)
     if rows is None:
         return F.kl_div(soft, target, log_target=True, reduction="batchmean") * temperature**2
     apart = F.kl_div(soft, target, log_target=True, reduction="none").sum(-1)

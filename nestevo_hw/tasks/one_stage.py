@@ -12,9 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import batched_nms, sigmoid_focal_loss
 
 from nestevo_hw.base.files import replacing
+from nestevo_hw.base.transfer import sent
 from nestevo_hw.models.batch_norm import re_estimate_batch_norm
 from nestevo_hw.models.onnx.export import any_floats, open_session, write_onnx
 from nestevo_hw.models.onnx.frames import FrameModel
@@ -22,13 +23,17 @@ from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.batches import frames_at_once
 from nestevo_hw.tasks.boxes import Boxes
 from nestevo_hw.tasks.capabilities import CameraFrames, MutualLearning
+from nestevo_hw.tasks.faster_rcnn.coding import area
 from nestevo_hw.tasks.predictions import confident_rows
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
+from nestevo_hw.tasks.targets import IGNORE, targets_of
 
 BATCH = 16
 """Frames at a time where nothing is learned, on a CPU."""
 LEAST_SCORE, MOST_DETECTIONS, OVERLAP = 0.05, 100, 0.5
 """Of detections: the lowest score, how many a frame, and the IoU from which on two are one object."""
+_TINY = 1e-7
+"""Of an area, so that none of size zero divides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +85,12 @@ class OneStage(Boxes, MutualLearning, CameraFrames, ABC):
         hard = _loss(found, [s.annotation for s in supervision])
         if soft_share == 0.0:
             return hard
-        own = torch.cat([found.logits[n, _nearest(found.places, s.regions)] for n, s in enumerate(supervision)])
-        taught = torch.cat([s.logits for s in supervision]).to(own.device)
+        device, (places, classes) = found.logits.device, found.logits.shape[1:]
+        firsts = torch.cat([torch.full((len(s.regions),), n * places) for n, s in enumerate(supervision)])
+        nearest = _nearest(found.places, sent(torch.cat([s.regions for s in supervision]), device))
+        rows = (sent(firsts, device) + nearest)[:, None].expand(-1, classes)
+        own = found.logits.flatten(0, 1).gather(0, rows)
+        taught = sent(torch.cat([s.logits for s in supervision]), device)
         return (1 - soft_share) * hard + soft_share * _divergence(own, taught, temperature)
 
     def mutual_losses(
@@ -207,35 +216,52 @@ def _detections(found: Dense) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def _nearest(places: Tensor, boxes: Tensor) -> Tensor:
-    """(K,) the place whose centre is nearest to that of each of (K, 4) boxes."""
-    return torch.cdist(_centres(boxes.to(places)), _centres(places)).argmin(1)
+    """(..) the place whose centre is nearest to that of each of (.., 4) boxes."""
+    return torch.cdist(_centres(boxes), _centres(places)).argmin(-1)
 
 
 def _centres(boxes: Tensor) -> Tensor:
-    """(N, 2) x and y of the centres of (N, 4) boxes."""
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+    """(.., 2) x and y of the centres of (.., 4) boxes."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
 def _loss(found: Dense, annotations: Sequence[Annotation]) -> Tensor:
     """Focal loss of the classes of all places outside of ignored regions, and generalised IoU of the objects' boxes."""
-    wanted, counted = torch.zeros_like(found.logits), torch.ones_like(found.logits[..., 0])
-    rows: list[tuple[int, int]] = []
-    boxes: list[Tensor] = []
-    centres = _centres(found.places)
-    for frame, annotation in enumerate(annotations):
-        for box in annotation.boxes[annotation.ignore].to(centres):
-            counted[frame, ((centres >= box[:2]) & (centres <= box[2:])).all(1)] = 0.0
-        objects, labels = annotation.boxes[~annotation.ignore], annotation.labels[~annotation.ignore]
-        for box, label, place in zip(objects, labels.tolist(), _nearest(found.places, objects).tolist(), strict=True):
-            wanted[frame, place, label - 1] = counted[frame, place] = 1.0
-            rows.append((frame, place))
-            boxes.append(box)
-    classes: Tensor = (sigmoid_focal_loss(found.logits, wanted).sum(-1) * counted).sum()
-    if not rows:
-        return classes + found.boxes.sum() * 0.0
-    frames, places = zip(*rows, strict=True)
-    apart: Tensor = generalized_box_iou_loss(found.boxes[list(frames), list(places)], torch.stack(boxes).to(centres))
-    return (classes + apart.sum()) / len(rows)
+    targets = targets_of(annotations, [(1.0, 1.0)] * len(annotations), found.logits.device)
+    objects, nearest = targets.labels > 0, _nearest(found.places, targets.boxes)
+    counted = torch.ones_like(found.logits[..., 0])
+    if targets.ignores:
+        low, high = targets.boxes[:, :, None].split(2, -1)
+        centres = _centres(found.places)
+        inside = ((centres >= low) & (centres <= high)).all(-1) & (targets.labels == IGNORE)[..., None]
+        counted = counted.masked_fill(inside.any(1), 0.0)
+    counted = _marked(counted, nearest, objects)
+    rows = nearest * found.logits.shape[-1] + targets.labels - 1
+    wanted = _marked(torch.zeros_like(found.logits).flatten(1), rows, objects).view_as(found.logits)
+    scores: Tensor = (sigmoid_focal_loss(found.logits, wanted).sum(-1) * counted).sum()
+    apart = _apart(found.boxes.gather(1, nearest[..., None].expand(-1, -1, 4)), targets.boxes)
+    count = sum(int((~a.ignore).sum()) for a in annotations)
+    return (scores + torch.where(objects, apart, 0.0).sum()) / max(count, 1)
+
+
+def _marked(values: Tensor, columns: Tensor, where: Tensor) -> Tensor:
+    """(N, G) values, 1 in those of the columns (N, M) for which `where` (N, M) holds."""
+    count = values.shape[1]
+    return F.pad(values, (0, 1)).scatter(1, columns.masked_fill(~where, count), 1.0)[:, :count]
+
+
+def _apart(boxes: Tensor, wanted: Tensor) -> Tensor:
+    """(..) one less the generalised IoU of (.., 4) boxes (Rezatofighi et al., CVPR 2019), for all without a mask."""
+    shared = _rectangle(torch.maximum(boxes[..., :2], wanted[..., :2]), torch.minimum(boxes[..., 2:], wanted[..., 2:]))
+    hull = _rectangle(torch.minimum(boxes[..., :2], wanted[..., :2]), torch.maximum(boxes[..., 2:], wanted[..., 2:]))
+    either = area(boxes) + area(wanted) - shared
+    return 1 - shared / (either + _TINY) + (hull - either) / (hull + _TINY)
+
+
+def _rectangle(low: Tensor, high: Tensor) -> Tensor:
+    """(..) area between (.., 2) corners, 0 where they do not face one another."""
+    width, height = (high - low).clamp(min=0).unbind(-1)
+    return width * height
 
 
 def _divergence(own: Tensor, peer: Tensor, temperature: float = 1.0) -> Tensor:

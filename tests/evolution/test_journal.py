@@ -1,6 +1,7 @@
 """What a run remembers: results, failures, and the events of its tasks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,10 +49,10 @@ def failure(name, error_type=""):
 
 def test_a_finished_task_is_not_run_again_and_its_times_go_on(tmp_path):
     first, told = Executor(), []
-    journal(tmp_path / "run", first).run({IDS[0]: TASKS[IDS[0]]}, window=0)
+    journal(tmp_path / "run", first).run({IDS[0]: TASKS[IDS[0]]})
     second = Executor()
     again = journal(tmp_path / "run", second, lambda task: told.append(task.name))
-    results = again.run(TASKS, window=0)
+    results = again.run(TASKS)
     assert (first.ran, second.ran, told) == (["w0/label/a"], ["w0/label/b"], ["w0/label/a", "w0/label/b"])
     assert [results[i].ended_s for i in IDS] == [2.0, 4.0]
     (a, b) = events(tmp_path / "run")
@@ -61,10 +62,10 @@ def test_a_finished_task_is_not_run_again_and_its_times_go_on(tmp_path):
 
 def test_a_failure_is_kept_and_logged(tmp_path):
     executor = Executor({"w0/label/a": failure("w0/label/a")})
-    first = journal(tmp_path / "run", executor).run(TASKS, window=0)
+    first = journal(tmp_path / "run", executor).run(TASKS)
     assert [type(first[id_]) for id_ in IDS] == [TaskFailure, TaskResult]
     again = Executor()
-    assert journal(tmp_path / "run", again).run(TASKS, window=0) == first
+    assert journal(tmp_path / "run", again).run(TASKS) == first
     assert again.ran == []
     assert events(tmp_path / "run")[0] == {
         "event": "failure", "window": 0, "kind": "label", "terminal": "a", "reason": "its worker was killed"
@@ -73,9 +74,11 @@ def test_a_failure_is_kept_and_logged(tmp_path):
 
 @pytest.mark.parametrize(("window", "error_type"), [(None, ""), (0, "OutputError")])
 def test_a_failure_that_would_hit_every_task_ends_the_run(tmp_path, window, error_type):
-    executor = Executor({"w0/label/a": failure("w0/label/a", error_type)})
+    id_ = TaskId(window, "label", "a")
+    executor = Executor({str(id_): failure(str(id_), error_type)})
+    tasks = {id_: replace(TASKS[IDS[0]], name=str(id_))}
     with pytest.raises(TaskError, match="its worker was killed"):
-        journal(tmp_path / "run", executor).run(TASKS, window=window)
+        journal(tmp_path / "run", executor).run(tasks)
     assert not list((tmp_path / "run").glob("results/*a.json"))
 
 

@@ -142,6 +142,7 @@ def mutual(context: Context, request: MutualRequest) -> TrainingResult:
         config=config.mutual,
         compression=config.compression,
         seed=context.seed,
+        precision=config.training.precision,
     )
     save_model(local, local_spec, request.terminal_out)
     save_model(mid, mid_spec, request.intermediate_out)
@@ -215,6 +216,7 @@ def distil_terminal(context: Context, request: DistilRequest) -> TrainingResult:
         soft_share=settings.soft_share if request.soft_share is None else request.soft_share,
         compression=config.compression,
         seed=context.seed,
+        precision=config.training.precision,
     )
     save_model(student, spec, request.terminal_out)
     return TrainingResult(trained=trained)
@@ -242,6 +244,7 @@ def adapt(context: Context, request: AdaptRequest) -> TrainingResult:
         plan=replace(config.distil.plan, steps=request.steps or config.distil.plan.steps),
         config=config.adversarial,
         seed=context.seed,
+        precision=config.training.precision,
     )
     save_model(model, spec, request.terminal_out)
     return TrainingResult(trained=trained)

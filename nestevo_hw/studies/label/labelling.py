@@ -92,7 +92,7 @@ class Labelling:
                 found[frame.index] = record
                 advance(f"frame {frame.index}")
         seconds = (time.perf_counter() - started) / len(left) if left else None
-        written = self._written([found[index] for index in self.indices], seconds)
+        written = self._written([found[index] for index in self.indices if index in found], seconds)
         (work / JOURNAL).unlink()
         return written
 

@@ -16,8 +16,8 @@ from nestevo_hw.tasks.faster_rcnn.coding import encoded
 from nestevo_hw.tasks.faster_rcnn.pooling import pooled
 from nestevo_hw.tasks.faster_rcnn.proposals import Scored
 from nestevo_hw.tasks.faster_rcnn.selection import BACKGROUND, OBJECT, UNDECIDED, drawn, matched
-from nestevo_hw.tasks.faster_rcnn.targets import Targets
-from nestevo_hw.tasks.losses import IGNORED
+from nestevo_hw.tasks.losses import IGNORED, widened
+from nestevo_hw.tasks.targets import Targets
 
 SMOOTH_L1_BETA = 1 / 9
 """Offset up to which a box's loss is quadratic, as torchvision has it."""
@@ -55,7 +55,7 @@ def score_anchors(model: FasterRCNN, batch: ImageList, features: dict[str, Tenso
     objectness, offsets = rpn.head(levels)
     (anchors,) = rpn.anchor_generator(ImageList(batch.tensors, batch.image_sizes[:1]), levels)
     per_level = tuple(o[0].numel() for o in objectness)
-    objectness, offsets = concat_box_prediction_layers(objectness, offsets)
+    objectness, offsets = (widened(values) for values in concat_box_prediction_layers(objectness, offsets))
     count = len(batch.image_sizes)
     return Scored(
         objectness=objectness.view(count, -1), offsets=offsets.view(count, -1, 4), anchors=anchors, per_level=per_level
@@ -109,7 +109,7 @@ def run_box_head(
     heads = model.roi_heads
     described = heads.box_head(pooled(heads.box_roi_pool, features, boxes, sizes))
     logits, deltas = heads.box_predictor(described)
-    return RegionOutput(features=described, logits=logits, deltas=deltas)
+    return RegionOutput(features=widened(described), logits=widened(logits), deltas=widened(deltas))
 
 
 def run_on_regions(

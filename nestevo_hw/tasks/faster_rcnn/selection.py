@@ -7,7 +7,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler,
 
 from nestevo_hw.tasks.faster_rcnn.coding import area, shared_area
 from nestevo_hw.tasks.faster_rcnn.shapes import fixed
-from nestevo_hw.tasks.faster_rcnn.targets import IGNORE, Targets
+from nestevo_hw.tasks.targets import IGNORE, Targets
 
 IGNORE_OVERLAP = 0.5
 """A background region that lies more than this share inside an ignore region teaches nothing."""

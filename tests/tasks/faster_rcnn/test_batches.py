@@ -26,8 +26,9 @@ from nestevo_hw.tasks.faster_rcnn.regions import (
     score_anchors,
 )
 from nestevo_hw.tasks.faster_rcnn.shapes import fixed_shapes
-from nestevo_hw.tasks.faster_rcnn.targets import IGNORE, Targets, inputs_of, prepare, targets_of
+from nestevo_hw.tasks.faster_rcnn.targets import inputs_of, prepare
 from nestevo_hw.tasks.losses import IGNORED
+from nestevo_hw.tasks.targets import IGNORE, Targets, targets_of
 
 NOTHING = Annotation.of(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 SOME = Annotation(

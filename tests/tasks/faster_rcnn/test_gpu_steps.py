@@ -16,6 +16,7 @@ from nestevo_hw.tasks.detection import Detection
 from nestevo_hw.tasks.faster_rcnn.losses import supervised_pass
 from nestevo_hw.tasks.faster_rcnn.shapes import fixed_shapes
 from nestevo_hw.tasks.supervision import LabelConfig
+from nestevo_hw.testing.waits import waits_refused
 
 pytestmark = pytest.mark.gpu
 CUDA, FRAMES = torch.device("cuda"), [0, 40, 300, 310]
@@ -52,11 +53,8 @@ def test_no_step_waits_for_the_gpu(kind, frames):
         return loss.detach()
 
     step()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waits_refused():
         found = [step() for _ in range(3)]
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert torch.stack(found).isfinite().all()
 
 

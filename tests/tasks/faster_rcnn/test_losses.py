@@ -17,8 +17,9 @@ from nestevo_hw.tasks.faster_rcnn.regions import (
     score_anchors,
 )
 from nestevo_hw.tasks.faster_rcnn.selection import matched
-from nestevo_hw.tasks.faster_rcnn.targets import prepare, targets_of
+from nestevo_hw.tasks.faster_rcnn.targets import prepare
 from nestevo_hw.tasks.losses import IGNORED, kl_divergence
+from nestevo_hw.tasks.targets import targets_of
 
 
 def frames(count=2):
