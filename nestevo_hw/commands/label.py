@@ -80,6 +80,8 @@ def label(
     # A folder in use is refused before anything is said.
     with labelling.writing(resume=resume), telling("labelling", total=len(labelling.indices)) as told:
         found = labelling.run(resume=resume, advance=told.advance)
+    if found.damaged:
+        warn(f"{clip}: {found.damaged} of {len(labelling.indices)} frames are damaged and have no labels")
     if found.agreement is not None and found.agreement.left_out:
         warn(f"{against}: the labeller does not know {', '.join(found.agreement.left_out)}, which are not compared")
     if not as_json:

@@ -118,7 +118,7 @@ def test_labels_that_are_of_no_use_are_left_out_and_said(tmp_path, frames, names
     [
         (("--video", "short.mp4"), 1, r"short.mp4 has 9 frames (0.9 s), too few for one window and in-domain frames "
          "before it, which take 42; give a longer clip"),
-        (("--video", "gone.mp4"), 1, "no video gone.mp4; check the path"),
+        (("--video", "gone.mp4"), 2, "no video gone.mp4; check the path"),
         (("--labels", "a.json"), 2, "--labels and --models are for --video; leave them out, or give one"),
         (("--video", "a.mp4", "--preset", "paper"), 2, "--preset is not for --video"),
         (("--video", "a.mp4", "--labels", "a", "--labels", "b"), 2, "need one for each --video or one for all, got 2"),

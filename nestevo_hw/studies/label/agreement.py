@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.streams.annotations import load_coco
+from nestevo_hw.streams.annotations import load_labels
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.label_file import FrameLabels
 from nestevo_hw.streams.matching import check_size, match
@@ -63,13 +63,13 @@ def known_labels(
         ConfigError: no category is one of these classes.
         InputError: they cannot be read, or do not belong to the recording.
     """
-    categories = load_coco(path).classes
+    categories = load_labels(path).classes
     mapping = {name: class_map.get(name, name) for name in categories}
     mapping = {name: target for name, target in mapping.items() if target in classes}
     if not mapping:
         raise ConfigError(f"--against {path}: none of its categories ({', '.join(categories)}) is a class of the "
                           "labeller; give both with --class-map")  # fmt: skip
-    found = match(load_coco(path, class_map=mapping, classes=classes), path, source, clip)
+    found = match(load_labels(path, class_map=mapping, classes=classes), path, source, clip)
     truth = {}
     for index, image in sorted(found.items()):
         size = source.size_of(index)

@@ -39,6 +39,8 @@ class Labelled:
     seconds_per_frame: float | None
     """Measured, decoding included; None where all frames had been labelled before."""
     agreement: Agreement | None
+    damaged: int
+    """Frames that cannot be decoded, and so have no labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Labelling:
 
         Raises:
             ConfigError: what is kept depends on something else.
-            InputError: a frame cannot be decoded.
+            InputError: no frame can be decoded.
             OutputError: the file cannot be written.
         """
         work = self.request.work
@@ -91,6 +93,8 @@ class Labelling:
                 journal.append(record)
                 found[frame.index] = record
                 advance(f"frame {frame.index}")
+        if not found:
+            raise InputError(f"{self.request.clip}: none of its frames can be decoded; copy or encode it again")
         seconds = (time.perf_counter() - started) / len(left) if left else None
         written = self._written([found[index] for index in self.indices if index in found], seconds)
         (work / JOURNAL).unlink()
@@ -113,7 +117,7 @@ class Labelling:
         agreed = None if self.known is None else agreement(found, frames, self.known, self.detector.classes)
         return Labelled(
             out=self.request.out, classes=self.detector.classes, frames=frames, info=info, seconds_per_frame=seconds,
-            agreement=agreed,
+            agreement=agreed, damaged=len(self.indices) - len(found),
         )  # fmt: skip
 
     def _info(self) -> dict[str, Any]:

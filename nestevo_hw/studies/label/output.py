@@ -28,6 +28,7 @@ def document_of(found: Labelled) -> dict[str, Any]:
         "out": str(found.out),
         **{key: value for key, value in found.info.items() if key != "description"},
         "frames": len(found.frames),
+        "damaged_frames": found.damaged,
         "labels": sum(one["labels"] for one in each.values()),
         "unsure_regions": sum(one["unsure"] for one in each.values()),
         "classes": each,

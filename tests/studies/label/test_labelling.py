@@ -16,12 +16,13 @@ from nestevo_hw.base.locking import one_writer
 from nestevo_hw.cli import main
 from nestevo_hw.models.onnx.foreign.adapter import load_adapter
 from nestevo_hw.models.onnx.foreign.detector import open_foreign
-from nestevo_hw.streams.annotations import load_coco
+from nestevo_hw.streams.annotations import load_labels
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.studies.data.coco import Coco
 from nestevo_hw.studies.label.labelling import prepare
 from nestevo_hw.studies.label.request import LabelRequest
 from nestevo_hw.studies.label.views import confirmed, parts
+from tests.streams.clips import damage, write_clip
 
 SIZE = (24, 40)
 DATA = Path(os.environ.get("NESTEVO_DATA", "absent"))
@@ -82,6 +83,17 @@ def test_a_folder_is_labelled_as_the_project_reads_it(here):
     assert {path.name for path in here.iterdir()} == {"frames", "finder.onnx", "mine.toml", "labels.json"}
 
 
+def test_damaged_frames_have_no_labels_and_are_told(here):
+    write_clip(Path("whole.mp4"), 60)
+    damage(Path("whole.mp4"), Path("bad.mp4"), [15])
+    done = ran("bad.mp4", *USUAL[1:])
+    assert done.exit_code == 0, done.output
+    labelled = [image.index for image in load_labels(Path("labels.json")).images]
+    assert 40 < len(labelled) < 60
+    assert 15 not in labelled
+    assert f"{60 - len(labelled)} of 60 frames are damaged and have no labels" in done.stderr
+
+
 def test_a_video_is_labelled_by_frame(here):
     import av
 
@@ -93,7 +105,7 @@ def test_a_video_is_labelled_by_frame(here):
         container.mux(track.encode())
     Path("made").mkdir()
     run(request("made/labels.json", "clip.mkv", stride=3))
-    assert [image.index for image in load_coco(Path("made/labels.json")).images] == [0, 3]
+    assert [image.index for image in load_labels(Path("made/labels.json")).images] == [0, 3]
     assert Coco(Path("made/labels.json"), None).count == 2  # it finds the video by the file's own word
     stream = VideoStream(name="a", path=Path("clip.mkv"), labels=Path("made/labels.json"), long_side=40)
     (truth,) = stream.read([3]).truth
@@ -190,7 +202,7 @@ def test_unsure_detections_are_regions(here):
     run(request("a.json"))
     told = json.loads(Path("a.json").read_text())
     assert (len(told["annotations"]), len(told["ignore"])) == (0, 9)
-    assert all(box.ignore.all() for box in (image.annotation for image in load_coco(Path("a.json")).images))
+    assert all(box.ignore.all() for box in (image.annotation for image in load_labels(Path("a.json")).images))
     run(request("b.json", score=0.5))
     assert len(json.loads(Path("b.json").read_text())["annotations"]) == 9
     with pytest.raises(ConfigError, match="need least_score of the adapter <= --unsure <= --score"):
