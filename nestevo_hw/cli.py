@@ -19,6 +19,8 @@ from nestevo_hw.commands.profile import profile
 from nestevo_hw.commands.report import report
 from nestevo_hw.commands.schedule import schedule
 from nestevo_hw.commands.sensitivity import sensitivity
+from nestevo_hw.commands.serve import serve
+from nestevo_hw.commands.terminal import terminal
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,6 +44,8 @@ for _command in (
     init_device,
     pretrain,
     evolve,
+    serve,
+    terminal,
     export,
     compare,
     report,

@@ -1,8 +1,9 @@
 """Windows, one after another: frames come in, the method evolves, accuracy and time are accounted for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nestevo_hw.base.documents import plain
 from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.housekeeping import tidy
 from nestevo_hw.evolution.lifecycle import account
@@ -12,12 +13,21 @@ from nestevo_hw.evolution.state import TeacherState
 from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, SenseRequest
 from nestevo_hw.evolution.steps.scoring import EvaluateRequest, RecallRequest, Scored
 from nestevo_hw.evolution.steps.table import CAPTURE, EVALUATE, RECALL, SENSE
-from nestevo_hw.evolution.trigger import remaining_accuracy
 from nestevo_hw.evolution.window import Window
 from nestevo_hw.report.records import TEACHER, Absent, Accuracy, Recall, Sense
+from nestevo_hw.wire.signals import remaining_accuracy
 
 Scores = Mapping[str, Mapping[str, float]]
 """Accuracy of each terminal's own models by stage, where it is defined."""
+
+
+Windows = Callable[[Server], Iterable[int]]
+"""Gives the numbers of windows from 0 on, each when its frames are there; asked again when one has ended."""
+
+
+def every_window(server: Server) -> Iterable[int]:
+    """The windows of streams that are read here."""
+    return range(server.config.window.count)
 
 
 class EvolutionLoop:
@@ -28,10 +38,10 @@ class EvolutionLoop:
         self._method = method
         self._config = server.config
 
-    def run(self) -> None:
-        """All evolution windows."""
+    def run(self, windows: Windows = every_window) -> None:
+        """Evolution windows, one after another, as they come."""
         self._server.prepare()
-        for number in range(self._config.window.count):
+        for number in windows(self._server):
             self._evolve(number)
 
     def _evolve(self, number: int) -> None:
@@ -56,6 +66,7 @@ class EvolutionLoop:
                 upload=self._file(number, name, "upload.safetensors"),
                 test=self._file(number, name, "test.safetensors"),
                 truth=self._file(number, name, "truth.safetensors") if self._method.wants_truth else None,
+                inbox=self._server.layout.inbox(number, name) if name in self._config.remote else None,
             )
             for name, frames in self._server.frames_of(present).items()
         }
@@ -70,7 +81,7 @@ class EvolutionLoop:
         trigger = self._config.trigger
         if trigger.mode == "off":
             return list(captured)
-        known, silent = self._server.signals, set()
+        known, silent = self._server.signals, self._not_asking(number, captured)
         requests = {
             name: SenseRequest(model=self._server.models[name], frames=self._file(number, name, "upload.safetensors"))
             for name in captured
@@ -93,6 +104,16 @@ class EvolutionLoop:
             if trigger.mode == "request" and not requesting:
                 silent.add(name)
         return [name for name in captured if name not in silent]
+
+    def _not_asking(self, number: int, captured: Mapping[str, CaptureResult]) -> set[str]:
+        """Remote terminals, which judge themselves, that are to evolve only when they ask and have not."""
+        for name, result in captured.items():
+            if (told := result.estimate) is not None:
+                self._server.journal.log(
+                    Sense(window=number, terminal=name, requests=result.asked, **plain(told)),
+                )
+        remote = set(self._config.remote) if self._config.trigger.mode == "request" else set()
+        return {name for name, result in captured.items() if name in remote and not result.asked}
 
     def _evaluate(
         self,

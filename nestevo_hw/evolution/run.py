@@ -22,7 +22,7 @@ from nestevo_hw.evolution.execution import ExecutionConfig, open_executor
 from nestevo_hw.evolution.grouping import form_groups
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.loop import EvolutionLoop
+from nestevo_hw.evolution.loop import EvolutionLoop, Windows, every_window
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import forget_deaths
@@ -50,6 +50,7 @@ def evolve(
     on_task: Callable[[Task], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
     server: ServerProcess | None = None,
+    windows: Windows | None = None,
 ) -> dict[str, Any]:
     """Run all evolution windows and write the run folder.
 
@@ -61,6 +62,7 @@ def evolve(
         on_task: called with each finished task.
         on_warning: called with each line about what the run can do with, but should be looked at.
         server: of worker processes, if one has been started with `preload.PRELOAD`; a local run ends it.
+        windows: says when windows begin, for terminals whose frames arrive; by default all, one after another.
 
     Returns:
         The summary, as in `evolve --json`.
@@ -70,11 +72,18 @@ def evolve(
         LostFileError: a file that the configuration of the run to resume names is gone.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
+    if windows is None and config.remote:
+        raise ConfigError(
+            f"terminal {config.remote[0]!r} is remote: its frames arrive at `nestevo-hw serve`; run that instead"
+        )
     if resume:
         check_inputs_kept(config)
     config, reviews = checked(config, on_warning)
     with one_writer(run_dir):
-        return _evolve(config, run_dir, reviews, server, resume=resume, on_task=on_task, on_warning=on_warning)
+        return _evolve(
+            config, run_dir, reviews, server, windows or every_window,
+            resume=resume, on_task=on_task, on_warning=on_warning,
+        )  # fmt: skip
 
 
 def checked(
@@ -100,6 +109,7 @@ def _evolve(
     run_dir: Path,
     reviews: Mapping[str, LabelReview],
     server: ServerProcess | None,
+    windows: Windows,
     *,
     resume: bool,
     on_task: Callable[[Task], None],
@@ -107,9 +117,10 @@ def _evolve(
 ) -> dict[str, Any]:
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
     header = _open_folder(config, layout, resume=resume)
-    advice = f"go on with `nestevo-hw evolve --resume {run_dir}`"
+    again = f"go on with `nestevo-hw evolve --resume {run_dir}`"
+    advice = again if windows is every_window else "start the server again to go on"
     with resumable(run_dir, lambda: f"{len(list(layout.results.glob('*.json')))} tasks", advice=advice):
-        classes, earlier_s = _all_windows(config, layout, reviews, server, on_task, on_warning)
+        classes, earlier_s = _all_windows(config, layout, reviews, server, windows, on_task, on_warning)
         header = replace(header, classes=classes)
         summary = _close_folder(layout, header, run_dir, wall_s=earlier_s + time.monotonic() - started)
         write_report(run_dir)
@@ -121,6 +132,7 @@ def _all_windows(
     layout: RunLayout,
     reviews: Mapping[str, LabelReview],
     workers: ServerProcess | None,
+    windows: Windows,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
 ) -> tuple[tuple[str, ...], float]:
@@ -148,7 +160,7 @@ def _all_windows(
         if len(groups) > 1:
             journal.log(Groups(by=config.groups.by, groups=groups))
         server = Server(config, layout, journal, dispatch, costs, groups)
-        EvolutionLoop(server, METHODS[config.method]).run()
+        EvolutionLoop(server, METHODS[config.method]).run(windows)
     return server.classes, journal.earlier_s
 
 

@@ -11,15 +11,16 @@ from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.steps.camera import SenseRequest
-from nestevo_hw.evolution.steps.table import BASELINE, DRY_RUN, PREPARE
+from nestevo_hw.evolution.steps.deploying import ExportRequest
+from nestevo_hw.evolution.steps.table import BASELINE, DRY_RUN, EXPORT, PREPARE
 from nestevo_hw.evolution.steps.teachers import PrepareRequest
 from nestevo_hw.evolution.steps.training import DryRunRequest, ReplaySample
 from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
-from nestevo_hw.evolution.trigger import Signals
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
-from nestevo_hw.models.onnx.manifest import MODEL
+from nestevo_hw.models.onnx.manifest import MODEL, Version
 from nestevo_hw.streams.sampling import allocate
+from nestevo_hw.wire.signals import Signals
 
 MOST_REPLAYED = 4
 """Earlier windows from which frames may be replayed."""
@@ -59,7 +60,7 @@ class Server:
         self.drift: dict[str, float | None] = {}
         """Last drift score (eq. 11) of each terminal; None where no class could be compared."""
         self.deployed: dict[str, Path] = {}
-        """Folder that each terminal was last sent; none for those that still run their first model."""
+        """Folder that each terminal was last sent; none for those that run their first model, read here."""
         self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.models}
         """Earlier models of each terminal, oldest first."""
         self.replay: dict[str, deque[ReplaySample]] = {name: deque(maxlen=MOST_REPLAYED) for name in self.models}
@@ -94,6 +95,7 @@ class Server:
             self._costs.learn(name, measured.value.dry_run)
         familiar = {name: self.upkeep[group].reference for name, group in self.group_of.items()}
         self.remember_signals(None, familiar)
+        self._export_first(familiar)
 
     def remember_signals(self, number: int | None, frames: Mapping[str, Path]) -> None:
         """Take each terminal's signals on frames that its model does well on.
@@ -104,9 +106,27 @@ class Server:
         """
         if self.config.trigger.mode == "off":
             return
-        requests = {name: SenseRequest(model=self.models[name], frames=file) for name, file in frames.items()}
+        requests = {
+            name: SenseRequest(model=self.models[name], frames=file)
+            for name, file in frames.items()
+            if name not in self.config.remote  # which judge themselves
+        }
         for name, sensed in self.dispatch.run(BASELINE, number, requests).items():
             self.signals[name] = sensed.value.signals
+
+    def _export_first(self, frames: Mapping[str, Path]) -> None:
+        """Write the model that each remote terminal begins with; of `frames` one is tried on it."""
+        requests = {
+            name: ExportRequest(
+                terminal=self.models[name],
+                upload=frames[name],
+                folder=self.layout.first_deployed(name),
+                version=Version(run=self.config.digest, window=None, terminal=name),
+            )
+            for name in self.config.remote
+        }
+        for name in self.dispatch.run(EXPORT, None, requests):
+            self.deployed[name] = requests[name].folder
 
     def frames_of(self, names: Sequence[str]) -> dict[str, int]:
         """How many frames each terminal uploads: by its last drift, within D_max (eq. 5).

@@ -12,7 +12,7 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.annotations import LabelledImage, load_coco
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.streams.images import ImageFolder
+from nestevo_hw.streams.images import ImageFolder, scaled_to_long_side
 from nestevo_hw.streams.matching import LabelReview, check_size, match, review
 from nestevo_hw.streams.sources import FrameSource, VideoFile
 from nestevo_hw.streams.weather import DriftScript, apply_weather
@@ -64,9 +64,7 @@ class VideoStream:
         self.path = path
         self.fps: float = fps or source.fps or 10.0
         self.length: int | None = source.length
-        height, width = source.native_size
-        ratio = long_side / max(height, width)
-        self.size = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+        self.size = scaled_to_long_side(source.native_size, long_side)
         self.seed = seed
         self.horizon = horizon
         self._source = source

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from nestevo_hw.evolution.trigger import Signals, remaining_accuracy, sense_accuracy, thinned
+from nestevo_hw.evolution.trigger import sense_accuracy, thinned
+from nestevo_hw.wire.signals import Signals, remaining_accuracy
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
