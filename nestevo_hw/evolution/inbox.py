@@ -14,6 +14,8 @@ from nestevo_hw.wire.documents import Estimate
 
 SEALED = "sealed.json"
 """Name of the list in an inbox; the last of its files to be written."""
+FIRST_MODEL = -1
+"""In place of a window: the model that a terminal began with."""
 SHOWN = 8
 """Of a remote terminal's frames, for pictures; no label says how well a model does on them."""
 
@@ -40,8 +42,8 @@ class Inbox:
     """Whether the terminal asked for this evolution."""
     estimate: Estimate | None = None
     """What it made of its own accuracy; None where it did not say."""
-    runs: int | None = None
-    """Window that its model is from, None for its first one."""
+    back_to: int | None = None
+    """Where it rolled its last model back: window of the one that it runs, `FIRST_MODEL` for its first."""
 
 
 def seal(folder: Path, inbox: Inbox) -> None:

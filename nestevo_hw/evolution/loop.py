@@ -46,6 +46,9 @@ class EvolutionLoop:
 
     def _evolve(self, number: int) -> None:
         captured = self._capture(number)
+        for name, result in captured.items():
+            if result.back_to is not None:
+                self._server.go_back(number, name, result.back_to)
         models = dict(self._server.models)
         teachers = {group: upkeep.teacher for group, upkeep in self._server.upkeep.items()}
         window = Window(self._server, number, {name: captured[name] for name in self._requesting(number, captured)})

@@ -8,6 +8,7 @@ from pathlib import Path
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
+from nestevo_hw.evolution.inbox import FIRST_MODEL
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.steps.camera import SenseRequest
@@ -19,9 +20,12 @@ from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.models.onnx.manifest import MODEL, Version
+from nestevo_hw.report.records import Rollback
 from nestevo_hw.streams.sampling import allocate
 from nestevo_hw.wire.signals import Signals
 
+MOST_SENT = 4
+"""Models to one of which a remote terminal may go back."""
 MOST_REPLAYED = 4
 """Earlier windows from which frames may be replayed."""
 
@@ -61,6 +65,10 @@ class Server:
         """Last drift score (eq. 11) of each terminal; None where no class could be compared."""
         self.deployed: dict[str, Path] = {}
         """Folder that each terminal was last sent; none for those that run their first model, read here."""
+        self.sent: dict[str, deque[tuple[int, Path]]] = {
+            name: deque([(FIRST_MODEL, self.models[name])], maxlen=MOST_SENT) for name in config.remote
+        }
+        """Checkpoints that each remote terminal may still run, by the window they are from, oldest first."""
         self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.models}
         """Earlier models of each terminal, oldest first."""
         self.replay: dict[str, deque[ReplaySample]] = {name: deque(maxlen=MOST_REPLAYED) for name in self.models}
@@ -128,6 +136,22 @@ class Server:
         for name in self.dispatch.run(EXPORT, None, requests):
             self.deployed[name] = requests[name].folder
 
+    def deploy(self, number: int, name: str, model: Path, folder: Path) -> None:
+        """Bring a terminal's new model into force, which it is sent as what lies in a folder."""
+        self.zoo[name].append(self.models[name])
+        self.models[name], self.deployed[name] = model, folder
+        if name in self.sent:
+            self.sent[name].append((number, model))
+
+    def go_back(self, number: int, name: str, window: int) -> None:
+        """A remote terminal runs the model of an earlier window, because the last one did not do there."""
+        model = dict(self.sent[name]).get(window)
+        if model is None or model == self.models[name]:
+            return
+        self.models[name] = model
+        origin = "its first model" if window == FIRST_MODEL else f"the model of window {window}"
+        self.journal.log(Rollback(window=number, terminal=name, back_to=origin))
+
     def frames_of(self, names: Sequence[str]) -> dict[str, int]:
         """How many frames each terminal uploads: by its last drift, within D_max (eq. 5).
 
@@ -150,6 +174,7 @@ class Server:
         for upkeep in self.upkeep.values():
             files |= {upkeep.teacher.weights, upkeep.teacher.crossbar}
         for name in self.models:
+            files |= {model for _, model in self.sent.get(name, ())}
             files |= set(self.zoo[name]) | {f for s in self.replay[name] for f in (s.upload, s.supervision)}
             files |= {self.layout.window(window, name, "test.safetensors") for window in self.tests[name]}
         return files

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nestevo_hw.base.documents import read_json, write_json
 from nestevo_hw.base.files import replacing
-from nestevo_hw.evolution.inbox import SEALED, Inbox, SentFrame, read_inbox, seal
+from nestevo_hw.evolution.inbox import FIRST_MODEL, SEALED, Inbox, SentFrame, read_inbox, seal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.server.config import ServeConfig
@@ -80,8 +80,8 @@ class Arrivals:
             yield number
             if not self._path(number + 1).exists():  # after a restart, others follow that have ended before
                 self._publish(server)
-            self._store.ended(number)
-            self._on_event(f"window {number} has ended")
+            if self._store.ended(number):
+                self._on_event(f"window {number} has ended")
 
     def repair(self) -> None:
         """After a kill, frames that a sealed window has taken wait no longer."""
@@ -121,10 +121,18 @@ class Arrivals:
             with self._store.changed:  # no frame has to make room meanwhile
                 frames, terminal = self._store.waiting(name), self._store.terminal(name)
                 sent = tuple(self._brought(name, frame, k, folder) for k, frame in enumerate(frames))
-            runs = next((m.window for m in self._store.models(name) if m.version == terminal.runs), None)
             asked = terminal.asked_s is not None
-            seal(folder, Inbox(frames=sent, asked=asked, estimate=terminal.estimate if asked else None, runs=runs))
+            estimate = terminal.estimate if asked else None
+            seal(folder, Inbox(frames=sent, asked=asked, estimate=estimate, back_to=self._back_to(terminal)))
         write_json(self._path(number), list(names))
+
+    def _back_to(self, terminal: Terminal) -> int | None:
+        """Where a terminal has rolled its last model back: the window of the one that it runs."""
+        outcome = terminal.outcome
+        if outcome is None or outcome.result != "rolled-back" or outcome.version != terminal.offered:
+            return None
+        windows = {m.version: FIRST_MODEL if m.window is None else m.window for m in self._store.models(terminal.name)}
+        return windows.get(outcome.runs or "")
 
     def _brought(self, name: str, frame: Frame, place: int, folder: Path) -> SentFrame:
         """A frame in the window's own folder, as a second name of the same file where the disk can do that."""

@@ -63,7 +63,7 @@ def _windows(status: ServerStatus) -> Table:
     rows = [
         (
             str(w.number), ", ".join(w.terminals), f"{duration(status.now_s - w.sealed_s)} ago",
-            Pill("runs", "wait") if w.ended_s is None else duration(w.ended_s - w.sealed_s),
+            Pill(text="runs", tone="wait") if w.ended_s is None else duration(w.ended_s - w.sealed_s),
         )
         for w in status.windows
     ]  # fmt: skip
@@ -72,9 +72,9 @@ def _windows(status: ServerStatus) -> Table:
 
 def _presence(terminal: Terminal, now_s: float) -> Pill:
     if terminal.seen_s is None:
-        return Pill("never", "bad")
+        return Pill(text="never", tone="bad")
     ago_s = max(now_s - terminal.seen_s, 0.0)
-    return Pill(f"{duration(ago_s)} ago", "good" if ago_s < SILENT_S else "bad")
+    return Pill(text=f"{duration(ago_s)} ago", tone="good" if ago_s < SILENT_S else "bad")
 
 
 def _request(terminal: Terminal, now_s: float) -> str:

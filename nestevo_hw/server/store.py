@@ -229,8 +229,12 @@ class Store:
                 )
                 db.execute("UPDATE terminals SET asked_s = NULL WHERE name = ?", (name,))
 
-    def ended(self, number: int) -> None:
-        """A window has ended; what its terminals asked meanwhile was about models that are now old."""
+    def ended(self, number: int) -> bool:
+        """A window has ended; what its terminals asked meanwhile was about models that are now old.
+
+        Returns:
+            Whether that is news.
+        """
         with self._transaction() as db:
             found = db.execute(
                 "UPDATE windows SET ended_s = ? WHERE number = ? AND ended_s IS NULL RETURNING terminals",
@@ -239,6 +243,7 @@ class Store:
             for (names,) in found:
                 for name in parse_json(names, tuple[str, ...], DATABASE):
                     db.execute("UPDATE terminals SET asked_s = NULL WHERE name = ?", (name,))
+        return bool(found)
 
     def last_windows(self, most: int = 20) -> list[PastWindow]:
         """The last windows, newest first."""

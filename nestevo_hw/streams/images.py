@@ -100,7 +100,9 @@ def check_sent(path: Path, most_pixels: int) -> Literal[".jpg", ".png"]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=("JPEG", "PNG")) as image:
                 kind, width, height = image.format, image.width, image.height
-    except (*_BROKEN, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise InputError(f"more than {most_pixels} pixels") from error
+    except _BROKEN as error:
         raise InputError("not a JPEG or PNG image that can be read") from error
     if width * height > most_pixels:
         raise InputError(f"{width} x {height} pixels, the most is {most_pixels}")

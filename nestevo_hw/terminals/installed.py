@@ -13,12 +13,16 @@ from pathlib import Path
 from nestevo_hw.base.documents import plain, read_json, write_json
 from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.models.onnx.manifest import MANIFEST, MODEL, read_manifest
-from nestevo_hw.terminals.judging import judge
+from nestevo_hw.terminals.judging import agreement, judge
 from nestevo_hw.terminals.runtime import Deployed, Frame
+from nestevo_hw.wire.signals import SURE
 
 VERSIONS, CURRENT = "versions", "current.json"
 COLLAPSED = 0.5
 """Of the old model's agreement with itself, below which a new one is not taken."""
+LEAST_SHARED = 0.15
+"""Of what the old model is sure of, that a new one has to find as well: one that sees the same everywhere agrees with
+itself, too."""
 MOST_FOUND = 20.0
 """Times what the old model reports, above which the new one sees what is not there."""
 KEPT = 3
@@ -169,3 +173,6 @@ def check_model(new: Deployed, old: Deployed | None, frames: Sequence[Frame]) ->
     before, after = judge(old, frames).agreement, judge(new, frames).agreement
     if after < COLLAPSED * before:
         raise RolledBackError(f"it agrees with itself by {after:.2f}, the old model by {before:.2f}")
+    shared = agreement(new, [old.look(frame).above(SURE) for frame in frames], [new.look(frame) for frame in frames])
+    if before > 0 and shared < LEAST_SHARED:
+        raise RolledBackError(f"it finds {shared:.2f} of what the old model is sure of")

@@ -21,8 +21,12 @@ def judge(model: Deployed, frames: Sequence[Frame]) -> Signals:
     confidence = float((scores.astype(np.float64) ** 2).sum()) / total if total > 0 else 0.0
     changed = [_changed_view(model, frame) for frame in frames]
     believed = [found.above(SURE) for found in plain]
-    agreement = (mean_precision if model.detects else same_class)(changed, believed)
-    return Signals(agreement=agreement, confidence=min(confidence, 1.0))
+    return Signals(agreement=agreement(model, believed, changed), confidence=min(confidence, 1.0))
+
+
+def agreement(model: Deployed, believed: Sequence[Found], predicted: Sequence[Found]) -> float:
+    """How well predictions agree with what is believed of the same frames, 0 to 1, as the model's task scores it."""
+    return (mean_precision if model.detects else same_class)(predicted, believed)
 
 
 def mean_precision(predictions: Sequence[Found], truth: Sequence[Found]) -> float:

@@ -104,7 +104,7 @@ def _opened(package: bytes) -> tuple[_Header, memoryview]:
     except (lzma.LZMAError, UnicodeDecodeError) as error:
         raise InputError("the delta is damaged; fetch it again") from error
     body = body[_LENGTH + length :]
-    if not _fits(header) or len(body) != header.new_bytes:
+    if not reader.eof or not _fits(header) or len(body) != header.new_bytes:
         raise InputError("the delta is damaged; fetch it again")
     return header, body
 

@@ -42,6 +42,8 @@ class CaptureResult(Result):
     """What a remote terminal makes of its own accuracy."""
     asked: bool = False
     """Whether a remote terminal asked for this evolution."""
+    back_to: int | None = None
+    """As `evolution.inbox.Inbox`."""
 
 
 def capture(context: Context, request: CaptureRequest) -> CaptureResult:
@@ -76,6 +78,7 @@ def _received(context: Context, request: CaptureRequest, folder: Path) -> Captur
         spacing_s=max(taken_s[-1] - taken_s[0], 0.0) / (len(taken_s) - 1) if len(taken_s) > 1 else 0.0,
         estimate=inbox.estimate,
         asked=inbox.asked,
+        back_to=inbox.back_to,
     )
 
 
