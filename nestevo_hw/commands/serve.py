@@ -43,6 +43,9 @@ def serve(
       nestevo-hw serve office.toml --state state --new-token campus
       nestevo-hw serve office.toml --state state
     """
+    from nestevo_hw.base.extras import require_extra
+
+    require_extra("serve", "fastapi", "uvicorn")
     if new_token is not None:
         return _token(config, state, new_token, quiet=as_json)
     server = click.get_current_context().with_resource(ServerProcess(PRELOAD))

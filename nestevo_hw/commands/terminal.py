@@ -53,6 +53,9 @@ def terminal(
     Example:
       nestevo-hw terminal http://127.0.0.1:8650 --name campus --token-file campus.token --source campus.mp4 --loop
     """
+    from nestevo_hw.base.extras import require_extra
+
+    require_extra("serve", "httpx")
     from nestevo_hw.base.documents import plain
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.terminals.config import TerminalSettings

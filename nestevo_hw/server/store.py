@@ -187,19 +187,40 @@ class Store:
                 "INSERT OR IGNORE INTO frames (terminal, id, sha256, file, bytes, taken_s) VALUES (?, ?, ?, ?, ?, ?)",
                 (name, frame.id, frame.sha256, frame.file, frame.bytes, frame.taken_s),
             )
-            gone = _overflow(self.waiting(name), most, most_bytes)
+            gone = self._overflow(name, most, most_bytes)
             db.executemany("UPDATE frames SET waiting = 0 WHERE seq = ?", [(f.seq,) for f in gone])
             db.execute(
                 "UPDATE terminals SET received = received + 1, dropped = dropped + ?, seen_s = ? WHERE name = ?",
                 (len(gone), time.time(), name),
             )
             db.execute(
-                "DELETE FROM frames WHERE terminal = ? AND waiting = 0 AND seq <= "
-                "(SELECT max(seq) FROM frames WHERE terminal = ?) - ?",
+                "DELETE FROM frames WHERE terminal = ? AND waiting = 0 AND seq <= (SELECT seq FROM frames "
+                "WHERE terminal = ? AND waiting = 0 ORDER BY seq DESC LIMIT 1 OFFSET ?)",
                 (name, name, REMEMBERED * most),
             )
             self.changed.notify_all()
         return [f.file for f in gone]
+
+    def _overflow(self, name: str, most: int, most_bytes: int) -> list[Frame]:
+        """The oldest waiting frames that are too many; the newest one stays."""
+        count, total = self._waiting(name)
+        if count <= most and total <= most_bytes:
+            return []
+        gone = list[Frame]()
+        for frame in self.waiting(name)[:-1]:
+            if count - len(gone) <= most and total <= most_bytes:
+                break
+            gone.append(frame)
+            total -= frame.bytes
+        return gone
+
+    def _waiting(self, name: str) -> tuple[int, int]:
+        """How many frames of a terminal wait, and their bytes."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT count(*), coalesce(sum(bytes), 0) FROM frames WHERE terminal = ? AND waiting = 1", (name,)
+            ).fetchone()
+        return int(row[0]), int(row[1])
 
     def waiting(self, name: str) -> list[Frame]:
         """Frames of a terminal that no window has taken, in the order in which they came."""
@@ -287,24 +308,11 @@ class Store:
                 "rolled_back FROM terminals WHERE name = ?",
                 (name,),
             ).fetchone()
-            waiting = self._db.execute(
-                "SELECT count(*), coalesce(sum(bytes), 0) FROM frames WHERE terminal = ? AND waiting = 1", (name,)
-            ).fetchone()
+            waiting, waiting_bytes = self._waiting(name)
         return Terminal(
             name=name, seen_s=row[0], tool=row[1], runs=row[2], offered=row[3], asked_s=row[4],
             estimate=None if row[5] is None else parse_json(row[5], Estimate, DATABASE),
             outcome=None if row[6] is None else parse_json(row[6], Outcome, DATABASE),
             received=row[7], dropped=row[8], refused=row[9], rolled_back=row[10],
-            waiting=waiting[0], waiting_bytes=waiting[1],
+            waiting=waiting, waiting_bytes=waiting_bytes,
         )  # fmt: skip
-
-
-def _overflow(waiting: Sequence[Frame], most: int, most_bytes: int) -> list[Frame]:
-    """The oldest frames that are too many."""
-    total, gone = sum(f.bytes for f in waiting), list[Frame]()
-    for frame in waiting[:-1]:
-        if len(waiting) - len(gone) <= most and total <= most_bytes:
-            break
-        gone.append(frame)
-        total -= frame.bytes
-    return gone

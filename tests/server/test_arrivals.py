@@ -185,7 +185,7 @@ def test_a_terminal_that_rolled_back_goes_on_from_what_it_runs(room, models):
         seal(number, names)
 
     room.arrivals._seal = told
-    room.arrivals._await_frames = lambda remote: list(remote)
+    room.arrivals._await_frames = list
     executor = SimulatedExecutor(answers=rolling_back, remember=True)
     drive(config, room.layout.root, executor, room.arrivals)
     assert read_inbox(room.layout.inbox(1, "gate")).back_to == FIRST_MODEL

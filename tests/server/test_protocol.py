@@ -238,8 +238,9 @@ def test_connections_that_say_nothing_or_stop_half_way_end(tmp_path):
     with talking(tmp_path / "state", remote_config(), head_s=0.3, body_s=0.3, connections_per_address=8) as talk:
         silent, half, stuck = opened = [socket.create_connection(("127.0.0.1", talk.port)) for _ in range(3)]
         half.sendall(b"POST /terminals/gate/hello HTTP/1.1\r\nHost: a\r\nX")
-        head = f"PUT /terminals/gate/frames/a?taken_s=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {talk.tokens['gate']}\r\n"
-        stuck.sendall(f"{head}Content-Digest: sha-256=:{'A' * 43}=:\r\nContent-Length: 500\r\n\r\nabc".encode())
+        head = "PUT /terminals/gate/frames/a?taken_s=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n"
+        known = f"Authorization: Bearer {talk.tokens['gate']}\r\nContent-Digest: sha-256=:{'A' * 43}=:\r\n"
+        stuck.sendall(f"{head}{known}\r\nabc".encode())
         for waiting in (silent, half, stuck):
             waiting.settimeout(10)
         assert httpx.get(f"{talk.url}/health").status_code == 200
