@@ -17,6 +17,8 @@ from nestevo_hw.scheduler.server_process import ServerProcess
               help="Folder of all that the server keeps; started again with it, it goes on.")  # fmt: skip
 @click.option("--new-token", metavar="NAME", help="Make a token for this terminal, or @status for who may look; print "
               "it, and end. A running server takes it at once.")  # fmt: skip
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the token there, for its owner alone, in place of printing it.")  # fmt: skip
 @click.option("--port", type=whole(Range(0, 65535)), help="Override serve.port; 0: any that is free.")
 @click.option("--windows", type=WINDOW_COUNT, help=f"End evolving after so many windows.  [default: {MOST_WINDOWS}]")
 @click.option("--workers", type=WORKERS, help="Override the number of worker processes.")
@@ -27,6 +29,7 @@ def serve(
     *,
     state: Path,
     new_token: str | None,
+    to: Path | None,
     port: int | None,
     windows: int | None,
     workers: int | None,
@@ -40,14 +43,14 @@ def serve(
 
     \b
     Examples:
-      nestevo-hw serve office.toml --state state --new-token campus
+      nestevo-hw serve office.toml --state state --new-token campus --to campus.token
       nestevo-hw serve office.toml --state state
     """
     from nestevo_hw.base.extras import require_extra
 
     require_extra("serve", "fastapi", "uvicorn")
     if new_token is not None:
-        return _token(config, state, new_token, quiet=as_json)
+        return _token(config, state, new_token, to, quiet=as_json)
     server = click.get_current_context().with_resource(ServerProcess(PRELOAD))
     from dataclasses import replace
 
@@ -72,13 +75,16 @@ def serve(
     return run(settings, limits, state, on_start=started, on_event=tell, on_warning=warn, workers=server)
 
 
-def _token(config: Path, state: Path, name: str, *, quiet: bool) -> dict[str, Any]:
-    """Make a token and show it, this once."""
+def _token(config: Path, state: Path, name: str, to: Path | None, *, quiet: bool) -> dict[str, Any]:
+    """Make a token and give it away, this once."""
+    from nestevo_hw.base.files import write_secret
     from nestevo_hw.server.config import load_serve_config
     from nestevo_hw.server.tokens import check_holder, new_token
 
     check_holder(name, load_serve_config(config)[0].remote)
     token = new_token(state, name)
-    if not quiet:
+    if to is not None:
+        write_secret(to, f"{token}\n")
+    elif not quiet:
         click.echo(token)
-    return {"name": name, "token": token}
+    return {"name": name, "token": token if to is None else None, "file": None if to is None else str(to)}

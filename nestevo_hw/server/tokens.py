@@ -4,10 +4,12 @@ import hashlib
 import hmac
 import secrets
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from nestevo_hw.base.documents import read_json, write_json
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.documents import json_text, read_json
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.files import write_secret
 
 TOKENS = "tokens.json"
 VIEWER = "@status"
@@ -24,8 +26,7 @@ def new_token(folder: Path, name: str) -> str:
     """
     token = secrets.token_urlsafe(_BYTES)
     known = _read(folder / TOKENS)
-    write_json(folder / TOKENS, {**known, name: _hashed(token)})
-    (folder / TOKENS).chmod(0o600)
+    write_secret(folder / TOKENS, json_text({**known, name: _hashed(token)}))
     return token
 
 
@@ -51,7 +52,8 @@ class Tokens:
                 return {}
             stamp = (found.st_mtime_ns, found.st_ino)
             if stamp != self._read_at:
-                self._known, self._read_at = _read(self._path), stamp
+                with suppress(InputError):  # a damaged file opens nothing new, and closes nothing
+                    self._known, self._read_at = _read(self._path), stamp
             return self._known
 
 
