@@ -53,6 +53,12 @@ def serve(state: Path, terminals: int) -> None:
         sys.stdin.read()
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def name(number: int) -> str:
     """Of a terminal."""
     return f"camera{number}"
@@ -122,7 +128,9 @@ def measure(terminals: int, seconds: float) -> dict[str, Any]:
             asyncio.run(load(port, tokens, min(5.0, seconds), 0.0, frames))  # until caches are warm
             memory.append(unshared_bytes(server.pid) or 0)
             for kind, pause_s in (("paced", PAUSE_S), ("saturated", 0.0)):
+                before_s = cpu_s(server.pid)
                 loads[kind] = asyncio.run(load(port, tokens, seconds, pause_s, frames))
+                loads[kind]["server_cpu_ms"] = 1e3 * (cpu_s(server.pid) - before_s) / loads[kind]["uploads"]
                 memory.append(unshared_bytes(server.pid) or 0)
             server.communicate("")
     return {
@@ -152,7 +160,8 @@ def main() -> None:
     for kind in ("paced", "saturated"):
         row = found[kind]
         print(f"{kind:<10} {row['uploads_per_s']:7.0f} uploads/s   p50 {row['p50_ms']:.0f} ms   "
-              f"p95 {row['p95_ms']:.0f} ms   p99 {row['p99_ms']:.0f} ms")  # fmt: skip
+              f"p95 {row['p95_ms']:.0f} ms   p99 {row['p99_ms']:.0f} ms   "
+              f"{row['server_cpu_ms']:.1f} ms of the server's processor each")  # fmt: skip
     print("server's memory: " + ", ".join(f"{k} {v / 1e6:.0f} MB" for k, v in found["memory_bytes"].items()))
 
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ def create_app(served: Served) -> FastAPI:
     app.add_exception_handler(LimitError, _limited)
     app.add_exception_handler(RequestValidationError, _mistaken)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(sqlite3.OperationalError, _full)
     return app
 
 
@@ -245,6 +247,11 @@ async def _mistaken(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return JSONResponse(plain(Refusal(error=one_line(f"{place}: {first['msg']}"))), 422)
+
+
+async def _full(_: Request, error: Exception) -> Response:
+    """The store cannot be written, as where the disk is full."""
+    return refused(LimitError(507, one_line(f"the server cannot keep anything: {error}"), FULL_RETRY_S))
 
 
 async def _gone(_: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it

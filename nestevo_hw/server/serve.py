@@ -100,13 +100,14 @@ def listening(served: Served, limits: ServeConfig) -> Iterator[int]:
     Raises:
         OutputError: the address cannot be listened on.
     """
+    server = _Quiet(_loaded(served, limits))
+    family = socket.AF_INET6 if ":" in limits.host else socket.AF_INET
     try:
-        listener = socket.create_server((limits.host, limits.port), backlog=256)
+        listener = socket.create_server((limits.host.strip("[]"), limits.port), family=family, backlog=256)
     except OSError as error:
         raise OutputError(
             f"cannot listen on {limits.host} port {limits.port}: {error.strerror}; choose another serve.port"
         ) from error
-    server = _Quiet(_loaded(served, limits))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="http", daemon=True)
     thread.start()
     try:

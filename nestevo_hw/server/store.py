@@ -132,10 +132,11 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def seen(self, name: str, *, tool: str | None = None, runs: str | None = None) -> None:
         """A terminal was there; with `tool`, it said what it runs."""

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ import httpx
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
+from nestevo_hw.base.text import one_line
 from nestevo_hw.terminals.spool import Spooled
 from nestevo_hw.wire.delta import MOST_BYTES, apply_delta
 from nestevo_hw.wire.documents import Ask, Estimate, Hello, Offer, Outcome, Refusal, Welcome
@@ -79,10 +81,9 @@ class Link:
     """
 
     def __init__(self, address: Address, downloads: Path, transport: httpx.BaseTransport | None = None) -> None:
-        verify = True if address.ca is None else str(address.ca)
         self._client = httpx.Client(
             base_url=f"{address.url.rstrip('/')}/terminals/{quote(address.name, safe='')}",
-            headers={"authorization": f"Bearer {address.token}"}, timeout=TIMEOUT_S, verify=verify,
+            headers={"authorization": f"Bearer {address.token}"}, timeout=TIMEOUT_S, verify=_trusted(address.ca),
             transport=transport, follow_redirects=False,
         )  # fmt: skip
         self._downloads = downloads
@@ -166,7 +167,7 @@ class Link:
                         if file.tell() > min(most, MOST_BYTES):
                             raise InputError("the server sends more than it said")
         except httpx.HTTPError as error:
-            raise AbsentError(f"the server does not answer ({type(error).__name__})") from error
+            raise AbsentError(f"the server does not answer: {one_line(str(error)) or type(error).__name__}") from error
         content = partial.read_bytes()
         partial.unlink()
         return content
@@ -179,9 +180,16 @@ class Link:
         try:
             answer = self._client.request(method, path, **what)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
-            raise AbsentError(f"the server does not answer ({type(error).__name__})") from error
+            raise AbsentError(f"the server does not answer: {one_line(str(error)) or type(error).__name__}") from error
         _require(answer)
         return answer
+
+
+def _trusted(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except OSError as error:  # of which those of TLS are
+        raise ConfigError(f"cannot read certificates from {ca}: {error.strerror or error}") from error
 
 
 def _require(answer: httpx.Response) -> None:

@@ -16,6 +16,8 @@ MOST_PIXELS = 2**26
 """Of one frame; a small file can claim any number and would fill the memory."""
 STALLED_S = 15.0
 """Without a packet for so long, a stream has ended."""
+REOPEN_S = 2.0
+"""Before a stream that broke off is opened again, seconds."""
 _FOLDER_FPS = 10.0
 
 
@@ -31,7 +33,7 @@ def open_source(source: str, *, pace: bool, loop: bool) -> Iterator[Frame]:
         InputError: it cannot be opened, or shows nothing.
     """
     if "://" in source:
-        yield from _decoded(source, pace=False)
+        yield from _live(source)
         return
     path = Path(source)
     if not path.exists():
@@ -45,6 +47,20 @@ def open_source(source: str, *, pace: bool, loop: bool) -> Iterator[Frame]:
             raise InputError(f"{source} has no frames; give another --source")
         if not loop:
             return
+
+
+def _live(address: str) -> Iterator[Frame]:
+    """Frames of a stream, which is opened again when it breaks off; one that never gave any is refused."""
+    shown = False
+    while True:
+        try:
+            for frame in _decoded(address, pace=False):
+                shown = True
+                yield frame
+        except InputError:
+            if not shown:
+                raise
+        time.sleep(REOPEN_S)
 
 
 def _folder(path: Path, *, pace: bool) -> Iterator[Frame]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.documents import plain, read_json, write_json
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, OutputError
 from nestevo_hw.terminals.config import TerminalSettings
 from nestevo_hw.terminals.installed import Installed, RolledBackError, check_model
 from nestevo_hw.terminals.judging import judge
@@ -80,6 +80,7 @@ class Terminal:
         self._pending = False
         self._news, self._over = threading.Event(), threading.Event()
         self._lock = threading.Lock()
+        self._fault: BaseException | None = None
         self.tally = Tally()
 
     @property
@@ -90,7 +91,7 @@ class Terminal:
 
     def run(self, frames: Iterable[Frame]) -> None:
         """Look at every frame, and keep up with the server, until the frames end and what waits has been sent."""
-        keeping = threading.Thread(target=self._keep_up, name="link", daemon=True)
+        keeping = threading.Thread(target=self._keep_up_or_tell, name="link", daemon=True)
         keeping.start()
         try:
             for frame in frames:
@@ -101,6 +102,8 @@ class Terminal:
             self._over.set()
             self._news.set()
             keeping.join()
+        if self._fault is not None:
+            raise self._fault
 
     def take(self, frame: Frame) -> None:
         """Look at one frame; now and then, keep it to be sent."""
@@ -128,7 +131,16 @@ class Terminal:
         picture = jpeg(frame)
         if len(picture) <= self._budget_bytes:
             self._budget_bytes -= len(picture)
-            self._spool.put(picture, time.time())
+            try:
+                self._spool.put(picture, time.time())
+            except OutputError as error:  # a full disk costs frames, and not the camera
+                self._tell(str(error))
+
+    def _keep_up_or_tell(self) -> None:
+        try:
+            self._keep_up()
+        except BaseException as error:
+            self._fault = error
 
     def _keep_up(self) -> None:
         """Turn after turn with the server; one that is away is tried again, each time later."""
@@ -144,7 +156,7 @@ class Terminal:
                 wait_s = longest * random.uniform(0.5, 1.0) if error.retry_s is None else error.retry_s
                 if tries == 1:
                     self._tell(str(error))
-            except (RefusedError, InputError) as error:
+            except (RefusedError, InputError, OutputError) as error:
                 self._tell(str(error))
                 wait_s = self._settings.patience_s
             if self._over.is_set() and (tries > 2 or not self._spool.waiting()):

@@ -189,6 +189,21 @@ def test_a_full_disk_is_told_and_leaves_nothing(talk, monkeypatch):
         assert talk.put(client, "full", picture(9)).status_code == 201
 
 
+def test_a_store_that_cannot_grow_is_told_and_stays_whole(tmp_path):
+    with talking(tmp_path / "state", remote_config()) as talk, talk.client() as client:
+        assert talk.put(client, "before", picture(1)).status_code == 201
+        (pages,) = talk.served.store._db.execute("PRAGMA page_count").fetchone()
+        talk.served.store._db.execute(f"PRAGMA max_page_count = {pages}")
+        codes = [talk.put(client, f"{number}-{'x' * 100}", picture(number)).status_code for number in range(60)]
+        assert set(codes) == {201, 507}
+        assert codes[-1] == 507
+        talk.served.store._db.execute("PRAGMA max_page_count = 100000")
+        assert talk.put(client, "after", picture(2)).status_code == 201
+        assert talk.served.store.terminal("gate").waiting == codes.count(201) + 2
+        talk.served.inboxes.clear("gate")
+        assert len(kept(talk)) == codes.count(201) + 2
+
+
 def test_models_come_whole_in_parts_and_as_differences(talk, models):
     for name in ("first", "next"):
         talk.served.shelf.publish("gate", models[name])

@@ -2,6 +2,8 @@
 
 import hashlib
 import itertools
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -205,6 +207,39 @@ def test_it_runs_by_itself_until_its_frames_end(talk, tmp_path, models):
         terminal.run(frames())
     assert terminal.tally.installed == 1
     assert talk.served.store.terminal("gate").received == terminal.tally.sent > 0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_a_terminal_talks_to_the_server_whose_certificate_it_trusts(tmp_path):
+    words = [
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+        "-subj",
+        "/CN=a",
+        "-addext",
+    ]
+    made = ["openssl", *words, "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    files = {"certfile": str(tmp_path / "cert.pem"), "keyfile": str(tmp_path / "key.pem")}
+    with talking(tmp_path / "state", remote_config(), **files) as talk:
+        url, token = f"https://127.0.0.1:{talk.port}", talk.tokens["gate"]
+        with Link(Address(url=url, name="gate", token=token, ca=tmp_path / "cert.pem"), tmp_path) as link:
+            assert link.hello(None).wanted_frames == 8
+        with Link(Address(url=url, name="gate", token=token), tmp_path) as link:
+            with pytest.raises(AbsentError, match="certificate"):
+                link.hello(None)
+    with (
+        pytest.raises(ConfigError, match="cannot use"),
+        talking(tmp_path / "other", remote_config(), **files | {"keyfile": str(tmp_path / "no.pem")}),
+    ):
+        pass
 
 
 def test_a_token_is_not_sent_over_a_network_in_the_open():
