@@ -16,12 +16,13 @@ import torch
 
 from nestevo_hw.base.documents import json_text
 from nestevo_hw.base.seeding import derive_seed
-from nestevo_hw.evolution.trigger import TriggerConfig, remaining_accuracy, sense_accuracy
+from nestevo_hw.evolution.trigger import TriggerConfig, sense_accuracy
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.task import headline
+from nestevo_hw.wire.signals import remaining_accuracy
 
 TASK = task_named("detection")
 MODELS = ("fasterrcnn-tiny-m1", "fasterrcnn-tiny-m2", "fasterrcnn-tiny-m3")

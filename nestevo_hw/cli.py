@@ -21,6 +21,8 @@ from nestevo_hw.commands.record import record
 from nestevo_hw.commands.report import report
 from nestevo_hw.commands.schedule import schedule
 from nestevo_hw.commands.sensitivity import sensitivity
+from nestevo_hw.commands.serve import serve
+from nestevo_hw.commands.terminal import terminal
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,6 +49,8 @@ for _command in (
     record,
     pretrain,
     evolve,
+    serve,
+    terminal,
     export,
     compare,
     report,

@@ -12,19 +12,22 @@ PACKAGE = ROOT / "nestevo_hw"
 LEVELS = (
     ("cli", "__main__"),
     ("commands",),
-    ("studies", "testing"),
+    ("studies", "server", "testing"),
     ("evolution",),
     ("report",),
     ("scheduler", "profiler"),
-    ("tasks",),
+    ("tasks", "terminals"),
     ("crossbar", "models"),
     ("streams",),
-    ("pages",),
+    ("pages", "wire"),
     ("base",),
 )
 """Rooms from the top down; each may import from those below it, and none from one beside it."""
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-ONLY_IN = {"aihwkit": "crossbar", "ray": "scheduler/ray", "jinja2": "pages", "triton": "crossbar/gpu"}
+ONLY_IN = {
+    "aihwkit": "crossbar", "ray": "scheduler/ray", "jinja2": "pages", "triton": "crossbar/gpu", "fastapi": "server",
+    "uvicorn": "server", "sqlite3": "server", "httpx": "terminals",
+}  # fmt: skip
 """Libraries that one room hides from all others."""
 
 

@@ -31,8 +31,12 @@ MOST_TEXT_BYTES = 512_000_000
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; rename it on success, remove it on failure.
+
+    Args:
+        path: to write.
+        mode: permissions; None: as of any new file.
 
     Raises:
         OutputError: the file cannot be written; what stood in its place is as before.
@@ -43,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            temporary.chmod(0o666 & ~_UMASK)  # safetensors writes for the owner alone
+            temporary.chmod(0o666 & ~_UMASK if mode is None else mode)  # safetensors writes for the owner alone
             temporary.replace(path)
         finally:
             with suppress(OSError):  # its folder may be what is missing
@@ -87,6 +91,16 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_secret(path: Path, text: str) -> None:
+    """The same for the owner's eyes alone, at no moment for others'."""
+    mask = os.umask(0o077)
+    try:
+        with replacing(path, mode=0o600) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    finally:
+        os.umask(mask)
 
 
 def read_text(path: Path, *, advice: str = "", error: type[NestEvoError] = InputError) -> str:

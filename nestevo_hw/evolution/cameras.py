@@ -237,8 +237,8 @@ def reference_frames(config: RunConfig) -> tuple[FrameBatch, list[slice]]:
 def plan_reference(config: RunConfig) -> list[tuple[Stream, list[int]]]:
     """Frames of each in-domain segment.
 
-    Embedded streams show the reference places by day; videos and data show what lies before each terminal's first
-    frame, where no data are held apart for this.
+    Embedded streams show the reference places by day, and so do remote cameras where no data are held apart; videos and
+    data show what lies before each terminal's first frame, where no data are held apart for this.
 
     Raises:
         InputError: a video, its labels or data cannot be read.
@@ -255,9 +255,14 @@ def plan_reference(config: RunConfig) -> list[tuple[Stream, list[int]]]:
             rows = _instead(stream, rows, rows)
             parts = np.array_split(np.asarray(rows), plan.segments_per_place)
             segments += [(stream, part.tolist()) for part in parts if len(part)]
-    if any(t.place is not None for t in config.terminals):
+    if shows_places(config):
         segments += _embedded_reference(config)
     return segments
+
+
+def shows_places(config: RunConfig) -> bool:
+    """Whether in-domain frames are of the reference places: for embedded streams, and for cameras without others."""
+    return any(t.place is not None or (t.remote and config.reference.data is None) for t in config.terminals)
 
 
 def _before_start(config: RunConfig, terminal: TerminalConfig) -> Stream | None:

@@ -15,7 +15,7 @@ from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.chips.chip_file import load_chip
 from nestevo_hw.crossbar.devices import is_file
 from nestevo_hw.crossbar.mapping import map_model
-from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window
+from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window, shows_places
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import FIRST_GUESS
 from nestevo_hw.evolution.drift import calibrated_threshold
@@ -74,7 +74,7 @@ def check_run(config: RunConfig) -> dict[str, Review]:
     _check_places(config)
     reviews: dict[str, Review] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    for terminal in config.terminals:
+    for terminal in [t for t in config.terminals if not t.remote]:
         stream = open_stream(config, terminal)
         sizes[terminal.name] = stream.size
         for window in range(config.window.count):
@@ -193,7 +193,7 @@ def generates(config: RunConfig) -> bool:
 def _check_places(config: RunConfig) -> None:
     """Every place named is one that the embedded stream of the task can show."""
     known = task_named(config.task).embedded.places
-    if all(terminal.place is None for terminal in config.terminals):
+    if not shows_places(config):
         return
     named = [(f"place of terminal {t.name!r}", t.place) for t in config.terminals if t.place is not None]
     named += [("reference.places", place) for place in config.reference.places]
@@ -267,6 +267,8 @@ def _check_capabilities(config: RunConfig) -> None:
         require(task, LabelConfirmation, "labels.confirm")
     if config.compression.enabled:
         require(task, SmallerInput, "compression.enabled")
+    if config.remote and METHODS[config.method].wants_truth:
+        raise ConfigError(f"{method}: terminal {config.remote[0]!r} is remote and has no true labels; choose another")
 
 
 def _ages(config: RunConfig) -> list[float]:

@@ -102,6 +102,11 @@ class RunConfig:
         wanted = self.labels.confirm
         return METHODS[self.method].co_evolves if wanted is None else wanted
 
+    @property
+    def remote(self) -> list[str]:
+        """Terminals whose frames arrive from elsewhere."""
+        return [t.name for t in self.terminals if t.remote]
+
     def present(self, window: int) -> list[str]:
         """Terminals that take part in a window."""
         return [t.name for t in self.terminals if t.joins <= window and (t.leaves is None or window < t.leaves)]

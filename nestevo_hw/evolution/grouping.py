@@ -47,10 +47,10 @@ def declared_groups(config: RunConfig) -> Groups | None:
 
 
 def _check_features(config: RunConfig) -> None:
-    late = [t.name for t in config.terminals if t.joins]
+    late = [t.name for t in config.terminals if t.joins or t.remote]
     if late:
         raise ConfigError(
-            f'terminal {late[0]!r} joins later, but groups.by = "features" needs its first frames at once'
+            f'terminal {late[0]!r} joins later or is remote, but groups.by = "features" needs its first frames at once'
         )
     check_count(config.groups.count, len(config.terminals))
 

@@ -2,7 +2,7 @@
 
 from nestevo_hw.evolution.server import Server
 
-LARGE = (".safetensors", ".onnx")
+LARGE = (".safetensors", ".onnx", ".jpg", ".png")
 """Files that a window leaves behind; results and events are small and stay."""
 
 

@@ -57,6 +57,14 @@ class RunLayout:
         """Folder with what a terminal is sent after a window."""
         return self.window(window, terminal, "deployed")
 
+    def inbox(self, window: int, terminal: str) -> Path:
+        """Folder with what a remote terminal has sent for a window."""
+        return self.window(window, terminal, "inbox")
+
+    def first_deployed(self, terminal: str) -> Path:
+        """Folder with the model that a remote terminal begins with."""
+        return self.root / "first" / terminal / "deployed"
+
     def of_group(self, window: int, group: str, name: str) -> Path:
         """A file of a group's teacher in one window."""
         return self.window(window, group_folder(group), name) if group else self.window(window, name)

@@ -1,8 +1,9 @@
 """Windows, one after another: frames come in, the method evolves, accuracy and time are accounted for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nestevo_hw.base.documents import plain
 from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.dispatch import Batch
 from nestevo_hw.evolution.housekeeping import tidy
@@ -13,14 +14,23 @@ from nestevo_hw.evolution.state import TeacherState
 from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, SenseRequest
 from nestevo_hw.evolution.steps.scoring import EvaluateRequest, EvaluateResult, RecallRequest, Scored
 from nestevo_hw.evolution.steps.table import CAPTURE, EVALUATE, RECALL, SENSE
-from nestevo_hw.evolution.trigger import remaining_accuracy
 from nestevo_hw.evolution.window import Window
 from nestevo_hw.report.records import TEACHER, Absent, Accuracy, Recall, Sense
+from nestevo_hw.wire.signals import remaining_accuracy
 
 type Captures = Batch[CaptureRequest, CaptureResult]
 """Frames of one window."""
 Scores = Mapping[str, Mapping[str, float]]
 """Accuracy of each terminal's own models by stage, where it is defined."""
+
+
+Windows = Callable[[Server], Iterable[int]]
+"""Gives the numbers of windows from 0 on, each when its frames are there; asked again when one has ended."""
+
+
+def every_window(server: Server) -> Iterable[int]:
+    """The windows of streams that are read here."""
+    return range(server.config.window.count)
 
 
 class EvolutionLoop:
@@ -31,23 +41,28 @@ class EvolutionLoop:
         self._method = method
         self._config = server.config
 
-    def run(self) -> None:
-        """All evolution windows."""
-        capturing = self._capturing(0)
-        self._server.prepare(capturing)
-        for number in range(self._config.window.count):
-            capturing = self._evolve(number, capturing)
+    def run(self, windows: Windows = every_window) -> None:
+        """Evolution windows, one after another, as they come."""
+        ahead = self._capturing(0, remote=False)
+        self._server.prepare(ahead)
+        for number in windows(self._server):
+            arrived = self._capturing(number, remote=True)
+            self._server.dispatch.run_together(arrived)
+            ahead = self._evolve(number, ahead, arrived)
 
-    def _evolve(self, number: int, capturing: Captures) -> Captures:
-        """One window, given its frames; the next one's are captured while it is scored."""
-        captured = self._captured(capturing)
+    def _evolve(self, number: int, *captures: Captures) -> Captures:
+        """One window, given its frames; the next one's that are read here are captured while it is scored."""
+        captured = self._captured(number, *captures)
+        for name, result in captured.items():
+            if result.back_to is not None:
+                self._server.go_back(number, name, result.back_to)
         models = dict(self._server.models)
         teachers = {group: upkeep.teacher for group, upkeep in self._server.upkeep.items()}
         window = Window(self._server, number, {name: captured[name] for name in self._requesting(number, captured)})
         self._method.evolve(window)
         evaluating = self._evaluating(window, list(captured), models, teachers)
         evolved = {name: self._file(number, name, "upload.safetensors") for name in window.names if window.stages}
-        signals, following = self._server.baseline(number, evolved), self._capturing(number + 1)
+        signals, following = self._server.baseline(number, evolved), self._capturing(number + 1, remote=False)
         self._server.dispatch.run_together(evaluating, signals, following)
         scores = self._evaluated(evaluating)
         self._recall(window, scores)
@@ -56,8 +71,13 @@ class EvolutionLoop:
         tidy(self._server, number)
         return following
 
-    def _capturing(self, number: int) -> Captures:
-        """To capture a window's frames of every terminal that is there; nothing after the last one."""
+    def _capturing(self, number: int, *, remote: bool) -> Captures:
+        """To capture a window's frames of every terminal that is there; nothing after the last one.
+
+        Args:
+            number: of the window.
+            remote: of those whose frames have arrived; else of those whose stream is read here, at any time.
+        """
         present = self._config.present(number) if number < self._config.window.count else []
         requests = {
             name: CaptureRequest(
@@ -65,17 +85,20 @@ class EvolutionLoop:
                 upload=self._file(number, name, "upload.safetensors"),
                 test=self._file(number, name, "test.safetensors"),
                 truth=self._file(number, name, "truth.safetensors") if self._method.wants_truth else None,
+                inbox=self._server.layout.inbox(number, name) if remote else None,
             )
             for name, frames in self._server.frames_of(present).items()
+            if (name in self._config.remote) == remote
         }
         return Batch(step=CAPTURE, window=number, requests=requests)
 
-    def _captured(self, captures: Captures) -> dict[str, CaptureResult]:
-        """Of every terminal whose camera works."""
-        captured = {name: finished.value for name, finished in captures.done.items()}
+    def _captured(self, number: int, *captures: Captures) -> dict[str, CaptureResult]:
+        """Of every terminal whose camera works, in the order of the configuration."""
+        done = {name: finished.value for one in captures for name, finished in one.done.items()}
+        captured = {name: done[name] for name in self._config.present(number) if name in done}
         for name, result in captured.items():
             if result.fault:
-                self._server.journal.log(Absent(window=captures.window or 0, terminal=name, reason=result.fault))
+                self._server.journal.log(Absent(window=number, terminal=name, reason=result.fault))
         return {name: result for name, result in captured.items() if not result.fault}
 
     def _requesting(self, number: int, captured: Mapping[str, CaptureResult]) -> list[str]:
@@ -83,7 +106,7 @@ class EvolutionLoop:
         trigger = self._config.trigger
         if trigger.mode == "off":
             return list(captured)
-        known, silent = self._server.signals, set()
+        known, silent = self._server.signals, self._not_asking(number, captured)
         requests = {
             name: SenseRequest(model=self._server.models[name], frames=self._file(number, name, "upload.safetensors"))
             for name in captured
@@ -106,6 +129,16 @@ class EvolutionLoop:
             if trigger.mode == "request" and not requesting:
                 silent.add(name)
         return [name for name in captured if name not in silent]
+
+    def _not_asking(self, number: int, captured: Mapping[str, CaptureResult]) -> set[str]:
+        """Remote terminals, which judge themselves, that are to evolve only when they ask and have not."""
+        for name, result in captured.items():
+            if (told := result.estimate) is not None:
+                self._server.journal.log(
+                    Sense(window=number, terminal=name, requests=result.asked, **plain(told)),
+                )
+        remote = set(self._config.remote) if self._config.trigger.mode == "request" else set()
+        return {name for name, result in captured.items() if name in remote and not result.asked}
 
     def _evaluating(
         self,

@@ -47,8 +47,7 @@ class Rollout:
             if models[name] != self._server.models[name]
         }
         for name in self._window.run(EXPORT, exports):
-            self._server.zoo[name].append(self._server.models[name])
-            self._server.models[name], self._server.deployed[name] = models[name], exports[name].folder
+            self._server.deploy(self._window.number, name, models[name], exports[name].folder)
             if name in self._supervision and models[name] == evolved[name]:
                 upload, supervision = exports[name].upload, self._supervision[name]
                 self._server.replay[name].append(ReplaySample(upload=upload, supervision=supervision))

@@ -24,7 +24,7 @@ from nestevo_hw.evolution.execution import ExecutionConfig, open_executor
 from nestevo_hw.evolution.grouping import form_groups
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.loop import EvolutionLoop
+from nestevo_hw.evolution.loop import EvolutionLoop, Windows, every_window
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import forget_deaths
@@ -53,6 +53,7 @@ def evolve(
     on_task: Callable[[Task], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
     server: ServerProcess | None = None,
+    windows: Windows | None = None,
 ) -> dict[str, Any]:
     """Run all evolution windows and write the run folder.
 
@@ -65,6 +66,7 @@ def evolve(
         on_task: called with each finished task.
         on_warning: called with each line about what the run can do with, but should be looked at.
         server: of worker processes, if one has been started with `preload.PRELOAD`; a local run ends it.
+        windows: says when windows begin, for terminals whose frames arrive; by default all, one after another.
 
     Returns:
         The summary, as in `evolve --json`.
@@ -74,12 +76,18 @@ def evolve(
         LostFileError: a file that the configuration of the run to resume names is gone.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
+    if windows is None and config.remote:
+        raise ConfigError(
+            f"terminal {config.remote[0]!r} is remote: its frames arrive at `nestevo-hw serve`; run that instead"
+        )
     if resume:
         check_inputs_kept(config)
     config, reviews = checked(config, on_warning)
     with one_writer(run_dir):
         header = _open_folder(config, RunLayout(run_dir.resolve()), resume=resume, quick=quick)
-        return _evolve(config, run_dir, header, reviews, server, on_task=on_task, on_warning=on_warning)
+        return _evolve(
+            config, run_dir, header, reviews, server, windows or every_window, on_task=on_task, on_warning=on_warning
+        )
 
 
 def checked(
@@ -106,14 +114,16 @@ def _evolve(
     header: Header,
     reviews: Mapping[str, Review],
     server: ServerProcess | None,
+    windows: Windows,
     *,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
 ) -> dict[str, Any]:
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
-    advice = f"go on with `nestevo-hw evolve --resume {run_dir}`"
+    again = f"go on with `nestevo-hw evolve --resume {run_dir}`"
+    advice = again if windows is every_window else "start the server again to go on"
     with _end_recorded(layout), resumable(run_dir, lambda: _kept(layout), advice=advice):
-        classes, earlier_s = _all_windows(config, layout, reviews, server, on_task, on_warning)
+        classes, earlier_s = _all_windows(config, layout, reviews, server, windows, on_task, on_warning)
         header = replace(header, classes=classes)
         summary = _close_folder(layout, header, run_dir, wall_s=earlier_s + time.monotonic() - started)
         write_report(run_dir)
@@ -144,6 +154,7 @@ def _all_windows(
     layout: RunLayout,
     reviews: Mapping[str, Review],
     workers: ServerProcess | None,
+    windows: Windows,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
 ) -> tuple[tuple[str, ...], float]:
@@ -174,7 +185,7 @@ def _all_windows(
         if len(groups) > 1:
             journal.log(Groups(by=config.groups.by, groups=groups))
         server = Server(config, layout, journal, dispatch, costs, groups)
-        EvolutionLoop(server, METHODS[config.method]).run()
+        EvolutionLoop(server, METHODS[config.method]).run(windows)
     return server.classes, journal.earlier_s
 
 

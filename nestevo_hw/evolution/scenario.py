@@ -51,6 +51,8 @@ class TerminalConfig:
     data: str | None = None
     """Images with a class each, in order of time, instead: a folder of class folders, an .npz with arrays x and y, or
     `package.module:loader` of your own (docs/your-task.md). Only the evaluation reads the classes."""
+    remote: bool = False
+    """A camera elsewhere that sends its frames to `nestevo-hw serve` (docs/serve.md), instead."""
     fps: Annotated[float, Range(1e-6, 1e6)] | None = None
     """Frames a second of the video or data; None: as recorded, or 10 for a folder of images and 1 for data."""
     labels: str | None = None
@@ -76,8 +78,13 @@ class TerminalConfig:
             raise ConfigError(
                 f"terminal {self.name!r}: need joins < leaves, got joins = {self.joins}, leaves = {self.leaves}"
             )
-        if sum(source is not None for source in (self.place, self.video, self.data)) != 1:
-            raise ConfigError(f"terminal {self.name!r}: give either place, video or data")
+        if sum(source is not None for source in (self.place, self.video, self.data)) + self.remote != 1:
+            raise ConfigError(f"terminal {self.name!r}: give either place, video, data or remote = true")
+        if self.remote and (self.drift or self.outages or self.start_frame or self.fps):
+            raise ConfigError(
+                f"terminal {self.name!r}: drift, outages, start_frame and fps are of streams that this machine reads; "
+                "leave them out of a remote one"
+            )
         if self.video is None and (self.labels is not None or self.class_map):
             raise ConfigError(
                 f"terminal {self.name!r}: labels and class_map are of a video; leave them out, or give one"

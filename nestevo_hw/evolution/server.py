@@ -9,19 +9,24 @@ from typing import Any
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Batch, Dispatch
+from nestevo_hw.evolution.inbox import FIRST_MODEL
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.steps.camera import SenseRequest, SenseResult
-from nestevo_hw.evolution.steps.table import BASELINE, DRY_RUN, PREPARE
+from nestevo_hw.evolution.steps.deploying import ExportRequest
+from nestevo_hw.evolution.steps.table import BASELINE, DRY_RUN, EXPORT, PREPARE
 from nestevo_hw.evolution.steps.teachers import PrepareRequest
 from nestevo_hw.evolution.steps.training import DryRunRequest, ReplaySample
 from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
-from nestevo_hw.evolution.trigger import Signals
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
-from nestevo_hw.models.onnx.manifest import MODEL
+from nestevo_hw.models.onnx.manifest import MODEL, Version
+from nestevo_hw.report.records import Rollback
 from nestevo_hw.streams.sampling import allocate
+from nestevo_hw.wire.signals import Signals
 
+MOST_SENT = 4
+"""Models to one of which a remote terminal may go back."""
 MOST_REPLAYED = 4
 """Earlier windows from which frames may be replayed."""
 
@@ -60,7 +65,11 @@ class Server:
         self.drift: dict[str, float | None] = {}
         """Last drift score (eq. 11) of each terminal; None where no class could be compared."""
         self.deployed: dict[str, Path] = {}
-        """Folder that each terminal was last sent; none for those that still run their first model."""
+        """Folder that each terminal was last sent; none for those that run their first model, read here."""
+        self.sent: dict[str, deque[tuple[int, Path]]] = {
+            name: deque([(FIRST_MODEL, self.models[name])], maxlen=MOST_SENT) for name in config.remote
+        }
+        """Checkpoints that each remote terminal may still run, by the window they are from, oldest first."""
         self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.models}
         """Earlier models of each terminal, oldest first."""
         self.replay: dict[str, deque[ReplaySample]] = {name: deque(maxlen=MOST_REPLAYED) for name in self.models}
@@ -104,6 +113,7 @@ class Server:
         signals = self.baseline(None, familiar)
         self.dispatch.run_together(signals)
         self.remember_signals(signals)
+        self._export_first(familiar)
 
     def baseline(self, number: int | None, frames: Mapping[str, Path]) -> Batch[SenseRequest, SenseResult]:
         """To take each terminal's signals on frames that its model does well on.
@@ -113,12 +123,46 @@ class Server:
             frames: file by terminal.
         """
         wanted = frames if self.config.trigger.mode != "off" else {}
-        requests = {name: SenseRequest(model=self.models[name], frames=file) for name, file in wanted.items()}
+        requests = {
+            name: SenseRequest(model=self.models[name], frames=file)
+            for name, file in wanted.items()
+            if name not in self.config.remote  # which judge themselves
+        }
         return Batch(step=BASELINE, window=number, requests=requests)
 
     def remember_signals(self, taken: Batch[SenseRequest, SenseResult]) -> None:
         """Keep what `baseline` has found."""
         self.signals |= {name: sensed.value.signals for name, sensed in taken.done.items()}
+
+    def _export_first(self, frames: Mapping[str, Path]) -> None:
+        """Write the model that each remote terminal begins with; of `frames` one is tried on it."""
+        requests = {
+            name: ExportRequest(
+                terminal=self.models[name],
+                upload=frames[name],
+                folder=self.layout.first_deployed(name),
+                version=Version(run=self.config.digest, window=None, terminal=name),
+            )
+            for name in self.config.remote
+        }
+        for name in self.dispatch.run(EXPORT, None, requests):
+            self.deployed[name] = requests[name].folder
+
+    def deploy(self, number: int, name: str, model: Path, folder: Path) -> None:
+        """Bring a terminal's new model into force, which it is sent as what lies in a folder."""
+        self.zoo[name].append(self.models[name])
+        self.models[name], self.deployed[name] = model, folder
+        if name in self.sent:
+            self.sent[name].append((number, model))
+
+    def go_back(self, number: int, name: str, window: int) -> None:
+        """A remote terminal runs the model of an earlier window, because the last one did not do there."""
+        model = dict(self.sent[name]).get(window)
+        if model is None or model == self.models[name]:
+            return
+        self.models[name] = model
+        origin = "its first model" if window == FIRST_MODEL else f"the model of window {window}"
+        self.journal.log(Rollback(window=number, terminal=name, back_to=origin))
 
     def frames_of(self, names: Sequence[str]) -> dict[str, int]:
         """How many frames each terminal uploads: by its last drift, within D_max (eq. 5).
@@ -142,6 +186,7 @@ class Server:
         for upkeep in self.upkeep.values():
             files |= {upkeep.teacher.weights, upkeep.teacher.crossbar}
         for name in self.models:
+            files |= {model for _, model in self.sent.get(name, ())}
             files |= set(self.zoo[name]) | {f for s in self.replay[name] for f in (s.upload, s.supervision)}
             files |= {self.layout.window(window, name, "test.safetensors") for window in self.tests[name]}
         return files

@@ -13,11 +13,7 @@ from nestevo_hw.base.ranges import MOST_FRAMES, Range
 from nestevo_hw.streams.sampling import evenly
 from nestevo_hw.tasks.predictions import Prediction, mirrored_prediction, pseudo_labels
 from nestevo_hw.tasks.task import VisionTask, headline
-
-SURE = 0.5
-"""Score from which on a prediction counts as what the terminal believes."""
-BRIGHTER = 1.25
-"""Factor of the second view's brightness."""
+from nestevo_hw.wire.signals import BRIGHTER, SURE, Signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +26,6 @@ class TriggerConfig:
     """Share of its accuracy that must seem lost before a terminal requests evolution."""
     frames: Annotated[int, Range(2, MOST_FRAMES)] = 32
     """Frames it estimates its accuracy on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signals:
-    """What a terminal can see of its own accuracy."""
-
-    agreement: float
-    """Headline score of its predictions on a changed view against its sure ones on the plain view, 0 to 1."""
-    confidence: float
-    """Mean score of its predictions, each weighted by itself, 0 to 1."""
 
 
 def sense_accuracy(task: VisionTask, model: nn.Module, images: Tensor, classes: int) -> Signals:
@@ -79,23 +65,6 @@ def self_agreement(
         changed = [mirrored_prediction(p, images.shape[-1]) for p in changed]
     agreement = headline(task.score(changed, believed, classes))
     return 0.0 if math.isnan(agreement) else agreement
-
-
-def remaining_accuracy(now: Signals, known: Signals) -> float:
-    """Estimated share of its accuracy that a model still has, 0 to 1.
-
-    The geometric mean of how far both signals have kept their values; neither can make up for the other. A model that
-    never agreed with itself is taken to have nothing left, so that it requests evolution.
-
-    Args:
-        now: on present frames.
-        known: of the same model on frames on which its accuracy was last known to be good.
-    """
-    return math.sqrt(_kept(now.agreement, known.agreement) * _kept(now.confidence, known.confidence))
-
-
-def _kept(now: float, known: float) -> float:
-    return min(1.0, now / known) if known > 0 else 0.0
 
 
 def thinned(images: Tensor, frames: int) -> Tensor:

@@ -300,6 +300,16 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """A remote terminal on which its last model did not do; it goes on with an earlier one, and so does the server."""
+
+    window: Window
+    terminal: str
+    back_to: str
+    """Which model, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """A task that failed for good, and that the run outlived."""
 
@@ -380,6 +390,7 @@ Event = (
     | Select
     | Recall
     | Absent
+    | Rollback
     | Failure
     | Exceeded
     | Labels

@@ -25,6 +25,7 @@ from nestevo_hw.report.records import (
     Labels,
     Program,
     Refresh,
+    Rollback,
     Select,
     TaskRun,
 )
@@ -219,6 +220,7 @@ def groups_table(event: Groups) -> Table:
 def troubles_table(run: Run) -> Table:
     """Labels and video to look at, cameras that sent nothing of use, tasks outlived or that took more than reserved."""
     rows = [(str(e.window), e.terminal, "camera", e.reason) for e in run.of(Absent)]
+    rows += [(str(e.window), e.terminal, "model", f"went back to {e.back_to}") for e in run.of(Rollback)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, e.reason) for e in run.of(Failure)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, _excess(e)) for e in run.of(Exceeded)]
     rows += [("", e.terminal, "labels", text) for e in run.of(Labels) for text in e.warnings]

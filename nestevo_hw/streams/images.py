@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -64,16 +65,63 @@ class ImageFolder:
             InputError: an image is unreadable or has absurdly many pixels.
         """
         for index in indices:
-            with _opened(self._paths[index]) as image:
-                turn = _turn(image)
-                height, width = turn.size(size)
-                small = _rgb(image, self._paths[index]).resize((width, height), Image.Resampling.BOX)
-                native = turn.size((image.height, image.width))
-            yield RecordedFrame(index=index, native_size=native, pixels=turn.apply(np.asarray(small)))
+            yield read_scaled(self._paths[index], size, index=index)
 
     def whole(self, indices: Sequence[int]) -> list[int]:
         """All of them: an image that cannot be read is refused, since it can be removed."""
         return list(indices)
+
+
+def read_scaled(path: Path, size: tuple[int, int], *, index: int = 0) -> RecordedFrame:
+    """An image file, upright and resized to (H, W) `size`; `index` is the frame's.
+
+    Raises:
+        InputError: the image is unreadable or has absurdly many pixels.
+    """
+    with _opened(path) as image:
+        turn = _turn(image)
+        height, width = turn.size(size)
+        small = _rgb(image, path).resize((width, height), Image.Resampling.BOX)
+        native = turn.size((image.height, image.width))
+    return RecordedFrame(index=index, native_size=native, pixels=turn.apply(np.asarray(small)))
+
+
+def check_sent(path: Path, most_pixels: int) -> Literal[".jpg", ".png"]:
+    """Look at the head of an image from outside; no pixel is decoded.
+
+    Args:
+        path: of the file.
+        most_pixels: that it may claim to have.
+
+    Returns:
+        The ending that suits it.
+
+    Raises:
+        InputError: it is neither JPEG nor PNG, or too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("JPEG", "PNG")) as image:
+                kind, width, height = image.format, image.width, image.height
+    except Image.DecompressionBombError as error:
+        raise InputError(f"more than {most_pixels} pixels") from error
+    except _BROKEN as error:
+        raise InputError("not a JPEG or PNG image that can be read") from error
+    if width * height > most_pixels:
+        raise InputError(f"{width} x {height} pixels, the most is {most_pixels}")
+    return ".jpg" if kind == "JPEG" else ".png"
+
+
+def scaled_to_long_side(native: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(H, W) of a frame whose long side is made so many pixels; its shape is kept."""
+    return scaled(native, long_side / max(native))
+
+
+def scaled(native: tuple[int, int], ratio: float) -> tuple[int, int]:
+    """(H, W) of a frame so many times as large; at least one pixel."""
+    height, width = native
+    return max(1, round(height * ratio)), max(1, round(width * ratio))
 
 
 def open_recording(path: Path) -> FrameSource:

@@ -14,7 +14,7 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.annotations import LabelledImage, load_labels
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.streams.images import open_recording
+from nestevo_hw.streams.images import open_recording, scaled, scaled_to_long_side
 from nestevo_hw.streams.matching import LabelReview, check_size, match, review
 from nestevo_hw.streams.weather import DriftScript, apply_weather
 
@@ -85,8 +85,9 @@ class VideoStream:
         self.fps: float = fps or source.fps or 10.0
         self.length: int | None = source.length
         self.native_size = height, width = source.native_size
-        ratio = min(canvas[0] / height, canvas[1] / width) if canvas else long_side / max(height, width)
-        self._shown = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+        self._shown = scaled_to_long_side(source.native_size, long_side)
+        if canvas:
+            self._shown = scaled(source.native_size, min(canvas[0] / height, canvas[1] / width))
         self.size = canvas or self._shown
         self.seed = seed
         self.horizon = horizon

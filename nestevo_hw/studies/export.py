@@ -11,8 +11,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.locking import is_unused
 from nestevo_hw.models.checkpoint import ModelSpec, check_origin, load_model, resolve_checkpoint
 from nestevo_hw.models.inputs import example_inputs
-from nestevo_hw.models.onnx.frames import Colour
-from nestevo_hw.models.onnx.manifest import MANIFEST, Manifest, Version, sha256
+from nestevo_hw.models.onnx.manifest import MANIFEST, Colour, Manifest, Version, sha256
 from nestevo_hw.models.zoo import task_of
 from nestevo_hw.studies.quantise import calibration_samples, deploy_quantised
 from nestevo_hw.tasks.capabilities import EmbeddedStreams

@@ -13,13 +13,13 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.files import replacing
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.models.checkpoint import ModelSpec
-from nestevo_hw.models.onnx.frames import BATCH, Colour, OnnxFrames, as_given
+from nestevo_hw.models.onnx.frames import BATCH, OnnxFrames, as_given, describe
 from nestevo_hw.models.onnx.manifest import (
     MODEL,
+    Colour,
     Manifest,
     Quantised,
     QuantisedManifest,
-    describe,
     sha256,
     write_manifest,
 )

@@ -9,14 +9,14 @@ from nestevo_hw.base.errors import NestEvoError
 from nestevo_hw.base.files import replacing
 from nestevo_hw.models.checkpoint import ModelSpec
 from nestevo_hw.models.onnx.export import open_session, unmatched
-from nestevo_hw.models.onnx.frames import Colour, FrameModel, OnnxFrames, write_frame_model
+from nestevo_hw.models.onnx.frames import FrameModel, OnnxFrames, describe, write_frame_model
 from nestevo_hw.models.onnx.manifest import (
     MODEL,
+    Colour,
     Layout,
     Manifest,
     ModelInput,
     Version,
-    describe,
     read_manifest,
     sha256,
     write_manifest,

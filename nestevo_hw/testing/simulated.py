@@ -12,7 +12,7 @@ from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.grouping import form_groups
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.loop import EvolutionLoop
+from nestevo_hw.evolution.loop import EvolutionLoop, Windows, every_window
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.perform import decoded, encoded
@@ -109,12 +109,12 @@ class SimulatedExecutor:
         return [asked.request for asked in self.asked if isinstance(asked.request, kind)]
 
 
-def drive(config: RunConfig, folder: Path, executor: SimulatedExecutor) -> Server:
+def drive(config: RunConfig, folder: Path, executor: SimulatedExecutor, windows: Windows = every_window) -> Server:
     """A whole run with simulated tasks, from an empty folder or one to resume."""
     layout = RunLayout(folder)
     layout.windows.mkdir(parents=True, exist_ok=True)
     journal, costs = Journal(layout, executor, lambda _: None), TaskCosts(config, CPU)
     dispatch = Dispatch(config, journal, costs)
     server = Server(config, layout, journal, dispatch, costs, form_groups(config, layout, dispatch))
-    EvolutionLoop(server, METHODS[config.method]).run()
+    EvolutionLoop(server, METHODS[config.method]).run(windows)
     return server

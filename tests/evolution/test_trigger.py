@@ -4,11 +4,12 @@ import math
 
 import pytest
 
-from nestevo_hw.evolution.trigger import Signals, remaining_accuracy, sense_accuracy, thinned
+from nestevo_hw.evolution.trigger import sense_accuracy, thinned
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.detection import Detection
+from nestevo_hw.wire.signals import Signals, remaining_accuracy
 
 NIGHT = DriftScript(segments=(DriftSegment(start=0, kind="night", strength=0.8),))
 

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nestevo_hw.evolution.cameras import capture_window
+from nestevo_hw.evolution.inbox import SHOWN, decoded, read_inbox
 from nestevo_hw.evolution.steps.step import Context, Request, Result
-from nestevo_hw.evolution.trigger import Signals, sense_accuracy, thinned
+from nestevo_hw.evolution.trigger import sense_accuracy, thinned
 from nestevo_hw.streams.health import fault_of
+from nestevo_hw.streams.sampling import evenly
 from nestevo_hw.streams.storage import load_frames, save_frames
+from nestevo_hw.wire.documents import Estimate
+from nestevo_hw.wire.signals import Signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,8 @@ class CaptureRequest(Request):
     test: Path
     truth: Path | None
     """The uploaded frames with their truth, for a method that reads it."""
+    inbox: Path | None = None
+    """Folder with what a remote terminal has sent; None for a stream that is read here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +38,18 @@ class CaptureResult(Result):
     """Why the frames show nothing that a camera can see; they are not written then."""
     spacing_s: float
     """Mean time between two uploaded frames, seconds; 0 for fewer than two."""
+    estimate: Estimate | None = None
+    """What a remote terminal makes of its own accuracy."""
+    asked: bool = False
+    """Whether a remote terminal asked for this evolution."""
+    back_to: int | None = None
+    """As `evolution.inbox.Inbox`."""
 
 
 def capture(context: Context, request: CaptureRequest) -> CaptureResult:
     """A terminal's camera: frames to upload, and later frames of the window that only the evaluation sees."""
+    if request.inbox is not None:
+        return _received(context, request, request.inbox)
     captured = capture_window(context.config, context.id.subject, context.id.window or 0, frames=request.frames)
     upload = captured.upload
     fault = fault_of(upload.images)
@@ -46,6 +60,25 @@ def capture(context: Context, request: CaptureRequest) -> CaptureResult:
             save_frames(upload, request.truth)
     return CaptureResult(
         upload_bytes=upload.images.numel(), frames=len(upload), fault=fault, spacing_s=captured.spacing_s
+    )
+
+
+def _received(context: Context, request: CaptureRequest, folder: Path) -> CaptureResult:
+    """A remote camera: frames that it has sent, a few of which are shown beside what its models find on them."""
+    inbox = read_inbox(folder)
+    upload, taken_s = decoded(folder, inbox, max(context.config.frame_size), request.frames)
+    fault = fault_of(upload.images)
+    if fault is None:
+        save_frames(upload, request.upload)
+        save_frames(upload.part(evenly(range(len(upload)), SHOWN)), request.test)
+    return CaptureResult(
+        upload_bytes=sum((folder / frame.file).stat().st_size for frame in inbox.frames),
+        frames=len(upload),
+        fault=fault,
+        spacing_s=max(taken_s[-1] - taken_s[0], 0.0) / (len(taken_s) - 1) if len(taken_s) > 1 else 0.0,
+        estimate=inbox.estimate,
+        asked=inbox.asked,
+        back_to=inbox.back_to,
     )
 
 

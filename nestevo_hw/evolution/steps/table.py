@@ -10,7 +10,7 @@ from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.steps import camera, deploying, labels, scoring, teachers, training
 from nestevo_hw.evolution.steps.step import Result, Step
 from nestevo_hw.evolution.teacher import LabellingTime, Programmed
-from nestevo_hw.evolution.trigger import Signals
+from nestevo_hw.wire.signals import Signals
 
 _WRITTEN = Programmed(
     tiles=90,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,13 +12,10 @@ from onnx import ModelProto, compose, numpy_helper
 from torch import Tensor, nn
 
 from nestevo_hw.models.onnx.export import SingleFrame, open_session, write_onnx
+from nestevo_hw.models.onnx.manifest import SCORE, Colour, Manifest
 
-Colour = Literal["rgb", "bgr"]
-"""Order of the channels of a pixel."""
 FRAME, BATCH = "frame", "frames"
 """Names of what a detector and a classifier take."""
-_SCORE = "score_threshold"
-"""Name of the constant that a file holds its threshold in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +176,7 @@ def _behind(
 ) -> ModelProto:
     """What comes after the network, whose `results` on one frame it is traced with."""
     given = {"given": torch.ones(4)} if model.detects else {}
-    inputs = {_SCORE: torch.tensor(0.5)} | {f"of/{name}": value for name, value in (given | {**results}).items()}
+    inputs = {SCORE: torch.tensor(0.5)} | {f"of/{name}": value for name, value in (given | {**results}).items()}
     several = dict.fromkeys((*(f"of/{name}" for name in results), *model.outputs), many)
     module = _Detections(size) if model.detects else _Classes()
     return _part(module, inputs, tuple(model.outputs), several, path)
@@ -216,9 +213,16 @@ def as_given(image: Tensor, colour: Colour) -> Tensor:
 def _hold_score(model: ModelProto, score: float) -> None:
     """Have the file hold its threshold as a constant, in place of an input."""
     for entries in (model.graph.input, model.graph.initializer):
-        for entry in [entry for entry in entries if entry.name == _SCORE]:
+        for entry in [entry for entry in entries if entry.name == SCORE]:
             entries.remove(entry)
-    model.graph.initializer.append(numpy_helper.from_array(np.array(score, dtype=np.float32), _SCORE))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(score, dtype=np.float32), SCORE))
+
+
+def describe(path: Path, manifest: Manifest) -> None:
+    """Write a manifest's facts into the metadata of an ONNX file."""
+    file = onnx.load(path)
+    onnx.helper.set_model_props(file, manifest.metadata())
+    onnx.save(file, path)
 
 
 class OnnxFrames:

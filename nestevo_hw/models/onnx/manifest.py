@@ -1,4 +1,7 @@
-"""What a deployed model says of itself: what goes in, what comes out, which version it is, and its checksum."""
+"""What a deployed model says of itself: what goes in, what comes out, which version it is, and its checksum.
+
+Nothing here needs torch or onnx, so that a camera can read it.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,16 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import onnx
-
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import json_line, plain, read_json, write_json
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.models.onnx.frames import Colour
 
 MANIFEST, MODEL = "manifest.json", "model.onnx"
 FORMAT = "nestevo-hw-deployment"
+SCORE = "score_threshold"
+"""Name of the constant that a file which takes frames holds its threshold in."""
 Layout = Literal["HWC", "NHWC", "CHW", "NCHW"]
+Colour = Literal["rgb", "bgr"]
+"""Order of the channels of a pixel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +108,6 @@ class QuantisedManifest(Manifest):
     """Of a deployment in 8 bits."""
 
     quantised: Quantised
-
-
-def describe(path: Path, manifest: Manifest) -> None:
-    """Write a manifest's facts into the metadata of an ONNX file."""
-    file = onnx.load(path)
-    onnx.helper.set_model_props(file, manifest.metadata())
-    onnx.save(file, path)
 
 
 def sha256(path: Path) -> str:

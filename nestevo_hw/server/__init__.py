@@ -1,0 +1,1 @@
+"""The loop as a server: frames that arrive over HTTP, models that are fetched."""

@@ -1,0 +1,143 @@
+"""What one client may take of a server, so that none hurts another: rates, bytes and time."""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nestevo_hw.base.documents import plain
+from nestevo_hw.server.config import ServeConfig
+from nestevo_hw.wire.documents import Refusal
+
+DOCUMENT_BYTES = 65_536
+"""Most bytes of a request that is no frame."""
+BURST_S = 10.0
+"""Seconds' worth of requests that may come at once."""
+HOUR_S = 3600.0
+
+
+class LimitError(Exception):
+    """A request that is not served; the answer says why.
+
+    Args:
+        status: of HTTP.
+        error: in one line.
+        retry_s: when to come again, seconds; None: not as it is.
+    """
+
+    def __init__(self, status: int, error: str, retry_s: float | None = None) -> None:
+        super().__init__(error)
+        self.status = status
+        self.refusal = Refusal(error=error, retry_s=retry_s)
+
+
+class Bucket:
+    """An allowance that is used up and fills again.
+
+    Args:
+        rate: filled a second.
+        most: that it holds.
+        clock: seconds.
+    """
+
+    def __init__(self, rate: float, most: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._most, self._clock = rate, most, clock
+        self._level, self._at = most, clock()
+
+    def take(self, amount: float) -> float:
+        """Use some of it; 0 where it was there, else the seconds until it will be, and nothing is used."""
+        now = self._clock()
+        self._level = min(self._most, self._level + (now - self._at) * self._rate)
+        self._at = now
+        wanted = min(amount, self._most)
+        if self._level >= wanted:
+            self._level -= wanted
+            return 0.0
+        return (wanted - self._level) / self._rate
+
+
+class Allowances:
+    """Requests and bytes of each terminal."""
+
+    def __init__(self, config: ServeConfig, names: list[str], clock: Callable[[], float] = time.monotonic) -> None:
+        rate, hourly = config.requests_per_s, config.mb_per_hour * 1e6
+        self._requests = {name: Bucket(rate, max(1.0, rate * BURST_S), clock) for name in names}
+        self._bytes = {name: Bucket(hourly / HOUR_S, hourly, clock) for name in names}
+        self._open = dict.fromkeys(names, 0)
+        self._most_open = config.requests_at_once
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one_request(self, name: str, upload_bytes: int = 0) -> Iterator[None]:
+        """Serve a request of a terminal within the block.
+
+        Raises:
+            LimitError: it asks too often, too much at once, or has sent too much.
+        """
+        with self._lock:
+            if self._open[name] >= self._most_open:
+                raise LimitError(429, f"more than {self._most_open} requests at once", 1.0)
+            if wait_s := self._requests[name].take(1.0):
+                raise LimitError(429, "too many requests", wait_s)
+            if upload_bytes and (wait_s := self._bytes[name].take(upload_bytes)):
+                raise LimitError(429, "too many bytes within an hour", wait_s)
+            self._open[name] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[name] -= 1
+
+
+class Guard:
+    """Ends requests whose body is too large or takes too long, whatever they are for.
+
+    Args:
+        app: that serves the others, and answers a `LimitError` by `refused`.
+        config: how large, how long.
+    """
+
+    def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
+        self._app, self._config = app, config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most = round(self._config.frame_mb * 1e6) if scope["method"] == "PUT" else DOCUMENT_BYTES
+        lengths = [value for key, value in scope["headers"] if key == b"content-length"]
+        if any(int(value) > most for value in lengths):
+            await refused(LimitError(413, f"a request may have {most} bytes"))(scope, receive, send)
+            return
+        until, received, complete = asyncio.get_running_loop().time() + self._config.body_s, 0, False
+
+        async def limited() -> Message:
+            nonlocal received, complete
+            if complete:
+                return await receive()  # which tells when the client has gone
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise LimitError(408, f"a request may take {self._config.body_s:g} seconds", 1.0) from None
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > most:
+                raise LimitError(413, f"a request may have {most} bytes")
+            return message
+
+        await self._app(scope, limited, send)
+
+
+def refused(error: LimitError) -> Response:
+    """The answer to a request that is not served; the connection ends, as its body may not have been read."""
+    headers = {"connection": "close"}
+    if error.refusal.retry_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.refusal.retry_s)))
+    return JSONResponse(plain(error.refusal), error.status, headers)

@@ -1,0 +1,140 @@
+"""A server: HTTP in one thread, the loop of `evolve` in another, one folder for both."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import uvicorn
+
+from nestevo_hw.base.errors import ConfigError, OutputError
+from nestevo_hw.base.locking import one_writer
+from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.evolution.layout import RunLayout
+from nestevo_hw.evolution.run import evolve
+from nestevo_hw.scheduler.server_process import ServerProcess
+from nestevo_hw.server.app import Served, create_app
+from nestevo_hw.server.arrivals import Arrivals
+from nestevo_hw.server.config import ServeConfig
+from nestevo_hw.server.connections import limited_protocol
+from nestevo_hw.server.inboxes import Inboxes
+from nestevo_hw.server.limits import Allowances, Guard
+from nestevo_hw.server.shelf import Shelf
+from nestevo_hw.server.status import server_status
+from nestevo_hw.server.store import Store
+from nestevo_hw.server.tokens import Tokens
+
+RUN, FRAMES, MODELS = "run", "frames", "models"
+"""Folders of a server's state."""
+
+
+def serve(
+    config: RunConfig,
+    limits: ServeConfig,
+    state: Path,
+    *,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_event: Callable[[str], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
+    workers: ServerProcess | None = None,
+) -> NoReturn:
+    """Serve until stopped; started again, it goes on. After the last window models can still be fetched.
+
+    Args:
+        config: of the run.
+        limits: address and limits.
+        state: folder of all that is kept.
+        on_start: told the port that it listens on.
+        on_event: told in one line what happens.
+        on_warning: told what should be looked at.
+        workers: server of worker processes, if one has been started.
+
+    Raises:
+        ConfigError: the folder is in use, or holds the state of another configuration.
+        OutputError: the address cannot be listened on.
+        StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
+    """
+    run = state / RUN
+    with one_writer(state), opened(config, limits, state) as served:
+        layout = RunLayout(run.resolve())
+        arrivals = Arrivals(layout, limits, served.store, served.inboxes, served.shelf, on_event)
+        arrivals.repair()
+        served.inboxes.repair(served.names)
+        with listening(served, limits) as port:
+            on_start(port)
+            resume = layout.run_json.exists()
+            evolve(config, run, resume=resume, windows=arrivals, server=workers, on_warning=on_warning)
+            on_event("the last window has ended; models can be fetched until the server is stopped")
+            while True:
+                threading.Event().wait()
+
+
+@contextmanager
+def opened(config: RunConfig, limits: ServeConfig, state: Path) -> Iterator[Served]:
+    """All that a server answers from, until the block ends."""
+    names, started_s = config.remote, time.time()
+    store = Store(state, names)
+    try:
+        yield Served(
+            store=store,
+            inboxes=Inboxes(state / FRAMES, store, limits),
+            shelf=Shelf(state / MODELS, store, limits.keep_models),
+            tokens=Tokens(state),
+            allowances=Allowances(limits, names),
+            names=names,
+            wanted_frames=config.window.upload_frames,
+            status=lambda: server_status(store, names, started_s),
+        )
+    finally:
+        store.close()
+
+
+@contextmanager
+def listening(served: Served, limits: ServeConfig) -> Iterator[int]:
+    """Answer over HTTP in a thread of its own until the block ends; yields the port.
+
+    Raises:
+        OutputError: the address cannot be listened on.
+    """
+    server = _Quiet(_loaded(served, limits))
+    family = socket.AF_INET6 if ":" in limits.host else socket.AF_INET
+    try:
+        listener = socket.create_server((limits.host.strip("[]"), limits.port), family=family, backlog=256)
+    except OSError as error:
+        raise OutputError(
+            f"cannot listen on {limits.host} port {limits.port}: {error.strerror}; choose another serve.port"
+        ) from error
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="http", daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]  # connections wait in its backlog until HTTP has started
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def _loaded(served: Served, limits: ServeConfig) -> uvicorn.Config:
+    config = uvicorn.Config(
+        Guard(create_app(served), limits), http=limited_protocol(limits), ws="none", lifespan="off",
+        ssl_certfile=limits.certfile, ssl_keyfile=limits.keyfile, timeout_keep_alive=round(limits.head_s),
+        timeout_graceful_shutdown=5, log_config=None, access_log=False, server_header=False,
+    )  # fmt: skip
+    try:
+        config.load()
+    except OSError as error:  # of which those of TLS are
+        raise ConfigError(f"serve.certfile: cannot use {limits.certfile} with {limits.keyfile}: {error}") from error
+    return config
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn beside a main thread that hears of signals itself."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See `uvicorn.Server`: signals are the main thread's."""
+        yield

@@ -1,0 +1,75 @@
+"""Tokens by which terminals are known: random, kept as hashes only."""
+
+import hashlib
+import hmac
+import secrets
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from nestevo_hw.base.documents import json_text, read_json
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.files import write_secret
+
+TOKENS = "tokens.json"
+VIEWER = "@status"
+"""In place of a terminal's name: who may read the status; no terminal can be called so."""
+_BYTES = 32
+"""Of a token: nobody guesses one, so that a plain hash of it is enough."""
+
+
+def new_token(folder: Path, name: str) -> str:
+    """Make a token for a terminal or `VIEWER`, and forget the one it had.
+
+    Raises:
+        OutputError: it cannot be kept.
+    """
+    token = secrets.token_urlsafe(_BYTES)
+    known = _read(folder / TOKENS)
+    write_secret(folder / TOKENS, json_text({**known, name: _hashed(token)}))
+    return token
+
+
+class Tokens:
+    """The tokens of a server; a file that has changed is read again, so a new token needs no restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / TOKENS
+        self._lock = threading.Lock()
+        self._known: dict[str, str] = {}
+        self._read_at: tuple[int, int] | None = None
+
+    def are_of(self, name: str, token: str) -> bool:
+        """Whether a token is that of a terminal; takes as long for any wrong one."""
+        wanted = self._current().get(name, "")
+        return hmac.compare_digest(_hashed(token), wanted)
+
+    def _current(self) -> dict[str, str]:
+        with self._lock:
+            try:
+                found = self._path.stat()
+            except FileNotFoundError:
+                return {}
+            stamp = (found.st_mtime_ns, found.st_ino)
+            if stamp != self._read_at:
+                with suppress(InputError):  # a damaged file opens nothing new, and closes nothing
+                    self._known, self._read_at = _read(self._path), stamp
+            return self._known
+
+
+def check_holder(name: str, remote: list[str]) -> None:
+    """Refuse a token for nobody.
+
+    Raises:
+        ConfigError: no remote terminal is called so.
+    """
+    if name != VIEWER and name not in remote:
+        raise ConfigError(f"no remote terminal {name!r}; choose from {', '.join([*remote, VIEWER])}")
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _read(path: Path) -> dict[str, str]:
+    return read_json(path, dict[str, str], advice="make new tokens") if path.exists() else {}

@@ -1,0 +1,97 @@
+"""What a terminal makes of its own model without any label, as `evolution.trigger` does, in NumPy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestevo_hw.terminals.runtime import Deployed, Found, Frame
+from nestevo_hw.wire.signals import BRIGHTER, SURE, Signals
+
+OVERLAP = 0.5
+"""IoU from which on two boxes are of one object."""
+_RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+def judge(model: Deployed, frames: Sequence[Frame]) -> Signals:
+    """Signals of a model on frames of its own; nothing else is needed."""
+    plain = [model.look(frame) for frame in frames]
+    scores = np.concatenate([found.scores for found in plain]) if plain else np.empty(0, np.float32)
+    total = float(scores.sum())
+    confidence = float((scores.astype(np.float64) ** 2).sum()) / total if total > 0 else 0.0
+    changed = [_changed_view(model, frame) for frame in frames]
+    believed = [found.above(SURE) for found in plain]
+    return Signals(agreement=agreement(model, believed, changed), confidence=min(confidence, 1.0))
+
+
+def agreement(model: Deployed, believed: Sequence[Found], predicted: Sequence[Found]) -> float:
+    """How well predictions agree with what is believed of the same frames, 0 to 1, as the model's task scores it."""
+    return (mean_precision if model.detects else same_class)(predicted, believed)
+
+
+def mean_precision(predictions: Sequence[Found], truth: Sequence[Found]) -> float:
+    """Average precision at `OVERLAP`, the mean over classes that the truth has, as COCO defines it; 0 without any."""
+    labels = sorted({int(label) for found in truth for label in found.labels})
+    each = [_precision_of(label, predictions, truth) for label in labels]
+    return sum(each) / len(each) if each else 0.0
+
+
+def same_class(predictions: Sequence[Found], truth: Sequence[Found]) -> float:
+    """Share of the frames with a class in which it is predicted; 0 without any."""
+    pairs = [(found.labels[:1].tolist(), true.labels.tolist()) for found, true in zip(predictions, truth, strict=True)]
+    known = [mine == theirs for mine, theirs in pairs if theirs]
+    return sum(known) / len(known) if known else 0.0
+
+
+def _changed_view(model: Deployed, frame: Frame) -> Found:
+    """What the model sees where the frame is brighter, and for a detector mirrored: not all classes bear that."""
+    view = np.clip(frame.astype(np.float32) * BRIGHTER, 0, 255).astype(np.uint8)
+    if not model.detects:
+        return model.look(view)
+    found = model.look(np.ascontiguousarray(view[:, ::-1]))
+    left, right = found.boxes[:, 0], found.boxes[:, 2]
+    width = np.float32(frame.shape[1])
+    boxes = np.stack([width - right, found.boxes[:, 1], width - left, found.boxes[:, 3]], 1)
+    return Found(boxes, found.labels, found.scores)
+
+
+def _precision_of(label: int, predictions: Sequence[Found], truth: Sequence[Found]) -> float:
+    """Mean precision over 101 levels of recall."""
+    scores, right = list[float](), list[bool]()
+    objects = 0
+    for found, true in zip(predictions, truth, strict=True):
+        mine, theirs = found.labels == label, true.boxes[true.labels == label]
+        order = np.argsort(-found.scores[mine], kind="stable")
+        objects += len(theirs)
+        scores += found.scores[mine][order].tolist()
+        right += _matched(found.boxes[mine][order], theirs)
+    if not scores:
+        return 0.0
+    order = np.argsort(-np.array(scores), kind="stable")
+    hits = np.cumsum(np.array(right)[order])
+    precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    at = np.searchsorted(hits / objects, _RECALLS)
+    return float(np.where(at < len(precision), precision[np.minimum(at, len(precision) - 1)], 0.0).mean())
+
+
+def _matched(boxes: NDArray[np.float32], objects: NDArray[np.float32]) -> list[bool]:
+    """Whether each box, the surest first, finds an object that no surer one has."""
+    if not len(objects):
+        return [False] * len(boxes)
+    free, hits = np.ones(len(objects), bool), list[bool]()
+    for overlaps in _overlaps(boxes, objects):
+        best = int(np.argmax(np.where(free, overlaps, -1.0)))
+        hit = bool(free[best] and overlaps[best] >= OVERLAP)
+        free[best] &= not hit
+        hits.append(hit)
+    return hits
+
+
+def _overlaps(boxes: NDArray[np.float32], objects: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N, M) intersection over union."""
+    a, b = boxes[:, None].astype(np.float64), objects[None].astype(np.float64)
+    sides = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(min=0)
+    shared = sides.prod(-1)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
+    overlaps: NDArray[np.float64] = shared / np.maximum(union, 1e-12)
+    return overlaps

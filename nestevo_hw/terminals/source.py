@@ -1,0 +1,98 @@
+"""Frames of a camera: a video file, a stream (rtsp://, http://), or a folder of images."""
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.terminals.runtime import Frame
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+MOST_PIXELS = 2**26
+"""Of one frame; a small file can claim any number and would fill the memory."""
+STALLED_S = 15.0
+"""Without a packet for so long, a stream has ended."""
+REOPEN_S = 2.0
+"""Before a stream that broke off is opened again, seconds."""
+_FOLDER_FPS = 10.0
+
+
+def open_source(source: str, *, pace: bool, loop: bool) -> Iterator[Frame]:
+    """Frames (H, W, 3) RGB of a source, one after another, each decoded when it is asked for.
+
+    Args:
+        source: path or address.
+        pace: give recorded frames as fast as they were taken, and not as fast as they are read.
+        loop: begin a recording again when it has ended.
+
+    Raises:
+        InputError: it cannot be opened, or shows nothing.
+    """
+    if "://" in source:
+        yield from _live(source)
+        return
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"no source {source}; give a video file, a folder of images or an address such as rtsp://..")
+    while True:
+        shown = 0
+        for frame in _folder(path, pace=pace) if path.is_dir() else _decoded(source, pace=pace):
+            shown += 1
+            yield frame
+        if not shown:
+            raise InputError(f"{source} has no frames; give another --source")
+        if not loop:
+            return
+
+
+def _live(address: str) -> Iterator[Frame]:
+    """Frames of a stream, which is opened again when it breaks off; one that never gave any is refused."""
+    shown = False
+    while True:
+        try:
+            for frame in _decoded(address, pace=False):
+                shown = True
+                yield frame
+        except InputError:
+            if not shown:
+                raise
+        time.sleep(REOPEN_S)
+
+
+def _folder(path: Path, *, pace: bool) -> Iterator[Frame]:
+    for image in sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES):
+        began = time.monotonic()
+        yield from _decoded(str(image), pace=False)
+        if pace:
+            time.sleep(max(0.0, began + 1 / _FOLDER_FPS - time.monotonic()))
+
+
+def _decoded(source: str, *, pace: bool) -> Iterator[Frame]:
+    try:
+        with av.open(source, timeout=STALLED_S) as container:
+            if not container.streams.video:
+                raise InputError(f"{source} has no video track; give another --source")
+            track = container.streams.video[0]
+            if track.width * track.height > MOST_PIXELS:
+                raise InputError(f"{source} has more than {MOST_PIXELS // 10**6} million pixels; make it smaller")
+            began = time.monotonic()
+            for frame in container.decode(track):
+                if pace and frame.time is not None:
+                    time.sleep(max(0.0, began + float(frame.time) - time.monotonic()))
+                yield np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+    except av.FFmpegError as error:
+        raise InputError(f"{source} cannot be read ({error.strerror}); check it, or give another --source") from error
+
+
+def jpeg(frame: Frame) -> bytes:
+    """A frame as a JPEG of high quality, colours at full resolution."""
+    picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuvj444p")
+    codec = av.CodecContext.create("mjpeg", "w")
+    codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, "yuvj444p"
+    codec.time_base, codec.options = Fraction(1, 10), {"qmin": "2", "qmax": "2"}
+    packets = [*codec.encode(picture), *codec.encode(None)]
+    return b"".join(bytes(packet) for packet in packets)

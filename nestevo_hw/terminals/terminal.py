@@ -1,0 +1,286 @@
+"""A terminal at work: one thread looks at frames, another keeps up with the server, and neither waits for the other."""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nestevo_hw.base.documents import plain, read_json, write_json
+from nestevo_hw.base.errors import InputError, OutputError
+from nestevo_hw.terminals.config import TerminalSettings
+from nestevo_hw.terminals.installed import Installed, RolledBackError, check_model
+from nestevo_hw.terminals.judging import judge
+from nestevo_hw.terminals.link import AbsentError, Link, RefusedError
+from nestevo_hw.terminals.runtime import Deployed, Frame
+from nestevo_hw.terminals.source import jpeg
+from nestevo_hw.terminals.spool import Spool
+from nestevo_hw.wire.documents import Estimate, Offer, Outcome
+from nestevo_hw.wire.signals import Signals, remaining_accuracy
+
+KNOWN = "known.json"
+FIRST_WAIT_S = 0.5
+"""Before the second try where the server does not answer, seconds; it doubles with each further one."""
+_HOPELESS = (409, 413, 415, 422)
+"""Answers to a frame that no further try will change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a terminal knows of itself over restarts."""
+
+    version: str | None = None
+    """Model of which the signals are."""
+    signals: Signals | None = None
+    """Of that model on the first frames after it was installed."""
+    asked_s: float = 0.0
+    """When it last asked for evolution, seconds since 1970."""
+    unsaid: Outcome | None = None
+    """What the server has not heard yet."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a terminal has done since it was started."""
+
+    frames: int = 0
+    objects: int = 0
+    """Reported on them."""
+    sent: int = 0
+    sent_bytes: int = 0
+    refused: int = 0
+    """Frames that the server will never take."""
+    installed: int = 0
+    rolled_back: int = 0
+    asked: int = 0
+
+
+class Terminal:
+    """One camera with its model.
+
+    Args:
+        settings: how it behaves.
+        link: to its server.
+        tell: told in one line what happens.
+    """
+
+    def __init__(self, settings: TerminalSettings, link: Link, tell: Callable[[str], None] = lambda _: None) -> None:
+        self._settings, self._link, self._tell = settings, link, tell
+        self._installed = Installed(settings.folder)
+        self._spool = Spool(settings.folder / "spool", settings.spool_frames)
+        self._known_path = settings.folder / KNOWN
+        self._known = read_json(self._known_path, Known, advice="delete it") if self._known_path.exists() else Known()
+        self._model = self._installed.open()
+        self._recent: deque[Frame] = deque(maxlen=settings.judged_frames)
+        self._since_judged = self._since_installed = 0
+        self._budget_bytes, self._budget_at = settings.budget_mb * 1e6, time.monotonic()
+        self._hello_at = 0.0
+        self._pending = False
+        self._news, self._over = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._fault: BaseException | None = None
+        self.tally = Tally()
+
+    @property
+    def version(self) -> str | None:
+        """SHA-256 of the model that runs."""
+        model = self._model
+        return None if model is None else model.version
+
+    def run(self, frames: Iterable[Frame]) -> None:
+        """Look at every frame, and keep up with the server, until the frames end and what waits has been sent."""
+        keeping = threading.Thread(target=self._keep_up_or_tell, name="link", daemon=True)
+        keeping.start()
+        try:
+            for frame in frames:
+                self.take(frame)
+                if not keeping.is_alive():
+                    break
+        finally:
+            self._over.set()
+            self._news.set()
+            keeping.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def take(self, frame: Frame) -> None:
+        """Look at one frame; now and then, keep it to be sent."""
+        self.tally.frames += 1
+        model = self._model
+        if model is not None:
+            try:
+                self.tally.objects += len(model.reported(frame).labels)
+            except InputError as error:
+                self._roll_back(model.version, str(error))
+        if self.tally.frames % self._settings.every_frames == 0:
+            with self._lock:
+                self._recent.append(frame)
+                self._since_judged += 1
+                self._since_installed += 1
+            self._keep(frame)
+            self._news.set()
+
+    def _keep(self, frame: Frame) -> None:
+        """Spool a frame, within the budget."""
+        settings, now = self._settings, time.monotonic()
+        most = settings.budget_mb * 1e6
+        self._budget_bytes = min(most, self._budget_bytes + (now - self._budget_at) * most / settings.period_s)
+        self._budget_at = now
+        picture = jpeg(frame)
+        if len(picture) <= self._budget_bytes:
+            self._budget_bytes -= len(picture)
+            try:
+                self._spool.put(picture, time.time())
+            except OutputError as error:  # a full disk costs frames, and not the camera
+                self._tell(str(error))
+
+    def _keep_up_or_tell(self) -> None:
+        try:
+            self._keep_up()
+        except BaseException as error:
+            self._fault = error
+
+    def _keep_up(self) -> None:
+        """Turn after turn with the server; one that is away is tried again, each time later."""
+        tries = 0
+        while True:
+            wait_s = self._settings.poll_s
+            try:
+                self.turn()
+                tries = 0
+            except AbsentError as error:
+                tries += 1
+                longest = min(self._settings.patience_s, FIRST_WAIT_S * 2.0 ** min(tries - 1, 30))
+                wait_s = longest * random.uniform(0.5, 1.0) if error.retry_s is None else error.retry_s
+                if tries == 1:
+                    self._tell(str(error))
+            except (RefusedError, InputError, OutputError) as error:
+                self._tell(str(error))
+                wait_s = self._settings.patience_s
+            if self._over.is_set() and (tries > 2 or not self._spool.waiting()):
+                return
+            if tries:
+                self._over.wait(wait_s)
+            else:
+                self._news.wait(min(wait_s, max(0.0, self._hello_at - time.monotonic())))
+                self._news.clear()
+
+    def turn(self) -> None:
+        """Everything that is due with the server.
+
+        Raises:
+            AbsentError: it does not answer.
+            RefusedError: it will not have this terminal.
+            InputError: what it sent is damaged.
+        """
+        if self._known.unsaid is not None:
+            self._link.outcome(self._known.unsaid)
+            self._know(replace(self._known, unsaid=None))
+        if time.monotonic() >= self._hello_at:
+            welcome = self._link.hello(self.version)
+            self._hello_at, self._pending = time.monotonic() + self._settings.poll_s, welcome.pending
+            if welcome.offer is not None and self._wants(welcome.offer):
+                self._update(welcome.offer)
+        self._send()
+        self._judge()
+
+    def _wants(self, offer: Offer) -> bool:
+        return offer.version != self.version and not self._installed.refuses(offer.version) and bool(self._recent)
+
+    def _update(self, offer: Offer) -> None:
+        """Fetch a model, try it on frames of this camera, and bring it into force or not."""
+        old = self._model
+        have = None if old is None else (old.version, self._installed.content(old.version))
+        self._installed.put(offer.version, *self._link.fetch(offer, have))
+        try:
+            new = Deployed(self._installed.folder(offer.version))
+            with self._lock:
+                frames = list(self._recent)
+            check_model(new, old, frames)
+        except (RolledBackError, InputError) as error:
+            self._roll_back(offer.version, str(error))
+            return
+        self._installed.switch(offer.version)
+        with self._lock:
+            self._model, self._since_installed = new, 0
+        self.tally.installed += 1
+        origin = "the first model" if offer.window is None else f"of window {offer.window}"
+        self._tell(f"installed {offer.version[:12]}, {origin}")
+        self._say(Outcome(version=offer.version, result="installed", runs=offer.version))
+
+    def _roll_back(self, version: str, reason: str) -> None:
+        """Go on with the model before; the server hears of it with the next turn."""
+        self._installed.refuse(version)
+        with self._lock:
+            if self._model is None or self._model.version == version:
+                self._model = self._installed.open()
+        self.tally.rolled_back += 1
+        self._tell(f"rolled back {version[:12]}: {reason}")
+        self._say(Outcome(version=version, result="rolled-back", runs=self.version, reason=reason[:300]))
+
+    def _say(self, outcome: Outcome) -> None:
+        self._know(replace(self._known, unsaid=outcome))
+        self._news.set()
+
+    def _send(self) -> None:
+        for frame in self._spool.waiting():
+            try:
+                self.tally.sent_bytes += self._link.send(frame)
+                self.tally.sent += 1
+            except FileNotFoundError:
+                continue  # it has just made room for another
+            except RefusedError as error:
+                if error.status not in _HOPELESS:
+                    raise
+                self.tally.refused += 1
+                self._tell(f"frame {frame.id}: {error}")
+            self._spool.drop(frame)
+
+    def _judge(self) -> None:
+        """Ask for evolution where the model seems to have lost too much, or where it is time."""
+        settings, model = self._settings, self._model
+        with self._lock:
+            frames, fresh = list(self._recent), self._since_installed
+            due = len(frames) == settings.judged_frames and 2 * self._since_judged >= settings.judged_frames
+        estimate = self._estimate(model, frames, fresh) if due and model is not None else None
+        lost = estimate is not None and estimate.remains < 1.0 - settings.margin
+        timed = settings.ask_every_s is not None and time.time() - self._known.asked_s >= settings.ask_every_s
+        if model is None or self._pending or not (lost or timed):
+            return
+        self._pending = self._link.ask(estimate).pending
+        self.tally.asked += 1
+        self._know(replace(self._known, asked_s=time.time()))
+        how = "by the clock" if estimate is None else f"{estimate.remains:.0%} of its accuracy left"
+        self._tell(f"asked for evolution: {how}")
+
+    def _estimate(self, model: Deployed, frames: list[Frame], fresh: int) -> Estimate | None:
+        """What the model has left since its first frames; None while these come."""
+        self._since_judged = 0
+        known = self._known.signals if self._known.version == model.version else None
+        if known is None and fresh < self._settings.judged_frames:
+            return None
+        now = judge(model, frames)
+        if known is None:
+            self._know(replace(self._known, version=model.version, signals=now))
+            known = now
+        return Estimate(remains=remaining_accuracy(now, known), agreement=now.agreement, confidence=now.confidence)
+
+    def _know(self, known: Known) -> None:
+        self._known = known
+        write_json(self._known_path, plain(known))
+
+
+def token_of(path: Path) -> str:
+    """The token in a file.
+
+    Raises:
+        InputError: it is missing or empty.
+    """
+    from nestevo_hw.base.files import read_text
+
+    token = read_text(path, advice="make one by `nestevo-hw serve CONFIG --new-token NAME`").strip()
+    if not token:
+        raise InputError(f"{path} is empty; make a token by `nestevo-hw serve CONFIG --new-token NAME`")
+    return token

@@ -1,0 +1,1 @@
+"""What a server and its terminals send one another."""

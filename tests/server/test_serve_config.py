@@ -1,0 +1,91 @@
+"""What a configuration of a server may say, and the commands that read it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.commands.evolve import evolve
+from nestevo_hw.commands.serve import serve
+from nestevo_hw.evolution.config import load_preset, parse_config
+from nestevo_hw.server.config import ServeConfig, load_serve_config
+from nestevo_hw.server.tokens import Tokens
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "serve.toml"
+
+
+def test_the_example_is_a_server_of_two_cameras():
+    run, limits = load_serve_config(EXAMPLE)
+    assert run.remote == ["campus", "village"]
+    assert (limits.least_frames, limits.host, run.execution.keep_windows) == (24, "127.0.0.1", 4)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "server.example"])
+def test_a_server_that_others_reach_needs_tls(host):
+    with pytest.raises(ConfigError, match="tokens would travel in the open"):
+        ServeConfig(host=host)
+    assert ServeConfig(host=host, plain_http=True).host == host
+    assert ServeConfig(host=host, certfile="a", keyfile="b").host == host
+    with pytest.raises(ConfigError, match="both certfile and keyfile"):
+        ServeConfig(certfile="a")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
+def test_this_machine_alone_needs_none(host):
+    assert ServeConfig(host=host).certfile is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"place": "campus"}, "give either place, video, data or remote"),
+        ({"drift": [{"window": 0, "kind": "night", "strength": 0.5}]}, "leave them out of a remote one"),
+        ({"start_frame": 3}, "leave them out of a remote one"),
+        ({"labels": "a.json"}, "labels and class_map are of a video"),
+    ],
+)
+def test_a_remote_terminal_has_no_stream(extra, reason):
+    terminal = {"name": "campus", "model": "fasterrcnn-tiny-m1", "remote": True} | extra
+    with pytest.raises(ConfigError, match=reason):
+        parse_config(load_preset("quick").document() | {"terminals": [terminal]}, source="test")
+
+
+def test_a_run_of_streams_refuses_remote_terminals_and_a_server_those_without(tmp_path):
+    (tmp_path / "a.toml").write_text('[[terminals]]\nname = "a"\nmodel = "fasterrcnn-tiny-m1"\nremote = true\n')
+    done = CliRunner().invoke(evolve, [str(tmp_path / "a.toml"), "--out", str(tmp_path / "run")])
+    assert (done.exit_code, (tmp_path / "run").exists()) == (2, False)
+    assert "its frames arrive at `nestevo-hw serve`" in done.output
+    (tmp_path / "b.toml").write_text('[[terminals]]\nname = "a"\nmodel = "fasterrcnn-tiny-m1"\nplace = "campus"\n')
+    with pytest.raises(ConfigError, match="no terminal is remote"):
+        load_serve_config(tmp_path / "b.toml")
+    (tmp_path / "c.toml").write_text((tmp_path / "a.toml").read_text() + "[serve]\nprot = 1\n")
+    with pytest.raises(ConfigError, match=r"serve: prot"):
+        load_serve_config(tmp_path / "c.toml")
+
+
+def test_a_token_is_written_for_its_owner_alone(tmp_path):
+    state = str(tmp_path / "state")
+    words = [str(EXAMPLE), "--state", state, "--new-token", "campus"]
+    done = CliRunner().invoke(serve, [*words, "--to", str(tmp_path / "token")])
+    assert (done.exit_code, done.output) == (0, "")
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+    assert Tokens(tmp_path / "state").are_of("campus", (tmp_path / "token").read_text().strip())
+    shown = json.loads(CliRunner().invoke(serve, [*words, "--json"]).output)
+    assert Tokens(tmp_path / "state").are_of("campus", shown["token"])
+    refused = CliRunner().invoke(serve, [str(EXAMPLE), "--state", state, "--new-token", "nobody"])
+    assert refused.exit_code == 2
+    assert "choose from campus, village, @status" in refused.output
+
+
+def test_a_damaged_token_file_opens_and_closes_nothing(tmp_path):
+    CliRunner().invoke(
+        serve, [str(EXAMPLE), "--state", str(tmp_path), "--new-token", "campus", "--to", str(tmp_path / "t")]
+    )
+    tokens, token = Tokens(tmp_path), (tmp_path / "t").read_text().strip()
+    assert tokens.are_of("campus", token)
+    (tmp_path / "tokens.json").write_text("{")
+    assert tokens.are_of("campus", token)
+    assert not tokens.are_of("village", token)
+    assert not tokens.are_of("campus", "\udcff")

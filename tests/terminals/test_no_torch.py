@@ -1,0 +1,19 @@
+"""A camera needs no torch: nothing that a terminal loads does."""
+
+import subprocess
+import sys
+
+CODE = """
+import pkgutil, sys
+import nestevo_hw.terminals
+for module in pkgutil.iter_modules(nestevo_hw.terminals.__path__):
+    __import__(f"nestevo_hw.terminals.{module.name}")
+import nestevo_hw.commands.terminal
+heavy = {"torch", "torchvision", "aihwkit", "onnx", "fastapi", "matplotlib", "scipy", "sklearn"} & set(sys.modules)
+sys.exit(f"loaded {heavy}" if heavy else 0)
+"""
+
+
+def test_a_terminal_loads_no_heavy_library():
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
