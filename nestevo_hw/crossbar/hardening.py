@@ -19,7 +19,8 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.seeding import derive_seed, torch_generator
 from nestevo_hw.crossbar.devices import DevicePreset
 from nestevo_hw.crossbar.geometry import Layer
-from nestevo_hw.crossbar.layers import NO_CONVERTERS, FusedLayer
+from nestevo_hw.crossbar.gradients import PassingLayer, through
+from nestevo_hw.crossbar.layers import NO_CONVERTERS
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
 
@@ -29,28 +30,7 @@ _RANGE_SPEED = 10.0
 """How much faster the logarithm of an input range learns than a weight: ranges lie far apart, weights do not."""
 
 
-class _Through(torch.autograd.Function):
-    """The value of one tensor with the gradient of another."""
-
-    @staticmethod
-    def forward(ctx: Any, smooth: Tensor, exact: tuple[Tensor]) -> Tensor:  # noqa: ANN401 - as torch's
-        # In a tuple it is no input of autograd's, so the output is no view of one and may be changed in place.
-        del ctx, smooth
-        return exact[0]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        del ctx
-        return gradients[0], None
-
-
-def through(smooth: Tensor, exact: Tensor) -> Tensor:
-    """`exact` in value and `smooth` in gradient, both of one shape; `exact` must not be used otherwise."""
-    result: Tensor = _Through.apply(smooth, (exact,))
-    return result
-
-
-class HardeningLayer(FusedLayer):
+class HardeningLayer(PassingLayer):
     """A layer on the crossbar with gradients to its digital weight and bias, its input and its input range.
 
     Args:
@@ -124,19 +104,7 @@ class HardeningLayer(FusedLayer):
         setattr(self, name, value)  # no buffer: it leads back to the weight
 
     def _input_codes(self, x: Tensor, full_scale: float | Tensor) -> Tensor:
-        if self.perfect:
-            return x
-        most = torch.as_tensor(full_scale, device=x.device)
-        smooth = torch.minimum(torch.maximum(x, -most), most) / (most * self._dac_step)
-        with torch.no_grad():
-            exact = super()._input_codes(x, float(most.detach()))
-        return through(smooth, exact)
-
-    def _convert(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        with torch.no_grad():
-            exact = super()._convert(y.clone(), sigma)
-        inside = exact.abs() < self._limit
-        return through(torch.where(inside, y, y.detach()), exact)
+        return x if self.perfect else super()._input_codes(x, full_scale)
 
 
 class CrossbarTraining(nn.Module):

@@ -81,7 +81,7 @@ class CrossbarLayer(nn.Module):
 
     def restart_noise(self, seed: int) -> None:
         """Draw the noise of the next calls as if no call had been made before."""
-        self._noise_seed, self._calls, self._noise = seed, 0, NoiseSource(seed)
+        self.noise_seed, self._calls, self._noise = seed, 0, NoiseSource(seed)
 
     def extra_repr(self) -> str:
         """Name and shape in the printed model."""

@@ -115,7 +115,7 @@ class ReferenceLayer(CrossbarLayer):
         self._calls += 1
         input = input.float()
         # aihwkit draws from torch's global generator
-        with seeded(self._noise_seed, self._calls), ieee_products(input.device):
+        with seeded(self.noise_seed, self._calls), ieee_products(input.device):
             columns = self._analog[0](self.geometry.bordered(input)) if self._whole else self._one_by_one(input)
         return self._outputs(columns, output_size)
 

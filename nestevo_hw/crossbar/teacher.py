@@ -1,7 +1,8 @@
 """AnalogTeacher: a digital model on simulated crossbar tiles, programmed, aged and repeatable."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import MappingError
+from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.base.learned_ranges import learned_ranges
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.crossbar import state as state_file
@@ -18,6 +19,7 @@ from nestevo_hw.crossbar.calibration import fit_columns, observe_inputs, observe
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
 from nestevo_hw.crossbar.gpu.layer import KernelLayer, served
 from nestevo_hw.crossbar.gpu.operands import Precision
+from nestevo_hw.crossbar.gradients import PassingLayer
 from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, error_free, folded_layer, plain_layer
 from nestevo_hw.crossbar.mapping import MappingReport, map_model
 from nestevo_hw.crossbar.opening import opened, opened_state
@@ -170,6 +172,28 @@ class AnalogTeacher:
             tiles.age(seconds)
         self.age_s = seconds
         self._refresh()
+
+    @contextmanager
+    def with_gradients(self) -> Iterator[None]:
+        """Let gradients pass through `module` within the block, to what is digital in it or put beside its layers.
+
+        It computes as ever: the cells stay as they are.
+
+        Raises:
+            ConfigError: the device has noise that no gradient passes (input noise).
+        """
+        if self.backend == "reference":
+            raise ConfigError(
+                f"device {self.preset.name} has input noise, which only aihwkit's own tile simulates, without "
+                "gradients to train with; leave input_noise out"
+            )
+        with ExitStack() as leaving:
+            for name, converters in self._converters().items():
+                layer: Any = self._crossbar[name]
+                passing = PassingLayer.like(layer, self._tiles[name], self._digital_layers[name], converters)
+                layer.forward = passing.forward
+                leaving.callback(layer.__dict__.pop, "forward")
+            yield
 
     def weight_errors(self) -> dict[str, float]:
         """Present RMS weight error of each analog layer relative to the RMS of its target."""

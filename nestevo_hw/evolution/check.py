@@ -24,6 +24,7 @@ from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import check_widths, try_model
 from nestevo_hw.evolution.refresh import chip_of
+from nestevo_hw.models.batch_norm import has_batch_norm
 from nestevo_hw.models.checkpoint import check_origin, load_model, resolve_checkpoint
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.profiler.gpu_context import target_of
@@ -88,6 +89,7 @@ def check_run(config: RunConfig) -> dict[str, Review]:
         for age_s in _ages(config):
             preset.check_time(age_s)
         load_chip(chip_of(config.refresh, preset))
+    _check_adapters(config, teacher)
     _check_reference(config)
     _check_execution(config.execution)
     return reviews
@@ -188,6 +190,26 @@ def _opened(
 def generates(config: RunConfig) -> bool:
     """Whether a feature generator takes part."""
     return "generate" in METHODS[config.method].kinds and config.generator.enabled
+
+
+def _check_adapters(config: RunConfig, teacher: nn.Module) -> None:
+    """The method, the teacher and its device can do with adapters in place of programming."""
+    settings, method = config.teacher, METHODS[config.method]
+    if settings.update != "adapt":
+        return
+    if not method.co_evolves:
+        raise ConfigError(
+            f'teacher.update = "adapt": the teacher of method {method.name} does not evolve; leave it out'
+        )
+    if not has_batch_norm(teacher):
+        raise ConfigError(
+            f'teacher.update = "adapt": {settings.model} has no BatchNorm that could adapt; set "program"'
+        )
+    if (preset := settings.preset) is not None and choose_backend(preset, settings.backend)[0] == "reference":
+        raise ConfigError(
+            f'teacher.update = "adapt": no gradient passes {preset.name} in backend reference, which input noise '
+            "asks for; leave teacher.backend and the input noise out"
+        )
 
 
 def _check_places(config: RunConfig) -> None:

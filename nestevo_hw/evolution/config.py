@@ -11,6 +11,7 @@ from nestevo_hw.base.documents import forbid_unknown_keys, json_line, parse, par
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_distinct
 from nestevo_hw.base.ranges import SEED, Range
+from nestevo_hw.evolution.adaptation import AdaptersConfig
 from nestevo_hw.evolution.deployment import DeploymentConfig
 from nestevo_hw.evolution.drift import DriftConfig
 from nestevo_hw.evolution.execution import ExecutionConfig
@@ -60,6 +61,7 @@ class RunConfig:
     trigger: TriggerConfig = TriggerConfig()
     teacher: TeacherConfig = TeacherConfig()
     refresh: RefreshConfig = RefreshConfig()
+    adapters: AdaptersConfig = AdaptersConfig()
     reference: ReferenceConfig = ReferenceConfig()
     groups: GroupsConfig = GroupsConfig()
     drift: DriftConfig = DriftConfig()

@@ -245,9 +245,7 @@ def distil(
 
     def step() -> Tensor:
         draw = next(batches)
-        width = draw.images[0].shape[-1]
-        own = [supervision[r].shrunk(FACTOR) if draw.pooled else supervision[r] for r in draw.rows]
-        chosen = [s.mirrored(width) if flip else s for s, flip in zip(own, draw.flips, strict=True)]
+        chosen = drawn_supervision(draw, supervision)
         with smaller_input(task, [student], FACTOR if draw.pooled else 1):
             return task.distillation_loss(student, draw.images, chosen, temperature=temperature, soft_share=soft_share)
 
@@ -257,6 +255,13 @@ def distil(
     return Trained(
         loss=loss, steps=plan.steps, trained_s=time.perf_counter() - began, pooled_share=sum(pool) / len(pool)
     )
+
+
+def drawn_supervision(draw: Draw, supervision: Sequence[Supervision]) -> list[Supervision]:
+    """Supervision of the frames of a batch as they are in it: mirrored, and at half the size."""
+    width = draw.images[0].shape[-1]
+    own = [supervision[r].shrunk(FACTOR) if draw.pooled else supervision[r] for r in draw.rows]
+    return [s.mirrored(width) if flip else s for s, flip in zip(own, draw.flips, strict=True)]
 
 
 def adapt_adversarially(

@@ -60,14 +60,24 @@ class CoEvolution(_ServesAll):
         self._generator = generator
         self.kinds = (
             "adapt-batch-norm", "inspect", "program", "label", "choose", "detect-drift",
-            *(("generate",) if generator else ()), "mutual", "merge", "relabel", "distil", "select", "export",
+            *(("generate",) if generator else ()), "mutual", "merge", "adapt-unlabelled", "adapt-labelled", "relabel",
+            "distil", "select", "export",
         )  # fmt: skip
 
     def evolve(self, window: "Window") -> None:
         """See `Method.evolve`; the numbers are lines of Algorithm 2."""
-        generated = self._generator and window.config.generator.enabled
         window.adapt_batch_norm()
         window.refresh()
+        if window.config.teacher.update == "adapt":
+            self._adapt(window)
+        else:
+            self._program(window)
+        window.distil(replay=True)  # 4-5, 15-16
+        window.deploy()
+
+    def _program(self, window: "Window") -> None:
+        """The teacher becomes the mean of its intermediate models."""
+        generated = self._generator and window.config.generator.enabled
         window.label(detecting=True)  # 1, 2
         window.choose_starts()
         groups = window.drifted_groups()  # 3, 6
@@ -76,8 +86,17 @@ class CoEvolution(_ServesAll):
                 window.generate(groups)  # 7
             window.learn_mutually(groups, generated=generated)  # 8-13
             window.relabel(window.merge(groups))  # 14
-        window.distil(replay=True)  # 4-5, 15-16
-        window.deploy()
+
+    def _adapt(self, window: "Window") -> None:
+        """The teacher stays on the crossbar as it is, and adapters beside it learn, without labels if it can."""
+        if window.needs_no_labels:
+            window.adapt_teachers(labelled=False)
+            window.label()
+            window.choose_starts()
+        else:
+            window.label()
+            window.choose_starts()
+            window.relabel(window.adapt_teachers(labelled=True))
 
 
 class Distillation(_ServesAll):

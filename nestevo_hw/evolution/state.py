@@ -16,7 +16,11 @@ class TeacherState:
     """Clock time, seconds since the first window started; negative before it."""
     generation: int
     """Counts the programmings of a run; each draws its own noise."""
+    adapters: Path | None = None
+    """Beside it for the scenes of a window; None: it is as it was programmed."""
 
     def at(self, now_s: float) -> TeacherFiles:
         """This teacher at clock time `now_s`: it has aged since its programming."""
-        return TeacherFiles(weights=self.weights, crossbar=self.crossbar, age_s=now_s - self.programmed_s)
+        return TeacherFiles(
+            weights=self.weights, crossbar=self.crossbar, age_s=now_s - self.programmed_s, adapters=self.adapters
+        )

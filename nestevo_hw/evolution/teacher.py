@@ -1,8 +1,9 @@
 """The global teacher as the loop uses it: on the crossbar or digital, at an age, with a scene's BatchNorm."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.tile_sizes import tile_size
 from nestevo_hw.evolution.refresh import Programming
+from nestevo_hw.models.adapters import put_beside
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.tasks.task import VisionTask
 
@@ -46,6 +48,9 @@ class TeacherConfig:
     """Age of the first programming when the first window starts, seconds."""
     delay_s: Annotated[float, AGE_S] = 60.0
     """From any later programming to the first label, seconds."""
+    update: Literal["program", "adapt"] = "program"
+    """How it evolves: "program" writes the mean of the intermediate models onto the crossbar; "adapt" leaves the cells
+    as they are, and trains digital adapters beside them for the scenes of each window (docs/adapters.md)."""
     scene_norm: bool | None = None
     """Re-estimate the digital BatchNorm statistics on each terminal's frames; None: where the method does (NestEvo and
     A2 do, the other baselines do not)."""
@@ -77,6 +82,8 @@ class TeacherFiles:
     crossbar: Path
     age_s: float
     """Since the programming, seconds."""
+    adapters: Path | None = None
+    """What is put beside it digitally, its BatchNorm included; None: it is as it was programmed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,14 +205,42 @@ def open_teacher(
             digital, so this costs no programming; it also takes up what drift does to a layer's mean and scale.
         device: where it is to compute.
     """
-    model: nn.Module = load_model(files.weights)[0]
+    opened = open_to_learn(config, files, device=device)
+    if scene is not None:
+        task.re_estimate(opened.module, scene.to(opened.device))
+    return opened.module
+
+
+class LearningTeacher(NamedTuple):
+    """A teacher beside which something learns."""
+
+    module: nn.Module
+    """It computes as it labels, in eval mode."""
+    digital: nn.Module
+    """Its digital weights."""
+    passing: AbstractContextManager[None]
+    """Within which gradients pass through the module."""
+    device: torch.device
+    """Where it computes."""
+
+
+def open_to_learn(config: TeacherConfig, files: TeacherFiles, *, device: torch.device = CPU) -> LearningTeacher:
+    """The teacher, ready for something digital to learn beside its cells.
+
+    Args:
+        config: device.
+        files: what `program_teacher` wrote, its age, and adapters.
+        device: where it is to compute.
+    """
+    digital: nn.Module = load_model(files.weights)[0]
+    model: nn.Module = digital
+    passing: AbstractContextManager[None] = nullcontext()
     if (preset := config.preset) is not None:
-        teacher = AnalogTeacher.load(files.crossbar, model, device=preset)
+        teacher = AnalogTeacher.load(files.crossbar, digital, device=preset)
         teacher.age(files.age_s)
-        model = teacher.module
+        model, passing = teacher.module, teacher.with_gradients()
         if teacher.backend == "reference":  # aihwkit's own tiles stay where they were made
             device = CPU
-    model.to(device)
-    if scene is not None:
-        task.re_estimate(model, scene.to(device))
-    return model
+    if files.adapters is not None:
+        put_beside(model, digital, files.adapters)
+    return LearningTeacher(model.to(device), digital, passing, device)

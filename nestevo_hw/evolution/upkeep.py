@@ -76,6 +76,14 @@ class Upkeep:
         """The teacher in force as it labels the frames of a window."""
         return self.teacher.at(self._config.window.start_s(window))
 
+    def bare(self, window: int) -> TeacherFiles:
+        """The same without what was put beside it for the scenes of a window."""
+        return replace(self.at(window), adapters=None)
+
+    def adapted(self, adapters: Path) -> None:
+        """Take over what was put beside the teacher for the scenes of a window."""
+        self.teacher = replace(self.teacher, adapters=adapters)
+
     def programmed_first(self, result: ProgramResult) -> None:
         """Take over the first programming."""
         self._log(None, self.teacher, result, cause="first")
@@ -90,7 +98,7 @@ class Upkeep:
         """
         if self._config.teacher.analog == DIGITAL:
             return []
-        request = InspectRequest(teacher=self.at(window), reference=self.reference)
+        request = InspectRequest(teacher=self.bare(window), reference=self.reference)
         measured = self._dispatch.run(INSPECT, window, {self._group: request})
         stages = [Stage(step=INSPECT, done=measured)]
         if self._group not in measured:
@@ -143,6 +151,7 @@ class Upkeep:
             self.teacher,
             weights=weights,
             crossbar=self._layout.of_group(window, self._group, crossbar),
+            adapters=None,
             programmed_s=self._config.window.start_s(window) - self._config.teacher.delay_s,
             generation=next(self._generations),
         )

@@ -23,7 +23,7 @@ from nestevo_hw.evolution.steps.labels import (
     SelfLabelRequest,
 )
 from nestevo_hw.evolution.steps.step import Request, Result, Step
-from nestevo_hw.evolution.steps.teachers import MergeRequest
+from nestevo_hw.evolution.steps.teachers import AdaptTeacherRequest, MergeRequest
 from nestevo_hw.evolution.steps.training import (
     AdaptRequest,
     BatchNormRequest,
@@ -33,6 +33,8 @@ from nestevo_hw.evolution.steps.training import (
     MutualRequest,
 )
 from nestevo_hw.report.records import Basis, Decision, Deploy, Drift, Generator, Reuse
+from nestevo_hw.tasks.capabilities import ClassLogits
+from nestevo_hw.tasks.named import task_named
 
 CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
 
@@ -300,6 +302,34 @@ class Window:
             )
             renewed += self._members(group) if verdict.accepted else []
         return renewed
+
+    @property
+    def needs_no_labels(self) -> bool:
+        """Whether a teacher can adapt before it has labelled anything."""
+        return isinstance(task_named(self.config.task), ClassLogits)
+
+    def adapt_teachers(self, *, labelled: bool) -> list[str]:
+        """Digital adapters of each group's teacher for the scenes of its terminals, in place of lines 7 to 14.
+
+        Args:
+            labelled: learn the labels that the terminals have; else none are needed.
+
+        Returns:
+            Terminals whose teacher has adapted.
+        """
+        requests = {
+            group: AdaptTeacherRequest(
+                teacher=self._server.upkeep[group].bare(self.number),
+                uploads=tuple(self.file(name, "upload.safetensors") for name in self._members(group)),
+                supervision=tuple(self._supervision[name] for name in self._members(group)) if labelled else (),
+                adapters=self._server.layout.of_group(self.number, group, f"adapters-{labelled}.safetensors"),
+            )
+            for group in self.groups
+        }
+        done = self.run(table.ADAPT_LABELLED if labelled else table.ADAPT_UNLABELLED, requests)
+        for group in done:
+            self._server.upkeep[group].adapted(requests[group].adapters)
+        return [name for group in done for name in self._members(group)]
 
     def distil(self, *, soft_share: float | None = None, replay: bool = False) -> None:
         """Lines 4, 5, 15 and 16: the teacher's supervision into each terminal, on its original frames.

@@ -115,6 +115,15 @@ class AdversarialAdaptation(Protocol):
 
 
 @runtime_checkable
+class ClassLogits(Protocol):
+    """A model sees one class in each frame, so its certainty is about whole frames."""
+
+    def class_logits(self, model: nn.Module, images: list[Tensor]) -> Tensor:
+        """(N, C) of each frame, with gradient."""
+        ...
+
+
+@runtime_checkable
 class FeatureGeneration(Protocol):
     """A generator learns features of a class from prediction modules (paper Algorithm 1)."""
 

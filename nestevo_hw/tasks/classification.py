@@ -151,6 +151,11 @@ class Classification(
         taught = sent(torch.cat([s.logits for s in supervision]), logits.device)
         return (1 - soft_share) * hard + soft_share * kl_divergence(logits, taught, temperature)
 
+    def class_logits(self, model: nn.Module, images: list[Tensor]) -> Tensor:
+        """What the classifier puts out."""
+        logits: Tensor = _classifier(model)(torch.stack(images))
+        return logits
+
     def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
         """On image features only."""
         return DomainClassifiers(None, _head(model).in_features, config)

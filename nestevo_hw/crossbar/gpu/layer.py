@@ -148,5 +148,5 @@ class KernelLayer(FusedLayer):
             rounds=io.adc_bits > 0, full_scale=self._require_range(), unit=units["cells"],
             current_unit=units["cells"] * self._adc_step / WIRE_TO_CELL_CONDUCTANCE, lost_unit=units["lost"],
             power_unit=power, sigma=io.output_noise / self._adc_step, limit=self._limit, inl=self._inl,
-            seed=(self._noise_seed & _WORD, (self._noise_seed >> 31) & _WORD), number=self._calls, blocks=self._blocks,
+            seed=(self.noise_seed & _WORD, (self.noise_seed >> 31) & _WORD), number=self._calls, blocks=self._blocks,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.learning import Seed
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.taskid import TaskId
-from nestevo_hw.evolution.teacher import TeacherFiles, open_teacher
+from nestevo_hw.evolution.teacher import LearningTeacher, TeacherFiles, open_teacher, open_to_learn
 from nestevo_hw.evolution.training import TrainingPlan
 from nestevo_hw.models.checkpoint import ModelSpec, load_model
 from nestevo_hw.streams.storage import load_frames
@@ -75,6 +75,10 @@ class Context:
     def open_teacher(self, files: TeacherFiles, scene: Tensor | None) -> nn.Module:
         """The teacher ready to label on the run's device; see `nestevo_hw.evolution.teacher.open_teacher`."""
         return open_teacher(self.task, self.config.teacher, files, scene, device=self.device)
+
+    def open_to_learn(self, files: TeacherFiles) -> LearningTeacher:
+        """See `nestevo_hw.evolution.teacher.open_to_learn`."""
+        return open_to_learn(self.config.teacher, files, device=self.device)
 
     @property
     def analog(self) -> bool:

@@ -127,6 +127,18 @@ MERGE = Step(
         programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60,
     ),
 )  # fmt: skip
+ADAPT_UNLABELLED = Step(
+    kind="adapt-unlabelled", run=teachers.adapt_teacher, request=teachers.AdaptTeacherRequest,
+    result=teachers.AdaptTeacherResult, needs="crossbar", wording="the teacher adapts to scenes without labels",
+    colour="teacher", per="group", typical_s=8.0, trains=True,
+    typical=lambda _: teachers.AdaptTeacherResult(loss=-1.0, bytes=4_000, crossbar_frames=288),
+)  # fmt: skip
+ADAPT_LABELLED = Step(
+    kind="adapt-labelled", run=teachers.adapt_teacher, request=teachers.AdaptTeacherRequest,
+    result=teachers.AdaptTeacherResult, needs="crossbar", wording="the teacher's adapters learn its labels",
+    colour="aggregate", per="group", typical_s=25.0, trains=True,
+    typical=lambda _: teachers.AdaptTeacherResult(loss=0.8, bytes=400_000, crossbar_frames=288),
+)  # fmt: skip
 DISTIL = Step(
     kind="distil", run=training.distil_terminal, request=training.DistilRequest, result=training.TrainingResult,
     needs="gpu", wording="distils the teacher into a terminal", colour="distil", typical_s=7.0,
@@ -192,6 +204,8 @@ STEPS: dict[str, AnyStep] = {
         GENERATE,
         MUTUAL,
         MERGE,
+        ADAPT_UNLABELLED,
+        ADAPT_LABELLED,
         DISTIL,
         ADAPT,
         AVERAGE,

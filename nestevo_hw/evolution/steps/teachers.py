@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.seeding import torch_generator
+from nestevo_hw.evolution.adaptation import adapt_labelled, adapt_unlabelled
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.cameras import reference_frames
 from nestevo_hw.evolution.drift import calibrated_threshold, drift_score, moments_by_class, save_moments
@@ -12,10 +14,11 @@ from nestevo_hw.evolution.gate import PARTS, ValidationGate, Verdict
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, program_teacher
+from nestevo_hw.models.adapters import Adapters
 from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
-from nestevo_hw.tasks.supervision import labelled_features
+from nestevo_hw.tasks.supervision import labelled_features, load_supervision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +177,49 @@ def merge(context: Context, request: MergeRequest) -> MergeResult:
         score=score,
         programming=None if programmed is None else programmed.programming,
         crossbar_frames=context.on_crossbar((1 + (request.old_score is None)) * len(reference) // PARTS),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptTeacherRequest(Request):
+    """The teacher of a group, and what it is to adapt to."""
+
+    teacher: TeacherFiles
+    uploads: tuple[Path, ...]
+    """Frames of each terminal of the group."""
+    supervision: tuple[Path, ...]
+    """Labels on them; none: the teacher learns without."""
+    adapters: Path
+    """To write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptTeacherResult(Result):
+    """What the adaptation came to."""
+
+    loss: float
+    bytes: int
+    """Of the adapters."""
+
+
+def adapt_teacher(context: Context, request: AdaptTeacherRequest) -> AdaptTeacherResult:
+    """Digital adapters beside the teacher for the scenes of a group's terminals, which learn through the crossbar."""
+    config, task, seed = context.config.adapters, context.task, context.seed
+    frames = [load_frames(path).images for path in request.uploads]
+    taught = [context.config.deployment.taught(len(images)) for images in frames]
+    scenes = [images[:count] for images, count in zip(frames, taught, strict=True)]
+    labels = [load_supervision(path)[:count] for path, count in zip(request.supervision, taught, strict=False)]
+    model, digital, passing, device = context.open_to_learn(request.teacher)
+    drawn = torch_generator(seed.run, seed.name, "adapters")
+    adapters = Adapters(digital, config.rank if labels else 0, drawn).to(device)
+    with passing:
+        if labels:
+            loss = adapt_labelled(task, model, adapters, scenes, labels, config.labelled, seed)
+        else:
+            loss = adapt_unlabelled(task, model, scenes, config.unlabelled, seed)
+    adapters.save(model, request.adapters)
+    return AdaptTeacherResult(
+        loss=loss, bytes=request.adapters.stat().st_size, crossbar_frames=context.on_crossbar(sum(taught))
     )
 
 

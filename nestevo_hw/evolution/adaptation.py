@@ -1,0 +1,145 @@
+"""The teacher adapts to its terminals' scenes beside a frozen crossbar: nothing is programmed, digital parts learn.
+
+What learns are scale and shift of BatchNorm, and low-rank side paths of the layers (`models.adapters`), on the frames
+of all terminals of a group together: through the crossbar as it is, programmed, aged and noisy, so that what its cells
+do to the teacher is compensated on the way. Statistics of BatchNorm are those of each scene, as in labelling.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.seeding import seeded, torch_generator
+from nestevo_hw.evolution.learning import Seed, drawn_supervision
+from nestevo_hw.evolution.training import Draw, TrainingPlan, draws, optimise
+from nestevo_hw.models.adapters import Adapters, norms
+from nestevo_hw.tasks.capabilities import ClassLogits, require
+from nestevo_hw.tasks.supervision import Supervision
+from nestevo_hw.tasks.task import VisionTask
+
+LEAST = 12
+"""Frames of a scene in a batch, from which BatchNorm can take its statistics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptersConfig:
+    """Digital adapters of the teacher, for `teacher.update = "adapt"`."""
+
+    rank: Annotated[int, Range(0, 256)] = 8
+    """Of the side path beside each layer; 0: BatchNorm alone learns from labels, too."""
+    labelled: TrainingPlan = TrainingPlan(steps=60, learning_rate=3e-3)
+    """Training on the labels of all terminals of a group, each batch of one of them."""
+    unlabelled: TrainingPlan = TrainingPlan(steps=100, batch_size=64, learning_rate=1e-2)
+    """Training of BatchNorm alone before the first label, where each frame shows one class; each batch of all terminals
+    of a group."""
+
+
+def information_loss(logits: Tensor) -> Tensor:
+    """Mean entropy of predictions less the entropy of their mean: low where they are certain and varied.
+
+    Information maximisation (Liang et al., SHOT, ICML 2020). It takes all classes for equally frequent.
+
+    Args:
+        logits: (N, C).
+    """
+    each, mean = logits.softmax(-1), logits.softmax(-1).mean(0)
+    return _entropy(each).mean() - _entropy(mean)
+
+
+def adapt_unlabelled(
+    task: VisionTask, model: nn.Module, scenes: Sequence[Tensor], plan: TrainingPlan, seed: Seed
+) -> float:
+    """Train scale and shift of BatchNorm in place by information maximisation.
+
+    Args:
+        task: of the model.
+        model: gradients pass through it.
+        scenes: (N, 3, H, W) uint8 frames of each terminal.
+        plan: length and step size; a batch holds frames of every scene.
+        seed: of batches and augmentation.
+
+    Returns:
+        Mean loss of the last quarter of the steps.
+    """
+    each = replace(plan, batch_size=max(plan.batch_size // len(scenes), LEAST))
+    batches, seeing = _batches(task, model, scenes, each, seed), require(task, ClassLogits, "learning without labels")
+
+    def step() -> Tensor:
+        # Scene by scene, so that BatchNorm takes the statistics of each alone.
+        return information_loss(torch.cat([seeing.class_logits(model, next(own).images) for own in batches]))
+
+    return _train(model, None, plan, step, seed)
+
+
+def adapt_labelled(
+    task: VisionTask,
+    model: nn.Module,
+    adapters: Adapters,
+    scenes: Sequence[Tensor],
+    supervision: Sequence[Sequence[Supervision]],
+    plan: TrainingPlan,
+    seed: Seed,
+) -> float:
+    """Train scale and shift of BatchNorm and the side paths in place on pseudo-labels.
+
+    Args:
+        task: of the model.
+        model: gradients pass through it.
+        adapters: side paths of its layers, on its device.
+        scenes: (N, 3, H, W) uint8 frames of each terminal.
+        supervision: of each frame of each terminal.
+        plan: length and step size; a batch holds frames of one scene, and scenes take turns.
+        seed: of batches and augmentation.
+
+    Returns:
+        Mean loss of the last quarter of the steps.
+    """
+    turns = _in_turn(list(zip(_batches(task, model, scenes, plan, seed), supervision, strict=True)))
+
+    def step() -> Tensor:
+        batches, labels = next(turns)
+        draw = next(batches)
+        chosen = drawn_supervision(draw, labels)
+        return task.distillation_loss(model, draw.images, chosen, temperature=1.0, soft_share=0.0)
+
+    return _train(model, adapters, plan, step, seed)
+
+
+def _batches(
+    task: VisionTask, model: nn.Module, scenes: Sequence[Tensor], plan: TrainingPlan, seed: Seed
+) -> list[Iterator[Draw]]:
+    """Endless batches of each scene."""
+    device = norms(model)[0][1].weight.device
+    return [
+        draws(images, plan, task.augmentation, torch_generator(seed.run, seed.name, number), device)
+        for number, images in enumerate(scenes)
+    ]
+
+
+def _in_turn[T](items: Sequence[T]) -> Iterator[T]:
+    while True:
+        yield from items
+
+
+def _train(
+    model: nn.Module, adapters: Adapters | None, plan: TrainingPlan, step: Callable[[], Tensor], seed: Seed
+) -> float:
+    model.requires_grad_(requires_grad=False)
+    learning = [parameter for _, norm in norms(model) for parameter in norm.parameters()]
+    for parameter in learning:
+        parameter.requires_grad = True
+    beside = nullcontext() if adapters is None else adapters.beside(model)
+    with seeded(seed.run, seed.name), beside:
+        loss = optimise([model] if adapters is None else [model, adapters], plan, step)
+    for parameter in learning:
+        parameter.requires_grad = False
+    return loss
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    return -(probabilities * probabilities.clamp(min=1e-6).log()).sum(-1)

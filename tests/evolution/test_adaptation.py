@@ -1,0 +1,120 @@
+"""Digital adapters raise a blinded teacher without a write; the loop uses them in place of programming."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from scipy.stats import entropy
+from torch import Tensor
+
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.seeding import torch_generator
+from nestevo_hw.crossbar.devices import PRESETS
+from nestevo_hw.crossbar.teacher import AnalogTeacher
+from nestevo_hw.evolution.adaptation import adapt_labelled, adapt_unlabelled, information_loss
+from nestevo_hw.evolution.check import check_run
+from nestevo_hw.evolution.config import RunConfig, load_preset, override
+from nestevo_hw.evolution.learning import Seed
+from nestevo_hw.evolution.training import TrainingPlan
+from nestevo_hw.models.adapters import Adapters
+from nestevo_hw.models.checkpoint import load_model, pretrained_path
+from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from nestevo_hw.tasks.classification import TASK
+from nestevo_hw.tasks.supervision import ground_truth_supervision
+from nestevo_hw.testing import simulated
+
+SEED = Seed(run=0, name="adaptation")
+PLACES = ("counter", "belt", "gate")
+
+
+def at_night(place: str, first: int, count: int) -> FrameBatch:
+    drift = DriftScript(segments=(DriftSegment(start=0, kind="night", strength=0.9),))
+    stream = TASK.embedded_stream(name=place, place=place, seed=3, size=(32, 32), drift=drift)
+    return stream.read(range(first, first + count))
+
+
+@pytest.fixture(scope="module")
+def blinded() -> AnalogTeacher:
+    """On PCM, a day old."""
+    model, _ = load_model(pretrained_path("digits-cnn"))
+    teacher = AnalogTeacher(model, device=PRESETS["pcm"])
+    day = TASK.embedded_stream(name="day", place="yard", seed=3, size=(32, 32)).read(range(32)).images
+    teacher.calibrate([TASK.inputs(day)])
+    teacher.program()
+    return teacher
+
+
+def accuracy(teacher: AnalogTeacher, scenes: list[Tensor]) -> float:
+    """On later frames of each scene, with the statistics of the adapted ones."""
+    found = []
+    for place, images in zip(PLACES, scenes, strict=True):
+        TASK.re_estimate(teacher.module, images)
+        later = at_night(place, 100, 60)
+        assert later.truth is not None
+        found.append(TASK.score(TASK.predict(teacher.module, later.images), later.truth, 10)["accuracy"])
+    return sum(found) / len(found)
+
+
+def test_the_loss_is_that_of_its_entropies() -> None:
+    logits = torch.randn(7, 4, generator=torch_generator(0, "logits"))
+    p = logits.double().softmax(-1).numpy()
+    wanted = entropy(p, axis=1).mean() - entropy(p.mean(axis=0))
+    assert float(information_loss(logits)) == pytest.approx(wanted, abs=1e-6)
+    assert float(information_loss(100.0 * torch.eye(4))) == pytest.approx(-entropy([0.25] * 4), abs=1e-3)
+
+
+def test_without_labels_scale_and_shift_raise_a_blinded_teacher_and_no_cell_changes(blinded: AnalogTeacher) -> None:
+    blinded.age(86_400.0)
+    scenes = [at_night(place, 0, 24).images for place in PLACES]
+    cells = blinded.effective_weights
+    before = accuracy(blinded, scenes)
+    with blinded.with_gradients():
+        adapt_unlabelled(TASK, blinded.module, scenes, TrainingPlan(steps=40, batch_size=64, learning_rate=1e-2), SEED)
+    after = accuracy(blinded, scenes)
+    # Two shares of 180 frames: four standard errors of their difference, taken as independent, are at most 0.21.
+    assert before < 0.62
+    assert after > before + 0.08
+    assert all(torch.equal(cells[name], weight) for name, weight in blinded.effective_weights.items())
+    assert not any(parameter.requires_grad for parameter in blinded.module.parameters())
+
+
+def test_side_paths_learn_labels_through_the_crossbar(blinded: AnalogTeacher) -> None:
+    blinded.age(86_400.0)
+    frames = [at_night(place, 0, 24) for place in PLACES]
+    labels = [ground_truth_supervision(batch, 10) for batch in frames]
+    adapters = Adapters(load_model(pretrained_path("digits-cnn"))[0], 4, torch_generator(0, "adapters"))
+    plan = TrainingPlan(steps=30, batch_size=24, learning_rate=3e-3)
+    scenes = [batch.images for batch in frames]
+    with blinded.with_gradients():
+        untaught = adapt_labelled(TASK, blinded.module, adapters, scenes, labels, replace(plan, steps=1), SEED)
+        taught = adapt_labelled(TASK, blinded.module, adapters, scenes, labels, plan, SEED)
+    assert taught < untaught / 2
+    assert all(bool(path.up.any()) for path in adapters.paths)
+
+
+def adapting(**changes: object) -> RunConfig:
+    return override(load_preset("digits"), {"teacher.update": "adapt", **changes})
+
+
+@pytest.mark.parametrize("task", ["quick", "digits"])
+def test_in_the_loop_nothing_is_programmed_after_the_first_time(task: str, tmp_path: Path) -> None:
+    config = override(load_preset(task), {"teacher.update": "adapt", "refresh.policy": "never"})
+    asked = simulated.SimulatedExecutor()
+    simulated.drive(config, tmp_path, asked)
+    events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [e["cause"] for e in events if e["event"] == "program"] == ["first"]
+    kinds = {e["kind"] for e in events if e["event"] == "task"}
+    assert ("adapt-unlabelled" if task == "digits" else "adapt-labelled") in kinds
+    assert not kinds & {"mutual", "merge", "generate", "program"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"method": "A4"}, "does not evolve"), ({"teacher.backend": "reference"}, "no gradient passes pcm")],
+)
+def test_what_cannot_adapt_is_refused_beforehand(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_run(adapting(**changes))
