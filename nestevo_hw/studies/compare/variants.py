@@ -62,6 +62,8 @@ ABLATIONS = (
     _ablation("with-compression", "frames without small objects are trained on at half their size",
               {"compression.enabled": True}),
     _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.analog": "digital"}),
+    _ablation("adapters", "digital adapters beside the teacher's cells, which are not programmed again",
+              {"teacher.update": "adapt"}),
     _ablation("without-scene-norm", "the teacher labels with its own BatchNorm statistics everywhere",
               {"teacher.scene_norm": False}),
     _ablation("without-background-subtraction", "the teacher labels the frames as they came",
