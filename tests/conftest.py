@@ -15,3 +15,4 @@ import torch
 torch.set_num_threads(1)
 # `nohup make test` would have it ignored, and what the program then does is another test's.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it

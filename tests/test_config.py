@@ -36,7 +36,7 @@ def test_presets_are_valid_and_survive_a_round_trip(name):
             {"terminals": [TERMINAL, TERMINAL]},
             "terminals.name: names must differ, also without regard to case, got a, a",
         ),
-        ({"terminals": [{**TERMINAL, "video": "x.mp4"}]}, "give either place, video or data"),
+        ({"terminals": [{**TERMINAL, "video": "x.mp4"}]}, "give either place, video, data or remote = true"),
         ({"terminals": [{**TERMINAL, "name": "../x"}]}, "terminals.name: got '../x'; use letters, digits"),
         ({"terminals": [{**TERMINAL, "name": "x" * 129}]}, "takes 129 bytes; use at most 128, it names files"),
         ({"terminals": [{**TERMINAL, "group": "../../x"}]}, "terminal 'a': group: got '../../x'; use letters"),

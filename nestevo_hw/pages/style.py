@@ -71,6 +71,8 @@ class Palette:
     drift: str
     select: str
     recall: str
+    maximise: str
+    beside: str
     other: str
 
 
@@ -80,7 +82,8 @@ LIGHT = Palette(
     upload="#93a1b3", label="#7a4fd6", generator="#d99a14", mutual="#2f6fdb", aggregate="#c03d8f",
     program="#8a5a33", distil="#1c9a63", export="#23a3c4", evaluate="#66758a",
     prepare="#f898f8", measure="#f87878", describe="#085808", reference="#98c848", sense="#980828", adapt="#683870",
-    inspect="#a090f0", choose="#204888", drift="#50d0b0", select="#888808", recall="#b07088", other="#b0b8c2",
+    inspect="#a090f0", choose="#204888", drift="#50d0b0", select="#888808", recall="#b07088", maximise="#f0c8a0",
+    beside="#404808", other="#b0b8c2",
 )  # fmt: skip
 DARK = Palette(
     ink="#e6ebf1", muted="#9aa7b6", grid="#2a3441", surface="#161c24", band="#1d2530",
@@ -88,7 +91,8 @@ DARK = Palette(
     upload="#7c8a9c", label="#a585ff", generator="#f0bb4a", mutual="#6aa2ff", aggregate="#ee7cc3",
     program="#c9976a", distil="#4fcf95", export="#56cbe8", evaluate="#8e9db1",
     prepare="#980828", measure="#085808", describe="#2840a8", reference="#883090", sense="#805810", adapt="#305060",
-    inspect="#689008", choose="#d85858", drift="#088870", select="#0878b8", recall="#905870", other="#5c6875",
+    inspect="#689008", choose="#d85858", drift="#088870", select="#0878b8", recall="#905870", maximise="#703818",
+    beside="#c8d8a0", other="#5c6875",
 )  # fmt: skip
 ROLES = tuple(f.name for f in fields(Palette))
 THEMED = Palette(**{role: f"#01{i:02x}fe" for i, role in enumerate(ROLES)})

@@ -63,7 +63,7 @@ def test_dropped_boxes_are_said_on_stderr_and_recorded(recording, tmp_path, monk
 
     monkeypatch.setattr(run, "open_executor", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(run, "TaskCosts", stop)
-    monkeypatch.setattr("nestevo_hw.evolution.config.load_config", lambda _: config(recording))
+    monkeypatch.setattr("nestevo_hw.evolution.presets.config_document", lambda _: config(recording).document())
     (tmp_path / "evolve.toml").touch()
     result = CliRunner().invoke(evolve, [str(tmp_path / "evolve.toml"), "--out", str(tmp_path / "run"), "--json"])
     assert isinstance(result.exception, StopError)

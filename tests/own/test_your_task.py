@@ -63,7 +63,7 @@ def test_a_classifier_of_ones_own_evolves_in_workers_and_goes_on_after_a_kill(sh
     (shown / "shapes.toml").write_text(shortened(text).replace("min_samples = 4", "min_samples = 4\ngamma = 0.0"))
     made, checked, evolved = page.commands()[:3]
     invoke(*made, *SHORT["pretrain"])
-    assert "nothing wrong found: 2 terminals, 1 windows" in invoke(*checked)
+    assert "nothing wrong found: 2 terminals, 1 window" in invoke(*checked)
     invoke(*evolved, *SHORT["evolve"])
     run, summary = read_run(shown / "runs" / "shapes"), finished(shown)
     assert run.of(Program)[0].tiles

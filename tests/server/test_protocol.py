@@ -1,5 +1,6 @@
 """What a server answers, to terminals as they should be and to hostile ones."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -147,7 +148,8 @@ def test_a_frame_without_a_length_or_too_long_for_one_is_refused(talk):
         stream = client.put("/terminals/gate/frames/a?taken_s=1", content=iter([b"x"]), headers=digest(b"x"))
         assert stream.status_code == 411
         many = iter([b"x" * 100_000] * 5)
-        assert client.post("/terminals/gate/hello", content=many).status_code in (400, 413)
+        with contextlib.suppress(httpx.ReadError):  # it may hang up before all is sent
+            assert client.post("/terminals/gate/hello", content=many).status_code in (400, 413)
         assert client.post("/terminals/gate/hello", content=b"x" * 100_000).status_code == 413
 
 
