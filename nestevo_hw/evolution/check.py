@@ -97,8 +97,8 @@ def check_run(config: RunConfig) -> dict[str, Review]:
 
 def _check_sizes(sizes: Mapping[str, tuple[int, int]]) -> None:
     """Frames of all terminals go into the same batches, so they have one size."""
-    (first, size), *others = sizes.items()
-    for name, other in others:
+    for name, other in sizes.items():
+        first, size = next(iter(sizes.items()))
         if other != size:
             raise ConfigError(
                 f"frame_size: terminal {name!r} has frames of {other[0]} x {other[1]}, but {first!r} of {size[0]} x "

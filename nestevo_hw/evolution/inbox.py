@@ -1,5 +1,6 @@
 """What a remote terminal has sent for a window: a list of frames that is fixed before the window begins."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,26 +63,38 @@ def read_inbox(folder: Path) -> Inbox:
 
 
 def decoded(folder: Path, inbox: Inbox, long_side: int, most: int) -> tuple[FrameBatch, tuple[float, ...]]:
-    """At most so many of the frames, evenly over time, one decoded after the other; what is damaged is left out.
+    """At most so many of the frames, evenly over time, one decoded after the other.
+
+    Damaged ones are left out, and those of another shape than most: a camera has one.
 
     Args:
         folder: of the inbox.
         inbox: what is in it.
-        long_side: of the frames, pixels; all get the shape of the first.
+        long_side: of the frames, pixels.
         most: frames to take.
 
     Returns:
         The frames, and when each was taken, seconds.
     """
-    size, images, kept = None, list[torch.Tensor](), list[int]()
-    for index in evenly(range(len(inbox.frames)), most):
-        path = folder / inbox.frames[index].file
+    chosen = evenly(range(len(inbox.frames)), most)
+    sizes = {index: found for index in chosen if (found := _size(folder / inbox.frames[index].file)) is not None}
+    common = Counter(sizes.values()).most_common(1)
+    size = scaled_to_long_side(common[0][0], long_side) if common else (1, 1)
+    images, kept = list[torch.Tensor](), list[int]()
+    for index in (i for i, native in sizes.items() if native == common[0][0]):
         try:
-            size = size or scaled_to_long_side(image_size(path), long_side)
-            pixels = read_scaled(path, size).pixels
+            pixels = read_scaled(folder / inbox.frames[index].file, size).pixels
         except InputError:
             continue
         images.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
         kept.append(index)
-    stacked = torch.stack(images) if images else torch.empty((0, 3, *(size or (1, 1))), dtype=torch.uint8)
+    stacked = torch.stack(images) if images else torch.empty((0, 3, *size), dtype=torch.uint8)
     return FrameBatch(images=stacked, indices=tuple(kept)), tuple(inbox.frames[i].taken_s for i in kept)
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """(H, W) of an image as its head says; None where that cannot be read."""
+    try:
+        return image_size(path)
+    except InputError:
+        return None

@@ -23,6 +23,7 @@ from nestevo_hw.report.records import (
     Number,
     Program,
     Refresh,
+    Rollback,
     Select,
     TaskRun,
 )
@@ -67,6 +68,8 @@ class ModelSummary:
     lcp: Number = math.nan
     given: dict[Candidate, int] = field(default_factory=dict)
     """How often a terminal was given its evolved model, the BatchNorm-adapted one, or kept the old one."""
+    rolled_back: int = 0
+    """How often a remote terminal went back to an earlier model."""
     metrics: dict[str, Levels] = field(default_factory=dict)
     """By every metric of the task."""
 
@@ -129,6 +132,7 @@ class Summary:
             onnx_off=_furthest(t.onnx_off for t in shown),
             lcp=mean(t.lcp for t in shown),
             given=dict(sum((Counter(t.given) for t in shown), Counter())),
+            rolled_back=sum(t.rolled_back for t in shown),
             metrics={
                 metric: Levels(
                     before=mean(t.metrics[metric].before for t in shown if metric in t.metrics),
@@ -273,6 +277,7 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         "onnx_off": or_none(_furthest(e.onnx - e.after for e in own)),
         "lcp": or_none(mean(lives)),
         "given": dict(Counter(s.chosen for s in run.of(Select) if s.terminal == name)),
+        "rolled_back": sum(r.terminal == name for r in run.of(Rollback)),
     }
 
 

@@ -20,7 +20,7 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.names import check_name
 from nestevo_hw.base.text import one_line
 from nestevo_hw.models.onnx.manifest import MANIFEST, MODEL
-from nestevo_hw.server.inboxes import ConflictError, FullDiskError, Inboxes, Sent
+from nestevo_hw.server.inboxes import ConflictError, DamagedError, FullDiskError, Inboxes, Sent
 from nestevo_hw.server.limits import Allowances, LimitError, refused
 from nestevo_hw.server.shelf import Shelf
 from nestevo_hw.server.status import ServerStatus, status_page
@@ -97,7 +97,10 @@ def _known(served: Served) -> Callable[[str, Request], Iterator[str]]:
 
     def known(name: str, request: Request) -> Iterator[str]:
         if not served.tokens.are_of(name, _token(request)) or name not in served.names:
-            raise LimitError(401, "give the terminal's token as bearer")
+            raise LimitError(
+                401,
+                f"this is not the token of terminal {name!r}; give the one that `serve --new-token` last made for it",
+            )
         upload = int(request.headers.get("content-length", 0)) if request.method == "PUT" else 0
         try:
             with served.allowances.one_request(name, upload):
@@ -119,7 +122,9 @@ def _terminals(served: Served) -> APIRouter:
         served.store.seen(name, tool=told.tool, runs=told.runs)
         return _welcome(served, name)
 
-    @router.put("/frames/{frame}", status_code=201, responses={c: {"model": Refusal} for c in (409, 413, 415, 507)})
+    @router.put(
+        "/frames/{frame}", status_code=201, responses={c: {"model": Refusal} for c in (400, 409, 413, 415, 507)}
+    )
     async def put_frame(
         frame: str,
         request: Request,
@@ -144,6 +149,8 @@ def _terminals(served: Served) -> APIRouter:
     @router.post("/outcome")
     def outcome(told: Outcome, name: Annotated[str, name_of]) -> Welcome:
         """Say what became of a model: installed, or rolled back and why."""
+        if told.version not in {model.version for model in served.store.models(name)}:
+            raise LimitError(404, f"terminal {name!r} was never offered such a model")
         served.store.told_outcome(name, told)
         return _welcome(served, name)
 
@@ -192,6 +199,8 @@ async def _received(inboxes: Inboxes, name: str, sent: Sent, chunks: AsyncIterat
         raise LimitError(409, str(error)) from error
     except FullDiskError as error:
         raise LimitError(507, str(error), FULL_RETRY_S) from error
+    except DamagedError as error:
+        raise LimitError(400, str(error)) from error
     except InputError as error:
         raise LimitError(415, one_line(str(error))) from error
 

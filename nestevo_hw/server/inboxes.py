@@ -10,7 +10,7 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from nestevo_hw.base.errors import InputError, NestEvoError
+from nestevo_hw.base.errors import NestEvoError
 from nestevo_hw.base.files import remove_leftovers
 from nestevo_hw.server.config import ServeConfig
 from nestevo_hw.server.store import Frame, Store
@@ -22,6 +22,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class FullDiskError(NestEvoError):
     """There is no room for a frame."""
+
+
+class DamagedError(NestEvoError):
+    """A frame did not arrive as it was sent."""
 
 
 class ConflictError(NestEvoError):
@@ -92,7 +96,7 @@ class Inboxes:
         try:
             size, digest = await _written(temporary, chunks)
             if digest != sent.sha256:
-                raise InputError("the frame is not what its digest says; send it again")
+                raise DamagedError("the frame is not what its digest says; send it again")
             return await run_in_threadpool(self._keep, name, sent, temporary, size)
         except OSError as error:
             if error.errno in _FULL:

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +16,8 @@ from nestevo_hw.wire.documents import Refusal
 
 DOCUMENT_BYTES = 65_536
 """Most bytes of a request that is no frame."""
+SKIP_BYTES, SKIP_S = 1_000_000, 1.0
+"""Most that is read, bytes and seconds, of a request that is refused."""
 BURST_S = 10.0
 """Seconds' worth of requests that may come at once."""
 HOUR_S = 3600.0
@@ -112,27 +114,50 @@ class Guard:
             return
         most = round(self._config.frame_mb * 1e6) if scope["method"] == "PUT" else DOCUMENT_BYTES
         lengths = [value for key, value in scope["headers"] if key == b"content-length"]
+        too_long = LimitError(413, f"a request may have {most} bytes")
         if any(int(value) > most for value in lengths):
-            await refused(LimitError(413, f"a request may have {most} bytes"))(scope, receive, send)
+            await _skip(receive)
+            await refused(too_long)(scope, receive, send)
             return
         until, received, complete = asyncio.get_running_loop().time() + self._config.body_s, 0, False
+        over: LimitError | None = None
 
         async def limited() -> Message:
-            nonlocal received, complete
+            nonlocal received, complete, over
             if complete:
                 return await receive()  # which tells when the client has gone
             try:
                 async with asyncio.timeout_at(until):
                     message = await receive()
             except TimeoutError:
-                raise LimitError(408, f"a request may take {self._config.body_s:g} seconds", 1.0) from None
+                over = LimitError(408, f"a request may take {self._config.body_s:g} seconds", 1.0)
+                raise over from None
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > most:
-                raise LimitError(413, f"a request may have {most} bytes")
+                over = too_long
+                raise over
             return message
 
-        await self._app(scope, limited, send)
+        async def answered(message: Message) -> None:
+            if over is None:  # what reads the body has other words for it
+                await send(message)
+
+        await self._app(scope, limited, answered)
+        if over is not None:
+            await _skip(receive)
+            await refused(over)(scope, receive, send)
+
+
+async def _skip(receive: Receive) -> None:
+    """Read on for a little, since a client that is still sending would not hear the answer."""
+    skipped, more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SKIP_S):
+            while more and skipped < SKIP_BYTES:
+                message = await receive()
+                skipped += len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def refused(error: LimitError) -> Response:

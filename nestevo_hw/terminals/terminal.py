@@ -144,12 +144,14 @@ class Terminal:
 
     def _keep_up(self) -> None:
         """Turn after turn with the server; one that is away is tried again, each time later."""
-        tries = 0
+        tries, refused = 0, ""
         while True:
             wait_s = self._settings.poll_s
             try:
                 self.turn()
-                tries = 0
+                if tries:
+                    self._tell("the server answers again")
+                tries, refused = 0, ""
             except AbsentError as error:
                 tries += 1
                 longest = min(self._settings.patience_s, FIRST_WAIT_S * 2.0 ** min(tries - 1, 30))
@@ -157,9 +159,11 @@ class Terminal:
                 if tries == 1:
                     self._tell(str(error))
             except (RefusedError, InputError, OutputError) as error:
-                self._tell(str(error))
-                wait_s = self._settings.patience_s
-            if self._over.is_set() and (tries > 2 or not self._spool.waiting()):
+                tries, wait_s = tries + 1, self._settings.patience_s
+                if str(error) != refused:
+                    refused = str(error)
+                    self._tell(refused)
+            if self._over.is_set() and (refused or tries > 2 or not self._spool.waiting()):
                 return
             if tries:
                 self._over.wait(wait_s)
@@ -246,6 +250,8 @@ class Terminal:
             due = len(frames) == settings.judged_frames and 2 * self._since_judged >= settings.judged_frames
         estimate = self._estimate(model, frames, fresh) if due and model is not None else None
         lost = estimate is not None and estimate.remains < 1.0 - settings.margin
+        if not self._known.asked_s:  # the clock begins with the first model
+            self._know(replace(self._known, asked_s=time.time()))
         timed = settings.ask_every_s is not None and time.time() - self._known.asked_s >= settings.ask_every_s
         if model is None or self._pending or not (lost or timed):
             return

@@ -34,12 +34,13 @@ def test_frames_are_taken_evenly_and_scaled_to_the_long_side(tmp_path):
     assert taken_s == (0.0, 4.0, 8.0, 12.0, 16.0)
 
 
-def test_a_damaged_frame_is_left_out_and_others_get_the_shape_of_the_first(tmp_path):
-    inbox = sent(tmp_path / "in", (b"no image", ""), grey(50), (b"", ""), grey(70, (20, 20)))
+def test_damaged_frames_and_those_of_another_shape_than_most_are_left_out(tmp_path):
+    odd = (grey(10, (1, 1)), grey(10, (2, 3000)))
+    inbox = sent(tmp_path / "in", *odd, (b"no image", ""), grey(50), (b"", ""), grey(70), grey(90))
     batch, taken_s = decoded(tmp_path / "in", inbox, 20, 9)
-    assert batch.indices == (1, 3)
-    assert tuple(batch.images.shape) == (2, 3, 10, 20)
-    assert taken_s == (2.0, 6.0)
+    assert batch.indices == (3, 5, 6)
+    assert tuple(batch.images.shape) == (3, 3, 10, 20)
+    assert taken_s == (6.0, 10.0, 12.0)
 
 
 def test_a_terminal_that_sent_nothing_has_no_frames(tmp_path):

@@ -29,7 +29,7 @@ SEAMS = {
 """Modules of `tasks/` that hold no task of their own."""
 
 
-@pytest.mark.parametrize("method", ["NestEvo", "A1"])
+@pytest.mark.parametrize("method", ["NestEvo", pytest.param("A1", marks=pytest.mark.slow)])
 def test_terminals_that_read_digits_evolve(method, tmp_path):
     small = {
         "window.count": 1, "window.upload_frames": 48, "window.test_frames": 60, "mutual.plan.steps": 10,

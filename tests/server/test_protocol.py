@@ -1,6 +1,5 @@
 """What a server answers, to terminals as they should be and to hostile ones."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -137,7 +136,7 @@ def test_a_picture_of_absurd_size_is_refused_by_its_head(talk, side):
 def test_a_frame_that_is_not_what_its_digest_says_is_refused(talk):
     with talk.client() as client:
         answer = talk.put(client, "damaged", picture(6), **digest(picture(7)))
-        assert answer.status_code == 415
+        assert answer.status_code == 400  # not 415, on which a terminal gives a frame up
         assert talk.put(client, "damaged", picture(6), **{"content-digest": "md5=:x:"}).status_code == 422
         assert client.put("/terminals/gate/frames/damaged?taken_s=1", content=picture(6)).status_code == 422
         assert client.put("/terminals/gate/frames/a?taken_s=nan", content=b"", headers=digest(b"")).status_code == 422
@@ -148,8 +147,7 @@ def test_a_frame_without_a_length_or_too_long_for_one_is_refused(talk):
         stream = client.put("/terminals/gate/frames/a?taken_s=1", content=iter([b"x"]), headers=digest(b"x"))
         assert stream.status_code == 411
         many = iter([b"x" * 100_000] * 5)
-        with contextlib.suppress(httpx.ReadError):  # it may hang up before all is sent
-            assert client.post("/terminals/gate/hello", content=many).status_code in (400, 413)
+        assert client.post("/terminals/gate/hello", content=many).status_code == 413
         assert client.post("/terminals/gate/hello", content=b"x" * 100_000).status_code == 413
 
 

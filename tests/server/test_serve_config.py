@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.serve import serve
+from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, parse_config
 from nestevo_hw.server.config import ServeConfig, load_serve_config
 from nestevo_hw.server.tokens import Tokens
@@ -19,6 +20,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "serve.toml"
 def test_the_example_is_a_server_of_two_cameras():
     run, limits = load_serve_config(EXAMPLE)
     assert run.remote == ["campus", "village"]
+    assert check_run(run) == {}
     assert (limits.least_frames, limits.host, run.execution.keep_windows) == (24, "127.0.0.1", 4)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -111,6 +112,49 @@ def test_what_is_known_outlasts_the_process(talk, tmp_path, models):
         assert again.version == terminal.version
         assert again._known == terminal._known
         assert again._known.signals is not None
+
+
+def test_a_terminal_with_a_wrong_token_says_so_once_and_ends_with_its_frames(talk, tmp_path):
+    told = []
+    address = Address(url=talk.url, name="gate", token=talk.tokens["belt"])
+    with Link(address, tmp_path / "downloads") as link:
+        terminal = Terminal(settings(tmp_path / "gate", patience_s=0.05), link, told.append)
+        begun, asked_s, hello = time.monotonic(), [], link.hello
+        third = threading.Event()
+
+        def counted(version):
+            asked_s.append(time.monotonic() - begun)
+            if len(asked_s) == 3:
+                third.set()
+            return hello(version)
+
+        link.hello = counted
+
+        def frames():
+            yield from digits(3)
+            assert third.wait(20)
+
+        terminal.run(frames())
+    assert asked_s[2] - asked_s[0] > 2 * 0.05 * 0.9  # it waits before it asks again
+    assert told == [told[0]]
+    assert "not the token of terminal 'gate'" in told[0]
+
+
+def test_the_clock_of_ask_every_begins_with_the_first_model(talk, tmp_path, models):
+    talk.served.shelf.publish("gate", models["first"])
+    with linked(talk, tmp_path) as link:
+        terminal = Terminal(settings(tmp_path / "gate", ask_every_s=3600.0), link)
+        turn(terminal, 4)
+        turn(terminal)
+        assert terminal.version is not None
+        assert terminal.tally.asked == 0
+
+
+def test_an_outcome_of_a_model_that_was_never_offered_is_refused(talk):
+    with talk.client() as client:
+        told = {"version": "a" * 64, "result": "rolled-back", "runs": None, "reason": "made up"}
+        assert client.post("/terminals/gate/outcome", json=told).status_code == 404
+    assert talk.served.store.terminal("gate").outcome is None
 
 
 def test_an_outcome_that_was_not_heard_is_told_later(talk, tmp_path, models):
