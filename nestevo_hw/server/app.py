@@ -31,6 +31,8 @@ from nestevo_hw.wire.documents import Ask, Hello, Offer, Outcome, Refusal, Welco
 FULL_RETRY_S = 60.0
 """When to come again where there is no room, seconds."""
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+REFRESH_S = "15"
+"""How often a browser asks for the status page again, seconds."""
 _NO_STORE = {"cache-control": "no-store"}
 
 
@@ -87,7 +89,7 @@ def _people(served: Served) -> APIRouter:
     def page() -> HTMLResponse:
         """The same as a page."""
         policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
-        return HTMLResponse(status_page(served.status()), headers=_NO_STORE | policy)
+        return HTMLResponse(status_page(served.status()), headers=_NO_STORE | policy | {"refresh": REFRESH_S})
 
     return router
 

@@ -69,6 +69,7 @@ class Arrivals:
     def __call__(self, server: Server) -> Iterator[int]:
         """Numbers of windows; whoever asks for the next one has ended the last."""
         remote = server.config.remote
+        cut_off = {window.number for window in self._store.last_windows() if window.ended_s is None}
         for number in range(server.config.window.count):
             if not self._path(number).exists():
                 if number == 0:
@@ -76,6 +77,8 @@ class Arrivals:
                 able = self._await_frames(remote)
                 self._seal(number, able)
                 self._on_event(f"window {number} begins with {', '.join(able)}")
+            elif number in cut_off:
+                self._on_event(f"window {number} goes on from where it was")
             self._begun(number)
             yield number
             if not self._path(number + 1).exists():  # after a restart, others follow that have ended before

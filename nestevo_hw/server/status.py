@@ -50,13 +50,17 @@ def _terminals(status: ServerStatus) -> Table:
         (
             t.name, _presence(t, status.now_s), _short(t.runs), _short(t.offered), str(t.waiting),
             f"{t.waiting_bytes / 1e6:.1f} MB", str(t.received), str(t.dropped), _request(t, status.now_s),
-            DASH if t.estimate is None else f"{t.estimate.remains:.2f}", str(t.rolled_back),
+            DASH if t.estimate is None else f"{t.estimate.remains:.2f}", str(t.refused), _rolled_back(t),
         )
         for t in status.terminals
     ]  # fmt: skip
     heads = ("terminal", "last seen", "runs", "offered", "waiting frames", "bytes", "received", "dropped", "asked",
-             "accuracy left", "rolled back")  # fmt: skip
-    return Table(heads=heads, rows=rows, note="accuracy left: the terminal's own estimate, without labels")
+             "accuracy left", "refused", "rolled back")  # fmt: skip
+    return Table(
+        heads=heads,
+        rows=rows,
+        note="accuracy left: the terminal's own estimate, without labels; refused: requests beyond its limits",
+    )
 
 
 def _windows(status: ServerStatus) -> Table:
@@ -68,6 +72,13 @@ def _windows(status: ServerStatus) -> Table:
         for w in status.windows
     ]  # fmt: skip
     return Table(heads=("window", "terminals", "began", "took"), rows=rows)
+
+
+def _rolled_back(terminal: Terminal) -> str:
+    """How often, and why the last time."""
+    last = terminal.outcome
+    why = f": {last.reason}" if last is not None and last.result == "rolled-back" and last.reason else ""
+    return f"{terminal.rolled_back}{why}"
 
 
 def _presence(terminal: Terminal, now_s: float) -> Pill:

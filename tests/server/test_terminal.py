@@ -15,6 +15,7 @@ from conversation import digits, remote_config, talking
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.models.onnx.manifest import MODEL
+from nestevo_hw.server.tokens import VIEWER
 from nestevo_hw.terminals.config import TerminalSettings
 from nestevo_hw.terminals.link import AbsentError, Address, Link
 from nestevo_hw.terminals.source import jpeg, open_source
@@ -83,6 +84,9 @@ def test_a_bad_model_is_rolled_back_told_and_not_fetched_again(talk, tmp_path, m
     assert (terminal.version, terminal.tally.rolled_back, known.rolled_back) == (good, 1, 1)
     assert (known.outcome.result, known.outcome.runs, known.offered == good) == ("rolled-back", good, False)
     assert "of what the old model is sure of" in known.outcome.reason
+    page = httpx.get(talk.url, auth=("", talk.tokens[VIEWER]))
+    assert "1: it finds" in page.text
+    assert page.headers["refresh"] == "15"
 
 
 def test_it_asks_when_its_model_no_longer_agrees_with_itself_and_once(talk, tmp_path, models):
