@@ -84,7 +84,7 @@ class Cast:
         words = self.command(
             "terminal", f"http://127.0.0.1:{self.port}", "--name", name, "--token-file", self.folder / f"{name}.token",
             "--source", self.folder / name, "--loop", "--folder", self.folder / f"of-{name}", "--every", 1,
-            "--judged", 8, "--ask-every", 10_000, "--poll", 0.2,
+            "--judged", 8, "--ask-every", 2, "--poll", 0.2,
         )  # fmt: skip
         with (self.folder / f"{name}.err").open("a") as told:
             self.running[name] = subprocess.Popen(words, stdout=told, stderr=told, text=True)
