@@ -6,14 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.streams.live import LiveSource
 from nestevo_hw.terminals.runtime import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
-MOST_PIXELS = 2**26
-"""Of one frame; a small file can claim any number and would fill the memory."""
 STALLED_S = 15.0
 """Without a packet for so long, a stream has ended."""
 REOPEN_S = 2.0
@@ -22,7 +20,7 @@ _FOLDER_FPS = 10.0
 
 
 def open_source(source: str, *, pace: bool, loop: bool) -> Iterator[Frame]:
-    """Frames (H, W, 3) RGB of a source, one after another, each decoded when it is asked for.
+    """Upright frames (H, W, 3) RGB of a source, one after another, each decoded when it is asked for.
 
     Args:
         source: path or address.
@@ -40,7 +38,7 @@ def open_source(source: str, *, pace: bool, loop: bool) -> Iterator[Frame]:
         raise InputError(f"no source {source}; give a video file, a folder of images or an address such as rtsp://..")
     while True:
         shown = 0
-        for frame in _folder(path, pace=pace) if path.is_dir() else _decoded(source, pace=pace):
+        for frame in _folder(path, pace=pace) if path.is_dir() else _recorded(path, pace=pace):
             shown += 1
             yield frame
         if not shown:
@@ -50,13 +48,13 @@ def open_source(source: str, *, pace: bool, loop: bool) -> Iterator[Frame]:
 
 
 def _live(address: str) -> Iterator[Frame]:
-    """Frames of a stream, which is opened again when it breaks off; one that never gave any is refused."""
+    """Frames of a stream, which is opened again whenever it ends; one that never gave any is refused."""
     shown = False
     while True:
         try:
-            for frame in _decoded(address, pace=False):
+            for frame in LiveSource(address, timeout_s=STALLED_S):
                 shown = True
-                yield frame
+                yield frame.pixels
         except InputError:
             if not shown:
                 raise
@@ -66,26 +64,20 @@ def _live(address: str) -> Iterator[Frame]:
 def _folder(path: Path, *, pace: bool) -> Iterator[Frame]:
     for image in sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES):
         began = time.monotonic()
-        yield from _decoded(str(image), pace=False)
+        yield from _recorded(image, pace=False)
         if pace:
             time.sleep(max(0.0, began + 1 / _FOLDER_FPS - time.monotonic()))
 
 
-def _decoded(source: str, *, pace: bool) -> Iterator[Frame]:
+def _recorded(path: Path, *, pace: bool) -> Iterator[Frame]:
+    began = time.monotonic()
     try:
-        with av.open(source, timeout=STALLED_S) as container:
-            if not container.streams.video:
-                raise InputError(f"{source} has no video track; give another --source")
-            track = container.streams.video[0]
-            if track.width * track.height > MOST_PIXELS:
-                raise InputError(f"{source} has more than {MOST_PIXELS // 10**6} million pixels; make it smaller")
-            began = time.monotonic()
-            for frame in container.decode(track):
-                if pace and frame.time is not None:
-                    time.sleep(max(0.0, began + float(frame.time) - time.monotonic()))
-                yield np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
-    except av.FFmpegError as error:
-        raise InputError(f"{source} cannot be read ({error.strerror}); check it, or give another --source") from error
+        for frame in LiveSource(str(path), timeout_s=STALLED_S):
+            if pace:
+                time.sleep(max(0.0, began + frame.time_s - time.monotonic()))
+            yield frame.pixels
+    except InputError as error:
+        raise InputError(f"source {path} cannot be read: {error}") from error
 
 
 def jpeg(frame: Frame) -> bytes:

@@ -12,10 +12,12 @@ import httpx
 import numpy as np
 import pytest
 from conversation import digits, remote_config, talking
+from PIL import Image
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.models.onnx.manifest import MODEL
 from nestevo_hw.server.tokens import VIEWER
+from nestevo_hw.streams.images import read_image
 from nestevo_hw.terminals.config import TerminalSettings
 from nestevo_hw.terminals.link import AbsentError, Address, Link
 from nestevo_hw.terminals.source import jpeg, open_source
@@ -289,6 +291,15 @@ def test_a_jpeg_is_the_frame(tmp_path):
     (read,) = open_source(str(tmp_path), pace=False, loop=False)
     assert read.shape == frame.shape
     assert np.abs(read.astype(int) - frame).mean() < 4
+
+
+def test_frames_are_upright_as_the_server_reads_them(tmp_path):
+    wide = Image.fromarray(np.repeat(digits(1)[0], 2, axis=1))
+    exif = wide.getexif()
+    exif[0x0112] = 6
+    wide.save(tmp_path / "phone.jpg", exif=exif)
+    (frame,) = open_source(str(tmp_path), pace=False, loop=False)
+    assert frame.shape == read_image(tmp_path / "phone.jpg").shape == (64, 32, 3)
 
 
 def test_sources_that_show_nothing_are_refused(tmp_path):
