@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.streams.images import SUFFIXES, in_order
 from nestevo_hw.streams.live import LiveSource
 from nestevo_hw.terminals.runtime import Frame
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 STALLED_S = 15.0
 """Without a packet for so long, a stream has ended."""
 REOPEN_S = 2.0
@@ -62,7 +62,7 @@ def _live(address: str) -> Iterator[Frame]:
 
 
 def _folder(path: Path, *, pace: bool) -> Iterator[Frame]:
-    for image in sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES):
+    for image in in_order([p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]):
         began = time.monotonic()
         yield from _recorded(image, pace=False)
         if pace:

@@ -293,6 +293,13 @@ def test_a_jpeg_is_the_frame(tmp_path):
     assert np.abs(read.astype(int) - frame).mean() < 4
 
 
+def test_images_come_in_the_order_in_which_the_loop_reads_them(tmp_path):
+    for number in (10, 9, 1):
+        Image.new("RGB", (32, 32), (20 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    read = [int(frame[0, 0, 0]) for frame in open_source(str(tmp_path), pace=False, loop=False)]
+    assert read == [20, 180, 200]
+
+
 def test_frames_are_upright_as_the_server_reads_them(tmp_path):
     wide = Image.fromarray(np.repeat(digits(1)[0], 2, axis=1))
     exif = wide.getexif()
