@@ -184,7 +184,7 @@ class Server:
         files = {*self.models.values(), *self.intermediates.values()}
         files |= {folder / MODEL for folder in self.deployed.values()}
         for upkeep in self.upkeep.values():
-            files |= {upkeep.teacher.weights, upkeep.teacher.crossbar}
+            files |= upkeep.teacher.files
         for name in self.models:
             files |= {model for _, model in self.sent.get(name, ())}
             files |= set(self.zoo[name]) | {f for s in self.replay[name] for f in (s.upload, s.supervision)}

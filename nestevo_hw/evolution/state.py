@@ -19,6 +19,11 @@ class TeacherState:
     adapters: Path | None = None
     """Beside it for the scenes of a window; None: it is as it was programmed."""
 
+    @property
+    def files(self) -> set[Path]:
+        """All that it is read from."""
+        return {path for path in (self.weights, self.crossbar, self.adapters) if path is not None}
+
     def at(self, now_s: float) -> TeacherFiles:
         """This teacher at clock time `now_s`: it has aged since its programming."""
         return TeacherFiles(

@@ -15,7 +15,7 @@ from nestevo_hw.crossbar.devices import PRESETS
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.adaptation import adapt_labelled, adapt_unlabelled, information_loss
 from nestevo_hw.evolution.check import check_run
-from nestevo_hw.evolution.config import RunConfig, load_preset, override
+from nestevo_hw.evolution.config import RunConfig, load_preset, override, parse_config
 from nestevo_hw.evolution.learning import Seed
 from nestevo_hw.evolution.training import TrainingPlan
 from nestevo_hw.models.adapters import Adapters
@@ -109,6 +109,32 @@ def test_in_the_loop_nothing_is_programmed_after_the_first_time(task: str, tmp_p
     kinds = {e["kind"] for e in events if e["event"] == "task"}
     assert ("adapt-unlabelled" if task == "digits" else "adapt-labelled") in kinds
     assert not kinds & {"mutual", "merge", "generate", "program"}
+
+
+def test_adapters_in_force_stay_on_the_disk_however_old(tmp_path: Path) -> None:
+    """Those of a group whose camera has left, here; simulated tasks write nothing, so files are laid down."""
+    document = adapting(**{"window.count": 6, "execution.keep_windows": 2, "groups.by": "name"}).document()
+    for terminal, group in zip(document["terminals"], ("north", "south", "south"), strict=True):
+        terminal["group"] = group
+    document["terminals"][0]["leaves"] = 1
+
+    def writing(asked: simulated.Asked) -> object:
+        if asked.id.kind == "adapt-unlabelled":
+            asked.request.adapters.parent.mkdir(parents=True, exist_ok=True)
+            asked.request.adapters.touch()
+        return simulated.typical(asked)
+
+    config = parse_config(document, source="test")
+    server = simulated.drive(config, tmp_path, simulated.SimulatedExecutor(answers=writing))
+    old, new = (server.upkeep[group].teacher.adapters for group in ("north", "south"))
+    assert old is not None
+    assert new is not None
+    assert (old.relative_to(tmp_path / "windows").parts[0], old.exists(), new.exists()) == ("000", True, True)
+    assert sorted((tmp_path / "windows").rglob("adapters*")) == sorted({old, new, *_last(tmp_path, 2)})
+
+
+def _last(run: Path, windows: int) -> list[Path]:
+    return [path for window in range(6 - windows, 6) for path in (run / "windows" / f"{window:03d}").rglob("adapters*")]
 
 
 @pytest.mark.parametrize(
