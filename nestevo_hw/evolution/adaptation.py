@@ -8,6 +8,7 @@ do to the teacher is compensated on the way. Statistics of BatchNorm are those o
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Annotated
 
 import torch
@@ -17,7 +18,8 @@ from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.evolution.learning import Seed, drawn_supervision
 from nestevo_hw.evolution.training import Draw, TrainingPlan, draws, optimise
-from nestevo_hw.models.adapters import Adapters, norms
+from nestevo_hw.models.adapters import Adapters
+from nestevo_hw.models.batch_norm import norms
 from nestevo_hw.tasks.capabilities import ClassLogits, require
 from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import VisionTask
@@ -99,7 +101,7 @@ def adapt_labelled(
     Returns:
         Mean loss of the last quarter of the steps.
     """
-    turns = _in_turn(list(zip(_batches(task, model, scenes, plan, seed), supervision, strict=True)))
+    turns = cycle(zip(_batches(task, model, scenes, plan, seed), supervision, strict=True))
 
     def step() -> Tensor:
         batches, labels = next(turns)
@@ -121,23 +123,17 @@ def _batches(
     ]
 
 
-def _in_turn[T](items: Sequence[T]) -> Iterator[T]:
-    while True:
-        yield from items
-
-
 def _train(
     model: nn.Module, adapters: Adapters | None, plan: TrainingPlan, step: Callable[[], Tensor], seed: Seed
 ) -> float:
+    """All but BatchNorm and the side paths stays as it is; afterwards nothing is left to learn."""
     model.requires_grad_(requires_grad=False)
-    learning = [parameter for _, norm in norms(model) for parameter in norm.parameters()]
-    for parameter in learning:
-        parameter.requires_grad = True
+    for _, norm in norms(model):
+        norm.requires_grad_()
     beside = nullcontext() if adapters is None else adapters.beside(model)
     with seeded(seed.run, seed.name), beside:
         loss = optimise([model] if adapters is None else [model, adapters], plan, step)
-    for parameter in learning:
-        parameter.requires_grad = False
+    model.requires_grad_(requires_grad=False)
     return loss
 
 

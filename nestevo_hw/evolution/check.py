@@ -97,12 +97,13 @@ def check_run(config: RunConfig) -> dict[str, Review]:
 
 def _check_sizes(sizes: Mapping[str, tuple[int, int]]) -> None:
     """Frames of all terminals go into the same batches, so they have one size."""
-    for name, other in sizes.items():
-        first, size = next(iter(sizes.items()))
-        if other != size:
+    names = list(sizes)
+    for name in names[1:]:
+        (height, width), (first_height, first_width) = sizes[name], sizes[names[0]]
+        if (height, width) != (first_height, first_width):
             raise ConfigError(
-                f"frame_size: terminal {name!r} has frames of {other[0]} x {other[1]}, but {first!r} of {size[0]} x "
-                f"{size[1]}; set same_size = true, which fills them up"
+                f"frame_size: terminal {name!r} has frames of {height} x {width}, but {names[0]!r} of {first_height} x "
+                f"{first_width}; set same_size = true, which fills them up"
             )
 
 

@@ -1,6 +1,6 @@
 """Dry runs of a terminal's training tasks on this machine, for the scheduler's predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -83,29 +83,25 @@ def gpu_memory(
     config: RunConfig, task: VisionTask, models: Mapping[str, Sequence[nn.Module]], target: TargetDevice
 ) -> dict[str, GpuMemory]:
     """What each kind of training takes of a GPU, by fake runs; none where the task cannot run so."""
-    if not isinstance(task, SurrogateLoss):
-        return {}
-    return {
-        kind: surrogate_life(
-            task,
-            models[kind],
-            frame_size=config.frame_size,
-            batch_size=batch_size,
-            soft_regions=regions,
-            precision=config.training.precision,
-        ).memory(target)
-        for kind, (batch_size, regions) in _fake_sizes(config).items()
-    }
+    lives = _faked(surrogate_life, config, task, models)
+    return {kind: life.memory(target) for kind, life in lives.items()}
 
 
 def _fake_steps(
     config: RunConfig, task: VisionTask, models: Mapping[str, Sequence[nn.Module]]
 ) -> dict[str, TrainingStep]:
     """The same steps without arithmetic; none where the task cannot run so."""
+    return _faked(surrogate_step, config, task, models)
+
+
+def _faked[T](
+    run: Callable[..., T], config: RunConfig, task: VisionTask, models: Mapping[str, Sequence[nn.Module]]
+) -> dict[str, T]:
+    """A fake run of each kind of training."""
     if not isinstance(task, SurrogateLoss):
         return {}
     return {
-        kind: surrogate_step(
+        kind: run(
             task,
             models[kind],
             frame_size=config.frame_size,

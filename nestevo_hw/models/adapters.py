@@ -13,10 +13,10 @@ from typing import Any, TypeGuard
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.tensors import read_tensors, write_tensors
+from nestevo_hw.models.batch_norm import norms
 
 Beside = nn.Conv2d | nn.Linear
 SIDE, NORM = "side/", "norm/"
@@ -127,11 +127,6 @@ def put_beside(model: nn.Module, digital: nn.Module, path: Path) -> None:
 def _norm_state(model: nn.Module) -> dict[str, Tensor]:
     """Scale, shift and statistics of all BatchNorm layers, by their keys in the model's state."""
     return {f"{name}.{key}": value for name, norm in norms(model) for key, value in norm.state_dict().items()}
-
-
-def norms(model: nn.Module) -> list[tuple[str, _BatchNorm]]:
-    """BatchNorm layers of a model by name."""
-    return [(name, m) for name, m in model.named_modules() if isinstance(m, _BatchNorm)]
 
 
 def _can_have_one(layer: nn.Module) -> TypeGuard[Beside]:

@@ -52,5 +52,10 @@ def kept_batch_norm(model: nn.Module) -> Iterator[None]:
             norm.load_state_dict(buffers, strict=False)
 
 
+def norms(model: nn.Module) -> list[tuple[str, _BatchNorm]]:
+    """BatchNorm layers of a model by name."""
+    return [(name, m) for name, m in model.named_modules() if isinstance(m, _BatchNorm)]
+
+
 def _norms(model: nn.Module) -> list[_BatchNorm]:
-    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    return [norm for _, norm in norms(model) if norm.track_running_stats]
