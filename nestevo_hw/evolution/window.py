@@ -8,6 +8,8 @@ from typing import Any
 from nestevo_hw.base.stats import or_nan
 from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.dispatch import Batch, Done, Stage
+from nestevo_hw.evolution.drift_decision import DriftDecision
+from nestevo_hw.evolution.renewal import Renewal
 from nestevo_hw.evolution.rollout import Rollout
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps import table
@@ -23,7 +25,6 @@ from nestevo_hw.evolution.steps.labels import (
     SelfLabelRequest,
 )
 from nestevo_hw.evolution.steps.step import Request, Result, Step
-from nestevo_hw.evolution.steps.teachers import AdaptTeacherRequest, MergeRequest
 from nestevo_hw.evolution.steps.training import (
     AdaptRequest,
     BatchNormRequest,
@@ -32,11 +33,9 @@ from nestevo_hw.evolution.steps.training import (
     GenerateRequest,
     MutualRequest,
 )
-from nestevo_hw.report.records import Basis, Decision, Deploy, Drift, Generator, Reuse
+from nestevo_hw.report.records import Generator, Reuse
 from nestevo_hw.tasks.capabilities import ClassLogits
 from nestevo_hw.tasks.named import task_named
-
-CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
 
 
 class Window:
@@ -75,6 +74,7 @@ class Window:
         """Checkpoint that a terminal runs until it has evolved, where it is not the old one."""
         self._outcomes: dict[str, Path] = {}
         """Checkpoint to deploy on each terminal."""
+        self._drift = DriftDecision(self, server)
         self._detection: Batch[DriftRequest, DriftResult] | None = None
         """Of drift, once it has been asked for."""
 
@@ -104,7 +104,7 @@ class Window:
             detecting: whether drift will be asked for: on a crossbar, whose time is modelled, it is found beside this.
         """
         if detecting and self.config.teacher.analog != DIGITAL:
-            self._detection = self._detecting()
+            self._detection = self._drift.detecting()
         self._label(table.LABEL, self.names, self._detection)
 
     def relabel(self, names: Collection[str]) -> None:
@@ -177,59 +177,17 @@ class Window:
     def drifted_groups(self) -> list[str]:
         """Lines 2, 3 and 6: who has drifted (eq. 11-13), and whose teacher evolves too."""
         if self._detection is None:
-            self._detection = self._detecting()
+            self._detection = self._drift.detecting()
             self._run_together(self._detection)
-        found = {name: self._detection.done[name].value for name in self.names}
-        drifted = [name for name, value in found.items() if self._has_drifted(name, value)]
-        return [group for group in self.groups if self._decide(group, drifted) == CO_EVOLUTION]
-
-    def _detecting(self) -> Batch[DriftRequest, DriftResult]:
-        requests = {
-            name: DriftRequest(
-                teacher=self._server.teacher_of(name, self.number),
-                upload=self.file(name, "upload.safetensors"),
-                moments=self._server.layout.moments(self._server.group_of[name]),
-                familiar_rate=self._server.familiar_rate[self._server.group_of[name]],
-            )
-            for name in self.names
-        }
-        return self._batch(table.DETECT_DRIFT, requests)
-
-    def _has_drifted(self, name: str, value: DriftResult) -> bool:
-        gamma = self._server.gamma[self._server.group_of[name]]
-        # What cannot be compared is not left alone: the worse a camera, the less a teacher finds to compare.
-        drifted = value.score is None or value.score > gamma
-        basis: Basis = "compared" if value.score is not None else "blind" if value.blind else "nothing to compare"
-        left_out = tuple(self._server.classes[c - 1] for c in value.left_out)
-        self._server.journal.log(
-            Drift(
-                window=self.number,
-                terminal=name,
-                score=or_nan(value.score),
-                threshold=gamma,
-                drifted=drifted,
-                basis=basis,
-                left_out=left_out,
-            )
-        )
-        self._server.drift[name] = value.score
-        return drifted
-
-    def _decide(self, group: str, drifted: Collection[str]) -> str:
-        members = self._members(group)
-        count = len([name for name in members if name in drifted])
-        epsilon = self.config.drift.epsilon or len(members) // 2 + 1
-        mode = CO_EVOLUTION if count >= epsilon else TERMINALS_ONLY
-        self._server.journal.log(Decision(window=self.number, group=group, drifted=count, epsilon=epsilon, mode=mode))
-        return mode
+        return self._drift.groups({name: self._detection.done[name].value for name in self.names})
 
     def generate(self, groups: Sequence[str]) -> None:
         """Line 7: a feature generator for each group (Algorithm 1)."""
         requests = {
             group: GenerateRequest(
-                intermediates=tuple(self._server.intermediates[name] for name in self._members(group)),
+                intermediates=tuple(self._server.intermediates[name] for name in self.members(group)),
                 counts=self._counts_of(group),
-                supervision=tuple(self._supervision[name] for name in self._members(group)),
+                supervision=tuple(self._supervision[name] for name in self.members(group)),
                 generator=self._generator(group),
             )
             for group in groups
@@ -253,7 +211,7 @@ class Window:
                 intermediate_out=self.file(name, "intermediate.safetensors"),
             )
             for group in groups
-            for name in self._members(group)
+            for name in self.members(group)
         }
         for name in self.run(table.MUTUAL, requests):
             self._starts[name] = requests[name].terminal_out
@@ -266,42 +224,7 @@ class Window:
         Returns:
             Terminals whose teacher is a new one.
         """
-        start_s = self.config.window.start_s(self.number)
-        candidates = {group: self._server.upkeep[group].candidate(self.number) for group in groups}
-        requests = {
-            group: MergeRequest(
-                teacher=self._server.upkeep[group].at(self.number),
-                intermediates=tuple(
-                    self.file(name, "intermediate.safetensors")
-                    for name in self._members(group)
-                    if name in self._taught_mutually
-                ),
-                candidate=candidate.at(start_s),
-                generation=candidate.generation,
-                reference=self._server.upkeep[group].reference,
-                first_score=self._server.upkeep[group].first_score,
-                old_score=self._server.upkeep[group].score_in(self.number),
-            )
-            for group, candidate in candidates.items()
-            if self._taught_mutually & set(self._members(group))
-        }
-        renewed: list[str] = []
-        for group, merged in self.run(table.MERGE, requests).items():
-            verdict = merged.value.verdict
-            self._server.upkeep[group].validated(self.number, candidates[group], merged.value)
-            self._server.journal.log(
-                Deploy(
-                    window=self.number,
-                    group=group,
-                    accepted=verdict.accepted,
-                    gate_before=or_nan(verdict.gate_before),
-                    gate_after=or_nan(verdict.gate_after),
-                    gate_first=or_nan(verdict.gate_first),
-                    reason=verdict.reason,
-                )
-            )
-            renewed += self._members(group) if verdict.accepted else []
-        return renewed
+        return Renewal(self, self._server).merge(groups, self._taught_mutually)
 
     @property
     def needs_no_labels(self) -> bool:
@@ -317,19 +240,7 @@ class Window:
         Returns:
             Terminals whose teacher has adapted.
         """
-        requests = {
-            group: AdaptTeacherRequest(
-                teacher=self._server.upkeep[group].bare(self.number),
-                uploads=tuple(self.file(name, "upload.safetensors") for name in self._members(group)),
-                supervision=tuple(self._supervision[name] for name in self._members(group)) if labelled else (),
-                adapters=self._server.layout.of_group(self.number, group, f"adapters-{labelled}.safetensors"),
-            )
-            for group in self.groups
-        }
-        done = self.run(table.ADAPT_LABELLED if labelled else table.ADAPT_UNLABELLED, requests)
-        for group in done:
-            self._server.upkeep[group].adapted(requests[group].adapters)
-        return [name for group in done for name in self._members(group)]
+        return Renewal(self, self._server).adapt(self._supervision if labelled else None)
 
     def distil(self, *, soft_share: float | None = None, replay: bool = False) -> None:
         """Lines 4, 5, 15 and 16: the teacher's supervision into each terminal, on its original frames.
@@ -373,7 +284,7 @@ class Window:
     def average_terminals(self) -> None:
         """The mean of a group's terminals in place of each of them."""
         for group in self.groups:
-            members = self._members(group)
+            members = self.members(group)
             paths = tuple(self.file(name, "terminal.safetensors") for name in members)
             mean = self.file(members[0], "average.safetensors")
             if self.run(table.AVERAGE, {group: AverageRequest(terminals=paths, terminal_out=mean)}):
@@ -411,11 +322,12 @@ class Window:
         """A further model that knows a terminal's scene: its own, or its intermediate model once that has learned."""
         return self._server.intermediates[name] if name in self._taught_mutually else self._starts[name]
 
-    def _members(self, group: str) -> list[str]:
+    def members(self, group: str) -> list[str]:
+        """Terminals of a group that are still in this window."""
         return [name for name in self.names if self._server.group_of[name] == group]
 
     def _counts_of(self, group: str) -> tuple[Mapping[int, int], ...]:
-        return tuple(self._counts[name] for name in self._members(group))
+        return tuple(self._counts[name] for name in self.members(group))
 
     def _generator(self, group: str) -> Path:
         return self._server.layout.of_group(self.number, group, "generator.safetensors")

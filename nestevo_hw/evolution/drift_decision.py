@@ -1,0 +1,80 @@
+"""Who has drifted in a window, and whose teacher evolves with its terminals (eq. 11-13)."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from nestevo_hw.base.stats import or_nan
+from nestevo_hw.evolution.dispatch import Batch
+from nestevo_hw.evolution.server import Server
+from nestevo_hw.evolution.steps.labels import DriftRequest, DriftResult
+from nestevo_hw.evolution.steps.table import DETECT_DRIFT
+from nestevo_hw.report.records import Basis, Decision, Drift
+
+if TYPE_CHECKING:
+    from nestevo_hw.evolution.window import Window
+
+CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
+
+
+class DriftDecision:
+    """Measures drift, and decides for each group of a window.
+
+    Args:
+        window: knows frames and terminals.
+        server: teachers in force, and thresholds.
+    """
+
+    def __init__(self, window: "Window", server: Server) -> None:
+        self._window, self._server = window, server
+
+    def detecting(self) -> Batch[DriftRequest, DriftResult]:
+        """To measure the drift of each terminal (eq. 11)."""
+        requests = {
+            name: DriftRequest(
+                teacher=self._server.teacher_of(name, self._window.number),
+                upload=self._window.file(name, "upload.safetensors"),
+                moments=self._server.layout.moments(self._server.group_of[name]),
+                familiar_rate=self._server.familiar_rate[self._server.group_of[name]],
+            )
+            for name in self._window.names
+        }
+        return Batch(step=DETECT_DRIFT, window=self._window.number, requests=requests)
+
+    def groups(self, found: Mapping[str, DriftResult]) -> list[str]:
+        """Groups whose teacher evolves too.
+
+        Args:
+            found: drift of each terminal.
+        """
+        drifted = [name for name, value in found.items() if self._has_drifted(name, value)]
+        return [group for group in self._window.groups if self._decide(group, drifted) == CO_EVOLUTION]
+
+    def _has_drifted(self, name: str, value: DriftResult) -> bool:
+        gamma = self._server.gamma[self._server.group_of[name]]
+        # What cannot be compared is not left alone: the worse a camera, the less a teacher finds to compare.
+        drifted = value.score is None or value.score > gamma
+        basis: Basis = "compared" if value.score is not None else "blind" if value.blind else "nothing to compare"
+        left_out = tuple(self._server.classes[c - 1] for c in value.left_out)
+        self._server.journal.log(
+            Drift(
+                window=self._window.number,
+                terminal=name,
+                score=or_nan(value.score),
+                threshold=gamma,
+                drifted=drifted,
+                basis=basis,
+                left_out=left_out,
+            )
+        )
+        self._server.drift[name] = value.score
+        return drifted
+
+    def _decide(self, group: str, drifted: Collection[str]) -> str:
+        members = self._window.members(group)
+        count = len([name for name in members if name in drifted])
+        epsilon = self._window.config.drift.epsilon or len(members) // 2 + 1
+        mode = CO_EVOLUTION if count >= epsilon else TERMINALS_ONLY
+        self._server.journal.log(
+            Decision(window=self._window.number, group=group, drifted=count, epsilon=epsilon, mode=mode)
+        )
+        return mode
