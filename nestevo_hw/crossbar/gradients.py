@@ -8,10 +8,25 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from nestevo_hw.crossbar.devices import ConverterModel
+from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.backend import Backend
+from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
 from nestevo_hw.crossbar.geometry import Layer
 from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer
 from nestevo_hw.crossbar.tiles import LayerTiles
+
+
+def check_gradients(preset: DevicePreset, backend: Backend) -> None:
+    """Refuse a device that only aihwkit's own tile can simulate.
+
+    Raises:
+        ConfigError: it has input noise, which no gradient passes.
+    """
+    if backend == "reference":
+        raise ConfigError(
+            f"device {preset.name} has input noise, which only aihwkit's own tile simulates, without gradients to "
+            "train with; leave input_noise out"
+        )
 
 
 class _Through(torch.autograd.Function):

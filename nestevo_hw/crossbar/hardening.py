@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.seeding import derive_seed, torch_generator
 from nestevo_hw.crossbar.devices import DevicePreset
 from nestevo_hw.crossbar.geometry import Layer
-from nestevo_hw.crossbar.gradients import PassingLayer, through
+from nestevo_hw.crossbar.gradients import PassingLayer, check_gradients, through
 from nestevo_hw.crossbar.layers import NO_CONVERTERS
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.tiles import LayerTiles, RowSlice
@@ -125,11 +124,7 @@ class CrossbarTraining(nn.Module):
 
     def __init__(self, model: nn.Module, teacher: AnalogTeacher, *, seed: int, drop_connect: float = 0.0) -> None:
         super().__init__()
-        if teacher.backend == "reference":
-            raise ConfigError(
-                f"device {teacher.preset.name} has input noise, which only aihwkit's own tile simulates, without "
-                "gradients to train with; leave input_noise out"
-            )
+        check_gradients(teacher.preset, teacher.backend)
         self._seed, ranges, bounds = seed, teacher.input_ranges, teacher.output_bounds
         self._layers: dict[str, tuple[nn.Module, HardeningLayer]] = {}
         for placed in teacher.report.analog:

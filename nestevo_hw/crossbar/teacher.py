@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.base.errors import MappingError
 from nestevo_hw.base.learned_ranges import learned_ranges
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.crossbar import state as state_file
@@ -19,7 +19,7 @@ from nestevo_hw.crossbar.calibration import fit_columns, observe_inputs, observe
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset, find_preset
 from nestevo_hw.crossbar.gpu.layer import KernelLayer, served
 from nestevo_hw.crossbar.gpu.operands import Precision
-from nestevo_hw.crossbar.gradients import PassingLayer
+from nestevo_hw.crossbar.gradients import PassingLayer, check_gradients
 from nestevo_hw.crossbar.layers import CrossbarLayer, FusedLayer, error_free, folded_layer, plain_layer
 from nestevo_hw.crossbar.mapping import MappingReport, map_model
 from nestevo_hw.crossbar.opening import opened, opened_state
@@ -182,11 +182,7 @@ class AnalogTeacher:
         Raises:
             ConfigError: the device has noise that no gradient passes (input noise).
         """
-        if self.backend == "reference":
-            raise ConfigError(
-                f"device {self.preset.name} has input noise, which only aihwkit's own tile simulates, without "
-                "gradients to train with; leave input_noise out"
-            )
+        check_gradients(self.preset, self.backend)
         with ExitStack() as leaving:
             for name, converters in self._converters().items():
                 layer: Any = self._crossbar[name]
