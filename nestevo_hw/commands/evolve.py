@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from nestevo_hw.commands.checked import found_right
 from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.scheduler.server_process import ServerProcess
-
-if TYPE_CHECKING:
-    from nestevo_hw.evolution.config import RunConfig
 
 
 @click.command()
@@ -118,7 +116,7 @@ def evolve(
                 on_task=lambda task: told.advance(task_words(task, windows), work_s(task)),
             )  # fmt: skip
     if check:
-        return _found_right(settings, warnings, quiet=as_json)
+        return found_right(settings, warnings, quiet=as_json)
     if not as_json:
         _show(summary, folder)
     if summary["failures"]:
@@ -145,21 +143,13 @@ def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[
             )
         require_folder(resume)
     elif config is not None:
-        return config_document(config)
+        document = config_document(config)
+        if "serve" in document:
+            raise ConfigError(f"{config} is of a server ([serve]); run or check it by `nestevo-hw serve {config}`")
+        return document
     else:
         preset_text(preset)
     return {}
-
-
-def _found_right(settings: "RunConfig", warnings: list[str], *, quiet: bool) -> dict[str, Any]:
-    if not quiet:
-        for line in warnings:
-            warn(line)
-        from nestevo_hw.pages.formats import counted
-
-        terminals, windows = counted(len(settings.terminals), "terminal"), counted(settings.window.count, "window")
-        click.echo(f"nothing wrong found: {terminals}, {windows}")
-    return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings}
 
 
 def _free_folder(wanted: Path) -> Path:

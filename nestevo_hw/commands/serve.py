@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nestevo_hw.base.ranges import MOST_WINDOWS, Range
+from nestevo_hw.commands.checked import found_right
 from nestevo_hw.commands.options import WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn, whole
 from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.scheduler.server_process import ServerProcess
@@ -22,6 +23,7 @@ from nestevo_hw.scheduler.server_process import ServerProcess
 @click.option("--port", type=whole(Range(0, 65535)), help="Override serve.port; 0: any that is free.")
 @click.option("--windows", type=WINDOW_COUNT, help=f"End evolving after so many windows.  [default: {MOST_WINDOWS}]")
 @click.option("--workers", type=WORKERS, help="Override the number of worker processes.")
+@click.option("--check", is_flag=True, help="Look for all that can be found wrong beforehand, and serve nothing.")
 @compute_override
 @machine_readable
 def serve(
@@ -33,6 +35,7 @@ def serve(
     port: int | None,
     windows: int | None,
     workers: int | None,
+    check: bool,
     device: str | None,
     as_json: bool,
 ) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def serve(
     \b
     Examples:
       nestevo-hw serve office.toml --state state --new-token campus --to campus.token
+      nestevo-hw serve office.toml --state state --check
       nestevo-hw serve office.toml --state state
     """
     from nestevo_hw.base.extras import require_extra
@@ -51,18 +55,21 @@ def serve(
     require_extra("serve", "fastapi", "uvicorn")
     if new_token is not None:
         return _token(config, state, new_token, to, quiet=as_json)
-    server = click.get_current_context().with_resource(ServerProcess(PRELOAD))
+    server = None if check else click.get_current_context().with_resource(ServerProcess(PRELOAD))
     from dataclasses import replace
 
     from nestevo_hw.base.documents import json_line
     from nestevo_hw.evolution.config import override
     from nestevo_hw.server.config import load_serve_config
+    from nestevo_hw.server.serve import check_server
     from nestevo_hw.server.serve import serve as run
 
     settings, limits = load_serve_config(config)
     changes = {"window.count": windows or MOST_WINDOWS, "execution.workers": workers, "execution.device": device}
     settings = override(settings, changes)
     limits = limits if port is None else replace(limits, port=port)
+    if check:
+        return found_right(settings, check_server(settings, limits, state), quiet=as_json)
 
     def tell(line: str) -> None:
         click.echo(line, err=True)

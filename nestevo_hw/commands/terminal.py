@@ -27,7 +27,7 @@ _MEGABYTES = Number(Range(0.001, 1e6))
     "--budget-mb", type=_MEGABYTES, default=20.0, show_default=True, help="To send within --period, 1e6 bytes."
 )
 @click.option("--period", "period_s", type=Number(POSITIVE), default=600.0, show_default=True, metavar="SECONDS",
-              help="Over which the budget is spread.")  # fmt: skip
+              help="Over which the budget is spread, and what the server has is replaced.")  # fmt: skip
 @click.option("--margin", type=Number(SHARE), default=0.1, show_default=True,
               help="Share of its accuracy that must seem lost before it asks for evolution.")  # fmt: skip
 @click.option("--judged", "judged_frames", type=whole(Range(4, 1000)), default=32, show_default=True,

@@ -14,7 +14,7 @@ from nestevo_hw.pages.style import LIGHT, THEMED, Mark, Palette, inline_svg, sav
 from nestevo_hw.report import forgetting, knowledge, tables, timing, upkeep, wording
 from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
-from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, stage_marks, teacher_panel, terminal_panel
+from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, has_scores, stage_marks, teacher_panel, terminal_panel
 from nestevo_hw.report.records import TEACHER, Accuracy, Drift, Groups, Lifecycle
 from nestevo_hw.report.samples import data_uri, latest_sample, load_picture
 from nestevo_hw.report.summary import Summary, evolutions, part_origins, summary_of
@@ -76,6 +76,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "gantt_px": round(timing.gantt_width_in(run) * 96) if run.windows > 4 else 760,
         "marks": _marks(run),
         "drift": bool(run.of(Drift)),
+        "scored": has_scores(run),
         "teacher_norms": {e.stage: e.scene_norm for e in run.of(Accuracy) if e.model == TEACHER},
         "samples": {name: _samples(run, name) for name in run.terminals},
         "programmings": tables.programmings_table(run),

@@ -81,18 +81,25 @@ def draw_conditions(axes: Axes, run: Run, terminal: str, palette: Palette, windo
 
 
 def terminal_panel(run: Run, terminal: str, palette: Palette, limits: tuple[float, float]) -> Figure:
-    """Accuracy of one terminal over the windows, and below it its drift score, where it was measured."""
+    """Accuracy of one terminal over the windows, and below it its drift score, each where it was measured."""
     figure = new_figure(*PANEL_IN, palette)
     scores = [d for d in run.of(Drift) if d.terminal == terminal]
+    measured = evolutions(run, terminal, scene=terminal)
+    windows = max(run.windows, 1)
+    if not has_scores(run):
+        axes = figure.subplots()
+        _draw_drift(axes, scores, palette)
+        dress(axes, palette)
+        draw_window_axis(axes, windows)
+        return figure
     if scores:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.2))
         _draw_drift(lower, scores, palette)
         dress(lower, palette)
     else:
         upper = lower = figure.subplots()
-    windows = max(run.windows, 1)
     draw_conditions(upper, run, terminal, palette, windows)
-    draw_evolutions(upper, evolutions(run, terminal, scene=terminal), palette, palette.after)
+    draw_evolutions(upper, measured, palette, palette.after)
     draw_accuracy_axis(upper, run.header.metric, limits)
     dress(upper, palette)
     draw_window_axis(lower, windows)
@@ -112,6 +119,11 @@ def teacher_panel(run: Run, palette: Palette, limits: tuple[float, float]) -> Fi
     dress(axes, palette)
     draw_window_axis(axes, max(run.windows, 1))
     return figure
+
+
+def has_scores(run: Run) -> bool:
+    """Whether any accuracy is known; without labels, none is."""
+    return any(math.isfinite(a.score) for a in run.of(Accuracy))
 
 
 def accuracy_limits(run: Run) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from nestevo_hw import __version__
@@ -21,9 +22,9 @@ from nestevo_hw.base.names import check_name
 from nestevo_hw.base.text import one_line
 from nestevo_hw.models.onnx.manifest import MANIFEST, MODEL
 from nestevo_hw.server.inboxes import ConflictError, DamagedError, FullDiskError, Inboxes, Sent
-from nestevo_hw.server.limits import Allowances, LimitError, refused
+from nestevo_hw.server.limits import Allowances, LimitError, Strangers, refused
 from nestevo_hw.server.shelf import Shelf
-from nestevo_hw.server.status import ServerStatus, status_page
+from nestevo_hw.server.status import ServerStatus
 from nestevo_hw.server.store import Store
 from nestevo_hw.server.tokens import VIEWER, Tokens
 from nestevo_hw.wire.documents import Ask, Hello, Offer, Outcome, Refusal, Welcome
@@ -45,10 +46,13 @@ class Served:
     shelf: Shelf
     tokens: Tokens
     allowances: Allowances
+    strangers: Strangers
     names: list[str]
     """Of the remote terminals."""
     wanted_frames: int
     status: Callable[[], ServerStatus]
+    page: Callable[[], str]
+    """The status as HTML."""
 
 
 def create_app(served: Served) -> FastAPI:
@@ -62,6 +66,7 @@ def create_app(served: Served) -> FastAPI:
     app.include_router(_models(served))
     app.add_exception_handler(LimitError, _limited)
     app.add_exception_handler(RequestValidationError, _mistaken)
+    app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(sqlite3.OperationalError, _full)
     return app
@@ -72,7 +77,7 @@ def _people(served: Served) -> APIRouter:
 
     def viewer(request: Request) -> None:
         if not served.tokens.are_of(VIEWER, _token(request)):
-            raise LimitError(401, "give the status token, as bearer or as a password")
+            served.strangers.refuse(_address(request), "give the status token, as bearer or as a password")
 
     @router.get("/health")
     def health() -> dict[str, str]:
@@ -89,7 +94,7 @@ def _people(served: Served) -> APIRouter:
     def page() -> HTMLResponse:
         """The same as a page."""
         policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
-        return HTMLResponse(status_page(served.status()), headers=_NO_STORE | policy | {"refresh": REFRESH_S})
+        return HTMLResponse(served.page(), headers=_NO_STORE | policy | {"refresh": REFRESH_S})
 
     return router
 
@@ -99,8 +104,8 @@ def _known(served: Served) -> Callable[[str, Request], Iterator[str]]:
 
     def known(name: str, request: Request) -> Iterator[str]:
         if not served.tokens.are_of(name, _token(request)) or name not in served.names:
-            raise LimitError(
-                401,
+            served.strangers.refuse(
+                _address(request),
                 f"this is not the token of terminal {name!r}; give the one that `serve --new-token` last made for it",
             )
         upload = int(request.headers.get("content-length", 0)) if request.method == "PUT" else 0
@@ -217,6 +222,11 @@ def _file(path: Path | None, tag: str, request: Request) -> Response:
     return FileResponse(path, headers={"etag": etag, "cache-control": "private, immutable"})
 
 
+def _address(request: Request) -> str:
+    """Where a request comes from."""
+    return "" if request.client is None else request.client.host
+
+
 def _token(request: Request) -> str:
     """Of `Authorization: Bearer TOKEN`, or the password of a browser's `Basic`; empty without one."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
@@ -258,6 +268,13 @@ async def _mistaken(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return JSONResponse(plain(Refusal(error=one_line(f"{place}: {first['msg']}"))), 422)
+
+
+async def _of_http(_: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: no such path or method, a body that is no JSON."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse(plain(Refusal(error=one_line(str(error.detail)))), error.status_code, error.headers)
 
 
 async def _full(_: Request, error: Exception) -> Response:

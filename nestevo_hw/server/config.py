@@ -35,8 +35,8 @@ class ServeConfig:
     """From a terminal's request until the window begins, seconds, in which others may join it."""
     least_frames: Annotated[int, FRAMES] = 24
     """Waiting frames from which on a terminal takes part."""
-    inbox_frames: Annotated[int, FRAMES] = 1000
-    """Most waiting frames of a terminal; the oldest are dropped."""
+    inbox_frames: Annotated[int, FRAMES] | None = None
+    """Most waiting frames of a terminal; the oldest are dropped. None: twice what an evolution takes."""
     inbox_mb: Annotated[float, MEGABYTES] = 256.0
     """Most bytes of them, 1e6."""
     frame_mb: Annotated[float, MEGABYTES] = 4.0
@@ -65,6 +65,11 @@ class ServeConfig:
     """Last models of each terminal that can be fetched, and from which differences are sent."""
 
     def __post_init__(self) -> None:
+        if self.inbox_frames is not None and self.inbox_frames < self.least_frames:
+            raise ConfigError(
+                f"serve.inbox_frames: {self.inbox_frames} is below least_frames, {self.least_frames}, so no terminal "
+                "could ever take part; raise it"
+            )
         if (self.certfile is None) != (self.keyfile is None):
             raise ConfigError("serve: give both certfile and keyfile, or neither")
         if self.certfile is None and not self.plain_http and not is_loopback(self.host):
@@ -96,4 +101,6 @@ def load_serve_config(path: Path) -> tuple[RunConfig, ServeConfig]:
     run = parse_config(document, source=str(path))
     if not run.remote:
         raise ConfigError(f"{path}: no terminal is remote; give those that send frames `remote = true`")
+    if run.execution.executor == "ray":
+        raise ConfigError(f"{path}: execution.executor: a server runs its tasks on this machine; leave ray out")
     return run, serve

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +47,12 @@ class Inboxes:
     Args:
         folder: with a folder for each terminal.
         store: knows which are there.
-        config: how many and how large.
+        config: how large.
+        most: frames of one terminal; the oldest make room.
     """
 
-    def __init__(self, folder: Path, store: Store, config: ServeConfig) -> None:
-        self._folder, self._store, self._config = folder, store, config
+    def __init__(self, folder: Path, store: Store, config: ServeConfig, most: int) -> None:
+        self._folder, self._store, self._config, self._most = folder, store, config, most
         folder.mkdir(parents=True, exist_ok=True)
 
     def repair(self, names: list[str]) -> None:
@@ -75,6 +76,11 @@ class Inboxes:
     def folder(self, name: str) -> Path:
         """Of a terminal's waiting frames."""
         return self._folder / name
+
+    def last_frames(self, names: Sequence[str]) -> dict[str, Path]:
+        """The newest waiting frame of each terminal that has one."""
+        waiting = {name: self._store.waiting(name) for name in names}
+        return {name: self.folder(name) / frames[-1].file for name, frames in waiting.items() if frames}
 
     async def receive(self, name: str, sent: Sent, chunks: AsyncIterator[bytes]) -> bool:
         """Keep a frame; False where it is here already.
@@ -113,9 +119,7 @@ class Inboxes:
                 return self._same(known, sent)
             temporary.replace(self.folder(name) / file)
             frame = Frame(seq=0, id=sent.id, sha256=sent.sha256, file=file, bytes=size, taken_s=sent.taken_s)
-            gone = self._store.received(
-                name, frame, most=self._config.inbox_frames, most_bytes=round(self._config.inbox_mb * 1e6)
-            )
+            gone = self._store.received(name, frame, most=self._most, most_bytes=round(self._config.inbox_mb * 1e6))
         for old in gone:
             (self.folder(name) / old).unlink(missing_ok=True)
         return True

@@ -4,12 +4,15 @@ import asyncio
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nestevo_hw.base.bucket import Bucket
 from nestevo_hw.base.documents import plain
 from nestevo_hw.server.config import ServeConfig
 from nestevo_hw.wire.documents import Refusal
@@ -21,6 +24,10 @@ SKIP_BYTES, SKIP_S = 1_000_000, 1.0
 BURST_S = 10.0
 """Seconds' worth of requests that may come at once."""
 HOUR_S = 3600.0
+STRANGER_RATE, STRANGER_BURST = 0.2, 20.0
+"""Wrong tokens that one network address may give a second, and at once."""
+STRANGERS = 10_000
+"""Addresses that are remembered, the last ones."""
 
 
 class LimitError(Exception):
@@ -36,31 +43,6 @@ class LimitError(Exception):
         super().__init__(error)
         self.status = status
         self.refusal = Refusal(error=error, retry_s=retry_s)
-
-
-class Bucket:
-    """An allowance that is used up and fills again.
-
-    Args:
-        rate: filled a second.
-        most: that it holds.
-        clock: seconds.
-    """
-
-    def __init__(self, rate: float, most: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._most, self._clock = rate, most, clock
-        self._level, self._at = most, clock()
-
-    def take(self, amount: float) -> float:
-        """Use some of it; 0 where it was there, else the seconds until it will be, and nothing is used."""
-        now = self._clock()
-        self._level = min(self._most, self._level + (now - self._at) * self._rate)
-        self._at = now
-        wanted = min(amount, self._most)
-        if self._level >= wanted:
-            self._level -= wanted
-            return 0.0
-        return (wanted - self._level) / self._rate
 
 
 class Allowances:
@@ -94,6 +76,37 @@ class Allowances:
         finally:
             with self._lock:
                 self._open[name] -= 1
+
+
+class Strangers:
+    """Requests with wrong tokens, by network address: a few are answered, then the address has to wait.
+
+    Right tokens are not counted, and never wait here: who shares an address with a stranger is served.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._tries = OrderedDict[str, Bucket]()
+        self.refused = 0
+        """Such requests since the server was started."""
+
+    def refuse(self, address: str, error: str) -> NoReturn:
+        """End a request with a wrong token.
+
+        Raises:
+            LimitError: always; 401 with `error`, or 429 where it came too soon.
+        """
+        with self._lock:
+            self.refused += 1
+            tries = self._tries.setdefault(address, Bucket(STRANGER_RATE, STRANGER_BURST, self._clock))
+            self._tries.move_to_end(address)
+            if len(self._tries) > STRANGERS:
+                self._tries.popitem(last=False)
+            wait_s = tries.take(1.0)
+        raise LimitError(429, "too many requests with wrong tokens", wait_s) if wait_s else LimitError(401, error)
 
 
 class Guard:

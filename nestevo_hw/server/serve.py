@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,21 +16,24 @@ from nestevo_hw.base.errors import ConfigError, OutputError
 from nestevo_hw.base.locking import one_writer
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.run import evolve
+from nestevo_hw.evolution.run import checked, evolve
 from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.server.app import Served, create_app
 from nestevo_hw.server.arrivals import Arrivals
 from nestevo_hw.server.config import ServeConfig
 from nestevo_hw.server.connections import limited_protocol
 from nestevo_hw.server.inboxes import Inboxes
-from nestevo_hw.server.limits import Allowances, Guard
+from nestevo_hw.server.limits import Allowances, Guard, Strangers
+from nestevo_hw.server.live import LiveView
 from nestevo_hw.server.shelf import Shelf
-from nestevo_hw.server.status import server_status
+from nestevo_hw.server.status import ServerStatus, server_status, status_page
 from nestevo_hw.server.store import Store
-from nestevo_hw.server.tokens import Tokens
+from nestevo_hw.server.tokens import VIEWER, Tokens
 
 RUN, FRAMES, MODELS = "run", "frames", "models"
 """Folders of a server's state."""
+SPARE = 2
+"""Times what an evolution takes may wait: some frames may be damaged, or of another shape."""
 
 
 def serve(
@@ -73,21 +77,52 @@ def serve(
                 threading.Event().wait()
 
 
+def check_server(config: RunConfig, limits: ServeConfig, state: Path) -> list[str]:
+    """Look for all that would keep a server from starting, and run nothing.
+
+    Returns:
+        What it can do with, but should be looked at, a line each.
+
+    Raises:
+        ConfigError, InputError: as `evolution.run.checked`, or the certificate cannot be used.
+        OutputError: the address cannot be listened on.
+    """
+    warnings = list[str]()
+    checked(config, warnings.append)
+    if limits.certfile is not None and limits.keyfile is not None:
+        with _of_tls(limits):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(limits.certfile, limits.keyfile)
+    _listener(limits).close()
+    tokens = Tokens(state)
+    without = [name for name in (*config.remote, VIEWER) if not tokens.has(name)]
+    return [*warnings, *(f"{name} has no token yet: `nestevo-hw serve CONFIG --new-token {name}`" for name in without)]
+
+
 @contextmanager
 def opened(config: RunConfig, limits: ServeConfig, state: Path) -> Iterator[Served]:
     """All that a server answers from, until the block ends."""
     names, started_s = config.remote, time.time()
+    strangers = Strangers()
+    wanted = max(config.window.upload_frames, limits.least_frames)
     store = Store(state, names)
+    inboxes = Inboxes(state / FRAMES, store, limits, limits.inbox_frames or SPARE * wanted)
+    live = LiveView(state / RUN)
+
+    def status() -> ServerStatus:
+        return server_status(store, names, started_s, strangers.refused)
+
     try:
         yield Served(
             store=store,
-            inboxes=Inboxes(state / FRAMES, store, limits),
+            inboxes=inboxes,
             shelf=Shelf(state / MODELS, store, limits.keep_models),
             tokens=Tokens(state),
             allowances=Allowances(limits, names),
+            strangers=strangers,
             names=names,
-            wanted_frames=config.window.upload_frames,
-            status=lambda: server_status(store, names, started_s),
+            wanted_frames=wanted,
+            status=status,
+            page=lambda: status_page(status(), live(), inboxes.last_frames(names)),
         )
     finally:
         store.close()
@@ -101,13 +136,7 @@ def listening(served: Served, limits: ServeConfig) -> Iterator[int]:
         OutputError: the address cannot be listened on.
     """
     server = _Quiet(_loaded(served, limits))
-    family = socket.AF_INET6 if ":" in limits.host else socket.AF_INET
-    try:
-        listener = socket.create_server((limits.host.strip("[]"), limits.port), family=family, backlog=256)
-    except OSError as error:
-        raise OutputError(
-            f"cannot listen on {limits.host} port {limits.port}: {error.strerror}; choose another serve.port"
-        ) from error
+    listener = _listener(limits)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="http", daemon=True)
     thread.start()
     try:
@@ -118,16 +147,32 @@ def listening(served: Served, limits: ServeConfig) -> Iterator[int]:
         listener.close()
 
 
+def _listener(limits: ServeConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in limits.host else socket.AF_INET
+    try:
+        return socket.create_server((limits.host.strip("[]"), limits.port), family=family, backlog=256)
+    except OSError as error:
+        raise OutputError(
+            f"cannot listen on {limits.host} port {limits.port}: {error.strerror}; choose another serve.port"
+        ) from error
+
+
+@contextmanager
+def _of_tls(limits: ServeConfig) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # of which those of TLS are
+        raise ConfigError(f"serve.certfile: cannot use {limits.certfile} with {limits.keyfile}: {error}") from error
+
+
 def _loaded(served: Served, limits: ServeConfig) -> uvicorn.Config:
     config = uvicorn.Config(
         Guard(create_app(served), limits), http=limited_protocol(limits), ws="none", lifespan="off",
         ssl_certfile=limits.certfile, ssl_keyfile=limits.keyfile, timeout_keep_alive=round(limits.head_s),
         timeout_graceful_shutdown=5, log_config=None, access_log=False, server_header=False,
     )  # fmt: skip
-    try:
+    with _of_tls(limits):
         config.load()
-    except OSError as error:  # of which those of TLS are
-        raise ConfigError(f"serve.certfile: cannot use {limits.certfile} with {limits.keyfile}: {error}") from error
     return config
 
 

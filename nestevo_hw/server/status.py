@@ -1,16 +1,24 @@
 """The state of a server at one moment, as its page and its JSON show it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 from nestevo_hw import __version__
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.pages.formats import DASH, duration
 from nestevo_hw.pages.parts import Pill
 from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.tables import Table
+from nestevo_hw.report.samples import data_uri, load_picture
+from nestevo_hw.server.live import Live
 from nestevo_hw.server.store import PastWindow, Store, Terminal
 
+SHOWN, LAST = 24, 3
+"""Most frames, and estimates of each terminal before the present one, on the page."""
 SILENT_S = 300.0
 """Without a word from a terminal for so long, it counts as silent."""
 
@@ -25,6 +33,8 @@ class ServerStatus:
     terminals: tuple[Terminal, ...]
     windows: tuple[PastWindow, ...]
     """The last ones, newest first."""
+    strangers: int
+    """Requests with wrong tokens since it was started."""
 
     @property
     def evolving(self) -> PastWindow | None:
@@ -32,25 +42,43 @@ class ServerStatus:
         return next((w for w in self.windows if w.ended_s is None), None)
 
 
-def server_status(store: Store, names: Sequence[str], started_s: float) -> ServerStatus:
+def server_status(store: Store, names: Sequence[str], started_s: float, strangers: int) -> ServerStatus:
     """What a server knows of itself now."""
     return ServerStatus(
         tool=f"nestevo-hw {__version__}", now_s=time.time(), started_s=started_s,
         terminals=tuple(store.terminal(name) for name in names), windows=tuple(store.last_windows()),
+        strangers=strangers,
     )  # fmt: skip
 
 
-def status_page(status: ServerStatus) -> str:
-    """The page of a server."""
-    return render("server.html", {"status": status, "terminals": _terminals(status), "windows": _windows(status)})
+def status_page(status: ServerStatus, live: Live, frames: Mapping[str, Path]) -> str:
+    """The page of a server.
+
+    Args:
+        status: of it.
+        live: of its last windows.
+        frames: the last frame of each terminal that has sent one.
+    """
+    values = {
+        "status": status, "live": live, "terminals": _terminals(status, live), "windows": _windows(status),
+        "frames": dict(islice(_pictures(frames), SHOWN)),
+    }  # fmt: skip
+    return render("server.html", values)
 
 
-def _terminals(status: ServerStatus) -> Table:
+def _pictures(frames: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """Frames that are still there, as data URIs."""
+    for name, path in frames.items():
+        with suppress(InputError):  # it has made room for another
+            yield name, data_uri(load_picture(path))
+
+
+def _terminals(status: ServerStatus, live: Live) -> Table:
     rows = [
         (
             t.name, _presence(t, status.now_s), _short(t.runs), _short(t.offered), str(t.waiting),
             f"{t.waiting_bytes / 1e6:.1f} MB", str(t.received), str(t.dropped), _request(t, status.now_s),
-            DASH if t.estimate is None else f"{t.estimate.remains:.2f}", str(t.refused), _rolled_back(t),
+            _estimates(t, live.estimates.get(t.name, ())), str(t.refused), _rolled_back(t),
         )
         for t in status.terminals
     ]  # fmt: skip
@@ -59,7 +87,8 @@ def _terminals(status: ServerStatus) -> Table:
     return Table(
         heads=heads,
         rows=rows,
-        note="accuracy left: the terminal's own estimate, without labels; refused: requests beyond its limits",
+        note="accuracy left: the terminal's own estimate, without labels, before each of the last windows and now; "
+        "refused: requests beyond its limits",
     )
 
 
@@ -72,6 +101,15 @@ def _windows(status: ServerStatus) -> Table:
         for w in status.windows
     ]  # fmt: skip
     return Table(heads=("window", "terminals", "began", "took"), rows=rows)
+
+
+def _estimates(terminal: Terminal, earlier: Sequence[float]) -> str:
+    """What it said of itself before its last windows, and since then."""
+    said = [
+        *earlier[-LAST:],
+        *([] if terminal.asked_s is None or terminal.estimate is None else [terminal.estimate.remains]),
+    ]
+    return ", ".join(f"{remains:.2f}" for remains in said) or DASH
 
 
 def _rolled_back(terminal: Terminal) -> str:

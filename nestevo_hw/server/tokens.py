@@ -44,6 +44,10 @@ class Tokens:
         wanted = self._current().get(name, "")
         return hmac.compare_digest(_hashed(token), wanted)
 
+    def has(self, name: str) -> bool:
+        """Whether a token was made for a terminal."""
+        return name in self._current()
+
     def _current(self) -> dict[str, str]:
         with self._lock:
             try:

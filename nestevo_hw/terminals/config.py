@@ -21,7 +21,7 @@ class TerminalSettings:
     budget_mb: Annotated[float, MEGABYTES] = 20.0
     """Most bytes to send within a period, 1e6."""
     period_s: Annotated[float, POSITIVE] = 600.0
-    """Over which the budget is spread, seconds."""
+    """Over which the budget is spread, and the frames at the server are replaced, seconds."""
     spool_frames: Annotated[int, FRAMES] = 200
     """Most frames that wait to be sent; the oldest are dropped."""
     judged_frames: Annotated[int, Range(4, 1000)] = 32

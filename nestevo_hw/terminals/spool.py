@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Spooled:
     path: Path
     taken_s: float
     """Seconds since 1970."""
+    bytes: int
 
 
 class Spool:
@@ -41,14 +43,21 @@ class Spool:
         with replacing(self._folder / name) as temporary:
             temporary.write_bytes(picture)
         for old in self.waiting()[: -self._most]:
-            self.drop(old)
+            old.path.unlink(missing_ok=True)
             self.dropped += 1
 
     def waiting(self) -> list[Spooled]:
         """What is there, oldest first."""
-        found = [(path, _NAME.fullmatch(path.name)) for path in sorted(self._folder.iterdir())]
-        return [Spooled(id=p.stem, path=p, taken_s=int(m[1]) / 1e6) for p, m in found if m is not None]
+        found = list[Spooled]()
+        for path in sorted(self._folder.iterdir()):
+            if (match := _NAME.fullmatch(path.name)) is not None:
+                with suppress(FileNotFoundError):  # it has just made room for another
+                    size = path.stat().st_size
+                    found.append(Spooled(id=path.stem, path=path, taken_s=int(match[1]) / 1e6, bytes=size))
+        return found
 
-    def drop(self, frame: Spooled) -> None:
-        """The server has it, or it had to make room."""
-        frame.path.unlink(missing_ok=True)
+    def drop_until(self, frame: Spooled) -> None:
+        """Neither this one nor any before it is needed any more."""
+        for old in self.waiting():
+            if old.id <= frame.id:
+                old.path.unlink(missing_ok=True)

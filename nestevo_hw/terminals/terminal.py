@@ -17,7 +17,8 @@ from nestevo_hw.terminals.link import AbsentError, Link, RefusedError
 from nestevo_hw.terminals.runtime import Deployed, Frame
 from nestevo_hw.terminals.source import jpeg
 from nestevo_hw.terminals.spool import Spool
-from nestevo_hw.wire.documents import Estimate, Offer, Outcome
+from nestevo_hw.terminals.uploads import Uploads
+from nestevo_hw.wire.documents import Ask, Estimate, Offer, Outcome
 from nestevo_hw.wire.signals import Signals, remaining_accuracy
 
 KNOWN = "known.json"
@@ -75,9 +76,11 @@ class Terminal:
         self._model = self._installed.open()
         self._recent: deque[Frame] = deque(maxlen=settings.judged_frames)
         self._since_judged = self._since_installed = 0
-        self._budget_bytes, self._budget_at = settings.budget_mb * 1e6, time.monotonic()
+        self._uploads = Uploads(settings.budget_mb * 1e6, settings.period_s)
         self._hello_at = 0.0
         self._pending = False
+        self._wish: Ask | None = None
+        """What it will ask for, once its newest frames are at the server."""
         self._news, self._over = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._fault: BaseException | None = None
@@ -123,18 +126,11 @@ class Terminal:
             self._news.set()
 
     def _keep(self, frame: Frame) -> None:
-        """Spool a frame, within the budget."""
-        settings, now = self._settings, time.monotonic()
-        most = settings.budget_mb * 1e6
-        self._budget_bytes = min(most, self._budget_bytes + (now - self._budget_at) * most / settings.period_s)
-        self._budget_at = now
-        picture = jpeg(frame)
-        if len(picture) <= self._budget_bytes:
-            self._budget_bytes -= len(picture)
-            try:
-                self._spool.put(picture, time.time())
-            except OutputError as error:  # a full disk costs frames, and not the camera
-                self._tell(str(error))
+        """Spool a frame."""
+        try:
+            self._spool.put(jpeg(frame), time.time())
+        except OutputError as error:  # a full disk costs frames, and not the camera
+            self._tell(str(error))
 
     def _keep_up_or_tell(self) -> None:
         try:
@@ -163,7 +159,7 @@ class Terminal:
                 if str(error) != refused:
                     refused = str(error)
                     self._tell(refused)
-            if self._over.is_set() and (refused or tries > 2 or not self._spool.waiting()):
+            if self._over.is_set() and (refused or tries > 2 or self._uploads.next(self._spool.waiting()) is None):
                 return
             if tries:
                 self._over.wait(wait_s)
@@ -185,10 +181,14 @@ class Terminal:
         if time.monotonic() >= self._hello_at:
             welcome = self._link.hello(self.version)
             self._hello_at, self._pending = time.monotonic() + self._settings.poll_s, welcome.pending
+            self._uploads.told(welcome)
             if welcome.offer is not None and self._wants(welcome.offer):
                 self._update(welcome.offer)
+        if self._wish is None:
+            self._judge()
         self._send()
-        self._judge()
+        if self._wish is not None:
+            self._ask(self._wish)
 
     def _wants(self, offer: Offer) -> bool:
         return offer.version != self.version and not self._installed.refuses(offer.version) and bool(self._recent)
@@ -229,10 +229,10 @@ class Terminal:
         self._news.set()
 
     def _send(self) -> None:
-        for frame in self._spool.waiting():
+        """All frames that are due; those before one that was sent are not needed any more."""
+        while (frame := self._uploads.next(self._spool.waiting())) is not None:
             try:
-                self.tally.sent_bytes += self._link.send(frame)
-                self.tally.sent += 1
+                size = self._link.send(frame)
             except FileNotFoundError:
                 continue  # it has just made room for another
             except RefusedError as error:
@@ -240,7 +240,10 @@ class Terminal:
                     raise
                 self.tally.refused += 1
                 self._tell(f"frame {frame.id}: {error}")
-            self._spool.drop(frame)
+            else:
+                self._uploads.sent(size)
+                self.tally.sent, self.tally.sent_bytes = self.tally.sent + 1, self.tally.sent_bytes + size
+            self._spool.drop_until(frame)
 
     def _judge(self) -> None:
         """Ask for evolution where the model seems to have lost too much, or where it is time."""
@@ -253,12 +256,16 @@ class Terminal:
         if not self._known.asked_s:  # the clock begins with the first model
             self._know(replace(self._known, asked_s=time.time()))
         timed = settings.ask_every_s is not None and time.time() - self._known.asked_s >= settings.ask_every_s
-        if model is None or self._pending or not (lost or timed):
-            return
-        self._pending = self._link.ask(estimate).pending
+        if model is not None and not self._pending and (lost or timed):
+            self._wish = Ask(estimate=estimate)
+            self._uploads.renew()
+
+    def _ask(self, wish: Ask) -> None:
+        """Ask for the evolution that is wished for; its frames are at the server."""
+        self._pending, self._wish = self._link.ask(wish.estimate).pending, None
         self.tally.asked += 1
         self._know(replace(self._known, asked_s=time.time()))
-        how = "by the clock" if estimate is None else f"{estimate.remains:.0%} of its accuracy left"
+        how = "by the clock" if wish.estimate is None else f"{wish.estimate.remains:.0%} of its accuracy left"
         self._tell(f"asked for evolution: {how}")
 
     def _estimate(self, model: Deployed, frames: list[Frame], fresh: int) -> Estimate | None:

@@ -45,7 +45,7 @@ class Room:
         state.mkdir(exist_ok=True)
         self.layout = RunLayout(state / "run")
         self.store = Store(state, config.remote)
-        self.inboxes = Inboxes(state / "frames", self.store, limits)
+        self.inboxes = Inboxes(state / "frames", self.store, limits, 100)
         self.shelf = Shelf(state / "models", self.store, limits.keep_models)
         self.arrivals = Arrivals(self.layout, limits, self.store, self.inboxes, self.shelf, self.told)
 

@@ -122,6 +122,6 @@ def test_the_spool_keeps_the_newest_and_outlasts_its_process(tmp_path):
     frame = spool.waiting()[0]
     spool.put(frame.path.read_bytes(), frame.taken_s)
     assert len(spool.waiting()) == 3
-    spool.drop(frame)
-    spool.drop(frame)
+    spool.drop_until(frame)
+    spool.drop_until(frame)
     assert len(spool.waiting()) == 2

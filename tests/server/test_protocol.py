@@ -13,13 +13,16 @@ import pytest
 from conversation import NAMES, digest, picture, remote_config, talking
 
 from nestevo_hw.server import inboxes
+from nestevo_hw.server.limits import LimitError, Strangers
 from nestevo_hw.server.tokens import VIEWER, new_token
 from nestevo_hw.wire.delta import apply_delta
 
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory):
-    with talking(tmp_path_factory.mktemp("server") / "state", remote_config(), inbox_frames=5, frame_mb=0.2) as found:
+    with talking(
+        tmp_path_factory.mktemp("server") / "state", remote_config(), inbox_frames=5, least_frames=5, frame_mb=0.2
+    ) as found:
         yield found
 
 
@@ -228,6 +231,36 @@ def test_models_come_whole_in_parts_and_as_differences(talk, models):
         assert client.get("/terminals/gate/models/..%2f..%2fbelt/model.onnx").status_code == 404
     with talk.client("belt") as client:
         assert client.get(f"/terminals/belt/models/{version}/model.onnx").status_code == 404
+
+
+def test_wrong_tokens_have_to_wait_and_right_ones_do_not(tmp_path):
+    with talking(tmp_path / "state", remote_config()) as talk, talk.client() as client:
+        wrong = {"authorization": "Bearer no"}
+        codes = [client.post("/terminals/gate/hello", headers=wrong, json={}).status_code for _ in range(30)]
+        assert codes[:20] == [401] * 20
+        assert codes[-1] == 429
+        assert client.post("/terminals/gate/hello", json={}).status_code == 200
+        status = client.get("/api/status", headers={"authorization": f"Bearer {talk.tokens[VIEWER]}"})
+        assert status.json()["strangers"] == 30
+    now_s = [0.0]
+    strangers = Strangers(lambda: now_s[0])
+    for _ in range(21):
+        with pytest.raises(LimitError) as refused:
+            strangers.refuse("a", "no")
+    assert (refused.value.status, refused.value.refusal.retry_s) == (429, pytest.approx(5.0))
+    now_s[0] += 5.0
+    for address in ("a", "b"):
+        with pytest.raises(LimitError) as refused:
+            strangers.refuse(address, "no")
+        assert refused.value.status == 401
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/terminals/gate/hello"])
+def test_what_the_framework_refuses_is_told_in_the_same_form(talk, path):
+    with talk.client() as client:
+        answer = client.post(path, content=b"[" * 60_000, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 404, 422)
+    assert set(answer.json()) == {"error", "retry_s"}
 
 
 def test_who_asks_too_often_waits_and_others_do_not(tmp_path):

@@ -1,6 +1,8 @@
 """What a configuration of a server may say, and the commands that read it."""
 
 import json
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from nestevo_hw.commands.serve import serve
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, parse_config
 from nestevo_hw.server.config import ServeConfig, load_serve_config
+from nestevo_hw.server.serve import check_server
 from nestevo_hw.server.tokens import Tokens
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serve.toml"
@@ -65,6 +68,40 @@ def test_a_run_of_streams_refuses_remote_terminals_and_a_server_those_without(tm
     (tmp_path / "c.toml").write_text((tmp_path / "a.toml").read_text() + "[serve]\nprot = 1\n")
     with pytest.raises(ConfigError, match=r"serve: prot"):
         load_serve_config(tmp_path / "c.toml")
+
+
+def test_a_server_is_checked_before_it_serves(tmp_path):
+    state = str(tmp_path / "state")
+    done = CliRunner().invoke(serve, [str(EXAMPLE), "--state", state, "--check", "--port", "0", "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["terminals"] == 2
+    assert [line.split(" ")[0] for line in told["warnings"] if "no token" in line] == ["campus", "village", "@status"]
+    assert not (tmp_path / "state").exists()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = [str(EXAMPLE), "--state", state, "--check", "--port", str(taken.getsockname()[1])]
+        done = CliRunner().invoke(serve, words)
+    assert done.exit_code != 0
+    assert "cannot listen on" in done.output
+    run, limits = load_serve_config(EXAMPLE)
+    (tmp_path / "no.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match="cannot use"):
+        check_server(run, replace(limits, port=0, certfile=str(tmp_path / "no.pem"), keyfile="no"), tmp_path)
+
+
+def test_what_a_server_could_never_do_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no terminal could ever take part"):
+        ServeConfig(inbox_frames=10, least_frames=20)
+    text = EXAMPLE.read_text().replace("[execution]", '[execution]\nexecutor = "ray"')
+    (tmp_path / "ray.toml").write_text(text)
+    with pytest.raises(ConfigError, match="runs its tasks on this machine"):
+        load_serve_config(tmp_path / "ray.toml")
+
+
+def test_a_servers_configuration_given_to_evolve_says_where_it_belongs():
+    done = CliRunner().invoke(evolve, [str(EXAMPLE), "--check"])
+    assert done.exit_code == 2
+    assert "is of a server ([serve]); run or check it by" in done.output
 
 
 def test_a_token_is_written_for_its_owner_alone(tmp_path):

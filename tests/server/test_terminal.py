@@ -268,7 +268,7 @@ def test_a_terminal_talks_to_the_server_whose_certificate_it_trusts(tmp_path):
     with talking(tmp_path / "state", remote_config(), **files) as talk:
         url, token = f"https://127.0.0.1:{talk.port}", talk.tokens["gate"]
         with Link(Address(url=url, name="gate", token=token, ca=tmp_path / "cert.pem"), tmp_path) as link:
-            assert link.hello(None).wanted_frames == 8
+            assert link.hello(None).wanted_frames == 24
         with Link(Address(url=url, name="gate", token=token), tmp_path) as link, pytest.raises(AbsentError) as refused:
             link.hello(None)
     assert "certificate verify failed" in str(refused.value)
