@@ -7,8 +7,17 @@ from typing import Any
 
 import click
 
+from nestevo_hw.base.ranges import Range
 from nestevo_hw.commands.checked import found_right
-from nestevo_hw.commands.options import SEED_NUMBER, WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn
+from nestevo_hw.commands.options import (
+    SEED_NUMBER,
+    WINDOW_COUNT,
+    WORKERS,
+    compute_override,
+    machine_readable,
+    warn,
+    whole,
+)
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.scheduler.server_process import ServerProcess
@@ -35,6 +44,9 @@ from nestevo_hw.scheduler.server_process import ServerProcess
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
 @compute_override
+@click.option(
+    "--gpus", type=whole(Range(0, 64)), help="Override how many GPUs tasks are spread over; 0: all there are."
+)
 @click.option("--quick", is_flag=True, help="An impression: one window, two terminals, fewer frames and steps.")
 @click.option("--check", is_flag=True, help="Look for all that can be found wrong beforehand, and run nothing.")
 @machine_readable
@@ -52,6 +64,7 @@ def evolve(
     executor: str | None,
     address: str | None,
     device: str | None,
+    gpus: int | None,
     quick: bool,
     check: bool,
     as_json: bool,
@@ -80,7 +93,7 @@ def evolve(
         "window.count": windows,
         "execution.workers": workers,
     }
-    changes |= {"execution.memory_gb": memory_gb, "execution.device": device}
+    changes |= {"execution.memory_gb": memory_gb, "execution.device": device, "execution.gpus": gpus}
     changes |= {"execution.executor": executor, "execution.address": address}
     fixed = {"CONFIG": config, "--out": out, "--quick": quick or None} | {
         k: v for k, v in changes.items() if not k.startswith("execution.")
@@ -139,7 +152,7 @@ def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[
         if any(value is not None for value in fixed.values()):
             raise ConfigError(
                 "--resume takes its configuration from the run folder; beside it, give only "
-                "--workers, --memory-gb, --device, --executor or --address"
+                "--workers, --memory-gb, --device, --gpus, --executor or --address"
             )
         require_folder(resume)
     elif config is not None:

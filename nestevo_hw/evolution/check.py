@@ -19,7 +19,7 @@ from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_referen
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import FIRST_GUESS
 from nestevo_hw.evolution.drift import calibrated_threshold
-from nestevo_hw.evolution.execution import ExecutionConfig, reservable_bytes
+from nestevo_hw.evolution.execution import ExecutionConfig, gpus_of, reservable_bytes
 from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import check_widths, try_model
@@ -69,6 +69,7 @@ def check_run(config: RunConfig) -> dict[str, Review]:
     declared_groups(config)
     _check_budget(config)
     compute_device(config.execution.device, asked="execution.device")
+    gpus_of(config.execution)
     _check_memory(config)
     teacher = _check_models(config)
     METHODS[config.method].check(config)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
+
 from nestevo_hw.base.choices import compute_name, one_of
 from nestevo_hw.base.compute import resolved
 from nestevo_hw.base.errors import ConfigError
@@ -32,10 +34,10 @@ class ExecutionConfig:
     """Workers of the edge server."""
 
     workers: Annotated[int, Range(0, 1024)] = 0
-    """Worker processes of one thread each; 0: one a core, at most four."""
+    """Worker processes of one thread each; 0: one a core, at most four, or four a GPU."""
     memory_gb: Annotated[float, Range(0.001, 1e6)] | None = None
-    """Memory that tasks may reserve together, GB: of the GPU where models compute on one, else of the machine. None: 4
-    of the machine, nine tenths of a GPU."""
+    """Memory that tasks may reserve together, GB: of each GPU where models compute on one, else of the machine. None:
+    4 of the machine, nine tenths of a GPU."""
     policy: Annotated[str, one_of(POLICIES)] = "knapsack"
     """Which waiting tasks start; docs/scheduling.md says what each policy does."""
     profile: str | None = None
@@ -50,6 +52,8 @@ class ExecutionConfig:
     """Longest a task may run, seconds; None: no limit."""
     device: Annotated[str, compute_name()] = "auto"
     """What models compute on: auto, cpu, cuda or cuda:N."""
+    gpus: Annotated[int, Range(0, 64)] = 1
+    """GPUs of this machine that tasks are spread over, from `device` on; 0: all there are."""
     keep_windows: Annotated[int, Range(0, MOST_WINDOWS)] | None = None
     """Windows whose frames, labels and checkpoints stay on disk; older ones go unless still in use. None: all."""
 
@@ -57,14 +61,35 @@ class ExecutionConfig:
         host, _, port = self.address.rpartition(":")
         if self.address not in ("auto", "local") and not (host and port.isdecimal() and int(port) < MOST_PORTS):
             raise ConfigError(f"execution.address: need auto, local or HOST:PORT, got {self.address!r}")
+        if self.gpus != 1 and (self.device == "cpu" or self.executor == "ray"):
+            why = "Ray spreads tasks by itself" if self.executor == "ray" else "device is cpu"
+            raise ConfigError(f"execution.gpus: {why}; leave gpus out")
+
+
+def gpus_of(config: ExecutionConfig) -> list[torch.device]:
+    """The GPUs that tasks are spread over; none where models compute on the CPU.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    device = resolved(config.device)
+    if device.type != "cuda":
+        return []
+    first, there = device.index or 0, torch.cuda.device_count()
+    if first + config.gpus > there:
+        raise ConfigError(f"execution.gpus: {config.gpus} from cuda:{first} on, but torch finds {there} here")
+    return [torch.device("cuda", number) for number in range(first, first + config.gpus if config.gpus else there)]
 
 
 def reservable_bytes(config: ExecutionConfig) -> int:
-    """Memory that tasks may reserve together, of the GPU or of the machine."""
+    """Memory that tasks may reserve together: of the machine, or of the smallest GPU, so that each can run any."""
     if config.memory_gb is not None:
         return round(config.memory_gb * 1e9)
-    device = resolved(config.device)
-    return round(SHARE_OF_ALL * memory_of(device)) if device.type == "cuda" else MAIN_MEMORY_BYTES
+    return min((_share_of(gpu) for gpu in gpus_of(config)), default=MAIN_MEMORY_BYTES)
+
+
+def _share_of(gpu: torch.device) -> int:
+    return round(SHARE_OF_ALL * memory_of(gpu))
 
 
 def open_executor(
@@ -104,16 +129,20 @@ def open_executor(
             gpu_context_bytes=target.context_bytes,
             main_memory=main_memory,
         )
-    memory_bytes, workers = reservable_bytes(config), config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
-    number, memory = resolved(config.device).index or 0, machine_memory()
-    gpu = Device(
-        memory_bytes=memory_bytes, cores=workers, name=f"GPU {number}", gpu=number, context_bytes=target.context_bytes
-    )
+    found, memory = [] if main_memory else gpus_of(config), machine_memory()
+    workers = config.workers or min(os.cpu_count() or 1, MOST_WORKERS * max(len(found), 1))
+    gpus = tuple(
+        Device(
+            memory_bytes=_share_of(gpu) if config.memory_gb is None else reservable_bytes(config), cores=workers,
+            name=f"GPU {gpu.index}", gpu=gpu.index, context_bytes=target.context_bytes,
+        )
+        for gpu in found
+    )  # fmt: skip
     return LocalExecutor(
         policy=policy,
-        memory_bytes=memory_bytes,
+        memory_bytes=reservable_bytes(config),
         workers=workers,
-        gpus=() if main_memory else (gpu,),
+        gpus=gpus,
         preload=PRELOAD,
         server=server,
         timeout_s=config.timeout_s,

@@ -20,7 +20,7 @@ from nestevo_hw.evolution.check import Review, analog_warnings, check_inputs_kep
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
-from nestevo_hw.evolution.execution import ExecutionConfig, open_executor
+from nestevo_hw.evolution.execution import ExecutionConfig, gpus_of, open_executor
 from nestevo_hw.evolution.grouping import form_groups
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
@@ -252,7 +252,7 @@ def computed_on(config: ExecutionConfig) -> dict[str, Any]:
         return {"device": device_name(device)}
     target = target_of(device)
     context = {"context_bytes": target.context_bytes, "blas_bytes": target.blas_bytes, "source": target.source}
-    return {"device": device_name(device), "gpu": context}
+    return {"device": ", ".join(map(device_name, gpus_of(config))), "gpu": context}
 
 
 def config_to_resume(run_dir: Path) -> RunConfig:

@@ -134,11 +134,11 @@ def _measured(task: VisionTask, exported: Path, quantised: Path, manifest: Manif
     classes = len(manifest.classes)
     scores = [headline(task.score(found, truth, classes)) for found in (before, after)]
     times = _times([exported, quantised], manifest.input.colour, evenly(samples.scored, TIMED))
-    against = "labels" if samples.truth else "what the float model finds"
+    what = ("labels", task.metric) if samples.truth else ("what the float model finds", f"agreement, {task.metric}")
     return Quantised(
         layers=0, float_layers=(), calibrated_on=f"{len(samples.calibration)} frames of {samples.told}",
         bytes=quantised.stat().st_size, float_bytes=exported.stat().st_size,
-        scored_on=f"{len(samples.scored)} other frames, against {against}", metric=task.metric,
+        scored_on=f"{len(samples.scored)} other frames, against {what[0]}", metric=what[1],
         score=_finite(scores[1]), float_score=_finite(scores[0]), milliseconds=times[1], float_milliseconds=times[0],
     )  # fmt: skip
 

@@ -90,6 +90,7 @@ def test_frames_of_the_users_own(tmp_path):
     alone = ran("digits-cnn-m3", "--out", tmp_path / "a", "--int8", "--calibrate", tmp_path / "frames", "--json")
     found = json.loads(alone.stdout)["quantised"]
     assert (found["scored_on"], found["float_score"]) == ("6 other frames, against what the float model finds", 1.0)
+    assert found["metric"] == "agreement, accuracy"
     taught = ran("digits-cnn-m3", "--out", tmp_path / "b", "--int8", "--calibrate", tmp_path / "classes", "--json")
     assert taught.exit_code == 0, taught.output
     found = json.loads(taught.stdout)["quantised"]
