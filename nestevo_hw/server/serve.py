@@ -1,7 +1,9 @@
 """A server: HTTP in one thread, the loop of `evolve` in another, one folder for both."""
 
 import asyncio
+import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +15,10 @@ import uvicorn
 
 from nestevo_hw.base.errors import ConfigError, OutputError
 from nestevo_hw.base.locking import one_writer
+from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.run import evolve
+from nestevo_hw.evolution.run import evolve, require_same
 from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.server.app import Served, create_app
 from nestevo_hw.server.arrivals import Arrivals
@@ -26,7 +29,7 @@ from nestevo_hw.server.limits import Allowances, Guard
 from nestevo_hw.server.shelf import Shelf
 from nestevo_hw.server.status import server_status
 from nestevo_hw.server.store import Store
-from nestevo_hw.server.tokens import Tokens
+from nestevo_hw.server.tokens import Tokens, require_state
 
 RUN, FRAMES, MODELS = "run", "frames", "models"
 """Folders of a server's state."""
@@ -54,13 +57,14 @@ def serve(
         workers: server of worker processes, if one has been started.
 
     Raises:
-        ConfigError: the folder is in use, or holds the state of another configuration.
+        ConfigError: the configuration cannot run, or the folder is in use or holds something else.
         OutputError: the address cannot be listened on.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
     run = state / RUN
+    layout = RunLayout(run.resolve())
+    _check(config, limits, state, layout)
     with one_writer(state), opened(config, limits, state) as served:
-        layout = RunLayout(run.resolve())
         arrivals = Arrivals(layout, limits, served.store, served.inboxes, served.shelf, on_event)
         arrivals.repair()
         served.inboxes.repair(served.names)
@@ -71,6 +75,15 @@ def serve(
             on_event("the last window has ended; models can be fetched until the server is stopped")
             while True:
                 threading.Event().wait()
+
+
+def _check(config: RunConfig, limits: ServeConfig, state: Path, layout: RunLayout) -> None:
+    """Refuse what cannot be served before anything is written."""
+    check_run(config)
+    _check_certificate(limits)
+    require_state(state)
+    if os.path.lexists(layout.run_json):
+        require_same(config, layout, advice="give that one again, or choose another --state")
 
 
 @contextmanager
@@ -124,11 +137,18 @@ def _loaded(served: Served, limits: ServeConfig) -> uvicorn.Config:
         ssl_certfile=limits.certfile, ssl_keyfile=limits.keyfile, timeout_keep_alive=round(limits.head_s),
         timeout_graceful_shutdown=5, log_config=None, access_log=False, server_header=False,
     )  # fmt: skip
+    _check_certificate(limits)
+    config.load()
+    return config
+
+
+def _check_certificate(limits: ServeConfig) -> None:
+    if limits.certfile is None or limits.keyfile is None:
+        return
     try:
-        config.load()
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(limits.certfile, limits.keyfile)
     except OSError as error:  # of which those of TLS are
         raise ConfigError(f"serve.certfile: cannot use {limits.certfile} with {limits.keyfile}: {error}") from error
-    return config
 
 
 class _Quiet(uvicorn.Server):

@@ -31,7 +31,6 @@ class Spool:
 
     def __init__(self, folder: Path, most: int) -> None:
         self._folder, self._most = folder, most
-        folder.mkdir(parents=True, exist_ok=True)
         self.dropped = 0
         """Frames that had to make room."""
 
@@ -46,7 +45,7 @@ class Spool:
 
     def waiting(self) -> list[Spooled]:
         """What is there, oldest first."""
-        found = [(path, _NAME.fullmatch(path.name)) for path in sorted(self._folder.iterdir())]
+        found = [(path, _NAME.fullmatch(path.name)) for path in sorted(self._folder.glob("*.jpg"))]
         return [Spooled(id=p.stem, path=p, taken_s=int(m[1]) / 1e6) for p, m in found if m is not None]
 
     def drop(self, frame: Spooled) -> None:
