@@ -74,9 +74,8 @@ class Terminal:
         self._installed = Installed(settings.folder)
         self._spool = Spool(settings.folder / "spool", settings.spool_frames)
         self._known_path = settings.folder / KNOWN
-        self._known = (
-            read_json(self._known_path, Known, advice="delete it") if os.path.lexists(self._known_path) else Known()
-        )
+        there = os.path.lexists(self._known_path)
+        self._known = read_json(self._known_path, Known, advice="delete it") if there else Known()
         self._model = self._installed.open()
         self._recent: deque[Frame] = deque(maxlen=settings.judged_frames)
         self._since_judged = self._since_installed = 0
