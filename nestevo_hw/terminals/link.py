@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from nestevo_hw.wire.documents import Ask, Estimate, Hello, Offer, Outcome, Refu
 TIMEOUT_S = 30.0
 """Without a byte from the server for so long, it counts as gone."""
 MOST_DOCUMENT = 1_000_000
+_HOST = re.compile(rb"[\w.:-]+")
 _PORTS = Range(0, 65_535)
 _LONGEST_URL = 200
 """Characters of an address in a message."""
@@ -75,7 +77,7 @@ class Address:
             url = httpx.URL(self.url)
         except httpx.InvalidURL as error:
             raise ConfigError(f"{shown!r} is no address: {error}; give one such as https://server:8650") from error
-        if url.scheme not in ("http", "https") or not url.host or (url.port or 0) not in _PORTS:
+        if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.raw_host) or (url.port or 0) not in _PORTS:
             raise ConfigError(f"need an address such as https://server:8650, got {shown!r}")
         if url.scheme == "http" and not self.plain_http and url.host not in ("127.0.0.1", "localhost", "::1"):
             raise ConfigError(f"{shown} would carry the token in the open; use https, or --plain-http")

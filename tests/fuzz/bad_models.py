@@ -227,7 +227,7 @@ def harden() -> Iterator[BadInput]:
          "--frames 0",
          "--frames 1000000000000", "--seed x", "--tile 0", "--tile nan", "--analog none", "--analog ideal --age -1",
          "--device tpu", "--adc-range magic", "--keep-digital nowhere", "--weights nowhere.safetensors", "--resume",
-         "--resume --out folder", "--out folder", "--out file", "--out file/x", "--data nowhere.npz",
+         "--resume --out folder", "--out file", "--out file/x", "--data nowhere.npz",
          "--data nowhere:x", "--data file", "--data .", "--mean nan", "--mean 0,0,0", "--resize 0",
          "--channels 0", "--channels 1000000000",
          "--size 0x0", "--calibration-share nan", "--calibration-share 2", "--batch 0", "--first-class 7"),

@@ -1,5 +1,6 @@
 """Bad inputs of `serve` and `terminal`."""
 
+import json
 from collections.abc import Iterator, Mapping
 
 from bad_data import VIDEO, clip, png
@@ -55,7 +56,10 @@ def serve() -> Iterator[BadInput]:
     tokens = {fault: content for fault, content in JSON.items() if fault != "object"}
     renewed = ("serve", "office.toml", "--new-token", "campus", "--to", "token")
     yield from _unless_missing(each("serve-token", renewed, "state/tokens.json", tokens, right))
-    yield from _unless_missing(each("serve-run", usual, "state/run/run.json", JSON, right))
+    begun = {**right, "state/tokens.json": "{}"}
+    yield from _unless_missing(each("serve-run", usual, "state/run/run.json", JSON, begun))
+    other = json.dumps({"format": 2, "status": "running", "method": "NestEvo", "config": {"seed": 7}})
+    yield BadInput(name="serve-run run.json-other", words=usual, files={**begun, "state/run/run.json": other})
 
 
 def _unless_missing(found: Iterator[BadInput]) -> Iterator[BadInput]:
