@@ -203,7 +203,7 @@ def _exact(schema: Any) -> Any:  # noqa: ANN401 - a schema, or part of one
     if found.get("type") in ("bool", "float"):
         return found | {"strict": True}
     # A whole number may be written as 2.0.
-    return core_schema.no_info_before_validator_function(_whole, found) if found.get("type") == "int" else found  # type: ignore[arg-type]
+    return core_schema.no_info_before_validator_function(_whole, found) if found.get("type") == "int" else found
 
 
 def _whole(value: object) -> object:

@@ -98,7 +98,7 @@ def data_source(data: str, *, classes: Sequence[str] = (), size: tuple[int, int]
     known = source.classes or tuple(classes)
     if not known and source.labels is not None:
         if (last := max(source.labels)) >= source.count:
-            raise InputError(f"{data} has label {last} in {source.count} samples; number its classes from 0 without gaps")
+            raise InputError(f"{data} has label {last} in {source.count} samples; number its classes without gaps")
         known = tuple(str(label) for label in range(last + 1))
     if not known:
         raise ConfigError(f"{data} does not say how many classes there are; name them with --classes")

@@ -208,12 +208,11 @@ def sensitivity() -> Iterator[BadInput]:
 
 def harden() -> Iterator[BadInput]:
     """Of `harden`."""
-    for model in (*_MODELS, *_UNFIT):
+    for model in _UNFIT:
         yield BadInput(name=f"harden {model}"[:60], words=("harden", model, "--quick"), files=FACTORIES)
     usual = ("harden", "digits-cnn", "--quick")
     yield from each("harden", (*usual, "--weights", "w.safetensors"), "w.safetensors",
                     {k: v for k, v in SAFETENSORS.items() if "spec" not in k})  # fmt: skip
-    yield from each("harden", (*usual, "--analog", "mine.toml"), "mine.toml", DEVICE_FAULTS)
     yield from each("harden", (*usual, "--data", "data.npz"), "data.npz", NPZ)
     for fault, content in JSON_LINES.items():
         yield BadInput(name=f"harden-journal-{fault}", words=(*usual, "--resume", "--out", "made"),
