@@ -16,6 +16,7 @@ from conversation import digits, remote_config, talking
 from PIL import Image
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.locking import one_writer
 from nestevo_hw.commands.terminal import terminal
 from nestevo_hw.models.onnx.manifest import MODEL
 from nestevo_hw.server.tokens import VIEWER
@@ -312,6 +313,17 @@ def test_a_terminal_that_cannot_work_leaves_no_folder(tmp_path, monkeypatch, tok
     refused = CliRunner().invoke(terminal, words)
     assert (refused.exit_code, [path.name for path in tmp_path.iterdir()]) == (1, ["token"])
     assert refused.stderr.startswith(f"Error: {reason}")
+
+
+def test_a_terminal_whose_folder_is_in_use_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("token").write_text("a")
+    Image.fromarray(digits(1)[0]).save("a.png")
+    with one_writer(Path("held")):
+        words = ("http://127.0.0.1:9", "--name", "gate", "--token-file", "token", "--source", ".", "--folder", "held")
+        refused = CliRunner().invoke(terminal, words)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("Error: held is in use: process ")
 
 
 def test_a_jpeg_is_the_frame(tmp_path):
