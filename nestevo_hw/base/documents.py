@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
 
 from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.base.files import read_text, write_text
@@ -26,6 +27,8 @@ _DEEPEST = 12
 """Characters of a name, and names of a place, that messages show."""
 _MOST_TOML, _MOST_PARTS = 1_000_000, 100
 _LONG_NAME = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]+[ \t]*\.[ \t]*){{{_MOST_PARTS}}}")
+_AS_THEY_ARE = ("default", "metadata", "keys_schema")
+"""Parts of a schema: JSON has numbers that are keys as texts."""
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Maybe half a character, which JSON can write and no file can hold."""
 _SHORT = reprlib.Repr(maxlevel=2, maxdict=2, maxlist=3, maxtuple=3, maxstring=60, maxlong=40, maxother=60)
@@ -95,7 +98,7 @@ def parse[T](
             dataclasses themselves raise about impossible values passes through.
     """
     try:
-        value: T = _adapter(cast(Any, kind)).validate_python(document)
+        value: T = _validator(cast(Any, kind)).validate_python(document)
         return value
     except ValidationError as problem:
         raise _failure(error, f"{source}: {_first(problem)}", advice) from problem
@@ -186,8 +189,27 @@ def _leaves(value: Any, place: str) -> dict[str, Any]:  # noqa: ANN401 - any JSO
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
-    return TypeAdapter(kind)
+def _validator(kind: Any) -> SchemaValidator:  # noqa: ANN401 - any type
+    return SchemaValidator(_exact(TypeAdapter(kind).core_schema))
+
+
+def _exact(schema: Any) -> Any:  # noqa: ANN401 - a schema, or part of one
+    """The same schema, in which a text is no number, and neither of them a truth value."""
+    if isinstance(schema, list):
+        return [_exact(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: part if key in _AS_THEY_ARE else _exact(part) for key, part in schema.items()}
+    if found.get("type") in ("bool", "float"):
+        return found | {"strict": True}
+    # A whole number may be written as 2.0.
+    return core_schema.no_info_before_validator_function(_whole, found) if found.get("type") == "int" else found
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
 
 
 def _decoded(

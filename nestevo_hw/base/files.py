@@ -34,6 +34,8 @@ MOST_TEXT_BYTES = 512_000_000
 def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; rename it on success, remove it on failure.
 
+    Folders that are missing are made, and those that stay empty go again.
+
     Args:
         path: to write.
         mode: permissions; None: as of any new file.
@@ -43,6 +45,7 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
     _sweep_once(path.parent)
+    made = missing_folders(path.parent)
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +55,22 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # its folder may be what is missing
                 temporary.unlink(missing_ok=True)
+            remove_empty(made)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"cannot write {path}: {reason}; free space or choose another place") from error
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those around it that do not exist, the deepest first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders that were made in vain, the deepest first."""
+    with suppress(OSError):  # one that holds something stays, and so do those around it
+        for path in folders:
+            path.rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:

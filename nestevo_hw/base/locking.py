@@ -7,14 +7,14 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError, OutputError
-from nestevo_hw.base.files import remove_leftovers
+from nestevo_hw.base.files import missing_folders, remove_empty, remove_leftovers
 
 LOCK = ".lock"
 """Name of the file in a folder that is being written; it goes with its writer, or with the next one."""
@@ -48,12 +48,12 @@ def one_writer(folder: Path, *, resume: bool = False) -> Iterator[None]:
     """
     if resume:
         require_folder(folder)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = missing_folders(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, killed = _locked(folder)
     except OSError as error:
-        _remove_empty(made)
+        remove_empty(made)
         raise OutputError(f"cannot write {folder}: {error.strerror}; free space or choose another place") from error
     try:
         if killed:
@@ -63,7 +63,32 @@ def one_writer(folder: Path, *, resume: bool = False) -> Iterator[None]:
         # Removed while it is still held: whoever waits with this file open sees that it is no longer the folder's.
         (folder / LOCK).unlink(missing_ok=True)
         os.close(descriptor)
-        _remove_empty(made)
+        remove_empty(made)
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Change something small in a folder, after all who are at that; who holds it by `one_writer` does not matter.
+
+    Args:
+        folder: made if it does not exist; it goes again if it stays empty.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    made = missing_folders(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        remove_empty(made)
+        raise OutputError(f"cannot write {folder}: {error.strerror}; free space or choose another place") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+        remove_empty(made)
 
 
 def require_folder(folder: Path) -> None:
@@ -141,10 +166,3 @@ def _holder(path: Path) -> str:
     except (OSError, ValueError, InputError):
         return "another process writes into it"  # it has just begun, or just ended
     return f"process {writer.pid} on {writer.host} ({writer.command}) writes into it since {writer.since}"
-
-
-def _remove_empty(made: list[Path]) -> None:
-    """Remove folders that were made in vain, the deepest first."""
-    with suppress(OSError):  # one that holds something stays, and so do those around it
-        for path in made:
-            path.rmdir()

@@ -50,9 +50,12 @@ def serve(
       nestevo-hw serve office.toml --state state --check
       nestevo-hw serve office.toml --state state
     """
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.extras import require_extra
 
     require_extra("serve", "fastapi", "uvicorn")
+    if new_token is None and to is not None:
+        raise ConfigError("--to is for --new-token; add it, or leave --to out")
     if new_token is not None:
         return _token(config, state, new_token, to, quiet=as_json)
     server = None if check else click.get_current_context().with_resource(ServerProcess(PRELOAD))
@@ -84,14 +87,11 @@ def serve(
 
 def _token(config: Path, state: Path, name: str, to: Path | None, *, quiet: bool) -> dict[str, Any]:
     """Make a token and give it away, this once."""
-    from nestevo_hw.base.files import write_secret
     from nestevo_hw.server.config import load_serve_config
     from nestevo_hw.server.tokens import check_holder, new_token
 
     check_holder(name, load_serve_config(config)[0].remote)
-    token = new_token(state, name)
-    if to is not None:
-        write_secret(to, f"{token}\n")
-    elif not quiet:
+    token = new_token(state, name, to=to)
+    if to is None and not quiet:
         click.echo(token)
     return {"name": name, "token": token if to is None else None, "file": None if to is None else str(to)}

@@ -56,6 +56,8 @@ def terminal(
     from nestevo_hw.base.extras import require_extra
 
     require_extra("serve", "httpx")
+    from itertools import chain
+
     from nestevo_hw.base.documents import plain
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.terminals.config import TerminalSettings
@@ -68,9 +70,11 @@ def terminal(
         judged_frames=judged_frames, ask_every_s=ask_every_s, poll_s=poll_s,
     )  # fmt: skip
     address = Address(url=url, name=name, token=token_of(token_file), ca=ca, plain_http=plain_http)
-    with one_writer(folder), Link(address, folder / "downloads") as link:
+    frames = open_source(source, pace=not fast, loop=loop)
+    first = next(frames)  # before a folder is made: a source that shows nothing is refused
+    with Link(address, folder / "downloads") as link, one_writer(folder):
         working = Terminal(settings, link, lambda line: click.echo(line, err=True))
-        working.run(open_source(source, pace=not fast, loop=loop))
+        working.run(chain([first], frames))
     document = {"name": name, "version": working.version, **plain(working.tally)}
     if not as_json:
         for key, value in document.items():

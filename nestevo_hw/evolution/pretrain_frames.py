@@ -97,7 +97,9 @@ def data_source(data: str, *, classes: Sequence[str] = (), size: tuple[int, int]
     source = open_samples(data, classes)
     known = source.classes or tuple(classes)
     if not known and source.labels is not None:
-        known = tuple(str(label) for label in range(max(source.labels) + 1))
+        if (last := max(source.labels)) >= source.count:
+            raise InputError(f"{data} has label {last} in {source.count} samples; number its classes without gaps")
+        known = tuple(str(label) for label in range(last + 1))
     if not known:
         raise ConfigError(f"{data} does not say how many classes there are; name them with --classes")
     stream = LabelledStream(name="data", source=source, classes=known, size=size or _size_of(source))

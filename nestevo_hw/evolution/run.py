@@ -229,15 +229,31 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool, quick: b
 
 def _resumed(config: RunConfig, layout: RunLayout) -> Header:
     """The header of a run that goes on; where and how fast it does may have changed."""
-    header = read_header(layout.root)
-    stored = parse_config(header.config, source=str(layout.run_json))
-    if replace(stored, execution=config.execution) != config:
-        raise ConfigError(f"{layout.root} was started with another configuration; resume it without CONFIG")
+    header, stored = require_same(config, layout)
     machine = header.machine | computed_on(config.execution)
     header = replace(header, status="running", ended="", config=config.document(), machine=machine, summary=None)
     write_json(layout.run_json, plain(header))
     forget_deaths(layout, files_kept=stored.execution.keep_windows is None)
     return header
+
+
+def require_same(
+    config: RunConfig, layout: RunLayout, *, advice: str = "resume it without CONFIG"
+) -> tuple[Header, RunConfig]:
+    """Refuse to go on with a run that another configuration began, but for its [execution].
+
+    Returns:
+        what the run says of itself, and the configuration that it was last run with.
+
+    Raises:
+        ConfigError: it differs.
+        InputError: what the folder holds is damaged.
+    """
+    header = read_header(layout.root)
+    stored = parse_config(header.config, source=str(layout.run_json))
+    if replace(stored, execution=config.execution) != config:
+        raise ConfigError(f"{layout.root} was started with another configuration; {advice}")
+    return header, stored
 
 
 def computed_on(config: ExecutionConfig) -> dict[str, Any]:

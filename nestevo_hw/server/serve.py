@@ -1,6 +1,7 @@
 """A server: HTTP in one thread, the loop of `evolve` in another, one folder for both."""
 
 import asyncio
+import os
 import socket
 import ssl
 import threading
@@ -16,7 +17,7 @@ from nestevo_hw.base.errors import ConfigError, OutputError
 from nestevo_hw.base.locking import one_writer
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.layout import RunLayout
-from nestevo_hw.evolution.run import checked, evolve
+from nestevo_hw.evolution.run import checked, evolve, require_same
 from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.server.app import Served, create_app
 from nestevo_hw.server.arrivals import Arrivals
@@ -28,7 +29,7 @@ from nestevo_hw.server.live import LiveView
 from nestevo_hw.server.shelf import Shelf
 from nestevo_hw.server.status import ServerStatus, server_status, status_page
 from nestevo_hw.server.store import Store
-from nestevo_hw.server.tokens import VIEWER, Tokens
+from nestevo_hw.server.tokens import VIEWER, Tokens, require_state
 
 RUN, FRAMES, MODELS = "run", "frames", "models"
 """Folders of a server's state."""
@@ -58,13 +59,14 @@ def serve(
         workers: server of worker processes, if one has been started.
 
     Raises:
-        ConfigError: the folder is in use, or holds the state of another configuration.
+        ConfigError: the configuration cannot run, or the folder is in use or holds something else.
         OutputError: the address cannot be listened on.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
     run = state / RUN
+    layout = RunLayout(run.resolve())
+    _check(config, limits, state, lambda _: None)
     with one_writer(state), opened(config, limits, state) as served:
-        layout = RunLayout(run.resolve())
         arrivals = Arrivals(layout, limits, served.store, served.inboxes, served.shelf, on_event)
         arrivals.repair()
         served.inboxes.repair(served.names)
@@ -84,18 +86,26 @@ def check_server(config: RunConfig, limits: ServeConfig, state: Path) -> list[st
         What it can do with, but should be looked at, a line each.
 
     Raises:
-        ConfigError, InputError: as `evolution.run.checked`, or the certificate cannot be used.
+        ConfigError, InputError: as `evolution.run.checked`, the certificate cannot be used, or the folder is not such a
+            server's.
         OutputError: the address cannot be listened on.
     """
     warnings = list[str]()
-    checked(config, warnings.append)
-    if limits.certfile is not None and limits.keyfile is not None:
-        with _of_tls(limits):
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(limits.certfile, limits.keyfile)
+    _check(config, limits, state, warnings.append)
     _listener(limits).close()
     tokens = Tokens(state)
     without = [name for name in (*config.remote, VIEWER) if not tokens.has(name)]
     return [*warnings, *(f"{name} has no token yet: `nestevo-hw serve CONFIG --new-token {name}`" for name in without)]
+
+
+def _check(config: RunConfig, limits: ServeConfig, state: Path, on_warning: Callable[[str], None]) -> None:
+    """Refuse what cannot be served before anything is written."""
+    checked(config, on_warning)
+    _check_certificate(limits)
+    require_state(state)
+    layout = RunLayout((state / RUN).resolve())
+    if os.path.lexists(layout.run_json):
+        require_same(config, layout, advice="give that one again, or choose another --state")
 
 
 @contextmanager
@@ -157,23 +167,24 @@ def _listener(limits: ServeConfig) -> socket.socket:
         ) from error
 
 
-@contextmanager
-def _of_tls(limits: ServeConfig) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:  # of which those of TLS are
-        raise ConfigError(f"serve.certfile: cannot use {limits.certfile} with {limits.keyfile}: {error}") from error
-
-
 def _loaded(served: Served, limits: ServeConfig) -> uvicorn.Config:
     config = uvicorn.Config(
         Guard(create_app(served), limits), http=limited_protocol(limits), ws="none", lifespan="off",
         ssl_certfile=limits.certfile, ssl_keyfile=limits.keyfile, timeout_keep_alive=round(limits.head_s),
         timeout_graceful_shutdown=5, log_config=None, access_log=False, server_header=False,
     )  # fmt: skip
-    with _of_tls(limits):
-        config.load()
+    _check_certificate(limits)
+    config.load()
     return config
+
+
+def _check_certificate(limits: ServeConfig) -> None:
+    if limits.certfile is None or limits.keyfile is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(limits.certfile, limits.keyfile)
+    except OSError as error:  # of which those of TLS are
+        raise ConfigError(f"serve.certfile: cannot use {limits.certfile} with {limits.keyfile}: {error}") from error
 
 
 class _Quiet(uvicorn.Server):

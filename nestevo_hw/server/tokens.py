@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import secrets
 import threading
 from contextlib import suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from nestevo_hw.base.documents import json_text, read_json
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.files import write_secret
+from nestevo_hw.base.locking import in_turn, is_unused
+from nestevo_hw.server.store import DATABASE
 
 TOKENS = "tokens.json"
 VIEWER = "@status"
@@ -18,16 +21,37 @@ _BYTES = 32
 """Of a token: nobody guesses one, so that a plain hash of it is enough."""
 
 
-def new_token(folder: Path, name: str) -> str:
+def new_token(folder: Path, name: str, *, to: Path | None = None) -> str:
     """Make a token for a terminal or `VIEWER`, and forget the one it had.
 
+    Args:
+        folder: of the server's state.
+        name: whose it is.
+        to: also write it into this file, for its owner alone.
+
     Raises:
-        OutputError: it cannot be kept.
+        ConfigError: the folder holds something else.
+        InputError: the tokens in it are damaged.
+        OutputError: it cannot be kept or written; the one before still holds.
     """
+    require_state(folder)
     token = secrets.token_urlsafe(_BYTES)
-    known = _read(folder / TOKENS)
-    write_secret(folder / TOKENS, json_text({**known, name: _hashed(token)}))
+    with in_turn(folder):
+        known = _read(folder / TOKENS)
+        if to is not None:
+            write_secret(to, f"{token}\n")
+        write_secret(folder / TOKENS, json_text({**known, name: _hashed(token)}))
     return token
+
+
+def require_state(folder: Path) -> None:
+    """Refuse a folder of something else than a server's state.
+
+    Raises:
+        ConfigError: neither tokens nor a server's database are in it.
+    """
+    if folder.is_dir() and not is_unused(folder) and not any((folder / name).exists() for name in (TOKENS, DATABASE)):
+        raise ConfigError(f"{folder} holds something else than a server's state; choose another --state")
 
 
 class Tokens:
@@ -76,4 +100,4 @@ def _hashed(token: str) -> str:
 
 
 def _read(path: Path) -> dict[str, str]:
-    return read_json(path, dict[str, str], advice="make new tokens") if path.exists() else {}
+    return read_json(path, dict[str, str], advice="make new tokens") if os.path.lexists(path) else {}

@@ -73,7 +73,7 @@ class LiveSource:
         ):
             if value is not None:
                 allowed.require(value, what)
-        scheme = urlsplit(address).scheme
+        scheme = _scheme(address)
         self._file = Path(address).absolute() if Path(address).is_file() else None
         if self._file is None and scheme and scheme not in SCHEMES:
             raise ConfigError(
@@ -185,6 +185,13 @@ class LiveSource:
 
     def _count_damage(self) -> None:
         self.damaged += 1
+
+
+def _scheme(address: str) -> str:
+    try:
+        return urlsplit(address).scheme
+    except ValueError as error:
+        raise ConfigError(f"{_without_password(address)} is no address: {error}; correct it") from error
 
 
 def _without_password(address: str) -> str:

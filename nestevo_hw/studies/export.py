@@ -59,7 +59,8 @@ def export_checkpoint(request: ExportRequest) -> Manifest:
     if not is_unused(request.out) and not (request.out / MANIFEST).is_file():
         raise ConfigError(f"{request.out} holds something else than a deployment; choose another folder")
     path = resolve_checkpoint(request.checkpoint)
-    check_origin(path, request.factory, "--factory")
+    if not check_origin(path, request.factory, "--factory").is_own and request.factory is not None:
+        raise ConfigError(f"--factory is for a checkpoint of your own code, which {path.name} is not; leave it out")
     model, spec = load_model(path)
     task = task_named(request.task or task_of(model))
     example = _example(task, model, spec, request.size or (spec.min_size, spec.max_size))

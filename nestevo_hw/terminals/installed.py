@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestevo_hw.base.documents import plain, read_json, write_json
+from nestevo_hw.base.documents import forbid_unknown_keys, plain, read_json, write_json
 from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.models.onnx.manifest import MANIFEST, MODEL, read_manifest
 from nestevo_hw.terminals.judging import agreement, judge
 from nestevo_hw.terminals.runtime import Deployed, Frame
+from nestevo_hw.wire.documents import Digest
 from nestevo_hw.wire.signals import SURE
 
 VERSIONS, CURRENT = "versions", "current.json"
@@ -33,12 +34,15 @@ KEPT = 3
 class Current:
     """What is in force."""
 
-    version: str
-    """SHA-256 of its file."""
-    before: str | None = None
+    version: Digest
+    """Of its file, and the name of its folder."""
+    before: Digest | None = None
     """What was in force before, to go back to."""
-    refused: tuple[str, ...] = ()
+    refused: tuple[Digest, ...] = ()
     """Versions that were tried here and rolled back."""
+
+
+forbid_unknown_keys(Current)
 
 
 class RolledBackError(NestEvoError):
@@ -55,12 +59,11 @@ class Installed:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / VERSIONS
         self._current = folder / CURRENT
-        self._folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def current(self) -> Current | None:
         """What is in force; None before the first model."""
-        return read_json(self._current, Current, advice="delete it") if self._current.exists() else None
+        return read_json(self._current, Current, advice="delete it") if os.path.lexists(self._current) else None
 
     def folder(self, version: str) -> Path:
         """Of a version, there or not."""

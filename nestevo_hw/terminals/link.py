@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import httpx
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
+from nestevo_hw.base.names import check_name
+from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.text import one_line
 from nestevo_hw.terminals.spool import Spooled
 from nestevo_hw.wire.delta import MOST_BYTES, apply_delta
@@ -22,6 +25,10 @@ from nestevo_hw.wire.documents import Ask, Estimate, Hello, Offer, Outcome, Refu
 TIMEOUT_S = 30.0
 """Without a byte from the server for so long, it counts as gone."""
 MOST_DOCUMENT = 1_000_000
+_HOST = re.compile(rb"[\w.:-]+")
+_PORTS = Range(0, 65_535)
+_LONGEST_URL = 200
+"""Characters of an address in a message."""
 _BUSY = (408, 425, 429, 500, 502, 503, 504, 507)
 
 
@@ -64,11 +71,16 @@ class Address:
     """Send the token over a network without TLS."""
 
     def __post_init__(self) -> None:
-        url = httpx.URL(self.url)
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ConfigError(f"need an address such as https://server:8650, got {self.url!r}")
+        check_name(self.name, "name")
+        shown = f"{self.url[:_LONGEST_URL]}..." if len(self.url) > _LONGEST_URL else self.url
+        try:
+            url = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"{shown!r} is no address: {error}; give one such as https://server:8650") from error
+        if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.raw_host) or (url.port or 0) not in _PORTS:
+            raise ConfigError(f"need an address such as https://server:8650, got {shown!r}")
         if url.scheme == "http" and not self.plain_http and url.host not in ("127.0.0.1", "localhost", "::1"):
-            raise ConfigError(f"{self.url} would carry the token in the open; use https, or --plain-http")
+            raise ConfigError(f"{shown} would carry the token in the open; use https, or --plain-http")
 
 
 class Link:

@@ -33,7 +33,6 @@ class Spool:
 
     def __init__(self, folder: Path, most: int) -> None:
         self._folder, self._most = folder, most
-        folder.mkdir(parents=True, exist_ok=True)
         self.dropped = 0
         """Frames that had to make room."""
 
@@ -49,7 +48,7 @@ class Spool:
     def waiting(self) -> list[Spooled]:
         """What is there, oldest first."""
         found = list[Spooled]()
-        for path in sorted(self._folder.iterdir()):
+        for path in sorted(self._folder.glob("*.jpg")):
             if (match := _NAME.fullmatch(path.name)) is not None:
                 with suppress(FileNotFoundError):  # it has just made room for another
                     size = path.stat().st_size

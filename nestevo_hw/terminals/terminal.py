@@ -1,5 +1,6 @@
 """A terminal at work: one thread looks at frames, another keeps up with the server, and neither waits for the other."""
 
+import os
 import random
 import threading
 import time
@@ -24,6 +25,8 @@ from nestevo_hw.wire.signals import Signals, remaining_accuracy
 KNOWN = "known.json"
 FIRST_WAIT_S = 0.5
 """Before the second try where the server does not answer, seconds; it doubles with each further one."""
+_LONGEST_TOKEN = 1000
+"""Characters."""
 _HOPELESS = (409, 413, 415, 422)
 """Answers to a frame that no further try will change."""
 
@@ -72,7 +75,8 @@ class Terminal:
         self._installed = Installed(settings.folder)
         self._spool = Spool(settings.folder / "spool", settings.spool_frames)
         self._known_path = settings.folder / KNOWN
-        self._known = read_json(self._known_path, Known, advice="delete it") if self._known_path.exists() else Known()
+        there = os.path.lexists(self._known_path)
+        self._known = read_json(self._known_path, Known, advice="delete it") if there else Known()
         self._model = self._installed.open()
         self._recent: deque[Frame] = deque(maxlen=settings.judged_frames)
         self._since_judged = self._since_installed = 0
@@ -289,11 +293,11 @@ def token_of(path: Path) -> str:
     """The token in a file.
 
     Raises:
-        InputError: it is missing or empty.
+        InputError: it is missing, or holds no token.
     """
     from nestevo_hw.base.files import read_text
 
     token = read_text(path, advice="make one by `nestevo-hw serve CONFIG --new-token NAME`").strip()
-    if not token:
-        raise InputError(f"{path} is empty; make a token by `nestevo-hw serve CONFIG --new-token NAME`")
+    if not token or not token.isascii() or not token.isprintable() or len(token) > _LONGEST_TOKEN:
+        raise InputError(f"{path} holds no token; make one by `nestevo-hw serve CONFIG --new-token NAME`")
     return token

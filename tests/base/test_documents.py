@@ -195,3 +195,22 @@ def test_help_needs_no_codec() -> None:
     code = "import sys, nestevo_hw.cli; print({'pydantic', 'torch', 'scipy', 'safetensors'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched:
+    """A number of each kind, a truth value and numbers as keys."""
+
+    on: bool = False
+    share: float = 0.0
+    count: int = 0
+    by_window: Mapping[int, float] = field(default_factory=dict)
+
+
+def test_a_text_is_no_number_and_neither_is_a_truth_value() -> None:
+    found = parse({"on": True, "share": 1, "count": 2.0, "by_window": {"3": 0.5}}, Switched, "a place")
+    assert found == Switched(on=True, share=1.0, count=2, by_window={3: 0.5})
+    for name, values in {"on": ("off", "yes", 1, 0.0), "share": ("0.5", True), "count": ("2", True, 2.5)}.items():
+        for value in values:
+            with pytest.raises(InputError, match=rf"a place: {name}: input should be a valid .*\(got {value!r}\)"):
+                parse({name: value}, Switched, "a place")

@@ -95,3 +95,13 @@ def test_a_pipe_or_device_is_no_file(tmp_path):
     for path in (tmp_path / "fifo", Path("/dev/zero")):
         with pytest.raises(InputError, match=f"{path} is a pipe or device, not a file"):
             read_text(path)
+
+
+def test_folders_made_in_vain_go_again(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), replacing(tmp_path / "new" / "deep" / "file"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    with pytest.raises(RuntimeError), replacing(tmp_path / "old" / "file"):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]

@@ -105,6 +105,7 @@ def test_nothing_is_left_where_nothing_came(tmp_path):
             "cannot read rtsp://127.0.0.1:9/a: Connection",
         ),
         (("ftp://a", "out.mp4", "--seconds", "1"), 2, "unknown scheme ftp"),
+        (("rtsp://me:secret@[::1", "out.mp4", "--seconds", "1"), 2, "rtsp://[::1 is no address: Invalid IPv6 URL"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused(tmp_path, monkeypatch, words, code, message):

@@ -155,3 +155,53 @@ ONNX: Mapping[str, Content] = {
     "no-weights": _onnx(),
     "cut": _onnx()[:40],
 }
+
+
+def _npz(**arrays: object) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        import numpy as np
+
+        with path.open("wb") as file:
+            np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+
+    return write
+
+
+def _npz_of(name: str, member: bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        import zipfile
+
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr(name, member)
+
+    return write
+
+
+def _npy(shape: str, kind: str = "|u1") -> bytes:
+    """The head of an array that is said to have this shape, and nothing behind it."""
+    head = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head
+
+
+_IMAGES = [[[0] * 8] * 8] * 4
+NPZ: Mapping[str, Content] = {
+    **ANY_FILE,
+    **ANY_TEXT,
+    "empty-archive": _npz(),
+    "no-labels": _npz(x=_IMAGES),
+    "no-images": _npz(y=[0, 1, 0, 1]),
+    "few-labels": _npz(x=_IMAGES, y=[0]),
+    "negative-label": _npz(x=_IMAGES, y=[0, 1, -1, 1]),
+    "huge-label": _npz(x=_IMAGES, y=[0, 1, 10**12, 1]),
+    "labels-nan": _npz(x=_IMAGES, y=[0.0, float("nan"), 1.0, 1.0]),
+    "labels-text": _npz(x=_IMAGES, y=["a", "b", "a", "b"]),
+    "images-flat": _npz(x=[0, 1, 0, 1], y=[0, 1, 0, 1]),
+    "images-none": _npz(x=[], y=[]),
+    "images-nan": _npz(x=[[[float("nan")] * 8] * 8] * 4, y=[0, 1, 0, 1]),
+    "shape-huge": _npz_of("x.npy", _npy("(1000000000, 1000, 1000)")),
+    "shape-cut": _npz_of("x.npy", _npy("(4, 8, 8)")),
+    "shape-negative": _npz_of("x.npy", _npy("(-4, 8, 8)")),
+    "pickled": _npz_of("x.npy", _npy("(1,)", "|O") + b"cos\nsystem\n(S'false'\ntR."),
+    "head-broken": _npz_of("x.npy", b"\x93NUMPY\x01\x00\xff\xff{"),
+    "bomb": _npz_of("x.npy", _npy("(200000000,)") + bytes(200_000_000)),
+}

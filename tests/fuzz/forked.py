@@ -28,6 +28,7 @@ class Ending:
     out: str
     error: str
     took_s: float
+    """But for what it waited for a core that others had."""
     grown_bytes: int
     left: frozenset[str]
     """Paths that the child made in its folder."""
@@ -65,17 +66,18 @@ def run_forked(work: Callable[[], None], folder: Path, *, most_s: float = MOST_S
     pid = os.fork()
     if pid == 0:
         _be_child(work, folder, streams)
-    shared, peak, status = _resident(pid), 0, None
+    shared, peak, status, took_s, waited_s = _resident(pid), 0, None, 0.0, 0.0
     while status is None:
-        peak = max(peak, _resident(pid))
+        peak, waited_s = max(peak, _resident(pid)), max(waited_s, _waited_s(pid))
         ended, code = os.waitpid(pid, os.WNOHANG)
         if ended:
             status = os.waitstatus_to_exitcode(code)
-        elif time.monotonic() - started > most_s or peak - shared > 1.5 * MOST_BYTES or _tree(folder) - before:
+            continue
+        took_s = time.monotonic() - started - waited_s
+        if took_s > most_s or peak - shared > 1.5 * MOST_BYTES or _tree(folder) - before:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
         time.sleep(0.005)
-    took_s = time.monotonic() - started
     with suppress(ProcessLookupError):  # whatever it started ends with it
         os.killpg(pid, signal.SIGKILL)
     out, error = (path.read_text(encoding="utf-8", errors="replace") for path in streams)
@@ -111,6 +113,14 @@ def _resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
     except (OSError, IndexError):
         return 0
+
+
+def _waited_s(pid: int) -> float:
+    """How long a process was ready to compute and had no core, seconds."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def _tree(folder: Path) -> set[str]:

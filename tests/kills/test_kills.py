@@ -25,7 +25,7 @@ def command(*arguments: str | Path) -> list[str]:
 def finish(arguments: Arguments) -> float:
     """Run a command to its end; returns how long it took, seconds."""
     began = time.monotonic()
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=3600)
     assert done.returncode == 0, done.stderr
     return time.monotonic() - began
 
@@ -40,7 +40,7 @@ def interrupt(arguments: Arguments, after_s: float, number: int) -> None:
         said = process.communicate(timeout=60)[1]
         assert process.returncode in ENDED | {0}, said
         assert "Traceback" not in said
-        assert number == signal.SIGKILL or said.count("\n") <= 1
+        assert said.count("Error: ") <= 1, said  # beside lines on what it is at
 
 
 def survive(
@@ -94,7 +94,7 @@ def test_a_pretraining_survives_kills_at_any_moment(tmp_path: Path) -> None:
     made = sorted(path.name for path in whole.glob("*.safetensors"))
     assert made == [f"digits-cnn{variant}.safetensors" for variant in ("-m1", "-m2", "-m3", "")]
     assert [name for name in made if (folder / name).read_bytes() != (whole / name).read_bytes()] == []
-    assert sorted(path.name for path in folder.iterdir()) == [*made[:-1], "digits-cnn-journal.jsonl", made[-1]]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*made, "digits-cnn-journal.jsonl"])
 
 
 def test_a_comparison_survives_kills_at_any_moment(tmp_path: Path) -> None:

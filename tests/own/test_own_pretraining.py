@@ -51,6 +51,7 @@ PRETRAINING = {
     "boxes": (["--task", "detection", "--data", "d.npz"], "--data has one class an image and no boxes; add --task"),
     "nothing": (["--data", "none"], "--data: 'none' is no data that can be read; give a folder of class folders"),
     "a gap": (["--data", "gap.npz"], "--data: gap.npz shows too few samples of class '1' to train on; add some"),
+    "a huge label": (["--data", "huge.npz"], "--data: huge.npz has label 2000000000000 in"),
     "few": (["--data", "few.npz"], "--data: few.npz holds 6 samples; need at least 10 to train and score on"),
     "unnamed": (["--data", "own_nets:items"], "--data: own_nets:items does not say how many classes there are; name"),
     "more labels": (["--data", "d.npz", "--classes", "a,b"], "--data: d.npz has label 2; the model knows 2 classes"),
@@ -71,6 +72,7 @@ def test_what_nothing_can_be_learned_from(case: str, here: Path) -> None:
     images, labels = page.shapes(30, 0)
     np.savez("d.npz", x=images, y=labels)
     np.savez("gap.npz", x=images, y=labels * 2 % 4)
+    np.savez("huge.npz", x=images, y=labels.astype(np.int64) * 10**12)
     np.savez("few.npz", x=images[:6], y=labels[:6])
     torch.save({"0.weight": torch.zeros(1)}, here / "w.pt")
     words, message = PRETRAINING[case]

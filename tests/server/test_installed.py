@@ -1,5 +1,6 @@
 """Models on a terminal: one in force at any moment, whatever is killed, and bad ones are turned down."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -125,3 +126,20 @@ def test_the_spool_keeps_the_newest_and_outlasts_its_process(tmp_path):
     spool.drop_until(frame)
     spool.drop_until(frame)
     assert len(spool.waiting()) == 2
+
+
+def test_a_version_that_leads_elsewhere_is_refused_and_nothing_is_removed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "current.json").write_text('{"version": "../../mine"}')
+    with pytest.raises(InputError, match=r"current.json: version: .*pattern"):
+        Installed(tmp_path / "state").open()
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_a_manifest_that_does_not_name_its_model_is_refused(tmp_path, models):
+    shutil.copytree(models["first"], tmp_path / "copy")
+    path = tmp_path / "copy" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": {}}))
+    with pytest.raises(InputError, match=r"sha256: names no 'model.onnx'"):
+        Deployed(tmp_path / "copy")

@@ -2,20 +2,23 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError, NestEvoError
+from nestevo_hw.base.locking import one_writer
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.serve import serve
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, parse_config
 from nestevo_hw.server.config import ServeConfig, load_serve_config
 from nestevo_hw.server.serve import check_server
-from nestevo_hw.server.tokens import Tokens
+from nestevo_hw.server.serve import serve as run_server
+from nestevo_hw.server.tokens import Tokens, new_token
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serve.toml"
 
@@ -128,3 +131,49 @@ def test_a_damaged_token_file_opens_and_closes_nothing(tmp_path):
     assert tokens.are_of("campus", token)
     assert not tokens.are_of("village", token)
     assert not tokens.are_of("campus", "\udcff")
+
+
+def test_a_token_that_cannot_be_written_does_not_replace_the_one_in_force(tmp_path):
+    words = [str(EXAMPLE), "--state", str(tmp_path / "state"), "--new-token", "campus", "--to"]
+    assert CliRunner().invoke(serve, [*words, str(tmp_path / "token")]).exit_code == 0
+    token = (tmp_path / "token").read_text().strip()
+    (tmp_path / "file").touch()
+    assert CliRunner().invoke(serve, [*words, str(tmp_path / "file" / "x")]).exit_code == 1
+    assert Tokens(tmp_path / "state").are_of("campus", token)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "digits-cnn-m1"}, "expected a Faster R-CNN"),
+        ({"model": "none"}, "none"),
+        ({"remote": "yes"}, "remote: input should be a valid boolean"),
+    ],
+)
+def test_a_server_that_cannot_run_is_refused_before_anything_is_written(tmp_path, changes, reason):
+    terminal = {"name": "campus", "model": "fasterrcnn-tiny-m1", "remote": True} | changes
+    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in terminal.items())
+    (tmp_path / "a.toml").write_text(f"[[terminals]]\n{lines}\n")
+    with pytest.raises(NestEvoError, match=reason):
+        run_server(*load_serve_config(tmp_path / "a.toml"), tmp_path / "state")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.toml"]
+
+
+def test_a_folder_of_something_else_or_in_use_is_no_state(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    run, limits = load_serve_config(EXAMPLE)
+    with pytest.raises(ConfigError, match="holds something else than a server's state"):
+        run_server(run, limits, tmp_path)
+    with pytest.raises(ConfigError, match="holds something else than a server's state"):
+        new_token(tmp_path, "campus")
+    with one_writer(tmp_path / "held"), pytest.raises(ConfigError, match="held is in use: process"):
+        run_server(run, limits, tmp_path / "held")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_tokens_that_are_made_at_once_are_all_kept(tmp_path):
+    names = [f"camera{number}" for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        made = dict(zip(names, pool.map(lambda name: new_token(tmp_path / "state", name), names), strict=True))
+    tokens = Tokens(tmp_path / "state")
+    assert all(tokens.are_of(name, token) for name, token in made.items())

@@ -11,10 +11,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conversation import digits, remote_config, talking
 from PIL import Image
 
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.locking import one_writer
+from nestevo_hw.commands.terminal import terminal
 from nestevo_hw.models.onnx.manifest import MODEL
 from nestevo_hw.server.tokens import VIEWER
 from nestevo_hw.streams.images import read_image
@@ -283,6 +286,44 @@ def test_a_token_is_not_sent_over_a_network_in_the_open():
     with pytest.raises(ConfigError, match="need an address"):
         Address(url="server:8650", name="gate", token="a")
     Address(url="http://192.0.2.1", name="gate", token="a", plain_http=True)
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://a b", "https://\x1b", "http://a:99999", "http://a/" + "b" * 10**5])
+def test_what_is_no_address_is_one_short_line(url):
+    with pytest.raises(ConfigError, match="such as https://server:8650") as refused:
+        Address(url=url, name="gate", token="a")
+    assert len(str(refused.value)) < 400
+    with pytest.raises(ConfigError, match=r"name: got '\.\./x'"):
+        Address(url="https://a", name="../x", token="a")
+
+
+@pytest.mark.parametrize(
+    ("token", "source", "reason"),
+    [
+        ("a", "none.mp4", "no source none.mp4"),
+        ("a", "token", "source token cannot be read"),
+        ("", ".", "token holds no token"),
+        ("a\0b", ".", "token holds no token"),
+    ],
+)
+def test_a_terminal_that_cannot_work_leaves_no_folder(tmp_path, monkeypatch, token, source, reason):
+    monkeypatch.chdir(tmp_path)
+    Path("token").write_text(token)
+    words = ("http://127.0.0.1:9", "--name", "gate", "--token-file", "token", "--source", source)
+    refused = CliRunner().invoke(terminal, words)
+    assert (refused.exit_code, [path.name for path in tmp_path.iterdir()]) == (1, ["token"])
+    assert refused.stderr.startswith(f"Error: {reason}")
+
+
+def test_a_terminal_whose_folder_is_in_use_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("token").write_text("a")
+    Image.fromarray(digits(1)[0]).save("a.png")
+    with one_writer(Path("held")):
+        words = ("http://127.0.0.1:9", "--name", "gate", "--token-file", "token", "--source", ".", "--folder", "held")
+        refused = CliRunner().invoke(terminal, words)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("Error: held is in use: process ")
 
 
 def test_a_jpeg_is_the_frame(tmp_path):

@@ -103,11 +103,9 @@ def write_onnx(
     Raises:
         InputError: the module computes what ONNX has no operator for.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_graph_printed():
         # The TorchScript exporter is deprecated, yet the only one that takes torchvision's NMS (torch 2.14).
         warnings.simplefilter("ignore")
-        # It prints a graph that it cannot write, by default on stdout.
-        torch._C._jit_set_onnx_log_output_stream("stderr")
         try:
             torch.onnx.export(
                 module.eval(), example, str(path), dynamo=False, opset_version=OPSET, input_names=list(inputs),
@@ -117,6 +115,17 @@ def write_onnx(
             told, *_ = str(error).split(". ")
             raise InputError(f"the model cannot be written as ONNX at this size: {told}; try another size") from error
     onnx.checker.check_model(str(path))
+
+
+@contextmanager
+def _no_graph_printed() -> Iterator[None]:
+    """Keep torch from printing the graph that it cannot write; in torch 2.14 its own switch for that stays on."""
+    theirs = torch._C._jit_onnx_log
+    torch._C._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = theirs
 
 
 def export_detector(model: FasterRCNN, path: Path, example: Tensor) -> None:

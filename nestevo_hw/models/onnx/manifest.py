@@ -131,6 +131,8 @@ def read_manifest(folder: Path) -> Manifest:
     manifest = read_json(folder / MANIFEST, Manifest, advice=advice)
     if manifest.format != FORMAT:
         raise InputError(f"{folder / MANIFEST}: format: expected {FORMAT} (got {manifest.format!r}); {advice}")
+    if manifest.model not in manifest.sha256:
+        raise InputError(f"{folder / MANIFEST}: sha256: names no {manifest.model!r}; {advice}")
     for name, wanted in manifest.sha256.items():
         if Path(name).name != name or not (folder / name).is_file():
             raise InputError(f"{folder / MANIFEST}: no file {name!r} beside it; {advice}")

@@ -1,5 +1,6 @@
 """Label a recording frame by frame, in a way that goes on after a kill."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -149,7 +150,7 @@ def prepare(request: LabelRequest) -> Labelling:
         ConfigError: the label file is there already, or an option contradicts the files.
         InputError: a file is missing, damaged, or not as the adapter says.
     """
-    if request.out.exists():
+    if os.path.lexists(request.out):
         raise ConfigError(f"{request.out} exists; choose another --out, or delete it")
     adapter = request.read_adapter()
     source = open_recording(request.clip)
