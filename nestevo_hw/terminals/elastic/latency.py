@@ -11,7 +11,7 @@ import numpy as np
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.ranges import NOT_NEGATIVE, POSITIVE
-from nestevo_hw.terminals.elastic.space import Branch, BranchPath, PathSpace
+from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace
 
 FITTED_ON = 10
 """Whole models on which offset and scale are fitted."""

@@ -6,9 +6,9 @@ from itertools import groupby
 from typing import Annotated
 
 from nestevo_hw.base.ranges import POSITIVE, SHARE
+from nestevo_hw.models.elastic.space import BranchPath
 from nestevo_hw.terminals.elastic.latency import LatencyModel
 from nestevo_hw.terminals.elastic.search.evaluation import Evaluated, Measure
-from nestevo_hw.terminals.elastic.space import BranchPath
 
 
 @dataclass(frozen=True, slots=True)

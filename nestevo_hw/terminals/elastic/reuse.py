@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from nestevo_hw.models.elastic.space import Branch, BranchPath
 from nestevo_hw.terminals.elastic.latency import LatencyModel
-from nestevo_hw.terminals.elastic.space import Branch, BranchPath
 
 
 @dataclass(slots=True)

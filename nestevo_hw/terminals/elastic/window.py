@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace
 from nestevo_hw.terminals.elastic.latency import LatencyModel
-from nestevo_hw.terminals.elastic.space import Branch, BranchPath, PathSpace
 
 _BUCKETS_A_BLOCK = 16
 """Buckets of a window for each block: rounding moves a path by at most half a bucket a block, 1/32 of the window."""

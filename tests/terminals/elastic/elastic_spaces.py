@@ -2,8 +2,8 @@
 
 import random
 
+from nestevo_hw.models.elastic.space import PathSpace, all_branches
 from nestevo_hw.terminals.elastic.latency import BranchTime, LatencyModel
-from nestevo_hw.terminals.elastic.space import PathSpace, all_branches
 
 
 def space_of(blocks, taps=(), rates=(0.25, 0.5)):

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
+from nestevo_hw.models.elastic.space import Branch
 from nestevo_hw.terminals.elastic.keeper import Keeper
 from nestevo_hw.terminals.elastic.monitor import Monitor, MonitorSettings
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
-from nestevo_hw.terminals.elastic.space import Branch
 
 SIZES = range(1, 11)
 POOL = Pool(tuple(Candidate((Branch(size),), size / 1000, 0.5 + size / 100) for size in SIZES))

@@ -8,6 +8,7 @@ from elastic_spaces import space_of, times_of
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.jsonlines import Journal
+from nestevo_hw.models.elastic.space import Branch, all_branches
 from nestevo_hw.terminals.elastic.search.additive import ADDITIVE, REFINED, by_predicted_loss
 from nestevo_hw.terminals.elastic.search.baselines import Annealing, exhaustive, random_paths, uniform_pruning
 from nestevo_hw.terminals.elastic.search.edits import crossed, nearby_mutate, through
@@ -15,7 +16,6 @@ from nestevo_hw.terminals.elastic.search.evaluation import Evaluated, Evaluation
 from nestevo_hw.terminals.elastic.search.evolution import ARTIFACT, NEARBY, PLAIN, artifact_mutate
 from nestevo_hw.terminals.elastic.search.problem import Problem
 from nestevo_hw.terminals.elastic.search.run import Limits, search
-from nestevo_hw.terminals.elastic.space import Branch, all_branches
 
 SPACE = space_of(7, taps=(2,))
 TIMES = times_of(SPACE)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from elastic_spaces import space_of, times_of
 
+from nestevo_hw.models.elastic.space import Branch
 from nestevo_hw.terminals.elastic.reuse import outputs, work
-from nestevo_hw.terminals.elastic.space import Branch
 
 SPACE = space_of(8)
 TIMES = times_of(SPACE)

@@ -8,9 +8,9 @@ from random import Random
 
 import numpy as np
 
+from nestevo_hw.models.elastic.space import Branch, BranchPath
 from nestevo_hw.terminals.elastic.search.edits import through
 from nestevo_hw.terminals.elastic.search.problem import Problem, Steps
-from nestevo_hw.terminals.elastic.space import Branch, BranchPath
 
 _BUCKETS_A_BLOCK = 200
 """Of the budget, for the bound on what the rest of a path must lose; paths are compared by their exact times."""

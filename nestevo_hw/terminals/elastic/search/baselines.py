@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import batched
 from random import Random
 
+from nestevo_hw.models.elastic.space import BranchPath
 from nestevo_hw.terminals.elastic.search.edits import random_edit
 from nestevo_hw.terminals.elastic.search.evolution import nearby_init
 from nestevo_hw.terminals.elastic.search.problem import Problem, Steps
-from nestevo_hw.terminals.elastic.space import BranchPath
 
 _BATCH = 50
 

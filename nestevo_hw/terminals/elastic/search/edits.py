@@ -3,8 +3,8 @@
 from itertools import pairwise
 from random import Random
 
+from nestevo_hw.models.elastic.space import Branch, BranchPath
 from nestevo_hw.terminals.elastic.search.problem import Problem
-from nestevo_hw.terminals.elastic.space import Branch, BranchPath
 
 _TRIES = 50
 

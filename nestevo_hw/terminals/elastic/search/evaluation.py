@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.jsonlines import Journal
-from nestevo_hw.terminals.elastic.space import BranchPath
+from nestevo_hw.models.elastic.space import BranchPath
 
 Measure = Callable[[Sequence[BranchPath]], Sequence[float]]
 """Accuracies (0 to 1) of paths on the device's own frames."""

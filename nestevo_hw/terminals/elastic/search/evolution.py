@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
+from nestevo_hw.models.elastic.space import Branch, BranchPath
 from nestevo_hw.terminals.elastic.search.edits import crossed, nearby_mutate, plain_mutate, through
 from nestevo_hw.terminals.elastic.search.problem import Problem, Steps
-from nestevo_hw.terminals.elastic.space import Branch, BranchPath
 
 Draw = Callable[[Problem, Random], BranchPath | None]
 Mutate = Callable[[Problem, BranchPath, Random, set[BranchPath]], BranchPath | None]

@@ -6,8 +6,8 @@ from functools import cached_property
 from random import Random
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.models.elastic.space import BranchPath, PathSpace
 from nestevo_hw.terminals.elastic.latency import LatencyModel
-from nestevo_hw.terminals.elastic.space import BranchPath, PathSpace
 from nestevo_hw.terminals.elastic.window import LatencyWindow
 
 

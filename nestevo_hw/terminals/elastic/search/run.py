@@ -7,9 +7,9 @@ from random import Random
 from typing import Annotated
 
 from nestevo_hw.base.ranges import POSITIVE, Range
+from nestevo_hw.models.elastic.space import BranchPath
 from nestevo_hw.terminals.elastic.search.evaluation import Evaluated, Evaluations
 from nestevo_hw.terminals.elastic.search.problem import Problem, Strategy
-from nestevo_hw.terminals.elastic.space import BranchPath
 
 EVALUATIONS = Range(1, 1_000_000)
 _MOST_IDLE = 1000
