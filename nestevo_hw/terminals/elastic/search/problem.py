@@ -17,6 +17,7 @@ class Problem:
 
     Raises:
         ConfigError: no path fits the budget.
+        InputError: a branch has no time.
     """
 
     space: PathSpace
@@ -27,6 +28,7 @@ class Problem:
     """Of the window that candidates are drawn from, as shares of the budget: [T - d, T + d] with d = 0.1 T."""
 
     def __post_init__(self) -> None:
+        self.latency.require(self.space, "latency table")
         fastest = self.latency.time(self.fastest)
         if fastest > self.budget_s:
             least, asked = f"{1e3 * fastest:.2f} ms", f"{1e3 * self.budget_s:.2f} ms"
