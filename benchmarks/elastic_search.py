@@ -155,8 +155,7 @@ def choices(name: str, evaluations: int) -> list[tuple[str, Strategy]]:
         ]  # fmt: skip
     if name == "additive refined":
         return [(f"trust {trust:g}", replace(REFINED, trust=trust)) for trust in (1.0, 3.0)]
-    fixed: dict[str, Strategy] = {"random": below(random_paths), "additive": ADDITIVE}
-    return [("", fixed[name])]
+    return [("", below(random_paths) if name == "random" else ADDITIVE)]
 
 
 NAMES = ("random", "plain", "annealing", "artifact", "nearby", "nearby below", "additive", "additive refined")
@@ -222,7 +221,7 @@ def curve(pairs: Sequence[tuple[Known, Outcome]], end: int) -> list[dict[str, An
 
 
 def reuse(worlds: Sequence[Known], population: int = 50) -> dict[str, Any]:
-    """How many times less work a population is whose beginnings are shared, in seconds of blocks."""
+    """How many times less work drawn paths are whose beginnings are shared, in seconds of blocks."""
     saved = []
     for number, known in enumerate(worlds):
         generator = Random(number)
@@ -243,6 +242,7 @@ def plot(document: dict[str, Any], path: Path) -> None:
         axes.fill_between(at, *zip(*bands, strict=True), color=getattr(LIGHT, colour), alpha=0.10, lw=0)
     axes.axhline(GOAL, color=LIGHT.muted, lw=0.8, ls=":")
     axes.set(xscale="log", xlabel="evaluations", ylabel="gain, 1 = best of all paths", ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter("{x:g}")
     dress(axes, LIGHT)
     marks = [Mark(text=name, colour=colour, shape="line") for name, colour in zip(NAMES, COLOURS, strict=True)]
     legend(figure, marks, LIGHT, columns=4)

@@ -67,7 +67,8 @@ class Evolution:
         self, problem: Problem, generator: Random, parents: list[BranchPath], seen: set[BranchPath]
     ) -> BranchPath | None:
         for _ in range(_TRIES if len(parents) > 1 else 0):
-            child = crossed(*generator.sample(parents, 2), generator)
+            one, other = generator.sample(parents, 2)
+            child = crossed(one, other, generator)
             if child not in seen and self.accept(problem, child):
                 return child
         return None
