@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.ranges import POSITIVE, Range
 from nestevo_hw.terminals.elastic.monitor import Monitor, MonitorSettings
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
 
@@ -35,7 +35,7 @@ class Keeper:
         dwell: frames that a path runs before a slower one may follow it.
 
     Raises:
-        ConfigError: a dwell out of range.
+        ConfigError: a budget or dwell out of range.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Keeper:
         *,
         dwell: Annotated[int, DWELL_FRAMES] = 50,
     ) -> None:
+        POSITIVE.require(budget_s, "latency budget, s")
         DWELL_FRAMES.require(dwell, "dwell")
         self._budget_s, self._dwell = budget_s, dwell
         self._monitor = Monitor(settings or MonitorSettings())

@@ -9,6 +9,7 @@ from elastic_spaces import space_of, times_of
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.jsonlines import Journal
 from nestevo_hw.models.elastic.space import Branch, all_branches
+from nestevo_hw.terminals.elastic.latency import LatencyModel
 from nestevo_hw.terminals.elastic.search.additive import ADDITIVE, REFINED, by_predicted_loss
 from nestevo_hw.terminals.elastic.search.baselines import Annealing, exhaustive, random_paths, uniform_pruning
 from nestevo_hw.terminals.elastic.search.edits import crossed, nearby_mutate, through
@@ -49,6 +50,10 @@ def test_the_fastest_path_is_that_of_enumeration_and_less_is_refused():
     assert PROBLEM.fastest == fastest
     with pytest.raises(ConfigError, match="no path takes as little as"):
         Problem(SPACE, TIMES, 0.99 * TIMES.time(fastest))
+    with pytest.raises(ConfigError, match="latency budget, s: need a number above 0"):
+        Problem(SPACE, TIMES, float("nan"))
+    with pytest.raises(InputError, match="latency table: no time of branch"):
+        Problem(SPACE, LatencyModel(TIMES.table[1:]), 1.0)
 
 
 def test_what_does_not_fit_scores_below_all_that_does():
