@@ -1,7 +1,6 @@
 """Keeps a terminal within its latency budget: which path it should run, frame by frame."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from nestevo_hw.base.ranges import POSITIVE, Range
 from nestevo_hw.terminals.elastic.monitor import Monitor, MonitorSettings
@@ -44,7 +43,7 @@ class Keeper:
         budget_s: float,
         settings: MonitorSettings | None = None,
         *,
-        dwell: Annotated[int, DWELL_FRAMES] = 50,
+        dwell: int = 50,
     ) -> None:
         POSITIVE.require(budget_s, "latency budget, s")
         DWELL_FRAMES.require(dwell, "dwell")

@@ -131,7 +131,7 @@ def _last_pair_merged(problem: Problem, path: BranchPath) -> BranchPath:
 
 NEARBY = Evolution()
 """AdaptiveNet's search as its paper describes it."""
-ARTIFACT = Evolution(mutate=artifact_mutate)
+ARTIFACT = Evolution(mutate=artifact_mutate, population=50)
 """The same with the mutation of its artifact."""
-PLAIN = Evolution(draw=within_budget, mutate=plain_mutate, accept=Problem.fits)
+PLAIN = Evolution(draw=within_budget, mutate=plain_mutate, accept=Problem.fits, population=50)
 """An evolutionary search that only keeps to the budget."""
