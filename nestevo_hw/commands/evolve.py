@@ -152,14 +152,19 @@ def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[
 
 
 def _found_right(settings: "RunConfig", warnings: list[str], *, quiet: bool) -> dict[str, Any]:
+    labeller = settings.teacher.labeller
     if not quiet:
         for line in warnings:
             warn(line)
         from nestevo_hw.pages.formats import counted
 
         terminals, windows = counted(len(settings.terminals), "terminal"), counted(settings.window.count, "window")
-        click.echo(f"nothing wrong found: {terminals}, {windows}")
-    return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings}
+        labelled = "" if labeller is None else f", labelled by {labeller.file}"
+        click.echo(f"nothing wrong found: {terminals}, {windows}{labelled}")
+    return {
+        "terminals": len(settings.terminals), "windows": settings.window.count, "warnings": warnings,
+        "labeller": None if labeller is None else labeller.file,
+    }  # fmt: skip
 
 
 def _free_folder(wanted: Path) -> Path:

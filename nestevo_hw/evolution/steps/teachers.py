@@ -1,6 +1,7 @@
 """Steps of the global teacher: programmed, measured, and replaced by the mean of its intermediate models."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,16 +10,18 @@ from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.evolution.adaptation import adapt_labelled, adapt_unlabelled
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.cameras import reference_frames
+from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.drift import calibrated_threshold, drift_score, moments_by_class, save_moments
 from nestevo_hw.evolution.gate import PARTS, ValidationGate, Verdict
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, program_teacher
+from nestevo_hw.evolution.teaching import known_classes
 from nestevo_hw.models.adapters import Adapters
-from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
+from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
-from nestevo_hw.tasks.supervision import labelled_features, load_supervision
+from nestevo_hw.tasks.supervision import Supervision, labelled_features, load_supervision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +59,10 @@ class PrepareRequest(Request):
 class PrepareResult(ProgramResult):
     """The first programming, and the threshold of drift."""
 
-    gamma: float
-    """Of eq. 12."""
+    gamma: float | None
+    """Of eq. 12; None where the method detects no drift."""
     in_domain_scores: tuple[float, ...]
-    """Drift scores of in-domain segments in which a class could be compared."""
+    """Drift scores of in-domain segments in which a class could be compared; none where no drift is detected."""
     familiar_rate: float
     """Objects that the teacher detects on an in-domain frame."""
     classes: tuple[str, ...]
@@ -67,45 +70,54 @@ class PrepareResult(ProgramResult):
 
 def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     """Before the first window: in-domain frames, the first programming, training moments and gamma."""
-    config, task, files = context.config, context.task, request.teacher
+    config, files = context.config, request.teacher
     frames, segments = reference_frames(config)
     save_frames(frames, request.reference)
     first = _programmed(context, files, frames, generation=request.generation)
-    classes = read_spec(files.weights).classes
-    supervision = task.label(context.open_teacher(files, None), frames.images, config.labels)
-    features, labels = labelled_features(supervision)
-    training = moments_by_class(features, labels)
-    save_moments(training, request.moments)
-    scores = [
-        drift_score(
-            training,
-            moments_by_class(*labelled_features(supervision[segment])),
-            range(1, len(classes) + 1),
-            min_samples=config.drift.min_samples,
-        ).score
-        for segment in segments
-    ]
-    scores = [score for score in scores if math.isfinite(score)]
-    gamma = config.drift.gamma
-    if gamma is None:
-        if len(scores) < len(segments) / 2:
-            raise ConfigError(
-                f"in only {len(scores)} of {len(segments)} in-domain segments the teacher is sure of drift.min_samples "
-                f"= {config.drift.min_samples} labels of a class, too few to calibrate drift.gamma (it is sure of "
-                f"{len(labels)} in {len(frames)} frames); train it longer, lower labels.high_confidence, raise "
-                "reference.frames_per_segment, lower drift.min_samples or give drift.gamma"
-            )
-        gamma = calibrated_threshold(scores, config.drift.false_alarm_rate)
+    supervision = context.teaching.label(context.open_teacher(files, None), frames.images, config.labels)
+    _, labels = labelled_features(supervision)
+    gamma, scores = None, list[float]()
+    if config.detects_drift:
+        gamma, scores = _drift_threshold(config, supervision, segments, request.moments)
     return PrepareResult(
         gamma=gamma,
         in_domain_scores=tuple(scores),
         familiar_rate=len(labels) / len(frames),
-        classes=classes,
+        classes=known_classes(config),
         programmed=first.programmed,
         score=first.score,
         programming=first.programming,
         crossbar_frames=first.crossbar_frames,
     )
+
+
+def _drift_threshold(
+    config: RunConfig, supervision: Sequence[Supervision], segments: Sequence[slice], out: Path
+) -> tuple[float, list[float]]:
+    """Gamma, and the drift scores of in-domain segments that it follows from; writes the training moments."""
+    features, labels = labelled_features(supervision)
+    training = moments_by_class(features, labels)
+    save_moments(training, out)
+    scores = [
+        drift_score(
+            training,
+            moments_by_class(*labelled_features(supervision[segment])),
+            range(1, len(known_classes(config)) + 1),
+            min_samples=config.drift.min_samples,
+        ).score
+        for segment in segments
+    ]
+    scores = [score for score in scores if math.isfinite(score)]
+    if config.drift.gamma is not None:
+        return config.drift.gamma, scores
+    if len(scores) < len(segments) / 2:
+        raise ConfigError(
+            f"in only {len(scores)} of {len(segments)} in-domain segments the teacher is sure of drift.min_samples "
+            f"= {config.drift.min_samples} labels of a class, too few to calibrate drift.gamma (it is sure of "
+            f"{len(labels)} in {len(supervision)} frames); train it longer, lower labels.high_confidence, raise "
+            "reference.frames_per_segment, lower drift.min_samples or give drift.gamma"
+        )
+    return calibrated_threshold(scores, config.drift.false_alarm_rate), scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +252,6 @@ def _programmed(context: Context, files: TeacherFiles, frames: FrameBatch, *, ge
 def _written(context: Context, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> Programmed | None:
     config = context.config
     return program_teacher(
-        context.task, config.teacher, files, frames.images, seed=config.seed, generation=generation,
+        context.teaching, config.teacher, files, frames.images, seed=config.seed, generation=generation,
         chip=chip_of(config.refresh, config.teacher.preset),
     )  # fmt: skip

@@ -21,7 +21,7 @@ from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.studies.data.coco import Coco
 from nestevo_hw.studies.label.labelling import prepare
 from nestevo_hw.studies.label.request import LabelRequest
-from nestevo_hw.studies.label.views import confirmed, parts
+from nestevo_hw.tasks.labeller.views import confirmed, parts
 from tests.streams.clips import damage, write_clip
 
 SIZE = (24, 40)
@@ -218,14 +218,14 @@ def test_parts_cover_a_frame_and_overlap():
 
 def test_views_have_to_agree(here):
     detector = open_foreign(Path("finder.onnx"), load_adapter("mine.toml"), told="mine")
-    seen = confirmed(detector, frame((30, 50), red=(22, 8, 29, 17), blue=(0, 0, 10, 10)))
+    seen = confirmed(detector.predict, frame((30, 50), red=(22, 8, 29, 17), blue=(0, 0, 10, 10)))
     columns = [seen[key].tolist() for key in ("labels", "boxes", "scores")]
     found = {label: (box, score) for label, box, score in zip(*columns, strict=True)}
     assert found[1][0] == pytest.approx((22, 8, 29, 17), abs=0.7)
     assert found[1][1] == pytest.approx(0.9)
     assert found[3][1] == pytest.approx(0.9)
     assert torch.equal(seen["scores"], seen["scores"].sort(descending=True).values)
-    empty = confirmed(detector, frame((30, 50)))
+    empty = confirmed(detector.predict, frame((30, 50)))
     assert {key: len(value) for key, value in empty.items()} == {"boxes": 0, "labels": 0, "scores": 0}
 
 
