@@ -152,23 +152,21 @@ def input_warnings(reviews: Mapping[str, Review]) -> list[str]:
 
 def _check_models(config: RunConfig) -> nn.Module:
     """Every checkpoint is whole, of the run's task, and knows what the teacher knows; returns the teacher."""
-    own, models, known_by = config.model.factory, dict[str, nn.Module](), dict[str, tuple[str, ...]]()
+    own, asked, models = config.model.factory, "[model] factory", dict[str, nn.Module]()
+    classes, first = tuple[str, ...](), f"the teacher's ({config.teacher.model})"
     if config.teacher.labeller is None:
-        named = f"the teacher's ({config.teacher.model})"
-        models["the teacher"], known_by[named] = _opened(
-            config, config.teacher.model, "teacher.model", own, "[model] factory"
-        )
+        models["the teacher"], classes = _opened(config, config.teacher.model, "teacher.model", own, asked)
     for terminal in config.terminals:
         named = f"terminal {terminal.name!r}"
         factory, asked = (terminal.factory, f"factory of {named}") if terminal.factory else (own, "[model] factory")
         models[named], known = _opened(config, terminal.model, f"model of {named}", factory, asked)
-        other, classes = next(iter(known_by.items()), (named, known))
+        if not classes:
+            classes, first = known, f"that of {named} ({terminal.model})"
         if known != classes:
             raise ConfigError(
-                f"{named}: its model knows the classes {', '.join(known)} but {other} {', '.join(classes)}; choose "
+                f"{named}: its model knows the classes {', '.join(known)} but {first} {', '.join(classes)}; choose "
                 "models made together, by one `nestevo-hw pretrain`"
             )
-        known_by[f"that of {named} ({terminal.model})"] = known
     task = task_named(config.task)
     if generates(config) and isinstance(task, FeatureGeneration):
         check_widths({n: next(task.prediction_module(m).parameters()).shape[-1] for n, m in models.items()})

@@ -106,9 +106,8 @@ class Server:
         self.dispatch.run_together(preparing, trying, *beside)
         for group, prepared in preparing.done.items():
             self.classes = prepared.value.classes
-            if prepared.value.gamma is not None:
-                self.gamma[group] = prepared.value.gamma
-            self.familiar_rate[group] = prepared.value.familiar_rate
+            if (known := prepared.value.familiar) is not None:
+                self.gamma[group], self.familiar_rate[group] = known.gamma, known.rate
             self.upkeep[group].programmed_first(prepared.value)
         for name, measured in trying.done.items():
             self._costs.learn(name, measured.value.dry_run)

@@ -10,7 +10,6 @@ from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.evolution.adaptation import adapt_labelled, adapt_unlabelled
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.cameras import reference_frames
-from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.drift import calibrated_threshold, drift_score, moments_by_class, save_moments
 from nestevo_hw.evolution.gate import PARTS, ValidationGate, Verdict
 from nestevo_hw.evolution.refresh import chip_of
@@ -21,7 +20,7 @@ from nestevo_hw.models.adapters import Adapters
 from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
-from nestevo_hw.tasks.supervision import Supervision, labelled_features, load_supervision
+from nestevo_hw.tasks.supervision import labelled_features, load_supervision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +55,23 @@ class PrepareRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareResult(ProgramResult):
-    """The first programming, and the threshold of drift."""
+class Familiar:
+    """What the drift of frames is measured against."""
 
-    gamma: float | None
-    """Of eq. 12; None where the method detects no drift."""
-    in_domain_scores: tuple[float, ...]
-    """Drift scores of in-domain segments in which a class could be compared; none where no drift is detected."""
-    familiar_rate: float
+    gamma: float
+    """Of eq. 12."""
+    scores: tuple[float, ...]
+    """Drift scores of in-domain segments in which a class could be compared."""
+    rate: float
     """Objects that the teacher detects on an in-domain frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareResult(ProgramResult):
+    """The first programming, and what is known of the teacher's training data."""
+
+    familiar: Familiar | None
+    """None where the method detects no drift."""
     classes: tuple[str, ...]
 
 
@@ -74,15 +81,9 @@ def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     frames, segments = reference_frames(config)
     save_frames(frames, request.reference)
     first = _programmed(context, files, frames, generation=request.generation)
-    supervision = context.teaching.label(context.open_teacher(files, None), frames.images, config.labels)
-    _, labels = labelled_features(supervision)
-    gamma, scores = None, list[float]()
-    if config.detects_drift:
-        gamma, scores = _drift_threshold(config, supervision, segments, request.moments)
+    familiar = _familiar(context, files, frames, segments, request.moments) if config.detects_drift else None
     return PrepareResult(
-        gamma=gamma,
-        in_domain_scores=tuple(scores),
-        familiar_rate=len(labels) / len(frames),
+        familiar=familiar,
         classes=known_classes(config),
         programmed=first.programmed,
         score=first.score,
@@ -91,10 +92,12 @@ def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     )
 
 
-def _drift_threshold(
-    config: RunConfig, supervision: Sequence[Supervision], segments: Sequence[slice], out: Path
-) -> tuple[float, list[float]]:
-    """Gamma, and the drift scores of in-domain segments that it follows from; writes the training moments."""
+def _familiar(
+    context: Context, files: TeacherFiles, frames: FrameBatch, segments: Sequence[slice], out: Path
+) -> Familiar:
+    """Write the moments of the teacher's training data, and find the threshold that follows from them."""
+    config = context.config
+    supervision = context.task.label(context.open_teacher(files, None), frames.images, config.labels)
     features, labels = labelled_features(supervision)
     training = moments_by_class(features, labels)
     save_moments(training, out)
@@ -108,16 +111,17 @@ def _drift_threshold(
         for segment in segments
     ]
     scores = [score for score in scores if math.isfinite(score)]
-    if config.drift.gamma is not None:
-        return config.drift.gamma, scores
-    if len(scores) < len(segments) / 2:
-        raise ConfigError(
-            f"in only {len(scores)} of {len(segments)} in-domain segments the teacher is sure of drift.min_samples "
-            f"= {config.drift.min_samples} labels of a class, too few to calibrate drift.gamma (it is sure of "
-            f"{len(labels)} in {len(supervision)} frames); train it longer, lower labels.high_confidence, raise "
-            "reference.frames_per_segment, lower drift.min_samples or give drift.gamma"
-        )
-    return calibrated_threshold(scores, config.drift.false_alarm_rate), scores
+    gamma = config.drift.gamma
+    if gamma is None:
+        if len(scores) < len(segments) / 2:
+            raise ConfigError(
+                f"in only {len(scores)} of {len(segments)} in-domain segments the teacher is sure of drift.min_samples "
+                f"= {config.drift.min_samples} labels of a class, too few to calibrate drift.gamma (it is sure of "
+                f"{len(labels)} in {len(frames)} frames); train it longer, lower labels.high_confidence, raise "
+                "reference.frames_per_segment, lower drift.min_samples or give drift.gamma"
+            )
+        gamma = calibrated_threshold(scores, config.drift.false_alarm_rate)
+    return Familiar(gamma=gamma, scores=tuple(scores), rate=len(labels) / len(frames))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
