@@ -31,13 +31,18 @@ def adapter(path: Path, *, given: str = "white = 1.0", thresholds: str = "overla
 
 def colour_finder(
     path: Path, size: tuple[int, int] = (32, 32), *, channels_last: bool = False, white: float = 1.0,
-    metadata: dict[str, str] | None = None, certainty: float = 0.9,
+    metadata: dict[str, str] | None = None, certainty: float = 0.9, layered: bool = False,
 ) -> Path:  # fmt: skip
-    """Write it: the box of all pixels of each channel above half of white, found by their first and last columns."""
+    """Write it: the box of all pixels of each channel above half of white, found by their first and last columns.
+
+    Args:
+        layered: with a convolution that changes nothing, which a crossbar can take.
+    """
     one = helper.make_node
     order = [0, 3, 1, 2] if channels_last else [0, 1, 2, 3]
     nodes = [
-        one("Transpose", ["image"], ["chw"], perm=order),
+        one("Transpose", ["image"], ["plain" if layered else "chw"], perm=order),
+        *([one("Conv", ["plain", "weight"], ["chw"])] if layered else ()),
         one("Greater", ["chw", "half"], ["above"]),
         one("Cast", ["above"], ["mask"], to=TensorProto.FLOAT),
         one("ReduceMax", ["mask"], ["columns"], axes=[2], keepdims=0),
@@ -59,6 +64,8 @@ def colour_finder(
     shape = (1, height, width, 3) if channels_last else (1, 3, height, width)
     constants = {"half": np.array(white / 2, np.float32), "next": np.array(1, np.int64),
                  "eye": certainty * np.eye(3, dtype=np.float32)[None]}  # fmt: skip
+    if layered:
+        constants["weight"] = np.eye(3, dtype=np.float32)[:, :, None, None]
 
     def floats(name: str, sides: tuple[int, ...]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, sides)

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 
 def found_right(settings: "RunConfig", warnings: Sequence[str], *, quiet: bool) -> dict[str, Any]:
     """Say that nothing wrong was found, after what should be looked at; nothing where `quiet`."""
+    labeller = settings.teacher.labeller
     if not quiet:
         for line in warnings:
             warn(line)
         from nestevo_hw.pages.formats import counted
 
         terminals, windows = counted(len(settings.terminals), "terminal"), counted(settings.window.count, "window")
-        click.echo(f"nothing wrong found: {terminals}, {windows}")
-    return {"terminals": len(settings.terminals), "windows": settings.window.count, "warnings": list(warnings)}
+        labelled = "" if labeller is None else f", labelled by {labeller.file}"
+        click.echo(f"nothing wrong found: {terminals}, {windows}{labelled}")
+    return {
+        "terminals": len(settings.terminals), "windows": settings.window.count, "warnings": list(warnings),
+        "labeller": None if labeller is None else labeller.file,
+    }  # fmt: skip

@@ -18,10 +18,10 @@ _NUMBERS = Range(-1e9, 1e9)
 _LONGEST_NUMBER = 40
 _OPTIONS = (
     click.option("--data", "source", metavar="SOURCE",
-                 help="Your labelled data: a COCO .json, a folder of class folders of images, an .npz with arrays x "
-                 "and y, or package.module:loader (docs/bench-noise.md)."),
+                 help="Your labelled data: a COCO .json, a folder of Pascal VOC or YOLO files, a folder of class "
+                 "folders of images, an .npz with arrays x and y, or package.module:loader (docs/bench-noise.md)."),
     click.option("--images", type=click.Path(), metavar="PATH",
-                 help="Folder or video of a COCO .json.  [default: where its file names lead]"),
+                 help="Folder or video of labelled boxes.  [default: where their file names lead, or usually are]"),
     click.option("--size", metavar="HEIGHTxWIDTH",
                  help="Of a model's input.  [default: of the data, or as the model asks]"),
     click.option("--resize", type=whole(_SIDE), metavar="PIXELS",

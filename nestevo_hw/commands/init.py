@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nestevo_hw.commands import completion
 from nestevo_hw.commands.options import machine_readable, warn
 
 
@@ -23,11 +24,16 @@ from nestevo_hw.commands.options import machine_readable, warn
               "YOLO files.")  # fmt: skip
 @click.option("--models", type=click.Path(path_type=Path, file_okay=False),
               help="Folder of `pretrain --out`.  [default: the shipped models]")  # fmt: skip
+@click.option("--labeller", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.onnx",
+              help="A detector of your own as the teacher (docs/label.md): it labels what cameras send, and only "
+              "their models are trained.")  # fmt: skip
+@click.option("--adapter", default="nanodet", show_default=True, metavar="NAME|FILE.toml",
+              shell_complete=completion.adapters, help="What goes into the labeller and what comes out.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @machine_readable
 def init(
     path: Path, *, preset: str | None, videos: tuple[Path, ...], labels: tuple[Path, ...], models: Path | None,
-    force: bool, as_json: bool,
+    labeller: Path | None, adapter: str, force: bool, as_json: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Write a commented configuration for `evolve` to PATH (default evolve.toml).
 
@@ -39,13 +45,14 @@ def init(
       nestevo-hw init evolve.toml
       nestevo-hw evolve evolve.toml
       nestevo-hw init mine.toml --video north.mp4 --labels north.json --video south.mp4 --labels south.json
+      nestevo-hw init mine.toml --video north.mp4 --labeller nanodet.onnx
     """
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.evolution.presets import preset_text
 
     if not videos:
-        if labels or models is not None:
-            raise ConfigError("--labels and --models are for --video; leave them out, or give one")
+        if labels or models is not None or labeller is not None:
+            raise ConfigError("--labels, --models and --labeller are for --video; leave them out, or give one")
         write_new(path, preset_text(preset or "quick"), force=force)
         if not as_json:
             click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {path}")
@@ -55,12 +62,14 @@ def init(
     if len(labels) > 1 and len(labels) != len(videos):
         raise ConfigError(f"--labels: need one for each --video or one for all, got {len(labels)} for {len(videos)}")
     check_new(path, force=force)
-    return _own(path, videos, labels, models, force=force, quiet=as_json)
+    return _own(path, videos, labels, models, None if labeller is None else (labeller, adapter), force=force,
+                quiet=as_json)  # fmt: skip
 
 
 def _own(
-    path: Path, videos: tuple[Path, ...], labels: tuple[Path, ...], models: Path | None, *, force: bool, quiet: bool
-) -> dict[str, Any]:
+    path: Path, videos: tuple[Path, ...], labels: tuple[Path, ...], models: Path | None,
+    labeller: tuple[Path, str] | None, *, force: bool, quiet: bool,
+) -> dict[str, Any]:  # fmt: skip
     from nestevo_hw.commands.progress import telling
 
     with telling("loading libraries") as told:
@@ -72,11 +81,11 @@ def _own(
         told.expect(3, "looking at the recordings")
         clips, plan = fit(look(videos, labels))
         told.advance("planned")
-        chosen = Models.found(models)
+        chosen = Models.found(models) if labeller is None else Models.found(models).labelled_by(*labeller)
         _, config = own_config(clips, plan, chosen, path)
         checked(config, warnings.append)
         told.advance("checked; trying the teacher on in-domain frames")
-        drift = drift_settings(config)
+        drift = drift_settings(config) if config.detects_drift else {}
         text, config = own_config(clips, plan, chosen, path, drift=drift)
     if "drift.gamma" in drift:
         warnings.append(

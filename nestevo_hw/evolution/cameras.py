@@ -11,7 +11,7 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.scenario import TerminalConfig, WindowConfig
-from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
+from nestevo_hw.evolution.teaching import known_classes
 from nestevo_hw.streams.frame import FrameBatch, Stream
 from nestevo_hw.streams.samples.opening import open_samples
 from nestevo_hw.streams.samples.stream import FPS, LabelledStream
@@ -57,7 +57,7 @@ def _open_video(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) 
         path=path,
         labels=labels,
         class_map=dict(terminal.class_map),
-        classes=_classes(config),
+        classes=known_classes(config),
         long_side=max(config.frame_size),
         canvas=config.frame_size if config.same_size else None,
         fps=terminal.fps,
@@ -82,17 +82,13 @@ def _labelled_stream(
     seed: int = 0,
 ) -> LabelledStream:  # fmt: skip
     """Data of the user's own as a stream; `key` says where they are named."""
-    classes = _classes(config)
+    classes = known_classes(config)
     try:
         source = open_samples(data, classes)
         return LabelledStream(name=name, source=source, classes=classes, size=config.frame_size, fps=fps, drift=drift,
                               seed=seed)  # fmt: skip
     except (ConfigError, InputError) as error:
         raise type(error)(f"{key}: {error}") from error
-
-
-def _classes(config: RunConfig) -> tuple[str, ...]:
-    return read_spec(resolve_checkpoint(config.teacher.model)).classes
 
 
 def _script(config: RunConfig, terminal: TerminalConfig, fps: float) -> DriftScript:

@@ -24,6 +24,7 @@ from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import check_widths, try_model
 from nestevo_hw.evolution.refresh import chip_of
+from nestevo_hw.evolution.teaching import tried_labeller
 from nestevo_hw.models.batch_norm import has_batch_norm
 from nestevo_hw.models.checkpoint import check_origin, load_model, resolve_checkpoint
 from nestevo_hw.models.names import PRETRAINED
@@ -115,6 +116,8 @@ def check_inputs_kept(config: RunConfig) -> None:
         LostFileError: one is not; the tasks that need it would fail for good.
     """
     named = [("teacher.model", config.teacher.model), ("execution.profile", config.execution.profile)]
+    if (labeller := config.teacher.labeller) is not None:
+        named.append(("teacher.labeller.file", labeller.file))
     if config.refresh.chip not in CHIPS:
         named.append(("refresh.chip", config.refresh.chip))
     for terminal in config.terminals:
@@ -131,13 +134,15 @@ def check_inputs_kept(config: RunConfig) -> None:
             )
 
 
-def analog_warnings(config: RunConfig) -> list[str]:
-    """What should be looked at in the teacher's device: its file may have changed since the run recorded it."""
-    teacher = config.teacher
-    path = Path(teacher.analog)
-    if not is_file(teacher.analog) or not path.is_file() or read_text(path) == teacher.analog_text:
-        return []
-    return [f"{path} has changed since this run started; the run goes on with the device as it was recorded"]
+def teacher_warnings(config: RunConfig) -> list[str]:
+    """What should be looked at in the teacher's own files, which may have changed since the run recorded them."""
+    teacher, path = config.teacher, Path(config.teacher.analog)
+    warnings = [] if teacher.labeller is None else teacher.labeller.warnings
+    if is_file(teacher.analog) and path.is_file() and read_text(path) != teacher.analog_text:
+        warnings.append(
+            f"{path} has changed since this run started; the run goes on with the device as it was recorded"
+        )
+    return warnings
 
 
 def input_warnings(reviews: Mapping[str, Review]) -> list[str]:
@@ -148,23 +153,25 @@ def input_warnings(reviews: Mapping[str, Review]) -> list[str]:
 
 def _check_models(config: RunConfig) -> nn.Module:
     """Every checkpoint is whole, of the run's task, and knows what the teacher knows; returns the teacher."""
-    own = config.model.factory
-    teacher, classes = _opened(config, config.teacher.model, "teacher.model", own, "[model] factory")
-    models = {"the teacher": teacher}
+    own, asked, models = config.model.factory, "[model] factory", dict[str, nn.Module]()
+    classes, first = tuple[str, ...](), f"the teacher's ({config.teacher.model})"
+    if config.teacher.labeller is None:
+        models["the teacher"], classes = _opened(config, config.teacher.model, "teacher.model", own, asked)
     for terminal in config.terminals:
         named = f"terminal {terminal.name!r}"
         factory, asked = (terminal.factory, f"factory of {named}") if terminal.factory else (own, "[model] factory")
         models[named], known = _opened(config, terminal.model, f"model of {named}", factory, asked)
+        if not classes:
+            classes, first = known, f"that of {named} ({terminal.model})"
         if known != classes:
             raise ConfigError(
-                f"{named}: its model knows the classes {', '.join(known)} but the teacher's "
-                f"({config.teacher.model}) {', '.join(classes)}; choose models made together, by one "
-                "`nestevo-hw pretrain`"
+                f"{named}: its model knows the classes {', '.join(known)} but {first} {', '.join(classes)}; choose "
+                "models made together, by one `nestevo-hw pretrain`"
             )
     task = task_named(config.task)
     if generates(config) and isinstance(task, FeatureGeneration):
         check_widths({n: next(task.prediction_module(m).parameters()).shape[-1] for n, m in models.items()})
-    return teacher
+    return models["the teacher"] if config.teacher.labeller is None else tried_labeller(config)
 
 
 def _opened(
@@ -237,7 +244,7 @@ def _check_reference(config: RunConfig) -> None:
             "there are no in-domain frames: no video or data has a labelled frame before its terminal's start_frame, "
             "and reference.places is empty; raise start_frame, give reference.data or name places"
         )
-    if config.drift.gamma is None:
+    if config.detects_drift and config.drift.gamma is None:
         calibrated_threshold([0.0] * len(segments), config.drift.false_alarm_rate)
 
 
@@ -287,7 +294,7 @@ def _check_capabilities(config: RunConfig) -> None:
         require(task, AdversarialAdaptation, method)
     if generates(config):
         require(task, FeatureGeneration, "generator.enabled")
-    if config.confirms:
+    if config.confirms and config.teacher.labeller is None:
         require(task, LabelConfirmation, "labels.confirm")
     if config.compression.enabled:
         require(task, SmallerInput, "compression.enabled")

@@ -95,14 +95,26 @@ class RunConfig:
     @property
     def scene_norm(self) -> bool:
         """Whether the teacher labels with BatchNorm statistics of the scene."""
+        if self.teacher.labeller is not None:
+            return False
         wanted = self.teacher.scene_norm
-        return METHODS[self.method].co_evolves if wanted is None else wanted
+        return METHODS[self.method].confirms if wanted is None else wanted
 
     @property
     def confirms(self) -> bool:
         """Whether views, an ensemble and neighbouring frames confirm the teacher's labels."""
         wanted = self.labels.confirm
-        return METHODS[self.method].co_evolves if wanted is None else wanted
+        return METHODS[self.method].confirms if wanted is None else wanted
+
+    @property
+    def detects_drift(self) -> bool:
+        """Whether the drift of features decides about anything."""
+        return "detect-drift" in METHODS[self.method].kinds
+
+    @property
+    def soft_share(self) -> float:
+        """Weight of a teacher's soft targets in distillation; a labeller has none."""
+        return 0.0 if self.teacher.labeller is not None else self.distil.soft_share
 
     @property
     def remote(self) -> list[str]:

@@ -123,7 +123,8 @@ class TaskCosts:
     def _inference(self) -> InferenceMemory:
         """Of the run's first models."""
         config = self._config
-        names = {config.teacher.model, *(terminal.model for terminal in config.terminals)}
+        trained = () if config.teacher.labeller is not None else (config.teacher.model,)
+        names = {*trained, *(terminal.model for terminal in config.terminals)}
         models = [load_model(resolve_checkpoint(name))[0] for name in sorted(names)]
         return inference_memory(models, task_named(config.task).predict, config.frame_size)
 

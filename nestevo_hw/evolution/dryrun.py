@@ -32,13 +32,13 @@ class DryRun:
     """Of the whole trainings, by fake runs; empty on a CPU, or where the task cannot run so."""
 
 
-def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> DryRun:
+def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module | None) -> DryRun:
     """Measure a mutual-learning and a distillation step of a terminal on random frames.
 
     Args:
         config: of the run.
         terminal: its model, on the device to measure on.
-        intermediate: its partner, on the same device.
+        intermediate: its partner, on the same device; None: it has none, and no mutual learning is measured.
     """
     task, device = task_named(config.task), next(terminal.parameters()).device
     random, precision = torch.Generator().manual_seed(config.seed), config.training.precision
@@ -47,7 +47,7 @@ def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> 
     frames = torch.randint(0, 256, (most, 3, height, width), dtype=torch.uint8, generator=random)
     box = torch.tensor([[0.25 * width, 0.25 * height, 0.5 * width, 0.75 * height]])
     annotations = [Annotation.of(box, torch.tensor([1]))] * most
-    supervision = task.label(intermediate, frames, config.labels)
+    supervision = task.label(intermediate or terminal, frames, config.labels)
 
     def images(count: int) -> list[Tensor]:
         return [frame.to(device).float() / 255 for frame in frames[:count]]
@@ -56,13 +56,14 @@ def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> 
         with computing_in(precision, device):
             return task.distillation_loss(
                 terminal, images(count), supervision[:count], temperature=config.distil.temperature,
-                soft_share=config.distil.soft_share,
+                soft_share=config.soft_share,
             )  # fmt: skip
 
+    models = {"distil": [terminal]}
     with seeded(config.seed, "dry run"):
         # The smaller task first: the largest resident set never shrinks.
         profiles = {"distil": measure_step([terminal], distil, device=device)}
-        if isinstance(task, MutualLearning):
+        if intermediate is not None and isinstance(task, MutualLearning):
             losses = task.mutual_losses
 
             def mutual(count: int) -> Tensor:
@@ -70,8 +71,8 @@ def dry_run(config: RunConfig, terminal: nn.Module, intermediate: nn.Module) -> 
                     pair = losses(terminal, intermediate, images(count), annotations[:count], alpha=0.5, beta=0.5)
                     return torch.stack(pair).sum()
 
-            profiles["mutual"] = measure_step([terminal, intermediate], mutual, device=device)
-    models = {"distil": [terminal], "mutual": [terminal, intermediate]}
+            models["mutual"] = [terminal, intermediate]
+            profiles["mutual"] = measure_step(models["mutual"], mutual, device=device)
     return DryRun(
         profiles=profiles,
         fake=_fake_steps(config, task, models) if config.execution.profile is not None else {},
@@ -110,6 +111,7 @@ def _faked[T](
             precision=config.training.precision,
         )
         for kind, (batch_size, regions) in _fake_sizes(config).items()
+        if kind in models
     }
 
 

@@ -13,11 +13,11 @@ from nestevo_hw.base.ranges import SHARE
 from nestevo_hw.base.stats import or_nan
 from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.teacher import CPU, TeacherConfig, TeacherFiles, open_teacher
-from nestevo_hw.models.checkpoint import read_spec
+from nestevo_hw.evolution.teaching import known_classes, teaching_of
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.predictions import pseudo_labels
-from nestevo_hw.tasks.task import VisionTask, headline
+from nestevo_hw.tasks.task import Teaching, VisionTask, headline
 
 if TYPE_CHECKING:
     from nestevo_hw.evolution.config import RunConfig
@@ -74,6 +74,10 @@ class ValidationGate:
     """Measures teachers on in-domain frames that nobody has learned from."""
 
     task: VisionTask
+    teaching: Teaching
+    """The verbs for the teachers."""
+    classes: int
+    """That they know."""
     teacher: TeacherConfig
     scene_norm: bool
     """Whether teachers are measured with the frames' BatchNorm statistics, as they label."""
@@ -88,6 +92,8 @@ class ValidationGate:
         """The gate of a run."""
         return cls(
             task=task_named(config.task),
+            teaching=teaching_of(config),
+            classes=len(known_classes(config)),
             teacher=config.teacher,
             scene_norm=config.scene_norm,
             confident=config.labels.high_confidence,
@@ -131,14 +137,13 @@ class ValidationGate:
         """
         held_out = reference.part(range(1, len(reference), PARTS))
         scene = reference.part(range(0, len(reference), PARTS)).images if self.scene_norm else None
-        teacher = open_teacher(self.task, self.teacher, files, scene, device=self.device)
-        predictions = self.task.predict(teacher, held_out.images)
-        classes = len(read_spec(files.weights).classes)
+        teacher = open_teacher(self.teaching, self.teacher, files, scene, device=self.device)
+        predictions = self.teaching.predict(teacher, held_out.images)
         truth = held_out.truth or self._twin_truth(files, scene, held_out)
-        return headline(self.task.score(predictions, truth, classes))
+        return headline(self.task.score(predictions, truth, self.classes))
 
     def _twin_truth(self, files: TeacherFiles, scene: Tensor | None, frames: FrameBatch) -> tuple[Annotation, ...]:
         """What the digital weights detect with enough confidence to label it."""
-        twin = open_teacher(self.task, replace(self.teacher, analog=DIGITAL), files, scene, device=self.device)
-        found = self.task.predict(twin, frames.images)
+        twin = open_teacher(self.teaching, replace(self.teacher, analog=DIGITAL), files, scene, device=self.device)
+        found = self.teaching.predict(twin, frames.images)
         return tuple(pseudo_labels(prediction, self.confident, self.confident) for prediction in found)

@@ -47,6 +47,10 @@ def declared_groups(config: RunConfig) -> Groups | None:
 
 
 def _check_features(config: RunConfig) -> None:
+    if config.teacher.labeller is not None:
+        raise ConfigError(
+            'groups.by = "features": teacher.labeller gives detections and no features; group by "name" or "place"'
+        )
     late = [t.name for t in config.terminals if t.joins or t.remote]
     if late:
         raise ConfigError(

@@ -22,7 +22,9 @@ class Method(Protocol):
     kinds: tuple[str, ...]
     """Kinds of the steps that it may run in a window, for counting."""
     co_evolves: bool
-    """Whether the teacher evolves, and so labels with the scene's BatchNorm statistics and is confirmed by default."""
+    """Whether the teacher evolves."""
+    confirms: bool
+    """Whether the teacher labels with the scene's BatchNorm statistics and is confirmed, by default."""
     wants_truth: bool
     """Whether it reads the truth of uploaded frames: then it is a reference, not a competitor."""
 
@@ -43,6 +45,7 @@ class _ServesAll:
     """What most methods share: they serve any terminals and never read the truth."""
 
     co_evolves = False
+    confirms = False
     wants_truth = False
 
     def check(self, config: "RunConfig") -> None:
@@ -53,6 +56,7 @@ class CoEvolution(_ServesAll):
     """Algorithm 2."""
 
     co_evolves = True
+    confirms = True
 
     def __init__(self, name: str, summary: str, *, generator: bool) -> None:
         self.name = name
@@ -97,6 +101,26 @@ class CoEvolution(_ServesAll):
             window.label()
             window.choose_starts()
             window.relabel(window.adapt_teachers(labelled=True))
+
+
+class TerminalsOnly(_ServesAll):
+    """What Algorithm 2 does where too few terminals have drifted, always: only the terminals evolve."""
+
+    name = "terminals-only"
+    summary = "NestEvo with a teacher that stays as it is, such as a labeller"
+    kinds: tuple[str, ...] = (
+        "adapt-batch-norm", "inspect", "program", "label", "choose", "distil", "select", "export",
+    )  # fmt: skip
+    confirms = True
+
+    def evolve(self, window: "Window") -> None:
+        """See `Method.evolve`."""
+        window.adapt_batch_norm()
+        window.refresh()
+        window.label()
+        window.choose_starts()
+        window.distil(replay=True)
+        window.deploy()
 
 
 class Distillation(_ServesAll):
@@ -218,6 +242,7 @@ METHODS: dict[str, Method] = {
         CoEvolution("NestEvo", "terminals, intermediate models and teacher evolve together", generator=True),
         AdversarialAdaptation(),
         CoEvolution("A2", "NestEvo without the generator", generator=False),
+        TerminalsOnly(),
         NoEvolution(),
         Distillation(),
         AdaptiveBatchNorm(),

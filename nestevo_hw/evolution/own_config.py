@@ -4,23 +4,25 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
 from nestevo_hw.base.documents import parse_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.text import one_line
+from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.cameras import reference_frames
 from nestevo_hw.evolution.config import RunConfig
+from nestevo_hw.evolution.labeller import LabellerConfig
 from nestevo_hw.evolution.own_video import Clip, Plan, map_classes
 from nestevo_hw.evolution.presets import preset_text
+from nestevo_hw.evolution.teacher import SHIPPED
 from nestevo_hw.models.checkpoint import ModelSpec, load_model, read_spec, resolve_checkpoint
 from nestevo_hw.models.pruning import PRUNING_RATIOS
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.supervision import labelled_features
 
-SHIPPED = "fasterrcnn-tiny"
 PAPERS_GAMMA = 50.0
 SURE = 0.75
 """Share of in-domain segments in which a class should be comparable; half of them have to be, on the noisy crossbar."""
@@ -35,6 +37,8 @@ class Models:
     """A shipped name or the path of a checkpoint."""
     terminals: tuple[str, ...]
     spec: ModelSpec
+    labeller: LabellerConfig | None = None
+    """In place of the teacher."""
 
     @classmethod
     def found(cls, folder: Path | None) -> "Models":
@@ -55,6 +59,26 @@ class Models:
         pruned = [teachers[0].with_stem(f"{teachers[0].stem}-{variant}") for variant in PRUNING_RATIOS]
         own = tuple(str(f) for f in pruned if f in files) or (str(teachers[0]),)
         return cls(teacher=str(teachers[0]), terminals=own, spec=read_spec(teachers[0]))
+
+    def labelled_by(self, file: Path, adapter: str) -> "Models":
+        """The same with a labeller in place of the teacher, and its classes as theirs.
+
+        Raises:
+            ConfigError: there is a class that nothing of the labeller's can be.
+            InputError: it is missing, damaged, or not as the adapter says.
+        """
+        config = LabellerConfig(file=str(file), adapter=adapter)
+        found = config.open(layered=False).classes
+        mapped, others = map_classes(dict.fromkeys(found, 0), self.spec.classes)
+        missing = set(self.spec.classes) - set(mapped.values())
+        mapped |= {name: target for name, why in others.items() if (target := why.removeprefix("perhaps ")) in missing}
+        unlabelled = [name for name in self.spec.classes if name not in mapped.values()]
+        if unlabelled:
+            raise ConfigError(
+                f"--labeller: none of its classes is {unlabelled[0]!r}, which the models know; give --models that were "
+                "made for its classes"
+            )
+        return replace(self, labeller=replace(config, class_map=mapped))
 
 
 def own_config(
@@ -79,8 +103,7 @@ def own_config(
         "window.count": plan.windows, "window.length_s": plan.length_s, "window.upload_frames": plan.upload_frames,
         "window.upload_spacing": plan.upload_spacing, "window.test_frames": plan.test_frames,
         "reference.segments_per_place": plan.segments_per_place,
-        "reference.frames_per_segment": plan.frames_per_segment, "teacher.model": _text(models.teacher),
-        **(drift or {}),
+        "reference.frames_per_segment": plan.frames_per_segment, **_teacher(models), **(drift or {}),
     }  # fmt: skip
     head, _, _ = preset_text("quick").partition("\n[[terminals]]")
     title, rest = _title(clips, models), head.partition("\n\n")[2]
@@ -90,6 +113,18 @@ def own_config(
     ]
     text = "\n".join([title, "", _changed(rest, changes).rstrip(), "", *tables])
     return text, parse_toml(text, RunConfig, str(path), error=ConfigError)
+
+
+def _teacher(models: Models) -> dict[str, object]:
+    """Settings for the teacher, by dotted name."""
+    labeller = models.labeller
+    if labeller is None:
+        return {"teacher.model": _text(models.teacher)}
+    table = f"file = {_text(labeller.file)}, adapter = {_text(labeller.adapter)}, {_class_map(labeller.class_map)}"
+    return {
+        "method": _text("terminals-only"), "teacher.model": None, "teacher.labeller": f"{{ {table} }}",
+        "teacher.analog": _text(DIGITAL),
+    }  # fmt: skip
 
 
 def _scaled(size: tuple[int, int], long_side: int) -> tuple[int, int]:
@@ -121,20 +156,26 @@ def _title(clips: Sequence[Clip], models: Models) -> str:
         f"NestEvo-HW run configuration for {len(clips)} of your own recordings; it runs as it stands.",
         "Windows, in-domain frames and classes fit what is in the clips; every other value is the embedded default's.",
     ]
+    if models.labeller is not None:
+        lines.append(
+            "A labeller is the teacher, so nothing but the terminals is trained; look whether its class_map is right."
+        )
     if models.teacher == SHIPPED:
         lines.append("The shipped models know rendered streets: `nestevo-hw pretrain` on your own labels does better.")
     return "\n".join(f"# {line}" for line in lines)
 
 
 def _changed(text: str, changes: Mapping[str, object]) -> str:
-    """A commented TOML with other values, by dotted name; comments stay where they were."""
+    """A commented TOML with other values, by dotted name, without those that are None; comments stay."""
     section, lines, left = "", [], dict(changes)
     for line in text.splitlines():
         if table := re.match(r"\[([\w.]+)\]", line):
             section = f"{table[1]}."
         entry = _VALUE.fullmatch(line)
         if entry and (name := f"{section}{entry['key']}") in left:
-            value = f"{entry['key']} = {left.pop(name)}"
+            if (new := left.pop(name)) is None:
+                continue
+            value = f"{entry['key']} = {new}"
             column = entry.start("comment") if entry["comment"] else 0
             lines.append(f"{value:{max(column - 2, 0)}}  {entry['comment'] or ''}".rstrip())
         else:
@@ -170,8 +211,12 @@ def _labels(clip: Clip, classes: Sequence[str]) -> list[str]:
     if not mapped:
         return [f"# labels = {_text(clip.labels)}  # none of its classes is one of the models': {', '.join(classes)}",
                 *note]  # fmt: skip
+    return [f"labels = {_text(clip.labels)}", _class_map(mapped), *note]
+
+
+def _class_map(mapped: Mapping[str, str]) -> str:
     pairs = ", ".join(f"{_text(name)} = {_text(target)}" for name, target in mapped.items())
-    return [f"labels = {_text(clip.labels)}", f"class_map = {{ {pairs} }}", *note]
+    return f"class_map = {{ {pairs} }}"
 
 
 def _text(text: str) -> str:

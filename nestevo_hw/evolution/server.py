@@ -96,16 +96,18 @@ class Server:
             )
             for group, upkeep in self.upkeep.items()
         }
+        trained = self.config.teacher.labeller is None
         pairs = {
-            name: DryRunRequest(terminal=path, intermediate=self.teacher_of(name, 0).weights)
+            name: DryRunRequest(terminal=path, intermediate=self.teacher_of(name, 0).weights if trained else None)
             for name, path in self.models.items()
         }
         preparing = Batch(step=PREPARE, window=None, requests=requests)
         trying = Batch(step=DRY_RUN, window=None, requests=pairs)
         self.dispatch.run_together(preparing, trying, *beside)
         for group, prepared in preparing.done.items():
-            self.gamma[group], self.classes = prepared.value.gamma, prepared.value.classes
-            self.familiar_rate[group] = prepared.value.familiar_rate
+            self.classes = prepared.value.classes
+            if (known := prepared.value.familiar) is not None:
+                self.gamma[group], self.familiar_rate[group] = known.gamma, known.rate
             self.upkeep[group].programmed_first(prepared.value)
         for name, measured in trying.done.items():
             self._costs.learn(name, measured.value.dry_run)

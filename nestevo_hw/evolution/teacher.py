@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.choices import one_of
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import AGE_S, Range
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.chips.agreement import differences
@@ -20,19 +21,24 @@ from nestevo_hw.crossbar.devices import DIGITAL, PRESETS, AdcRange, DevicePreset
 from nestevo_hw.crossbar.mapping import MappingReport
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.tile_sizes import tile_size
+from nestevo_hw.evolution.labeller import LabellerConfig
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.models.adapters import put_beside
-from nestevo_hw.models.checkpoint import load_model
-from nestevo_hw.tasks.task import VisionTask
+from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+from nestevo_hw.models.onnx.foreign.labeller import Labeller
+from nestevo_hw.tasks.task import Teaching
 
 CPU = torch.device("cpu")
+SHIPPED = "fasterrcnn-tiny"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherConfig:
     """The global teacher and the crossbar it lives on."""
 
-    model: str = "fasterrcnn-tiny"
+    model: str = SHIPPED
+    labeller: LabellerConfig | None = None
+    """In place of `model` a detector of somebody else's, as ONNX: it labels and is never trained (docs/label.md)."""
     analog: Annotated[str, one_of((*PRESETS, DIGITAL), suffix=".toml")] = "pcm"
     """Device preset (docs/catalogue.md), a file of your own (docs/devices.md), relative to the configuration, or
     "digital", which leaves the crossbar out."""
@@ -55,6 +61,38 @@ class TeacherConfig:
     """Re-estimate the digital BatchNorm statistics on each terminal's frames; None: where the method does (NestEvo and
     A2 do, the other baselines do not)."""
 
+    def __post_init__(self) -> None:
+        """Refuse what a labeller cannot do.
+
+        Raises:
+            ConfigError: with the key.
+        """
+        if self.labeller is None:
+            return
+        if self.model != SHIPPED:
+            raise ConfigError(f"teacher.model: teacher.labeller is the teacher; leave {self.model!r} or it out")
+        if self.scene_norm:
+            raise ConfigError("teacher.scene_norm: a labeller has no BatchNorm of its own; leave scene_norm out")
+
+    @property
+    def named(self) -> Path:
+        """File of the first teacher.
+
+        Raises:
+            ConfigError: no such checkpoint.
+        """
+        return resolve_checkpoint(self.model) if self.labeller is None else Path(self.labeller.file)
+
+    def digital(self, weights: Path) -> nn.Module:
+        """A teacher without its crossbar, in eval mode on the CPU.
+
+        Args:
+            weights: its file.
+        """
+        if self.labeller is not None:
+            return self.labeller.open(layered=self.analog != DIGITAL)
+        return load_model(weights)[0]
+
     @property
     def preset(self) -> DevicePreset | None:
         """The device; None for a digital teacher.
@@ -67,11 +105,16 @@ class TeacherConfig:
         return find_preset(self.analog, text=self.analog_text).with_adc_range(self.adc_range)
 
     def recorded(self, folder: Path) -> "TeacherConfig":
-        """The same with the content of the device's file, which a relative path names in `folder`."""
+        """The same with what its files are now.
+
+        Args:
+            folder: in which a relative path names the device's file.
+        """
+        labeller = None if self.labeller is None else self.labeller.recorded()
         if not is_file(self.analog) or self.analog_text is not None:
-            return self
+            return replace(self, labeller=labeller)
         path = str((folder / self.analog).resolve())
-        return replace(self, analog=path, analog_text=device_text(path))
+        return replace(self, analog=path, analog_text=device_text(path), labeller=labeller)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +158,7 @@ class Programmed:
 
 
 def program_teacher(
-    task: VisionTask,
+    task: Teaching,
     config: TeacherConfig,
     files: TeacherFiles,
     reference: Tensor,
@@ -141,7 +184,7 @@ def program_teacher(
     preset = config.preset
     if preset is None:
         return None
-    model, _ = load_model(files.weights)
+    model = config.digital(files.weights)
     teacher = AnalogTeacher(model, device=preset, tile=config.tile, seed=seed, backend=config.backend)
     with seeded(seed, "calibrate"):
         teacher.calibrate([task.inputs(chunk) for chunk in reference[:32].split(8)])
@@ -179,14 +222,18 @@ def labelling_on(report: MappingReport, model: nn.Module, chip: str, size: tuple
         chip: name of a chip, or the path of its .toml file.
         size: of the frames.
     """
-    figures, work = load_chip(chip), count_workload(model, size)
+    figures = load_chip(chip)
+    if isinstance(model, Labeller):
+        work = count_workload(model, inputs=torch.zeros(1, 3, *size, dtype=torch.uint8))
+    else:
+        work = count_workload(model, size)
     needed = chip_cost(report, work, figures, frames=1).chips_needed
     cost = chip_cost(report, work, figures, frames=1, chips=needed)
     return LabellingTime(first_s=cost.first_frame_s, interval_s=cost.interval_s)
 
 
 def open_teacher(
-    task: VisionTask,
+    task: Teaching,
     config: TeacherConfig,
     files: TeacherFiles,
     scene: Tensor | None,
@@ -232,8 +279,7 @@ def open_to_learn(config: TeacherConfig, files: TeacherFiles, *, device: torch.d
         files: what `program_teacher` wrote, its age, and adapters.
         device: where it is to compute.
     """
-    digital: nn.Module = load_model(files.weights)[0]
-    model: nn.Module = digital
+    digital = model = config.digital(files.weights)
     passing: AbstractContextManager[None] = nullcontext()
     if (preset := config.preset) is not None:
         teacher = AnalogTeacher.load(files.crossbar, digital, device=preset)

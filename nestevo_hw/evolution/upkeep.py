@@ -16,7 +16,6 @@ from nestevo_hw.evolution.state import TeacherState
 from nestevo_hw.evolution.steps.table import INSPECT, PROGRAM
 from nestevo_hw.evolution.steps.teachers import InspectRequest, MergeResult, ProgramRequest, ProgramResult
 from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
-from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.report.records import SETUP, Program, Refresh
 
 
@@ -66,7 +65,7 @@ class Upkeep:
         self.labelling: LabellingTime | None = None
         """How long the crossbar takes to label, modelled; None for a digital teacher."""
         self.teacher = TeacherState(
-            weights=resolve_checkpoint(config.teacher.model),
+            weights=config.teacher.named,
             crossbar=layout.crossbar(group),
             programmed_s=-config.teacher.age_s,
             generation=next(generations),

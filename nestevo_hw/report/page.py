@@ -68,6 +68,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "unfinished": wording.unfinished(run),
         "impression": wording.IMPRESSION if run.header.impression else "",
         "place": wording.teacher_place(config),
+        "teacher_name": wording.teacher_name(config),
         "teacher_origin": wording.teacher_origin(config),
         "delay_origin": origin_of(origins.values()),
         "delay_origins": wording.origins_text(origins),

@@ -105,14 +105,23 @@ def teacher_origin(config: Mapping[str, Any]) -> str:
     return {True: MEASURED, False: SIMULATED, None: ""}[is_digital(config)]
 
 
+def teacher_name(config: Mapping[str, Any]) -> str:
+    """What the teacher is."""
+    labeller = section(section(config, "teacher"), "labeller")
+    if labeller:
+        return f"The labeller {str(labeller.get('file')).rpartition('/')[2]}, which is never trained,"
+    return str(section(config, "teacher").get("model", "The teacher"))
+
+
 def teacher_place(config: Mapping[str, Any]) -> str:
     """Where the teacher runs, in a few words."""
     analog = section(config, "teacher").get("analog")
+    teacher = "labeller as teacher" if section(section(config, "teacher"), "labeller") else "teacher"
     if analog is None:
         return "place of the teacher not recorded"
     if analog == DIGITAL:
-        return "digital teacher"
-    return f"teacher on a simulated {str(analog).rpartition('/')[2].removesuffix('.toml')} crossbar"
+        return f"digital {teacher}"
+    return f"{teacher} on a simulated {str(analog).rpartition('/')[2].removesuffix('.toml')} crossbar"
 
 
 def _evolved(run: Run) -> set[str]:

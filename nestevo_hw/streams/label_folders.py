@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.files import read_text
+from nestevo_hw.streams.images import SUFFIXES
 from nestevo_hw.streams.label_document import ADVICE, Document, Gathered
 from nestevo_hw.streams.sources import FrameSource
 
@@ -17,6 +18,32 @@ _YAML = ("data.yaml", "dataset.yaml", "data.yml")
 _NOT_FRAMES = (*CLASS_FILES, "train.txt", "valid.txt", "val.txt", "test.txt")
 _NUMBERS = 5
 """On a line of YOLO: class, centre, width and height."""
+
+
+def holds_labels(path: Path) -> bool:
+    """Whether a folder has label files, and no folders, which would be of classes."""
+    entries = list(path.iterdir())
+    return not any(entry.is_dir() for entry in entries) and any(_is_label(entry) for entry in entries)
+
+
+def images_of(path: Path) -> Path:
+    """Where the images of a folder of labels usually are: among them, in images/ where that is labels/, in JPEGImages/.
+
+    Raises:
+        InputError: in none of these.
+    """
+    above, last = path.absolute().parts, len(path.absolute().parts) - 1
+    swapped = [Path(*above[:k], "images", *above[k + 1 :]) for k in range(last, 0, -1) if above[k] == "labels"]
+    for folder in (path, *swapped, path.absolute().parent / "JPEGImages"):
+        if folder.is_dir() and any(entry.name.lower().endswith(SUFFIXES) for entry in folder.iterdir()):
+            return folder
+    raise InputError(
+        f"folder {path} has no images in it, nor in images or JPEGImages beside it; say with --images where they are"
+    )
+
+
+def _is_label(file: Path) -> bool:
+    return file.name not in _NOT_FRAMES and file.suffix.lower() in (".xml", ".txt")
 
 
 def read_folder(path: Path, source: FrameSource | None) -> Document:
@@ -29,7 +56,7 @@ def read_folder(path: Path, source: FrameSource | None) -> Document:
     Raises:
         InputError: it holds no such files, or damaged ones.
     """
-    files = sorted(p for p in path.iterdir() if p.name not in _NOT_FRAMES and p.suffix.lower() in (".xml", ".txt"))
+    files = sorted(filter(_is_label, path.iterdir()))
     kinds = {file.suffix.lower() for file in files}
     if len(kinds) != 1:
         held = "both .xml and .txt labels; keep one kind" if kinds else f"no labels; {ADVICE}"

@@ -93,16 +93,18 @@ def ground_truth_supervision(frames: FrameBatch, classes: int) -> list[Supervisi
     """
     if frames.truth is None:
         raise InputError("the frames have no labels, so nothing can be learned from their truth")
-    return [
-        Supervision(
-            annotation=annotation,
-            regions=torch.tensor([[0.0, 0.0, 1.0, 1.0]]),
-            logits=torch.zeros(1, classes + 1),
-            deltas=torch.zeros(1, 4 * (classes + 1)),
-            features=torch.zeros(int((~annotation.ignore).sum()), 1),
-        )
-        for annotation in frames.truth
-    ]
+    return [hard_labels(annotation, classes) for annotation in frames.truth]
+
+
+def hard_labels(annotation: Annotation, classes: int) -> Supervision:
+    """Labels as supervision; its soft targets and features have no meaning."""
+    return Supervision(
+        annotation=annotation,
+        regions=torch.tensor([[0.0, 0.0, 1.0, 1.0]]),
+        logits=torch.zeros(1, classes + 1),
+        deltas=torch.zeros(1, 4 * (classes + 1)),
+        features=torch.zeros(int((~annotation.ignore).sum()), 1),
+    )
 
 
 def save_supervision(supervision: Sequence[Supervision], path: Path) -> None:

@@ -42,6 +42,29 @@ class Predictor(Protocol):
         ...
 
 
+class Teaching(Protocol):
+    """The verbs of a task that concern a teacher: every `VisionTask` has them.
+
+    A teacher that is no model of the task brings its own (`nestevo_hw.tasks.labeller`).
+    """
+
+    def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
+        """See `VisionTask.label`."""
+        ...
+
+    def predict(self, model: nn.Module, images: Tensor) -> list[dict[str, Tensor]]:
+        """See `VisionTask.predict`."""
+        ...
+
+    def re_estimate(self, model: nn.Module, images: Tensor) -> None:
+        """See `VisionTask.re_estimate`."""
+        ...
+
+    def inputs(self, images: Tensor) -> object:
+        """See `VisionTask.inputs`."""
+        ...
+
+
 class VisionTask(Protocol):
     """Verbs of one task, on frames with `Annotation`s.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from colour_finder import adapter, colour_finder
 from PIL import Image
 
 from nestevo_hw.base.errors import ConfigError, InputError
@@ -119,7 +120,7 @@ def test_labels_that_are_of_no_use_are_left_out_and_said(tmp_path, frames, names
         (("--video", "short.mp4"), 1, r"short.mp4 has 9 frames (0.9 s), too few for one window and in-domain frames "
          "before it, which take 42; give a longer clip"),
         (("--video", "gone.mp4"), 2, "no video gone.mp4; check the path"),
-        (("--labels", "a.json"), 2, "--labels and --models are for --video; leave them out, or give one"),
+        (("--labels", "a.json"), 2, "--labels, --models and --labeller are for --video; leave them out, or give one"),
         (("--video", "a.mp4", "--preset", "paper"), 2, "--preset is not for --video"),
         (("--video", "a.mp4", "--labels", "a", "--labels", "b"), 2, "need one for each --video or one for all, got 2"),
         (("--video", "long.mp4", "--models", "."), 2, "need a folder of `nestevo-hw pretrain` with one teacher"),
@@ -165,6 +166,28 @@ def test_every_part_of_a_plan_lies_where_it_should(clips):
             tested = first + (plan.upload_frames - 1) * plan.upload_spacing + SETTLE_FRAMES
             assert last <= clip.length
             assert len([k for k in known if tested <= k < last]) >= plan.test_frames > 0
+
+
+def test_a_labeller_in_place_of_the_teacher(tmp_path, monkeypatch):
+    """Its classes are those of the models, by meaning; what only may be meant is taken where nothing else is there."""
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path("gate.mp4"), 50)
+    adapter(Path("mine.toml"))
+    colour_finder(Path("finder.onnx"), metadata={"classes": "person,car,bicycle"})
+    done = run(Path("a.toml"), "--video", "gate.mp4", "--labeller", "finder.onnx", "--adapter", "mine.toml")
+    assert done.exit_code == 0, done.output
+    written = tomllib.loads(Path("a.toml").read_text())
+    assert (written["method"], "model" in written["teacher"]) == ("terminals-only", False)
+    assert written["teacher"]["labeller"] == {
+        "file": "finder.onnx", "adapter": "mine.toml",
+        "class_map": {"person": "pedestrian", "car": "car", "bicycle": "cyclist"},
+    }  # fmt: skip
+    told = CliRunner().invoke(evolve, ["a.toml", "--check"])
+    assert told.stdout.startswith("nothing wrong found: 1 terminal, 1 window, labelled by finder.onnx"), told.output
+    colour_finder(Path("finder.onnx"))
+    refused = run(Path("b.toml"), "--video", "gate.mp4", "--labeller", "finder.onnx", "--adapter", "mine.toml")
+    assert refused.exit_code == 2
+    assert "--labeller: none of its classes is 'pedestrian', which the models know" in refused.stderr
 
 
 def test_one_frame_less_than_the_least_is_refused():

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.cli import main
 from nestevo_hw.crossbar.devices.writing import example_text
-from nestevo_hw.evolution.check import analog_warnings, check_run
+from nestevo_hw.evolution.check import check_run, teacher_warnings
 from nestevo_hw.evolution.config import load_config, override, parse_config
 from nestevo_hw.evolution.presets import preset_text
 from nestevo_hw.studies.noise.request import Request
@@ -101,16 +101,16 @@ def test_a_run_records_the_device_and_notices_a_change(configured: Path, monkeyp
     config = load_config(configured)
     assert config.teacher.analog == str(device.resolve())
     assert config.teacher.analog_text == SMALL
-    assert analog_warnings(config) == []
+    assert teacher_warnings(config) == []
     stored = parse_config(json.loads(json.dumps(config.document())), source="run.json")
     device.write_text(SMALL.replace("20.0", "10.0"))
     assert stored.teacher.preset is not None
     assert stored.teacher.preset.g_max_us == 20.0
-    assert analog_warnings(stored) == [
+    assert teacher_warnings(stored) == [
         f"{device.resolve()} has changed since this run started; the run goes on with the device as it was recorded"
     ]
     device.unlink()  # a run that was moved
-    assert analog_warnings(stored) == []
+    assert teacher_warnings(stored) == []
     assert stored.teacher.preset.name == "mine"
     assert override(stored, {"teacher.analog": "digital"}).teacher.preset is None
 

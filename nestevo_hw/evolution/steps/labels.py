@@ -9,9 +9,9 @@ from pathlib import Path
 from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class, sees_too_little
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles
+from nestevo_hw.evolution.teaching import confirmed_passes, confirming_of
 from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.storage import load_frames
-from nestevo_hw.tasks.capabilities import LabelConfirmation, require
 from nestevo_hw.tasks.confirmation import LabelRound, load_views, save_views
 from nestevo_hw.tasks.supervision import (
     Supervision,
@@ -56,13 +56,13 @@ class LabelResult(Result):
 
 def label(context: Context, request: LabelRequest) -> LabelResult:
     """The teacher labels one terminal's uploaded frames on the crossbar, confirmed by an ensemble."""
-    config, task = context.config, context.task
+    config, task, teaching = context.config, context.task, context.teaching
     images = context.images(request.upload)
     if not config.confirms:
         teacher = context.open_teacher(request.teacher, images if config.scene_norm else None)
-        supervision = task.label(teacher, images, config.labels)
+        supervision = teaching.label(teacher, images, config.labels)
         return _written(supervision, request.out.supervision, crossbar_frames=context.on_crossbar(len(images)))
-    confirming, confirmation = require(task, LabelConfirmation, "labels.confirm"), config.confirmation
+    confirming, confirmation = confirming_of(config), config.confirmation
     shown = confirming.shown(images, confirmation)
     # No stored statistics are of frames that were changed.
     scene = shown if config.scene_norm or shown is not images else None
@@ -75,7 +75,7 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
         models, shown, config.labels, confirmation, spacing_s=request.spacing_s, earlier=_read(request.earlier)
     )
     save_views(labelled.views, request.out.views)
-    passes = context.on_crossbar(round(confirmation.teacher_passes(len(images))))
+    passes = context.on_crossbar(confirmed_passes(config, len(images), (images.shape[2], images.shape[3])))
     return _written(labelled.supervision, request.out.supervision, crossbar_frames=passes)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from nestevo_hw.base.files import replacing
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles
-from nestevo_hw.models.checkpoint import read_spec
+from nestevo_hw.evolution.teaching import known_classes
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.deployment import open_deployed
@@ -72,9 +72,8 @@ class EvaluateResult(Result):
 def evaluate(context: Context, request: EvaluateRequest) -> EvaluateResult:
     """Score models on a terminal's test frames: checkpoints, deployments, or teachers on the crossbar."""
     task, test = context.task, load_frames(request.test)
-    shown, scores = _shown_frame(test), []
+    shown, scores, classes = _shown_frame(test), [], known_classes(context.config)
     for scored in request.models:
-        classes = read_spec(scored.weights).classes
         detections = _predicted(context, scored, request, test.images)
         score, metrics = _score(task, detections, test, len(classes))
         scores.append(
@@ -90,7 +89,6 @@ def evaluate(context: Context, request: EvaluateRequest) -> EvaluateResult:
         if scored.picture is not None:
             _save(draw_prediction(test.images[shown], detections[shown], classes), scored.picture)
     if request.truth_picture is not None and test.truth is not None:
-        classes = read_spec(request.models[0].weights).classes
         _save(draw_truth(test.images[shown], test.truth[shown], classes), request.truth_picture)
     return EvaluateResult(scores=tuple(scores))
 
@@ -101,7 +99,7 @@ def _predicted(context: Context, scored: Scored, request: EvaluateRequest, image
         return open_deployed(task, scored.deployed).predict(images)
     if scored.teacher is not None:
         scene = load_frames(request.upload).images if scored.scene_norm else None
-        return task.predict(context.open_teacher(scored.teacher, scene), images)
+        return context.teaching.predict(context.open_teacher(scored.teacher, scene), images)
     return task.predict(context.load(scored.weights)[0], images)
 
 

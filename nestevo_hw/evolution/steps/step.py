@@ -15,11 +15,12 @@ from nestevo_hw.evolution.learning import Seed
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.evolution.teacher import LearningTeacher, TeacherFiles, open_teacher, open_to_learn
+from nestevo_hw.evolution.teaching import teaching_of
 from nestevo_hw.evolution.training import TrainingPlan
 from nestevo_hw.models.checkpoint import ModelSpec, load_model
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.named import task_named
-from nestevo_hw.tasks.task import VisionTask
+from nestevo_hw.tasks.task import Teaching, VisionTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,11 @@ class Context:
         return task_named(self.config.task)
 
     @property
+    def teaching(self) -> Teaching:
+        """The verbs for the run's teacher."""
+        return teaching_of(self.config)
+
+    @property
     def seed(self) -> Seed:
         """Of the task's random draws."""
         return Seed(run=self.config.seed, name=str(self.id))
@@ -74,7 +80,7 @@ class Context:
 
     def open_teacher(self, files: TeacherFiles, scene: Tensor | None) -> nn.Module:
         """The teacher ready to label on the run's device; see `nestevo_hw.evolution.teacher.open_teacher`."""
-        return open_teacher(self.task, self.config.teacher, files, scene, device=self.device)
+        return open_teacher(self.teaching, self.config.teacher, files, scene, device=self.device)
 
     def open_to_learn(self, files: TeacherFiles) -> LearningTeacher:
         """See `nestevo_hw.evolution.teacher.open_to_learn`."""

@@ -25,8 +25,8 @@ PREPARE = Step(
     kind="prepare", run=teachers.prepare, request=teachers.PrepareRequest, result=teachers.PrepareResult,
     needs="crossbar", wording="prepares the first teacher", colour="prepare", per="group", typical_s=12.0,
     typical=lambda _: teachers.PrepareResult(
-        gamma=10.0, in_domain_scores=(8.0,), familiar_rate=2.0, classes=("a", "b", "c"), programmed=_WRITTEN, score=0.8,
-        programming=_WRITTEN.programming, crossbar_frames=60,
+        familiar=teachers.Familiar(gamma=10.0, scores=(8.0,), rate=2.0), classes=("a", "b", "c"),
+        programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60,
     ),
 )  # fmt: skip
 DRY_RUN = Step(

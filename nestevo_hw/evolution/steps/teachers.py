@@ -1,6 +1,7 @@
 """Steps of the global teacher: programmed, measured, and replaced by the mean of its intermediate models."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from nestevo_hw.evolution.gate import PARTS, ValidationGate, Verdict
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, program_teacher
+from nestevo_hw.evolution.teaching import known_classes
 from nestevo_hw.models.adapters import Adapters
-from nestevo_hw.models.checkpoint import load_model, read_spec, save_model
+from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
 from nestevo_hw.tasks.supervision import labelled_features, load_supervision
@@ -53,34 +55,57 @@ class PrepareRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareResult(ProgramResult):
-    """The first programming, and the threshold of drift."""
+class Familiar:
+    """What the drift of frames is measured against."""
 
     gamma: float
     """Of eq. 12."""
-    in_domain_scores: tuple[float, ...]
+    scores: tuple[float, ...]
     """Drift scores of in-domain segments in which a class could be compared."""
-    familiar_rate: float
+    rate: float
     """Objects that the teacher detects on an in-domain frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareResult(ProgramResult):
+    """The first programming, and what is known of the teacher's training data."""
+
+    familiar: Familiar | None
+    """None where the method detects no drift."""
     classes: tuple[str, ...]
 
 
 def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
     """Before the first window: in-domain frames, the first programming, training moments and gamma."""
-    config, task, files = context.config, context.task, request.teacher
+    config, files = context.config, request.teacher
     frames, segments = reference_frames(config)
     save_frames(frames, request.reference)
     first = _programmed(context, files, frames, generation=request.generation)
-    classes = read_spec(files.weights).classes
-    supervision = task.label(context.open_teacher(files, None), frames.images, config.labels)
+    familiar = _familiar(context, files, frames, segments, request.moments) if config.detects_drift else None
+    return PrepareResult(
+        familiar=familiar,
+        classes=known_classes(config),
+        programmed=first.programmed,
+        score=first.score,
+        programming=first.programming,
+        crossbar_frames=first.crossbar_frames,
+    )
+
+
+def _familiar(
+    context: Context, files: TeacherFiles, frames: FrameBatch, segments: Sequence[slice], out: Path
+) -> Familiar:
+    """Write the moments of the teacher's training data, and find the threshold that follows from them."""
+    config = context.config
+    supervision = context.task.label(context.open_teacher(files, None), frames.images, config.labels)
     features, labels = labelled_features(supervision)
     training = moments_by_class(features, labels)
-    save_moments(training, request.moments)
+    save_moments(training, out)
     scores = [
         drift_score(
             training,
             moments_by_class(*labelled_features(supervision[segment])),
-            range(1, len(classes) + 1),
+            range(1, len(known_classes(config)) + 1),
             min_samples=config.drift.min_samples,
         ).score
         for segment in segments
@@ -96,16 +121,7 @@ def prepare(context: Context, request: PrepareRequest) -> PrepareResult:
                 "reference.frames_per_segment, lower drift.min_samples or give drift.gamma"
             )
         gamma = calibrated_threshold(scores, config.drift.false_alarm_rate)
-    return PrepareResult(
-        gamma=gamma,
-        in_domain_scores=tuple(scores),
-        familiar_rate=len(labels) / len(frames),
-        classes=classes,
-        programmed=first.programmed,
-        score=first.score,
-        programming=first.programming,
-        crossbar_frames=first.crossbar_frames,
-    )
+    return Familiar(gamma=gamma, scores=tuple(scores), rate=len(labels) / len(frames))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +256,6 @@ def _programmed(context: Context, files: TeacherFiles, frames: FrameBatch, *, ge
 def _written(context: Context, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> Programmed | None:
     config = context.config
     return program_teacher(
-        context.task, config.teacher, files, frames.images, seed=config.seed, generation=generation,
+        context.teaching, config.teacher, files, frames.images, seed=config.seed, generation=generation,
         chip=chip_of(config.refresh, config.teacher.preset),
     )  # fmt: skip

@@ -37,10 +37,10 @@ Counts = tuple[Mapping[int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunRequest(Request):
-    """A terminal's model, and the teacher that its intermediate model starts from."""
+    """A terminal's model, and the teacher that its intermediate model starts from, if that can be trained."""
 
     terminal: Path
-    intermediate: Path
+    intermediate: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,8 @@ class DryRunResult(Result):
 
 def profile(context: Context, request: DryRunRequest) -> DryRunResult:
     """Dry run of one training step of each kind with a terminal's own model, for the scheduler's predictions."""
-    (terminal, _), (intermediate, _) = context.load(request.terminal), context.load(request.intermediate)
+    terminal, _ = context.load(request.terminal)
+    intermediate = None if request.intermediate is None else context.load(request.intermediate)[0]
     return DryRunResult(dry_run=dry_run(context.config, terminal, intermediate))
 
 
@@ -213,7 +214,7 @@ def distil_terminal(context: Context, request: DistilRequest) -> TrainingResult:
         supervision,
         plan=replace(settings.plan, steps=request.steps or settings.plan.steps),
         temperature=settings.temperature,
-        soft_share=settings.soft_share if request.soft_share is None else request.soft_share,
+        soft_share=config.soft_share if request.soft_share is None else request.soft_share,
         compression=config.compression,
         seed=context.seed,
         precision=config.training.precision,

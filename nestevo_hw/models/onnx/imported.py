@@ -121,6 +121,15 @@ class ImportedModel(nn.Module):
         kept = tuple(output[: len(output) * count // size] for output in joined)
         return kept[0] if len(kept) == 1 else kept
 
+    @torch.no_grad()
+    def outputs_of(self, image: Tensor) -> dict[str, Tensor]:
+        """What the file puts out for one (1, C, H, W) image, by name.
+
+        Raises:
+            InputError: the file does not take such an image.
+        """
+        return dict(zip(self._outputs, self._call(self._named(image)), strict=True))
+
     def _named(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The inputs by name, each as the file takes it but for the order of an image's channels."""
         given = {self.inputs[0].name: x} if isinstance(x, Tensor) else dict(x)

@@ -22,12 +22,13 @@ from nestevo_hw.studies.compare.variants import (
     NAIVE_AVERAGE,
     NESTEVO,
     SELF_TRAINING,
+    TERMINALS_ONLY,
     TRUE_LABELS,
 )
 
 ROLES = {
     NESTEVO: "after", A1: "aggregate", A2: "mutual", A3: "other", A4: "before", ADA_BN: "export",
-    SELF_TRAINING: "generator", TRUE_LABELS: "muted", NAIVE_AVERAGE: "alarm",
+    SELF_TRAINING: "generator", TRUE_LABELS: "muted", NAIVE_AVERAGE: "alarm", TERMINALS_ONLY: "program",
 }  # fmt: skip
 """Colour role of each method; ablations share one."""
 PANEL_IN = (5.2, 3.3)

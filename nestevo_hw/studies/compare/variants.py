@@ -11,6 +11,7 @@ from nestevo_hw.evolution.methods import METHODS as EVOLUTION_METHODS
 
 NESTEVO, A1, A2, A3, A4 = "NestEvo", "A1", "A2", "A3", "A4"
 ADA_BN, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE = "AdaBN", "self-training", "true-labels", "naive-average"
+TERMINALS_ONLY = "terminals-only"
 DIGITAL_TEACHER = "digital-teacher"
 
 
@@ -51,7 +52,8 @@ def _ablation(name: str, meaning: str, changes: Mapping[str, Any]) -> Variant:
 
 
 METHODS = tuple(
-    _method(name) for name in (NESTEVO, A1, A2, A3, A4, ADA_BN, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE)
+    _method(name)
+    for name in (NESTEVO, A1, A2, TERMINALS_ONLY, A3, A4, ADA_BN, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE)
 )  # fmt: skip
 """In the order in which tables show them."""
 ABLATIONS = (

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import InputError, MissingFileError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.streams.frame import Annotation
+from nestevo_hw.streams.label_folders import holds_labels
 from nestevo_hw.streams.samples.loader import Given
 from nestevo_hw.streams.samples.opening import KINDS, open_samples
 from nestevo_hw.streams.samples.preprocessing import Preprocessing
 from nestevo_hw.streams.samples.source import Labelled, Sample, Source
 from nestevo_hw.streams.sampling import evenly
-from nestevo_hw.studies.data.coco import Coco
+from nestevo_hw.studies.data.boxes import LabelledBoxes
 from nestevo_hw.studies.data.preprocessing import preprocessing_of, torchvision_weights
 from nestevo_hw.studies.data.spec import MOST_CALIBRATION, USUAL_SHARE, DataSpec
 
@@ -109,7 +110,7 @@ def open_data(spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed:
 
 
 def open_source(spec: DataSpec) -> Source:
-    """The container that a user named, by what it is: folder, .npz, .json or a function.
+    """The container that a user named, by what it is: folder of images or of label files, .npz, .json or a function.
 
     Raises:
         InputError: it is none of these, or cannot be read.
@@ -117,11 +118,12 @@ def open_source(spec: DataSpec) -> Source:
     """
     name = spec.source or ""
     path = Path(name)
-    if path.suffix.lower() != ".json" or path.is_dir():
-        return open_samples(name, spec.classes, kinds=f"a COCO .json, {KINDS}")
-    if not path.is_file():
+    boxes = holds_labels(path) if path.is_dir() else path.suffix.lower() == ".json"
+    if not boxes:
+        return open_samples(name, spec.classes, kinds=f"a COCO .json, a folder of label files, {KINDS}")
+    if not path.exists():
         raise MissingFileError(f"no file {path}; check the path")
-    return Coco(path, None if spec.images is None else Path(spec.images), spec.classes or _known(spec))
+    return LabelledBoxes(path, None if spec.images is None else Path(spec.images), spec.classes or _known(spec))
 
 
 def given_data(

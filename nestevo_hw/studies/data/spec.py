@@ -21,9 +21,10 @@ class DataSpec:
     """Where labelled samples are, and how a model takes them; None where the model or the data decides."""
 
     source: str | None = None
-    """COCO JSON, folder of class folders, .npz, or `package.module:loader`; None for made-up inputs."""
+    """COCO JSON, folder of Pascal VOC or YOLO files or of class folders, .npz, or `package.module:loader`; None for
+    made-up inputs."""
     images: str | None = None
-    """Folder or video of a COCO JSON; None for where its file names lead."""
+    """Folder or video of labelled boxes; None for where their file names lead, or usually are."""
     size: Size | None = None
     """(H, W) of a model's input."""
     resize: Annotated[int, SIDE] | None = None

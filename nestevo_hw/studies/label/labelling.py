@@ -24,7 +24,7 @@ from nestevo_hw.streams.label_file import DIGITS, SCORE_DIGITS, FrameLabels, wri
 from nestevo_hw.streams.sources import FrameSource
 from nestevo_hw.studies.label.agreement import Agreement, Known, agreement, known_labels
 from nestevo_hw.studies.label.request import LabelRequest
-from nestevo_hw.studies.label.views import confirmed
+from nestevo_hw.tasks.labeller.views import confirmed
 
 JOURNAL = "frames.jsonl"
 
@@ -103,7 +103,9 @@ class Labelling:
 
     def _labels(self, index: int, image: torch.Tensor) -> FrameLabels:
         """All detections of a (3, H, W) frame; thresholds come last, so that others need no new labelling."""
-        found = confirmed(self.detector, image) if self.request.confirm else self.detector.predict(image[None])[0]
+        found = (
+            confirmed(self.detector.predict, image) if self.request.confirm else self.detector.predict(image[None])[0]
+        )
         return FrameLabels(
             index=index, size=(image.shape[1], image.shape[2]), sure=0, labels=tuple(found["labels"].tolist()),
             boxes=tuple(tuple(round(side, DIGITS) for side in box) for box in found["boxes"].double().tolist()),

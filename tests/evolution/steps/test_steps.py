@@ -111,8 +111,8 @@ def test_prepare_leaves_tiles_frames_and_moments(folder, teacher, prepared):
     assert prepared.programmed.tiles > 5
     assert prepared.programming == prepared.programmed.programming
     assert 0.5 < prepared.score <= 1.0
-    assert prepared.gamma == 1.0
-    assert len(prepared.in_domain_scores) == 20
+    assert prepared.familiar.gamma == 1.0
+    assert len(prepared.familiar.scores) == 20
     assert prepared.classes == tuple("0123456789")
     assert prepared.crossbar_frames == len(load_frames(folder / "reference")) // 4
     assert all((folder / name).is_file() for name in ("tiles", "reference", "moments"))
@@ -125,7 +125,7 @@ def test_prepare_calibrates_gamma_where_none_is_given(folder, teacher):
     )  # fmt: skip
     free = Context(id=TaskId(None, "prepare"), config=replace(CONFIG, drift=replace(CONFIG.drift, gamma=None)))
     found = teachers.prepare(free, request)
-    assert found.gamma == sorted(found.in_domain_scores)[math.ceil(21 * 0.9) - 1]
+    assert found.familiar.gamma == sorted(found.familiar.scores)[math.ceil(21 * 0.9) - 1]
 
 
 def test_a_digital_teacher_is_prepared_without_a_crossbar(folder, teacher):
@@ -204,7 +204,7 @@ def test_drift_is_larger_where_there_is_some(folder, teacher, prepared, captured
     scores = {}
     for name in ("upload", "reference"):
         request = labels.DriftRequest(
-            teacher=teacher, upload=folder / name, moments=folder / "moments", familiar_rate=prepared.familiar_rate
+            teacher=teacher, upload=folder / name, moments=folder / "moments", familiar_rate=prepared.familiar.rate
         )
         detected = labels.detect_drift(context("detect-drift"), request)
         assert detected.crossbar_frames == len(load_frames(folder / name))
@@ -214,7 +214,7 @@ def test_drift_is_larger_where_there_is_some(folder, teacher, prepared, captured
 
 def test_a_teacher_that_detects_nothing_is_blind_and_not_content(folder, teacher, prepared, captured):
     request = labels.DriftRequest(
-        teacher=teacher, upload=folder / "upload", moments=folder / "moments", familiar_rate=prepared.familiar_rate
+        teacher=teacher, upload=folder / "upload", moments=folder / "moments", familiar_rate=prepared.familiar.rate
     )
     sure = {"labels.high_confidence": 1.0, "labels.low_confidence": 1.0}
     nothing = labels.detect_drift(context("detect-drift", **sure), request)

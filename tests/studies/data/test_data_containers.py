@@ -43,6 +43,35 @@ def coco(path, *, boxes=(((0, 0, 4, 4), 1), ((2, 2, 4, 3), 2)), count=6):
     return file
 
 
+VOC = """<annotation><filename>{n}.png</filename><size><width>8</width><height>6</height></size>
+<object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></object>
+<object><name>dog</name><difficult>1</difficult>
+<bndbox><xmin>3</xmin><ymin>3</ymin><xmax>6</xmax><ymax>5</ymax></bndbox></object></annotation>"""
+
+
+def voc(path, labels="Annotations", images="JPEGImages", count=6):
+    """The boxes of `coco` as Pascal VOC has them, where its first pixel is 1; the dog is difficult."""
+    return _beside(path, labels, images, count, lambda n: (f"{n}.xml", VOC.format(n=n)))
+
+
+def yolo(path, labels="labels/train", images="images/train", count=6):
+    """The same as YOLO has them, in shares of the frame."""
+    box = "0 0.25 0.3333333 0.5 0.6666667\n1 0.5 0.5833333 0.5 0.5\n"
+    found = _beside(path, labels, images, count, lambda n: (f"{n}.txt", box))
+    (path / "data.yaml").write_text("names: [cat, dog]\n")
+    return found
+
+
+def _beside(path, labels, images, count, written):
+    for folder in (labels, images):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    for n in range(count):
+        Image.new("RGB", (8, 6), (n, n, n)).save(path / images / f"{n}.png")
+        name, text = written(n)
+        (path / labels / name).write_text(text)
+    return path / labels
+
+
 def read(spec, indices, prepare=PLAIN):
     source = open_source(spec)
     return source, list(source.read(indices, prepare))
@@ -105,6 +134,33 @@ def test_frames_and_boxes_of_a_label_file(tmp_path):
     assert int(found[1].sample[0, 0, 0]) == 5
     assert found[0].target.labels.tolist() == [3, 1]  # in the order of the model
     assert found[0].target.boxes.tolist() == [[0, 0, 8, 8], [4, 4, 12, 10]]
+
+
+@pytest.mark.parametrize("make", [voc, yolo])
+@pytest.mark.parametrize("where", ["beside", "together", "said"])
+def test_folders_of_label_files_are_read_like_a_coco_file(tmp_path, make, where):
+    known = read(DataSpec(source=str(coco(tmp_path / "coco")), classes=("dog", "bird", "cat")), [0, 5])[1]
+    together = {"labels": "data", "images": "data"} if where == "together" else {}
+    folder = make(tmp_path, **({"images": "elsewhere"} if where == "said" else together))
+    images = str(tmp_path / "elsewhere") if where == "said" else None
+    source, found = read(DataSpec(source=str(folder), images=images, classes=("dog", "bird", "cat")), [0, 5])
+    assert (source.count, source.detection) == (6, True)
+    for one, wanted in zip(found, known, strict=True):
+        assert torch.equal(one.sample, wanted.sample)
+        assert one.target.labels.tolist() == wanted.target.labels.tolist()
+        assert torch.allclose(one.target.boxes, wanted.target.boxes, atol=1e-4)
+        assert one.target.ignore.tolist() == [False, make is voc]
+
+
+def test_a_folder_of_label_files_without_images_is_told(tmp_path):
+    with pytest.raises(InputError, match="labels has no images in it, nor in images or JPEGImages beside it; say with"):
+        open_source(DataSpec(source=str(yolo(tmp_path, "labels", "elsewhere"))))
+
+
+def test_a_text_beside_class_folders_makes_no_labels_of_them(tmp_path):
+    path = folders(tmp_path / "d", {"b": 2, "a": 3})
+    (path / "README.txt").write_text("cats and dogs")
+    assert open_source(DataSpec(source=str(path))).count == 5
 
 
 def test_boxes_are_cut_with_their_frame(tmp_path):

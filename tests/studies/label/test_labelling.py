@@ -18,10 +18,10 @@ from nestevo_hw.models.onnx.foreign.adapter import load_adapter
 from nestevo_hw.models.onnx.foreign.detector import open_foreign
 from nestevo_hw.streams.annotations import load_labels
 from nestevo_hw.streams.video import VideoStream
-from nestevo_hw.studies.data.coco import Coco
+from nestevo_hw.studies.data.boxes import LabelledBoxes
 from nestevo_hw.studies.label.labelling import prepare
 from nestevo_hw.studies.label.request import LabelRequest
-from nestevo_hw.studies.label.views import confirmed, parts
+from nestevo_hw.tasks.labeller.views import confirmed, parts
 from tests.streams.clips import damage, write_clip
 
 SIZE = (24, 40)
@@ -79,7 +79,7 @@ def test_a_folder_is_labelled_as_the_project_reads_it(here):
     assert stream.labelled_indices == (0, 2, 4)
     for index, truth in zip((0, 2, 4), stream.read([0, 2, 4]).truth, strict=True):
         assert truth.boxes[0].tolist() == pytest.approx(place(index), abs=0.3)
-    assert Coco(Path("labels.json"), None).count == 3
+    assert LabelledBoxes(Path("labels.json"), None).count == 3
     assert {path.name for path in here.iterdir()} == {"frames", "finder.onnx", "mine.toml", "labels.json"}
 
 
@@ -106,7 +106,7 @@ def test_a_video_is_labelled_by_frame(here):
     Path("made").mkdir()
     run(request("made/labels.json", "clip.mkv", stride=3))
     assert [image.index for image in load_labels(Path("made/labels.json")).images] == [0, 3]
-    assert Coco(Path("made/labels.json"), None).count == 2  # it finds the video by the file's own word
+    assert LabelledBoxes(Path("made/labels.json"), None).count == 2  # it finds the video by the file's own word
     stream = VideoStream(name="a", path=Path("clip.mkv"), labels=Path("made/labels.json"), long_side=40)
     (truth,) = stream.read([3]).truth
     assert sorted(truth.labels.tolist()) == [1, 2]
@@ -218,14 +218,14 @@ def test_parts_cover_a_frame_and_overlap():
 
 def test_views_have_to_agree(here):
     detector = open_foreign(Path("finder.onnx"), load_adapter("mine.toml"), told="mine")
-    seen = confirmed(detector, frame((30, 50), red=(22, 8, 29, 17), blue=(0, 0, 10, 10)))
+    seen = confirmed(detector.predict, frame((30, 50), red=(22, 8, 29, 17), blue=(0, 0, 10, 10)))
     columns = [seen[key].tolist() for key in ("labels", "boxes", "scores")]
     found = {label: (box, score) for label, box, score in zip(*columns, strict=True)}
     assert found[1][0] == pytest.approx((22, 8, 29, 17), abs=0.7)
     assert found[1][1] == pytest.approx(0.9)
     assert found[3][1] == pytest.approx(0.9)
     assert torch.equal(seen["scores"], seen["scores"].sort(descending=True).values)
-    empty = confirmed(detector, frame((30, 50)))
+    empty = confirmed(detector.predict, frame((30, 50)))
     assert {key: len(value) for key, value in empty.items()} == {"boxes": 0, "labels": 0, "scores": 0}
 
 

@@ -102,7 +102,15 @@ def load_adapter(name: str) -> Adapter:
         return parse_toml(adapter_text(name), Adapter, f"adapter {name}", error=ConfigError)
     if not name.endswith(".toml"):
         raise ConfigError(f"unknown adapter {name!r}; choose from {', '.join(ADAPTERS)} or give a .toml file")
-    text = read_text(Path(name), advice="write one by docs/label.md")
+    return parse_adapter(read_text(Path(name), advice="write one by docs/label.md"), name)
+
+
+def parse_adapter(text: str, name: str) -> Adapter:
+    """An adapter from the content of a TOML file of that name.
+
+    Raises:
+        ConfigError: a key that is unknown, missing or of a wrong value.
+    """
     try:
         return parse_toml(text, Adapter, name, advice="docs/label.md has all keys", error=ConfigError)
     except ConfigError as error:

@@ -16,7 +16,7 @@ from torchvision.ops import batched_nms
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.models.onnx.export import open_session
 from nestevo_hw.models.onnx.file import first_line
-from nestevo_hw.models.onnx.foreign.adapter import Adapter, Taken
+from nestevo_hw.models.onnx.foreign.adapter import Adapter, Taken, Thresholds
 from nestevo_hw.models.onnx.foreign.heads import Candidates, Outputs, Seen
 
 Network = Callable[[Tensor], Outputs]
@@ -52,6 +52,15 @@ class ForeignDetector:
         """Label k is classes[k - 1]."""
         known = [self.classes.index(mapped[name]) + 1 if name in mapped else 0 for name in names]
         self._label_of = torch.tensor([0, *known])
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Of the adapter."""
+        return self._adapter.thresholds
+
+    def computed_by(self, network: Network) -> "ForeignDetector":
+        """The same detector, computed by something else."""
+        return ForeignDetector(network, self._adapter, self._names, self._size)
 
     def predict(self, images: Tensor) -> list[dict[str, Tensor]]:
         """Detections of each of (N, 3, H, W) uint8 RGB frames, by falling score: boxes, labels and scores.

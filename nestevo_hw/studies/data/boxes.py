@@ -1,4 +1,4 @@
-"""COCO label files with a folder of images or a video."""
+"""Labels of boxes, in a file or a folder of files, with a folder of images or a video."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,22 +9,24 @@ import torch
 from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
 from nestevo_hw.streams.annotations import LabelledImage, load_labels
 from nestevo_hw.streams.images import native_frames, open_recording
+from nestevo_hw.streams.label_folders import images_of
 from nestevo_hw.streams.matching import check_size, match
 from nestevo_hw.streams.samples.preprocessing import Preprocessing
 from nestevo_hw.streams.samples.source import Labelled, placed
+from nestevo_hw.streams.sources import FrameSource
 
 
-class Coco:
-    """Labelled frames of a COCO file, in their own size unless the preprocessing says another.
+class LabelledBoxes:
+    """Labelled frames of any format of `streams.label_formats`, in their own size unless the preprocessing has another.
 
     Args:
-        path: of the label file.
-        images: folder or video; None for where the file names of the label file lead.
-        classes: of the model, in the order of its labels; without it, in the order of the file.
+        path: of the labels, a file or a folder of files.
+        images: folder or video; None for where names in the file lead, or where those of a folder usually are.
+        classes: of the model, in the order of its labels; without it, in the order of the labels.
 
     Raises:
         InputError: labels or frames cannot be read, or do not belong together.
-        ConfigError: the file has a category that `classes` does not name.
+        ConfigError: there is a category that `classes` does not name.
     """
 
     detection = True
@@ -32,7 +34,10 @@ class Coco:
     labels: Sequence[int] | None = None
 
     def __init__(self, path: Path, images: Path | None, classes: Sequence[str] = ()) -> None:
-        labels = load_labels(path)
+        if path.is_dir():  # YOLO's files need the frames to be understood
+            images = images or images_of(path)
+        source = None if images is None else _opened(images, path)
+        labels = load_labels(path, source=source)
         self.name, self._path = str(path), path
         unknown = next((name for name in labels.classes if classes and name not in classes), None)
         if unknown is not None:
@@ -43,11 +48,7 @@ class Coco:
         if images is None:
             images = _where(path, [image.name for image in labels.images], labels.videos)
         self._recording = images
-        if not images.exists():
-            raise MissingFileError(
-                f"no folder or video {images} for the labels {path}; say where they are with --images"
-            )
-        self._source = open_recording(images)
+        self._source = source or _opened(images, path)
         found = match(labels, path, self._source, images)
         self._frames = [(index, _renumbered(found[index], number)) for index in sorted(found)]
         self.count = len(self._frames)
@@ -63,6 +64,12 @@ class Coco:
             yield Labelled(sample=prepare.image(frame.pixels), target=placed(truth, frame.native_size, prepare))
         if labels:
             raise InputError(f"{self._recording}: frame {min(labels)} is damaged; leave it out of {self._path}")
+
+
+def _opened(images: Path, labels: Path) -> FrameSource:
+    if not images.exists():
+        raise MissingFileError(f"no folder or video {images} for the labels {labels}; say where they are with --images")
+    return open_recording(images)
 
 
 def _where(path: Path, names: Sequence[str], videos: Sequence[str]) -> Path:

@@ -1,13 +1,16 @@
 """One frame in several views, which have to agree: whole, mirrored, and in enlarged parts."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from nestevo_hw.models.onnx.foreign.detector import ForeignDetector
 from nestevo_hw.tasks.fusion import weighted_boxes_fusion
 from nestevo_hw.tasks.predictions import Prediction, mirrored_prediction
 
+Predict = Callable[[Tensor], list[dict[str, Tensor]]]
+"""A detector: detections of each of (N, 3, H, W) uint8 frames."""
 _PART = 0.6
 """Of a side, so that parts overlap by a fifth of the frame."""
 _LONG = 2.0
@@ -18,15 +21,26 @@ _EDGE = 1.0
 """How near to the edge of a part a box reaches that is cut there, pixels."""
 
 
-def confirmed(detector: ForeignDetector, image: Tensor) -> dict[str, Tensor]:
+def confirmed(predict: Predict, image: Tensor) -> dict[str, Tensor]:
     """Detections of a (3, H, W) uint8 frame on which three views agree, by falling score.
 
     A score is the mean over the views, so that it is high only where all find an object. The parts are one view.
     """
-    (whole,), (mirrored,) = detector.predict(image[None]), detector.predict(image.flip(2)[None])
-    fused = weighted_boxes_fusion([whole, mirrored_prediction(mirrored, image.shape[2]), _in_parts(detector, image)])
+    (whole,), others = predict(image[None]), other_views(predict, image, mirror=True, divided=True)
+    fused = weighted_boxes_fusion([whole, *others])
     order = fused["scores"].argsort(descending=True, stable=True)
     return {key: value[order] for key, value in fused.items()}
+
+
+def other_views(predict: Predict, image: Tensor, *, mirror: bool, divided: bool) -> list[Prediction]:
+    """Detections of a (3, H, W) uint8 frame mirrored, and in enlarged parts, in pixels of the frame as it is."""
+    views: list[Prediction] = []
+    if mirror:
+        (found,) = predict(image.flip(2)[None])
+        views.append(mirrored_prediction(found, image.shape[2]))
+    if divided:
+        views.append(_in_parts(predict, image))
+    return views
 
 
 def parts(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
@@ -42,11 +56,11 @@ def _two(side: int) -> list[tuple[int, int]]:
     return [(0, length), (side - length, side)]
 
 
-def _in_parts(detector: ForeignDetector, image: Tensor) -> Prediction:
+def _in_parts(predict: Predict, image: Tensor) -> Prediction:
     """Detections in all parts, in pixels of the frame; what a part cuts off is left to the other views."""
     found = []
     for left, top, right, bottom in parts((image.shape[1], image.shape[2])):
-        (one,) = detector.predict(image[None, :, top:bottom, left:right])
+        (one,) = predict(image[None, :, top:bottom, left:right])
         boxes = one["boxes"] + torch.tensor([left, top, left, top])
         whole = _uncut(boxes, (left, top, right, bottom), (image.shape[1], image.shape[2]))
         found.append({"boxes": boxes[whole], "labels": one["labels"][whole], "scores": one["scores"][whole]})

@@ -1,0 +1,1 @@
+"""How a detector of somebody else's teaches, by its detections alone."""
