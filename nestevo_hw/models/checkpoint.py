@@ -18,16 +18,18 @@ from nestevo_hw.base.names import is_own
 from nestevo_hw.base.plugins import call_named
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
-from nestevo_hw.models.classifier import small_classifier
-from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
+from nestevo_hw.models.classifier import slim_mobilenet, small_classifier
+from nestevo_hw.models.faster_rcnn import fasterrcnn_resnet18_slim, fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.models.state import is_torch_file
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "fasterrcnn-tiny": fasterrcnn_tiny,
+    "fasterrcnn-resnet18-slim": fasterrcnn_resnet18_slim,
     "fasterrcnn-resnet50-fpn": resnet50_fpn,
     "fasterrcnn-mobilenet-v3": mobilenet_v3,
     "digits-cnn": small_classifier,
+    "digits-mobilenet": slim_mobilenet,
 }
 FORMATS = ("nestevo-hw-model", "nestevo-hw-detector")
 """Of the files this module reads; it writes the first."""

@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 
 from nestevo_hw.base.documents import json_text, parse_json, plain
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.terminals.elastic.space import Branch, PathSpace, all_branches
+from nestevo_hw.models.elastic.space import Branch, PathSpace, all_branches
 
 SPACE = PathSpace(5, all_branches(5, taps=(1,), rates=(0.3,)))
 

@@ -1,0 +1,1 @@
+"""Supernets: a model with several ways through its blocks, every one of which works. Only `space` loads no torch."""
