@@ -16,6 +16,7 @@ from nestevo_hw.models.elastic.blocks import merged, shrinkable, shrunk
 from nestevo_hw.models.elastic.chain import Chain, find_chain, inputs_of, outputs_of
 from nestevo_hw.models.elastic.fitting import before_relu, fit
 from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace, all_branches
+from nestevo_hw.models.elastic.structure import path_name, place
 from nestevo_hw.models.inputs import is_detector
 
 RATES = (0.25, 0.5)
@@ -79,10 +80,10 @@ class Supernet(nn.Module):
             ConfigError: it is no path of this supernet.
         """
         if not self.space.holds(path):
-            raise ConfigError(f"{'+'.join(branch.name for branch in path)} is no path through this supernet")
+            raise ConfigError(f"{path_name(path)} is no path through this supernet")
         originals = [self.block(Branch(k)) for k in range(self.space.blocks)]
         try:
-            _place(self.base, self.chain, [(branch, self.block(branch)) for branch in path])
+            place(self.base, self.chain.names, [(branch, self.block(branch)) for branch in path])
             yield self.base
         finally:
             for name, block in zip(self.chain.names, originals, strict=True):
@@ -98,13 +99,6 @@ class Supernet(nn.Module):
         """Numbers that are stored."""
         count = sum(t.numel() for t in self.base.state_dict().values())
         return Size(base=count, supernet=count + sum(t.numel() for t in self.branches.state_dict().values()))
-
-
-def _place(model: nn.Module, chain: Chain, path: Sequence[tuple[Branch, nn.Module]]) -> None:
-    for branch, block in path:
-        model.set_submodule(chain.names[branch.start], block)
-        for name in chain.names[branch.start + 1 : branch.end]:
-            model.set_submodule(name, nn.Identity())
 
 
 def _key(branch: Branch) -> str:

@@ -22,7 +22,7 @@ class Chained(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, channels, 3, padding=1)
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(ending(self.blocks[-1]).conv.out_channels, 4)
+        self.head = nn.Linear(ending(self.blocks[-1]).conv.out_channels, 10)
 
     def forward(self, images):
         return self.head(self.blocks(self.stem(images)).mean((2, 3)))
