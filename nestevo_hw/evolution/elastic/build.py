@@ -1,5 +1,6 @@
 """A supernet from a checkpoint: expanded, distilled, tuned, scored, and written for terminals; killed, it goes on."""
 
+import math
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
+from torch import nn
 
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import plain, write_json
@@ -21,10 +23,11 @@ from nestevo_hw.evolution.pretrain_frames import FrameSource
 from nestevo_hw.evolution.rendering import Render, one_by_one
 from nestevo_hw.evolution.training import TrainingPlan
 from nestevo_hw.models.checkpoint import digest, load_model, read_spec
+from nestevo_hw.models.elastic.chain import find_chain
 from nestevo_hw.models.elastic.export import export_parts
 from nestevo_hw.models.elastic.space import LONGEST_SPAN, BranchPath
 from nestevo_hw.models.elastic.store import load_supernet, save_supernet
-from nestevo_hw.models.elastic.supernet import RATES, SPANS, Supernet, expand, recalibrate
+from nestevo_hw.models.elastic.supernet import RATES, SPANS, Supernet, as_inputs, expand, recalibrate
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
@@ -63,8 +66,8 @@ class Stage:
     """What a stage has come to."""
 
     name: str
-    scores: tuple[float, ...]
-    """Of the sampled paths, on held-out frames; the base comes first."""
+    scores: tuple[float | None, ...]
+    """Of the sampled paths, on held-out frames; the base comes first. None where there is nothing to find."""
     loss: float | None = None
     """Mean late loss of its training."""
 
@@ -118,7 +121,7 @@ class Build:
             InputError: the base is no chain of basic blocks.
             StoppedError: stopped by Ctrl-C or a signal; what was trained is kept.
         """
-        journal = self._journal(resume=resume)
+        journal = self._journal(self._check(), resume=resume)
         done = {stage.name: stage for stage in journal.records if self._checkpoint(stage.name).is_file()}
         with resumable(self.out, lambda: f"{len(done)} of {len(STAGES)} stages"):
             training, held_out = self._frames(render)
@@ -129,38 +132,44 @@ class Build:
                     journal.append(done[name])
                 tell(f"{name} done")
             built = self._finish(done, training, held_out)
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
         return built
 
     @property
-    def _unfinished(self) -> Path:
+    def unfinished(self) -> Path:
+        """Folder of what is needed until all is there."""
         return self.out / "unfinished"
 
     def _checkpoint(self, stage: str) -> Path:
-        return self.out / SUPERNET if stage == STAGES[-1] else self._unfinished / f"{stage}.safetensors"
+        return self.out / SUPERNET if stage == STAGES[-1] else self.unfinished / f"{stage}.safetensors"
 
-    def _journal(self, *, resume: bool) -> Journal[Stage]:
-        spec = read_spec(self.base)
+    def _check(self) -> nn.Module:
+        """The base model, if anything can come of it."""
+        base, spec = load_model(self.base)
         if spec.classes != self.source.classes:
             raise ConfigError(
                 f"{self.base} knows the classes {', '.join(spec.classes)}, but the frames show "
                 f"{', '.join(self.source.classes)}; name other frames"
             )
+        find_chain(base, as_inputs(base, torch.zeros(1, 3, *self.source.size)))
+        return base
+
+    def _journal(self, base: nn.Module, *, resume: bool) -> Journal[Stage]:
         path = self.out / "journal.jsonl"
         if resume and not path.is_file():
             raise ConfigError(f"{self.out} holds no build to resume; leave --resume out")
-        if not resume and self._unfinished.exists():
+        if not resume and self.unfinished.exists():
             raise ConfigError(f"{self.out} holds an unfinished build; add --resume to go on, or choose another --out")
         identity = {
-            "base": digest(load_model(self.base)[0]), "config": self.config, "frames": self.source.origin,
+            "base": digest(base), "config": self.config, "frames": self.source.origin,
             "version": __version__,
         }  # fmt: skip
         return Journal(path, Stage, identity, holds="stages", resume=resume, replace=True)
 
     def _frames(self, render: Render) -> tuple[FrameBatch, FrameBatch]:
-        training, held_out = self._unfinished / "training-frames.safetensors", self.out / HELD_OUT
+        training, held_out = self.unfinished / "training-frames.safetensors", self.out / HELD_OUT
         if not (training.is_file() and held_out.is_file()):
-            self._unfinished.mkdir(parents=True, exist_ok=True)
+            self.unfinished.mkdir(parents=True, exist_ok=True)
             batches = self.source.read(render)
             save_frames(batches[1], held_out)
             save_frames(batches[0], training)
@@ -178,7 +187,7 @@ class Build:
         else:
             supernet, _ = load_supernet(self._checkpoint(STAGES[STAGES.index(stage) - 1]))
             how = Augmentation(flip=task.augmentation.flip)
-            state = self._unfinished / f"{stage}-training.safetensors"
+            state = self.unfinished / f"{stage}-training.safetensors"
             supernet.to(self.device)
             if stage == STAGES[1]:
                 loss = distil(supernet, training.images, config.distil, how, seed=config.seed, state=state)
@@ -192,7 +201,7 @@ class Build:
         save_supernet(supernet, spec, self._checkpoint(stage), notes={"stage": stage, "seed": str(config.seed)})
         return Stage(name=stage, scores=self._scores(supernet, held_out), loss=loss)
 
-    def _scores(self, supernet: Supernet, held_out: FrameBatch) -> tuple[float, ...]:
+    def _scores(self, supernet: Supernet, held_out: FrameBatch) -> tuple[float | None, ...]:
         task, truth = task_named(self.config.task), held_out.truth
         rows = range(0, len(held_out.images), max(1, len(held_out.images) // self.config.scored_on))
         assert truth is not None
@@ -201,7 +210,7 @@ class Build:
         for path in self._sampled(supernet):
             with supernet.on(path) as model:
                 found.append(headline(task.score(task.predict(model, held_out.images[list(rows)]), wanted, classes)))
-        return tuple(found)
+        return tuple(None if math.isnan(score) else score for score in found)
 
     def _sampled(self, supernet: Supernet) -> list[BranchPath]:
         drawn = random.Random(derive_seed(self.config.seed, "scored paths"))
@@ -216,5 +225,5 @@ class Build:
             sampled=tuple("+".join(branch.name for branch in path) for path in self._sampled(supernet)),
             stages=tuple(done[name] for name in STAGES),
         )  # fmt: skip
-        write_json(self.out / RESULTS, plain(built, nan_to_null=True))
+        write_json(self.out / RESULTS, plain(built))
         return built
