@@ -6,8 +6,8 @@ import sys
 CODE = """
 import pkgutil, sys
 import nestevo_hw.terminals
-for module in pkgutil.iter_modules(nestevo_hw.terminals.__path__):
-    __import__(f"nestevo_hw.terminals.{module.name}")
+for module in pkgutil.walk_packages(nestevo_hw.terminals.__path__, "nestevo_hw.terminals."):
+    __import__(module.name)
 import nestevo_hw.commands.terminal
 heavy = {"torch", "torchvision", "aihwkit", "onnx", "fastapi", "matplotlib", "scipy", "sklearn"} & set(sys.modules)
 sys.exit(f"loaded {heavy}" if heavy else 0)
