@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.models.elastic.parts import block_file, check_digest
 from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace
 
 Feature = NDArray[np.float32]
@@ -20,7 +21,7 @@ Feature = NDArray[np.float32]
 
 def file_of(folder: Path, branch: Branch) -> Path:
     """Where the model of a branch lies: one input, one output."""
-    return folder / f"block-{branch.name}.onnx"
+    return folder / block_file(branch)
 
 
 class BranchSessions:
@@ -28,11 +29,12 @@ class BranchSessions:
 
     Args:
         folder: with a file for each branch.
+        digests: SHA-256 of each, by name; None: nobody has said.
         most: sessions to keep open; those that were used longest ago are closed first, never ones in use. None: all.
     """
 
-    def __init__(self, folder: Path, most: int | None = None) -> None:
-        self._folder, self._most = folder, most
+    def __init__(self, folder: Path, most: int | None = None, *, digests: Mapping[str, str] | None = None) -> None:
+        self._folder, self._most, self._digests = folder, most, digests
         self._open: OrderedDict[Branch, Any] = OrderedDict()
 
     def require(self, branches: Iterable[Branch]) -> tuple[Branch, ...]:
@@ -69,13 +71,24 @@ class BranchSessions:
 
     def _load(self, branch: Branch) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
         file = file_of(self._folder, branch)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
-            raise InputError(f"{file}: ONNX Runtime cannot open it; fetch the supernet again") from error
+        if self._digests is not None:
+            check_digest(file, self._digests.get(file.name))
+        return open_model(file)
+
+
+def open_model(file: Path) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
+    """A session of ONNX Runtime on one thread.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
+        raise InputError(f"{file}: ONNX Runtime cannot open it; fetch the supernet again") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

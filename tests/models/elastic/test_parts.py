@@ -12,7 +12,7 @@ from nestevo_hw.models.elastic.export import export_parts
 from nestevo_hw.models.elastic.parts import block_file, read_parts
 from nestevo_hw.models.elastic.space import Branch
 from nestevo_hw.models.elastic.supernet import as_inputs, expand
-from nestevo_hw.terminals.elastic.runner import Runner
+from nestevo_hw.terminals.elastic.network import Network
 from tests.models.elastic.nets import frames_for, net
 
 SPECS = {
@@ -32,12 +32,12 @@ def built(request, tmp_path_factory):
 
 def test_parts_say_what_the_model_of_the_path_says(built):
     kind, supernet, folder = built
-    runner = Runner(folder)
+    network = Network(folder)
     image = frames_for(kind, 1, seed=4)
     for path in (supernet.space.base, *(supernet.space.sample(random.Random(k)) for k in range(5))):
         with supernet.on(path) as model, torch.no_grad():
             wanted = model(as_inputs(model, image))
-        (found,) = runner.look(path, image.numpy())
+        (found,) = network.look(path, image.numpy())
         if kind == "mobilenet":
             assert found.labels.tolist() == [int(wanted.argmax()) + 1]
             assert found.scores[0] == pytest.approx(float(wanted.softmax(-1).max()), abs=1e-4)
@@ -47,16 +47,6 @@ def test_parts_say_what_the_model_of_the_path_says(built):
         assert np.allclose(np.sort(found.scores), np.sort(sure), atol=1e-3)
 
 
-def test_a_change_of_paths_loads_what_differs(built):
-    _, supernet, folder = built
-    base = supernet.space.base
-    other = (Branch(0, 1, 0.5), *base[1:])
-    runner = Runner(folder, base)
-    assert runner.load(other) == (Branch(0, 1, 0.5),)
-    runner.keep(other)
-    assert runner.loaded == frozenset(other)
-
-
 def test_what_is_not_as_it_was_written_is_refused(built, tmp_path):
     _, _, folder = built
     for file in folder.iterdir():
@@ -64,7 +54,7 @@ def test_what_is_not_as_it_was_written_is_refused(built, tmp_path):
     damaged = tmp_path / block_file(Branch(0))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="is not the file that elastic.json describes"):
-        Runner(tmp_path, (Branch(0),))
+        Network(tmp_path).sessions.require((Branch(0),))
     damaged.unlink()
     with pytest.raises(InputError, match=r"no file block-0\.onnx beside it"):
         read_parts(tmp_path)

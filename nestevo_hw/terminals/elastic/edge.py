@@ -1,0 +1,125 @@
+"""Accuracies of paths on a terminal's own labelled frames, and times of its blocks, by ONNX Runtime alone."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from nestevo_hw.base.errors import InputError, LostFileError
+from nestevo_hw.models.elastic.space import BranchPath, PathSpace
+from nestevo_hw.terminals.elastic.latency import FITTED_ON, LatencyErrors, LatencyModel, PathTime, errors, fit, measure
+from nestevo_hw.terminals.elastic.network import Features, Network
+from nestevo_hw.terminals.elastic.reuse import outputs
+from nestevo_hw.terminals.judging import mean_precision, same_class
+from nestevo_hw.terminals.runtime import Found
+
+_BATCH = 32
+"""Images of a classifier at a time; a detector takes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeFrames:
+    """Labelled frames of a terminal."""
+
+    images: NDArray[np.uint8]
+    """(N, 3, H, W)"""
+    truth: tuple[Found, ...]
+    """What is on each; ignored regions are left out."""
+
+    @classmethod
+    def read(cls, path: Path, *, most: int | None = None) -> "EdgeFrames":
+        """Frames of a file of `nestevo_hw.streams.storage`, `most` of them evenly spread.
+
+        Raises:
+            InputError: the file is missing, damaged, or holds no labelled frames.
+        """
+        if not path.is_file():
+            raise LostFileError(f"no file {path}; check the path")
+        try:
+            tensors = load_file(path)
+            images, counts = tensors["images"], tensors["counts"]
+            columns = [np.split(tensors[name], counts.cumsum()[:-1]) for name in ("boxes", "labels", "ignore")]
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise InputError(f"{path} holds no labelled frames ({error}); build the supernet again") from error
+        truth = [
+            Found(boxes[~ignore], labels[~ignore], np.ones(int((~ignore).sum()), np.float32))
+            for boxes, labels, ignore in zip(*columns, strict=True)
+        ]
+        step = 1 if most is None else max(1, len(images) // most)
+        return cls(images[::step][:most], tuple(truth[::step][:most]))
+
+
+class Accuracies:
+    """Measures paths on labelled frames: frames outside, paths inside, and what paths share once.
+
+    Args:
+        network: whose paths they are.
+        frames: to measure on.
+        advance: told the share of the frames that is done.
+    """
+
+    def __init__(self, network: Network, frames: EdgeFrames) -> None:
+        self._network, self._frames = network, frames
+
+    def __call__(self, paths: Sequence[BranchPath]) -> list[float]:
+        """The accuracy of each path, 0 to 1: mAP@0.50, or the share of right classes."""
+        network, found = self._network, [list[Found]() for _ in paths]
+        for _, number, features in outputs(paths, self._batches(), network.run):
+            found[number] += network.finish(features)
+        rate = mean_precision if network.parts.kind == "detection" else same_class
+        return [rate(seen, self._frames.truth) for seen in found]
+
+    def _batches(self) -> Iterator[Features]:
+        size = 1 if self._network.parts.kind == "detection" else _BATCH
+        for first in range(0, len(self._frames.images), size):
+            yield self._network.start(self._frames.images[first : first + size].astype(np.float32) / 255)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """A device's latency model, and how far it is off."""
+
+    model: LatencyModel
+    base_s: float
+    """Median time of the base, measured."""
+    off: LatencyErrors
+    """On whole paths that were not fitted on."""
+
+
+def time_blocks(network: Network, seed: int, *, rounds: int = 30) -> Timing:
+    """Measure each branch alone, and whole paths to fit and to check the model on.
+
+    A whole path is what the terminal runs: stem, blocks, and what comes behind them.
+    """
+    space = network.parts.space
+    network.sessions.require(space.branches)
+    examples = {branch: network.example(branch) for branch in space.branches}
+    alone = measure({b: _run_of(network, (b,), features) for b, features in examples.items()}, rounds=rounds)
+    image = np.random.default_rng(seed).random((1, *network.parts.image), dtype=np.float32)
+    paths = _some_paths(space, random.Random(seed), 2 * FITTED_ON)
+    whole = measure({path: _look_of(network, path, image) for path in (space.base, *paths)}, rounds=rounds)
+    times = [PathTime(path, whole[path]) for path in paths]
+    model = fit(alone, [PathTime(space.base, whole[space.base]), *times[: FITTED_ON - 1]])
+    return Timing(model=model, base_s=whole[space.base], off=errors(model, times[FITTED_ON:]))
+
+
+def _some_paths(space: PathSpace, generator: random.Random, count: int) -> list[BranchPath]:
+    """Different paths but the base's, as many as there are of them at most."""
+    found = dict[BranchPath, None]()
+    while len(found) < min(count, space.count - 1):
+        if (path := space.sample(generator)) != space.base:
+            found[path] = None
+    return list(found)
+
+
+def _run_of(network: Network, path: BranchPath, features: Features) -> Callable[[], object]:
+    return lambda: [network.sessions.run(branch, features.current) for branch in path]
+
+
+def _look_of(network: Network, path: BranchPath, image: NDArray[np.float32]) -> Callable[[], object]:
+    return lambda: network.look(path, image)
