@@ -3,6 +3,7 @@
 import click
 
 from nestevo_hw.commands.elastic_build import build
+from nestevo_hw.commands.elastic_search import search
 
 
 @click.group()
@@ -12,7 +13,9 @@ def elastic() -> None:
     \b
     Examples:
       nestevo-hw elastic build digits-mobilenet --out runs/elastic
+      nestevo-hw elastic search runs/elastic --out runs/search
     """
 
 
-elastic.add_command(build)
+for _command in (build, search):
+    elastic.add_command(_command)

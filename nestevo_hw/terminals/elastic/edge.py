@@ -1,6 +1,7 @@
 """Accuracies of paths on a terminal's own labelled frames, and times of its blocks, by ONNX Runtime alone."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,6 @@ class Accuracies:
     Args:
         network: whose paths they are.
         frames: to measure on.
-        advance: told the share of the frames that is done.
     """
 
     def __init__(self, network: Network, frames: EdgeFrames) -> None:
@@ -91,7 +91,9 @@ class Timing:
     """On whole paths that were not fitted on."""
 
 
-def time_blocks(network: Network, seed: int, *, rounds: int = 30) -> Timing:
+def time_blocks(
+    network: Network, seed: int, *, rounds: int = 30, clock: Callable[[], float] = time.perf_counter
+) -> Timing:
     """Measure each branch alone, and whole paths to fit and to check the model on.
 
     A whole path is what the terminal runs: stem, blocks, and what comes behind them.
@@ -99,10 +101,10 @@ def time_blocks(network: Network, seed: int, *, rounds: int = 30) -> Timing:
     space = network.parts.space
     network.sessions.require(space.branches)
     examples = {branch: network.example(branch) for branch in space.branches}
-    alone = measure({b: _run_of(network, (b,), features) for b, features in examples.items()}, rounds=rounds)
+    alone = measure({b: _run_of(network, (b,), features) for b, features in examples.items()}, rounds=rounds, clock=clock)
     image = np.random.default_rng(seed).random((1, *network.parts.image), dtype=np.float32)
     paths = _some_paths(space, random.Random(seed), 2 * FITTED_ON)
-    whole = measure({path: _look_of(network, path, image) for path in (space.base, *paths)}, rounds=rounds)
+    whole = measure({path: _look_of(network, path, image) for path in (space.base, *paths)}, rounds=rounds, clock=clock)
     times = [PathTime(path, whole[path]) for path in paths]
     model = fit(alone, [PathTime(space.base, whole[space.base]), *times[: FITTED_ON - 1]])
     return Timing(model=model, base_s=whole[space.base], off=errors(model, times[FITTED_ON:]))

@@ -1,0 +1,103 @@
+"""A terminal that keeps its latency budget: frame after frame on the path in force, which changes with the device's speed."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from nestevo_hw.base.ranges import POSITIVE, Range
+from nestevo_hw.models.elastic.space import BranchPath
+from nestevo_hw.terminals.elastic.edge import EdgeFrames
+from nestevo_hw.terminals.elastic.keeper import Change, Keeper
+from nestevo_hw.terminals.elastic.network import Features, Network
+from nestevo_hw.terminals.elastic.pool import Pool
+from nestevo_hw.terminals.elastic.runtime import ElasticModel
+
+_BURNER = "import os, sys\nos.nice(int(sys.argv[1]))\nwhile os.getppid() != 1:\n    sum(range(100_000))\n"
+_BURNER_NICE = 3
+"""Of a process beside one that is not nice: about a third of their processor, so that this one takes 1.5 times as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptConfig:
+    """A run of a terminal."""
+
+    budget_s: Annotated[float, POSITIVE]
+    """Of a frame."""
+    frames: Annotated[int, Range(1, 1_000_000)] = 300
+    burden: tuple[int, int] | None = None
+    """From which frame to which a process takes a share of this one's processor; None: none does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A change of paths."""
+
+    frame: int
+    """Before which it was made."""
+    path: BranchPath
+    rho: float
+    """How many times slower than its table the device is taken to be."""
+    fits: bool
+    """False: no path of the pool fits, so a new search is due."""
+    loaded: int
+    """Blocks that had to be read."""
+    seconds: float
+    """Until the new path could run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapted:
+    """What a run came to."""
+
+    budget_s: float
+    seconds: tuple[float, ...]
+    """Of each frame, measured."""
+    changes: tuple[Changed, ...]
+    burden: tuple[int, int] | None
+
+    @property
+    def late(self) -> int:
+        """Frames that took longer than the budget."""
+        return sum(taken > self.budget_s for taken in self.seconds)
+
+
+def adapt(network: Network, edge: EdgeFrames, pool: Pool, config: AdaptConfig) -> Adapted:
+    """Run frames, and change the path whenever the keeper says so.
+
+    Args:
+        network: of the paths.
+        edge: frames, which come again and again; their labels are not looked at.
+        pool: to choose from.
+        config: see there.
+    """
+    parts, keeper = network.parts, Keeper(pool, config.budget_s)
+    model = ElasticModel(parts.space, network.sessions, keeper.running.path, taps=parts.taps)
+    seconds, changes = list[float](), list[Changed]()
+    with _burden(config.burden) as at_frame:
+        for number in range(config.frames):
+            at_frame(number)
+            image = edge.images[number % len(edge.images)][None].astype(np.float32) / 255
+            begin = time.perf_counter()
+            *tapped, last = model.run(network.start(image).current)
+            network.finish(Features(last, tuple(tapped)))
+            seconds.append(time.perf_counter() - begin)
+            if (change := keeper.frame(seconds[-1])) is not None:
+                changes.append(_carried_out(model, change, number + 1))
+    return Adapted(
+        budget_s=config.budget_s, seconds=tuple(seconds), changes=tuple(changes), burden=config.burden
+    )  # fmt: skip
+
+
+def _carried_out(model: ElasticModel, change: Change, frame: int) -> Changed:
+    done = model.change_to(change.to.path)
+    return Changed(
+        frame=frame, path=change.to.path, rho=change.rho, fits=change.fits, loaded=len(done.loaded),
+        seconds=done.seconds,
+    )  # fmt: skip
