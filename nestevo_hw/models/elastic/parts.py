@@ -99,15 +99,6 @@ def checked_file(folder: Path, parts: Parts, name: str) -> Path:
         InputError: it is not.
     """
     path = folder / name
-    check_digest(path, parts.sha256[name])
-    return path
-
-
-def check_digest(path: Path, wanted: str | None) -> None:
-    """Refuse a file that is not as it was written.
-
-    Raises:
-        InputError: it is missing, or has another checksum.
-    """
-    if wanted is None or not path.is_file() or sha256(path) != wanted:
+    if not path.is_file() or sha256(path) != parts.sha256[name]:
         raise InputError(f"{path} is not the file that {MANIFEST} describes; {_ADVICE}")
+    return path

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,10 +14,9 @@ import numpy as np
 from nestevo_hw.base.ranges import POSITIVE, Range
 from nestevo_hw.models.elastic.space import BranchPath
 from nestevo_hw.terminals.elastic.edge import EdgeFrames
-from nestevo_hw.terminals.elastic.keeper import Change, Keeper
-from nestevo_hw.terminals.elastic.network import Features, Network
+from nestevo_hw.terminals.elastic.keeper import Keeper
+from nestevo_hw.terminals.elastic.network import Network
 from nestevo_hw.terminals.elastic.pool import Pool
-from nestevo_hw.terminals.elastic.runtime import ElasticModel
 
 _BURNER = "import os, sys\nos.nice(int(sys.argv[1]))\nwhile os.getppid() != 1:\n    sum(range(100_000))\n"
 _BURNER_NICE = 3
@@ -77,27 +76,49 @@ def adapt(network: Network, edge: EdgeFrames, pool: Pool, config: AdaptConfig) -
         pool: to choose from.
         config: see there.
     """
-    parts, keeper = network.parts, Keeper(pool, config.budget_s)
-    model = ElasticModel(parts.space, network.sessions, keeper.running.path, taps=parts.taps)
+    keeper = Keeper(pool, config.budget_s)
     seconds, changes = list[float](), list[Changed]()
-    with _burden(config.burden) as at_frame:
+    network.sessions.change_to(keeper.running.path)
+    with _burdens(config.burden) as burden:
         for number in range(config.frames):
-            at_frame(number)
+            burden(number)
             image = edge.images[number % len(edge.images)][None].astype(np.float32) / 255
             begin = time.perf_counter()
-            *tapped, last = model.run(network.start(image).current)
-            network.finish(Features(last, tuple(tapped)))
+            network.look(keeper.running.path, image)
             seconds.append(time.perf_counter() - begin)
             if (change := keeper.frame(seconds[-1])) is not None:
-                changes.append(_carried_out(model, change, number + 1))
+                done = network.sessions.change_to(change.to.path)
+                changes.append(
+                    Changed(frame=number + 1, path=change.to.path, rho=change.rho, fits=change.fits,
+                            loaded=len(done.loaded), seconds=done.seconds)
+                )  # fmt: skip
     return Adapted(
         budget_s=config.budget_s, seconds=tuple(seconds), changes=tuple(changes), burden=config.burden
     )  # fmt: skip
 
 
-def _carried_out(model: ElasticModel, change: Change, frame: int) -> Changed:
-    done = model.change_to(change.to.path)
-    return Changed(
-        frame=frame, path=change.to.path, rho=change.rho, fits=change.fits, loaded=len(done.loaded),
-        seconds=done.seconds,
-    )  # fmt: skip
+@contextmanager
+def _burdens(frames: tuple[int, int] | None) -> Iterator[Callable[[int], None]]:
+    """A function of the frame's number that has a process burden this one's processor from one frame to another."""
+    running: list[subprocess.Popen[bytes]] = []
+    processors = os.sched_getaffinity(0)
+
+    def end() -> None:
+        for process in running:
+            process.kill()
+            process.wait()
+        running.clear()
+
+    def at_frame(number: int) -> None:
+        if frames is not None and number == frames[0]:
+            running.append(subprocess.Popen([sys.executable, "-c", _BURNER, str(_BURNER_NICE)]))
+        if frames is not None and number == frames[1]:
+            end()
+
+    try:
+        if frames is not None:
+            os.sched_setaffinity(0, {min(processors)})  # which the process inherits
+        yield at_frame
+    finally:
+        end()
+        os.sched_setaffinity(0, processors)

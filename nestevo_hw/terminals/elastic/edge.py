@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from nestevo_hw.base.errors import InputError, LostFileError
-from nestevo_hw.models.elastic.space import BranchPath, PathSpace
+from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace
 from nestevo_hw.terminals.elastic.latency import FITTED_ON, LatencyErrors, LatencyModel, PathTime, errors, fit, measure
 from nestevo_hw.terminals.elastic.network import Features, Network
 from nestevo_hw.terminals.elastic.reuse import outputs
@@ -69,6 +69,7 @@ class Accuracies:
     def __call__(self, paths: Sequence[BranchPath]) -> list[float]:
         """The accuracy of each path, 0 to 1: mAP@0.50, or the share of right classes."""
         network, found = self._network, [list[Found]() for _ in paths]
+        network.sessions.change_to(branch for path in paths for branch in path)
         for _, number, features in outputs(paths, self._batches(), network.run):
             found[number] += network.finish(features)
         rate = mean_precision if network.parts.kind == "detection" else same_class
@@ -99,9 +100,9 @@ def time_blocks(
     A whole path is what the terminal runs: stem, blocks, and what comes behind them.
     """
     space = network.parts.space
-    network.sessions.require(space.branches)
+    network.sessions.change_to(space.branches)
     examples = {branch: network.example(branch) for branch in space.branches}
-    alone = measure({b: _run_of(network, (b,), features) for b, features in examples.items()}, rounds=rounds, clock=clock)
+    alone = measure({b: _run_of(network, b, features) for b, features in examples.items()}, rounds=rounds, clock=clock)
     image = np.random.default_rng(seed).random((1, *network.parts.image), dtype=np.float32)
     paths = _some_paths(space, random.Random(seed), 2 * FITTED_ON)
     whole = measure({path: _look_of(network, path, image) for path in (space.base, *paths)}, rounds=rounds, clock=clock)
@@ -119,8 +120,8 @@ def _some_paths(space: PathSpace, generator: random.Random, count: int) -> list[
     return list(found)
 
 
-def _run_of(network: Network, path: BranchPath, features: Features) -> Callable[[], object]:
-    return lambda: [network.sessions.run(branch, features.current) for branch in path]
+def _run_of(network: Network, branch: Branch, features: Features) -> Callable[[], object]:
+    return lambda: network.run(branch, features)
 
 
 def _look_of(network: Network, path: BranchPath, image: NDArray[np.float32]) -> Callable[[], object]:

@@ -119,7 +119,7 @@ def select(
             (fastest,) = evaluations.of([problem.fastest])
         best = outcome.best or fastest
         pool = Pool.of(evaluations.known.values(), timing.model)
-        network.sessions.require(best.path)
+        network.sessions.change_to(best.path)
         image = edge.images[:1].astype("float32") / 255
         measured_s = median_time(lambda: network.look(best.path, image), config.clock)
     selected = Selected(

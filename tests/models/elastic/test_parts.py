@@ -37,6 +37,7 @@ def test_parts_say_what_the_model_of_the_path_says(built):
     for path in (supernet.space.base, *(supernet.space.sample(random.Random(k)) for k in range(5))):
         with supernet.on(path) as model, torch.no_grad():
             wanted = model(as_inputs(model, image))
+        network.sessions.change_to(path)
         (found,) = network.look(path, image.numpy())
         if kind == "mobilenet":
             assert found.labels.tolist() == [int(wanted.argmax()) + 1]
@@ -54,7 +55,7 @@ def test_what_is_not_as_it_was_written_is_refused(built, tmp_path):
     damaged = tmp_path / block_file(Branch(0))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="is not the file that elastic.json describes"):
-        Network(tmp_path).sessions.require((Branch(0),))
+        Network(tmp_path).sessions.change_to((Branch(0),))
     damaged.unlink()
     with pytest.raises(InputError, match=r"no file block-0\.onnx beside it"):
         read_parts(tmp_path)
