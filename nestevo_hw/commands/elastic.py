@@ -2,6 +2,7 @@
 
 import click
 
+from nestevo_hw.commands.elastic_adapt import adapt
 from nestevo_hw.commands.elastic_build import build
 from nestevo_hw.commands.elastic_search import search
 
@@ -14,8 +15,9 @@ def elastic() -> None:
     Examples:
       nestevo-hw elastic build digits-mobilenet --out runs/elastic
       nestevo-hw elastic search runs/elastic --out runs/search
+      nestevo-hw elastic adapt runs/elastic --search runs/search
     """
 
 
-for _command in (build, search):
+for _command in (build, search, adapt):
     elastic.add_command(_command)

@@ -1,12 +1,14 @@
-"""The picture of a search: accuracy against latency of all paths that were evaluated."""
+"""Pictures: accuracy against latency of all paths that a search evaluated, and the times of a terminal's frames."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.figure import Figure
 
 from nestevo_hw.pages.style import LIGHT, Mark, Palette, colour_of, dress, legend, new_figure, save_png
 from nestevo_hw.studies.elastic.against import Point
+from nestevo_hw.terminals.elastic.adapting import Adapted
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
 from nestevo_hw.terminals.elastic.selecting import Selected
 
@@ -52,3 +54,33 @@ def frontier(pool: Pool) -> list[Candidate]:
         if not found or one.accuracy > found[-1].accuracy:
             found.append(one)
     return found
+
+
+def save_timeline(adapted: Adapted, path: Path) -> None:
+    """Write the times of a run's frames with its changes of paths as a PNG file."""
+    save_png(draw_timeline(adapted, LIGHT), path)
+
+
+def draw_timeline(adapted: Adapted, palette: Palette) -> Figure:
+    """Each frame's time, the budget, what burdened the processor, and where paths changed."""
+    figure = new_figure(7.2, 3.2, palette)
+    axes = figure.subplots()
+    dress(axes, palette, grid="y")
+    if adapted.burden is not None:
+        axes.axvspan(*adapted.burden, color=palette.band, zorder=0)
+    axes.scatter(range(len(adapted.seconds)), [1e3 * one for one in adapted.seconds], s=6, color=palette.other,
+                 linewidths=0)  # fmt: skip
+    axes.axhline(1e3 * adapted.budget_s, color=palette.muted, linestyle=":", linewidth=1.0)
+    for change in adapted.changes:
+        axes.axvline(change.frame, color=palette.after if change.fits else palette.alarm, linewidth=1.0)
+    axes.set_xlabel("frame")
+    axes.set_ylabel("time, ms (measured)")
+    marks = [Mark(text=text, colour=colour, shape=shape) for text, colour, shape in _TIMELINE]
+    legend(figure, marks, palette, columns=5)
+    return figure
+
+
+_TIMELINE: tuple[tuple[str, str, Literal["dot", "dotted", "bar", "line"]], ...] = (
+    ("frame", "other", "dot"), ("budget", "muted", "dotted"), ("processor burdened", "band", "bar"),
+    ("another path", "after", "line"), ("none fits", "alarm", "line"),
+)  # fmt: skip

@@ -13,10 +13,10 @@ import numpy as np
 
 from nestevo_hw.base.ranges import POSITIVE, Range
 from nestevo_hw.models.elastic.space import BranchPath
-from nestevo_hw.terminals.elastic.edge import EdgeFrames
+from nestevo_hw.terminals.elastic.edge import Accuracies, EdgeFrames
 from nestevo_hw.terminals.elastic.keeper import Keeper
 from nestevo_hw.terminals.elastic.network import Network
-from nestevo_hw.terminals.elastic.pool import Pool
+from nestevo_hw.terminals.elastic.pool import Pool, after_drift
 
 _BURNER = "import os, sys\nos.nice(int(sys.argv[1]))\nwhile os.getppid() != 1:\n    sum(range(100_000))\n"
 _BURNER_NICE = 3
@@ -67,7 +67,7 @@ class Adapted:
         return sum(taken > self.budget_s for taken in self.seconds)
 
 
-def adapt(network: Network, edge: EdgeFrames, pool: Pool, config: AdaptConfig) -> Adapted:
+def run_frames(network: Network, edge: EdgeFrames, pool: Pool, config: AdaptConfig) -> Adapted:
     """Run frames, and change the path whenever the keeper says so.
 
     Args:
@@ -95,6 +95,11 @@ def adapt(network: Network, edge: EdgeFrames, pool: Pool, config: AdaptConfig) -
     return Adapted(
         budget_s=config.budget_s, seconds=tuple(seconds), changes=tuple(changes), burden=config.burden
     )  # fmt: skip
+
+
+def adapt_pool(network: Network, fresh: EdgeFrames, pool: Pool, budget_s: float) -> Pool:
+    """The best of a pool with their accuracies on labelled frames of new conditions; nothing is trained."""
+    return after_drift(pool, Accuracies(network, fresh), budget_s, 1.0)
 
 
 @contextmanager
