@@ -6,6 +6,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from nestevo_hw.base.seeding import seeded, torch_generator
+from nestevo_hw.models.checkpoint import ModelSpec
 from nestevo_hw.models.classifier import SlimMobileNet
 from nestevo_hw.models.elastic.blocks import ending
 from nestevo_hw.models.faster_rcnn import fasterrcnn_resnet18_slim
@@ -69,3 +70,9 @@ def net(kind):
 
 def frames_for(kind, count=8, seed=1):
     return images(count, (64, 64) if kind == "detector" else (32, 32), seed)
+
+
+SPECS = {
+    "mobilenet": ModelSpec(architecture="digits-mobilenet", classes=tuple("0123456789"), min_size=32, max_size=32),
+    "detector": ModelSpec(architecture="fasterrcnn-resnet18-slim", classes=("a", "b", "c"), min_size=64, max_size=64),
+}

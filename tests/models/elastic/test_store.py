@@ -11,8 +11,7 @@ from nestevo_hw.models.checkpoint import load_model, read_spec
 from nestevo_hw.models.elastic.space import Branch
 from nestevo_hw.models.elastic.store import is_supernet, load_supernet, save_path, save_supernet
 from nestevo_hw.models.elastic.supernet import as_inputs, expand
-from tests.models.elastic.nets import frames_for, net
-from tests.models.elastic.test_parts import SPECS
+from tests.models.elastic.nets import SPECS, frames_for, net
 
 
 @pytest.fixture(scope="module")
