@@ -36,7 +36,7 @@ STRATEGY_NAMES = ("additive", "refined", "nearby", "evolution", "annealing", "ra
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the chosen path as a checkpoint, such as a terminal's model is. Needs torch.")  # fmt: skip
 @click.option("--cpu-time", is_flag=True,
-              help="Time in seconds of the CPU, where other work on this machine would spoil those of the clock.")  # fmt: skip
+              help="Time in seconds of the CPU: other work on this machine spoils those of the clock.")  # fmt: skip
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the search.")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted search in --out.")
 @machine_readable

@@ -1,7 +1,7 @@
 """A supernet as a terminal gets it: a folder with an ONNX file for each branch, for what comes before and behind.
 
-Nothing here needs torch or onnx. A terminal runs a path as a chain of these files, so that a change of paths loads no more
-than the blocks in which they differ.
+Nothing here needs torch or onnx. A terminal runs a path as a chain of these files, so that a change of paths loads no
+more than the blocks in which they differ.
 """
 
 from collections.abc import Mapping
@@ -25,13 +25,15 @@ _ADVICE = "build the supernet again"
 _CHANNELS = Range(1, 100_000)
 Shape = tuple[Annotated[int, _CHANNELS], Annotated[int, _CHANNELS], Annotated[int, _CHANNELS]]
 """(C, H, W)."""
+Kind = Literal["detection", "classification"]
+"""What the model does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Manifest of the folder."""
 
-    kind: Literal["detection", "classification"]
+    kind: Kind
     architecture: str
     classes: tuple[str, ...]
     """Label k is classes[k - 1]."""
@@ -51,7 +53,9 @@ class Parts:
 
     def __post_init__(self) -> None:
         if not len(self.taken) == len(self.given) == self.space.blocks:
-            raise ValueError(f"need the shapes of {self.space.blocks} blocks, got {len(self.taken)} and {len(self.given)}")
+            raise ValueError(
+                f"need the shapes of {self.space.blocks} blocks, got {len(self.taken)} and {len(self.given)}"
+            )
         if list(self.taps) != sorted({*self.taps}) or any(tap >= self.space.blocks - 1 for tap in self.taps):
             raise ValueError(f"taps are blocks before the last one, in order, got {self.taps}")
 

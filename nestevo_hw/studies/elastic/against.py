@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.models.elastic.parts import IMAGE, OUTPUTS
 from nestevo_hw.models.inputs import is_detector
-from nestevo_hw.models.zoo import task_of
 from nestevo_hw.models.onnx.export import SingleFrame, any_floats, open_session, write_onnx
+from nestevo_hw.models.zoo import task_of
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.terminals.elastic.edge import EdgeFrames
 from nestevo_hw.terminals.elastic.selecting import median_time

@@ -1,4 +1,4 @@
-"""A terminal that keeps its latency budget: frame after frame on the path in force, which changes with the device's speed."""
+"""A terminal that keeps its latency budget: frames on the path in force, which changes with the device's speed."""
 
 import os
 import subprocess
@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-
 from nestevo_hw.base.ranges import POSITIVE, Range
 from nestevo_hw.models.elastic.space import BranchPath
 from nestevo_hw.terminals.elastic.edge import Accuracies, EdgeFrames
@@ -20,7 +18,7 @@ from nestevo_hw.terminals.elastic.pool import Pool, after_drift
 
 _BURNER = "import os, sys\nos.nice(int(sys.argv[1]))\nwhile os.getppid() != 1:\n    sum(range(100_000))\n"
 _BURNER_NICE = 3
-"""Of a process beside one that is not nice: about a third of their processor, so that this one takes 1.5 times as long."""
+"""Beside one that is not nice it takes about a third of their processor, so that one takes 1.5 times as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +80,7 @@ def run_frames(network: Network, edge: EdgeFrames, pool: Pool, config: AdaptConf
     with _burdens(config.burden) as burden:
         for number in range(config.frames):
             burden(number)
-            image = edge.images[number % len(edge.images)][None].astype(np.float32) / 255
+            image = edge.floats(number % len(edge.images))
             begin = time.perf_counter()
             network.look(keeper.running.path, image)
             seconds.append(time.perf_counter() - begin)

@@ -54,6 +54,10 @@ class EdgeFrames:
         step = 1 if most is None else max(1, len(images) // most)
         return cls(images[::step][:most], tuple(truth[::step][:most]))
 
+    def floats(self, first: int, count: int = 1) -> NDArray[np.float32]:
+        """(count, 3, H, W) in 0..1, as a network takes them."""
+        return self.images[first : first + count].astype(np.float32) / np.float32(255)
+
 
 class Accuracies:
     """Measures paths on labelled frames: frames outside, paths inside, and what paths share once.
@@ -78,7 +82,7 @@ class Accuracies:
     def _batches(self) -> Iterator[Features]:
         size = 1 if self._network.parts.kind == "detection" else _BATCH
         for first in range(0, len(self._frames.images), size):
-            yield self._network.start(self._frames.images[first : first + size].astype(np.float32) / 255)
+            yield self._network.start(self._frames.floats(first, size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

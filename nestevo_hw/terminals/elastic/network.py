@@ -10,7 +10,18 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.models.elastic.parts import FINISH, GIVEN, IMAGE, STEM, TAKEN, Parts, block_file, checked_file, read_parts, tap_name
+from nestevo_hw.models.elastic.parts import (
+    FINISH,
+    GIVEN,
+    IMAGE,
+    STEM,
+    TAKEN,
+    Parts,
+    block_file,
+    checked_file,
+    read_parts,
+    tap_name,
+)
 from nestevo_hw.models.elastic.space import Branch, BranchPath
 from nestevo_hw.terminals.elastic.sessions import BranchSessions
 from nestevo_hw.terminals.runtime import Found

@@ -120,8 +120,7 @@ def select(
         best = outcome.best or fastest
         pool = Pool.of(evaluations.known.values(), timing.model)
         network.sessions.change_to(best.path)
-        image = edge.images[:1].astype("float32") / 255
-        measured_s = median_time(lambda: network.look(best.path, image), config.clock)
+        measured_s = median_time(lambda: network.look(best.path, edge.floats(0)), config.clock)
     selected = Selected(
         budget_s=budget_s, base=Candidate(space.base, whole, base.accuracy),
         best=Candidate(best.path, timing.model.time(best.path), best.accuracy), measured_s=measured_s,

@@ -25,6 +25,7 @@ from nestevo_hw.terminals.elastic.pool import Candidate, Pool
 from nestevo_hw.terminals.elastic.selecting import STRATEGIES, SearchConfig, read_selected, select
 from tests.models.elastic.nets import SPECS, frames_for, net
 
+
 def parts_of(kind, folder):
     supernet = expand(net(kind), frames_for(kind), spans=(2,), rates=(0.5,) if kind == "inverted" else ())
     spec = replace(SPECS["detector" if kind == "detector" else "mobilenet"])
@@ -76,7 +77,7 @@ def test_what_is_not_as_it_was_written_is_refused(built, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     damaged = tmp_path / block_file(Branch(0))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    with pytest.raises(InputError, match="is not the file that elastic.json describes"):
+    with pytest.raises(InputError, match=r"is not the file that elastic\.json describes"):
         Network(tmp_path).sessions.change_to((Branch(0),))
     damaged.unlink()
     with pytest.raises(InputError, match=r"no file block-0\.onnx beside it"):
@@ -122,7 +123,7 @@ def test_a_stopped_search_goes_on_with_what_it_measured_and_leaves_a_pool(home, 
     with pytest.raises(StoppedError, match="after 1 evaluations"):
         select(*where, config)
     timing = (tmp_path / "timing.json").read_bytes()
-    with pytest.raises(ConfigError, match="config.seed is 0 there and 1 here"):
+    with pytest.raises(ConfigError, match=r"config\.seed is 0 there and 1 here"):
         select(*where, replace(config, seed=1), resume=True)
     selected = select(*where, config, resume=True)
     assert (tmp_path / "timing.json").read_bytes() == timing
@@ -145,7 +146,7 @@ def test_a_budget_below_all_paths_is_refused(home, tmp_path):
 def test_the_command_offers_the_strategies_that_there_are():
     from nestevo_hw.commands.elastic_search import STRATEGY_NAMES
 
-    assert STRATEGY_NAMES == tuple(STRATEGIES)
+    assert tuple(STRATEGIES) == STRATEGY_NAMES
 
 
 def test_frames_run_on_the_path_in_force_and_what_differs_is_loaded(home, monkeypatch):
