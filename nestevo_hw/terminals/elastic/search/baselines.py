@@ -27,7 +27,7 @@ def random_paths(problem: Problem, generator: Random) -> Steps:
 
 def exhaustive(problem: Problem, _generator: Random) -> Steps:
     """Every path that fits the budget, in the order in which they share most."""
-    for some in batched((path for path in problem.space.paths() if problem.fits(path)), _BATCH):
+    for some in batched(problem.all_fitting(), _BATCH):
         yield list(some)
 
 

@@ -1,6 +1,6 @@
 """What is searched for: a path of a supernet that fits a budget of latency."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -32,14 +32,29 @@ class Problem:
             least, asked = f"{1e3 * fastest:.2f} ms", f"{1e3 * self.budget_s:.2f} ms"
             raise ConfigError(f"no path takes as little as {asked}; the fastest one takes {least}")
 
-    @cached_property
+    @property
     def fastest(self) -> BranchPath:
         """The path that takes least time."""
+        return self._fastest_from[0][1]
+
+    def all_fitting(self, prefix: BranchPath = ()) -> Iterator[BranchPath]:
+        """Every path that keeps to the budget and begins so, in order, without a look at those that cannot."""
+        block = prefix[-1].end if prefix else 0
+        if block == self.space.blocks and self.fits(prefix):
+            yield prefix
+        for branch in self.space.starting[block] if block < self.space.blocks else ():
+            longer = (*prefix, branch)
+            if self.fits((*longer, *self._fastest_from[branch.end][1])):
+                yield from self.all_fitting(longer)
+
+    @cached_property
+    def _fastest_from(self) -> list[tuple[float, BranchPath]]:
+        """Least time from before each block to the end, and the branches that take it."""
         best: list[tuple[float, BranchPath]] = [(0.0, ())]
         for block in reversed(range(self.space.blocks)):
             ways = ((self.latency.of(b), b, best[b.end - block - 1]) for b in self.space.starting[block])
             best.insert(0, min((own + rest, (branch, *path)) for own, branch, (rest, path) in ways))
-        return best[0][1]
+        return best
 
     @cached_property
     def window(self) -> LatencyWindow:
