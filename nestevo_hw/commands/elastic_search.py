@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nestevo_hw.studies.elastic.against import Point
     from nestevo_hw.terminals.elastic.selecting import SearchConfig, Selected
 
-STRATEGY_NAMES = ("additive", "refined", "nearby", "evolution", "annealing", "random", "exhaustive", "artifact")
+STRATEGY_NAMES = ("refined", "additive", "nearby", "evolution", "annealing", "random", "uniform", "exhaustive")
 
 
 @click.command("search")
@@ -22,8 +22,8 @@ STRATEGY_NAMES = ("additive", "refined", "nearby", "evolution", "annealing", "ra
 @click.option("--budget", type=Number(Range(0.01, 1)), default=0.6, show_default=True, metavar="SHARE",
               help="Of the time that the base takes on this device.")  # fmt: skip
 @click.option("--budget-ms", type=Number(POSITIVE), metavar="MS", help="Of a frame, in place of --budget.")
-@click.option("--strategy", type=click.Choice(STRATEGY_NAMES), default="additive", show_default=True,
-              help="How paths are chosen for measuring (docs/elastic.md).")  # fmt: skip
+@click.option("--strategy", type=click.Choice(STRATEGY_NAMES), default="refined", show_default=True,
+              help="How paths are chosen for measuring (docs/elastic-search.md).")  # fmt: skip
 @click.option("--frames", "source", type=click.Path(path_type=Path), metavar="FILE",
               help="Labelled frames of this terminal.  [default: the held-out ones of the build]")  # fmt: skip
 @click.option("--most-frames", type=whole(Range(1, 10_000)), default=64, show_default=True,

@@ -1,7 +1,7 @@
 """The last layer of a new block, with its shortcut, fitted to what the blocks that it replaces give: least squares.
 
-A block's output, before a ReLU that may come last, is linear in the weights of its last convolution and shortcut. So the
-best of these for some frames are known at once: those of a ridge regression, drawn to the weights that are there.
+A block's output, before a ReLU that may come last, is linear in the weights of its last convolution and shortcut. So
+the best of these for some frames are known at once: those of a ridge regression, drawn to the weights that are there.
 """
 
 from dataclasses import dataclass

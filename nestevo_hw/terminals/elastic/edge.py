@@ -12,8 +12,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from nestevo_hw.base.errors import InputError, LostFileError
-from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace
-from nestevo_hw.terminals.elastic.latency import FITTED_ON, LatencyErrors, LatencyModel, PathTime, errors, fit, measure
+from nestevo_hw.models.elastic.space import Branch, BranchPath
+from nestevo_hw.terminals.elastic.latency import (
+    FITTED_ON,
+    LatencyErrors,
+    LatencyModel,
+    PathTime,
+    errors,
+    fit,
+    measure,
+    spread,
+)
 from nestevo_hw.terminals.elastic.network import Features, Network
 from nestevo_hw.terminals.elastic.reuse import outputs
 from nestevo_hw.terminals.judging import mean_precision, same_class
@@ -108,20 +117,11 @@ def time_blocks(
     examples = {branch: network.example(branch) for branch in space.branches}
     alone = measure({b: _run_of(network, b, features) for b, features in examples.items()}, rounds=rounds, clock=clock)
     image = np.random.default_rng(seed).random((1, *network.parts.image), dtype=np.float32)
-    paths = _some_paths(space, random.Random(seed), 2 * FITTED_ON)
-    whole = measure({path: _look_of(network, path, image) for path in (space.base, *paths)}, rounds=rounds, clock=clock)
+    paths = spread(space, alone, 2 * FITTED_ON, random.Random(seed))
+    whole = measure({path: _look_of(network, path, image) for path in paths}, rounds=rounds, clock=clock)
     times = [PathTime(path, whole[path]) for path in paths]
-    model = fit(alone, [PathTime(space.base, whole[space.base]), *times[: FITTED_ON - 1]])
-    return Timing(model=model, base_s=whole[space.base], off=errors(model, times[FITTED_ON:]))
-
-
-def _some_paths(space: PathSpace, generator: random.Random, count: int) -> list[BranchPath]:
-    """Different paths but the base's, as many as there are of them at most."""
-    found = dict[BranchPath, None]()
-    while len(found) < min(count, space.count - 1):
-        if (path := space.sample(generator)) != space.base:
-            found[path] = None
-    return list(found)
+    model = fit(alone, times[::2])
+    return Timing(model=model, base_s=whole[space.base], off=errors(model, times[1::2]))
 
 
 def _run_of(network: Network, branch: Branch, features: Features) -> Callable[[], object]:

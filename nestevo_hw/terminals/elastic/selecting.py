@@ -19,18 +19,11 @@ from nestevo_hw.terminals.elastic.edge import Accuracies, EdgeFrames, Timing, ti
 from nestevo_hw.terminals.elastic.latency import measure as measure_times
 from nestevo_hw.terminals.elastic.network import Network
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
-from nestevo_hw.terminals.elastic.search.additive import ADDITIVE, REFINED
-from nestevo_hw.terminals.elastic.search.baselines import Annealing, exhaustive, random_paths
 from nestevo_hw.terminals.elastic.search.evaluation import Evaluated, Evaluations
-from nestevo_hw.terminals.elastic.search.evolution import ARTIFACT, NEARBY, PLAIN
-from nestevo_hw.terminals.elastic.search.problem import Problem, Strategy
+from nestevo_hw.terminals.elastic.search.problem import Problem
 from nestevo_hw.terminals.elastic.search.run import EVALUATIONS, Limits, search
+from nestevo_hw.terminals.elastic.search.strategies import STRATEGIES
 
-STRATEGIES: dict[str, Strategy] = {
-    "additive": ADDITIVE, "refined": REFINED, "nearby": NEARBY, "evolution": PLAIN, "annealing": Annealing(),
-    "random": random_paths, "exhaustive": exhaustive, "artifact": ARTIFACT,
-}  # fmt: skip
-"""Ways to search, by name."""
 TIMING, POOL, RESULT, JOURNAL = "timing.json", "pool.json", "result.json", "evaluations.jsonl"
 SHARE_OF_BASE = Range(0.01, 1)
 _ANEW = "search again"
@@ -44,7 +37,7 @@ class SearchConfig:
     """Of the time of the base, unless `budget_ms` is given."""
     budget_ms: Annotated[float, POSITIVE] | None = None
     """A frame, milliseconds."""
-    strategy: str = "additive"
+    strategy: str = "refined"
     frames: Annotated[int, Range(1, 10_000)] = 64
     """To measure accuracies on."""
     evaluations: Annotated[int, EVALUATIONS] = 120

@@ -131,7 +131,8 @@ def test_on_a_trained_network_a_fitted_merge_is_many_times_closer():
     fit(fitted, x, y)
     ending(drawn).conv.reset_parameters()
     off = [float((block(fresh) - wanted).square().mean() / wanted.var()) for block in (fitted, drawn)]
-    assert off[0] < 0.3 < 0.9 < off[1]
+    assert off[0] < 0.3
+    assert off[1] > 0.9
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ from nestevo_hw.terminals.elastic.adapting import AdaptConfig, adapt_pool, run_f
 from nestevo_hw.terminals.elastic.edge import Accuracies, EdgeFrames
 from nestevo_hw.terminals.elastic.network import Network
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
-from nestevo_hw.terminals.elastic.selecting import STRATEGIES, SearchConfig, read_selected, select
+from nestevo_hw.terminals.elastic.search.strategies import STRATEGIES
+from nestevo_hw.terminals.elastic.selecting import SearchConfig, read_selected, select
 from tests.models.elastic.nets import SPECS, frames_for, net
 
 
