@@ -6,6 +6,7 @@ from functools import cached_property
 from random import Random
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import POSITIVE
 from nestevo_hw.models.elastic.space import BranchPath, PathSpace
 from nestevo_hw.terminals.elastic.latency import LatencyModel
 from nestevo_hw.terminals.elastic.window import LatencyWindow
@@ -16,7 +17,8 @@ class Problem:
     """A space of paths, their times, and the budget.
 
     Raises:
-        ConfigError: no path fits the budget.
+        ConfigError: the budget is no time, or no path fits it.
+        InputError: a branch has no time.
     """
 
     space: PathSpace
@@ -27,6 +29,8 @@ class Problem:
     """Of the window that candidates are drawn from, as shares of the budget: [T - d, T + d] with d = 0.1 T."""
 
     def __post_init__(self) -> None:
+        POSITIVE.require(self.budget_s, "latency budget, s")
+        self.latency.require(self.space, "latency table")
         fastest = self.latency.time(self.fastest)
         if fastest > self.budget_s:
             least, asked = f"{1e3 * fastest:.2f} ms", f"{1e3 * self.budget_s:.2f} ms"
