@@ -32,7 +32,8 @@ STRATEGY_NAMES = ("refined", "additive", "nearby", "evolution", "annealing", "ra
               help="Paths to measure at most.")  # fmt: skip
 @click.option("--seconds", type=Number(POSITIVE), help="Of the search at most.  [default: no limit]")
 @click.option("--against", type=click.Path(path_type=Path), multiple=True, metavar="CHECKPOINT",
-              help="Measure this model too, for the picture; may be repeated. Needs torch.")  # fmt: skip
+              help="Measure this model beside base and path, as whole files, on the frames that the search "
+              "has not seen; may be repeated. Needs torch.")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the chosen path as a checkpoint, such as a terminal's model is. Needs torch.")  # fmt: skip
 @click.option("--cpu-time", is_flag=True,
@@ -73,7 +74,7 @@ def search(
     from nestevo_hw.base.documents import plain
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import telling
-    from nestevo_hw.studies.elastic.curve import save_curve
+    from nestevo_hw.studies.elastic.curve import save_comparison, save_curve
     from nestevo_hw.terminals.elastic.network import Network
     from nestevo_hw.terminals.elastic.selecting import SearchConfig, read_selected, select
 
@@ -85,9 +86,12 @@ def search(
     with one_writer(out, resume=resume), telling("measuring the latency table") as told:
         select(folder / "parts", frames, out, config, resume=resume, tell=told.say)
         selected, pool = read_selected(out)
-        points = _measured(against, frames, config)
         detects = Network(folder / "parts").parts.kind == "detection"
-        save_curve(selected, pool, "mAP@0.50" if detects else "accuracy", points, out / "curve.png")
+        metric = "mAP@0.50" if detects else "accuracy"
+        save_curve(selected, pool, metric, out / "curve.png")
+        points = _measured(against, folder, frames, selected, config)
+        if points:
+            save_comparison(points, metric, out / "comparison.png")
         if checkpoint is not None:
             _save(folder, selected, checkpoint)
     if not as_json:
@@ -95,12 +99,17 @@ def search(
     return {"out": str(out), **plain(selected), "against": plain(points)}
 
 
-def _measured(against: tuple[Path, ...], frames: Path, config: "SearchConfig") -> "list[Point]":
+def _measured(
+    against: tuple[Path, ...], folder: Path, frames: Path, selected: "Selected", config: "SearchConfig"
+) -> "list[Point]":
     if not against:
         return []
-    from nestevo_hw.studies.elastic.against import measure_models
+    from nestevo_hw.studies.elastic.against import side_by_side
+    from nestevo_hw.terminals.elastic.edge import EdgeFrames
 
-    return measure_models(list(against), frames, config.frames, config.clock)
+    seen, others = EdgeFrames.read(frames).parted(config.frames)
+    fair = others if len(others.images) else seen
+    return side_by_side(folder / "supernet.safetensors", selected.best.path, against, fair, config.clock)
 
 
 def _save(folder: Path, selected: "Selected", checkpoint: Path) -> None:
@@ -121,5 +130,6 @@ def _show(selected: "Selected", points: "list[Point]", out: Path) -> None:
     click.echo(f"      {1e3 * best.seconds:.2f} ms predicted, {1e3 * selected.measured_s:.2f} ms measured, "
                f"accuracy {best.accuracy:.3f}; budget {1e3 * selected.budget_s:.2f} ms")  # fmt: skip
     for point in points:
-        click.echo(f"{point.name}: {1e3 * point.seconds:.2f} ms measured, accuracy {point.accuracy:.3f}")
+        click.echo(f"{point.name} as one file: {1e3 * point.seconds:.2f} ms measured, accuracy {point.accuracy:.3f} on "
+                   "other frames")  # fmt: skip
     click.echo(f"Wrote {out / 'pool.json'}, result.json and curve.png")

@@ -1,7 +1,7 @@
-"""Models that were pruned as a whole, on the frames and the device of a search, to compare its paths with."""
+"""Base, chosen path and models that were pruned as a whole, side by side: whole files, on frames of their own."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +11,24 @@ from torch import Tensor, nn
 
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.models.elastic.parts import IMAGE, OUTPUTS
+from nestevo_hw.models.elastic.space import BranchPath
+from nestevo_hw.models.elastic.store import load_supernet
 from nestevo_hw.models.inputs import is_detector
 from nestevo_hw.models.onnx.export import SingleFrame, any_floats, open_session, write_onnx
 from nestevo_hw.models.zoo import task_of
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.terminals.elastic.edge import EdgeFrames
-from nestevo_hw.terminals.elastic.selecting import median_time
+from nestevo_hw.terminals.elastic.latency import measure
 from nestevo_hw.terminals.judging import mean_precision, same_class
 from nestevo_hw.terminals.runtime import Found
+
+BASE, CHOSEN = "base", "chosen path"
+_ROUNDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A model on this device."""
+    """A model on this device, exported as one file."""
 
     name: str
     seconds: float
@@ -31,40 +36,48 @@ class Point:
     accuracy: float
 
 
-def measure_models(checkpoints: list[Path], frames: Path, most: int, clock: Callable[[], float]) -> list[Point]:
-    """Measure models on the frames that a search scores paths on.
+def side_by_side(
+    supernet: Path, path: BranchPath, checkpoints: Sequence[Path], frames: EdgeFrames, clock: Callable[[], float]
+) -> list[Point]:
+    """Measure the base, a path and other models, taking turns.
 
     Args:
-        checkpoints: of models of the same task.
-        frames: file of labelled frames.
-        most: of them, evenly spread, as `EdgeFrames.read` chooses them.
+        supernet: file of the supernet.
+        path: through it.
+        checkpoints: of other models of the same task.
+        frames: to score on; if the comparison is to be fair, the search has not seen them.
         clock: of seconds.
 
     Raises:
         InputError: a file is missing or damaged.
     """
-    edge = EdgeFrames.read(frames, most=most)
-    images = torch.from_numpy(edge.images)
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        for path in checkpoints:
-            model, _ = load_model(path)
-            seen = [Found(p["boxes"].numpy(), p["labels"].numpy(), p["scores"].numpy())
-                    for p in task_named(task_of(model)).predict(model, images)]  # fmt: skip
-            rate = mean_precision if is_detector(model) else same_class
-            seconds = _time(model, images[:1].float() / 255, Path(folder) / "model.onnx", clock)
-            found.append(Point(name=path.stem, seconds=seconds, accuracy=rate(seen, edge.truth)))
-    return found
+    whole, _ = load_supernet(supernet)
+    models = {BASE: whole.model(whole.space.base), CHOSEN: whole.model(path)}
+    models |= {file.stem: load_model(file)[0] for file in checkpoints}
+    seconds = _times(models, torch.from_numpy(frames.floats(0)), clock)
+    return [Point(name=name, seconds=seconds[name], accuracy=_accuracy(m, frames)) for name, m in models.items()]
 
 
-def _time(model: nn.Module, images: Tensor, file: Path, clock: Callable[[], float]) -> float:
+def _accuracy(model: nn.Module, frames: EdgeFrames) -> float:
+    predicted = task_named(task_of(model)).predict(model, torch.from_numpy(frames.images))
+    seen = [Found(p["boxes"].numpy(), p["labels"].numpy(), p["scores"].numpy()) for p in predicted]
+    return (mean_precision if is_detector(model) else same_class)(seen, frames.truth)
+
+
+def _times(models: Mapping[str, nn.Module], images: Tensor, clock: Callable[[], float]) -> dict[str, float]:
     """Of one image, by ONNX Runtime on one thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {name: _run_of(model, images, Path(folder) / "model.onnx") for name, model in models.items()}
+    return measure(runs, rounds=_ROUNDS, clock=clock)
+
+
+def _run_of(model: nn.Module, images: Tensor, file: Path) -> Callable[[], object]:
     detects = is_detector(model)
     whole: nn.Module = SingleFrame(model) if detects else model
     given = images[0] if detects else images
     outputs = OUTPUTS["detection" if detects else "classification"]
-    several = {name: {0: "detections"} for name in outputs if detects}
     with any_floats(whole):
-        write_onnx(whole, (given,), file, inputs=(IMAGE,), outputs=outputs, dynamic=several)
+        write_onnx(whole, (given,), file, inputs=(IMAGE,), outputs=outputs,
+                   dynamic={name: {0: "detections"} for name in outputs if detects})  # fmt: skip
     session, taken = open_session(file), {IMAGE: np.ascontiguousarray(given.numpy())}
-    return median_time(lambda: session.run(None, taken), clock)
+    return lambda: session.run(None, taken)

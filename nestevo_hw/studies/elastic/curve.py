@@ -6,22 +6,22 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from nestevo_hw.pages.style import LIGHT, Mark, Palette, colour_of, dress, legend, new_figure, save_png
+from nestevo_hw.pages.style import LIGHT, SMALL, Mark, Palette, colour_of, dress, legend, new_figure, save_png
 from nestevo_hw.studies.elastic.against import Point
 from nestevo_hw.terminals.elastic.adapting import Adapted
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
 from nestevo_hw.terminals.elastic.selecting import Selected
 
 
-def save_curve(selected: Selected, pool: Pool, metric: str, against: Sequence[Point], path: Path) -> None:
+def save_curve(selected: Selected, pool: Pool, metric: str, path: Path) -> None:
     """Write the picture as a PNG file."""
-    save_png(draw_curve(selected, pool, metric, against, LIGHT), path)
+    save_png(draw_curve(selected, pool, metric, LIGHT), path)
 
 
 def draw_curve(
-    selected: Selected, pool: Pool, metric: str, against: Sequence[Point], palette: Palette
+    selected: Selected, pool: Pool, metric: str, palette: Palette
 ) -> Figure:  # fmt: skip
-    """All paths, the best for each time, the budget, and models to compare with."""
+    """All paths, the best for each time, and the budget."""
     figure = new_figure(7.2, 4.0, palette)
     axes = figure.subplots()
     dress(axes, palette, grid="both")
@@ -37,10 +37,6 @@ def draw_curve(
     for point, colour, name in ((selected.base, "teacher", "the base"), (selected.best, "after", "chosen")):
         axes.scatter([1e3 * point.seconds], [point.accuracy], s=40, color=colour_of(palette, colour), zorder=3)
         marks.append(Mark(text=name, colour=colour, shape="dot"))
-    if against:
-        axes.scatter([1e3 * one.seconds for one in against], [one.accuracy for one in against],
-                     s=36, color=palette.alarm, zorder=3)  # fmt: skip
-        marks.append(Mark(text="pruned as a whole", colour="alarm", shape="dot"))
     axes.set_xlabel("time of a frame, ms (paths predicted from measured blocks)")
     axes.set_ylabel(metric)
     legend(figure, marks, palette, columns=6)
@@ -84,3 +80,27 @@ _TIMELINE: tuple[tuple[str, str, Literal["dot", "dotted", "bar", "line"]], ...] 
     ("frame", "other", "dot"), ("budget", "muted", "dotted"), ("processor burdened", "band", "bar"),
     ("another path", "after", "line"), ("none fits", "alarm", "line"),
 )  # fmt: skip
+
+
+def save_comparison(points: Sequence[Point], metric: str, path: Path) -> None:
+    """Write models side by side as a PNG file."""
+    save_png(draw_comparison(points, metric, LIGHT), path)
+
+
+def draw_comparison(points: Sequence[Point], metric: str, palette: Palette) -> Figure:
+    """Accuracy against time of whole models; the first two are the base and the chosen path."""
+    figure = new_figure(7.2, 3.6, palette)
+    axes = figure.subplots()
+    dress(axes, palette, grid="both")
+    for number, point in enumerate(points):
+        colour = ("teacher", "after")[number] if number < _NAMED else "alarm"
+        axes.scatter([1e3 * point.seconds], [point.accuracy], s=40, color=colour_of(palette, colour), zorder=3)
+        axes.annotate(point.name, (1e3 * point.seconds, point.accuracy), (6, -10), textcoords="offset points",
+                      color=palette.muted, fontsize=SMALL)  # fmt: skip
+    axes.margins(x=0.2, y=0.15)
+    axes.set_xlabel("time of a frame, ms (measured, one file)")
+    axes.set_ylabel(metric)
+    return figure
+
+
+_NAMED = 2

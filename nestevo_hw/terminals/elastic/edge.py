@@ -42,8 +42,8 @@ class EdgeFrames:
     """What is on each; ignored regions are left out."""
 
     @classmethod
-    def read(cls, path: Path, *, most: int | None = None) -> "EdgeFrames":
-        """Frames of a file of `nestevo_hw.streams.storage`, `most` of them evenly spread.
+    def read(cls, path: Path) -> "EdgeFrames":
+        """Frames of a file of `nestevo_hw.streams.storage`.
 
         Raises:
             InputError: the file is missing, damaged, or holds no labelled frames.
@@ -60,8 +60,16 @@ class EdgeFrames:
             Found(boxes[~ignore], labels[~ignore], np.ones(int((~ignore).sum()), np.float32))
             for boxes, labels, ignore in zip(*columns, strict=True)
         ]
-        step = 1 if most is None else max(1, len(images) // most)
-        return cls(images[::step][:most], tuple(truth[::step][:most]))
+        return cls(images, tuple(truth))
+
+    def parted(self, most: int) -> tuple["EdgeFrames", "EdgeFrames"]:
+        """At most so many frames, evenly spread, and the others."""
+        chosen = range(0, len(self.images), max(1, len(self.images) // most))[:most]
+        others = sorted({*range(len(self.images))} - {*chosen})
+        return self._rows(chosen), self._rows(others)
+
+    def _rows(self, rows: Sequence[int]) -> "EdgeFrames":
+        return EdgeFrames(self.images[list(rows)], tuple(self.truth[row] for row in rows))
 
     def floats(self, first: int, count: int = 1) -> NDArray[np.float32]:
         """(count, 3, H, W) in 0..1, as a network takes them."""

@@ -91,7 +91,7 @@ def select(
         InputError: parts or frames are damaged.
         StoppedError: stopped by Ctrl-C or a signal; what was measured is kept.
     """
-    network, edge = Network(parts), EdgeFrames.read(frames, most=config.frames)
+    network, (edge, _) = Network(parts), EdgeFrames.read(frames).parted(config.frames)
     identity = {"config": config, "parts": sha256(parts / MANIFEST), "frames": sha256(frames), "version": __version__}
     if resume and not (out / JOURNAL).is_file():
         raise ConfigError(f"{out} holds no search to resume; leave --resume out")
