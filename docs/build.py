@@ -45,8 +45,13 @@ def reference() -> str:
     parts = [CLI_HEAD, _section("nestevo-hw", context)]
     for name in main.list_commands(context):
         command = main.get_command(context, name)
-        if command is not None and not command.hidden:
-            parts.append(_section(f"nestevo-hw {name}", _context(command, context)))
+        if command is None or command.hidden:
+            continue
+        own = _context(command, context)
+        parts.append(_section(f"nestevo-hw {name}", own))
+        if isinstance(command, click.Group):
+            inner = command.commands.items()
+            parts += [_section(f"nestevo-hw {name} {word}", _context(below, own)) for word, below in inner]
     return "\n".join(parts)
 
 

@@ -27,14 +27,22 @@ def re_estimate_batch_norm(model: nn.Module, dense: nn.Module, batches: Iterable
         dense: the part of the model to run, such as the body of a detector's backbone.
         batches: (N, 3, H, W) normalised inputs of `dense`, on any device.
     """
-    norms, device = _norms(model), next(model.parameters()).device
+    device = next(model.parameters()).device
+    with fresh_statistics(model):
+        for batch in batches:
+            dense(batch.to(device))
+
+
+@contextmanager
+def fresh_statistics(model: nn.Module) -> Iterator[None]:
+    """BatchNorm layers in eval mode get the statistics of all that passes through them in the block."""
+    norms = _norms(model)
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean over the batches
         norm.train()
-    for batch in batches:
-        dense(batch.to(device))
+    yield
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -18,16 +18,19 @@ from nestevo_hw.base.names import is_own
 from nestevo_hw.base.plugins import call_named
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
-from nestevo_hw.models.classifier import small_classifier
-from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
+from nestevo_hw.models.classifier import slim_mobilenet, small_classifier
+from nestevo_hw.models.elastic.structure import Blocks
+from nestevo_hw.models.faster_rcnn import fasterrcnn_resnet18_slim, fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.models.state import is_torch_file
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "fasterrcnn-tiny": fasterrcnn_tiny,
+    "fasterrcnn-resnet18-slim": fasterrcnn_resnet18_slim,
     "fasterrcnn-resnet50-fpn": resnet50_fpn,
     "fasterrcnn-mobilenet-v3": mobilenet_v3,
     "digits-cnn": small_classifier,
+    "digits-mobilenet": slim_mobilenet,
 }
 FORMATS = ("nestevo-hw-model", "nestevo-hw-detector")
 """Of the files this module reads; it writes the first."""
@@ -51,6 +54,8 @@ class ModelSpec:
     """Longer side of the network's input, pixels."""
     background: bool = False
     """Whether a factory of the user's own counts background among its `num_classes`, as detectors do."""
+    blocks: Blocks | None = None
+    """Of one path through a supernet; None for the architecture as it is."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.classes) <= MOST_CLASSES:
@@ -73,7 +78,14 @@ class ModelSpec:
 
         Raises:
             ConfigError: the architecture is unknown, or the user's factory fails or returns no module.
+            InputError: it does not have the blocks.
         """
+        model = self._architecture()
+        if self.blocks is not None:
+            self.blocks.put_into(model)
+        return model
+
+    def _architecture(self) -> nn.Module:
         if self.is_own:
             return made_by(self.architecture, len(self.classes) + self.background)
         if self.architecture not in BUILDERS:

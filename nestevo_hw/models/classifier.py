@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.models.mobilenetv2 import InvertedResidual
+from torchvision.ops.misc import Conv2dNormActivation
 
 from nestevo_hw.base.errors import InputError, NestEvoError
 from nestevo_hw.base.files import replacing
@@ -58,6 +60,38 @@ def small_classifier(num_classes: int, *, min_size: int = 32, max_size: int = 32
     """
     del min_size, max_size
     return SmallClassifier(num_classes - 1)
+
+
+class SlimMobileNet(nn.Module):
+    """Ten inverted residuals as in MobileNetV2, a feature, class logits: (N, 3, H, W) floats in 0..1 to (N, C)."""
+
+    STEM, EXPANSION = 16, 4
+    STAGES = ((16, 1, 1), (24, 3, 2), (40, 3, 2), (64, 3, 2))
+    """Channels, blocks and the stride of the first block."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [Conv2dNormActivation(3, self.STEM, activation_layer=nn.ReLU6)]
+        channels = self.STEM
+        for width, blocks, stride in self.STAGES:
+            for block in range(blocks):
+                layers.append(InvertedResidual(channels, width, 1 if block else stride, self.EXPANSION))
+                channels = width
+        self.body = nn.Sequential(*layers)
+        self.feature = nn.Linear(channels, FEATURE_WIDTH)
+        self.head = nn.Linear(FEATURE_WIDTH, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C) logits."""
+        pooled = self.body(images - 0.5).mean((2, 3))
+        logits: Tensor = self.head(self.feature(pooled).relu())
+        return logits
+
+
+def slim_mobilenet(num_classes: int, *, min_size: int = 32, max_size: int = 32) -> SlimMobileNet:
+    """The classifier of ten blocks; arguments as of `small_classifier`."""
+    del min_size, max_size
+    return SlimMobileNet(num_classes - 1)
 
 
 def last_layer(model: nn.Module) -> str:

@@ -1,6 +1,7 @@
 """The Faster R-CNN family, built from torchvision's own classes: from tiny (CPU) to ResNet-50 FPN (paper)."""
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -15,17 +16,17 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.models.resnet import BasicBlock, conv1x1
 from torchvision.ops import MultiScaleRoIAlign
 
-TINY_LEVELS = ("c2", "c3", "c4")
-TINY_ANCHORS_PX = ((10,), (20,), (40,), (80,))
-TINY_RATIOS = (0.5, 1.0, 2.0)
+RATIOS = (0.5, 1.0, 2.0)
+"""Of the heights and widths of anchors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TinyWidths:
-    """Channel counts of the tiny detector."""
+    """Channel counts of a small detector."""
 
     stem: int = 24
     stages: tuple[int, int, int] = (32, 64, 128)
+    """Of the levels that the pyramid reads."""
     fpn: int = 64
     box_hidden: int = 128
     """Width of the first layer of the box head; pruning may shrink it."""
@@ -34,9 +35,11 @@ class TinyWidths:
     roi_bins: int = 5
 
 
-def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    shortcut = nn.Sequential(conv1x1(inputs, outputs, stride=2), nn.BatchNorm2d(outputs))
-    first = BasicBlock(inputs, outputs, stride=2, downsample=shortcut)
+def _stage(inputs: int, outputs: int, blocks: int, *, stride: int = 2) -> nn.Sequential:
+    shortcut = None
+    if (inputs, stride) != (outputs, 1):
+        shortcut = nn.Sequential(conv1x1(inputs, outputs, stride=stride), nn.BatchNorm2d(outputs))
+    first = BasicBlock(inputs, outputs, stride=stride, downsample=shortcut)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(blocks - 1)))
 
 
@@ -56,30 +59,70 @@ def fasterrcnn_tiny(
     """
     widths = widths or TinyWidths()
     c2, c3, c4 = widths.stages
-    body = nn.Sequential(
-        OrderedDict(
-            stem=nn.Sequential(
-                nn.Conv2d(3, widths.stem, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(widths.stem),
-                nn.ReLU(inplace=True),
-            ),
-            c2=_stage(widths.stem, c2, 1),
-            c3=_stage(c2, c3, 1),
-            c4=_stage(c3, c4, 2),
-        )
+    body = OrderedDict(
+        stem=_stem(widths.stem),
+        c2=_stage(widths.stem, c2, 1),
+        c3=_stage(c2, c3, 1),
+        c4=_stage(c3, c4, 2),
     )
+    return _detector(
+        body, ("c2", "c3", "c4"), (10, 20, 40, 80), widths, num_classes, min_size=min_size, max_size=max_size
+    )
+
+
+def fasterrcnn_resnet18_slim(num_classes: int, *, min_size: int = 256, max_size: int = 320) -> FasterRCNN:
+    """Faster R-CNN with the eight blocks of ResNet-18 at a quarter of its width, for frames of 320 px.
+
+    The pyramid reads the outputs of the fourth, sixth and eighth block.
+
+    Args:
+        num_classes: object classes plus one for background.
+        min_size: shorter side of the network's input, pixels.
+        max_size: longer side of the network's input, pixels.
+    """
+    widths = TinyWidths(stem=16, stages=(32, 64, 128), fpn=48)
+    stem = _stem(widths.stem)
+    stem.append(nn.MaxPool2d(3, stride=2, padding=1))
+    body = OrderedDict(
+        stem=stem,
+        c2=_stage(widths.stem, widths.stem, 2, stride=1),
+        c3=_stage(widths.stem, widths.stages[0], 2),
+        c4=_stage(widths.stages[0], widths.stages[1], 2),
+        c5=_stage(widths.stages[1], widths.stages[2], 2),
+    )
+    return _detector(
+        body, ("c3", "c4", "c5"), (20, 40, 80, 160), widths, num_classes, min_size=min_size, max_size=max_size
+    )
+
+
+def _stem(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+    )
+
+
+def _detector(
+    body: Mapping[str, nn.Module],
+    levels: Sequence[str],
+    anchors_px: Sequence[int],
+    widths: TinyWidths,
+    num_classes: int,
+    *,
+    min_size: int,
+    max_size: int,
+) -> FasterRCNN:
+    """The small detector around a body whose named levels the pyramid reads; an anchor size for each and one more."""
     backbone = BackboneWithFPN(
-        body,
-        return_layers={name: name for name in TINY_LEVELS},
+        nn.Sequential(OrderedDict(body)),
+        return_layers={name: name for name in levels},
         in_channels_list=list(widths.stages),
         out_channels=widths.fpn,
     )
-    anchors = AnchorGenerator(TINY_ANCHORS_PX, (TINY_RATIOS,) * len(TINY_ANCHORS_PX))
     return FasterRCNN(
         backbone,
         min_size=min_size,
         max_size=max_size,
-        rpn_anchor_generator=anchors,
+        rpn_anchor_generator=AnchorGenerator(tuple((side,) for side in anchors_px), (RATIOS,) * len(anchors_px)),
         rpn_pre_nms_top_n_train=400,
         rpn_pre_nms_top_n_test=300,
         rpn_post_nms_top_n_train=200,
@@ -87,7 +130,7 @@ def fasterrcnn_tiny(
         rpn_batch_size_per_image=64,
         box_batch_size_per_image=48,
         box_detections_per_img=40,
-        box_roi_pool=MultiScaleRoIAlign(list(TINY_LEVELS), output_size=widths.roi_bins, sampling_ratio=2),
+        box_roi_pool=MultiScaleRoIAlign(list(levels), output_size=widths.roi_bins, sampling_ratio=2),
         box_head=_box_head(widths),
         box_predictor=FastRCNNPredictor(widths.box_feature, num_classes),
     )

@@ -2,11 +2,15 @@
 
 from importlib import resources
 
-ARCHITECTURES = ("fasterrcnn-tiny", "fasterrcnn-resnet50-fpn", "fasterrcnn-mobilenet-v3", "digits-cnn", "resnet18")
+ARCHITECTURES = (
+    "fasterrcnn-tiny", "fasterrcnn-resnet18-slim", "fasterrcnn-resnet50-fpn", "fasterrcnn-mobilenet-v3", "digits-cnn",
+    "digits-mobilenet", "resnet18",
+)  # fmt: skip
 """What can be built without a checkpoint."""
 _FAMILIES = ("fasterrcnn-tiny", "digits-cnn")
-PRETRAINED = tuple(family + variant for family in _FAMILIES for variant in ("", "-m1", "-m2", "-m3"))
-"""What `pretrain` makes, pruned variants included."""
+_ALONE = ("fasterrcnn-resnet18-slim", "digits-mobilenet")
+PRETRAINED = tuple(family + variant for family in _FAMILIES for variant in ("", "-m1", "-m2", "-m3")) + _ALONE
+"""What `pretrain` made and ships: teachers with their pruned variants, and bases of supernets alone."""
 
 ADAPTERS = ("deployed", "nanodet", "nanodet-plus", "rows", "yolov5", "yolov8")
 """How detectors of somebody else's are read, `data/adapters/`."""

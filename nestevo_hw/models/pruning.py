@@ -87,6 +87,22 @@ def prune[M: nn.Module](model: M, ratio: float, size: tuple[int, int] = (32, 32)
     return model
 
 
+def prune_within[M: nn.Module](block: M, ratio: float, example: Tensor, kept: list[nn.Module]) -> M:
+    """Remove the channels of smallest group magnitude from a part of a model, in place.
+
+    Args:
+        block: takes one tensor.
+        ratio: share of channels to remove from every other layer.
+        example: what it takes.
+        kept: layers whose outputs keep their width.
+    """
+    for parameter in block.parameters():
+        parameter.requires_grad_(True)
+    with torch.enable_grad():
+        _prune(block, (example,), kept, ratio)
+    return block
+
+
 def _prune(dense: nn.Module, example: tuple[Tensor, ...], fixed: list[nn.Module], ratio: float) -> None:
     importance = tp.importance.GroupMagnitudeImportance(p=2)
     tp.BasePruner(dense.eval(), example, importance=importance, pruning_ratio=ratio, ignored_layers=fixed).step()

@@ -12,7 +12,7 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.models.checkpoint import BUILDERS, is_checkpoint, made_by, pretrained_path, read_spec
 from nestevo_hw.models.checkpoint import load_model as load_checkpoint
-from nestevo_hw.models.classifier import small_classifier
+from nestevo_hw.models.classifier import slim_mobilenet, small_classifier
 from nestevo_hw.models.inputs import is_detector
 from nestevo_hw.models.names import PRETRAINED, names
 from nestevo_hw.models.onnx.imported import import_onnx
@@ -22,14 +22,17 @@ Task = Literal["detection", "classification"]
 
 _CLASSIFIERS: dict[str, Callable[[int], nn.Module]] = {
     "digits-cnn": lambda classes: small_classifier(classes + 1),
+    "digits-mobilenet": lambda classes: slim_mobilenet(classes + 1),
     "resnet18": lambda classes: resnet18(num_classes=classes),
 }
 """By number of classes, which have no background here."""
 _DEFAULT_CLASSES = {
     "fasterrcnn-tiny": 4,
+    "fasterrcnn-resnet18-slim": 4,
     "fasterrcnn-resnet50-fpn": 11,
     "fasterrcnn-mobilenet-v3": 11,
     "digits-cnn": 10,
+    "digits-mobilenet": 10,
     "resnet18": 1000,
 }
 """Classes of a model with random weights; a detector's include background (BDD100K has 10 objects)."""

@@ -1,0 +1,1 @@
+"""Supernets from pre-trained models: made, trained, scored and written for terminals."""
