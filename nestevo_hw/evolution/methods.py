@@ -151,6 +151,19 @@ class AdaptiveBatchNorm(_ServesAll):
         window.deploy()
 
 
+class EntropyMinimisation(_ServesAll):
+    """The published method that learns at test time without labels (Wang et al., Tent, ICLR 2021)."""
+
+    name = "Tent"
+    summary = "scale and shift of each terminal's BatchNorm, trained until it is certain of what it sees; no labels"
+    kinds: tuple[str, ...] = ("adapt-scale-and-shift", "export")
+
+    def evolve(self, window: "Window") -> None:
+        """See `Method.evolve`."""
+        window.minimise_entropy()
+        window.deploy()
+
+
 class SelfTraining(_ServesAll):
     """Each terminal is its own teacher."""
 
@@ -221,6 +234,7 @@ METHODS: dict[str, Method] = {
         NoEvolution(),
         Distillation(),
         AdaptiveBatchNorm(),
+        EntropyMinimisation(),
         SelfTraining(),
         NaiveAverage(),
         TrueLabels(),

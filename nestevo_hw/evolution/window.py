@@ -1,7 +1,7 @@
 """One evolution window: the verbs of which methods are made, each a set of tasks for the terminals that take part."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +275,13 @@ class Window:
             for name in self.names
         }
         self._outcomes |= {name: requests[name].terminal_out for name in self.run(table.ADAPT, requests)}
+
+    def minimise_entropy(self) -> None:
+        """Scale and shift of each terminal's BatchNorm, learned without labels, for as many steps as others have."""
+        steps = self.config.distil.plan.steps + self.config.mutual.plan.steps
+        requests = {name: replace(self._batch_norm(name, "terminal.safetensors"), steps=steps) for name in self.names}
+        done = self.run(table.ADAPT_SCALE_AND_SHIFT, requests)
+        self._outcomes |= {name: requests[name].terminal_out for name in done}
 
     def re_estimate_batch_norm(self) -> None:
         """The BatchNorm statistics of its own frames into each terminal, and nothing else."""
