@@ -40,8 +40,9 @@ class ExecutionConfig:
     """Which waiting tasks start; docs/scheduling.md says what each policy does."""
     profile: str | None = None
     """profile.safetensors of `nestevo-hw profile`, which predicts the time of trainings from the first one on."""
-    executor: Literal["local", "ray"] = "local"
-    """Worker processes of this machine, or the nodes of a Ray cluster."""
+    executor: Literal["local", "inline", "ray"] = "local"
+    """Worker processes of this machine, the run's own process, or the nodes of a Ray cluster. inline takes one task
+    after another and starts nothing, which is cheapest for many small runs; a task that dies takes the run with it."""
     address: str = "auto"
     """Head of the Ray cluster, host:port; auto: the one that runs here, local: start one."""
     shared_folder: bool = False
@@ -105,10 +106,15 @@ def open_executor(
             main_memory=main_memory,
         )
     memory_bytes, workers = reservable_bytes(config), config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
+    if config.executor == "inline":
+        workers = 0
+        if server is not None:
+            server.close()
     number, memory = resolved(config.device).index or 0, machine_memory()
     gpu = Device(
-        memory_bytes=memory_bytes, cores=workers, name=f"GPU {number}", gpu=number, context_bytes=target.context_bytes
-    )
+        memory_bytes=memory_bytes, cores=max(workers, 1), name=f"GPU {number}", gpu=number,
+        context_bytes=target.context_bytes,
+    )  # fmt: skip
     return LocalExecutor(
         policy=policy,
         memory_bytes=memory_bytes,

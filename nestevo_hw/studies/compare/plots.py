@@ -18,15 +18,18 @@ from nestevo_hw.studies.compare.variants import (
     A2,
     A3,
     A4,
+    A4_CONFIRMED,
     ADA_BN,
     NAIVE_AVERAGE,
     NESTEVO,
     SELF_TRAINING,
+    TENT,
     TRUE_LABELS,
 )
 
 ROLES = {
-    NESTEVO: "after", A1: "aggregate", A2: "mutual", A3: "other", A4: "before", ADA_BN: "export",
+    NESTEVO: "after", A1: "aggregate", A2: "mutual", A3: "other", A4: "before", A4_CONFIRMED: "distil",
+    ADA_BN: "export", TENT: "sense",
     SELF_TRAINING: "generator", TRUE_LABELS: "muted", NAIVE_AVERAGE: "alarm",
 }  # fmt: skip
 """Colour role of each method; ablations share one."""
