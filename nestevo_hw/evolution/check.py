@@ -35,6 +35,7 @@ from nestevo_hw.streams.sampling import allocate
 from nestevo_hw.streams.video import Damage, VideoStream
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
+    ClassLogits,
     FeatureGeneration,
     LabelConfirmation,
     MutualLearning,
@@ -197,19 +198,21 @@ def generates(config: RunConfig) -> bool:
 def _check_adapters(config: RunConfig, teacher: nn.Module) -> None:
     """The method, the teacher and its device can do with adapters in place of programming."""
     settings, method = config.teacher, METHODS[config.method]
-    if settings.update != "adapt":
+    by_benefit = config.drift.decision == "benefit" and method.co_evolves
+    if settings.update != "adapt" and not by_benefit:
         return
     if not method.co_evolves:
         raise ConfigError(
             f'teacher.update = "adapt": the teacher of method {method.name} does not evolve; leave it out'
         )
+    key, instead = ('drift.decision = "benefit"', "paper") if by_benefit else ('teacher.update = "adapt"', "program")
+    if by_benefit:
+        require(task_named(config.task), ClassLogits, key)
     if not has_batch_norm(teacher):
-        raise ConfigError(
-            f'teacher.update = "adapt": {settings.model} has no BatchNorm that could adapt; set "program"'
-        )
+        raise ConfigError(f'{key}: {settings.model} has no BatchNorm that could adapt; set "{instead}"')
     if (preset := settings.preset) is not None and choose_backend(preset, settings.backend)[0] == "reference":
         raise ConfigError(
-            f'teacher.update = "adapt": no gradient passes {preset.name} in backend reference, which input noise '
+            f"{key}: no gradient passes {preset.name} in backend reference, which input noise "
             "asks for; leave teacher.backend and the input noise out"
         )
 

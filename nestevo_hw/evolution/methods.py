@@ -68,7 +68,9 @@ class CoEvolution(_ServesAll):
         """See `Method.evolve`; the numbers are lines of Algorithm 2."""
         window.adapt_batch_norm()
         window.refresh()
-        if window.config.teacher.update == "adapt":
+        if window.config.drift.decision == "benefit":
+            self._adapt_where_unsure(window)
+        elif window.config.teacher.update == "adapt":
             self._adapt(window)
         else:
             self._program(window)
@@ -90,13 +92,21 @@ class CoEvolution(_ServesAll):
     def _adapt(self, window: "Window") -> None:
         """The teacher stays on the crossbar as it is, and adapters beside it learn, without labels if it can."""
         if window.needs_no_labels:
-            window.adapt_teachers(labelled=False)
+            window.adapt_teachers(window.groups, labelled=False)
             window.label()
             window.choose_starts()
         else:
             window.label()
             window.choose_starts()
-            window.relabel(window.adapt_teachers(labelled=True))
+            window.relabel(window.adapt_teachers(window.groups, labelled=True))
+
+    def _adapt_where_unsure(self, window: "Window") -> None:
+        """The teacher is left as it is, or adapts without labels and labels once more."""
+        window.label()
+        window.choose_starts()
+        groups = window.unsure_groups()
+        if groups:
+            window.relabel(window.adapt_teachers(groups, labelled=False), afresh=True)
 
 
 class Distillation(_ServesAll):

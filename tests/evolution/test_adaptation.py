@@ -142,6 +142,23 @@ def test_in_the_loop_nothing_is_programmed_after_the_first_time(task: str, tmp_p
     assert not kinds & {"mutual", "merge", "generate", "program"}
 
 
+@pytest.mark.parametrize(("least", "mode"), [(0.7, "adaptation"), (0.6, "terminals-only")])
+def test_by_benefit_an_unsure_teacher_adapts_and_labels_afresh(least: float, mode: str, tmp_path: Path) -> None:
+    """Simulated tasks find 120 labels on 96 frames, where 2 a frame are usual: the teacher is sure of 0.625 of them."""
+    changes = {"drift.decision": "benefit", "drift.sure_share": least, "window.count": 1, "refresh.policy": "never"}
+    executor = simulated.SimulatedExecutor(remember=True)
+    simulated.drive(override(load_preset("digits"), changes), tmp_path, executor)
+    events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    found = [e for e in events if e["event"] == "benefit"]
+    assert [(e["sure"], e["least"], e["mode"]) for e in found] == [(pytest.approx(0.625), least, mode)]
+    again = [a.request for a in executor.asked if a.id.kind == "relabel"]
+    assert len(again) == (3 if mode == "adaptation" else 0)
+    assert all(request.earlier is None and request.teacher.adapters is not None for request in again)
+    kinds = {a.id.kind for a in executor.asked}
+    assert ("adapt-unlabelled" in kinds) == (mode == "adaptation")
+    assert not kinds & {"mutual", "merge", "generate", "program", "detect-drift"}
+
+
 def test_adapters_in_force_stay_on_the_disk_however_old(tmp_path: Path) -> None:
     """Those of a group whose camera has left, here; simulated tasks write nothing, so files are laid down."""
     document = adapting(**{"window.count": 6, "execution.keep_windows": 2, "groups.by": "name"}).document()
@@ -175,3 +192,10 @@ def _last(run: Path, windows: int) -> list[Path]:
 def test_what_cannot_adapt_is_refused_beforehand(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         check_run(adapting(**changes))
+
+
+def test_deciding_by_benefit_is_refused_where_nothing_is_known_of_it_and_left_to_those_who_ask() -> None:
+    detection = override(load_preset("quick"), {"drift.decision": "benefit"})
+    with pytest.raises(ConfigError, match=r'no class logits, which drift.decision = "benefit" needs'):
+        check_run(detection)
+    check_run(override(detection, {"method": "A3"}))

@@ -68,6 +68,8 @@ ABLATIONS = (
     _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.analog": "digital"}),
     _ablation("adapters", "digital adapters beside the teacher's cells, which are not programmed again",
               {"teacher.update": "adapt"}),
+    _ablation("by-benefit", "the teacher adapts where it has become unsure, and is left as it is elsewhere",
+              {"drift.decision": "benefit"}),
     _ablation("without-scene-norm", "the teacher labels with its own BatchNorm statistics everywhere",
               {"teacher.scene_norm": False}),
     _ablation("without-background-subtraction", "the teacher labels the frames as they came",
