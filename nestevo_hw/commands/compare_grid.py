@@ -23,7 +23,7 @@ def compare_grid(
         as_json: leave the table out.
     """
     from nestevo_hw.base.locking import one_writer
-    from nestevo_hw.commands.progress import progress_bar
+    from nestevo_hw.commands.progress import progress_bar, telling
     from nestevo_hw.pages.formats import counted
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.compare.grid.cells import chosen_axes, open_grid
@@ -35,7 +35,8 @@ def compare_grid(
     spec = load_spec(path)
     if axes is not None:
         spec = chosen_axes(spec, [name.strip() for name in axes.split(",") if name.strip()])
-    plan = plan_grid(spec, open_grid(spec, path), seeds)
+    with telling("checking every cell"):
+        plan = plan_grid(spec, open_grid(spec, path), seeds)
     for line in plan.warnings:
         warn(line)
     with one_writer(out, resume=resume):

@@ -21,7 +21,7 @@ class DriftConfig:
     decision: Literal["paper", "benefit"] = "paper"
     """paper: enough terminals have drifted (eq. 12, 13). benefit: the teacher adapts where it has become less sure than
     `sure_share`, and no new one is programmed, whatever `teacher.update` says (docs/regime.md); for classification."""
-    sure_share: Annotated[float, Range(0, 10)] = 0.9
+    sure_share: Annotated[float, Range(0, 10)] = 0.75
     """Under benefit: labels a frame that the teacher is sure of, of those on in-domain frames; below, it adapts."""
 
     gamma: Annotated[float, NOT_NEGATIVE] | None = None
