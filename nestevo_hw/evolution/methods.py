@@ -103,10 +103,9 @@ class CoEvolution(_ServesAll):
     def _adapt_where_unsure(self, window: "Window") -> None:
         """The teacher is left as it is, or adapts without labels and labels once more."""
         window.label()
-        window.choose_starts()
-        groups = window.unsure_groups()
-        if groups:
+        if groups := window.unsure_groups():
             window.relabel(window.adapt_teachers(groups, labelled=False), afresh=True)
+        window.choose_starts()
 
 
 class Distillation(_ServesAll):
