@@ -105,15 +105,16 @@ class DigitStream:
     def _drawn_class(self) -> np.ndarray:
         """Rows of the class that a skewed stream shows most."""
         labels = _digits()[1][self._rows]
-        return self._rows[labels == derive_seed(self.seed, "class", self.place) % len(CLASSES)]
+        rows: np.ndarray = self._rows[labels == derive_seed(self.seed, "class", self.place) % len(CLASSES)]
+        return rows
 
     def _shown(self, turn: int) -> np.ndarray:
         """Rows in the order in which a turn shows them."""
-        rows = self._rows[_order(self.seed, self.place, turn, len(self._rows))]
-        if not len(self._favoured):
-            return rows
-        others = rows[~np.isin(rows, self._favoured)][: self._turn - len(self._favoured)]
-        return rows[np.isin(rows, [*self._favoured, *others])]
+        rows: np.ndarray = self._rows[_order(self.seed, self.place, turn, len(self._rows))]
+        if len(self._favoured):
+            others = rows[~np.isin(rows, self._favoured)][: self._turn - len(self._favoured)]
+            rows = rows[np.isin(rows, [*self._favoured, *others])]
+        return rows
 
 
 @lru_cache(maxsize=1)

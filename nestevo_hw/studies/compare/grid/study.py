@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nestevo_hw.base.errors import ConfigError
@@ -82,10 +83,14 @@ def run_grid(
         raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
     if resume and not any(folder.glob("*/*/run.json")):
         raise ConfigError(f"{folder} holds no grid to resume; leave --resume out")
-    found = {}
-    for name, cell in plan.plans.items():
-        found[name] = run_study(
+    return {
+        name: run_study(
             cell, folder / name, resume=any((folder / name).glob("*/run.json")), keep_files=keep_files, pages=False,
-            advance=lambda what, name=name: advance(f"{name}: {what}"),
-        )  # fmt: skip
-    return found
+            advance=partial(_tell, advance, name),
+        )
+        for name, cell in plan.plans.items()
+    }  # fmt: skip
+
+
+def _tell(advance: Advance, cell: str, what: str) -> None:
+    advance(f"{cell}: {what}")
