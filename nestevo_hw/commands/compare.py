@@ -5,21 +5,26 @@ from typing import Any
 
 import click
 
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import Range
+from nestevo_hw.commands.compare_grid import check_alone, compare_grid
 from nestevo_hw.commands.options import WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn, whole
 from nestevo_hw.evolution.methods import METHODS
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.option("--preset", default="quick", show_default=True, help="Configuration to use without CONFIG.")
+@click.option("--preset", help="Configuration to use without CONFIG.  [default: quick]")
 @click.option("--methods", metavar="A,B,..",
               help=f"Comma-separated: {', '.join(METHODS)}, or single ablations.  "
               "[default: all methods; quick NestEvo,A4,true-labels]")  # fmt: skip
 @click.option("--list", "only_list", is_flag=True, help="Say what each method and ablation does; run nothing.")
+@click.option("--grid", type=click.Path(path_type=Path, dir_okay=False), metavar="GRID.toml",
+              help="Compare in every cell of a grid instead, and show where which method pays.")  # fmt: skip
+@click.option("--axes", metavar="A,B,..", help="Of the grid, run and show these only.")
 @click.option("--ablations", is_flag=True, help="Also run NestEvo with one part changed at a time.")
 @click.option("--seeds", type=whole(Range(1, 1000)), help="How many, counted up from the configuration's.  "
-              "[default: 5, quick 1]")  # fmt: skip
+              "[default: 5, quick 1, of a grid what its file says]")  # fmt: skip
 @click.option("--windows", type=WINDOW_COUNT, help="Override the number of evolution windows.")
 @click.option("--workers", type=WORKERS, help="Override the number of worker processes.")
 @compute_override
@@ -32,9 +37,11 @@ from nestevo_hw.evolution.methods import METHODS
 def compare(
     config: Path | None,
     *,
-    preset: str,
+    preset: str | None,
     methods: str | None,
     only_list: bool,
+    grid: Path | None,
+    axes: str | None,
     ablations: bool,
     seeds: int | None,
     windows: int | None,
@@ -58,6 +65,7 @@ def compare(
       nestevo-hw compare --seeds 5 --out runs/comparison
       nestevo-hw compare evolve.toml --methods NestEvo,A4,true-labels --ablations
       nestevo-hw compare --seeds 10 --out runs/comparison --resume
+      nestevo-hw compare --grid examples/regime.toml --axes frames,cameras --out runs/regime
     """
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar
@@ -78,11 +86,19 @@ def compare(
             for variant in found_variants:
                 click.echo(f"{variant['name']:<24} {variant['meaning']}")
         return {"methods": found_variants}
+    if grid is not None:
+        check_alone({
+            "CONFIG": config, "--preset": preset, "--methods": methods, "--ablations": ablations, "--windows": windows,
+            "--workers": workers is not None, "--device": device, "--quick": quick,
+        })  # fmt: skip
+        return compare_grid(grid, out, axes=axes, seeds=seeds, resume=resume, keep_files=keep_files, as_json=as_json)
+    if axes is not None:
+        raise ConfigError("--axes are those of a grid; give one with --grid, or leave --axes out")
     names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     chosen = choose(QUICK if quick and names is None else names, ablations=ablations)
     changes: dict[str, int | str | None] = {"execution.workers": workers, "execution.device": device}
     changes["window.count"] = windows or (1 if quick else None)
-    base = override(load_config(config) if config else load_preset(preset), changes)
+    base = override(load_config(config) if config else load_preset(preset or "quick"), changes)
     plan = plan_study(base, chosen, seeds or (1 if quick else 5))
     computing = computed_on(base.execution)["device"]
     for line in plan.warnings:

@@ -40,7 +40,9 @@ from nestevo_hw.scheduler.server_process import ServerProcess
     "--memory-gb", type=click.FloatRange(min=0, min_open=True), help="Override what tasks may reserve together."
 )
 @click.option(
-    "--executor", type=click.Choice(["local", "ray"]), help="Override where tasks run: here, or on Ray nodes."
+    "--executor",
+    type=click.Choice(["local", "inline", "ray"]),
+    help="Override where tasks run: in workers here, in this process, or on Ray nodes.",
 )
 @click.option("--address", metavar="HOST:PORT", help="Head of the Ray cluster; local starts one on this machine.")
 @compute_override
@@ -102,7 +104,7 @@ def evolve(
         raise ConfigError("--quick is one window; leave --windows out")
     given = _look(config, preset, resume, fixed)
     # Workers load the libraries while this process does.
-    local = not check and executor != "ray"
+    local = not check and executor in (None, "local")
     server = click.get_current_context().with_resource(ServerProcess(PRELOAD)) if local else None
     with telling("loading libraries", at_once=True) as told:
         from nestevo_hw.evolution.config import load_preset, override, read_config

@@ -5,6 +5,7 @@ of all terminals of a group together: through the crossbar as it is, programmed,
 do to the teacher is compensated on the way. Statistics of BatchNorm are those of each scene, as in labelling.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.seeding import seeded, torch_generator
-from nestevo_hw.evolution.learning import Seed, drawn_supervision
+from nestevo_hw.evolution.learning import Seed, Trained, drawn_supervision
 from nestevo_hw.evolution.training import Draw, TrainingPlan, draws, optimise
 from nestevo_hw.models.adapters import Adapters
 from nestevo_hw.models.batch_norm import norms
-from nestevo_hw.tasks.capabilities import ClassLogits, require
+from nestevo_hw.tasks.capabilities import ClassLogits, PredictionEntropy, require
+from nestevo_hw.tasks.losses import entropy
 from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import VisionTask
 
@@ -50,7 +52,7 @@ def information_loss(logits: Tensor) -> Tensor:
         logits: (N, C).
     """
     each, mean = logits.softmax(-1), logits.softmax(-1).mean(0)
-    return _entropy(each).mean() - _entropy(mean)
+    return entropy(each).mean() - entropy(mean)
 
 
 def adapt_unlabelled(
@@ -112,6 +114,26 @@ def adapt_labelled(
     return _train(model, adapters, plan, step, seed)
 
 
+def minimise_entropy(task: VisionTask, model: nn.Module, images: Tensor, plan: TrainingPlan, seed: Seed) -> Trained:
+    """Train scale and shift of BatchNorm in place until predictions are certain (Wang et al., Tent, ICLR 2021).
+
+    No label and no teacher; statistics of BatchNorm are those of each batch, and at the end of all frames.
+
+    Args:
+        task: of the model.
+        model: a terminal's.
+        images: (N, 3, H, W) uint8 frames that it sees.
+        plan: length and step size.
+        seed: of batches and augmentation.
+    """
+    (batches,) = _batches(task, model, [images], plan, seed)
+    unsure, started = require(task, PredictionEntropy, "method Tent"), time.monotonic()
+    loss = _train(model, None, plan, lambda: unsure.prediction_entropy(model, next(batches).images), seed)
+    trained_s = time.monotonic() - started
+    task.re_estimate(model, images)
+    return Trained(loss=loss, steps=plan.steps, trained_s=trained_s)
+
+
 def _batches(
     task: VisionTask, model: nn.Module, scenes: Sequence[Tensor], plan: TrainingPlan, seed: Seed
 ) -> list[Iterator[Draw]]:
@@ -135,7 +157,3 @@ def _train(
         loss = optimise([model] if adapters is None else [model, adapters], plan, step)
     model.requires_grad_(requires_grad=False)
     return loss
-
-
-def _entropy(probabilities: Tensor) -> Tensor:
-    return -(probabilities * probabilities.clamp(min=1e-6).log()).sum(-1)

@@ -18,7 +18,7 @@ from nestevo_hw.streams.samples.stream import FPS, LabelledStream
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
-from nestevo_hw.tasks.capabilities import EmbeddedStreams, require
+from nestevo_hw.tasks.capabilities import EmbeddedStreams, UnequalStreams, require
 from nestevo_hw.tasks.named import task_named
 
 SETTLE_FRAMES = 10
@@ -39,14 +39,13 @@ def open_stream(config: RunConfig, terminal: TerminalConfig) -> Stream:
         return _open_video(config, terminal, drifting=True)
     if terminal.data is not None:
         return _open_data(config, terminal, drifting=True)
-    task = task_named(config.task)
-    return require(task, EmbeddedStreams, f"place of terminal {terminal.name!r}").embedded_stream(
-        name=terminal.name,
-        place=terminal.place or terminal.name,
-        seed=seed,
-        size=config.frame_size,
-        drift=_script(config, terminal, task.embedded.fps),
-    )
+    task, place = task_named(config.task), terminal.place or terminal.name
+    name, size, drift = terminal.name, config.frame_size, _script(config, terminal, task.embedded.fps)
+    if terminal.skew:
+        unequal = require(task, UnequalStreams, f"skew of terminal {name!r}")
+        return unequal.unequal_stream(name=name, place=place, seed=seed, size=size, drift=drift, skew=terminal.skew)
+    embedded = require(task, EmbeddedStreams, f"place of terminal {name!r}")
+    return embedded.embedded_stream(name=name, place=place, seed=seed, size=size, drift=drift)
 
 
 def _open_video(config: RunConfig, terminal: TerminalConfig, *, drifting: bool) -> VideoStream:
@@ -123,7 +122,7 @@ def capture_window(config: RunConfig, name: str, window: int, *, frames: int | N
         config: of the run.
         name: of the terminal.
         window: number of the window.
-        frames: to upload; by default `window.upload_frames`.
+        frames: to upload; by default `RunConfig.uploads`.
 
     Raises:
         ConfigError: the window is too short for its frames.
@@ -160,7 +159,7 @@ def plan_window(
 
     Of a recording they are decoded, since only that tells which are damaged; the stream keeps them for `read`.
     """
-    plan, count = config.window, config.window.upload_frames if frames is None else frames
+    plan, count = config.window, config.uploads(terminal.name) if frames is None else frames
     first = _window_start(config, terminal, stream.fps, window)
     last = _window_start(config, terminal, stream.fps, window + 1)
     upload = [first + k * plan.segment_frames // count for k in range(count)]

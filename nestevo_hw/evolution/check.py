@@ -36,9 +36,11 @@ from nestevo_hw.streams.sampling import allocate
 from nestevo_hw.streams.video import Damage, VideoStream
 from nestevo_hw.tasks.capabilities import (
     AdversarialAdaptation,
+    ClassLogits,
     FeatureGeneration,
     LabelConfirmation,
     MutualLearning,
+    PredictionEntropy,
     SmallerInput,
     require,
 )
@@ -204,19 +206,21 @@ def generates(config: RunConfig) -> bool:
 def _check_adapters(config: RunConfig, teacher: nn.Module) -> None:
     """The method, the teacher and its device can do with adapters in place of programming."""
     settings, method = config.teacher, METHODS[config.method]
-    if settings.update != "adapt":
+    by_benefit = config.drift.decision == "benefit" and method.co_evolves
+    if settings.update != "adapt" and not by_benefit:
         return
     if not method.co_evolves:
         raise ConfigError(
             f'teacher.update = "adapt": the teacher of method {method.name} does not evolve; leave it out'
         )
+    key, instead = ('drift.decision = "benefit"', "paper") if by_benefit else ('teacher.update = "adapt"', "program")
+    if by_benefit:
+        require(task_named(config.task), ClassLogits, key)
     if not has_batch_norm(teacher):
-        raise ConfigError(
-            f'teacher.update = "adapt": {settings.model} has no BatchNorm that could adapt; set "program"'
-        )
+        raise ConfigError(f'{key}: {settings.model} has no BatchNorm that could adapt; set "{instead}"')
     if (preset := settings.preset) is not None and choose_backend(preset, settings.backend)[0] == "reference":
         raise ConfigError(
-            f'teacher.update = "adapt": no gradient passes {preset.name} in backend reference, which input noise '
+            f"{key}: no gradient passes {preset.name} in backend reference, which input noise "
             "asks for; leave teacher.backend and the input noise out"
         )
 
@@ -263,7 +267,7 @@ def _check_execution(execution: ExecutionConfig) -> None:
 
 def _check_memory(config: RunConfig) -> None:
     """A task may reserve as much as a first one does, and on a CPU what one terminal's frames of a window take."""
-    if config.execution.executor != "local":  # a cluster's nodes offer what they have
+    if config.execution.executor == "ray":  # a cluster's nodes offer what they have
         return
     target = target_of(resolved(config.execution.device))
     given, first = reservable_bytes(config.execution), FIRST_GUESS.memory_bytes + target.context_bytes
@@ -272,7 +276,7 @@ def _check_memory(config: RunConfig) -> None:
     if target.kind != "cpu":  # frames lie in main memory
         return
     sampling, window = config.sampling, config.window
-    most = window.upload_frames
+    most = max(config.uploads(terminal.name) for terminal in config.terminals)
     if sampling.budget_frames is not None:
         most = min(sampling.budget_frames, window.segment_frames)
     height, width = config.frame_size
@@ -292,6 +296,8 @@ def _check_capabilities(config: RunConfig) -> None:
         require(task, MutualLearning, method)
     if "adapt" in kinds:
         require(task, AdversarialAdaptation, method)
+    if "adapt-scale-and-shift" in kinds:
+        require(task, PredictionEntropy, method)
     if generates(config):
         require(task, FeatureGeneration, "generator.enabled")
     if config.confirms and config.teacher.labeller is None:
@@ -309,8 +315,18 @@ def _ages(config: RunConfig) -> list[float]:
 
 
 def _check_budget(config: RunConfig) -> None:
-    """The upload budget gives every terminal of every window its least."""
+    """The upload budget gives every terminal of every window its least, and a segment what a terminal uploads of it."""
     sampling, most = config.sampling, config.window.segment_frames
+    for own in [t for t in config.terminals if t.upload_frames is not None]:
+        if sampling.budget_frames is not None:
+            raise ConfigError(
+                f"terminal {own.name!r}: upload_frames is shared out by sampling.budget_frames; leave one of them out"
+            )
+        if config.uploads(own.name) > most:
+            raise ConfigError(
+                f"terminal {own.name!r}: need upload_frames <= {most}, the frames of a segment (window.upload_frames x "
+                f"upload_spacing), got {own.upload_frames}"
+            )
     if sampling.budget_frames is not None:
         for window in range(config.window.count):
             present = dict.fromkeys(config.present(window), 0.0)

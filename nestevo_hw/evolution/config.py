@@ -121,6 +121,11 @@ class RunConfig:
         """Terminals whose frames arrive from elsewhere."""
         return [t.name for t in self.terminals if t.remote]
 
+    def uploads(self, name: str) -> int:
+        """Frames that a terminal uploads in a window, where no budget shares them out."""
+        own = next(t.upload_frames for t in self.terminals if t.name == name)
+        return self.window.upload_frames if own is None else own
+
     def present(self, window: int) -> list[str]:
         """Terminals that take part in a window."""
         return [t.name for t in self.terminals if t.joins <= window and (t.leaves is None or window < t.leaves)]

@@ -58,7 +58,7 @@ class TaskCosts:
         self._plans = {step.kind: step.plan(config) for step in STEPS.values() if step.plan is not None}
         self._frames = config.window.upload_frames
         self._device = device
-        local = config.execution.executor == "local"  # a cluster's nodes offer what they have
+        local = config.execution.executor != "ray"  # a cluster's nodes offer what they have
         self._given_bytes = reservable_bytes(config.execution)
         self._most_bytes = self._given_bytes if local else None
         stored = config.execution.profile

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,12 @@ from nestevo_hw.base.tensors import read_tensors, write_tensors
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftConfig:
     """When evolution includes the teacher (eq. 11-13)."""
+
+    decision: Literal["paper", "benefit"] = "paper"
+    """paper: enough terminals have drifted (eq. 12, 13). benefit: the teacher adapts where it has become less sure than
+    `sure_share`, and no new one is programmed, whatever `teacher.update` says (docs/regime.md); for classification."""
+    sure_share: Annotated[float, Range(0, 10)] = 0.75
+    """Under benefit: labels a frame that the teacher is sure of, of those on in-domain frames; below, it adapts."""
 
     gamma: Annotated[float, NOT_NEGATIVE] | None = None
     """Threshold of eq. 12; without it, calibrated on in-domain segments. The paper uses 50."""

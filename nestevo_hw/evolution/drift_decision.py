@@ -1,5 +1,6 @@
-"""Who has drifted in a window, and whose teacher evolves with its terminals (eq. 11-13)."""
+"""Whose teacher evolves with its terminals: by who has drifted (eq. 11-13), or by what is expected of it."""
 
+import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -8,12 +9,12 @@ from nestevo_hw.evolution.dispatch import Batch
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.labels import DriftRequest, DriftResult
 from nestevo_hw.evolution.steps.table import DETECT_DRIFT
-from nestevo_hw.report.records import Basis, Decision, Drift
+from nestevo_hw.report.records import Basis, Benefit, Decision, Drift
 
 if TYPE_CHECKING:
     from nestevo_hw.evolution.window import Window
 
-CO_EVOLUTION, TERMINALS_ONLY = "co-evolution", "terminals-only"
+CO_EVOLUTION, TERMINALS_ONLY, ADAPTATION = "co-evolution", "terminals-only", "adaptation"
 
 
 class DriftDecision:
@@ -48,6 +49,24 @@ class DriftDecision:
         """
         drifted = [name for name, value in found.items() if self._has_drifted(name, value)]
         return [group for group in self._window.groups if self._decide(group, drifted) == CO_EVOLUTION]
+
+    def unsure(self, counts: Mapping[str, Mapping[int, int]]) -> list[str]:
+        """Groups whose teacher has become unsure, so that it is worth its adaptation (docs/regime.md).
+
+        Args:
+            counts: labels by class of each terminal.
+        """
+        return [group for group in self._window.groups if self._is_unsure(group, counts)]
+
+    def _is_unsure(self, group: str, counts: Mapping[str, Mapping[int, int]]) -> bool:
+        members, least = self._window.members(group), self._window.config.drift.sure_share
+        labels = sum(sum(counts[name].values()) for name in members)
+        frames = sum(self._window.captured[name].frames for name in members)
+        expected = frames * self._server.familiar_rate[group]
+        sure = labels / expected if expected else math.nan
+        mode = ADAPTATION if sure < least else TERMINALS_ONLY
+        self._server.journal.log(Benefit(window=self._window.number, group=group, sure=sure, least=least, mode=mode))
+        return mode == ADAPTATION
 
     def _has_drifted(self, name: str, value: DriftResult) -> bool:
         gamma = self._server.gamma[self._server.group_of[name]]

@@ -42,8 +42,9 @@ class ExecutionConfig:
     """Which waiting tasks start; docs/scheduling.md says what each policy does."""
     profile: str | None = None
     """profile.safetensors of `nestevo-hw profile`, which predicts the time of trainings from the first one on."""
-    executor: Literal["local", "ray"] = "local"
-    """Worker processes of this machine, or the nodes of a Ray cluster."""
+    executor: Literal["local", "inline", "ray"] = "local"
+    """Worker processes of this machine, the run's own process, or the nodes of a Ray cluster. inline takes one task
+    after another and starts nothing, which is cheapest for many small runs; a task that dies takes the run with it."""
     address: str = "auto"
     """Head of the Ray cluster, host:port; auto: the one that runs here, local: start one."""
     shared_folder: bool = False
@@ -131,10 +132,14 @@ def open_executor(
         )
     found, memory = [] if main_memory else gpus_of(config), machine_memory()
     workers = config.workers or min(os.cpu_count() or 1, MOST_WORKERS * max(len(found), 1))
+    if config.executor == "inline":
+        workers = 0
+        if server is not None:
+            server.close()
     gpus = tuple(
         Device(
-            memory_bytes=_share_of(gpu) if config.memory_gb is None else reservable_bytes(config), cores=workers,
-            name=f"GPU {gpu.index}", gpu=gpu.index, context_bytes=target.context_bytes,
+            memory_bytes=_share_of(gpu) if config.memory_gb is None else reservable_bytes(config),
+            cores=max(workers, 1), name=f"GPU {gpu.index}", gpu=gpu.index, context_bytes=target.context_bytes,
         )
         for gpu in found
     )  # fmt: skip

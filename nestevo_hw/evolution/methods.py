@@ -72,7 +72,9 @@ class CoEvolution(_ServesAll):
         """See `Method.evolve`; the numbers are lines of Algorithm 2."""
         window.adapt_batch_norm()
         window.refresh()
-        if window.config.teacher.update == "adapt":
+        if window.config.drift.decision == "benefit":
+            self._adapt_where_unsure(window)
+        elif window.config.teacher.update == "adapt":
             self._adapt(window)
         else:
             self._program(window)
@@ -94,13 +96,20 @@ class CoEvolution(_ServesAll):
     def _adapt(self, window: "Window") -> None:
         """The teacher stays on the crossbar as it is, and adapters beside it learn, without labels if it can."""
         if window.needs_no_labels:
-            window.adapt_teachers(labelled=False)
+            window.adapt_teachers(window.groups, labelled=False)
             window.label()
             window.choose_starts()
         else:
             window.label()
             window.choose_starts()
-            window.relabel(window.adapt_teachers(labelled=True))
+            window.relabel(window.adapt_teachers(window.groups, labelled=True))
+
+    def _adapt_where_unsure(self, window: "Window") -> None:
+        """The teacher is left as it is, or adapts without labels and labels once more."""
+        window.label()
+        if groups := window.unsure_groups():
+            window.relabel(window.adapt_teachers(groups, labelled=False), afresh=True)
+        window.choose_starts()
 
 
 class TerminalsOnly(_ServesAll):
@@ -175,6 +184,19 @@ class AdaptiveBatchNorm(_ServesAll):
         window.deploy()
 
 
+class EntropyMinimisation(_ServesAll):
+    """The published method that learns at test time without labels (Wang et al., Tent, ICLR 2021)."""
+
+    name = "Tent"
+    summary = "scale and shift of each terminal's BatchNorm, trained until it is certain of what it sees; no labels"
+    kinds: tuple[str, ...] = ("adapt-scale-and-shift", "export")
+
+    def evolve(self, window: "Window") -> None:
+        """See `Method.evolve`."""
+        window.minimise_entropy()
+        window.deploy()
+
+
 class SelfTraining(_ServesAll):
     """Each terminal is its own teacher."""
 
@@ -246,6 +268,7 @@ METHODS: dict[str, Method] = {
         NoEvolution(),
         Distillation(),
         AdaptiveBatchNorm(),
+        EntropyMinimisation(),
         SelfTraining(),
         NaiveAverage(),
         TrueLabels(),

@@ -72,10 +72,11 @@ class Renewal:
             renewed += self._window.members(group) if verdict.accepted else []
         return renewed
 
-    def adapt(self, labels: Mapping[str, Path] | None) -> list[str]:
+    def adapt(self, groups: Sequence[str], labels: Mapping[str, Path] | None) -> list[str]:
         """Digital adapters of each group's teacher for the scenes of its terminals; nothing is programmed.
 
         Args:
+            groups: whose teacher adapts.
             labels: supervision of each terminal; None: none is needed.
 
         Returns:
@@ -88,7 +89,7 @@ class Renewal:
                 supervision=() if labels is None else tuple(labels[name] for name in members),
                 adapters=self._server.layout.of_group(self._window.number, group, "adapters.safetensors"),
             )
-            for group in self._window.groups
+            for group in groups
             if (members := self._window.members(group))
         }
         done = self._window.run(ADAPT_UNLABELLED if labels is None else ADAPT_LABELLED, requests)

@@ -50,6 +50,7 @@ def evolve(
     *,
     resume: bool = False,
     quick: bool = False,
+    page: bool = True,
     on_task: Callable[[Task], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
     server: ServerProcess | None = None,
@@ -63,6 +64,7 @@ def evolve(
         resume: go on with a run that was interrupted; finished tasks are not run again, those whose worker died are.
             Only its [execution] may differ from before.
         quick: the configuration is an impression of another, which is said wherever its figures stand.
+        page: write report.html at the end; `nestevo-hw report` can do that later.
         on_task: called with each finished task.
         on_warning: called with each line about what the run can do with, but should be looked at.
         server: of worker processes, if one has been started with `preload.PRELOAD`; a local run ends it.
@@ -86,8 +88,9 @@ def evolve(
     with one_writer(run_dir):
         header = _open_folder(config, RunLayout(run_dir.resolve()), resume=resume, quick=quick)
         return _evolve(
-            config, run_dir, header, reviews, server, windows or every_window, on_task=on_task, on_warning=on_warning
-        )
+            config, run_dir, header, reviews, server, windows or every_window,
+            page=page, on_task=on_task, on_warning=on_warning,
+        )  # fmt: skip
 
 
 def checked(
@@ -116,6 +119,7 @@ def _evolve(
     server: ServerProcess | None,
     windows: Windows,
     *,
+    page: bool,
     on_task: Callable[[Task], None],
     on_warning: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -126,7 +130,8 @@ def _evolve(
         classes, earlier_s = _all_windows(config, layout, reviews, server, windows, on_task, on_warning)
         header = replace(header, classes=classes)
         summary = _close_folder(layout, header, run_dir, wall_s=earlier_s + time.monotonic() - started)
-        write_report(run_dir)
+        if page:
+            write_report(run_dir)
     return summary
 
 

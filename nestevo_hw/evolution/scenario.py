@@ -59,6 +59,11 @@ class TerminalConfig:
     """Labels of the video, COCO or BDD100K JSON or a folder of VOC or YOLO files; only the evaluation reads them."""
     class_map: Mapping[str, str] = field(default_factory=dict)
     """Label file's class to model's class; unnamed classes are left out."""
+    skew: Annotated[float, SHARE] = 0.0
+    """Share of the frames of an embedded stream of single classes that show one class, drawn for the terminal; 0: as
+    they come."""
+    upload_frames: Annotated[int, FRAMES] | None = None
+    """Frames that it uploads in a window, of the same time; None: `window.upload_frames`."""
     start_frame: Annotated[int, NOT_NEGATIVE] = 0
     """First frame of the video or data to use."""
     drift: tuple[DriftStep, ...] = ()
@@ -80,15 +85,17 @@ class TerminalConfig:
             )
         if sum(source is not None for source in (self.place, self.video, self.data)) + self.remote != 1:
             raise ConfigError(f"terminal {self.name!r}: give either place, video, data or remote = true")
-        if self.remote and (self.drift or self.outages or self.start_frame or self.fps):
+        if self.remote and (self.drift or self.outages or self.upload_frames or self.start_frame or self.fps):
             raise ConfigError(
-                f"terminal {self.name!r}: drift, outages, start_frame and fps are of streams that this machine reads; "
-                "leave them out of a remote one"
+                f"terminal {self.name!r}: drift, outages, upload_frames, start_frame and fps are of streams that this "
+                "machine reads; leave them out of a remote one"
             )
         if self.video is None and (self.labels is not None or self.class_map):
             raise ConfigError(
                 f"terminal {self.name!r}: labels and class_map are of a video; leave them out, or give one"
             )
+        if self.skew and self.place is None:
+            raise ConfigError(f"terminal {self.name!r}: skew is of an embedded stream; give a place, or leave it out")
         if self.place is not None and self.fps is not None:
             raise ConfigError(f"terminal {self.name!r}: fps is of a video or data; leave it out")
         check_name(self.name, "terminals.name")

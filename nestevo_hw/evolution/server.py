@@ -173,7 +173,7 @@ class Server:
         """
         sampling, window = self.config.sampling, self.config.window
         if sampling.budget_frames is None:
-            return dict.fromkeys(names, window.upload_frames)
+            return {name: self.config.uploads(name) for name in names}
         known = [score for name in names if (score := self.drift.get(name)) is not None]
         usual, most_drifted = (sum(known) / len(known), max(known)) if known else (1.0, 1.0)
         drift = {name: usual for name in names if name not in self.drift}

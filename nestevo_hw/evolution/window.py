@@ -1,7 +1,7 @@
 """One evolution window: the verbs of which methods are made, each a set of tasks for the terminals that take part."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,15 @@ class Window:
             self._detection = self._drift.detecting()
         self._label(table.LABEL, self.names, self._detection)
 
-    def relabel(self, names: Collection[str]) -> None:
-        """The same again with a new teacher."""
+    def relabel(self, names: Collection[str], *, afresh: bool = False) -> None:
+        """The same again with a new teacher.
+
+        Args:
+            names: of terminals.
+            afresh: what the old one saw no longer counts.
+        """
+        if afresh:
+            self._rounds = {name: files for name, files in self._rounds.items() if name not in names}
         self._label(table.RELABEL, [name for name in self.names if name in names])
 
     def _label(
@@ -231,16 +238,21 @@ class Window:
         """Whether a teacher can adapt before it has labelled anything."""
         return isinstance(task_named(self.config.task), ClassLogits)
 
-    def adapt_teachers(self, *, labelled: bool) -> list[str]:
+    def unsure_groups(self) -> list[str]:
+        """Whose teacher is worth its adaptation, in place of lines 2, 3 and 6."""
+        return self._drift.unsure({name: self._counts[name] for name in self.names})
+
+    def adapt_teachers(self, groups: Sequence[str], *, labelled: bool) -> list[str]:
         """Digital adapters of each group's teacher for the scenes of its terminals, in place of lines 7 to 14.
 
         Args:
+            groups: whose teacher adapts.
             labelled: learn the labels that the terminals have; else none are needed.
 
         Returns:
             Terminals whose teacher has adapted.
         """
-        return Renewal(self, self._server).adapt(self._supervision if labelled else None)
+        return Renewal(self, self._server).adapt(groups, self._supervision if labelled else None)
 
     def distil(self, *, soft_share: float | None = None, replay: bool = False) -> None:
         """Lines 4, 5, 15 and 16: the teacher's supervision into each terminal, on its original frames.
@@ -275,6 +287,13 @@ class Window:
             for name in self.names
         }
         self._outcomes |= {name: requests[name].terminal_out for name in self.run(table.ADAPT, requests)}
+
+    def minimise_entropy(self) -> None:
+        """Scale and shift of each terminal's BatchNorm, learned without labels, for as many steps as others have."""
+        steps = self.config.distil.plan.steps + self.config.mutual.plan.steps
+        requests = {name: replace(self._batch_norm(name, "terminal.safetensors"), steps=steps) for name in self.names}
+        done = self.run(table.ADAPT_SCALE_AND_SHIFT, requests)
+        self._outcomes |= {name: requests[name].terminal_out for name in done}
 
     def re_estimate_batch_norm(self) -> None:
         """The BatchNorm statistics of its own frames into each terminal, and nothing else."""

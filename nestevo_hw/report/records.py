@@ -101,6 +101,20 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Benefit:
+    """Which evolution a window asked for, by what is expected of it."""
+
+    window: Window
+    sure: Number
+    """Labels a frame that the teacher is sure of, of those on in-domain frames."""
+    least: Number
+    """Below which the teacher adapts."""
+    mode: str
+    group: str = ""
+    """Group of terminals that share a teacher; "" where there is only one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
     """Training of the data generator (Algorithm 1)."""
 
@@ -378,6 +392,7 @@ Event = (
     Accuracy
     | Drift
     | Decision
+    | Benefit
     | Generator
     | TaskRun
     | Program

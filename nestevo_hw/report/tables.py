@@ -13,6 +13,7 @@ from nestevo_hw.report.events import Run
 from nestevo_hw.report.records import (
     SETUP,
     Absent,
+    Benefit,
     Candidate,
     Damage,
     Decision,
@@ -141,23 +142,26 @@ def prediction_table(run: Run) -> Table:
 def decisions_table(run: Run) -> Table:
     """What each window decided: who drifted, which evolution, whether the validation gate let the new teacher in."""
     decided = {(e.window, e.group): e for e in run.of(Decision)}
+    expected = {(e.window, e.group): e for e in run.of(Benefit)}
     generated = {(e.window, e.group): e for e in run.of(Generator)}
     deployed = {(e.window, e.group): e for e in run.of(Deploy)}
     rows = []
-    for key in sorted({*decided, *generated, *deployed}):
+    for key in sorted({*decided, *expected, *generated, *deployed}):
         decision, generator, deploy = decided.get(key), generated.get(key), deployed.get(key)
+        benefit = expected.get(key)
         members = _compared(run, *key)
         rows.append((
             str(key[0]), key[1],
             f"{decision.drifted} of {len(members)} (teacher joins from {decision.epsilon})" if decision else DASH,
-            decision.mode if decision else DASH,
+            f"{share(benefit.sure)} (adapts below {share(benefit.least)})" if benefit else DASH,
+            next((found.mode for found in (decision, benefit) if found), DASH),
             change(generator.emd_before, generator.emd_after) if generator else DASH,
             change(generator.feature_emd_before, generator.feature_emd_after) if generator else DASH,
             change(generator.overall_emd_before, generator.overall_emd_after) if generator else DASH,
             _verdict(deploy) if deploy else DASH,
             ", ".join(sorted({c for d in members for c in d.left_out})),
         ))  # fmt: skip
-    heads = ("window", "group", "drifted terminals", "evolution", "label distance", "feature distance",
+    heads = ("window", "group", "drifted terminals", "sure of", "evolution", "label distance", "feature distance",
              "distance to all", "validation gate", "too rare to compare")  # fmt: skip
     return Table(heads=heads, rows=rows).filled()
 

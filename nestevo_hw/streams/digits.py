@@ -44,6 +44,7 @@ class DigitStream:
         size: tuple[int, int] = (32, 32),
         drift: DriftScript | None = None,
         role: Role = "terminal",
+        skew: float = 0.0,
     ) -> None:
         """Describe a stream.
 
@@ -54,6 +55,8 @@ class DigitStream:
             size: (H, W), pixels.
             drift: conditions over time.
             role: which digits it may show.
+            skew: share of the frames that show one class, drawn with the seed; 0: classes as they come. Of the other
+                digits a turn has fewer then, each time others.
 
         Raises:
             ConfigError: a drift that only rendered street scenes can have.
@@ -68,6 +71,9 @@ class DigitStream:
         self.classes: tuple[str, ...] = CLASSES
         self.length: int | None = None
         self._rows = _rows(role)
+        self._favoured = self._rows[:0] if skew == 0.0 else self._drawn_class()
+        kept = len(self._favoured) * (1 - skew) / skew if skew else len(self._rows)
+        self._turn = len(self._favoured) + min(round(kept), len(self._rows) - len(self._favoured))
 
     def read(self, indices: Sequence[int]) -> FrameBatch:
         """Frames at `indices` with their truth.
@@ -82,8 +88,8 @@ class DigitStream:
         return FrameBatch(images=images, indices=tuple(indices), truth=tuple(truth for _, truth in frames))
 
     def _frame(self, index: int) -> tuple[Tensor, Annotation]:
-        turn, position = divmod(index, len(self._rows))
-        row = int(self._rows[_order(self.seed, self.place, turn, len(self._rows))[position]])
+        turn, position = divmod(index, self._turn)
+        row = int(self._shown(turn)[position])
         pixels, labels = _digits()
         random = torch_generator(self.seed, "digit", self.place, index)
         ink = _placed(pixels[row], self.size, random)
@@ -95,6 +101,20 @@ class DigitStream:
             image = apply_weather(image.clamp(0, 1)[None], [strengths], [random])[0]
         truth = Annotation.of(frame_box(image), torch.tensor([int(labels[row]) + 1]))
         return (image * 255).round().clamp(0, 255).to(torch.uint8), truth
+
+    def _drawn_class(self) -> np.ndarray:
+        """Rows of the class that a skewed stream shows most."""
+        labels = _digits()[1][self._rows]
+        rows: np.ndarray = self._rows[labels == derive_seed(self.seed, "class", self.place) % len(CLASSES)]
+        return rows
+
+    def _shown(self, turn: int) -> np.ndarray:
+        """Rows in the order in which a turn shows them."""
+        rows: np.ndarray = self._rows[_order(self.seed, self.place, turn, len(self._rows))]
+        if len(self._favoured):
+            others = rows[~np.isin(rows, self._favoured)][: self._turn - len(self._favoured)]
+            rows = rows[np.isin(rows, [*self._favoured, *others])]
+        return rows
 
 
 @lru_cache(maxsize=1)

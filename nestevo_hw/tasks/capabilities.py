@@ -43,6 +43,26 @@ class EmbeddedStreams(Protocol):
 
 
 @runtime_checkable
+class UnequalStreams(Protocol):
+    """Embedded streams that show one class more than the others."""
+
+    def unequal_stream(
+        self, *, name: str, place: str, seed: int, size: tuple[int, int], drift: DriftScript | None, skew: float
+    ) -> Stream:
+        """As `EmbeddedStreams.embedded_stream` of a terminal, with a class drawn for it.
+
+        Args:
+            name: of the terminal.
+            place: of the scene.
+            seed: of everything drawn.
+            size: (H, W), pixels.
+            drift: conditions over time.
+            skew: share of the frames that show the drawn class, above 0 to 1.
+        """
+        ...
+
+
+@runtime_checkable
 class MutualLearning(Protocol):
     """Terminal and intermediate model learn from one another."""
 
@@ -120,6 +140,20 @@ class ClassLogits(Protocol):
 
     def class_logits(self, model: nn.Module, images: list[Tensor]) -> Tensor:
         """(N, C) of each frame, with gradient."""
+        ...
+
+
+@runtime_checkable
+class PredictionEntropy(Protocol):
+    """How certain a model is can be learned from (entropy minimisation)."""
+
+    def prediction_entropy(self, model: nn.Module, images: list[Tensor]) -> Tensor:
+        """Mean entropy of class probabilities over all that is predicted, nats, with gradient.
+
+        Args:
+            model: in training mode.
+            images: (3, H, W) float images in 0..1.
+        """
         ...
 
 

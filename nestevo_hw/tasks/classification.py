@@ -36,11 +36,13 @@ from nestevo_hw.tasks.capabilities import (
     LabelConfirmation,
     ModelCheck,
     MutualLearning,
+    PredictionEntropy,
     SmallerInput,
     SurrogateLoss,
+    UnequalStreams,
 )
 from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound, View
-from nestevo_hw.tasks.losses import IGNORED, classifier_loss, kl_divergence
+from nestevo_hw.tasks.losses import IGNORED, classifier_loss, entropy, kl_divergence
 from nestevo_hw.tasks.predictions import Prediction
 from nestevo_hw.tasks.supervision import LabelConfig, Supervision
 from nestevo_hw.tasks.task import Embedded, VisionTask
@@ -52,9 +54,11 @@ BATCH = 64
 class Classification(
     VisionTask,
     EmbeddedStreams,
+    UnequalStreams,
     MutualLearning,
     LabelConfirmation,
     AdversarialAdaptation,
+    PredictionEntropy,
     FeatureGeneration,
     CameraFrames,
     SmallerInput,
@@ -84,6 +88,12 @@ class Classification(
     ) -> Stream:
         """Handwritten digits."""
         return DigitStream(name=name, place=place, seed=seed, size=size, drift=drift, role=role)
+
+    def unequal_stream(
+        self, *, name: str, place: str, seed: int, size: tuple[int, int], drift: DriftScript | None, skew: float
+    ) -> Stream:
+        """Handwritten digits, most of them of one class."""
+        return DigitStream(name=name, place=place, seed=seed, size=size, drift=drift, skew=skew)
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
         """The likeliest class of each image; one below the high confidence teaches nothing but its soft target."""
@@ -155,6 +165,10 @@ class Classification(
         """What the classifier puts out."""
         logits: Tensor = _classifier(model)(torch.stack(images))
         return logits
+
+    def prediction_entropy(self, model: nn.Module, images: list[Tensor]) -> Tensor:
+        """Of each image's class."""
+        return entropy(self.class_logits(model, images).softmax(-1)).mean()
 
     def domain_classifiers(self, model: nn.Module, config: AdversarialConfig) -> DomainClassifiers:
         """On image features only."""

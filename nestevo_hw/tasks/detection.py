@@ -23,6 +23,7 @@ from nestevo_hw.tasks.capabilities import (
     FeatureGeneration,
     LabelConfirmation,
     MutualLearning,
+    PredictionEntropy,
     SmallerInput,
     SurrogateLoss,
 )
@@ -40,6 +41,7 @@ class Detection(
     MutualLearning,
     LabelConfirmation,
     AdversarialAdaptation,
+    PredictionEntropy,
     FeatureGeneration,
     CameraFrames,
     SmallerInput,
@@ -121,6 +123,10 @@ class Detection(
     def target_features(self, model: nn.Module, images: list[Tensor]) -> DomainFeatures:
         """See `nestevo_hw.tasks.faster_rcnn.adversarial.target_features`."""
         return adversarial.target_features(_detector(model), images)
+
+    def prediction_entropy(self, model: nn.Module, images: list[Tensor]) -> Tensor:
+        """See `losses.region_entropy`."""
+        return losses.region_entropy(_detector(model), images)
 
     def smaller_input(self, models: Sequence[nn.Module], factor: float) -> AbstractContextManager[None]:
         """Torchvision's detectors would scale smaller frames up again, so their input size is lowered."""

@@ -34,6 +34,11 @@ def kl_divergence(student: Tensor, peer: Tensor, temperature: float = 1.0, rows:
     return (apart * rows).sum() / rows.sum().clamp(min=1) * temperature**2
 
 
+def entropy(probabilities: Tensor) -> Tensor:
+    """(..., C) probabilities to (...) entropies, nats."""
+    return -(probabilities * probabilities.clamp(min=1e-6).log()).sum(-1)
+
+
 def classifier_loss(models: Sequence[nn.Module], images: Tensor, *, taught: bool = False) -> Tensor:
     """Summed cross-entropy of classifiers to the first class; two also learn from one another.
 

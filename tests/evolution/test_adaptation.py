@@ -13,7 +13,7 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.crossbar.devices import PRESETS
 from nestevo_hw.crossbar.teacher import AnalogTeacher
-from nestevo_hw.evolution.adaptation import adapt_labelled, adapt_unlabelled, information_loss
+from nestevo_hw.evolution.adaptation import adapt_labelled, adapt_unlabelled, information_loss, minimise_entropy
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import RunConfig, load_preset, override, parse_config
 from nestevo_hw.evolution.learning import Seed
@@ -23,6 +23,7 @@ from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.tasks.classification import TASK
+from nestevo_hw.tasks.detection import TASK as DETECTION
 from nestevo_hw.tasks.supervision import ground_truth_supervision
 from nestevo_hw.testing import simulated
 
@@ -64,6 +65,36 @@ def test_the_loss_is_that_of_its_entropies() -> None:
     wanted = entropy(p, axis=1).mean() - entropy(p.mean(axis=0))
     assert float(information_loss(logits)) == pytest.approx(wanted, abs=1e-6)
     assert float(information_loss(100.0 * torch.eye(4))) == pytest.approx(-entropy([0.25] * 4), abs=1e-3)
+
+
+def test_tent_makes_a_terminal_certain_of_its_frames_by_scale_and_shift_alone() -> None:
+    model, _ = load_model(pretrained_path("digits-cnn-m1"))
+    images = at_night("counter", 0, 24).images
+    TASK.re_estimate(model, images)
+    frozen = {name: value.clone() for name, value in model.named_parameters()}
+
+    def unsure() -> float:
+        p = model(images.float() / 255).detach().double().softmax(-1).numpy()
+        return float(entropy(p, axis=1).mean())
+
+    before = unsure()
+    plan = TrainingPlan(steps=20, batch_size=24, learning_rate=1e-2)
+    trained = minimise_entropy(TASK, model, images, plan, SEED)
+    assert (trained.steps, unsure() < 0.7 * before) == (20, True)
+    norms = {f"{n}.{p}" for n, m in model.named_modules() if isinstance(m, torch.nn.BatchNorm2d)
+             for p in ("weight", "bias")}  # fmt: skip
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, frozen[name])}
+    assert changed == norms
+
+
+def test_a_detectors_entropy_is_that_of_its_regions_and_has_a_gradient() -> None:
+    model, _ = load_model(pretrained_path("fasterrcnn-tiny-m3"))
+    images = [torch.rand(3, 64, 80, generator=torch_generator(0, "frame")) for _ in range(2)]
+    model.train()
+    loss = DETECTION.prediction_entropy(model, images)
+    loss.backward()
+    assert 0.0 < float(loss.detach()) < float(entropy([0.25] * 4))
+    assert all(m.weight.grad is not None for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
 def test_without_labels_scale_and_shift_raise_a_blinded_teacher_and_no_cell_changes(blinded: AnalogTeacher) -> None:
@@ -111,6 +142,23 @@ def test_in_the_loop_nothing_is_programmed_after_the_first_time(task: str, tmp_p
     assert not kinds & {"mutual", "merge", "generate", "program"}
 
 
+@pytest.mark.parametrize(("least", "mode"), [(0.7, "adaptation"), (0.6, "terminals-only")])
+def test_by_benefit_an_unsure_teacher_adapts_and_labels_afresh(least: float, mode: str, tmp_path: Path) -> None:
+    """Simulated tasks find 120 labels on 96 frames, where 2 a frame are usual: the teacher is sure of 0.625 of them."""
+    changes = {"drift.decision": "benefit", "drift.sure_share": least, "window.count": 1, "refresh.policy": "never"}
+    executor = simulated.SimulatedExecutor(remember=True)
+    simulated.drive(override(load_preset("digits"), changes), tmp_path, executor)
+    events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    found = [e for e in events if e["event"] == "benefit"]
+    assert [(e["sure"], e["least"], e["mode"]) for e in found] == [(pytest.approx(0.625), least, mode)]
+    again = [a.request for a in executor.asked if a.id.kind == "relabel"]
+    assert len(again) == (3 if mode == "adaptation" else 0)
+    assert all(request.earlier is None and request.teacher.adapters is not None for request in again)
+    kinds = {a.id.kind for a in executor.asked}
+    assert ("adapt-unlabelled" in kinds) == (mode == "adaptation")
+    assert not kinds & {"mutual", "merge", "generate", "program", "detect-drift"}
+
+
 def test_adapters_in_force_stay_on_the_disk_however_old(tmp_path: Path) -> None:
     """Those of a group whose camera has left, here; simulated tasks write nothing, so files are laid down."""
     document = adapting(**{"window.count": 6, "execution.keep_windows": 2, "groups.by": "name"}).document()
@@ -144,3 +192,10 @@ def _last(run: Path, windows: int) -> list[Path]:
 def test_what_cannot_adapt_is_refused_beforehand(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         check_run(adapting(**changes))
+
+
+def test_deciding_by_benefit_is_refused_where_nothing_is_known_of_it_and_left_to_those_who_ask() -> None:
+    detection = override(load_preset("quick"), {"drift.decision": "benefit"})
+    with pytest.raises(ConfigError, match=r'no class logits, which drift.decision = "benefit" needs'):
+        check_run(detection)
+    check_run(override(detection, {"method": "A3"}))

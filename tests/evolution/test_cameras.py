@@ -11,6 +11,7 @@ import torch
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.evolution.cameras import capture_window, reference_frames
+from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.gate import ValidationGate, replay_part
 from nestevo_hw.evolution.teacher import TeacherFiles
@@ -44,6 +45,27 @@ def test_drift_follows_the_script():
         )
     )  # fmt: skip
     assert drifted.images.float().mean() < 0.7 * plain.images.float().mean()
+
+
+def test_a_terminal_may_upload_fewer_frames_than_the_others_of_the_same_time():
+    own = [{"name": "campus", "model": "fasterrcnn-tiny-m1", "place": "campus", "upload_frames": 2}]
+    few = parse_config(config().document() | {"terminals": own}, source="test")
+    assert capture_window(few, "campus", 0).upload.indices == (0, 10)
+    assert capture_window(few, "campus", 0).test.indices == capture_window(config(), "campus", 0).test.indices
+
+
+@pytest.mark.parametrize(
+    ("terminal", "changes", "message"),
+    [
+        ({"upload_frames": 21}, {}, "need upload_frames <= 20, the frames of a segment"),
+        ({"upload_frames": 2}, {"sampling.budget_frames": 60}, "shared out by sampling.budget_frames"),
+        ({"skew": 0.5}, {}, "task 'detection' has no unequal streams, which skew of terminal 'campus' needs"),
+    ],
+)
+def test_a_terminals_own_upload_and_skew_are_refused_where_they_cannot_be(terminal, changes, message):
+    own = [{"name": "campus", "model": "fasterrcnn-tiny-m1", "place": "campus", **terminal}]
+    with pytest.raises(ConfigError, match=message):
+        check_run(parse_config(config(**changes).document() | {"terminals": own}, source="test"))
 
 
 def test_a_window_too_short_for_its_frames_is_refused():

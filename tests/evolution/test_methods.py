@@ -15,7 +15,7 @@ from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.scheduler.task import TaskFailure
 from nestevo_hw.testing import simulated
 
-TRAINING = ("mutual", "distil", "adapt")
+TRAINING = ("mutual", "distil", "adapt", "adapt-scale-and-shift")
 
 
 def config(method, windows=2, **changes):

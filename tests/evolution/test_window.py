@@ -301,10 +301,14 @@ def test_methods_without_a_teacher(tmp_path):
     window.label_themselves()
     window.read_ground_truth()
     window.adapt_adversarially()
+    window.minimise_entropy()
     window.re_estimate_batch_norm()
     window.average_terminals()
     window.deploy()
-    assert world.kinds() == ["self-label", "ground-truth", "adapt", "adapt-batch-norm", "average", "select", "export"]
+    assert world.kinds() == [
+        "self-label", "ground-truth", "adapt", "adapt-scale-and-shift", "adapt-batch-norm", "average", "select",
+        "export",
+    ]  # fmt: skip
     assert len({world.server.models[name] for name in NAMES}) == 1
 
 

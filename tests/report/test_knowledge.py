@@ -84,6 +84,19 @@ def test_a_group_counts_its_own_terminals(run):
     assert not {"label distance", "validation gate"} & set(table.heads)
 
 
+def test_a_decision_by_benefit_says_how_sure_the_teacher_was(run):
+    lines = (run.directory / "metrics.jsonl").read_text().splitlines()
+    others = [e for e in map(json.loads, lines) if e["event"] not in ("drift", "decision", "generator", "deploy")]
+    benefit = {"event": "benefit", "window": 0, "group": "", "sure": 0.625, "least": 0.9, "mode": "adaptation"}
+    (run.directory / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in [*others, benefit]))
+    found = read_run(run.directory)
+    (row,) = decisions_table(found).rows
+    shown = dict(zip(decisions_table(found).heads, row, strict=True))
+    assert (shown["sure of"], shown["evolution"]) == ("62.5 % (adapts below 90.0 %)", "adaptation")
+    assert "drifted terminals" not in shown
+    assert "only where it has become unsure" in " ".join(page_text(found, summary_of(found)).split())
+
+
 def test_which_model_each_terminal_was_given(run):
     assert not selections_table(run).rows
     scores = {"evolved": 0.41, "adapted": 0.55, "old": 0.2}

@@ -54,6 +54,26 @@ def test_a_stream_repeats_itself_and_no_digit_within_a_window():
         stream.read([-1])
 
 
+def test_a_skewed_stream_shows_one_class_at_its_share_and_repeats_no_digit_within_a_turn():
+    stream = DigitStream(name="a", place="belt", seed=5, skew=0.7)
+    labels = torch.cat([t.labels for t in stream.read(range(300)).truth])
+    favourite, count = labels.mode().values, int((labels == labels.mode().values).sum())
+    turn = stream._turn  # a turn shows every digit of the class once, and fewer others
+    assert turn == pytest.approx(54 / 0.7, abs=6)
+    assert count / 300 == pytest.approx(0.7, abs=0.05)
+    first, second = (set(stream._shown(number).tolist()) for number in (0, 1))
+    assert len(first) == len(second) == turn
+    common = set(stream._favoured.tolist())
+    assert common <= first & second
+    assert first - common != second - common
+    other = DigitStream(name="a", place="belt", seed=5)
+    assert len(torch.cat([t.labels for t in other.read(range(60)).truth]).unique()) == 10
+    drawn = {DigitStream(name="a", place="belt", seed=s, skew=0.9)._favoured[0] for s in range(12)}
+    assert len(drawn) > 3
+    assert bool((favourite >= 1) & (favourite <= 10))
+    assert set(DigitStream(name="a", place="belt", seed=5, skew=1.0)._shown(3)) == common
+
+
 @pytest.mark.parametrize("variant", ["", "-m1", "-m2", "-m3"])
 def test_shipped_classifiers_know_digits_they_have_never_seen(variant):
     """Measured: 0.965 to 0.975 on 200 digits."""

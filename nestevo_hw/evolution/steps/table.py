@@ -149,6 +149,11 @@ ADAPT = Step(
     needs="gpu", wording="adapts a terminal adversarially", colour="mutual", typical_s=18.0, trains=True,
     typical=lambda _: _TRAINED,
 )  # fmt: skip
+ADAPT_SCALE_AND_SHIFT = Step(
+    kind="adapt-scale-and-shift", run=training.adapt_scale_and_shift, request=training.BatchNormRequest,
+    result=training.TrainingResult, needs="gpu", wording="a terminal's BatchNorm learns to be certain",
+    colour="adapt", typical_s=12.0, trains=True, typical=lambda _: _TRAINED,
+)  # fmt: skip
 AVERAGE = Step(
     kind="average", run=deploying.average_terminals, request=deploying.AverageRequest, result=Result,
     needs="cpu", wording="averages terminals", colour="aggregate", per="group", typical_s=1.0,
@@ -208,6 +213,7 @@ STEPS: dict[str, AnyStep] = {
         ADAPT_LABELLED,
         DISTIL,
         ADAPT,
+        ADAPT_SCALE_AND_SHIFT,
         AVERAGE,
         SELECT,
         EXPORT,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nestevo_hw.base.seeding import seeded, torch_generator
+from nestevo_hw.evolution.adaptation import minimise_entropy
 from nestevo_hw.evolution.dryrun import DryRun, dry_run
 from nestevo_hw.evolution.gate import replay_part
 from nestevo_hw.evolution.generator import (
@@ -266,6 +267,17 @@ def adapt_batch_norm(context: Context, request: BatchNormRequest) -> Result:
     context.task.re_estimate(model, context.images(request.upload))
     save_model(model, spec, request.terminal_out)
     return Result(download_bytes=batch_norm_bytes(model))
+
+
+def adapt_scale_and_shift(context: Context, request: BatchNormRequest) -> TrainingResult:
+    """Train scale and shift of a terminal's BatchNorm on its frames until it is certain; only they have to be sent."""
+    config = context.config
+    model, spec = context.load(request.terminal)
+    frames = _uploaded(context, request.upload)
+    plan = replace(config.distil.plan, steps=request.steps or config.distil.plan.steps)
+    trained = minimise_entropy(context.task, model, frames.images, plan, context.seed)
+    save_model(model, spec, request.terminal_out)
+    return TrainingResult(trained=trained, download_bytes=batch_norm_bytes(model))
 
 
 def _uploaded(context: Context, upload: Path) -> FrameBatch:

@@ -18,17 +18,20 @@ from nestevo_hw.studies.compare.variants import (
     A2,
     A3,
     A4,
+    A4_CONFIRMED,
     ADA_BN,
     NAIVE_AVERAGE,
     NESTEVO,
     SELF_TRAINING,
+    TENT,
     TERMINALS_ONLY,
     TRUE_LABELS,
 )
 
 ROLES = {
-    NESTEVO: "after", A1: "aggregate", A2: "mutual", A3: "other", A4: "before", ADA_BN: "export",
-    SELF_TRAINING: "generator", TRUE_LABELS: "muted", NAIVE_AVERAGE: "alarm", TERMINALS_ONLY: "program",
+    NESTEVO: "after", A1: "aggregate", A2: "mutual", A3: "other", A4: "before", A4_CONFIRMED: "distil",
+    TERMINALS_ONLY: "program", ADA_BN: "export", TENT: "sense", SELF_TRAINING: "generator", TRUE_LABELS: "muted",
+    NAIVE_AVERAGE: "alarm",
 }  # fmt: skip
 """Colour role of each method; ablations share one."""
 PANEL_IN = (5.2, 3.3)

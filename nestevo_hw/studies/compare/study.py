@@ -84,7 +84,9 @@ def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Stud
     return StudyPlan(configs=configs, variants=running, left_out=left_out, warnings=warnings)
 
 
-def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance) -> Comparison:
+def run_study(
+    plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance, pages: bool = True
+) -> Comparison:
     """Run what has not finished yet, each run into FOLDER/VARIANT-SEED, and read all of it.
 
     Args:
@@ -93,6 +95,7 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
         resume: reuse finished runs in the folder and go on with unfinished ones; else the folder must be new or empty.
         keep_files: keep all tensors of every run; else only KEPT stay once it has finished.
         advance: called with what has just ended, `plan.steps` times.
+        pages: write the page of every run; `nestevo-hw report` can do that later.
 
     Raises:
         ConfigError: the folder holds a run of another configuration, or none to resume.
@@ -110,12 +113,13 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
     advice = "run the same command with --resume to go on, or with fewer --seeds to see what is there"
     with resumable(folder, lambda: f"{done} of {len(folders)} runs", advice=advice):
         for (name, seed), config in plan.configs.items():
-            _run(config, folders[name, seed], f"{name}, seed {seed}", keep_files=keep_files, advance=advance)
+            title = f"{name}, seed {seed}"
+            _run(config, folders[name, seed], title, keep_files=keep_files, advance=advance, pages=pages)
             done += 1
     return read_comparison(folders, plan.variants, plan.left_out)
 
 
-def _run(config: RunConfig, folder: Path, title: str, *, keep_files: bool, advance: Advance) -> None:
+def _run(config: RunConfig, folder: Path, title: str, *, keep_files: bool, advance: Advance, pages: bool) -> None:
     """One run, or what is left of it."""
     left = most_tasks(config)
 
@@ -126,12 +130,12 @@ def _run(config: RunConfig, folder: Path, title: str, *, keep_files: bool, advan
 
     if not _finished(folder):
         try:
-            evolve(config, folder, resume=(folder / "run.json").is_file(), on_task=tell)
+            evolve(config, folder, resume=(folder / "run.json").is_file(), page=pages, on_task=tell)
         except TaskError as error:
             raise TaskError(f"{title}: {error}; --resume goes on from here") from error
         if not keep_files and _finished(folder):
             _tidy(folder)
-    elif not _has_page(folder):
+    elif pages and not _has_page(folder):
         write_report(folder)
         if not keep_files:
             _tidy(folder)

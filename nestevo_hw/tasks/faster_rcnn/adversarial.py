@@ -10,11 +10,8 @@ from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.adversarial import AdversarialConfig, DomainClassifiers, DomainFeatures
 from nestevo_hw.tasks.faster_rcnn.losses import supervised_pass
 from nestevo_hw.tasks.faster_rcnn.proposals import propose
-from nestevo_hw.tasks.faster_rcnn.regions import run_box_head, score_anchors
+from nestevo_hw.tasks.faster_rcnn.regions import REGIONS, run_box_head, score_anchors
 from nestevo_hw.tasks.faster_rcnn.targets import inputs_of
-
-REGIONS = 32
-"""Proposals of a frame of the target domain whose features the region classifier sees."""
 
 
 def detection_domain_classifiers(model: FasterRCNN, config: AdversarialConfig) -> DomainClassifiers:

@@ -12,6 +12,7 @@ from nestevo_hw.base.transfer import sent
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.faster_rcnn.proposals import propose
 from nestevo_hw.tasks.faster_rcnn.regions import (
+    REGIONS,
     SMOOTH_L1_BETA,
     RegionOutput,
     Regions,
@@ -23,8 +24,8 @@ from nestevo_hw.tasks.faster_rcnn.regions import (
     sample_regions,
     score_anchors,
 )
-from nestevo_hw.tasks.faster_rcnn.targets import prepare
-from nestevo_hw.tasks.losses import kl_divergence
+from nestevo_hw.tasks.faster_rcnn.targets import inputs_of, prepare
+from nestevo_hw.tasks.losses import entropy, kl_divergence
 from nestevo_hw.tasks.supervision import Supervision
 
 
@@ -156,3 +157,21 @@ def distillation_loss(
     deltas = sent(torch.cat([s.deltas for s in supervision]), device)
     soft = kl_divergence(seen.logits, logits, temperature) + box_agreement(seen, logits, deltas)
     return (1 - soft_share) * hard.loss + soft_share * soft
+
+
+def region_entropy(model: FasterRCNN, images: list[Tensor]) -> Tensor:
+    """Mean entropy of class probabilities, background among them, over the likeliest regions that a detector proposes.
+
+    Args:
+        model: detector in training mode.
+        images: (3, H, W) float images in 0..1.
+
+    Returns:
+        Nats, with gradient.
+    """
+    batch = inputs_of(model.transform, images)
+    features = model.backbone(batch.tensors)
+    boxes, real = propose(model.rpn, score_anchors(model, batch, features), batch.image_sizes, REGIONS)
+    output = run_box_head(model, features, list(boxes.unbind()), batch.image_sizes)
+    unsure, counts = entropy(output.logits.softmax(-1)), real.flatten()
+    return (unsure * counts).sum() / counts.sum().clamp(min=1)

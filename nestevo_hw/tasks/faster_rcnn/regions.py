@@ -19,6 +19,8 @@ from nestevo_hw.tasks.faster_rcnn.selection import BACKGROUND, OBJECT, UNDECIDED
 from nestevo_hw.tasks.losses import IGNORED, widened
 from nestevo_hw.tasks.targets import Targets
 
+REGIONS = 32
+"""Proposals of an unlabelled frame that count where nothing says which show an object."""
 SMOOTH_L1_BETA = 1 / 9
 """Offset up to which a box's loss is quadratic, as torchvision has it."""
 

@@ -26,7 +26,8 @@ class _Runs:
         self.calls: list[tuple[str, bool]] = []
         self.stop_at = stop_at
 
-    def evolve(self, config, folder: Path, *, resume, on_task):
+    def evolve(self, config, folder: Path, *, resume, page, on_task):
+        assert page
         self.calls.append((folder.name, resume))
         stopped = len(self.calls) == self.stop_at
         write_run(folder, "NestEvo", config.seed, config=config.document(), status="running" if stopped else "complete",

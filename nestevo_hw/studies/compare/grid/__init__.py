@@ -1,0 +1,1 @@
+"""One comparison a cell of a grid: where does which method pay?"""
