@@ -51,9 +51,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         if not len(self.taken) == len(self.given) == self.space.blocks:
-            raise ValueError(
-                f"need the shapes of {self.space.blocks} blocks, got {len(self.taken)} and {len(self.given)}"
-            )
+            raise ValueError(f"need the shapes of {self.space.blocks} blocks, got {len(self.taken)} and {len(self.given)}")
         if list(self.taps) != sorted({*self.taps}) or any(tap >= self.space.blocks - 1 for tap in self.taps):
             raise ValueError(f"taps are blocks before the last one, in order, got {self.taps}")
 

@@ -7,7 +7,7 @@ import onnxruntime
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from nestevo_hw.models.onnx.crops.geometry import Rect, Span
+from nestevo_hw.models.onnx.crops.spans import Rect, Span
 
 CHANNELS = 3
 

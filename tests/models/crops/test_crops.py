@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from nestevo_hw.models.onnx.crops.cutting import between, of_any_size, split_local
-from nestevo_hw.models.onnx.crops.geometry import Network, Node, Rect, Repeating, Sliding, Span
+from nestevo_hw.models.onnx.crops.geometry import Network, Node, Repeating, Sliding
 from nestevo_hw.models.onnx.crops.ranges import within_range
 from nestevo_hw.models.onnx.crops.reading import NotLocal, network_of
+from nestevo_hw.models.onnx.crops.spans import Rect, Span
 from tests.models.crops.graphs import CHANNELS, chains, one_after_the_other, rects, run
 
 

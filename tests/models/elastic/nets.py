@@ -44,15 +44,8 @@ def _bottleneck(inputs, planes, stride=1):
 NETS = {
     "basic": lambda: Chained(8, [_basic(8, 8), _basic(8, 16, 2), _basic(16, 16), _basic(16, 24, 2)]),
     "bottleneck": lambda: Chained(16, [_bottleneck(16, 4), _bottleneck(16, 8, 2), _bottleneck(32, 8)]),
-    "inverted": lambda: Chained(
-        8,
-        [
-            InvertedResidual(8, 8, 1, 1),
-            InvertedResidual(8, 12, 2, 4),
-            InvertedResidual(12, 12, 1, 4),
-            InvertedResidual(12, 16, 2, 4),
-        ],
-    ),  # fmt: skip
+    "inverted": lambda: Chained(8, [InvertedResidual(8, 8, 1, 1), InvertedResidual(8, 12, 2, 4),
+                                    InvertedResidual(12, 12, 1, 4), InvertedResidual(12, 16, 2, 4)]),  # fmt: skip
     "mobilenet": lambda: SlimMobileNet(10),
     "detector": lambda: fasterrcnn_resnet18_slim(4, min_size=64, max_size=64),
 }

@@ -1,4 +1,4 @@
-"""ONNX graphs made ready to run on crops, and cut where what sees its surroundings ends and what sees everything begins."""
+"""ONNX graphs made ready to run on crops, and cut where what sees only its surroundings ends."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def split_local(model: ModelProto) -> tuple[ModelProto, ModelProto | None]:
     begun = list[NodeProto]()
     first: NotLocal | None = None
     for node in graph.node:
-        if not any(name in known for name in node.input) or {*_read_by(node)} - known - {*reader.constants, ""}:
+        if not any(name in known for name in node.input) or {*read_by(node)} - known - {*reader.constants, ""}:
             continue
         try:
             reader.node(node)
@@ -60,10 +60,10 @@ def split_local(model: ModelProto) -> tuple[ModelProto, ModelProto | None]:
     outputs = {entry.name for entry in graph.output}
     if not others:
         return model, None
-    border = [n for node in others for n in _read_by(node) if n in done] + [n for n in done if n in outputs]
+    border = [n for node in others for n in read_by(node) if n in done] + [n for n in done if n in outputs]
     border = sorted(set(border))
     inputs = [entry.name for entry in graph.input]
-    taken = [name for name in inputs if any(name in _read_by(node) for node in others)]
+    taken = [name for name in inputs if any(name in read_by(node) for node in others)]
     return between(model, inputs, border), between(model, [*border, *taken], [*(e.name for e in graph.output)])
 
 
@@ -87,7 +87,7 @@ def between(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) ->
         if name not in made_by:
             raise ValueError(f"{name} is made of none of {', '.join(inputs)}")
         kept.add(id(made_by[name]))
-        wanted += _read_by(made_by[name])
+        wanted += read_by(made_by[name])
     values = {e.name: e for e in (*graph.input, *graph.value_info, *graph.output)}
     part = helper.make_graph(
         [node for node in graph.node if id(node) in kept],
@@ -141,7 +141,7 @@ def _by_factors(graph: GraphProto, node: NodeProto, before: Sequence[int], after
     node.CopyFrom(resized)
 
 
-def _read_by(node: NodeProto) -> list[str]:
+def read_by(node: NodeProto) -> list[str]:
     """Tensors that a node takes, those that its branches take from around it included."""
     return [*node.input, *(name for graph in subgraphs(node) for name in _from_around(graph))]
 
@@ -149,7 +149,7 @@ def _read_by(node: NodeProto) -> list[str]:
 def _from_around(graph: GraphProto) -> Iterator[str]:
     own = {entry.name for entry in (*graph.input, *graph.initializer)}
     own |= {name for node in graph.node for name in node.output}
-    yield from (name for node in graph.node for name in _read_by(node) if name and name not in own)
+    yield from (name for node in graph.node for name in read_by(node) if name and name not in own)
     yield from (entry.name for entry in graph.output if entry.name not in own)
 
 

@@ -1,0 +1,95 @@
+"""Whether a frame need be run at all: what changed since the last ones, as the camera's noise and the light allow."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestevo_hw.models.onnx.crops.spans import Rect
+from nestevo_hw.terminals.dynamic.changes import noise_threshold, regions, tile_differences
+from nestevo_hw.terminals.dynamic.config import DynamicSettings
+from nestevo_hw.terminals.dynamic.plan import Reason
+from nestevo_hw.terminals.runtime import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a frame shows against the reference."""
+
+    reason: Reason
+    """What it asks for."""
+    changed: tuple[Rect, ...] = ()
+    share: float = 0.0
+    """Of the image, that changed."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Compares frames with a reference, which is brought up to date only where a frame was taken over.
+
+    So small changes add up until they show, and what is kept belongs to the reference as a whole.
+    """
+
+    settings: DynamicSettings
+    threshold: float | None = None
+    """In force, 0 to 255; None until it is calibrated."""
+    reference: Frame | None = None
+    _last: Frame | None = None
+    _mean: float = 0.0
+    _age: int = 0
+    _noise: list[NDArray[np.uint8]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.threshold = self.settings.threshold
+
+    def see(self, frame: Frame) -> Seen:
+        """What a frame asks for; `take` it then."""
+        self._age += 1
+        if self.reference is None or self.reference.shape != frame.shape:
+            return Seen(Reason.FIRST)
+        if self.threshold is None:
+            self._noise.append(tile_differences(frame, self.reference))
+            if len(self._noise) >= self.settings.calibration_frames:
+                self.threshold = noise_threshold(np.stack(self._noise))
+                self._noise.clear()
+            return Seen(Reason.FIRST)
+        if abs(_mean_of(frame) - self._mean) > self.settings.light:
+            return Seen(Reason.LIGHT)
+        return self._against(frame, self.reference)
+
+    def moved_since_last(self, frame: Frame) -> Seen:
+        """What changed since the last frame that was `passed`, whatever the reference shows."""
+        if self._last is None or self._last.shape != frame.shape or self.threshold is None:
+            return Seen(Reason.FIRST)
+        return self._against(frame, self._last)
+
+    def take(self, frame: Frame, changed: tuple[Rect, ...] | None) -> None:
+        """A frame was taken over where it changed; None: as a whole."""
+        if changed is None or self.reference is None:
+            self.reference, self._mean, self._age = frame.copy(), _mean_of(frame), 0
+            return
+        for rect in changed:
+            self.reference[rect.rows.start : rect.rows.stop, rect.columns.start : rect.columns.stop] = frame[
+                rect.rows.start : rect.rows.stop, rect.columns.start : rect.columns.stop
+            ]
+
+    def passed(self, frame: Frame) -> None:
+        """Keep a frame, for `moved_since_last`; the caller leaves it as it is."""
+        self._last = frame
+
+    @property
+    def due(self) -> bool:
+        """Whether a key frame is."""
+        return self._age >= self.settings.key_every
+
+    def _against(self, frame: Frame, other: Frame) -> Seen:
+        tiles = tile_differences(frame, other) > (self.threshold or 0.0)
+        if not tiles.any():
+            return Seen(Reason.STILL)
+        size = (frame.shape[0], frame.shape[1])
+        found = tuple(regions(tiles, size, self.settings.most_regions))
+        return Seen(Reason.CHANGED, found, min(1.0, sum(rect.area for rect in found) / (size[0] * size[1])))
+
+
+def _mean_of(frame: Frame) -> float:
+    return float(frame[::4, ::4].mean())
