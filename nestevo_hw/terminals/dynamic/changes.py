@@ -9,7 +9,7 @@ from nestevo_hw.models.onnx.crops.spans import Rect, Span
 from nestevo_hw.terminals.runtime import Frame
 
 TILE_PX = 16
-_LEAST, _MOST = 4.0, 48.0
+_LEAST, _MOST = 8.0, 48.0
 """Of a calibrated threshold: rounding of the decoder below, and what is no noise of any camera above."""
 _ABOVE_NOISE = 1.5
 """The largest of a tile's 768 differences has a narrow distribution: half as much again as its median is no noise."""

@@ -31,10 +31,10 @@ class DynamicSettings:
     """A saving must exceed what it costs to decide on it by this share."""
     tolerance: Annotated[float, NOT_NEGATIVE] = 0.1
     """In approximate mode: largest change of a feature that is dropped, in root mean squares of its tensor."""
-    least_objectness: Annotated[float, SHARE] = 0.05
+    least_objectness: Annotated[float, SHARE] = 0.2
     """In approximate mode: regions less sure to hold something are left out; without any, the head is skipped."""
-    moving_frames: Annotated[int, FRAMES] = 3
-    """After so many dense frames in a row the camera moves: one session runs the whole model, and stages stop to be kept."""
+    moving_frames: Annotated[int, FRAMES] = 1
+    """Frames in a row for which saving does not pay, after which one session runs the whole model and no stage is kept."""
     look_every: Annotated[int, FRAMES] = 4
     """While the camera moves, frames from one that is compared with the last one to the next."""
     threads: Annotated[int, THREADS] = 1

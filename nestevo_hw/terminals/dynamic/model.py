@@ -1,17 +1,20 @@
 """A model on a terminal that does no more than a frame needs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.elastic.parts import IMAGE, read_parts
 from nestevo_hw.models.elastic.space import BranchPath
+from nestevo_hw.models.onnx.crops.names import LEAST, OBJECTNESS
 from nestevo_hw.terminals.dynamic.agreement import f1
 from nestevo_hw.terminals.dynamic.chain import Chain
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
+from nestevo_hw.terminals.dynamic.exits import Exit
 from nestevo_hw.terminals.dynamic.plan import FrameDone, Reason, StageDone
 from nestevo_hw.terminals.dynamic.preparing import Prepared, prepare
 from nestevo_hw.terminals.dynamic.profile import Profile
@@ -41,12 +44,15 @@ class DynamicModel:
     ) -> None:
         self._clock = clock
         self.settings = settings or DynamicSettings()
-        self.parts, self._outputs = prepared.parts, prepared.outputs
+        self.parts, self.outputs, self._proposes = prepared.parts, prepared.outputs, prepared.proposes
         self.profile = Profile(stage.name for stage in prepared.stages)
         self.chain = Chain(prepared, self.settings, self.profile, clock)
         self.watch = Watch(self.settings)
         self._fused = open_session(prepared.fused, self.settings.threads, "the whole model")
-        self._run_whole(np.zeros((1, *prepared.parts.image), np.float32))  # the first run of a session is slow
+        # The first run of a session is slow.
+        black = np.zeros((*prepared.parts.image[1:], 3), np.uint8)
+        self.chain.dense(black)
+        self._run_whole(self.chain.load(black))
         self._found: Found | None = None
         self._dense_in_a_row, self._moving_for = 0, 0
         self.last: FrameDone | None = None
@@ -61,6 +67,21 @@ class DynamicModel:
         """
         parts = read_parts(folder)
         return cls(prepare(folder, parts, path or parts.space.base), settings)
+
+    def use_exits(self, exits: Mapping[str, Exit]) -> None:
+        """End a frame early where a stage's head is sure.
+
+        Raises:
+            InputError: heads of other stages, or of features of another width.
+        """
+        stages = {stage.name: stage for stage in self.chain.stages}
+        for name, head in exits.items():
+            given = list(stages[name].model.gives.values()) if name in stages else []
+            if self.parts.kind != "classification" or len(given) != 1:
+                raise InputError(f"early exits are of a stage {name!r}, which this model has not; fit them again")
+            if head.weights.shape[0] != self.chain.values[given[0]].shape[1] + 1:
+                raise InputError(f"the early exit after {name} is of other features; fit it again")
+        self.chain.exits = dict(exits)
 
     def look(self, frame: Frame) -> Found:
         """What is on a frame."""
@@ -84,7 +105,7 @@ class DynamicModel:
             if self._moving_for % self.settings.look_every:
                 return _MOVING
             seen = self.watch.moved_since_last(frame)
-            if not self._pays(seen):
+            if not self._pays(seen, unknown=False):
                 return _MOVING
             self._moving_for = self._dense_in_a_row = 0
             return Seen(Reason.CALM)
@@ -102,13 +123,13 @@ class DynamicModel:
             return _MOVING
         return Seen(Reason.LIGHT if seen.reason is Reason.LIGHT else Reason.MUCH)
 
-    def _pays(self, seen: Seen) -> bool:
+    def _pays(self, seen: Seen, *, unknown: bool = True) -> bool:
         """Whether to update the stages is expected to take less than the whole model."""
         if seen.reason is Reason.STILL:
             return True
         if seen.reason is not Reason.CHANGED or seen.share > self.settings.dense_above:
             return False
-        return self.profile.pays(seen.share, self.settings.margin)
+        return self.profile.pays(seen.share, self.settings.margin, unknown=unknown)
 
     def _do(self, frame: Frame, seen: Seen) -> tuple[tuple[StageDone, ...], float | None]:
         """Bring the result up to date; stages that ran, and the agreement with the dense result if both are known."""
@@ -129,7 +150,8 @@ class DynamicModel:
     def _update(self, frame: Frame, seen: Seen) -> tuple[StageDone, ...]:
         stages = self.chain.update(frame, seen.changed)
         self.watch.take(frame, seen.changed)
-        self._found = self._read(self.chain.values)
+        early = self.chain.early
+        self._found = self._read(self.chain.values if early is None else {self.outputs[0]: early})
         return stages
 
     def _dense(self, frame: Frame) -> tuple[StageDone, ...]:
@@ -155,12 +177,17 @@ class DynamicModel:
         return found
 
     def _run_whole(self, image: NDArray[np.float32]) -> Values:
-        return dict(zip(self._outputs, self._fused.run(list(self._outputs), {IMAGE: image}), strict=True))
+        if not self._proposes:
+            return dict(zip(self.outputs, self._fused.run(list(self.outputs), {IMAGE: image}), strict=True))
+        names = [*self.outputs, OBJECTNESS]
+        return self.chain.regions.settle(
+            self.chain.least, lambda least: dict(zip(names, self._fused.run(names, {IMAGE: image, LEAST: least}), strict=True))
+        )
 
     def _read(self, values: Values) -> Found:
         if self.parts.kind == "detection":
-            return Found(*(np.array(values[name]) for name in self._outputs))
-        return class_of(values[self._outputs[0]][0], self.parts.image)
+            return Found(*(np.array(values[name]) for name in self.outputs))
+        return class_of(values[self.outputs[0]][0], self.parts.image)
 
 
 _MOVING = Seen(Reason.MOVING)

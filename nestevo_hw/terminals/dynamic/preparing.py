@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nestevo_hw.models.elastic.parts import FINISH, GIVEN, IMAGE, STEM, TAKEN, Parts, block_file, checked_file, tap_name
 from nestevo_hw.models.elastic.space import BranchPath
 from nestevo_hw.models.onnx.crops.geometry import Network
+from nestevo_hw.models.onnx.crops.names import OBJECTNESS
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -34,6 +35,8 @@ class StageModel:
     """Of a stage without one."""
     kind: Kind = "features"
     """What comes out: features, proposed regions, or what the model sees."""
+    most: int | None = None
+    """Of proposals: regions that are given, if there are more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,17 @@ class Prepared:
     parts: Parts
     stages: tuple[StageModel, ...]
     fused: bytes
-    """From `IMAGE` to the model's outputs."""
+    """From `IMAGE`, and `LEAST` if regions are proposed, to the model's outputs, and `OBJECTNESS`."""
+
+    @property
+    def most_regions(self) -> int | None:
+        """Regions that are proposed, if there are more; None if none are, or that is not known."""
+        return next((stage.most for stage in self.stages if stage.kind == "proposals"), None)
+
+    @property
+    def proposes(self) -> bool:
+        """Whether regions are proposed by a stage of its own."""
+        return any(stage.kind == "proposals" for stage in self.stages)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -123,14 +136,16 @@ def _finish(model: "ModelProto", parts: Parts) -> list[tuple[StageModel, "ModelP
     cut = split_regions(rest)
     if cut is None:
         return [pyramid, _whole("finish", rest, "objects", "no regions are proposed in it")]
-    return [pyramid, _whole(PROPOSALS, cut[0], "proposals", "it compares all regions"),
-            _whole(HEAD, cut[1], "objects", "it compares all objects")]  # fmt: skip
+    return [pyramid, _whole(PROPOSALS, cut.first, "proposals", "it compares all regions", cut.most),
+            _whole(HEAD, cut.rest, "objects", "it compares all objects")]  # fmt: skip
 
 
-def _whole(name: str, model: "ModelProto", kind: Kind, why: str) -> tuple[StageModel, "ModelProto"]:
+def _whole(
+    name: str, model: "ModelProto", kind: Kind, why: str, most: int | None = None
+) -> tuple[StageModel, "ModelProto"]:
     stage = StageModel(
         name=name, model=model.SerializeToString(), takes=_same(model.graph.input), gives=_same(model.graph.output),
-        network=None, why_whole=why, kind=kind,
+        network=None, why_whole=why, kind=kind, most=most,
     )  # fmt: skip
     return stage, model
 
@@ -143,5 +158,6 @@ def _fused(stages: "list[tuple[StageModel, ModelProto]]") -> bytes:
     from nestevo_hw.models.onnx.crops.joining import Link, joined
 
     links = [Link(model=model, takes=stage.takes, gives=stage.gives) for stage, model in stages]
-    whole: bytes = joined(links, list(stages[-1][0].gives.values())).SerializeToString()
+    scores = [OBJECTNESS] if any(stage.kind == "proposals" for stage, _ in stages) else []
+    whole: bytes = joined(links, [*stages[-1][0].gives.values(), *scores]).SerializeToString()
     return whole

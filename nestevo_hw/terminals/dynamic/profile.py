@@ -14,11 +14,11 @@ _WEIGHT = 0.1
 """Of the newest value in a moving average."""
 _KEPT = 1000
 """Newest times that the 95th percentile is of."""
-_FEW = 5
+_FEW = 3
 """Values that a decision is made by: one slow run is none."""
 _OVERHEAD = 0.2
 """Of a stage's dense time: what a crop takes whatever its size, until one has been measured."""
-_BUCKETS = 10
+_BUCKETS = 5
 """Of the share of the image that changed, by which updates are told apart."""
 _RETRIED = 200
 """Refusals after which an update is tried again."""
@@ -126,15 +126,18 @@ class Profile:
         for stage in done.stages:
             self.stages[stage.plan.stage].add(stage)
 
-    def pays(self, share: float, margin: float) -> bool:
+    def pays(self, share: float, margin: float, *, unknown: bool = True) -> bool:
         """Whether an update for a change of a share of the image saves more than the gate costs, by a margin.
 
-        What is not known yet, or was refused for long, is tried.
+        Args:
+            share: of the image.
+            margin: share of the gate's cost.
+            unknown: the answer where that is not known yet, or was refused for long.
         """
         bucket = _bucket(share)
         update, dense = self._updates[bucket].typical, self.fused.typical
         if update is None or dense is None:
-            return True
+            return unknown
         if dense - update > (1 + margin) * (self.gate.value or 0.0):
             return True
         self._refused[bucket] += 1

@@ -34,6 +34,7 @@ class Watch:
     threshold: float | None = None
     """In force, 0 to 255; None until it is calibrated."""
     reference: Frame | None = None
+    _first: Frame = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
     _last: Frame | None = None
     _mean: float = 0.0
     _age: int = 0
@@ -46,9 +47,11 @@ class Watch:
         """What a frame asks for; `take` it then."""
         self._age += 1
         if self.reference is None or self.reference.shape != frame.shape:
+            self._first = frame
             return Seen(Reason.FIRST)
         if self.threshold is None:
-            self._noise.append(tile_differences(frame, self.reference))
+            # Against one frame: what a camera, or a codec that repeats what it sent, does over a while is noise too.
+            self._noise.append(tile_differences(frame, self._first))
             if len(self._noise) >= self.settings.calibration_frames:
                 self.threshold = noise_threshold(np.stack(self._noise))
                 self._noise.clear()
