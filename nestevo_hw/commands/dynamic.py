@@ -74,7 +74,7 @@ def profile(
     with telling("first frame", total=most) as told:
         run(model, open_source(source, pace=False, loop=False), most=most, advance=told.advance)
     found = model.profile.summary
-    document = {**plain(found), "threshold": model.watch.threshold, "whole": _whole_stages(model)}
+    document = {**plain(found), "threshold": model.watch.typical_threshold, "whole": _whole_stages(model)}
     if exits is not None:
         heads = fit_exits(model, open_source(source, pace=False, loop=False), most=most, least_agreement=agreement)
         save(heads, exits)
@@ -131,7 +131,7 @@ def run(
     document = {"source": source, "mode": mode, **timings(rows), "profile": plain(found)}
     write_json(out, {**document, "frames": plain(rows)})
     if not as_json:
-        _show_profile(found, {"threshold": model.watch.threshold, "whole": _whole_stages(model)})
+        _show_profile(found, {"threshold": model.watch.typical_threshold, "whole": _whole_stages(model)})
         click.echo(f"Wrote {out}" + (f" and {overlay}" if overlay else ""))
     return document
 

@@ -32,14 +32,19 @@ def _largest(values: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     return np.concatenate([found, values[whole:].max(0, keepdims=True)])
 
 
-def noise_threshold(differences: NDArray[np.uint8]) -> float:
-    """What differences between frames of a camera come to by noise alone.
+def noise_thresholds(differences: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(rows, columns) what differences between frames of a camera come to by noise alone, in each tile.
+
+    Where there are edges, a codec makes more of it than on a wall: a tile's own median counts, within bounds, as
+    something may pass through it.
 
     Args:
-        differences: (N, rows, columns) of tiles between neighbouring frames, of which most tiles show nothing new.
+        differences: (N, rows, columns) of tiles against one frame, of which most tiles show nothing new.
     """
-    typical = float(np.median([np.median(one) for one in differences])) if len(differences) else 0.0
-    return min(max(_ABOVE_NOISE * typical, _LEAST), _MOST)
+    own = _ABOVE_NOISE * np.median(differences, 0)
+    typical = min(max(float(np.median(own)), _LEAST), _MOST)
+    found: NDArray[np.float64] = np.clip(own, typical, 2 * typical)
+    return found
 
 
 def regions(changed: NDArray[np.bool_], size: tuple[int, int], most: int) -> list[Rect]:

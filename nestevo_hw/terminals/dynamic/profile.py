@@ -1,5 +1,6 @@
 """What running has cost so far, stage by stage, and what it would cost next: nothing is looked up, all is measured."""
 
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import islice
@@ -18,8 +19,8 @@ _FEW = 3
 """Values that a decision is made by: one slow run is none."""
 _OVERHEAD = 0.2
 """Of a stage's dense time: what a crop takes whatever its size, until one has been measured."""
-_BUCKETS = 5
-"""Of the share of the image that changed, by which updates are told apart."""
+_SHARES = (0.01, 0.03, 0.1, 0.2, 0.35)
+"""Of the image that changed, between which updates are told apart."""
 _RETRIED = 200
 """Refusals after which an update is tried again."""
 
@@ -111,7 +112,7 @@ class Profile:
         self.agreement = Average()
         """F1 with the dense result, where both were computed."""
         self.reasons: Counter[Reason] = Counter()
-        self._updates = [Average() for _ in range(_BUCKETS)]
+        self._updates = [Average() for _ in (*_SHARES, 1.0)]
         self._refused: Counter[int] = Counter()
 
     def add(self, done: FrameDone, share: float = 0.0) -> None:
@@ -187,7 +188,7 @@ class ProfileSummary:
 
 
 def _bucket(share: float) -> int:
-    return min(_BUCKETS - 1, int(share * _BUCKETS))
+    return bisect_right(_SHARES, share)
 
 
 def _summary(name: str, stage: StageProfile) -> StageSummary:

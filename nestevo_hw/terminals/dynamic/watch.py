@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestevo_hw.models.onnx.crops.spans import Rect
-from nestevo_hw.terminals.dynamic.changes import noise_threshold, regions, tile_differences
+from nestevo_hw.terminals.dynamic.changes import noise_thresholds, regions, tile_differences
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
 from nestevo_hw.terminals.dynamic.plan import Reason
 from nestevo_hw.terminals.runtime import Frame
@@ -31,8 +31,8 @@ class Watch:
     """
 
     settings: DynamicSettings
-    threshold: float | None = None
-    """In force, 0 to 255; None until it is calibrated."""
+    thresholds: NDArray[np.float64] | None = None
+    """In force, 0 to 255, of each tile or of all; None until they are calibrated."""
     reference: Frame | None = None
     _first: Frame = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
     _last: Frame | None = None
@@ -41,7 +41,8 @@ class Watch:
     _noise: list[NDArray[np.uint8]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.threshold = self.settings.threshold
+        if self.settings.threshold is not None:
+            self.thresholds = np.array(self.settings.threshold)
 
     def see(self, frame: Frame) -> Seen:
         """What a frame asks for; `take` it then."""
@@ -49,11 +50,11 @@ class Watch:
         if self.reference is None or self.reference.shape != frame.shape:
             self._first = frame
             return Seen(Reason.FIRST)
-        if self.threshold is None:
+        if self.thresholds is None:
             # Against one frame: what a camera, or a codec that repeats what it sent, does over a while is noise too.
             self._noise.append(tile_differences(frame, self._first))
             if len(self._noise) >= self.settings.calibration_frames:
-                self.threshold = noise_threshold(np.stack(self._noise))
+                self.thresholds = noise_thresholds(np.stack(self._noise))
                 self._noise.clear()
             return Seen(Reason.FIRST)
         if abs(_mean_of(frame) - self._mean) > self.settings.light:
@@ -62,7 +63,7 @@ class Watch:
 
     def moved_since_last(self, frame: Frame) -> Seen:
         """What changed since the last frame that was `passed`, whatever the reference shows."""
-        if self._last is None or self._last.shape != frame.shape or self.threshold is None:
+        if self._last is None or self._last.shape != frame.shape or self.thresholds is None:
             return Seen(Reason.FIRST)
         return self._against(frame, self._last)
 
@@ -81,12 +82,17 @@ class Watch:
         self._last = frame
 
     @property
+    def typical_threshold(self) -> float | None:
+        """Median of the tiles' thresholds."""
+        return None if self.thresholds is None else float(np.median(self.thresholds))
+
+    @property
     def due(self) -> bool:
         """Whether a key frame is."""
         return self._age >= self.settings.key_every
 
     def _against(self, frame: Frame, other: Frame) -> Seen:
-        tiles = tile_differences(frame, other) > (self.threshold or 0.0)
+        tiles = tile_differences(frame, other) > self.thresholds
         if not tiles.any():
             return Seen(Reason.STILL)
         size = (frame.shape[0], frame.shape[1])
