@@ -107,8 +107,9 @@ def _covered(images: np.ndarray, seed: int) -> None:
     thing = texture.repeat(8, 0).repeat(8, 1)[: height // 2, : width // 3]
     for index, image in enumerate(images):
         left = (index % 100) * 12 - thing.shape[1]
-        visible = slice(max(0, left), max(0, min(width, left + thing.shape[1])))
-        image[height // 3 : height // 3 + len(thing), visible] = thing[:, visible.start - left : visible.stop - left]
+        first, last = max(0, left), min(width, left + thing.shape[1])
+        if first < last:
+            image[height // 3 : height // 3 + len(thing), first:last] = thing[:, first - left : last - left]
 
 
 def write_video(images: np.ndarray, path: Path) -> None:
@@ -200,23 +201,32 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         parts = folder / "parts"
         export_default(parts)
     size = read_parts(parts).image[1:]
-    videos: dict[str, list[tuple[Path, Path | None]]] = {path.stem: [(path, None)] for path in options.video}
-    for stream in options.streams:
-        for seed in range(options.seeds):
-            images, truth = rendered(stream, seed, options.frames, size)
-            video = folder / f"{stream}-{seed}.mp4"
-            write_video(images, video)
-            rows = [[found.boxes.tolist(), found.labels.tolist()] for found in truth]
-            video.with_suffix(".json").write_text(json.dumps(rows))
-            videos.setdefault(stream, []).append((video, video.with_suffix(".json")))
     results: dict[str, Any] = {}
-    for threads in options.threads:
-        for stream, seeds in videos.items():
-            runs = [measured(parts, video, truth, threads, options.processes) for video, truth in seeds]
+    for stream in [*(path.stem for path in options.video), *options.streams]:
+        videos = _videos(stream, options, folder, size)
+        for threads in options.threads:
+            runs = [measured(parts, video, truth, threads, options.processes) for video, truth in videos]
             results.setdefault(str(threads), {})[stream] = summed_up(runs)
             print(f"{stream}, {threads} threads: measured", file=sys.stderr)
     return {"parts": str(parts), "size": list(size), "frames": options.frames, "seeds": options.seeds,
             "processes": options.processes, "threads": results}  # fmt: skip
+
+
+def _videos(
+    stream: str, options: argparse.Namespace, folder: Path, size: tuple[int, int]
+) -> list[tuple[Path, Path | None]]:
+    """A given video, or one for each seed of a stream with a file of its truth."""
+    if given := [path for path in options.video if path.stem == stream]:
+        return [(given[0], None)]
+    found = list[tuple[Path, Path | None]]()
+    for seed in range(options.seeds):
+        images, truth = rendered(stream, seed, options.frames, size)
+        video = folder / f"{stream}-{seed}.mp4"
+        write_video(images, video)
+        known = video.with_suffix(".json")
+        known.write_text(json.dumps([[one.boxes.tolist(), one.labels.tolist()] for one in truth]))
+        found.append((video, known))
+    return found
 
 
 def show(found: dict[str, Any]) -> None:

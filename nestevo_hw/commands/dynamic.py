@@ -71,14 +71,15 @@ def profile(
 
     model = _opened(parts, names, _settings(mode, threads))
     most = _most(frames, source)
-    with telling("first frame", total=most) as told:
-        run(model, open_source(source, pace=False, loop=False), most=most, advance=told.advance)
-    found = model.profile.summary
-    document = {**plain(found), "threshold": model.watch.typical_threshold, "whole": _whole_stages(model)}
+    document: dict[str, Any] = {}
     if exits is not None:
         heads = fit_exits(model, open_source(source, pace=False, loop=False), most=most, least_agreement=agreement)
         save(heads, exits)
         document["exits"] = {name: head.entropy for name, head in heads.items()}
+    with telling("first frame", total=most) as told:
+        run(model, open_source(source, pace=False, loop=False), most=most, advance=told.advance)
+    found = model.profile.summary
+    document |= {**plain(found), "threshold": model.watch.typical_threshold, "whole": _whole_stages(model)}
     if not as_json:
         _show_profile(found, document)
     return document
