@@ -6,13 +6,14 @@
 The model is that of a folder of `nestevo-hw elastic build`; without one, the shipped eight-block detector (random
 weights where none ship, which says nothing of accuracy), exported here for frames of 256 x 320. Each seed renders its
 own scenery, as video: a camera that stands still where people and cars are always on their way ("static"), the same
-where for seven of ten seconds nothing moves but the sensor's noise ("quiet"), dusk that falls slowly ("drift"), night, something large that
-passes close by ("occlusion"), and a camera that pans ("moving"). Every arm runs every frame, in an order that turns; a
-frame's time begins with its decoding and ends with objects after NMS, gates and copies included. Calibration is left out.
+where for seven of ten seconds nothing moves but the sensor's noise ("quiet"), dusk that falls slowly ("drift"), night,
+something large that passes close by ("occlusion"), and a camera that pans ("moving"). Every arm runs every frame, in an
+order that turns; a frame's time begins with its decoding and ends with objects after NMS, gates and copies included.
+Calibration is left out.
 
-Reported are wall and processor time as ratios to the dense model as one session, with 95 % intervals over seeds (each the
-mean of its processes), and mAP@0.50 against the rendered truth (for videos: against what the dense model is sure of). On
-a busy machine the processor time is the one to go by.
+Reported are wall and processor time as ratios to the dense model as one session, with 95 % intervals over seeds (each
+the mean of its processes), and mAP@0.50 against the rendered truth (for videos: against what the dense model is sure
+of). The dynamic arms decide by processor time, which is what there is to go by on a busy machine.
 """
 
 import argparse
@@ -136,7 +137,9 @@ def export_default(folder: Path) -> None:
     print(f"{ARCHITECTURE}: {opened.origin}", file=sys.stderr)
     image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
     supernet = Supernet(opened.model, find_chain(opened.model, as_inputs(opened.model, image)), {})
-    spec = ModelSpec(architecture=ARCHITECTURE, classes=("pedestrian", "car", "cyclist"), min_size=SIZE[0], max_size=SIZE[1])
+    spec = ModelSpec(
+        architecture=ARCHITECTURE, classes=("pedestrian", "car", "cyclist"), min_size=SIZE[0], max_size=SIZE[1]
+    )
     export_parts(supernet, spec, folder, image[0])
 
 
@@ -147,10 +150,15 @@ def one(parts: Path, video: Path, truth: Path | None, threads: int, processor: b
     known = None
     if truth is not None:
         rows = json.loads(truth.read_text())
-        known = [Found(np.array(b, np.float32).reshape(-1, 4), np.array(k, np.int64), np.ones(len(k), np.float32)) for b, k in rows]
+        known = [
+            Found(np.array(b, np.float32).reshape(-1, 4), np.array(k, np.int64), np.ones(len(k), np.float32))
+            for b, k in rows
+        ]
     frames: Iterator[Frame] = fitted(open_source(str(video), pace=False, loop=False), manifest.image[1:])
     clock = time.process_time if processor else time.perf_counter
-    return [asdict(row) for row in compare(prepared, frames, DynamicSettings(threads=threads), truth=known, clock=clock)]
+    return [
+        asdict(row) for row in compare(prepared, frames, DynamicSettings(threads=threads), truth=known, clock=clock)
+    ]
 
 
 def measured(parts: Path, video: Path, truth: Path | None, threads: int, processes: int) -> list[list[dict[str, Any]]]:
@@ -170,7 +178,7 @@ MEASURES = ("mean_s", "p95_s", "processor_mean_s", "processor_p95_s")
 
 
 def summed_up(runs: Sequence[list[list[dict[str, Any]]]]) -> dict[str, Any]:
-    """Arms of some seeds, each in some processes: ratios to the fused arm and scores, as mean and interval over seeds."""
+    """Arms of some seeds, each in some processes: ratios to the fused arm, and scores; means and intervals over seeds."""
     rows = {}
     for index, arm in enumerate(ARMS):
         values: dict[str, list[float]] = {}
@@ -179,7 +187,9 @@ def summed_up(runs: Sequence[list[list[dict[str, Any]]]]) -> dict[str, Any]:
             for name in MEASURES:
                 ratio = np.mean([run[index][name] / run[base][name] for run in processes])
                 values.setdefault(f"{name[:-2]}_ratio", []).append(float(ratio))
-            values.setdefault("median_ms", []).append(float(np.mean([1e3 * run[index]["median_s"] for run in processes])))
+            values.setdefault("median_ms", []).append(
+                float(np.mean([1e3 * run[index]["median_s"] for run in processes]))
+            )
             for name in ("agreement", "score"):
                 values.setdefault(name, []).append(float(np.mean([run[index][name] for run in processes])))
             loss = np.mean([run[base]["score"] - run[index]["score"] for run in processes])
@@ -233,10 +243,14 @@ def show(found: dict[str, Any]) -> None:
     """A table for each number of threads."""
     for threads, streams in found["threads"].items():
         print(f"\n{threads} threads; ratios to the dense model as one session, 95 % intervals over seeds")
-        print(f"{'stream':10} {'arm':12} {'mean':>18} {'p95':>18} {'mean, processor':>18} {'p95, processor':>18} {'mAP loss':>9} {'F1':>6}")
+        titles = " ".join(f"{title:>18}" for title in ("mean", "p95", "mean, processor", "p95, processor"))
+        print(f"{'stream':10} {'arm':12} {titles} {'mAP loss':>9} {'F1':>6}")
         for stream, arms in streams.items():
             for arm, row in arms.items():
-                cells = [_cell(row[name]) for name in ("mean_ratio", "p95_ratio", "processor_mean_ratio", "processor_p95_ratio")]
+                cells = [
+                    _cell(row[name])
+                    for name in ("mean_ratio", "p95_ratio", "processor_mean_ratio", "processor_p95_ratio")
+                ]
                 loss = f"{100 * row['score_loss']['mean']:9.2f} {row['agreement']['mean']:6.3f}"
                 print(f"{stream:10} {arm:12} " + " ".join(f"{cell:>18}" for cell in cells) + f" {loss}")
 
@@ -253,7 +267,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed and process, 80 frames, two streams, one thread")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--parts", type=Path, help="folder of `nestevo-hw elastic build`, parts/")
-    parser.add_argument("--video", type=Path, action="append", default=[], help="a video beside the streams; repeatable")
+    parser.add_argument(
+        "--video", type=Path, action="append", default=[], help="a video beside the streams; repeatable"
+    )
     parser.add_argument("--streams", default=",".join(STREAMS), help="which of them")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=3)

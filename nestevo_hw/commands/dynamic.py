@@ -125,9 +125,7 @@ def run(
     most = _most(frames, source)
     writer = nullcontext() if overlay is None else overlay_writer(overlay, model.parts.image[1:])
     with telling("first frame", total=most) as told, writer as draw:
-        rows = run_on(
-            model, open_source(source, pace=False, loop=False), most=most, draw=draw, advance=told.advance
-        )
+        rows = run_on(model, open_source(source, pace=False, loop=False), most=most, draw=draw, advance=told.advance)
     found = model.profile.summary
     document = {"source": source, "mode": mode, **timings(rows), "profile": plain(found)}
     write_json(out, {**document, "frames": plain(rows)})
@@ -175,16 +173,18 @@ def bench(
     if not as_json:
         base = found[0]
         for row in found:
-            click.echo(f"{row.arm:12} mean {1e3 * row.mean_s:7.2f} ms ({row.mean_s / base.mean_s:4.2f})  p95 {1e3 * row.p95_s:7.2f} ms "
-                       f"({row.p95_s / base.p95_s:4.2f})  agreement {row.agreement:.3f}  score {row.score:.3f}")  # fmt: skip
+            mean, p95 = row.mean_s / base.mean_s, row.p95_s / base.p95_s
+            click.echo(f"{row.arm:12} mean {1e3 * row.mean_s:7.2f} ms ({mean:4.2f})  p95 {1e3 * row.p95_s:7.2f} ms "
+                       f"({p95:4.2f})  agreement {row.agreement:.3f}  score {row.score:.3f}")  # fmt: skip
     return {"source": source, "threads": threads, "arms": plain(found)}
 
 
 def _settings(mode: str, threads: int, key_every: int = 50) -> "DynamicSettings":
     from nestevo_hw.terminals.dynamic.config import DynamicSettings
 
-    kind = "approximate" if mode == "approximate" else "exact"
-    return DynamicSettings(mode=kind, threads=threads, key_every=key_every)
+    return DynamicSettings(
+        mode="approximate" if mode == "approximate" else "exact", threads=threads, key_every=key_every
+    )
 
 
 def _opened(parts: Path, names: str | None, settings: "DynamicSettings") -> "DynamicModel":
@@ -205,7 +205,8 @@ def _path_of(names: str | None, space: "PathSpace") -> "BranchPath":
     wanted = [name.strip() for name in names.split("+")]
     path = tuple(known[name] for name in wanted if name in known)
     if len(path) < len(wanted) or not space.holds(path):
-        raise ConfigError(f"--path: {names[:60]!r} is no path through {space.blocks} blocks; branches are {', '.join(known)}")
+        there = ", ".join(known)
+        raise ConfigError(f"--path: {names[:60]!r} is no path through {space.blocks} blocks; branches are {there}")
     return path
 
 
@@ -222,13 +223,13 @@ def _show_profile(found: "ProfileSummary", document: dict[str, Any]) -> None:
         return "-" if value is None else f"{1e3 * value:.2f}"
 
     reasons = ", ".join(f"{count} {name}" for name, count in found.reasons.items())
-    click.echo(f"{found.frames} frames: {reasons}; frame {ms(found.frame_s)} ms, the whole model {ms(found.fused_s)} ms, "
-               f"gate {ms(found.gate_s)} ms, noise threshold {document['threshold'] or 0:.1f} of 255")  # fmt: skip
+    click.echo(f"{found.frames} frames: {reasons}; frame {ms(found.frame_s)} ms, the whole model {ms(found.fused_s)} "
+               f"ms, gate {ms(found.gate_s)} ms, noise threshold {document['threshold'] or 0:.1f} of 255")  # fmt: skip
     for stage in found.stages:
         did = ", ".join(f"{count} {name}" for name, count in stage.actions.items())
         share = "-" if stage.share is None else f"{100 * stage.share:.0f} %"
-        click.echo(f"  {stage.name:12} dense {ms(stage.dense_s):>6} ms  now {ms(stage.seconds):>6} ms  p95 {ms(stage.p95_s):>6} ms  "
-                   f"of its input {share:>5}  {did}")  # fmt: skip
+        click.echo(f"  {stage.name:12} dense {ms(stage.dense_s):>6} ms  now {ms(stage.seconds):>6} ms  "
+                   f"p95 {ms(stage.p95_s):>6} ms  of its input {share:>5}  {did}")  # fmt: skip
     for name, why in document["whole"].items():
         click.echo(f"  {name} is always run whole: {why}")
     for name, entropy in document.get("exits", {}).items():

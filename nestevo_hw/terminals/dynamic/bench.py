@@ -49,7 +49,7 @@ class ArmResult:
     agreement: float
     """Mean F1 with what the fused model finds."""
     score: float
-    """mAP@0.50 (or share of right classes) against the truth, or without one against what the fused model is sure of."""
+    """mAP@0.50, or share of right classes: against the truth, without one against what the fused model is sure of."""
     reasons: dict[str, int]
     """Frames by why a dynamic model handled them as it did."""
 
@@ -139,9 +139,7 @@ def _arms(prepared: Prepared, settings: DynamicSettings, clock: Callable[[], flo
     }  # fmt: skip
 
 
-def _result(
-    name: str, arm: Arm, times: dict[str, _Times], prepared: Prepared, truth: list[Found] | None
-) -> ArmResult:
+def _result(name: str, arm: Arm, times: dict[str, _Times], prepared: Prepared, truth: list[Found] | None) -> ArmResult:
     mine, dense = times[name], times[FUSED].found
     rate = mean_precision if prepared.parts.kind == "detection" else same_class
     against = truth if truth is not None else [found.above(SURE) for found in dense]

@@ -11,6 +11,8 @@ from nestevo_hw.terminals.runtime import Frame
 TILE_PX = 16
 _LEAST, _MOST = 8.0, 48.0
 """Of a calibrated threshold: rounding of the decoder below, and what is no noise of any camera above."""
+_ALONE = 1.5
+"""Times its threshold that a single tile has to exceed."""
 _ABOVE_NOISE = 1.5
 """The largest of a tile's 768 differences has a narrow distribution: half as much again as its median is no noise."""
 
@@ -44,6 +46,20 @@ def noise_thresholds(differences: NDArray[np.uint8]) -> NDArray[np.float64]:
     own = _ABOVE_NOISE * np.median(differences, 0)
     typical = min(max(float(np.median(own)), _LEAST), _MOST)
     found: NDArray[np.float64] = np.clip(own, typical, 2 * typical)
+    return found
+
+
+def changed_tiles(differences: NDArray[np.uint8], thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(rows, columns) tiles beyond their threshold; one that stands alone must be so by half: noise is seldom two."""
+    beyond = differences > thresholds
+    if not beyond.any():
+        return beyond
+    rows, columns = beyond.shape
+    around = np.zeros((rows + 2, columns + 2), np.uint8)
+    for down in range(3):
+        for right in range(3):
+            around[down : down + rows, right : right + columns] += beyond
+    found: NDArray[np.bool_] = beyond & ((around[1:-1, 1:-1] > 1) | (differences > _ALONE * thresholds))
     return found
 
 

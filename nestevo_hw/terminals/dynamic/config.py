@@ -34,7 +34,7 @@ class DynamicSettings:
     least_objectness: Annotated[float, SHARE] = 0.2
     """In approximate mode: regions less sure to hold something are left out; without any, the head is skipped."""
     moving_frames: Annotated[int, FRAMES] = 1
-    """Frames in a row for which saving does not pay, after which one session runs the whole model and no stage is kept."""
+    """Frames in a row for which saving does not pay; then one session runs the whole model, and no stage is kept."""
     look_every: Annotated[int, FRAMES] = 4
     """While the camera moves, frames from one that is compared with the last one to the next."""
     threads: Annotated[int, THREADS] = 1

@@ -59,7 +59,9 @@ class DynamicModel:
         """What the last frame took."""
 
     @classmethod
-    def open(cls, folder: Path, path: BranchPath | None = None, settings: DynamicSettings | None = None) -> "DynamicModel":
+    def open(
+        cls, folder: Path, path: BranchPath | None = None, settings: DynamicSettings | None = None
+    ) -> "DynamicModel":
         """The model of a path in a folder of `nestevo-hw elastic build`, its base without one.
 
         Raises:
@@ -101,14 +103,7 @@ class DynamicModel:
     def _see(self, frame: Frame) -> Seen:
         """What a frame asks for, in view of what saving has brought so far."""
         if self._moving_for:
-            self._moving_for += 1
-            if self._moving_for % self.settings.look_every:
-                return _MOVING
-            seen = self.watch.moved_since_last(frame)
-            if not self._pays(seen, unknown=False):
-                return _MOVING
-            self._moving_for = self._dense_in_a_row = 0
-            return Seen(Reason.CALM)
+            return self._see_moving(frame)
         seen = self.watch.see(frame)
         if seen.reason is Reason.FIRST:
             return seen
@@ -118,10 +113,20 @@ class DynamicModel:
             self._dense_in_a_row = 0
             return seen
         self._dense_in_a_row += 1
-        if self._dense_in_a_row > self.settings.moving_frames:
-            self._moving_for = 1
+        if self._dense_in_a_row <= self.settings.moving_frames:
+            return Seen(Reason.LIGHT if seen.reason is Reason.LIGHT else Reason.MUCH)
+        self._moving_for = 1
+        return _MOVING
+
+    def _see_moving(self, frame: Frame) -> Seen:
+        """While no stage is kept: now and then, whether frames have become alike again."""
+        self._moving_for += 1
+        if self._moving_for % self.settings.look_every:
             return _MOVING
-        return Seen(Reason.LIGHT if seen.reason is Reason.LIGHT else Reason.MUCH)
+        if not self._pays(self.watch.moved_since_last(frame), unknown=False):
+            return _MOVING
+        self._moving_for = self._dense_in_a_row = 0
+        return Seen(Reason.CALM)
 
     def _pays(self, seen: Seen, *, unknown: bool = True) -> bool:
         """Whether to update the stages is expected to take less than the whole model."""
@@ -181,7 +186,8 @@ class DynamicModel:
             return dict(zip(self.outputs, self._fused.run(list(self.outputs), {IMAGE: image}), strict=True))
         names = [*self.outputs, OBJECTNESS]
         return self.chain.regions.settle(
-            self.chain.least, lambda least: dict(zip(names, self._fused.run(names, {IMAGE: image, LEAST: least}), strict=True))
+            self.chain.least,
+            lambda least: dict(zip(names, self._fused.run(names, {IMAGE: image, LEAST: least}), strict=True)),
         )
 
     def _read(self, values: Values) -> Found:

@@ -1,23 +1,23 @@
 """Pictures of what was computed anew: tinted, the rest grey."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from collections.abc import Callable
 
 import av
 import numpy as np
 
 from nestevo_hw.base.errors import ConfigError, OutputError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.models.onnx.crops.spans import Rect, whole
+from nestevo_hw.models.onnx.crops.spans import Rect, Span, whole
 from nestevo_hw.terminals.dynamic.plan import FrameDone, Reason
 from nestevo_hw.terminals.runtime import Found, Frame
 
 _CHANGED, _DENSE, _BOX = (255, 96, 64), (255, 190, 60), (90, 220, 255)
 _EDGE_PX = 2
 _FPS = 10
+_QUALITY = {"crf": "23", "preset": "veryfast"}
 
 
 def overlay(frame: Frame, done: FrameDone, found: Found, *, least_score: float) -> Frame:
@@ -31,11 +31,7 @@ def overlay(frame: Frame, done: FrameDone, found: Found, *, least_score: float) 
         picture[rows, columns] = frame[rows, columns]
         _edge(picture, rect, _DENSE if dense else _CHANGED)
     for left, top, right, bottom in found.above(least_score).boxes.round().astype(int).tolist():
-        whole_box = Rect(whole(size).rows, whole(size).columns)
-        box = whole_box._replace(
-            rows=type(whole_box.rows)(max(0, top), min(size[0], bottom)),
-            columns=type(whole_box.rows)(max(0, left), min(size[1], right)),
-        )
+        box = Rect(Span(top, bottom).within(size[0]), Span(left, right).within(size[1]))
         if box.area:
             _edge(picture, box, _BOX, width=1)
     return picture
@@ -67,7 +63,7 @@ def overlay_writer(path: Path, size: tuple[int, int]) -> Iterator[Callable[[Fram
     with replacing(path) as temporary:
         try:
             with av.open(str(temporary), "w", format="mp4") as container:
-                track = container.add_stream("libx264", rate=Fraction(_FPS), options={"crf": "23", "preset": "veryfast"})
+                track = container.add_stream("libx264", rate=Fraction(_FPS), options=_QUALITY)
                 track.height, track.width, track.pix_fmt = size[0] // 2 * 2, size[1] // 2 * 2, "yuv420p"
 
                 def write(picture: Frame) -> None:

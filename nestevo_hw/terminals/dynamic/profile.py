@@ -3,9 +3,9 @@
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
-from dataclasses import dataclass, field
 
 import numpy as np
 

@@ -9,15 +9,15 @@ from nestevo_hw.models.onnx.crops.names import OBJECTNESS
 from nestevo_hw.terminals.dynamic.stages import Values
 
 _BELOW = 0.5
-"""Of the objectness of the last region that a frame gave: what regions of the next frame that are less sure hardly beat."""
+"""Of the objectness of the last region that a frame gave: less sure ones are hardly among the next frame's."""
 
 
 class Regions:
     """Leaves out regions, before all are compared, that would not be among those that are given.
 
-    Suppression goes from the surest region to the least sure one, so that what is less sure decides nothing above it: as
-    long as the most regions that are ever given are found among the surer ones, the result is the same. Otherwise it is
-    made once more, of all.
+    Suppression goes from the surest region to the least sure one, so that what is less sure decides nothing above it:
+    as long as the most regions that are ever given are found among the surer ones, the result is the same. Otherwise it
+    is made once more, of all.
 
     Args:
         most: regions that are given, if there are more; None: not known, and none are left out but by the floor.

@@ -71,7 +71,8 @@ def _row(done: FrameDone, objects: int) -> FrameRow:
     changed = tuple((c.start, r.start, c.stop, r.stop) for r, c in done.changed)
     return FrameRow(
         reason=done.reason.value, seconds=done.seconds, gate_s=done.gate_s, changed=changed,
-        stages={one.plan.stage: one.plan.action.value for one in done.stages}, objects=objects, agreement=done.agreement,
+        stages={one.plan.stage: one.plan.action.value for one in done.stages}, objects=objects,
+        agreement=done.agreement,
     )  # fmt: skip
 
 
@@ -110,4 +111,3 @@ def timings(rows: list[FrameRow]) -> dict[str, float]:
         "median_s": float(np.median(seconds)), "mean_s": float(np.mean(seconds)),
         "p95_s": float(np.percentile(seconds, 95)),
     }  # fmt: skip
-

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.onnx.crops.geometry import Crop
-from nestevo_hw.models.onnx.crops.spans import Rect, Span
+from nestevo_hw.models.onnx.crops.spans import Rect, Span, whole
 from nestevo_hw.terminals.dynamic.plan import Changed
 from nestevo_hw.terminals.dynamic.preparing import StageModel
 
@@ -18,7 +18,7 @@ Values = dict[str, NDArray[Any]]
 
 
 def open_session(model: bytes, threads: int, name: str) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
-    """A session on the CPU whose threads sleep between calls: in a chain, waiting ones would take turns with working ones.
+    """A session on the CPU whose threads sleep between calls: in a chain, waiting ones would disturb working ones.
 
     Raises:
         InputError: ONNX Runtime cannot open it.
@@ -34,7 +34,7 @@ def open_session(model: bytes, threads: int, name: str) -> Any:  # noqa: ANN401 
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
-        raise InputError(f"{name}: ONNX Runtime cannot open it ({type(error).__name__}); build the supernet again") from error
+        raise InputError(f"{name}: ONNX Runtime cannot open it; build the supernet again") from error
 
 
 class Stage:
@@ -96,16 +96,15 @@ class Stage:
         }
         made = self._run(fed)
         changed = dict[str, Rect]()
-        for own, rect in crop.gives.items():
-            name, source = self.model.gives[own], crop.from_[own]
-            new, old = made[name][source.slices], values[name][rect.slices]
+        for own, place in crop.gives.items():
+            name = self.model.gives[own]
+            new, old = made[name][crop.from_[own].slices], values[name][place.slices]
+            within: Rect | None = whole((new.shape[-2], new.shape[-1]))
             if tolerance is not None:
                 within = beyond(new, old, tolerance * self.scales.get(name, 0.0))
-                if within is None:
-                    continue
-                new, rect = new[within.slices], within.moved(-rect.rows.start, -rect.columns.start)
-            values[name][rect.slices] = new
-            changed[name] = rect
+            if within is not None:
+                old[within.slices] = new[within.slices]
+                changed[name] = within.moved(-place.rows.start, -place.columns.start)
         return changed, sum(value.nbytes for value in (*fed.values(), *made.values()))
 
     def _run(self, fed: Mapping[str, NDArray[Any]]) -> Values:

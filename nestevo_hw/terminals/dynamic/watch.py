@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestevo_hw.models.onnx.crops.spans import Rect
-from nestevo_hw.terminals.dynamic.changes import noise_thresholds, regions, tile_differences
+from nestevo_hw.terminals.dynamic.changes import changed_tiles, noise_thresholds, regions, tile_differences
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
 from nestevo_hw.terminals.dynamic.plan import Reason
 from nestevo_hw.terminals.runtime import Frame
@@ -92,7 +92,8 @@ class Watch:
         return self._age >= self.settings.key_every
 
     def _against(self, frame: Frame, other: Frame) -> Seen:
-        tiles = tile_differences(frame, other) > self.thresholds
+        assert self.thresholds is not None
+        tiles = changed_tiles(tile_differences(frame, other), self.thresholds)
         if not tiles.any():
             return Seen(Reason.STILL)
         size = (frame.shape[0], frame.shape[1])

@@ -66,8 +66,8 @@ def one_after_the_other(chain, size, *, shortcut, seed=0):
         elif layer.kind == "Twice":
             factors = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), f"f{index}")
             weights.append(factors)
-            nodes.append(helper.make_node("Resize", [name, "", factors.name], [given], mode="nearest",
-                                          coordinate_transformation_mode="asymmetric", nearest_mode="floor"))  # fmt: skip
+            more = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            nodes.append(helper.make_node("Resize", [name, "", factors.name], [given], **more))
         elif layer.kind == "Relu":
             nodes.append(helper.make_node("Relu", [name], [given]))
         else:

@@ -88,5 +88,5 @@ def _finish(folder, kind, size):
     graph.add("Sigmoid", ["one"], "scores")
     graph.add("Mul", ["scores", graph.constant(np.array([[5, 5, 40, 40]], np.float32))], "boxes")
     graph.add("Identity", [graph.constant(np.array([1], np.int64))], "labels")
-    gives = [("boxes", TensorProto.FLOAT, [1, 4]), ("labels", TensorProto.INT64, [1]), ("scores", TensorProto.FLOAT, [1])]
-    graph.write(folder / FINISH, [(taken, *_features(size))], gives)
+    boxes, labels = ("boxes", TensorProto.FLOAT, [1, 4]), ("labels", TensorProto.INT64, [1])
+    graph.write(folder / FINISH, [(taken, *_features(size))], [boxes, labels, ("scores", TensorProto.FLOAT, [1])])

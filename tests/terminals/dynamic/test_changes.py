@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestevo_hw.models.onnx.crops.spans import Rect, Span
-from nestevo_hw.terminals.dynamic.changes import TILE_PX, noise_thresholds, regions, tile_differences
+from nestevo_hw.terminals.dynamic.changes import TILE_PX, changed_tiles, noise_thresholds, regions, tile_differences
 
 
 @pytest.mark.parametrize("size", [(64, 80), (50, 70), (16, 17), (7, 200)])
@@ -51,7 +51,7 @@ def test_noise_is_told_from_change():
     thresholds = noise_thresholds(seen)
     # Of a hundred thousand differences of normal noise none is beyond six of its deviations, which the largest of 768
     # comes near.
-    assert (4 * 4 * 2**0.5 < thresholds).all()
+    assert (thresholds > 4 * 4 * 2**0.5).all()
     assert (thresholds < 8 * 4 * 2**0.5).all()
     assert (seen <= thresholds).mean() > 0.999
 
@@ -62,3 +62,11 @@ def test_tiles_in_which_something_passes_stay_awake():
     thresholds = noise_thresholds(seen)
     assert np.median(thresholds) == 9.0
     assert thresholds.max() == 18.0
+
+
+def test_a_single_tile_must_stand_out():
+    seen = np.zeros((6, 6), np.uint8)
+    seen[0, 0], seen[0, 4], seen[4, 1], seen[5, 2] = 11, 16, 11, 11
+    changed = changed_tiles(seen, np.array(10.0))
+    assert sorted(zip(*np.nonzero(changed), strict=True)) == [(0, 4), (4, 1), (5, 2)]
+    assert not changed_tiles(np.zeros((6, 6), np.uint8), np.array(10.0)).any()

@@ -211,5 +211,5 @@ def test_exits_of_something_else_are_refused(prepared, classifier, tmp_path):
 def test_a_damaged_part_is_refused(tmp_path):
     made_parts(tmp_path)
     (tmp_path / STEM).write_bytes(b"damaged")
-    with pytest.raises(InputError, match="is not the file that elastic.json describes"):
+    with pytest.raises(InputError, match=r"is not the file that elastic\.json describes"):
         DynamicModel.open(tmp_path)

@@ -110,7 +110,8 @@ def of_any_size(model: ModelProto) -> bytes:
         for axis in (-2, -1):
             dims[axis].Clear()
             dims[axis].dim_param = f"{entry.name}_{axis}"
-    return model.SerializeToString()
+    made: bytes = model.SerializeToString()
+    return made
 
 
 def _without_idle(graph: GraphProto) -> None:

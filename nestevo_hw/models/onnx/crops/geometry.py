@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from nestevo_hw.models.onnx.crops.spans import Rect, Span
 
-
 _MARGINS = 3
 """Grid cells that a crop may be enlarged by before the whole is run instead, from 0."""
 _REMEMBERED = 8192

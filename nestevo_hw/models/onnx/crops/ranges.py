@@ -43,12 +43,12 @@ def within_range(graph: GraphProto, low: float, high: float) -> None:
 
 def _same(node: NodeProto, known: Mapping[str, Range]) -> str | None:
     """The input that a node gives as it is."""
-    first = node.input[0]
+    first, *others = (str(name) for name in node.input)
     if node.op_type == "Where" and known[first].decided:
-        return node.input[1] if known[first].low else node.input[2]
+        return others[0] if known[first].low else others[1]
     if node.op_type == "Clip" and known[first] == known[node.output[0]]:
         return first
-    if node.op_type == "Div" and known[node.input[1]] == Range(1.0, 1.0):
+    if node.op_type == "Div" and known[others[0]] == Range(1.0, 1.0):
         return first
     return None
 

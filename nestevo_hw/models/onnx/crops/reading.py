@@ -37,7 +37,7 @@ def network_of(model: ModelProto, units: Mapping[str, int] | None = None) -> Net
     reader = Reader(model)
     nodes = tuple(reader.node(node) for node in graph.node)
     inputs = {entry.name: (units or {}).get(entry.name, 1) for entry in graph.input}
-    sizes = {name: shape[-2:] for name, shape in reader.shapes.items()}
+    sizes = {name: (shape[-2], shape[-1]) for name, shape in reader.shapes.items() if len(shape) > 1}
     try:
         return Network(inputs, tuple(entry.name for entry in graph.output), nodes, sizes)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """Pieces of axes, and rectangles of images and features."""
 
+from types import EllipsisType
 from typing import NamedTuple
 
 
@@ -39,7 +40,7 @@ class Rect(NamedTuple):
         return self.rows.size * self.columns.size
 
     @property
-    def slices(self) -> tuple[slice, ...]:
+    def slices(self) -> tuple[EllipsisType, slice, slice]:
         """To index the last two axes."""
         return (..., slice(*self.rows), slice(*self.columns))
 
