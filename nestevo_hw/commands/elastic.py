@@ -2,7 +2,9 @@
 
 import click
 
+from nestevo_hw.commands.elastic_adapt import adapt
 from nestevo_hw.commands.elastic_build import build
+from nestevo_hw.commands.elastic_search import search
 
 
 @click.group()
@@ -12,7 +14,10 @@ def elastic() -> None:
     \b
     Examples:
       nestevo-hw elastic build digits-mobilenet --out runs/elastic
+      nestevo-hw elastic search runs/elastic --out runs/search
+      nestevo-hw elastic adapt runs/elastic --search runs/search
     """
 
 
-elastic.add_command(build)
+for _command in (build, search, adapt):
+    elastic.add_command(_command)

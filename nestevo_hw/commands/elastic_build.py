@@ -151,5 +151,7 @@ def _show(built: "Built", out: Path) -> None:
     for stage in built.stages:
         base, *others = map(or_nan, stage.scores)
         mean = sum(others) / len(others)
-        click.echo(f"{stage.name}: {built.metric} {mean:.3f} in the mean of {len(others)} random paths, the base {base:.3f}")
+        click.echo(
+            f"{stage.name}: {built.metric} {mean:.3f} in the mean of {len(others)} random paths, the base {base:.3f}"
+        )
     click.echo(f"Wrote {out / 'supernet.safetensors'}, parts/ and held-out.safetensors")

@@ -1,7 +1,7 @@
 """The Faster R-CNN family, built from torchvision's own classes: from tiny (CPU) to ResNet-50 FPN (paper)."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -102,7 +102,7 @@ def _stem(channels: int) -> nn.Sequential:
 
 
 def _detector(
-    body: OrderedDict[str, nn.Module],
+    body: Mapping[str, nn.Module],
     levels: Sequence[str],
     anchors_px: Sequence[int],
     widths: TinyWidths,
@@ -113,7 +113,7 @@ def _detector(
 ) -> FasterRCNN:
     """The small detector around a body whose named levels the pyramid reads; an anchor size for each and one more."""
     backbone = BackboneWithFPN(
-        nn.Sequential(body),
+        nn.Sequential(OrderedDict(body)),
         return_layers={name: name for name in levels},
         in_channels_list=list(widths.stages),
         out_channels=widths.fpn,

@@ -131,7 +131,7 @@ class Build:
                     done[name] = self._make(name, training, held_out)
                     journal.append(done[name])
                 tell(f"{name} done")
-            built = self._finish(done, training, held_out)
+            built = self._finish(done, training)
         shutil.rmtree(self.unfinished, ignore_errors=True)
         return built
 
@@ -216,7 +216,7 @@ class Build:
         drawn = random.Random(derive_seed(self.config.seed, "scored paths"))
         return [supernet.space.base, *(supernet.space.sample(drawn) for _ in range(self.config.paths))]
 
-    def _finish(self, done: Mapping[str, Stage], training: FrameBatch, held_out: FrameBatch) -> Built:
+    def _finish(self, done: Mapping[str, Stage], training: FrameBatch) -> Built:
         supernet, spec = load_supernet(self.out / SUPERNET)
         export_parts(supernet, spec, self.out / PARTS, training.images[0].float() / 255)
         built = Built(

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.evolution.halfway import Halfway
 from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
-from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.models.elastic.chain import outputs_of
 from nestevo_hw.models.elastic.space import BranchPath, PathSpace
 from nestevo_hw.models.elastic.supernet import Supernet, as_inputs

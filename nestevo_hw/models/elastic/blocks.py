@@ -1,4 +1,4 @@
-"""Basic blocks of residual networks: their last layer and shortcut, a block merged over several, one with fewer channels.
+"""Basic blocks of residual networks: their last layer and shortcut, one merged over several, one with fewer channels.
 
 A block ends with a convolution and its BatchNorm, to which a shortcut of the input may be added, and perhaps a ReLU.
 """
@@ -42,21 +42,24 @@ def ending(block: nn.Module) -> Ending:
         return Ending(
             conv=block.conv[-2], norm=block.conv[-1], shortcut=None, identity=block.use_res_connect, rectified=False
         )
-    last = 3 if isinstance(block, Bottleneck) else 2
-    conv, norm = getattr(block, f"conv{last}"), getattr(block, f"bn{last}")
-    down = block.downsample
-    shortcut = None if down is None else (down[0], down[1])
-    return Ending(conv=conv, norm=norm, shortcut=shortcut, identity=down is None, rectified=True)
+    last = _last_number(block)
+    down: nn.Sequential | None = block.downsample  # type: ignore[assignment]
+    return Ending(
+        conv=block.get_submodule(f"conv{last}"), norm=block.get_submodule(f"bn{last}"),  # type: ignore[arg-type]
+        shortcut=None if down is None else (down[0], down[1]), identity=down is None, rectified=True,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _last_number(block: nn.Module) -> int:
+    """Of the last convolution of ResNet's blocks."""
+    return 3 if isinstance(block, Bottleneck) else 2
 
 
 def strided(block: nn.Module) -> nn.Conv2d:
     """The layer of a block that takes its stride."""
-    match block:
-        case BasicBlock():
-            return block.conv1
-        case Bottleneck():
-            return block.conv2
-    return block.conv[-3][0]  # type: ignore[index]  # of an inverted residual, the depthwise one
+    if isinstance(block, InvertedResidual):
+        return block.conv[-3][0]  # type: ignore[no-any-return]  # the depthwise one
+    return block.get_submodule(f"conv{_last_number(block) - 1}")  # type: ignore[return-value]
 
 
 def stride_of(block: nn.Module) -> int:
@@ -90,7 +93,7 @@ def merged(blocks: Sequence[nn.Module]) -> nn.Module:
         block.stride, block.out_channels = stride, outputs
         block.use_res_connect = stride == 1 and inputs == outputs
     elif reshaped:
-        block.stride = stride
+        setattr(block, "stride", stride)  # noqa: B010 - nn.Module has its attributes typed as modules
         block.downsample = nn.Sequential(_empty(inputs, outputs, stride=stride), nn.BatchNorm2d(outputs))
     return block.eval()
 
@@ -124,7 +127,7 @@ def _empty(inputs: int, outputs: int, *, stride: int = 1, like: nn.Conv2d | None
     if like is not None:
         conv = nn.Conv2d(inputs, outputs, like.kernel_size, like.stride, like.padding, bias=False)  # type: ignore[arg-type]
     nn.init.zeros_(conv.weight)
-    return conv
+    return conv  # type: ignore[no-any-return]  # torchvision has no types
 
 
 def _put_last(block: nn.Module, conv: nn.Conv2d) -> None:
@@ -132,6 +135,5 @@ def _put_last(block: nn.Module, conv: nn.Conv2d) -> None:
     if isinstance(block, InvertedResidual):
         block.conv[-2], block.conv[-1] = conv, norm
         return
-    last = 3 if isinstance(block, Bottleneck) else 2
-    setattr(block, f"conv{last}", conv)
-    setattr(block, f"bn{last}", norm)
+    setattr(block, f"conv{_last_number(block)}", conv)
+    setattr(block, f"bn{_last_number(block)}", norm)

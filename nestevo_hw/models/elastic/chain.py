@@ -53,7 +53,7 @@ def find_chain(model: nn.Module, inputs: object) -> Chain:
         model(inputs)
     if len(ran) < 2 or len(set(ran)) < len(ran):
         raise InputError(
-            f"a {type(model).__name__} is no chain of basic blocks ({len(set(ran))} found); give a model of BasicBlock, "
+            f"a {type(model).__name__} is no chain of basic blocks ({len(set(ran))} found); give one of BasicBlock, "
             "Bottleneck or InvertedResidual of torchvision, each used once"
         )
     around = {name for name in dict(model.named_modules()) if any(b.startswith(f"{name}.") for b in ran) or not name}

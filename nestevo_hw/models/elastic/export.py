@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.models.checkpoint import ModelSpec
 from nestevo_hw.base.files import replacing
+from nestevo_hw.models.checkpoint import ModelSpec
 from nestevo_hw.models.elastic.chain import inputs_of, outputs_of
 from nestevo_hw.models.elastic.parts import (
     FINISH,
@@ -18,6 +18,7 @@ from nestevo_hw.models.elastic.parts import (
     OUTPUTS,
     STEM,
     TAKEN,
+    Kind,
     Parts,
     Shape,
     block_file,
@@ -98,7 +99,7 @@ def export_parts(supernet: Supernet, spec: ModelSpec, folder: Path, image: Tenso
     inputs = as_inputs(base, image[None])
     taken, given = inputs_of(base, chain.names, inputs), outputs_of(base, chain.names, inputs)
     many = {} if detects else {0: "images"}
-    kind = "detection" if detects else "classification"
+    kind: Kind = "detection" if detects else "classification"
     parts = Parts(
         kind=kind, architecture=spec.architecture, classes=spec.classes, space=supernet.space, taps=chain.taps,
         image=_shape(image[None]), taken=tuple(map(_shape, taken)), given=tuple(map(_shape, given)),
@@ -106,7 +107,7 @@ def export_parts(supernet: Supernet, spec: ModelSpec, folder: Path, image: Tenso
     digests = {}
 
     def write(module: nn.Module, example: tuple[Tensor, ...], name: str, takes: list[str], gives: list[str]) -> None:
-        several = {tensor: many for tensor in (*takes, *gives)}
+        several = dict.fromkeys((*takes, *gives), many)
         several |= {tensor: {0: "detections"} for tensor in gives if detects and name == FINISH}
         with replacing(folder / name) as temporary:
             write_onnx(module, example, temporary, inputs=takes, outputs=gives, dynamic=several)

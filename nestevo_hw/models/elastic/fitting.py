@@ -1,7 +1,7 @@
 """The last layer of a new block, with its shortcut, fitted to what the blocks that it replaces give: least squares.
 
-A block's output, before a ReLU that may come last, is linear in the weights of its last convolution and of its shortcut.
-So the best of these for some frames are known at once: those of a ridge regression, drawn to the weights that are there.
+A block's output, before a ReLU that may come last, is linear in the weights of its last convolution and shortcut. So
+the best of these for some frames are known at once: those of a ridge regression, drawn to the weights that are there.
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,8 @@ def _folded(last: Ending) -> Tensor:
     layers = [(last.conv, last.norm), *([last.shortcut] if last.shortcut is not None else [])]
     parts = []
     for conv, norm in layers:
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # type: ignore[operator]
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         parts.append((conv.weight * scale[:, None, None, None]).flatten(1).t().double())
     return torch.cat(parts)
 
@@ -98,7 +99,8 @@ def _write(block: nn.Module, last: Ending, weights: Tensor, bias: Tensor, inputs
         conv.weight.copy_(share.t().reshape(conv.weight.shape))
     found = [_moments(block, conv, inputs) for conv, *_ in shares]
     for (_, norm, _), moments in zip(shares, found, strict=True):
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         norm.running_mean.copy_(moments.mean)
         norm.running_var.copy_(moments.var)
         norm.weight.copy_((moments.var + norm.eps).sqrt())

@@ -1,7 +1,7 @@
 """A supernet as a terminal gets it: a folder with an ONNX file for each branch, for what comes before and behind.
 
-Nothing here needs torch or onnx. A terminal runs a path as a chain of these files, so that a change of paths loads no more
-than the blocks in which they differ.
+Nothing here needs torch or onnx. A terminal runs a path as a chain of these files, so that a change of paths loads no
+more than the blocks in which they differ.
 """
 
 from collections.abc import Mapping
@@ -25,13 +25,15 @@ _ADVICE = "build the supernet again"
 _CHANNELS = Range(1, 100_000)
 Shape = tuple[Annotated[int, _CHANNELS], Annotated[int, _CHANNELS], Annotated[int, _CHANNELS]]
 """(C, H, W)."""
+Kind = Literal["detection", "classification"]
+"""What the model does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Manifest of the folder."""
 
-    kind: Literal["detection", "classification"]
+    kind: Kind
     architecture: str
     classes: tuple[str, ...]
     """Label k is classes[k - 1]."""
@@ -51,7 +53,9 @@ class Parts:
 
     def __post_init__(self) -> None:
         if not len(self.taken) == len(self.given) == self.space.blocks:
-            raise ValueError(f"need the shapes of {self.space.blocks} blocks, got {len(self.taken)} and {len(self.given)}")
+            raise ValueError(
+                f"need the shapes of {self.space.blocks} blocks, got {len(self.taken)} and {len(self.given)}"
+            )
         if list(self.taps) != sorted({*self.taps}) or any(tap >= self.space.blocks - 1 for tap in self.taps):
             raise ValueError(f"taps are blocks before the last one, in order, got {self.taps}")
 
@@ -99,15 +103,6 @@ def checked_file(folder: Path, parts: Parts, name: str) -> Path:
         InputError: it is not.
     """
     path = folder / name
-    check_digest(path, parts.sha256[name])
-    return path
-
-
-def check_digest(path: Path, wanted: str | None) -> None:
-    """Refuse a file that is not as it was written.
-
-    Raises:
-        InputError: it is missing, or has another checksum.
-    """
-    if wanted is None or not path.is_file() or sha256(path) != wanted:
+    if not path.is_file() or sha256(path) != parts.sha256[name]:
         raise InputError(f"{path} is not the file that {MANIFEST} describes; {_ADVICE}")
+    return path

@@ -57,7 +57,7 @@ def blocks_named(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     """
     modules = dict(model.named_modules())
     for name in names:
-        if not is_block(modules.get(name)):
+        if name not in modules or not is_block(modules[name]):
             raise InputError(f"a {type(model).__name__} has no basic block {name!r}; the file is of another model")
     return [modules[name] for name in names]
 

@@ -59,7 +59,7 @@ class Supernet(nn.Module):
         self.branches = nn.ModuleDict({_key(branch): block for branch, block in branches.items()})
         self.branches.requires_grad_()
 
-    def train(self, mode: bool = True) -> "Supernet":  # noqa: FBT001, FBT002 - as torch has it
+    def train(self, mode: bool = True) -> "Supernet":
         """See `nn.Module.train`; BatchNorm stays as in use."""
         super().train(mode)
         for _, norm in norms(self):

@@ -1,6 +1,7 @@
 """Accuracies of paths on a terminal's own labelled frames, and times of its blocks, by ONNX Runtime alone."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from nestevo_hw.base.errors import InputError, LostFileError
-from nestevo_hw.models.elastic.space import BranchPath, PathSpace
-from nestevo_hw.terminals.elastic.latency import FITTED_ON, LatencyErrors, LatencyModel, PathTime, errors, fit, measure
+from nestevo_hw.models.elastic.space import Branch, BranchPath
+from nestevo_hw.terminals.elastic.latency import (
+    FITTED_ON,
+    LatencyErrors,
+    LatencyModel,
+    PathTime,
+    errors,
+    fit,
+    measure,
+    spread,
+)
 from nestevo_hw.terminals.elastic.network import Features, Network
 from nestevo_hw.terminals.elastic.reuse import outputs
 from nestevo_hw.terminals.judging import mean_precision, same_class
@@ -32,8 +42,8 @@ class EdgeFrames:
     """What is on each; ignored regions are left out."""
 
     @classmethod
-    def read(cls, path: Path, *, most: int | None = None) -> "EdgeFrames":
-        """Frames of a file of `nestevo_hw.streams.storage`, `most` of them evenly spread.
+    def read(cls, path: Path) -> "EdgeFrames":
+        """Frames of a file of `nestevo_hw.streams.storage`.
 
         Raises:
             InputError: the file is missing, damaged, or holds no labelled frames.
@@ -50,8 +60,20 @@ class EdgeFrames:
             Found(boxes[~ignore], labels[~ignore], np.ones(int((~ignore).sum()), np.float32))
             for boxes, labels, ignore in zip(*columns, strict=True)
         ]
-        step = 1 if most is None else max(1, len(images) // most)
-        return cls(images[::step][:most], tuple(truth[::step][:most]))
+        return cls(images, tuple(truth))
+
+    def parted(self, most: int) -> tuple["EdgeFrames", "EdgeFrames"]:
+        """At most so many frames, evenly spread, and the others."""
+        chosen = range(0, len(self.images), max(1, len(self.images) // most))[:most]
+        others = sorted({*range(len(self.images))} - {*chosen})
+        return self._rows(chosen), self._rows(others)
+
+    def _rows(self, rows: Sequence[int]) -> "EdgeFrames":
+        return EdgeFrames(self.images[list(rows)], tuple(self.truth[row] for row in rows))
+
+    def floats(self, first: int, count: int = 1) -> NDArray[np.float32]:
+        """(count, 3, H, W) in 0..1, as a network takes them."""
+        return self.images[first : first + count].astype(np.float32) / np.float32(255)
 
 
 class Accuracies:
@@ -60,7 +82,6 @@ class Accuracies:
     Args:
         network: whose paths they are.
         frames: to measure on.
-        advance: told the share of the frames that is done.
     """
 
     def __init__(self, network: Network, frames: EdgeFrames) -> None:
@@ -69,6 +90,7 @@ class Accuracies:
     def __call__(self, paths: Sequence[BranchPath]) -> list[float]:
         """The accuracy of each path, 0 to 1: mAP@0.50, or the share of right classes."""
         network, found = self._network, [list[Found]() for _ in paths]
+        network.sessions.change_to(branch for path in paths for branch in path)
         for _, number, features in outputs(paths, self._batches(), network.run):
             found[number] += network.finish(features)
         rate = mean_precision if network.parts.kind == "detection" else same_class
@@ -77,7 +99,7 @@ class Accuracies:
     def _batches(self) -> Iterator[Features]:
         size = 1 if self._network.parts.kind == "detection" else _BATCH
         for first in range(0, len(self._frames.images), size):
-            yield self._network.start(self._frames.images[first : first + size].astype(np.float32) / 255)
+            yield self._network.start(self._frames.floats(first, size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,34 +113,27 @@ class Timing:
     """On whole paths that were not fitted on."""
 
 
-def time_blocks(network: Network, seed: int, *, rounds: int = 30) -> Timing:
+def time_blocks(
+    network: Network, seed: int, *, rounds: int = 30, clock: Callable[[], float] = time.perf_counter
+) -> Timing:
     """Measure each branch alone, and whole paths to fit and to check the model on.
 
     A whole path is what the terminal runs: stem, blocks, and what comes behind them.
     """
     space = network.parts.space
-    network.sessions.require(space.branches)
+    network.sessions.change_to(space.branches)
     examples = {branch: network.example(branch) for branch in space.branches}
-    alone = measure({b: _run_of(network, (b,), features) for b, features in examples.items()}, rounds=rounds)
+    alone = measure({b: _run_of(network, b, features) for b, features in examples.items()}, rounds=rounds, clock=clock)
     image = np.random.default_rng(seed).random((1, *network.parts.image), dtype=np.float32)
-    paths = _some_paths(space, random.Random(seed), 2 * FITTED_ON)
-    whole = measure({path: _look_of(network, path, image) for path in (space.base, *paths)}, rounds=rounds)
+    paths = spread(space, alone, 2 * FITTED_ON, random.Random(seed))
+    whole = measure({path: _look_of(network, path, image) for path in paths}, rounds=rounds, clock=clock)
     times = [PathTime(path, whole[path]) for path in paths]
-    model = fit(alone, [PathTime(space.base, whole[space.base]), *times[: FITTED_ON - 1]])
-    return Timing(model=model, base_s=whole[space.base], off=errors(model, times[FITTED_ON:]))
+    model = fit(alone, times[::2])
+    return Timing(model=model, base_s=whole[space.base], off=errors(model, times[1::2]))
 
 
-def _some_paths(space: PathSpace, generator: random.Random, count: int) -> list[BranchPath]:
-    """Different paths but the base's, as many as there are of them at most."""
-    found = dict[BranchPath, None]()
-    while len(found) < min(count, space.count - 1):
-        if (path := space.sample(generator)) != space.base:
-            found[path] = None
-    return list(found)
-
-
-def _run_of(network: Network, path: BranchPath, features: Features) -> Callable[[], object]:
-    return lambda: [network.sessions.run(branch, features.current) for branch in path]
+def _run_of(network: Network, branch: Branch, features: Features) -> Callable[[], object]:
+    return lambda: network.run(branch, features)
 
 
 def _look_of(network: Network, path: BranchPath, image: NDArray[np.float32]) -> Callable[[], object]:

@@ -1,9 +1,8 @@
 """Keeps a terminal within its latency budget: which path it should run, frame by frame."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.ranges import POSITIVE, Range
 from nestevo_hw.terminals.elastic.monitor import Monitor, MonitorSettings
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
 
@@ -35,7 +34,7 @@ class Keeper:
         dwell: frames that a path runs before a slower one may follow it.
 
     Raises:
-        ConfigError: a dwell out of range.
+        ConfigError: a budget or dwell out of range.
     """
 
     def __init__(
@@ -44,8 +43,9 @@ class Keeper:
         budget_s: float,
         settings: MonitorSettings | None = None,
         *,
-        dwell: Annotated[int, DWELL_FRAMES] = 50,
+        dwell: int = 50,
     ) -> None:
+        POSITIVE.require(budget_s, "latency budget, s")
         DWELL_FRAMES.require(dwell, "dwell")
         self._budget_s, self._dwell = budget_s, dwell
         self._monitor = Monitor(settings or MonitorSettings())

@@ -1,5 +1,6 @@
 """How long a path takes on this device: a table of its branches' times, and a line fitted on whole models."""
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace
 
 FITTED_ON = 10
 """Whole models on which offset and scale are fitted."""
+_DRAWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,25 @@ def measure[K](
             if turn >= warm_up:
                 times[name].append(clock() - begin)
     return {name: median(some) for name, some in times.items()}
+
+
+def spread(space: PathSpace, table: Mapping[Branch, float], count: int, generator: random.Random) -> list[BranchPath]:
+    """Different paths whose sums are as far apart as may be, the base model first: what to fit and to check on.
+
+    Args:
+        space: of the paths.
+        table: seconds of each branch alone.
+        count: of the paths; fewer where the space has not so many.
+        generator: of the draws they are chosen from.
+    """
+    drawn = {space.base, *(space.sample(generator) for _ in range(_DRAWS))}
+    sums = {path: sum(table[branch] for branch in path) for path in sorted(drawn)}
+    chosen = {space.base: sums.pop(space.base)}
+    if sums:
+        for target in np.linspace(min(sums.values()), max(sums.values()), count - 1)[: len(sums)]:
+            nearest = min(sums, key=lambda path: abs(sums[path] - target))
+            chosen[nearest] = sums.pop(nearest)
+    return list(chosen)
 
 
 def fit(table: Mapping[Branch, float], whole: Sequence[PathTime]) -> LatencyModel:

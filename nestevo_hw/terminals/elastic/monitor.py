@@ -1,5 +1,6 @@
 """Whether the device has become slower or faster than its latency table says, told from the times of single frames."""
 
+import math
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated
@@ -47,11 +48,13 @@ class Monitor:
         self._slower, self._faster = _Sum(settings), _Sum(settings)
 
     def frame(self, ratio: float) -> bool:
-        """Take the ratio of one frame's measured time to its predicted one.
+        """Take the ratio of one frame's measured time to its predicted one; one that is no number above 0 says nothing.
 
         Returns:
             Whether rho has changed.
         """
+        if not 0 < ratio < math.inf:
+            return False
         deviation = ratio / self.average - 1
         for side, signed in ((self._slower, deviation), (self._faster, -deviation)):
             if (jumped_to := side.add(signed, ratio)) is not None:

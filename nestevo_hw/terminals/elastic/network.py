@@ -6,11 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
-from nestevo_hw.models.elastic.parts import FINISH, IMAGE, STEM, Parts, checked_file, read_parts, tap_name
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.models.elastic.parts import (
+    FINISH,
+    GIVEN,
+    IMAGE,
+    STEM,
+    TAKEN,
+    Parts,
+    block_file,
+    checked_file,
+    read_parts,
+    tap_name,
+)
 from nestevo_hw.models.elastic.space import Branch, BranchPath
-from nestevo_hw.terminals.elastic.runtime import BranchSessions, open_model
+from nestevo_hw.terminals.elastic.sessions import BranchSessions
 from nestevo_hw.terminals.runtime import Found
 
 
@@ -36,8 +49,9 @@ class Network:
 
     def __init__(self, folder: Path) -> None:
         self.parts: Parts = read_parts(folder)
-        self.sessions = BranchSessions(folder, digests=self.parts.sha256)
-        self._stem, self._finish = (open_model(checked_file(folder, self.parts, name)) for name in (STEM, FINISH))
+        self.sessions = BranchSessions[Any](lambda branch: open_part(folder, self.parts, block_file(branch)))
+        """Of branches: those of a path have to be open before it runs."""
+        self._stem, self._finish = (open_part(folder, self.parts, name) for name in (STEM, FINISH))
         self._taps = frozenset(self.parts.taps)
 
     def start(self, images: NDArray[np.float32]) -> Features:
@@ -45,13 +59,8 @@ class Network:
         return Features(self._stem.run(None, {IMAGE: images})[0])
 
     def run(self, branch: Branch, features: Features) -> Features:
-        """Features behind a branch, which is loaded if it is not there.
-
-        Raises:
-            InputError: its file is missing or damaged, or it fails.
-        """
-        self.sessions.require((branch,))
-        output = self.sessions.run(branch, features.current)
+        """Features behind a branch, which is open."""
+        output = self.sessions[branch].run([GIVEN], {TAKEN: features.current})[0]
         return Features(output, (*features.tapped, output) if branch.end - 1 in self._taps else features.tapped)
 
     def finish(self, features: Features) -> list[Found]:
@@ -64,7 +73,7 @@ class Network:
         return [class_of(row, self.parts.image) for row in found[0]]
 
     def look(self, path: BranchPath, images: NDArray[np.float32]) -> list[Found]:
-        """What the model of a path sees on each of (N, 3, H, W) floats in 0..1; of a detector N is 1."""
+        """What the model of an open path sees on each of (N, 3, H, W) floats in 0..1; of a detector N is 1."""
         features = self.start(images)
         for branch in path:
             features = self.run(branch, features)
@@ -74,6 +83,22 @@ class Network:
         """Made-up features of the shape that a branch takes of one image."""
         draw = np.random.default_rng(branch.start)
         return Features(draw.standard_normal((1, *self.parts.taken[branch.start]), dtype=np.float32))
+
+
+def open_part(folder: Path, parts: Parts, name: str) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
+    """A session of ONNX Runtime on one thread.
+
+    Raises:
+        InputError: the file is missing, not as it was written, or cannot be opened.
+    """
+    file = checked_file(folder, parts, name)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
+        raise InputError(f"{file}: ONNX Runtime cannot open it; build the supernet again") from error
 
 
 def class_of(logits: NDArray[np.float32], image: tuple[int, int, int]) -> Found:

@@ -1,4 +1,4 @@
-"""Distillation brings branches nearer to their spans, tuning nearer to the labels; the base stays, a kill changes nothing."""
+"""Distillation brings branches nearer to their spans, tuning to the labels; the base stays, a kill changes nothing."""
 
 import random
 from contextlib import suppress

@@ -6,6 +6,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from nestevo_hw.base.seeding import seeded, torch_generator
+from nestevo_hw.models.checkpoint import ModelSpec
 from nestevo_hw.models.classifier import SlimMobileNet
 from nestevo_hw.models.elastic.blocks import ending
 from nestevo_hw.models.faster_rcnn import fasterrcnn_resnet18_slim
@@ -44,8 +45,15 @@ def _bottleneck(inputs, planes, stride=1):
 NETS = {
     "basic": lambda: Chained(8, [_basic(8, 8), _basic(8, 16, 2), _basic(16, 16), _basic(16, 24, 2)]),
     "bottleneck": lambda: Chained(16, [_bottleneck(16, 4), _bottleneck(16, 8, 2), _bottleneck(32, 8)]),
-    "inverted": lambda: Chained(8, [InvertedResidual(8, 8, 1, 1), InvertedResidual(8, 12, 2, 4),
-                                    InvertedResidual(12, 12, 1, 4), InvertedResidual(12, 16, 2, 4)]),  # fmt: skip
+    "inverted": lambda: Chained(
+        8,
+        [
+            InvertedResidual(8, 8, 1, 1),
+            InvertedResidual(8, 12, 2, 4),
+            InvertedResidual(12, 12, 1, 4),
+            InvertedResidual(12, 16, 2, 4),
+        ],
+    ),
     "mobilenet": lambda: SlimMobileNet(10),
     "detector": lambda: fasterrcnn_resnet18_slim(4, min_size=64, max_size=64),
 }
@@ -69,3 +77,9 @@ def net(kind):
 
 def frames_for(kind, count=8, seed=1):
     return images(count, (64, 64) if kind == "detector" else (32, 32), seed)
+
+
+SPECS = {
+    "mobilenet": ModelSpec(architecture="digits-mobilenet", classes=tuple("0123456789"), min_size=32, max_size=32),
+    "detector": ModelSpec(architecture="fasterrcnn-resnet18-slim", classes=("a", "b", "c"), min_size=64, max_size=64),
+}

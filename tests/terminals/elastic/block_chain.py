@@ -2,9 +2,12 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from nestevo_hw.terminals.elastic.runtime import file_of
+
+def file_of(folder, branch):
+    return folder / f"block-{branch.name}.onnx"
 
 
 def save_block(folder, branch, channels=8, repeats=1):
@@ -24,3 +27,16 @@ def save_block(folder, branch, channels=8, repeats=1):
     graph = helper.make_graph(nodes, "block", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, file_of(folder, branch))
+
+
+def open_block(folder, branch):
+    """A session on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(file_of(folder, branch)), options, providers=["CPUExecutionProvider"])
+
+
+def run_block(session, feature):
+    (output,) = session.run(["y"], {"x": feature})
+    return output

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.elastic.space import Branch
 from nestevo_hw.terminals.elastic.keeper import Keeper
 from nestevo_hw.terminals.elastic.monitor import Monitor, MonitorSettings
@@ -57,6 +58,13 @@ def test_noise_and_single_slow_frames_change_nothing():
     for frame in range(20_000):
         stall = 4.0 if frame % 97 == 0 else 1.0
         assert not monitor.frame(stall * noise(generator, 0.05))
+
+
+def test_a_frame_without_a_time_says_nothing():
+    monitor = Monitor(MonitorSettings())
+    for ratio in (0.0, math.nan, math.inf, -1.0):
+        assert not any(monitor.frame(ratio) for _ in range(10))
+    assert monitor.average == monitor.rho == 1.0
 
 
 def test_settings_by_which_one_frame_is_a_jump_are_refused():
@@ -113,6 +121,13 @@ def test_where_nothing_fits_the_fastest_runs_until_a_new_search():
     change = keeper.renew(Pool((*POOL.candidates, faster)))
     assert change.fits
     assert keeper.running is faster
+
+
+def test_impossible_budgets_and_dwells_are_refused():
+    with pytest.raises(ConfigError, match="latency budget, s: need a number above 0"):
+        Keeper(POOL, math.nan)
+    with pytest.raises(ConfigError, match="dwell: need a number from 0"):
+        Keeper(POOL, 1.0, dwell=-1)
 
 
 def test_another_pool_of_the_same_best_changes_nothing():

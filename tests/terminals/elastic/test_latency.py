@@ -1,13 +1,14 @@
 """The latency model: medians by turns, the fitted line and its errors, against figures known beforehand."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from elastic_spaces import space_of, times_of
 
 from nestevo_hw.base.documents import json_text, parse_json, plain
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.terminals.elastic.latency import FITTED_ON, LatencyModel, PathTime, errors, fit, measure
+from nestevo_hw.terminals.elastic.latency import FITTED_ON, LatencyModel, PathTime, errors, fit, measure, spread
 
 SPACE = space_of(6)
 TABLE = {entry.branch: entry.seconds for entry in times_of(SPACE).table}
@@ -45,6 +46,19 @@ def test_no_negative_offset_is_fitted():
     model = fit(TABLE, whole(drawn(FITTED_ON, 0), -0.002, 1.0))
     assert model.offset_s == 0.0
     assert 0.7 < model.scale < 1.0
+
+
+def test_paths_to_fit_on_are_spread_over_all_sums():
+    paths = spread(SPACE, TABLE, FITTED_ON, random.Random(0))
+    assert paths[0] == SPACE.base
+    assert len(set(paths)) == FITTED_ON
+    sums = sorted(sum(TABLE[b] for b in path) for path in paths)
+    everything = sorted(sum(TABLE[b] for b in path) for path in SPACE.paths())
+    reach = everything[-1] - everything[0]
+    assert sums[-1] - sums[0] > 0.7 * reach
+    assert max(b - a for a, b in pairwise(sums)) < 0.25 * reach
+    small = space_of(1, rates=(0.5,))
+    assert len(spread(small, dict.fromkeys(small.branches, 1.0), FITTED_ON, random.Random(0))) == small.count == 2
 
 
 def test_what_cannot_be_fitted_is_refused():

@@ -8,7 +8,8 @@ from elastic_spaces import space_of, times_of
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.jsonlines import Journal
-from nestevo_hw.models.elastic.space import Branch, all_branches
+from nestevo_hw.models.elastic.space import Branch, PathSpace, all_branches
+from nestevo_hw.terminals.elastic.latency import LatencyModel
 from nestevo_hw.terminals.elastic.search.additive import ADDITIVE, REFINED, by_predicted_loss
 from nestevo_hw.terminals.elastic.search.baselines import Annealing, exhaustive, random_paths, uniform_pruning
 from nestevo_hw.terminals.elastic.search.edits import crossed, nearby_mutate, through
@@ -49,6 +50,10 @@ def test_the_fastest_path_is_that_of_enumeration_and_less_is_refused():
     assert PROBLEM.fastest == fastest
     with pytest.raises(ConfigError, match="no path takes as little as"):
         Problem(SPACE, TIMES, 0.99 * TIMES.time(fastest))
+    with pytest.raises(ConfigError, match="latency budget, s: need a number above 0"):
+        Problem(SPACE, TIMES, float("nan"))
+    with pytest.raises(InputError, match="latency table: no time of branch"):
+        Problem(SPACE, LatencyModel(TIMES.table[1:]), 1.0)
 
 
 def test_what_does_not_fit_scores_below_all_that_does():
@@ -167,7 +172,8 @@ def test_all_paths_and_the_sum_find_the_optimum():
     by_sum = search(ADDITIVE, PROBLEM, Evaluations(additive), Limits(), 0)
     assert by_sum.best.accuracy == pytest.approx(best)
     others = [branch for branch in SPACE.branches if not branch.original]
-    assert len(by_sum.evaluated) == 1 + len(others) + ADDITIVE.first
+    assert len(by_sum.evaluated) == 2 + len(others) + ADDITIVE.first
+    assert search(ADDITIVE, PROBLEM, Evaluations(additive), Limits(evaluations=2), 0).best.path == PROBLEM.fastest
 
 
 def test_uniform_pruning_is_what_it_says():
@@ -226,6 +232,15 @@ def test_seconds_end_a_search_and_bad_figures_are_refused():
         search(random_paths, PROBLEM, Evaluations(lambda paths: [float("nan")] * len(paths)), Limits(), 0)
     with pytest.raises(ConfigError, match="evaluations: need a number from 1"):
         Limits(evaluations=0)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_space_of_one_path_has_that_one(name):
+    space = PathSpace(2, (Branch(0), Branch(1)))
+    times = times_of(space)
+    problem = Problem(space, times, times.time(space.base))
+    outcome = search(STRATEGIES[name], problem, Evaluations(lambda paths: [0.5] * len(paths)), Limits(), 0)
+    assert [one.path for one in outcome.evaluated] == [space.base]
 
 
 def test_a_strategy_that_knows_only_old_paths_is_stopped():

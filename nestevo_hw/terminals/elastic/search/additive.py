@@ -67,7 +67,7 @@ class _Bound:
 
 @dataclass(frozen=True, slots=True)
 class Additive:
-    """Measure the base model and each other branch in it, then the paths that the sum of these losses puts first.
+    """Measure the base model, the fastest path and each other branch in the base, then the best by the sum of losses.
 
     Args:
         first: paths to measure by the sum alone.
@@ -84,15 +84,15 @@ class Additive:
         """Ask for the single swaps, and then for the best by their sum."""
         base = problem.space.base
         others = [branch for branch in problem.space.branches if not branch.original]
-        alone = yield [base, *(through(base, branch) for branch in others)]
-        lost = [alone[0] - accuracy for accuracy in alone[1:]]
+        # The fastest path fits, so there is an answer even if the evaluations end within these.
+        whole, least, *alone = yield [base, problem.fastest, *(through(base, branch) for branch in others)]
+        lost = [whole - accuracy for accuracy in alone]
         losses = dict.fromkeys(base, 0.0) | dict(zip(others, lost, strict=True))
-
-        measured: dict[BranchPath, float] = {}
+        measured = {problem.fastest: whole - least}
         fitted, wanted = losses, self.first
         while new := self._next(problem, fitted, measured, wanted):
             accuracies = yield new
-            measured |= dict(zip(new, (alone[0] - one for one in accuracies), strict=True))
+            measured |= dict(zip(new, (whole - one for one in accuracies), strict=True))
             fitted, wanted = _fitted(losses, measured, self.trust), self.refined
 
     @staticmethod

@@ -27,7 +27,7 @@ def random_paths(problem: Problem, generator: Random) -> Steps:
 
 def exhaustive(problem: Problem, _generator: Random) -> Steps:
     """Every path that fits the budget, in the order in which they share most."""
-    for some in batched((path for path in problem.space.paths() if problem.fits(path)), _BATCH):
+    for some in batched(problem.all_fitting(), _BATCH):
         yield list(some)
 
 
@@ -48,11 +48,11 @@ class Annealing:
     other searches. When its chain has cooled down it starts again from the best path.
     """
 
-    hot: float = 0.02
+    hot: float = 0.01
     """First temperature, in accuracy."""
     cold: float = 0.001
     """Last one."""
-    steps: int = 100
+    steps: int = 120
     """Evaluations from the one to the other."""
 
     def __call__(self, problem: Problem, generator: Random) -> Steps:
@@ -64,7 +64,7 @@ class Annealing:
         while True:
             for step in range(self.steps):
                 temperature = self.hot * (self.cold / self.hot) ** (step / self.steps)
-                candidate, _ = random_edit(problem, current, generator)
+                candidate = random_edit(problem, current, generator)
                 (accuracy,) = yield [candidate]
                 new = problem.score(candidate, accuracy)
                 if new >= score or generator.random() < math.exp((new - score) / temperature):

@@ -18,10 +18,10 @@ def through(path: BranchPath, branch: Branch) -> BranchPath:
     return (*before, *map(Branch, gap_before), branch, *map(Branch, gap_after), *after)
 
 
-def random_edit(problem: Problem, path: BranchPath, generator: Random) -> tuple[BranchPath, Branch]:
-    """A path changed to go through one more branch, any of them as likely, and that branch."""
-    branch = generator.choice([branch for branch in problem.space.branches if branch not in path])
-    return through(path, branch), branch
+def random_edit(problem: Problem, path: BranchPath, generator: Random) -> BranchPath:
+    """A path changed to go through one more branch, any of them as likely; itself where there is no other."""
+    others = [branch for branch in problem.space.branches if branch not in path]
+    return through(path, generator.choice(others)) if others else path
 
 
 def nearby_mutate(problem: Problem, path: BranchPath, generator: Random, seen: set[BranchPath]) -> BranchPath | None:
@@ -32,7 +32,8 @@ def nearby_mutate(problem: Problem, path: BranchPath, generator: Random, seen: s
     """
     time = problem.latency.time(path)
     for _ in range(_TRIES):
-        edited, _ = random_edit(problem, path, generator)
+        if (edited := random_edit(problem, path, generator)) == path:
+            return None
         new = {branch for branch in edited if branch not in path}
         first, end = min(b.start for b in new), max(b.end for b in new)
         free = (b for b in problem.space.branches if b not in edited and (b.end <= first or b.start >= end))
@@ -50,7 +51,7 @@ def plain_mutate(problem: Problem, path: BranchPath, generator: Random, seen: se
         A path that was not seen; None if none is found soon.
     """
     for _ in range(_TRIES):
-        edited, _ = random_edit(problem, path, generator)
+        edited = random_edit(problem, path, generator)
         if edited not in seen and problem.fits(edited):
             return edited
     return None

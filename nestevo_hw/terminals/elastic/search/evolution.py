@@ -67,7 +67,8 @@ class Evolution:
         self, problem: Problem, generator: Random, parents: list[BranchPath], seen: set[BranchPath]
     ) -> BranchPath | None:
         for _ in range(_TRIES if len(parents) > 1 else 0):
-            child = crossed(*generator.sample(parents, 2), generator)
+            one, other = generator.sample(parents, 2)
+            child = crossed(one, other, generator)
             if child not in seen and self.accept(problem, child):
                 return child
         return None
@@ -130,7 +131,7 @@ def _last_pair_merged(problem: Problem, path: BranchPath) -> BranchPath:
 
 NEARBY = Evolution()
 """AdaptiveNet's search as its paper describes it."""
-ARTIFACT = Evolution(mutate=artifact_mutate)
+ARTIFACT = Evolution(mutate=artifact_mutate, population=50)
 """The same with the mutation of its artifact."""
-PLAIN = Evolution(draw=within_budget, mutate=plain_mutate, accept=Problem.fits)
+PLAIN = Evolution(draw=within_budget, mutate=plain_mutate, accept=Problem.fits, population=50)
 """An evolutionary search that only keeps to the budget."""

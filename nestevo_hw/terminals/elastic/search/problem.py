@@ -1,11 +1,12 @@
 """What is searched for: a path of a supernet that fits a budget of latency."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.ranges import POSITIVE
 from nestevo_hw.models.elastic.space import BranchPath, PathSpace
 from nestevo_hw.terminals.elastic.latency import LatencyModel
 from nestevo_hw.terminals.elastic.window import LatencyWindow
@@ -16,7 +17,8 @@ class Problem:
     """A space of paths, their times, and the budget.
 
     Raises:
-        ConfigError: no path fits the budget.
+        ConfigError: the budget is no time, or no path fits it.
+        InputError: a branch has no time.
     """
 
     space: PathSpace
@@ -27,19 +29,36 @@ class Problem:
     """Of the window that candidates are drawn from, as shares of the budget: [T - d, T + d] with d = 0.1 T."""
 
     def __post_init__(self) -> None:
+        POSITIVE.require(self.budget_s, "latency budget, s")
+        self.latency.require(self.space, "latency table")
         fastest = self.latency.time(self.fastest)
         if fastest > self.budget_s:
             least, asked = f"{1e3 * fastest:.2f} ms", f"{1e3 * self.budget_s:.2f} ms"
             raise ConfigError(f"no path takes as little as {asked}; the fastest one takes {least}")
 
-    @cached_property
+    @property
     def fastest(self) -> BranchPath:
         """The path that takes least time."""
+        return self._fastest_from[0][1]
+
+    def all_fitting(self, prefix: BranchPath = ()) -> Iterator[BranchPath]:
+        """Every path that keeps to the budget and begins so, in order, without a look at those that cannot."""
+        block = prefix[-1].end if prefix else 0
+        if block == self.space.blocks and self.fits(prefix):
+            yield prefix
+        for branch in self.space.starting[block] if block < self.space.blocks else ():
+            longer = (*prefix, branch)
+            if self.fits((*longer, *self._fastest_from[branch.end][1])):
+                yield from self.all_fitting(longer)
+
+    @cached_property
+    def _fastest_from(self) -> list[tuple[float, BranchPath]]:
+        """Least time from before each block to the end, and the branches that take it."""
         best: list[tuple[float, BranchPath]] = [(0.0, ())]
         for block in reversed(range(self.space.blocks)):
             ways = ((self.latency.of(b), b, best[b.end - block - 1]) for b in self.space.starting[block])
             best.insert(0, min((own + rest, (branch, *path)) for own, branch, (rest, path) in ways))
-        return best[0][1]
+        return best
 
     @cached_property
     def window(self) -> LatencyWindow:

@@ -1,0 +1,82 @@
+"""`nestevo-hw elastic` refuses in one line what cannot be done, and shows what it did."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from nestevo_hw.base.documents import plain
+from nestevo_hw.cli import main
+from nestevo_hw.models.checkpoint import pretrained_path, read_spec
+from nestevo_hw.models.elastic.space import Branch
+from nestevo_hw.terminals.elastic.latency import BranchTime, LatencyErrors, LatencyModel
+from nestevo_hw.terminals.elastic.pool import Candidate, Pool
+from nestevo_hw.terminals.elastic.selecting import Selected, Timing
+
+FOLDER = "tests-have-no-such-folder"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ("build digits-mobilenet --out {out} --shrink 0.3,x", 2, "--shrink: need rates from 0.01 to 0.9"),
+        ("build digits-mobilenet --out {out} --shrink 1.5", 2, "--shrink: need rates from 0.01 to 0.9"),
+        ("build digits-mobilenet --out {out} --labels a.json", 2, "--video goes with --labels"),
+        ("build digits-mobilenet --out {out} --video a.mp4 --labels a.json", 2, "this is a model for classification"),
+        ("build fasterrcnn-tiny --out {out} --data images", 2, "this is a model for detection"),
+        ("build nothing --out {out}", 2, "no checkpoint 'nothing'"),
+        ("build digits-cnn --out {out}", 1, "no chain of basic blocks"),
+        ("build digits-mobilenet --out {out} --resume", 2, "no folder"),
+        ("build digits-mobilenet --out {out} --merge 4", 2, "need a whole number from 1 to 3"),
+        (f"search {FOLDER} --out {{out}}", 2, "no file"),
+        (f"search {FOLDER} --out {{out}} --budget 0", 2, "need a number from 0.01 to 1"),
+        (f"adapt {FOLDER} --search {FOLDER}", 2, "no file"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_nothing(words, code, told, tmp_path):
+    result = CliRunner().invoke(main, ["elastic", *words.format(out=tmp_path / "out").split()])
+    assert result.exit_code == code, result.output
+    assert told in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["5", "9:3", "a:b", "0:31"])
+def test_a_burden_of_no_frames_is_refused(text, tmp_path):
+    base = (Branch(0), Branch(1))
+    one = Candidate(base, 0.01, 0.9)
+    timing = Timing(model=LatencyModel(tuple(BranchTime(b, 0.005) for b in base)), base_s=0.01,
+                    off=LatencyErrors(paths=1, p50=0.0, p95=0.0, worst=0.0))  # fmt: skip
+    selected = Selected(budget_s=0.02, base=one, best=one, measured_s=0.01, evaluated=1, seconds=1.0, timing=timing)
+    (tmp_path / "result.json").write_text(json.dumps(plain(selected)))
+    (tmp_path / "pool.json").write_text(json.dumps(plain(Pool((one,)))))
+    words = ["elastic", "adapt", FOLDER, "--search", str(tmp_path), "--count", "30", "--burden", text]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "--burden: need FROM:TO with 0 <= FROM < TO <= 30" in result.stderr
+
+
+@pytest.mark.slow
+def test_built_searched_compared_and_adapted(tmp_path):
+    def run(*words):
+        result = CliRunner().invoke(main, ["elastic", *words, "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    home, found = str(tmp_path / "home"), str(tmp_path / "found")
+    built = run("build", "digits-mobilenet", "--out", home, "--frames", "100", "--merge", "2", "--shrink", "0.5",
+                "--distil-steps", "4", "--tune-steps", "4")  # fmt: skip
+    assert (built["blocks"], built["branches"]) == (10, 10 + 10 + 9)
+    shipped, chosen = str(pretrained_path("digits-mobilenet")), str(tmp_path / "chosen.safetensors")
+    searched = run("search", home, "--out", found, "--budget", "0.9", "--evaluations", "40", "--most-frames", "20",
+                   "--against", shipped, "--checkpoint", chosen, "--cpu-time")  # fmt: skip
+    assert searched["best"]["seconds"] <= searched["budget_s"]
+    base, path, other = searched["against"]
+    assert (base["name"], path["name"], other["name"]) == ("base", "chosen path", "digits-mobilenet")
+    assert base["accuracy"] == other["accuracy"]
+    spec = read_spec(tmp_path / "chosen.safetensors")
+    assert [plain(branch) for branch in spec.blocks.path] == searched["best"]["path"]
+    adapted = run("adapt", home, "--search", found, "--out", str(tmp_path / "adapted"), "--count", "20",
+                  "--budget-ms", "1000")  # fmt: skip
+    assert len(adapted["seconds"]) == 20
+    pictures = {file.name for file in tmp_path.rglob("*.png")}
+    assert pictures == {"curve.png", "comparison.png", "timeline.png"}
