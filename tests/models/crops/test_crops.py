@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from nestevo_hw.models.onnx.crops.cutting import between, of_any_size, split_local
-from nestevo_hw.models.onnx.crops.geometry import Network, Node, Repeating, Sliding
+from nestevo_hw.models.onnx.crops.geometry import Network, Node, Piece, Repeating, Sliding
 from nestevo_hw.models.onnx.crops.ranges import within_range
 from nestevo_hw.models.onnx.crops.reading import NotLocal, network_of
 from nestevo_hw.models.onnx.crops.spans import Rect, Span
@@ -56,6 +56,33 @@ def test_a_small_change_of_a_residual_block_takes_a_small_crop():
     assert crop.takes["x"] == Rect(Span(36, 52), Span(0, 12))
     assert crop.from_["y"] == Rect(Span(2, 14), Span(0, 10))
     assert crop.share == pytest.approx(16 * 12 / 96**2)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_what_of_a_crop_is_right_is_counted_cell_by_cell(data):
+    def number(least, most):
+        return data.draw(st.integers(least, most))
+
+    kernel, stride, dilation, cells = number(1, 4), number(1, 3), number(1, 2), number(8, 20)
+    before, after = number(0, kernel), number(0, kernel)
+    step = Sliding(kernel, stride, before, after, dilation)
+    start = number(0, cells - 1)
+    stop = number(start + 1, cells)
+    right = Span(number(start, stop - 1), stop - number(0, 1))
+    outputs = step.length(cells)
+    made = step.right(Piece(start, stop - start, right), cells, outputs)
+    if start % stride:
+        assert made is None
+        return
+    for output in range(start // stride, start // stride + step.length(stop - start)):
+        seen = [output * stride - before + k * dilation for k in range(kernel)]
+        good = all(not 0 <= cell < cells or cell in range(*right) for cell in seen) and output < outputs
+        # What sees padding alone may be missed: it is computed once more, and is the same.
+        if output in range(*made.right):
+            assert good
+        elif good:
+            assert not any(cell in range(*right) for cell in seen) or right.stop < stop or right.start > start
 
 
 def test_what_a_strided_convolution_skips_changes_nothing():

@@ -103,9 +103,9 @@ def _scores_of(graph: GraphProto) -> str | None:
             for inner in branch.node:
                 if inner.op_type != "NonMaxSuppression":
                     continue
-                name = inner.input[1]
+                name = str(inner.input[1])
                 while name in made_by and made_by[name].op_type == "Unsqueeze":
-                    name = made_by[name].input[0]
+                    name = str(made_by[name].input[0])
                 if _FIRST in name:
                     return name
     return None
