@@ -178,7 +178,7 @@ MEASURES = ("mean_s", "p95_s", "processor_mean_s", "processor_p95_s")
 
 
 def summed_up(runs: Sequence[list[list[dict[str, Any]]]]) -> dict[str, Any]:
-    """Arms of some seeds, each in some processes: ratios to the fused arm, and scores; means and intervals over seeds."""
+    """Arms of some seeds, each in some processes: ratios to the fused arm, scores; means and intervals over seeds."""
     rows = {}
     for index, arm in enumerate(ARMS):
         values: dict[str, list[float]] = {}
@@ -187,9 +187,8 @@ def summed_up(runs: Sequence[list[list[dict[str, Any]]]]) -> dict[str, Any]:
             for name in MEASURES:
                 ratio = np.mean([run[index][name] / run[base][name] for run in processes])
                 values.setdefault(f"{name[:-2]}_ratio", []).append(float(ratio))
-            values.setdefault("median_ms", []).append(
-                float(np.mean([1e3 * run[index]["median_s"] for run in processes]))
-            )
+            medians = [1e3 * run[index]["median_s"] for run in processes]
+            values.setdefault("median_ms", []).append(float(np.mean(medians)))
             for name in ("agreement", "score"):
                 values.setdefault(name, []).append(float(np.mean([run[index][name] for run in processes])))
             loss = np.mean([run[base]["score"] - run[index]["score"] for run in processes])

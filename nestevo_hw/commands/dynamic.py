@@ -104,6 +104,8 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Run the model of PARTS on a video, a folder of images or a camera, and write what each frame took.
 
+    Ctrl-C ends the run early and keeps what has been measured.
+
     \b
     Examples:
       nestevo-hw dynamic run runs/elastic/parts --source north.mp4 --out timings.json --overlay changed.mp4
@@ -112,6 +114,8 @@ def run(
     from contextlib import nullcontext
 
     from nestevo_hw.base.documents import plain, write_json
+    from nestevo_hw.base.errors import StoppedError
+    from nestevo_hw.base.interruption import asked_to_stop
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.terminals.dynamic.exits import load
     from nestevo_hw.terminals.dynamic.overlay import overlay_writer
@@ -124,11 +128,14 @@ def run(
         model.use_exits(load(exits))
     most = _most(frames, source)
     writer = nullcontext() if overlay is None else overlay_writer(overlay, model.parts.image[1:])
-    with telling("first frame", total=most) as told, writer as draw:
-        rows = run_on(model, open_source(source, pace=False, loop=False), most=most, draw=draw, advance=told.advance)
+    with asked_to_stop() as stop, telling("first frame", total=most) as told, writer as draw:
+        frames_shown = open_source(source, pace=False, loop=False)
+        rows = run_on(model, frames_shown, most=most, draw=draw, advance=told.advance, stopped=stop.is_set)
     found = model.profile.summary
     document = {"source": source, "mode": mode, **timings(rows), "profile": plain(found)}
     write_json(out, {**document, "frames": plain(rows)})
+    if stop.is_set():
+        raise StoppedError(f"stopped; kept {out}: {len(rows)} frames", stop.number)
     if not as_json:
         _show_profile(found, {"threshold": model.watch.typical_threshold, "whole": _whole_stages(model)})
         click.echo(f"Wrote {out}" + (f" and {overlay}" if overlay else ""))
@@ -222,9 +229,11 @@ def _show_profile(found: "ProfileSummary", document: dict[str, Any]) -> None:
     def ms(value: float | None) -> str:
         return "-" if value is None else f"{1e3 * value:.2f}"
 
+    threshold = document["threshold"]
+    noise = "not known yet" if threshold is None else f"{threshold:.1f} of 255"
     reasons = ", ".join(f"{count} {name}" for name, count in found.reasons.items())
     click.echo(f"{found.frames} frames: {reasons}; frame {ms(found.frame_s)} ms, the whole model {ms(found.fused_s)} "
-               f"ms, gate {ms(found.gate_s)} ms, noise threshold {document['threshold'] or 0:.1f} of 255")  # fmt: skip
+               f"ms, gate {ms(found.gate_s)} ms, noise threshold {noise}")  # fmt: skip
     for stage in found.stages:
         did = ", ".join(f"{count} {name}" for name, count in stage.actions.items())
         share = "-" if stage.share is None else f"{100 * stage.share:.0f} %"

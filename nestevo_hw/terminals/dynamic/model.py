@@ -86,7 +86,16 @@ class DynamicModel:
         self.chain.exits = dict(exits)
 
     def look(self, frame: Frame) -> Found:
-        """What is on a frame."""
+        """What is on a frame.
+
+        Raises:
+            InputError: it is of another size than the model, or a stage fails on it.
+        """
+        if frame.shape != (*self.parts.image[1:], 3):
+            height, width = self.parts.image[1:]
+            raise InputError(
+                f"the model takes frames of {width} x {height} pixels, got shape {frame.shape}; resize them"
+            )
         began = self._clock()
         seen = self._see(frame)
         gate_s = self._clock() - began

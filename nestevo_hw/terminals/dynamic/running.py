@@ -38,6 +38,7 @@ def run(
     most: int | None = None,
     draw: Callable[[Frame], None] | None = None,
     advance: Callable[[str], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
     least_score: float = 0.5,
 ) -> list[FrameRow]:
     """Run a model on frames.
@@ -48,6 +49,7 @@ def run(
         most: frames; None: to the end of the source.
         draw: given a picture of each frame.
         advance: told about each frame.
+        stopped: whether to end now.
         least_score: of objects that are reported.
 
     Raises:
@@ -62,6 +64,8 @@ def run(
         if draw is not None:
             draw(overlay(frame, model.last, found, least_score=least_score))
         advance(f"frame {len(rows)}: {model.last.reason}")
+        if stopped():
+            break
     if not rows:
         raise InputError("the source shows no frames; give another --source")
     return rows

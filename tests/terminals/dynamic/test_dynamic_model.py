@@ -208,6 +208,11 @@ def test_exits_of_something_else_are_refused(prepared, classifier, tmp_path):
         load(tmp_path / "bad")
 
 
+def test_frames_of_another_size_are_refused(prepared):
+    with pytest.raises(InputError, match="takes frames of 128 x 96 pixels"):
+        DynamicModel(prepared).look(np.zeros((64, 64, 3), np.uint8))
+
+
 def test_a_damaged_part_is_refused(tmp_path):
     made_parts(tmp_path)
     (tmp_path / STEM).write_bytes(b"damaged")
