@@ -241,5 +241,8 @@ def _show_profile(found: "ProfileSummary", document: dict[str, Any]) -> None:
                    f"p95 {ms(stage.p95_s):>6} ms  of its input {share:>5}  {did}")  # fmt: skip
     for name, why in document["whole"].items():
         click.echo(f"  {name} is always run whole: {why}")
-    for name, entropy in document.get("exits", {}).items():
+    exits = document.get("exits", {})
+    if "exits" in document and not exits:
+        click.echo("  no stage answers early often enough as the model does; give more frames or a lower --agreement")
+    for name, entropy in exits.items():
         click.echo(f"  early exit after {name} below {entropy:.3f} nats")

@@ -18,6 +18,8 @@ RIDGE = 1e-3
 LEAST_AGREEMENT = 0.99
 """Share of early answers that must be the model's own, on frames that the heads were not fitted on."""
 LEAST_FRAMES = 20
+_FEWEST = 5
+"""Frames that must end early for a head to be worth its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,10 @@ def fit(
 ) -> dict[str, Exit]:
     """Heads by ridge regression, in closed form, on every other frame; thresholds on the frames between.
 
+    A threshold is found on those that no earlier stage answers, which are the harder ones.
+
     Args:
-        features: by stage: of each frame what `pooled` gives.
+        features: by stage, in order: of each frame what `pooled` gives.
         answers: (N, K) logits of the model for the same frames; no labels are needed.
         least_agreement: see `LEAST_AGREEMENT`.
 
@@ -68,13 +72,16 @@ def fit(
     if len(answers) < LEAST_FRAMES:
         raise InputError(f"early exits need {LEAST_FRAMES} frames to fit on, got {len(answers)}; give a longer source")
     target = answers.astype(np.float64)
+    right, left = target[1::2].argmax(1), np.ones(len(target[1::2]), bool)
     found = {}
     for name, rows in features.items():
         x = np.concatenate(list(rows))
         weights = _ridge(x[::2], target[::2])
-        threshold = _threshold(x[1::2] @ weights, target[1::2].argmax(1), least_agreement)
+        logits = x[1::2] @ weights
+        threshold = _threshold(logits[left], right[left], least_agreement)
         if threshold is not None:
             found[name] = Exit(weights, threshold)
+            left &= entropy(logits) >= threshold
     return found
 
 
@@ -86,13 +93,15 @@ def _ridge(x: Floats, y: Floats) -> Floats:
 
 
 def _threshold(logits: Floats, right: NDArray[np.int64], least: float) -> float | None:
-    """The largest entropy up to which answers agree often enough; None where not even the surest tenth do."""
-    order = np.argsort(entropy(logits), kind="stable")
-    agreed = np.cumsum(logits.argmax(1)[order] == right[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero(agreed >= least)
-    if not len(enough) or enough[-1] + 1 < max(1, len(order) // 10):
+    """The entropy below which answers agree often enough; None where fewer than `_FEWEST` do."""
+    sure = entropy(logits)
+    order = np.argsort(sure, kind="stable")
+    # As if the next one were wrong: of few frames, none that is says little.
+    wrong = np.cumsum(logits.argmax(1)[order] != right[order]) + 1
+    enough = np.flatnonzero(1 - wrong / np.arange(2, len(order) + 2) >= least)
+    if not len(enough) or enough[-1] + 1 < _FEWEST:
         return None
-    return float(entropy(logits)[order[enough[-1]]])
+    return float(sure[order[enough[-1]]])
 
 
 def save(exits: Mapping[str, Exit], path: Path) -> None:

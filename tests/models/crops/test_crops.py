@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from nestevo_hw.models.onnx.crops.cutting import between, of_any_size, split_local
+from nestevo_hw.models.onnx.crops.cutting import between, of_any_size, read_part, split_local
 from nestevo_hw.models.onnx.crops.geometry import Network, Node, Piece, Repeating, Sliding
 from nestevo_hw.models.onnx.crops.ranges import within_range
 from nestevo_hw.models.onnx.crops.reading import NotLocal, network_of
@@ -145,6 +145,17 @@ def test_a_graph_is_cut_before_what_sees_everything():
     assert np.array_equal(run(rest.SerializeToString(), **begun)["y"], wanted)
     with pytest.raises(ValueError, match="made of none of"):
         between(model, ["b"], ["y"])
+
+
+def test_a_part_for_any_number_of_images_is_read_for_one(tmp_path):
+    model = one_after_the_other([], (16, 16), shortcut=1)
+    for entry in (*model.graph.input, *model.graph.output):
+        entry.type.tensor_type.shape.dim[0].dim_param = "images"
+    del model.graph.value_info[:]
+    path = tmp_path / "part.onnx"
+    path.write_bytes(model.SerializeToString())
+    network = network_of(read_part(path))
+    assert network.sizes["x"] == network.sizes["y"] == (16, 16)
 
 
 def test_what_the_range_of_the_pixels_decides_is_folded():

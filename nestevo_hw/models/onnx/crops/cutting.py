@@ -23,6 +23,7 @@ def read_part(path: Path, *, lowest: float | None = None, highest: float | None 
         InputError: the file is missing or damaged.
     """
     model, _ = read_simplified(path)
+    _of_one_image(model.graph)
     if lowest is not None and highest is not None:
         within_range(model.graph, lowest, highest)
         model = between(model, [e.name for e in model.graph.input], [e.name for e in model.graph.output])
@@ -112,6 +113,15 @@ def of_any_size(model: ModelProto) -> bytes:
             dims[axis].dim_param = f"{entry.name}_{axis}"
     made: bytes = model.SerializeToString()
     return made
+
+
+def _of_one_image(graph: GraphProto) -> None:
+    """Dimensions without a number, which are of how many images there are, become 1, in place."""
+    del graph.value_info[:]
+    for entry in (*graph.input, *graph.output):
+        for dim in entry.type.tensor_type.shape.dim:
+            if not dim.HasField("dim_value") and len(entry.type.tensor_type.shape.dim) > 2:
+                dim.dim_value = 1
 
 
 def _without_idle(graph: GraphProto) -> None:
