@@ -1,11 +1,11 @@
-"""Frames of a camera at the size that a model takes, and boxes back."""
+"""Frames of a camera at the size that a model takes."""
 
 from collections.abc import Iterable, Iterator
 
 import av
 import numpy as np
 
-from nestevo_hw.terminals.runtime import Found, Frame
+from nestevo_hw.terminals.runtime import Frame
 
 
 def fitted(frames: Iterable[Frame], size: tuple[int, int]) -> Iterator[Frame]:
@@ -16,9 +16,3 @@ def fitted(frames: Iterable[Frame], size: tuple[int, int]) -> Iterator[Frame]:
             continue
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         yield picture.reformat(width=size[1], height=size[0], interpolation="AREA").to_ndarray(format="rgb24")
-
-
-def stretched(found: Found, taken: tuple[int, int], given: tuple[int, int]) -> Found:
-    """Boxes on a frame of (H, W) `taken`, as they lie on one of (H, W) `given`."""
-    scale = np.array([given[1] / taken[1], given[0] / taken[0]] * 2, np.float32)
-    return Found(found.boxes * scale, found.labels, found.scores)
