@@ -46,7 +46,7 @@ def draw_curve(
 def frontier(pool: Pool) -> list[Candidate]:
     """Paths than which no faster one is as accurate, the fastest first."""
     found: list[Candidate] = []
-    for one in pool.candidates:
+    for one in sorted(pool.candidates, key=lambda one: (one.seconds, -one.accuracy)):
         if not found or one.accuracy > found[-1].accuracy:
             found.append(one)
     return found

@@ -55,7 +55,14 @@ class Network:
         self._taps = frozenset(self.parts.taps)
 
     def start(self, images: NDArray[np.float32]) -> Features:
-        """What the first branch takes of (N, 3, H, W) floats in 0..1; of a detector N is 1."""
+        """What the first branch takes of (N, 3, H, W) floats in 0..1; of a detector N is 1.
+
+        Raises:
+            InputError: images of another size.
+        """
+        if images.shape[1:] != self.parts.image:
+            (_, height, width), (_, rows, columns) = self.parts.image, images.shape[1:]
+            raise InputError(f"frames of {rows} x {columns} pixels, but the supernet takes {height} x {width}")
         return Features(self._stem.run(None, {IMAGE: images})[0])
 
     def run(self, branch: Branch, features: Features) -> Features:

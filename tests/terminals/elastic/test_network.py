@@ -98,6 +98,11 @@ def test_accuracies_are_those_of_each_path_by_itself(home):
         assert accuracy == sum(a == b for a, b in zip(labels, wanted, strict=True)) / 24
 
 
+def test_frames_of_another_size_are_refused(home):
+    with pytest.raises(InputError, match="frames of 64 x 40 pixels, but the supernet takes 32 x 32"):
+        Network(home / "parts").start(np.zeros((1, 3, 64, 40), np.float32))
+
+
 def test_frames_are_read_as_they_were_written_and_evenly_chosen(home):
     whole = EdgeFrames.read(home / "held-out.safetensors")
     some, others = whole.parted(6)
