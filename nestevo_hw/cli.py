@@ -8,6 +8,7 @@ from nestevo_hw import __version__
 from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.compare import compare
 from nestevo_hw.commands.doctor import doctor
+from nestevo_hw.commands.dynamic import dynamic
 from nestevo_hw.commands.elastic import elastic
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.export import export
@@ -60,6 +61,7 @@ for _command in (
     bench_noise,
     harden,
     elastic,
+    dynamic,
     schedule,
     profile,
 ):

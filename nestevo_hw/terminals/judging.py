@@ -64,7 +64,7 @@ def _precision_of(label: int, predictions: Sequence[Found], truth: Sequence[Foun
         order = np.argsort(-found.scores[mine], kind="stable")
         objects += len(theirs)
         scores += found.scores[mine][order].tolist()
-        right += _matched(found.boxes[mine][order], theirs)
+        right += matched(found.boxes[mine][order], theirs)
     if not scores:
         return 0.0
     order = np.argsort(-np.array(scores), kind="stable")
@@ -74,7 +74,7 @@ def _precision_of(label: int, predictions: Sequence[Found], truth: Sequence[Foun
     return float(np.where(at < len(precision), precision[np.minimum(at, len(precision) - 1)], 0.0).mean())
 
 
-def _matched(boxes: NDArray[np.float32], objects: NDArray[np.float32]) -> list[bool]:
+def matched(boxes: NDArray[np.float32], objects: NDArray[np.float32]) -> list[bool]:
     """Whether each box, the surest first, finds an object that no surer one has."""
     if not len(objects):
         return [False] * len(boxes)

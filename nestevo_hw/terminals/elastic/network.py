@@ -77,7 +77,7 @@ class Network:
         found: Sequence[Any] = self._finish.run(None, taken)
         if self.parts.kind == "detection":
             return [Found(*found)]
-        return [_class_of(row, self.parts.image) for row in found[0]]
+        return [class_of(row, self.parts.image) for row in found[0]]
 
     def look(self, path: BranchPath, images: NDArray[np.float32]) -> list[Found]:
         """What the model of an open path sees on each of (N, 3, H, W) floats in 0..1; of a detector N is 1."""
@@ -108,7 +108,8 @@ def open_part(folder: Path, parts: Parts, name: str) -> Any:  # noqa: ANN401 - O
         raise InputError(f"{file}: ONNX Runtime cannot open it; build the supernet again") from error
 
 
-def _class_of(logits: NDArray[np.float32], image: tuple[int, int, int]) -> Found:
+def class_of(logits: NDArray[np.float32], image: tuple[int, int, int]) -> Found:
+    """The class of (C,) logits, as an object that fills an image of (3, H, W)."""
     shares = np.exp(logits - logits.max())
     best = int(shares.argmax())
     box = np.array([[0, 0, image[2], image[1]]], np.float32)

@@ -1,0 +1,166 @@
+"""A dynamic model beside the dense one on the same frames, in turns."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.models.elastic.parts import IMAGE
+from nestevo_hw.models.onnx.crops.names import LEAST
+from nestevo_hw.terminals.dynamic.agreement import f1
+from nestevo_hw.terminals.dynamic.chain import Chain
+from nestevo_hw.terminals.dynamic.config import DynamicSettings
+from nestevo_hw.terminals.dynamic.model import DynamicModel
+from nestevo_hw.terminals.dynamic.preparing import Prepared
+from nestevo_hw.terminals.dynamic.profile import Profile
+from nestevo_hw.terminals.dynamic.stages import open_session
+from nestevo_hw.terminals.elastic.network import class_of
+from nestevo_hw.terminals.judging import mean_precision, same_class
+from nestevo_hw.terminals.runtime import Found, Frame
+
+FUSED, CHAINED, EXACT, APPROXIMATE = ARMS = ("fused", "chained", "exact", "approximate")
+"""The whole model as one session; its stages, all of them each frame; and the dynamic model in either mode."""
+SURE = 0.5
+"""Score from which on what the dense model finds counts as truth, where there is no other."""
+
+
+class Arm(Protocol):
+    """One way to run the model."""
+
+    def look(self, frame: Frame) -> Found:
+        """What is on a frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmResult:
+    """One arm over all frames; the time to decode a frame is in."""
+
+    arm: str
+    mean_s: float
+    median_s: float
+    p95_s: float
+    processor_mean_s: float
+    """The same of processor time, which other programs on the machine change less."""
+    processor_median_s: float
+    processor_p95_s: float
+    agreement: float
+    """Mean F1 with what the fused model finds."""
+    score: float
+    """mAP@0.50, or share of right classes: against the truth, without one against what the fused model is sure of."""
+    reasons: dict[str, int]
+    """Frames by why a dynamic model handled them as it did."""
+
+
+@dataclass(slots=True)
+class _Times:
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+
+
+class _Fused:
+    def __init__(self, prepared: Prepared, settings: DynamicSettings) -> None:
+        self._session, self._prepared = open_session(prepared.fused, settings.threads, "the whole model"), prepared
+        self._image = np.empty((1, *prepared.parts.image), np.float32)
+
+    def look(self, frame: Frame) -> Found:
+        np.divide(frame.transpose(2, 0, 1), np.float32(255), out=self._image[0])
+        all_regions = {LEAST: _NONE} if self._prepared.proposes else {}
+        given = self._session.run(list(self._prepared.outputs), {IMAGE: self._image, **all_regions})
+        return _found(self._prepared, given)
+
+
+_NONE = np.array(0, np.float32)
+
+
+class _Chained:
+    def __init__(self, prepared: Prepared, settings: DynamicSettings) -> None:
+        profile = Profile(stage.name for stage in prepared.stages)
+        self._chain, self._prepared = Chain(prepared, settings, profile, time.perf_counter), prepared
+
+    def look(self, frame: Frame) -> Found:
+        self._chain.dense(frame)
+        return _found(self._prepared, [self._chain.values[name] for name in self._prepared.outputs])
+
+
+def compare(
+    prepared: Prepared,
+    frames: Iterable[Frame],
+    settings: DynamicSettings,
+    *,
+    truth: list[Found] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    advance: Callable[[str], None] = lambda _: None,
+) -> list[ArmResult]:
+    """Run every arm on every frame, in an order that turns by one from frame to frame.
+
+    Args:
+        prepared: the model.
+        frames: of its size; each is decoded once, and the time of that counts for every arm.
+        settings: of the dynamic arms, but for their mode.
+        truth: of each frame; None: what the fused model is sure of.
+        clock: that the dynamic arms decide by.
+        advance: told about each frame.
+
+    Raises:
+        InputError: there are no frames.
+    """
+    arms = _arms(prepared, settings, clock)
+    times = {name: _Times() for name in arms}
+    source, names, number = iter(frames), list(arms), 0
+    while True:
+        began, worked = time.perf_counter(), time.process_time()
+        frame = next(source, None)
+        decode_s, decode_work = time.perf_counter() - began, time.process_time() - worked
+        if frame is None:
+            break
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            began, worked = time.perf_counter(), time.process_time()
+            times[name].found.append(arms[name].look(frame))
+            times[name].wall.append(time.perf_counter() - began + decode_s)
+            times[name].processor.append(time.process_time() - worked + decode_work)
+        number += 1
+        advance(f"frame {number}")
+    if not number:
+        raise InputError("the source shows no frames; give another one")
+    return [_result(name, arms[name], times, prepared, truth) for name in arms]
+
+
+def _arms(prepared: Prepared, settings: DynamicSettings, clock: Callable[[], float]) -> dict[str, Arm]:
+    from dataclasses import replace
+
+    return {
+        FUSED: _Fused(prepared, settings), CHAINED: _Chained(prepared, settings),
+        EXACT: DynamicModel(prepared, replace(settings, mode="exact"), clock=clock),
+        APPROXIMATE: DynamicModel(prepared, replace(settings, mode="approximate"), clock=clock),
+    }  # fmt: skip
+
+
+def _result(name: str, arm: Arm, times: dict[str, _Times], prepared: Prepared, truth: list[Found] | None) -> ArmResult:
+    mine, dense = times[name], times[FUSED].found
+    rate = mean_precision if prepared.parts.kind == "detection" else same_class
+    against = truth if truth is not None else [found.above(SURE) for found in dense]
+    # The first frames calibrate, which is no part of running.
+    wall, processor = (np.array(one[_settling(len(one)) :]) for one in (mine.wall, mine.processor))
+    reasons = arm.profile.summary.reasons if isinstance(arm, DynamicModel) else {}
+    return ArmResult(
+        arm=name, mean_s=float(wall.mean()), median_s=float(np.median(wall)), p95_s=float(np.percentile(wall, 95)),
+        processor_mean_s=float(processor.mean()), processor_median_s=float(np.median(processor)),
+        processor_p95_s=float(np.percentile(processor, 95)),
+        agreement=float(np.mean([f1(found, whole) for found, whole in zip(mine.found, dense, strict=True)])),
+        score=rate(mine.found, against), reasons=reasons,
+    )  # fmt: skip
+
+
+def _settling(frames: int) -> int:
+    """First frames that do not count."""
+    return min(20, frames // 4)
+
+
+def _found(prepared: Prepared, given: list[np.ndarray]) -> Found:
+    if prepared.parts.kind == "detection":
+        return Found(*given)
+    return class_of(given[0][0], prepared.parts.image)

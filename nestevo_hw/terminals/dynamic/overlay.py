@@ -1,0 +1,82 @@
+"""Pictures of what was computed anew: tinted, the rest grey."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from nestevo_hw.base.errors import ConfigError, OutputError
+from nestevo_hw.base.files import replacing
+from nestevo_hw.models.onnx.crops.spans import Rect, Span, whole
+from nestevo_hw.terminals.dynamic.plan import FrameDone, Reason
+from nestevo_hw.terminals.runtime import Found, Frame
+
+_CHANGED, _DENSE, _BOX = (255, 96, 64), (255, 190, 60), (90, 220, 255)
+_EDGE_PX = 2
+_FPS = 10
+_QUALITY = {"crf": "23", "preset": "veryfast"}
+
+
+def overlay(frame: Frame, done: FrameDone, found: Found, *, least_score: float) -> Frame:
+    """A frame that is grey where nothing was computed: changed parts have an edge, a dense frame one around all."""
+    size = (frame.shape[0], frame.shape[1])
+    dense = done.reason not in (Reason.STILL, Reason.CHANGED)
+    grey = frame.mean(2, keepdims=True).astype(np.uint8)
+    picture = np.repeat(grey // 2 + 48, 3, 2)
+    for rect in (whole(size),) if dense else done.changed:
+        rows, columns = slice(*rect.rows), slice(*rect.columns)
+        picture[rows, columns] = frame[rows, columns]
+        _edge(picture, rect, _DENSE if dense else _CHANGED)
+    for left, top, right, bottom in found.above(least_score).boxes.round().astype(int).tolist():
+        box = Rect(Span(top, bottom).within(size[0]), Span(left, right).within(size[1]))
+        if box.area:
+            _edge(picture, box, _BOX, width=1)
+    return picture
+
+
+def _edge(picture: Frame, rect: Rect, colour: tuple[int, int, int], *, width: int = _EDGE_PX) -> None:
+    (top, bottom), (left, right) = rect
+    picture[top : top + width, left:right] = picture[max(top, bottom - width) : bottom, left:right] = colour
+    picture[top:bottom, left : left + width] = picture[top:bottom, max(left, right - width) : right] = colour
+
+
+@contextmanager
+def overlay_writer(path: Path, size: tuple[int, int]) -> Iterator[Callable[[Frame], None]]:
+    """A function that takes pictures of (H, W): a .mp4 has all of them, a .png the last one.
+
+    Raises:
+        ConfigError: another kind of file.
+        OutputError: it cannot be written.
+    """
+    if path.suffix.lower() not in (".mp4", ".png"):
+        raise ConfigError(f"--overlay: need a name that ends in .mp4 or .png, got {path.name}")
+    if path.suffix.lower() == ".png":
+        last = list[Frame]()
+        yield lambda picture: last.__setitem__(slice(None), [picture])
+        if last:
+            with replacing(path) as temporary:
+                _png(temporary, last[0])
+        return
+    with replacing(path) as temporary:
+        try:
+            with av.open(str(temporary), "w", format="mp4") as container:
+                track = container.add_stream("libx264", rate=Fraction(_FPS), options=_QUALITY)
+                track.height, track.width, track.pix_fmt = size[0] // 2 * 2, size[1] // 2 * 2, "yuv420p"
+
+                def write(picture: Frame) -> None:
+                    even = np.ascontiguousarray(picture[: track.height, : track.width])
+                    container.mux(track.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+
+                yield write
+                container.mux(track.encode(None))
+        except av.FFmpegError as error:
+            raise OutputError(f"cannot write {path}: {error}; free space or choose another place") from error
+
+
+def _png(path: Path, picture: Frame) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture).save(path, format="PNG")

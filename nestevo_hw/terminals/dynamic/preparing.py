@@ -1,0 +1,163 @@
+"""A supernet's parts as stages of a dynamic model: which can be run on a crop, and where the detector's head begins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nestevo_hw.models.elastic.parts import FINISH, GIVEN, IMAGE, STEM, TAKEN, Parts, block_file, checked_file, tap_name
+from nestevo_hw.models.elastic.space import BranchPath
+from nestevo_hw.models.onnx.crops.geometry import Network
+from nestevo_hw.models.onnx.crops.names import OBJECTNESS
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+START = "start"
+"""What the first block takes; block k gives `tap_name(k)`."""
+PYRAMID, PROPOSALS, HEAD = "pyramid", "proposals", "head"
+Kind = Literal["features", "proposals", "objects"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageModel:
+    """A part of the model."""
+
+    name: str
+    model: bytes
+    """An ONNX file; it takes crops, if there is a network."""
+    takes: Mapping[str, str]
+    """Names of tensors of the whole model by the part's own inputs."""
+    gives: Mapping[str, str]
+    network: Network | None
+    """What it does with places, by its own names; None: it may see everything at once."""
+    why_whole: str = ""
+    """Of a stage without one."""
+    kind: Kind = "features"
+    """What comes out: features, proposed regions, or what the model sees."""
+    most: int | None = None
+    """Of proposals: regions that are given, if there are more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All stages of a path, in order, and the whole model as one."""
+
+    parts: Parts
+    stages: tuple[StageModel, ...]
+    fused: bytes
+    """From `IMAGE`, and `LEAST` if regions are proposed, to the model's outputs, and `OBJECTNESS`."""
+
+    @property
+    def most_regions(self) -> int | None:
+        """Regions that are proposed, if there are more; None if none are, or that is not known."""
+        return next((stage.most for stage in self.stages if stage.kind == "proposals"), None)
+
+    @property
+    def proposes(self) -> bool:
+        """Whether regions are proposed by a stage of its own."""
+        return any(stage.kind == "proposals" for stage in self.stages)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the model sees."""
+        return tuple(self.stages[-1].gives.values())
+
+
+def prepare(folder: Path, parts: Parts, path: BranchPath) -> Prepared:
+    """The stages of a path.
+
+    Args:
+        folder: of the parts.
+        parts: its manifest.
+        path: of its space.
+
+    Raises:
+        InputError: a file is missing, damaged or not as it was written.
+    """
+    stages = list[tuple[StageModel, Any]]()
+    files = [(STEM, "stem", {IMAGE: IMAGE}, {TAKEN: START}, None)]
+    before = START
+    for branch in path:
+        after = tap_name(branch.end - 1)
+        files.append((block_file(branch), f"block {branch.name}", {TAKEN: before}, {GIVEN: after}, None))
+        before = after
+    for file, name, takes, gives, units in files:
+        model = _read(checked_file(folder, parts, file), pixels=file == STEM)
+        stages.append(_stage(name, model, takes, gives, units))
+    stages += _finish(_read(checked_file(folder, parts, FINISH), pixels=False), parts)
+    return Prepared(parts=parts, stages=tuple(stage for stage, _ in stages), fused=_fused(stages))
+
+
+def _read(path: Path, *, pixels: bool) -> "ModelProto":
+    from nestevo_hw.models.onnx.crops.cutting import read_part
+
+    return read_part(path, lowest=0.0, highest=1.0) if pixels else read_part(path)
+
+
+def _stage(
+    name: str, model: "ModelProto", takes: Mapping[str, str], gives: Mapping[str, str],
+    units: Mapping[str, int] | None, kind: Kind = "features",
+) -> tuple[StageModel, "ModelProto"]:  # fmt: skip
+    from nestevo_hw.models.onnx.crops.cutting import of_any_size
+    from nestevo_hw.models.onnx.crops.reading import NotLocal, network_of
+
+    network, why, file = None, "", model.SerializeToString()
+    if kind == "features":
+        try:
+            network = network_of(model, units)
+            file = of_any_size(model)
+        except NotLocal as error:
+            why = str(error)
+    made = StageModel(
+        name=name, model=file, takes=dict(takes), gives=dict(gives), network=network, why_whole=why, kind=kind
+    )
+    return made, model
+
+
+def _finish(model: "ModelProto", parts: Parts) -> list[tuple[StageModel, "ModelProto"]]:
+    """What comes behind the blocks, cut as far as it can be."""
+    from nestevo_hw.models.onnx.crops.cutting import split_local
+    from nestevo_hw.models.onnx.crops.reading import NotLocal
+    from nestevo_hw.models.onnx.crops.regions import split_regions
+
+    if parts.kind == "classification":
+        return [_whole("classifier", model, "objects", "it gives one answer for all of an image")]
+    sizes = [parts.given[block] for block in parts.finish_takes]
+    largest = max(height for _, height, _ in sizes)
+    units = {tap_name(k): round(largest / height) for k, (_, height, _) in zip(parts.finish_takes, sizes, strict=True)}
+    try:
+        local, rest = split_local(model)
+    except NotLocal as error:
+        return [_whole("finish", model, "objects", str(error))]
+    if rest is None:
+        return [_whole("finish", model, "objects", "it is not the end of a detector")]
+    pyramid = _stage(PYRAMID, local, _same(local.graph.input), _same(local.graph.output), units)
+    cut = split_regions(rest)
+    if cut is None:
+        return [pyramid, _whole("finish", rest, "objects", "no regions are proposed in it")]
+    return [pyramid, _whole(PROPOSALS, cut.first, "proposals", "it compares all regions", cut.most),
+            _whole(HEAD, cut.rest, "objects", "it compares all objects")]  # fmt: skip
+
+
+def _whole(
+    name: str, model: "ModelProto", kind: Kind, why: str, most: int | None = None
+) -> tuple[StageModel, "ModelProto"]:
+    stage = StageModel(
+        name=name, model=model.SerializeToString(), takes=_same(model.graph.input), gives=_same(model.graph.output),
+        network=None, why_whole=why, kind=kind, most=most,
+    )  # fmt: skip
+    return stage, model
+
+
+def _same(entries: Any) -> dict[str, str]:  # noqa: ANN401 - protobuf's own list
+    return {entry.name: entry.name for entry in entries}
+
+
+def _fused(stages: "list[tuple[StageModel, ModelProto]]") -> bytes:
+    from nestevo_hw.models.onnx.crops.joining import Link, joined
+
+    links = [Link(model=model, takes=stage.takes, gives=stage.gives) for stage, model in stages]
+    scores = [OBJECTNESS] if any(stage.kind == "proposals" for stage, _ in stages) else []
+    whole: bytes = joined(links, [*stages[-1][0].gives.values(), *scores]).SerializeToString()
+    return whole
