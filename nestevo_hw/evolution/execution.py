@@ -62,8 +62,9 @@ class ExecutionConfig:
         host, _, port = self.address.rpartition(":")
         if self.address not in ("auto", "local") and not (host and port.isdecimal() and int(port) < MOST_PORTS):
             raise ConfigError(f"execution.address: need auto, local or HOST:PORT, got {self.address!r}")
-        if self.gpus != 1 and (self.device == "cpu" or self.executor == "ray"):
-            why = "Ray spreads tasks by itself" if self.executor == "ray" else "device is cpu"
+        whys = {"ray": "Ray spreads tasks by itself", "inline": "one task runs at a time"}
+        why = "device is cpu" if self.device == "cpu" else whys.get(self.executor)
+        if self.gpus != 1 and why is not None:
             raise ConfigError(f"execution.gpus: {why}; leave gpus out")
 
 

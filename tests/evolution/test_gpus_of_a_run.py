@@ -43,6 +43,10 @@ def test_each_gpu_offers_its_own_memory_and_a_task_fits_on_any(three_gpus, monke
 def test_gpus_that_are_not_there_are_refused(three_gpus):
     with pytest.raises(ConfigError, match=r"execution.gpus: 3 from cuda:1 on, but torch finds 3 here"):
         gpus_of(ExecutionConfig(device="cuda:1", gpus=3))
-    for changes, why in (({"device": "cpu"}, "device is cpu"), ({"executor": "ray"}, "Ray spreads tasks by itself")):
+    for changes, why in (
+        ({"device": "cpu"}, "device is cpu"),
+        ({"executor": "ray"}, "Ray spreads tasks by itself"),
+        ({"executor": "inline"}, "one task runs at a time"),
+    ):
         with pytest.raises(ConfigError, match=why):
             ExecutionConfig(gpus=2, **changes)
