@@ -76,6 +76,8 @@ def gpus_of(config: ExecutionConfig) -> list[torch.device]:
     """
     device = resolved(config.device)
     if device.type != "cuda":
+        if config.gpus > 1:
+            raise ConfigError(f"execution.gpus: {config.gpus} are wanted, but torch finds none here; leave gpus out")
         return []
     first, there = device.index or 0, torch.cuda.device_count()
     if first + config.gpus > there:

@@ -8,8 +8,7 @@ from nestevo_hw.evolution.labeller import check_classes
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
 from nestevo_hw.models.onnx.foreign.labeller import Labeller
-from nestevo_hw.tasks.boxes import Boxes
-from nestevo_hw.tasks.capabilities import LabelConfirmation, require
+from nestevo_hw.tasks.capabilities import BoxLabels, LabelConfirmation, require
 from nestevo_hw.tasks.labeller.teaching import LabellerTeaching, labeller_passes
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.task import Teaching
@@ -63,7 +62,7 @@ def tried_labeller(config: "RunConfig") -> Labeller:
             f"method {config.method} trains its teacher, and a labeller ({labeller.file}) cannot be trained; set "
             'method = "terminals-only", or pretrain a teacher on its labels (docs/label.md)'
         )
-    if not isinstance(task, Boxes):
+    if not isinstance(task, BoxLabels):
         raise ConfigError(f"teacher.labeller: it finds boxes, which task {task.name!r} has not; leave it out")
     found = labeller.open(layered=config.teacher.analog != DIGITAL)
     check_classes(labeller, found, known_classes(config))

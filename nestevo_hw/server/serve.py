@@ -14,7 +14,7 @@ from typing import NoReturn
 import uvicorn
 
 from nestevo_hw.base.errors import ConfigError, OutputError
-from nestevo_hw.base.locking import one_writer
+from nestevo_hw.base.locking import is_written, one_writer
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.run import checked, evolve, require_same
@@ -90,6 +90,8 @@ def check_server(config: RunConfig, limits: ServeConfig, state: Path) -> list[st
             server's.
         OutputError: the address cannot be listened on.
     """
+    if is_written(state):
+        raise ConfigError(f"{state} is in use by a server that runs; stop it, or choose another --state")
     warnings = list[str]()
     _check(config, limits, state, warnings.append)
     _listener(limits).close()

@@ -26,6 +26,12 @@ def holds_labels(path: Path) -> bool:
     return not any(entry.is_dir() for entry in entries) and any(_is_label(entry) for entry in entries)
 
 
+def labels_of(path: Path) -> Path:
+    """The labels/ of a folder that also has images/, as YOLO's data sets are laid out; any other path as it is."""
+    labels = path / "labels"
+    return labels if (path / "images").is_dir() and labels.is_dir() and holds_labels(labels) else path
+
+
 def images_of(path: Path) -> Path:
     """Where the images of a folder of labels usually are: among them, in images/ where that is labels/, in JPEGImages/.
 

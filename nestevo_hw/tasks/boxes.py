@@ -7,15 +7,16 @@ from nestevo_hw.streams.augment import MILD
 from nestevo_hw.streams.frame import Annotation, Role, Stream
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.weather import DriftScript
-from nestevo_hw.tasks.capabilities import EmbeddedStreams
+from nestevo_hw.tasks.capabilities import BoxLabels, EmbeddedStreams
 from nestevo_hw.tasks.metrics import mean_average_precision
 from nestevo_hw.tasks.predictions import Prediction
 from nestevo_hw.tasks.task import VisionTask
 
 
-class Boxes(VisionTask, EmbeddedStreams):
+class Boxes(VisionTask, EmbeddedStreams, BoxLabels):
     """Objects on frames, scored by mean average precision."""
 
+    finds_boxes = True
     metric = "mAP@0.50"
     second_metric = ("map", "mAP@0.50:0.95")
     augmentation = MILD

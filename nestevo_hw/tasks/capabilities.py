@@ -43,6 +43,13 @@ class EmbeddedStreams(Protocol):
 
 
 @runtime_checkable
+class BoxLabels(Protocol):
+    """Labels that are boxes of named classes, which any detector can make."""
+
+    finds_boxes: bool
+
+
+@runtime_checkable
 class UnequalStreams(Protocol):
     """Embedded streams that show one class more than the others."""
 

@@ -163,7 +163,9 @@ class Terminal:
                 if str(error) != refused:
                     refused = str(error)
                     self._tell(refused)
-            if self._over.is_set() and (refused or tries > 2 or self._uploads.next(self._spool.waiting()) is None):
+                if self._over.is_set():
+                    raise
+            if self._over.is_set() and (tries > 2 or self._uploads.next(self._spool.waiting()) is None):
                 return
             if tries:
                 self._over.wait(wait_s)

@@ -20,6 +20,8 @@ SEAMS = {
     "capabilities",
     "confirmation",
     "deployment",
+    "labeller",
+    "losses",
     "named",
     "names",
     "predictions",

@@ -125,7 +125,7 @@ def test_a_resumed_run_may_change_where_it_computes_and_nothing_else(whole_run):
     assert (execution["workers"], execution["memory_gb"], execution["device"]) == (1, 5.0, "cpu")
     refused = run("evolve", "--resume", folder, "--seed", "1")
     assert refused.returncode == 2
-    assert "beside it, give only --workers, --memory-gb, --device, --executor or --address" in refused.stderr
+    assert "beside it, give only --workers, --memory-gb, --device, --gpus, --executor or --address" in refused.stderr
 
 
 def test_a_terminated_run_says_how_to_go_on(whole_run, tmp_path):

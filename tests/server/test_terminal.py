@@ -22,7 +22,7 @@ from nestevo_hw.models.onnx.manifest import MODEL
 from nestevo_hw.server.tokens import VIEWER
 from nestevo_hw.streams.images import read_image
 from nestevo_hw.terminals.config import TerminalSettings
-from nestevo_hw.terminals.link import AbsentError, Address, Link
+from nestevo_hw.terminals.link import AbsentError, Address, Link, RefusedError
 from nestevo_hw.terminals.source import jpeg, open_source
 from nestevo_hw.terminals.terminal import Terminal
 
@@ -143,7 +143,8 @@ def test_a_terminal_with_a_wrong_token_says_so_once_and_ends_with_its_frames(tal
             yield from digits(3)
             assert third.wait(20)
 
-        terminal.run(frames())
+        with pytest.raises(RefusedError, match="not the token of terminal 'gate'"):
+            terminal.run(frames())
     assert asked_s[2] - asked_s[0] > 2 * 0.05 * 0.9  # it waits before it asks again
     assert told == [told[0]]
     assert "not the token of terminal 'gate'" in told[0]

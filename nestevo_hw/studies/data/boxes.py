@@ -15,6 +15,9 @@ from nestevo_hw.streams.samples.preprocessing import Preprocessing
 from nestevo_hw.streams.samples.source import Labelled, placed
 from nestevo_hw.streams.sources import FrameSource
 
+_FEW = 10
+"""Classes that a message names."""
+
 
 class LabelledBoxes:
     """Labelled frames of any format of `streams.label_formats`, in their own size unless the preprocessing has another.
@@ -41,8 +44,10 @@ class LabelledBoxes:
         self.name, self._path = str(path), path
         unknown = next((name for name in labels.classes if classes and name not in classes), None)
         if unknown is not None:
-            raise ConfigError(f"{path}: category {unknown!r} is none of the {len(classes)} classes of the model; "
-                              "name all of them with --classes, in its order")  # fmt: skip
+            raise ConfigError(
+                f"{path}: category {unknown!r} is none of the {len(classes)} classes of the model{_few(classes)}; name "
+                "all of them with --classes, in its order, by the labels' names"
+            )
         self.classes = tuple(classes) or labels.classes
         number = [self.classes.index(name) + 1 for name in labels.classes]
         if images is None:
@@ -64,6 +69,10 @@ class LabelledBoxes:
             yield Labelled(sample=prepare.image(frame.pixels), target=placed(truth, frame.native_size, prepare))
         if labels:
             raise InputError(f"{self._recording}: frame {min(labels)} is damaged; leave it out of {self._path}")
+
+
+def _few(classes: Sequence[str]) -> str:
+    return f" ({', '.join(classes)})" if len(classes) <= _FEW else ""
 
 
 def _opened(images: Path, labels: Path) -> FrameSource:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError, MissingFileError
 from nestevo_hw.base.seeding import torch_generator
+from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
+from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.streams.frame import Annotation
-from nestevo_hw.streams.label_folders import holds_labels
+from nestevo_hw.streams.label_folders import holds_labels, labels_of
 from nestevo_hw.streams.samples.loader import Given
 from nestevo_hw.streams.samples.opening import KINDS, open_samples
 from nestevo_hw.streams.samples.preprocessing import Preprocessing
@@ -103,7 +105,7 @@ def open_data(spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed:
         InputError: samples that cannot be read, or too few of them.
         ConfigError: options that do not fit them.
     """
-    source = open_source(spec)
+    source = open_source(replace(spec, classes=spec.classes or _of_checkpoint(name)))
     prepare = preprocessing_of(spec, name, model, detection=source.detection)
     return dataset_of(source, prepare, frames=frames, seed=seed, share=spec.calibration_share,
                       first_class=spec.first_class, batch=spec.batch, training=training)  # fmt: skip
@@ -117,7 +119,7 @@ def open_source(spec: DataSpec) -> Source:
         ConfigError: classes that do not fit it.
     """
     name = spec.source or ""
-    path = Path(name)
+    path = labels_of(Path(name))
     boxes = holds_labels(path) if path.is_dir() else path.suffix.lower() == ".json"
     if not boxes:
         return open_samples(name, spec.classes, kinds=f"a COCO .json, a folder of label files, {KINDS}")
@@ -202,6 +204,13 @@ def split(count: int, share: float, seed: int, name: str) -> tuple[list[int], li
 def _part(indices: Sequence[int], found: Mapping[int, Labelled]) -> Part:
     targets: Any = tuple(found[index].target for index in indices)
     return Part(samples=tuple(found[index].sample for index in indices), targets=targets, indices=tuple(indices))
+
+
+def _of_checkpoint(name: str) -> tuple[str, ...]:
+    """Classes of a shipped model or a checkpoint, in the order of its outputs; none of any other."""
+    if name not in PRETRAINED and not (name.endswith(".safetensors") and Path(name).is_file()):
+        return ()
+    return read_spec(resolve_checkpoint(name)).classes
 
 
 def _known(spec: DataSpec) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median_low
 from typing import Annotated
 
 from nestevo_hw.base.ranges import FRAMES, POSITIVE, SHARE
@@ -80,7 +80,7 @@ class _Sum:
         self._sum, self._since = 0.0, list[tuple[float, float]]()
 
     def add(self, deviation: float, ratio: float) -> float | None:
-        """Mean ratio since the jump began, if there is one now."""
+        """Typical ratio since the jump began, if there is one now."""
         self._sum += min(deviation, self._settings.most) - self._settings.tolerance
         if self._sum <= 0:
             self._sum, self._since = 0.0, []
@@ -89,5 +89,9 @@ class _Sum:
         if self._sum <= self._settings.alarm:
             return None
         # Noise of the frames before the jump may have kept the sum above 0.
-        least = max(self._since)[0] / 2
-        return fmean(ratio for deviation, ratio in self._since if deviation >= least)
+        least = min(max(self._since)[0], self._settings.most) / 2
+        jumped = [ratio for deviation, ratio in self._since if deviation >= least]
+        if len(jumped) == 1:  # it may have stalled, and says nothing of how slow others will be
+            return None
+        most = median_low(jumped) * (1 + self._settings.most)
+        return fmean(min(ratio, most) for ratio in jumped)

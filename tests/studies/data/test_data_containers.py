@@ -152,6 +152,27 @@ def test_folders_of_label_files_are_read_like_a_coco_file(tmp_path, make, where)
         assert one.target.ignore.tolist() == [False, make is voc]
 
 
+def test_a_shipped_models_classes_are_matched_by_name_and_others_refused(tmp_path):
+    unknown, streets = coco(tmp_path), tmp_path / "streets.json"
+    document = json.loads(unknown.read_text())
+    for category, name in zip(document["categories"], ("car", "pedestrian"), strict=True):
+        category["name"] = name
+    streets.write_text(json.dumps(document))
+    specs = [DataSpec(source=str(p), size=(6, 8), pixels="uint8", channels=3) for p in (streets, unknown)]
+    found = open_data(specs[0], "fasterrcnn-tiny", nn.Identity(), frames=6, seed=0)
+    assert found.classes == ("pedestrian", "car", "cyclist")
+    assert found.calibration.targets[0].labels.tolist() == [2, 1]
+    with pytest.raises(ConfigError, match=r"none of the 3 classes of the model \(pedestrian, car, cyclist\)"):
+        open_data(specs[1], "fasterrcnn-tiny", nn.Identity(), frames=6, seed=0)
+
+
+def test_a_data_set_as_yolo_lays_it_out_is_given_by_its_folder(tmp_path):
+    folder = yolo(tmp_path, "labels", "images")
+    source, whole = (read(DataSpec(source=str(path)), [0, 5]) for path in (folder, tmp_path))
+    assert [one.target.labels.tolist() for one in whole[1]] == [one.target.labels.tolist() for one in source[1]]
+    assert whole[0].count == 6
+
+
 def test_a_folder_of_label_files_without_images_is_told(tmp_path):
     with pytest.raises(InputError, match="labels has no images in it, nor in images or JPEGImages beside it; say with"):
         open_source(DataSpec(source=str(yolo(tmp_path, "labels", "elsewhere"))))

@@ -60,6 +60,13 @@ def test_noise_and_single_slow_frames_change_nothing():
         assert not monitor.frame(stall * noise(generator, 0.05))
 
 
+def test_a_frame_that_stalled_says_nothing_of_how_slow_the_others_are():
+    monitor = Monitor(MonitorSettings())
+    for ratio in [1.0] * 20 + [40.0, 1.3]:
+        monitor.frame(ratio)
+    assert monitor.rho <= 1.3
+
+
 def test_a_frame_without_a_time_says_nothing():
     monitor = Monitor(MonitorSettings())
     for ratio in (0.0, math.nan, math.inf, -1.0):
