@@ -77,6 +77,7 @@ def trained_net() -> None:
     torch.save(model.state_dict(), "net.pt")
 
 
+@pytest.mark.slow
 def test_on_a_noisy_device_the_hardened_model_is_better(folder: Path) -> None:
     del folder
     done = harden("digits-cnn", "--analog", "noisy.toml", "--steps", "50", "--seeds", "1", "--repeats", "10",

@@ -107,6 +107,7 @@ def test_map_takes_the_plan_as_it_is_printed(nets: str, tmp_path: Path) -> None:
     assert "with 95 % confidence, target 0" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_detector_is_scored_by_day_and_night(nets: str, tmp_path: Path) -> None:
     arguments = [f"{nets}:detector", "--repeats", "2", "--frames", "2", "--no-plan", "--tile", "64"]
     result = CliRunner().invoke(sensitivity, [*arguments, "--out", str(tmp_path)], env={"COLUMNS": "140"})

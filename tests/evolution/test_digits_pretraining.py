@@ -28,6 +28,7 @@ def test_the_default_plan_is_the_one_in_the_headers_of_shipped_checkpoints(task:
     assert set(TASKS) == set(NAMES)
 
 
+@pytest.mark.slow
 def test_few_steps_write_four_classifiers_of_one_feature_width(tmp_path: Path) -> None:
     wanted = ["--out", str(tmp_path), "--task", "classification", "--frames", "1000"]
     wanted += ["--steps", "120", "--terminal-steps", "20"]

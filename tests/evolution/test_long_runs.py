@@ -28,6 +28,7 @@ def events(folder, kind):
     return [e for e in map(json.loads, lines) if e["event"] == kind]
 
 
+@pytest.mark.slow
 def test_memory_of_the_driver_does_not_grow_with_the_windows(tmp_path):
     """Live Python memory after 30 and after 120 windows: pathlib interns about 30 file names a window, nothing else."""
     held = []

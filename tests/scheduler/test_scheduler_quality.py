@@ -80,6 +80,7 @@ def test_no_policy_beats_the_optimum(tasks: list[Task], name: str) -> None:
     assert total_s >= quality.least_total_wait_s(tasks, devices) * (1 - 1e-12)
 
 
+@pytest.mark.slow
 def test_lookahead_is_within_three_percent_of_the_optimum() -> None:
     """Mean waiting over 48 seeded cases; the figure over all of them is in the benchmark."""
     figures = quality.small_cases(4)["policies"]

@@ -164,6 +164,7 @@ def test_students_are_taught_and_compared(tmp_path: Path) -> None:
     assert teachers[1].mean < teachers[0].mean - 0.1
 
 
+@pytest.mark.slow
 def test_the_pair_differs_by_its_noise_alone_and_is_trained_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
