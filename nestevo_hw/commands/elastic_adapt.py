@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nestevo_hw.base.ranges import POSITIVE, Range
-from nestevo_hw.commands.options import Number, machine_readable, whole
+from nestevo_hw.commands.options import Number, machine_readable, warn, whole
 
 if TYPE_CHECKING:
     from nestevo_hw.terminals.elastic.adapting import Adapted
@@ -63,6 +63,8 @@ def adapt(
     budget_s = selected.budget_s if budget_ms is None else budget_ms / 1e3
     config = AdaptConfig(budget_s=budget_s, frames=count, burden=_burden(burden, count))
     network, edge = Network(folder / "parts"), EdgeFrames.read(source or folder / "held-out.safetensors")
+    if selected.cpu_time:
+        warn("the search has measured time on the CPU, and frames are timed by the clock: search without --cpu-time")
     with one_writer(out), telling("running frames"):
         if fresh is not None:
             pool = adapt_pool(network, EdgeFrames.read(fresh), pool, budget_s)

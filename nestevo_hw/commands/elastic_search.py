@@ -98,7 +98,7 @@ def search(
         if checkpoint is not None:
             _save(folder, selected, checkpoint)
     if not as_json:
-        _show(selected, points, out)
+        _show(selected, points, out, checkpoint)
     return {"out": str(out), **plain(selected), "against": plain(points)}
 
 
@@ -122,7 +122,7 @@ def _save(folder: Path, selected: "Selected", checkpoint: Path) -> None:
     save_path(supernet, spec, selected.best.path, checkpoint)
 
 
-def _show(selected: "Selected", points: "list[Point]", out: Path) -> None:
+def _show(selected: "Selected", points: "list[Point]", out: Path, checkpoint: Path | None) -> None:
     from nestevo_hw.models.elastic.structure import path_name
 
     off, base, best = selected.timing.off, selected.base, selected.best
@@ -135,4 +135,6 @@ def _show(selected: "Selected", points: "list[Point]", out: Path) -> None:
     for point in points:
         click.echo(f"{point.name} as one file: {1e3 * point.seconds:.2f} ms measured, accuracy {point.accuracy:.3f} on "
                    "other frames")  # fmt: skip
-    click.echo(f"Wrote {out / 'pool.json'}, result.json and curve.png")
+    click.echo(
+        f"Wrote {out / 'pool.json'}, result.json and curve.png{'' if checkpoint is None else f', and {checkpoint}'}"
+    )

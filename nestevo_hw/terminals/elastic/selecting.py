@@ -70,6 +70,8 @@ class Selected:
     seconds: float
     """Of the search, without that of measuring the latency table."""
     timing: Timing
+    cpu_time: bool = False
+    """Whether all times are those of the process on the CPU, not of the clock."""
 
 
 def select(
@@ -117,7 +119,7 @@ def select(
     selected = Selected(
         budget_s=budget_s, base=Candidate(space.base, whole, base.accuracy),
         best=Candidate(best.path, timing.model.time(best.path), best.accuracy), measured_s=measured_s,
-        evaluated=len(evaluations.known), seconds=outcome.seconds, timing=timing,
+        evaluated=len(evaluations.known), seconds=outcome.seconds, timing=timing, cpu_time=config.cpu_time,
     )  # fmt: skip
     write_json(out / POOL, plain(pool))
     write_json(out / RESULT, plain(selected))
