@@ -13,7 +13,7 @@ from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.studies.compare import results, study
 
 
-def _evolve(config, folder, *, resume, on_task):
+def _evolve(config, folder, *, resume, page, on_task):
     """Stands in for the real one: a run folder in which NestEvo is better than A4."""
     after = {"NestEvo": 0.6, "A4": 0.5, "A3": None}[config.method]
     events = []

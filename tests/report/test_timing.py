@@ -120,7 +120,8 @@ def test_names_of_windows_in_the_chart_do_not_overprint(setup_s):
 
 def test_every_kind_of_task_of_a_run_has_a_colour_of_its_own():
     """Kinds that stand in for one another, by method, share one."""
-    shared = {"self-label": "label", "ground-truth": "label", "adapt": "mutual", "average": "merge"}
+    shared = {"self-label": "label", "ground-truth": "label", "adapt": "mutual", "average": "merge",
+              "adapt-scale-and-shift": "adapt-batch-norm"}  # fmt: skip
     assert {STEPS[kind].colour for kind in shared} <= {STEPS[kind].colour for kind in shared.values()}
     for palette in (LIGHT, DARK):
         own = [colour_of(palette, step.colour) for kind, step in STEPS.items() if kind not in shared]
