@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -130,8 +130,6 @@ def compare(
 
 
 def _arms(prepared: Prepared, settings: DynamicSettings, clock: Callable[[], float]) -> dict[str, Arm]:
-    from dataclasses import replace
-
     return {
         FUSED: _Fused(prepared, settings), CHAINED: _Chained(prepared, settings),
         EXACT: DynamicModel(prepared, replace(settings, mode="exact"), clock=clock),

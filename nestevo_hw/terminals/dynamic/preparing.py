@@ -76,15 +76,15 @@ def prepare(folder: Path, parts: Parts, path: BranchPath) -> Prepared:
         InputError: a file is missing, damaged or not as it was written.
     """
     stages = list[tuple[StageModel, Any]]()
-    files = [(STEM, "stem", {IMAGE: IMAGE}, {TAKEN: START}, None)]
+    files = [(STEM, "stem", {IMAGE: IMAGE}, {TAKEN: START})]
     before = START
     for branch in path:
         after = tap_name(branch.end - 1)
-        files.append((block_file(branch), f"block {branch.name}", {TAKEN: before}, {GIVEN: after}, None))
+        files.append((block_file(branch), f"block {branch.name}", {TAKEN: before}, {GIVEN: after}))
         before = after
-    for file, name, takes, gives, units in files:
+    for file, name, takes, gives in files:
         model = _read(checked_file(folder, parts, file), pixels=file == STEM)
-        stages.append(_stage(name, model, takes, gives, units))
+        stages.append(_stage(name, model, takes, gives))
     stages += _finish(_read(checked_file(folder, parts, FINISH), pixels=False), parts)
     return Prepared(parts=parts, stages=tuple(stage for stage, _ in stages), fused=_fused(stages))
 
@@ -97,21 +97,17 @@ def _read(path: Path, *, pixels: bool) -> "ModelProto":
 
 def _stage(
     name: str, model: "ModelProto", takes: Mapping[str, str], gives: Mapping[str, str],
-    units: Mapping[str, int] | None, kind: Kind = "features",
+    units: Mapping[str, int] | None = None,
 ) -> tuple[StageModel, "ModelProto"]:  # fmt: skip
+    """A stage of features; `units` are those of `network_of`."""
     from nestevo_hw.models.onnx.crops.cutting import of_any_size
     from nestevo_hw.models.onnx.crops.reading import NotLocal, network_of
 
-    network, why, file = None, "", model.SerializeToString()
-    if kind == "features":
-        try:
-            network = network_of(model, units)
-            file = of_any_size(model)
-        except NotLocal as error:
-            why = str(error)
-    made = StageModel(
-        name=name, model=file, takes=dict(takes), gives=dict(gives), network=network, why_whole=why, kind=kind
-    )
+    try:
+        network, file, why = network_of(model, units), of_any_size(model), ""
+    except NotLocal as error:
+        network, file, why = None, model.SerializeToString(), str(error)
+    made = StageModel(name=name, model=file, takes=dict(takes), gives=dict(gives), network=network, why_whole=why)
     return made, model
 
 
