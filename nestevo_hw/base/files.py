@@ -78,6 +78,11 @@ def remove_leftovers(folder: Path) -> None:
     _remove_dead(folder.rglob(".*.tmp"), everywhere=True)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file is what a writer has not finished, or will not, by its name."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
 @cache
 def _sweep_once(folder: Path) -> None:
     """The same in one folder, before this process first writes into it; writers on other machines may be alive."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError, OutputError
-from nestevo_hw.base.files import missing_folders, remove_empty, remove_leftovers
+from nestevo_hw.base.files import is_temporary, missing_folders, remove_empty, remove_leftovers
 
 LOCK = ".lock"
 """Name of the file in a folder that is being written; it goes with its writer, or with the next one."""
@@ -117,8 +117,8 @@ def is_written(folder: Path) -> bool:
 
 
 def is_unused(folder: Path) -> bool:
-    """Whether a folder does not exist, or holds nothing beside the lock of its writer."""
-    return not folder.exists() or all(path.name == LOCK for path in folder.iterdir())
+    """Whether a folder does not exist, or holds nothing beside its writer's lock and what is not yet written."""
+    return not folder.exists() or all(path.name == LOCK or is_temporary(path) for path in folder.iterdir())
 
 
 def _locked(folder: Path) -> tuple[int, bool]:

@@ -34,9 +34,9 @@ def new_token(folder: Path, name: str, *, to: Path | None = None) -> str:
         InputError: the tokens in it are damaged.
         OutputError: it cannot be kept or written; the one before still holds.
     """
-    require_state(folder)
     token = secrets.token_urlsafe(_BYTES)
     with in_turn(folder):
+        require_state(folder)
         known = _read(folder / TOKENS)
         if to is not None:
             write_secret(to, f"{token}\n")

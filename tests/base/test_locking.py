@@ -80,6 +80,14 @@ def test_a_folder_in_which_nothing_came_to_be_goes_again(tmp_path: Path) -> None
     assert [p.name for p in (tmp_path / "runs" / "new").iterdir()] == ["file"]
 
 
+def test_what_another_has_not_finished_makes_no_folder_used(tmp_path: Path) -> None:
+    with replacing(tmp_path / "page.html") as temporary:
+        temporary.write_text("x")
+        assert is_unused(tmp_path)
+        (tmp_path / ".notes.tmp").write_text("somebody's own")
+        assert not is_unused(tmp_path)
+
+
 def test_what_lives_is_left_alone(tmp_path: Path) -> None:
     with replacing(tmp_path / "page.html") as temporary:
         temporary.write_text("x")

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError
+from nestevo_hw.base.files import replacing
 from nestevo_hw.base.locking import one_writer
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.serve import serve
@@ -173,7 +174,12 @@ def test_a_folder_of_something_else_or_in_use_is_no_state(tmp_path):
 
 def test_tokens_that_are_made_at_once_are_all_kept(tmp_path):
     names = [f"camera{number}" for number in range(16)]
+    with replacing(tmp_path / "state" / "tokens.json") as unfinished:  # as when another one has begun
+        unfinished.touch()
+        first = new_token(tmp_path / "state", names[0])
+        unfinished.write_text((tmp_path / "state" / "tokens.json").read_text())
     with ThreadPoolExecutor(8) as pool:
-        made = dict(zip(names, pool.map(lambda name: new_token(tmp_path / "state", name), names), strict=True))
+        made = dict(zip(names[1:], pool.map(lambda name: new_token(tmp_path / "state", name), names[1:]), strict=True))
+    made[names[0]] = first
     tokens = Tokens(tmp_path / "state")
     assert all(tokens.are_of(name, token) for name, token in made.items())
