@@ -45,10 +45,9 @@ def testimonies(
     candidates: Mapping[Candidate, Path],
     images: Tensor,
     supervision: Sequence[Supervision],
-    config: DeploymentConfig,
     device: torch.device | None,
 ) -> dict[Candidate, float]:
-    """How well each model does on held-back frames, 0 to 1, as far as can be told without their truth.
+    """How well each model does on frames that it did not learn from, 0 to 1, as far as can be told without their truth.
 
     Two witnesses count alike: how well a model agrees with the labels of these frames, and how well with itself on a
     changed view of them (`trigger.self_agreement`). A model that learned to miss what its labels missed agrees with
@@ -57,14 +56,12 @@ def testimonies(
     Args:
         task: of the models.
         candidates: checkpoints.
-        images: (N, 3, H, W) uint8 uploaded frames.
+        images: (N, 3, H, W) uint8.
         supervision: one a frame.
-        config: how many frames are held back.
         device: where they are judged; None is the CPU.
     """
-    first = config.taught(len(images))
-    held_back, labels = images[first:], [s.annotation for s in supervision[first:]]
-    return {name: _testimony(task, path, held_back, labels, device) for name, path in candidates.items()}
+    labels = [s.annotation for s in supervision]
+    return {name: _testimony(task, path, images, labels, device) for name, path in candidates.items()}
 
 
 def _testimony(

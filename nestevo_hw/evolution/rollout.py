@@ -67,13 +67,15 @@ class Rollout:
         }
 
     def _chosen(self, requests: Mapping[str, SelectRequest]) -> dict[str, SelectResult]:
-        """What does best on held-back frames."""
+        """What does best on frames that it has not learned from."""
         tried = {name: request for name, request in requests.items() if self._held_back(name)}
         done = self._window.run(SELECT, tried) if tried else {}
         chosen = {name: finished.value for name, finished in done.items()}
         for name in requests.keys() - tried.keys():
             # Nothing speaks for a model that learned from the only frame there is.
-            chosen[name] = SelectResult(chosen="adapted" if self._adapted(name) else "old", scores={}, frames=0)
+            chosen[name] = SelectResult(
+                chosen="adapted" if self._adapted(name) else "old", scores={}, frames=0, untaught={}
+            )
         for name, found in sorted(chosen.items()):
             self._server.journal.log(
                 Select(
@@ -82,6 +84,7 @@ class Rollout:
                     chosen=found.chosen,
                     scores=found.scores,
                     frames=found.frames,
+                    untaught=found.untaught,
                 )
             )
         return chosen

@@ -289,9 +289,11 @@ class Select:
     terminal: str
     chosen: Candidate
     scores: dict[Candidate, Score] = field(default_factory=dict)
-    """By which the models were compared, without any truth."""
+    """On the held-back frames, without any truth, of the evolved model and the better one of those it could replace."""
     frames: int = 0
-    """Held-back frames they were compared on."""
+    """How many those are."""
+    untaught: dict[Candidate, Score] = field(default_factory=dict)
+    """On all uploaded frames, of the models that the evolved one could replace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,14 +205,17 @@ def refreshes_table(run: Run) -> Table:
 def selections_table(run: Run) -> Table:
     """Which of its models each terminal was given, and by which scores."""
     return Table(
-        heads=("window", "terminal", "deployed", "evolved", "adapted", "old", "frames"),
+        heads=("window", "terminal", "deployed", "evolved", "adapted", "old", "frames", "adapted, all", "old, all"),
         rows=[
             (str(s.window), s.terminal, _CANDIDATES[s.chosen],
-             *(score(s.scores.get(name, math.nan)) for name in ("evolved", "adapted", "old")), str(s.frames))
+             *(score(s.scores.get(name, math.nan)) for name in ("evolved", "adapted", "old")), str(s.frames),
+             *(score(s.untaught.get(name, math.nan)) for name in ("adapted", "old")))
             for s in run.of(Select)
         ],
-        note="Compared on held-back frames that no training has seen: mean of a model's agreement with their labels "
-        "and with itself on a changed view of them. No truth is used, so these are no accuracies.",
+        note="Mean of a model's agreement with the labels of frames and with itself on a changed view of them. Adapted "
+        "and old model are compared on all uploaded frames, as they have learned from no label of these; the better of "
+        "them with the evolved one on held-back frames that no training has seen. No truth is used, so these are no "
+        "accuracies.",
     ).filled()  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def test_a_decision_by_benefit_says_how_sure_the_teacher_was(run):
 
 def test_which_model_each_terminal_was_given(run):
     assert not selections_table(run).rows
-    scores = {"evolved": 0.41, "adapted": 0.55, "old": 0.2}
+    scores = {"evolved": 0.41, "adapted": 0.55}
     event = {
         "event": "select",
         "window": 1,
@@ -107,13 +107,14 @@ def test_which_model_each_terminal_was_given(run):
         "chosen": "adapted",
         "scores": scores,
         "frames": 14,
+        "untaught": {"adapted": 0.6, "old": 0.2},
     }
     with (run.directory / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(event) + "\n")
     changed = read_run(run.directory)
     ((window, terminal, deployed, *found),) = selections_table(changed).rows
     assert (window, terminal, deployed.text) == ("1", "campus-a", "the BatchNorm-adapted one")
-    assert found == ["0.410", "0.550", "0.200", "14"]
+    assert found == ["0.410", "0.550", "14", "0.600", "0.200"]
     assert "Which model each terminal was given" in page_text(changed, summary_of(changed))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nestevo_hw.evolution.aggregate import average
@@ -47,19 +48,28 @@ class SelectResult(Result):
 
     chosen: Candidate
     scores: dict[Candidate, float]
-    """By which they were compared, 0 to 1."""
+    """On the held-back frames, 0 to 1, of the evolved model and the better one of those that it could replace."""
     frames: int
-    """Held-back frames on which they were compared."""
+    """How many those are."""
+    untaught: dict[Candidate, float]
+    """On all uploaded frames, of the models that it could replace: they have learned from no label of these."""
 
 
 def select(context: Context, request: SelectRequest) -> SelectResult:
-    """Which of the models that a terminal could run does best on frames that no training has seen."""
-    config, images = context.config.deployment, load_frames(request.upload).images
-    scores = testimonies(
-        context.task, request.candidates, images, load_supervision(request.supervision), config, context.device
-    )
-    best = max(scores, key=lambda name: scores[name])
-    return SelectResult(chosen=best, scores=scores, frames=len(images) - config.taught(len(images)))
+    """Which of the models that a terminal could run does best on frames from whose labels it has not learned."""
+    images, supervision = load_frames(request.upload).images, load_supervision(request.supervision)
+    first = context.config.deployment.taught(len(images))
+    judged = partial(testimonies, context.task, device=context.device)
+    replaced = {name: path for name, path in request.candidates.items() if name != "evolved"}
+    untaught = judged(replaced, images, supervision)
+    worse = replaced.keys() - {_best(untaught)}
+    rivals = {name: path for name, path in request.candidates.items() if name not in worse}
+    scores = judged(rivals, images[first:], supervision[first:])
+    return SelectResult(chosen=_best(scores), scores=scores, frames=len(images) - first, untaught=untaught)
+
+
+def _best(scores: Mapping[Candidate, float]) -> Candidate:
+    return max(scores, key=lambda name: scores[name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

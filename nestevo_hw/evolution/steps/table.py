@@ -163,7 +163,7 @@ SELECT = Step(
     kind="select", run=deploying.select, request=deploying.SelectRequest, result=deploying.SelectResult,
     needs="gpu", wording="compares what a terminal could run", colour="select", typical_s=2.0,
     typical=lambda request: deploying.SelectResult(
-        chosen="evolved", scores=dict.fromkeys(request.candidates, 0.5), frames=14
+        chosen="evolved", scores=dict.fromkeys(request.candidates, 0.5), frames=14, untaught={}
     ),
 )  # fmt: skip
 EXPORT = Step(

@@ -412,6 +412,29 @@ def test_of_equals_the_first_model_is_deployed(folder, supervised, order):
     assert len(set(found.scores.values())) == 1
 
 
+def test_models_that_no_label_has_taught_are_judged_on_all_frames(folder, supervised):
+    """Where the held-back frames show nothing, they would tie, and the old one would stay."""
+    frames, rest = load_frames(folder / "upload"), FRAMES - round(0.15 * FRAMES)
+    images = frames.images.clone()
+    images[rest:] = 0
+    save_frames(replace(frames, images=images), folder / "dark-upload")
+    supervision = load_supervision(supervised)
+    nothing = [replace(s, annotation=replace(s.annotation, ignore=torch.ones_like(s.annotation.ignore)))
+               for s in supervision[rest:]]  # fmt: skip
+    save_supervision([*supervision[:rest], *nothing], folder / "dark-supervised")
+    broken, spec = load_model(TERMINAL)
+    for parameter in broken.parameters():
+        parameter.data.mul_(-1.0)
+    save_model(broken, spec, folder / "worse-before")
+    request = select_request(
+        folder, folder / "dark-supervised", old=folder / "worse-before", evolved=TERMINAL, adapted=TERMINAL
+    )
+    found = deploying.select(context("select"), replace(request, upload=folder / "dark-upload"))
+    assert found.untaught["old"] < found.untaught["adapted"]
+    assert found.scores == {"evolved": found.scores["adapted"], "adapted": found.scores["adapted"]}
+    assert found.chosen == "evolved", "it comes first where it does as well as the adapted one"
+
+
 def test_models_are_judged_by_labels_and_by_themselves(folder, supervised):
     """Against both witnesses computed apart, on the last frames alone; without labels, by the second alone."""
     images, supervision = load_frames(folder / "upload").images, load_supervision(supervised)
@@ -421,12 +444,13 @@ def test_models_are_judged_by_labels_and_by_themselves(folder, supervised):
         TASK.score(TASK.predict(model, images[rest:]), [s.annotation for s in supervision[rest:]], classes)
     )
     steady = sense_accuracy(TASK, model, images[rest:], classes).agreement
-    found = deploying.select(context("select"), select_request(folder, supervised, evolved=TERMINAL))
+    found = deploying.select(context("select"), select_request(folder, supervised, old=TERMINAL, evolved=TERMINAL))
     assert found.scores["evolved"] == pytest.approx((right + steady) / 2)
     nothing = [replace(s, annotation=replace(s.annotation, ignore=torch.ones_like(s.annotation.ignore)))
                for s in supervision]  # fmt: skip
     save_supervision(nothing, folder / "unsupervised")
-    alone = deploying.select(context("select"), select_request(folder, folder / "unsupervised", evolved=TERMINAL))
+    request = select_request(folder, folder / "unsupervised", old=TERMINAL, evolved=TERMINAL)
+    alone = deploying.select(context("select"), request)
     assert alone.scores["evolved"] == pytest.approx(steady)
 
 
