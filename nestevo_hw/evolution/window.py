@@ -33,7 +33,7 @@ from nestevo_hw.evolution.steps.training import (
     GenerateRequest,
     MutualRequest,
 )
-from nestevo_hw.report.records import Generator, Reuse
+from nestevo_hw.report.records import Generator, Moving, Reuse
 from nestevo_hw.tasks.capabilities import ClassLogits
 from nestevo_hw.tasks.named import task_named
 
@@ -139,6 +139,9 @@ class Window:
         self._run_together(batch, *([] if beside is None else [beside]))
         done = {name: batch.done[name] for name in self.names if name in batch.done}
         self._labelled(done, {name: request.out.supervision for name, request in requests.items()})
+        if step is table.LABEL:
+            for name in (name for name, labelled in done.items() if labelled.value.moves):
+                self._server.journal.log(Moving(window=self.number, terminal=name))
         if self.config.confirms:
             self._rounds |= {name: requests[name].out for name in done}
 

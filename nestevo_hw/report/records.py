@@ -316,6 +316,14 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moving:
+    """A terminal whose camera moved in a window, so that no background was subtracted from its frames."""
+
+    window: Window
+    terminal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
     """A remote terminal on which its last model did not do; it goes on with an earlier one, and so does the server."""
 
@@ -407,6 +415,7 @@ Event = (
     | Select
     | Recall
     | Absent
+    | Moving
     | Rollback
     | Failure
     | Exceeded

@@ -24,6 +24,7 @@ from nestevo_hw.report.records import (
     Generator,
     Groups,
     Labels,
+    Moving,
     Program,
     Refresh,
     Rollback,
@@ -227,6 +228,7 @@ def groups_table(event: Groups) -> Table:
 def troubles_table(run: Run) -> Table:
     """Labels and video to look at, cameras that sent nothing of use, tasks outlived or that took more than reserved."""
     rows = [(str(e.window), e.terminal, "camera", e.reason) for e in run.of(Absent)]
+    rows += [(str(e.window), e.terminal, "camera", "moves: no background subtracted") for e in run.of(Moving)]
     rows += [(str(e.window), e.terminal, "model", f"went back to {e.back_to}") for e in run.of(Rollback)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, e.reason) for e in run.of(Failure)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, _excess(e)) for e in run.of(Exceeded)]

@@ -1,4 +1,4 @@
-"""Background subtraction for a fixed camera: the foreground is amplified, streaks of rain or snow are removed."""
+"""Background subtraction where the camera stands still: the foreground is amplified, streaks of rain or snow go."""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +6,44 @@ from torch import Tensor
 
 MIN_FRAMES = 8
 """Fewer frames do not show what the background is; they stay as they are."""
+LEAST_S = 5.0
+"""Seconds between the first and the last frame, for the background to be known: what stops for a moment is none."""
 STREAK_WIDTH = 1 / 128
 """Half the width of a streak, of the frame's height."""
 ANISOTROPY = 1.5
 """Ratio of thin bright upright detail to lying detail, or the reverse, from which on it is streaks, not noise."""
+STILL_SHARE = 0.7
+"""Of frames that have not moved against the others, from which on the camera stands still. Of cameras that do, all have
+not, in every weather; of those that move, or of several scenes, at most 40 %."""
+_STILL_COLUMNS = 80
+"""To which frames are reduced to look for movement; smaller movements than one of these are none."""
+
+
+def stands_still(images: Tensor) -> bool:
+    """Whether frames are of a camera that did not move, whatever moves before it, and however dark or wet it is.
+
+    Each frame is registered by phase correlation against the background, the median of frames, of the other half of the
+    time: a cut in the middle leaves nothing in common, and a frame's own noise does not count.
+
+    Args:
+        images: (N, 3, H, W) uint8 frames in order of time; fewer than `MIN_FRAMES` count as still.
+    """
+    if len(images) < MIN_FRAMES:
+        return True
+    step = max(1, round(images.shape[-1] / _STILL_COLUMNS))
+    small = F.avg_pool2d(images.float().mean(1, keepdim=True), step)
+    detail = (small - F.avg_pool2d(small, 7, 1, 3, count_include_pad=False))[:, 0]
+    first, second = detail.tensor_split(2)
+    others = torch.stack([second.median(0).values, first.median(0).values])
+    halves = torch.tensor([len(first), len(second)], device=images.device)
+    height, width = detail.shape[1:]
+    window = torch.hann_window(height, device=images.device)[:, None] * torch.hann_window(width, device=images.device)
+    spectrum = torch.fft.rfft2(detail * window)
+    cross = spectrum * torch.fft.rfft2(others * window).conj().repeat_interleave(halves, 0)
+    peak = torch.fft.irfft2(cross / cross.abs().clamp(min=1e-6), s=(height, width)).flatten(1).argmax(1)
+    rows, columns = peak // width, peak % width
+    moved = torch.maximum(torch.minimum(rows, height - rows), torch.minimum(columns, width - columns)) > 1
+    return float((~moved).float().mean()) >= STILL_SHARE
 
 
 def amplify_foreground(images: Tensor, *, factor: float, batch_size: int = 16) -> Tensor:

@@ -23,8 +23,8 @@ class ConfirmationConfig:
 
     amplify: Annotated[float, Range(1, 100)] = 2.0
     """Background subtraction: all models see frames in which what differs from the background has this many times the
-    contrast, and streaks of rain are gone; 1 leaves frames as they are. Finds what is faint. For a camera that moves,
-    set 1."""
+    contrast, and streaks of rain are gone; 1 leaves frames as they are, and so do a camera that moves and frames of
+    less than five seconds. Finds what is faint."""
     mirror: bool = True
     """Test-time augmentation: the teacher sees the mirrored frames, too."""
     zoom: Annotated[float, Range(1, 8)] = 1.5

@@ -118,6 +118,13 @@ def test_which_model_each_terminal_was_given(run):
     assert "Which model each terminal was given" in page_text(changed, summary_of(changed))
 
 
+def test_a_camera_that_moved_is_named(run):
+    with (run.directory / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "moving", "window": 1, "terminal": "campus-a"}) + "\n")
+    rows = troubles_table(read_run(run.directory)).rows
+    assert ("1", "campus-a", "camera", "moves: no background subtracted") in rows
+
+
 def test_backward_transfer_by_hand(run):
     (one,) = recalled(run)
     assert (one.window, one.terminal, one.scene, one.reused) == (1, "campus-a", 0, True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nestevo_hw.streams.background import MIN_FRAMES, amplify_foreground
+from nestevo_hw.streams.background import MIN_FRAMES, amplify_foreground, stands_still
 
 GREY, FAINT = 100, 120
 
@@ -70,3 +70,50 @@ def test_noise_without_direction_is_no_streak():
 def test_few_frames_tell_no_background():
     images, _ = passing(frames=MIN_FRAMES - 1)
     assert amplify_foreground(images, factor=2.0) is images
+
+
+def street(frames=12, width=400, height=96, *, seed=4):
+    """(N, 3, H, W) the same blocks again and again."""
+    random = torch.Generator().manual_seed(seed)
+    blocks = torch.randint(0, 256, (1, 3, height // 8, width // 8), generator=random).float()
+    wide = torch.nn.functional.interpolate(blocks, size=(height, width)).to(torch.uint8)
+    return wide.expand(frames, -1, -1, -1)
+
+
+def panned(images, step, width=160):
+    return torch.stack([image[:, :, i * step : i * step + width] for i, image in enumerate(images)])
+
+
+@pytest.mark.parametrize("noise", [0, 60])
+def test_a_fixed_camera_stands_still_in_noise_and_changing_light(noise):
+    random = torch.Generator().manual_seed(5)
+    still = panned(street(), 0).float() * torch.linspace(1.0, 0.3, 12).view(-1, 1, 1, 1)
+    noisy = still + noise * torch.randn(still.shape, generator=random)
+    assert stands_still(noisy.clamp(0, 255).to(torch.uint8))
+
+
+def test_what_passes_before_a_fixed_camera_is_not_its_movement():
+    images = panned(street(), 0).clone()
+    for i, image in enumerate(images):
+        image[:, 20:90, 20 * i : 20 * i + 50] = 255
+    assert stands_still(images)
+
+
+@pytest.mark.parametrize("step", [2, 8, 20])
+@pytest.mark.parametrize("noise", [0, 60])
+def test_a_camera_that_pans_moves(step, noise):
+    random = torch.Generator().manual_seed(6)
+    images = panned(street(), step).float()
+    assert not stands_still(
+        (images + noise * torch.randn(images.shape, generator=random)).clamp(0, 255).to(torch.uint8)
+    )
+
+
+def test_scenes_with_a_cut_between_them_are_no_view_of_one_camera():
+    views = [panned(street(6, seed=seed), 0) for seed in (7, 8)]
+    assert not stands_still(torch.cat(views))
+
+
+def test_few_or_empty_frames_tell_no_movement():
+    assert stands_still(panned(street(MIN_FRAMES - 1), 20))
+    assert stands_still(torch.zeros(MIN_FRAMES, 3, 96, 160, dtype=torch.uint8))

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class, sees_too_little
@@ -11,6 +11,7 @@ from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles
 from nestevo_hw.evolution.teaching import confirmed_passes, confirming_of
 from nestevo_hw.models.checkpoint import read_spec
+from nestevo_hw.streams.background import LEAST_S, stands_still
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.confirmation import LabelRound, load_views, save_views
 from nestevo_hw.tasks.supervision import (
@@ -52,6 +53,8 @@ class LabelResult(Result):
 
     counts: dict[int, int]
     """Objects by class."""
+    moves: bool = False
+    """Whether no background was subtracted because the camera moves."""
 
 
 def label(context: Context, request: LabelRequest) -> LabelResult:
@@ -62,8 +65,13 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
         teacher = context.open_teacher(request.teacher, images if config.scene_norm else None)
         supervision = teaching.label(teacher, images, config.labels)
         return _written(supervision, request.out.supervision, crossbar_frames=context.on_crossbar(len(images)))
-    confirming, confirmation = confirming_of(config), config.confirmation
-    shown = confirming.shown(images, confirmation)
+    confirming = confirming_of(config)
+    shown = confirming.shown(images, config.confirmation)
+    subtracted = shown is not images
+    moves = subtracted and not stands_still(images)
+    if moves or (subtracted and (len(images) - 1) * request.spacing_s < LEAST_S):
+        config, shown = replace(config, confirmation=replace(config.confirmation, amplify=1.0)), images
+    confirmation = config.confirmation
     # No stored statistics are of frames that were changed.
     scene = shown if config.scene_norm or shown is not images else None
     models = [context.open_teacher(request.teacher, scene)]
@@ -76,7 +84,7 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
     )
     save_views(labelled.views, request.out.views)
     passes = context.on_crossbar(confirmed_passes(config, len(images), (images.shape[2], images.shape[3])))
-    return _written(labelled.supervision, request.out.supervision, crossbar_frames=passes)
+    return replace(_written(labelled.supervision, request.out.supervision, crossbar_frames=passes), moves=moves)
 
 
 def _read(files: LabelFiles | None) -> LabelRound | None:
