@@ -147,6 +147,25 @@ class Distillation(_ServesAll):
         window.deploy()
 
 
+class ModelReuse(_ServesAll):
+    """The published way to learn from a teacher time and again (Khani et al., RECL, NSDI 2023), within one terminal.
+
+    RECL's models are shared by all cameras; here structures differ, so that each terminal reuses its own.
+    """
+
+    name = "model-reuse"
+    summary = "the best of each terminal's earlier models for the scene, distilled from the unchanged teacher"
+    kinds: tuple[str, ...] = ("inspect", "program", "label", "choose", "distil", "select", "export")
+
+    def evolve(self, window: "Window") -> None:
+        """See `Method.evolve`."""
+        window.refresh()
+        window.label()
+        window.choose_starts()
+        window.distil()
+        window.deploy()
+
+
 class NoEvolution(_ServesAll):
     """Terminals as they were delivered."""
 
@@ -267,6 +286,7 @@ METHODS: dict[str, Method] = {
         TerminalsOnly(),
         NoEvolution(),
         Distillation(),
+        ModelReuse(),
         AdaptiveBatchNorm(),
         EntropyMinimisation(),
         SelfTraining(),

@@ -11,7 +11,7 @@ from nestevo_hw.evolution.methods import METHODS as EVOLUTION_METHODS
 
 NESTEVO, A1, A2, A3, A4 = "NestEvo", "A1", "A2", "A3", "A4"
 ADA_BN, TENT, SELF_TRAINING, TRUE_LABELS = "AdaBN", "Tent", "self-training", "true-labels"
-NAIVE_AVERAGE, TERMINALS_ONLY = "naive-average", "terminals-only"
+NAIVE_AVERAGE, TERMINALS_ONLY, MODEL_REUSE = "naive-average", "terminals-only", "model-reuse"
 DIGITAL_TEACHER, A4_CONFIRMED = "digital-teacher", "A4-confirmed"
 
 
@@ -55,6 +55,7 @@ METHODS = (
     *(_method(name) for name in (NESTEVO, A1, A2, TERMINALS_ONLY, A3, A4)),
     Variant(name=A4_CONFIRMED, meaning="A4 with NestEvo's labels: what they give without any co-evolution",
             changes={"method": A4, "teacher.scene_norm": True, "labels.confirm": True}),
+    _method(MODEL_REUSE),
     *(_method(name) for name in (ADA_BN, TENT, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE)),
 )  # fmt: skip
 """In the order in which tables show them."""
