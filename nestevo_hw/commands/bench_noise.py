@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nestevo_hw.crossbar.devices import AdcRange
 
 
-@click.command("bench-noise")
+@click.command("bench-noise", short_help="Score a model under device noise, drift and converters.")
 @click.argument("model", nargs=-1, required=True, shell_complete=completion.models)
 @analog_option
 @compute_option

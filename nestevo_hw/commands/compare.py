@@ -12,7 +12,7 @@ from nestevo_hw.commands.options import WINDOW_COUNT, WORKERS, compute_override,
 from nestevo_hw.evolution.methods import METHODS
 
 
-@click.command()
+@click.command(short_help="Run methods side by side, over several seeds.")
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option("--preset", help="Configuration to use without CONFIG.  [default: quick]")
 @click.option("--methods", metavar="A,B,..",

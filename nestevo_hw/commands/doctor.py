@@ -35,7 +35,7 @@ class Check:
     """What to do; empty where nothing is to be done."""
 
 
-@click.command()
+@click.command(short_help="Is this machine ready?")
 @click.option("--measure-gpu", is_flag=True, help="Measure what a process takes of the GPU besides its tensors.")
 @machine_readable
 def doctor(*, measure_gpu: bool, as_json: bool) -> dict[str, Any]:

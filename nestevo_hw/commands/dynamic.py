@@ -26,7 +26,7 @@ _KEY = click.option("--key-every", type=whole(FRAMES), default=50, show_default=
 _LIVE_FRAMES = 300
 
 
-@click.group()
+@click.group(short_help="On a terminal: compute only what has changed.")
 def dynamic() -> None:
     """Run a model on a terminal so that what does not change is not computed again (docs/dynamic.md).
 
@@ -40,7 +40,7 @@ def dynamic() -> None:
     """
 
 
-@dynamic.command()
+@dynamic.command(short_help="What each stage costs, and why some stay whole.")
 @_PARTS
 @_SOURCE
 @_FRAMES
@@ -85,7 +85,7 @@ def profile(
     return document
 
 
-@dynamic.command()
+@dynamic.command(short_help="Run a model, computing only what changed.")
 @_PARTS
 @_SOURCE
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="JSON file for timings.")
@@ -142,7 +142,7 @@ def run(
     return document
 
 
-@dynamic.command()
+@dynamic.command(short_help="Beside the dense model, frame by frame.")
 @_PARTS
 @_SOURCE
 @_FRAMES

@@ -7,7 +7,7 @@ from nestevo_hw.commands.elastic_build import build
 from nestevo_hw.commands.elastic_search import search
 
 
-@click.group()
+@click.group(short_help="Models that change their blocks on the terminal.")
 def elastic() -> None:
     """Make a model whose blocks can be changed on the terminal, and choose among them there (docs/elastic.md).
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nestevo_hw.terminals.elastic.adapting import Adapted
 
 
-@click.command("adapt")
+@click.command("adapt", short_help="Run on the best path that fits, and change over.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--search", "found", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder of a search, whose pool is chosen from.")  # fmt: skip

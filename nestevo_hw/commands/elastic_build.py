@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nestevo_hw.models.checkpoint import ModelSpec
 
 
-@click.command("build")
+@click.command("build", short_help="Make a supernet of a checkpoint.")
 @click.argument("checkpoint", shell_complete=completion.checkpoints)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the supernet, its parts and held-out frames.")  # fmt: skip

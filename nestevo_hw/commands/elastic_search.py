@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STRATEGY_NAMES = ("refined", "additive", "nearby", "evolution", "annealing", "random", "uniform", "exhaustive")
 
 
-@click.command("search")
+@click.command("search", short_help="Find the most accurate path within a latency.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the latency table, the accuracies, pool.json, result.json and curve.png.")  # fmt: skip

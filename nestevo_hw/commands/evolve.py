@@ -23,7 +23,7 @@ from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.scheduler.server_process import ServerProcess
 
 
-@click.command()
+@click.command(short_help="Run the whole loop: the main job.")
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option("--preset", default="quick", show_default=True, help="Configuration to use without CONFIG.")
 @click.option(

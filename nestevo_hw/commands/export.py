@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nestevo_hw.models.onnx.manifest import Manifest
 
 
-@click.command("export")
+@click.command("export", short_help="Write a checkpoint as ONNX for a camera.")
 @click.argument("checkpoint", shell_complete=completion.checkpoints)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("deployed"), show_default=True,
               help="Folder for model.onnx and manifest.json; a deployment in it is replaced.")  # fmt: skip

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nestevo_hw.crossbar.devices import AdcRange
 
 
-@click.command("harden")
+@click.command("harden", short_help="Fine-tune a model so that it bears the crossbar.")
 @model_argument
 @analog_option
 @compute_option

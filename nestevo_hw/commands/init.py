@@ -10,7 +10,7 @@ from nestevo_hw.commands import completion
 from nestevo_hw.commands.options import machine_readable, warn
 
 
-@click.command()
+@click.command(short_help="Write a configuration, also for your own videos.")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("evolve.toml"))
 @click.option(
     "--preset",
@@ -96,8 +96,12 @@ def _own(
     if not quiet:
         for line in warnings:
             warn(line)
-        window = f"{plan.windows} windows of {plan.length_s:g} s, {plan.upload_frames} frames uploaded in each"
-        click.echo(f"Wrote {path}: {len(clips)} terminals, {window}. Run it with: nestevo-hw evolve {path}")
+        from nestevo_hw.pages.formats import counted
+
+        window = (
+            f"{counted(plan.windows, 'window')} of {plan.length_s:g} s, {plan.upload_frames} frames uploaded in each"
+        )
+        click.echo(f"Wrote {path}: {counted(len(clips), 'terminal')}, {window}. Run it with: nestevo-hw evolve {path}")
     return {
         "path": str(path), "windows": plan.windows, "length_s": plan.length_s, "warnings": warnings,
         "terminals": [{"name": t.name, "video": t.video, "labels": t.labels, "class_map": dict(t.class_map),

@@ -10,7 +10,7 @@ from nestevo_hw.commands.options import machine_readable
 from nestevo_hw.crossbar.devices import PRESETS
 
 
-@click.command("init-device")
+@click.command("init-device", short_help="Write a file that describes a device of your own.")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--from", "shipped", metavar="NAME", help=f"Begin with a shipped device: {', '.join(PRESETS)}.")
 @click.option("--rpu", metavar="MODULE:NAME", help="Begin with an RPU configuration of aihwkit.")

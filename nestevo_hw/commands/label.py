@@ -10,7 +10,7 @@ from nestevo_hw.commands import completion
 from nestevo_hw.commands.options import Number, machine_readable, warn, whole
 
 
-@click.command("label")
+@click.command("label", short_help="Label a clip by a detector that you have as ONNX.")
 @click.argument("clip", type=click.Path(path_type=Path))
 @click.option("--labeller", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE.onnx",
               help="The detector, as ONNX.")  # fmt: skip

@@ -41,7 +41,7 @@ _VIDEO = (720, 1280)
 _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_pairs)
 
 
-@click.command("map")
+@click.command("map", short_help="Place a model on crossbar tiles, with its costs.")
 @model_argument
 @crossbar_option(None, "pcm, or the chip's")
 @compute_option

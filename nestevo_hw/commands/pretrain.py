@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nestevo_hw.evolution.pretrain_job import PretrainConfig
 
 
-@click.command()
+@click.command(short_help="Train a teacher and its pruned terminals.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for checkpoints.")
 @click.option("--video", type=click.Path(path_type=Path), help="Labelled video (or folder of images) to learn from.")
 @click.option(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nestevo_hw.studies.profile.evaluation import Evaluation
 
 
-@click.command()
+@click.command(short_help="Measure tasks on this machine, to predict them.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("profile"), show_default=True,
               help="Directory for samples.jsonl, profile.safetensors, report.html and pictures.")  # fmt: skip
 @click.option("--samples", type=whole(Range(16, 100_000)), help="Tasks to learn from.  [default: 200, quick 24]")

@@ -12,7 +12,7 @@ from nestevo_hw.commands.options import Number, machine_readable, warn
 _SECONDS, _FPS, _PATIENCE = Range(0.1, 1e6), Range(0.001, 1000), Range(0.1, 86_400)
 
 
-@click.command()
+@click.command(short_help="Record a camera or a stream into a video.")
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--seconds", type=Number(_SECONDS), required=True, help="Length of the recording.")

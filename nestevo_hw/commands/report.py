@@ -8,7 +8,7 @@ import click
 from nestevo_hw.commands.options import machine_readable
 
 
-@click.command()
+@click.command(short_help="Make the pages and plots of a run anew.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @machine_readable
 def report(run_dir: Path, *, as_json: bool) -> dict[str, Any]:

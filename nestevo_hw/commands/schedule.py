@@ -21,7 +21,7 @@ ERROR = Number(Range(0, 10))
 _BAR_COLUMNS = 32
 
 
-@click.command(epilog=listed("Policies", POLICIES))
+@click.command(epilog=listed("Policies", POLICIES), short_help="Plan tasks under several policies.")
 @click.argument("tasks", type=click.Path(path_type=Path), metavar="TASKS.json")
 @click.option("--policy", type=click.Choice(list(POLICIES)), default="lookahead", show_default=True,
               help="Whose plan to show; the figures are given for all.")  # fmt: skip

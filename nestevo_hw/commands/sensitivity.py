@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nestevo_hw.studies.sensitivity.measure import SensitivityReport
 
 
-@click.command("sensitivity")
+@click.command("sensitivity", short_help="Which layers hurt most on the crossbar?")
 @model_argument
 @analog_option
 @compute_option

@@ -12,7 +12,7 @@ from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.scheduler.server_process import ServerProcess
 
 
-@click.command()
+@click.command(short_help="Server: evolve the models of remote terminals.")
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), default=Path("state"), show_default=True,
               help="Folder of all that the server keeps; started again with it, it goes on.")  # fmt: skip
@@ -92,6 +92,6 @@ def _token(config: Path, state: Path, name: str, to: Path | None, *, quiet: bool
 
     check_holder(name, load_serve_config(config)[0].remote)
     token = new_token(state, name, to=to)
-    if to is None and not quiet:
-        click.echo(token)
+    if not quiet:
+        click.echo(token if to is None else f"Wrote the token of {name} to {to}; its owner alone can read it")
     return {"name": name, "token": token if to is None else None, "file": None if to is None else str(to)}

@@ -11,7 +11,7 @@ from nestevo_hw.commands.options import Number, machine_readable, whole
 _MEGABYTES = Number(Range(0.001, 1e6))
 
 
-@click.command()
+@click.command(short_help="Camera: run a model, and upload to a server.")
 @click.argument("url")
 @click.option("--name", required=True, help="Of this terminal, as the server's configuration has it.")
 @click.option("--source", required=True, help="A video file, a folder of images, or an address such as rtsp://...")

@@ -153,7 +153,7 @@ def drift_settings(config: RunConfig) -> dict[str, object]:
 
 def _title(clips: Sequence[Clip], models: Models) -> str:
     lines = [
-        f"NestEvo-HW run configuration for {len(clips)} of your own recordings; it runs as it stands.",
+        f"NestEvo-HW run configuration for recordings of your own ({len(clips)}); it runs as it stands.",
         "Windows, in-domain frames and classes fit what is in the clips; every other value is the embedded default's.",
     ]
     if models.labeller is not None:

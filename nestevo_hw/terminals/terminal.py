@@ -82,7 +82,7 @@ class Terminal:
         self._since_judged = self._since_installed = 0
         self._uploads = Uploads(settings.budget_mb * 1e6, settings.period_s)
         self._hello_at = 0.0
-        self._pending = False
+        self._pending = self._waits = False
         self._wish: Ask | None = None
         """What it will ask for, once its newest frames are at the server."""
         self._news, self._over = threading.Event(), threading.Event()
@@ -190,6 +190,9 @@ class Terminal:
             self._uploads.told(welcome)
             if welcome.offer is not None and self._wants(welcome.offer):
                 self._update(welcome.offer)
+            elif self._model is None and not self._waits:
+                self._waits = True
+                self._tell("no model yet: frames are sent, and the server's first model is installed once it is there")
         if self._wish is None:
             self._judge()
         self._send()

@@ -112,7 +112,8 @@ def test_a_token_is_written_for_its_owner_alone(tmp_path):
     state = str(tmp_path / "state")
     words = [str(EXAMPLE), "--state", state, "--new-token", "campus"]
     done = CliRunner().invoke(serve, [*words, "--to", str(tmp_path / "token")])
-    assert (done.exit_code, done.output) == (0, "")
+    text = f"Wrote the token of campus to {tmp_path / 'token'}; its owner alone can read it\n"
+    assert (done.exit_code, done.output) == (0, text)
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
     assert Tokens(tmp_path / "state").are_of("campus", (tmp_path / "token").read_text().strip())
     shown = json.loads(CliRunner().invoke(serve, [*words, "--json"]).output)

@@ -71,7 +71,8 @@ def test_a_terminal_from_its_first_frame_to_its_next_model(talk, tmp_path, model
     after = talk.served.store.terminal("gate")
     assert after.runs == terminal.version == hashlib.sha256((models["next"] / MODEL).read_bytes()).hexdigest()
     assert list((talk.state / "models" / "gate" / terminal.version).glob("from-*.delta"))
-    assert [line.split(",")[1] for line in told] == [" the first model", " of window 0"]
+    assert told[0].startswith("no model yet")
+    assert [line.split(",")[1] for line in told[1:]] == [" the first model", " of window 0"]
     assert (terminal.tally.sent, after.received) == (12, 12)
 
 

@@ -188,6 +188,8 @@ def _reference(found: Benchmark, sweep: str, scene: str, training: str, draws: i
 
 
 def _sentence(found: Benchmark, sweep: Sweep, scene: str) -> str:
+    if not is_agreement(found.metric) and found.digital_score(scene) <= 0:
+        return "nothing to lose, as the digital model scores nothing"
     points = found.of(sweep.name, scene)
     if sweep.worse is None:
         best, worst = max(points, key=lambda p: p.mean), min(points, key=lambda p: p.mean)

@@ -53,6 +53,13 @@ def test_what_costs_nothing_is_said_to_cost_nothing() -> None:
     assert sweep_finding(benchmark(SWEPT), "read_noise") == expected
 
 
+@pytest.mark.parametrize("sweep", ["adc_bits", "analog"])
+def test_where_the_digital_model_scores_nothing_nothing_is_concluded(sweep: str) -> None:
+    nothing = [(t, {scene: dict.fromkeys(scores, 0.0) for scene, scores in s.items()}) for t, s in SWEPT]
+    sentence = "nothing to lose, as the digital model scores nothing"
+    assert sweep_finding(benchmark(nothing), sweep) == f"Day: {sentence}; night: {sentence}."
+
+
 def test_names_have_a_best_and_a_worst() -> None:
     expected = "Day: best pcm with 0.730, worst reram-cmo with 0.450; night: best pcm"
     assert sweep_finding(benchmark(SWEPT), "analog").startswith(expected)
