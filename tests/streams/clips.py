@@ -1,5 +1,8 @@
 """Clips and servers that tests of recordings and cameras share."""
 
+import base64
+import socketserver
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -89,3 +92,53 @@ def sent(handler: BaseHTTPRequestHandler, body: bytes, *, length: int | None = N
     handler.end_headers()
     handler.wfile.write(body)
     handler.close_connection = True
+
+
+@contextmanager
+def rtsp_camera(body: bytes, login: str) -> Iterator[str]:
+    """A camera that sends an MPEG transport stream over RTSP (RFC 2326), as RTP within the connection (RFC 2250).
+
+    Args:
+        body: the transport stream; the connection ends with it.
+        login: "user:password" that it wants (Basic).
+
+    Yields:
+        its address, without the login.
+    """
+    wanted = f"Basic {base64.b64encode(login.encode()).decode()}"
+    description = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while request := self.rfile.readline().decode().split():
+                headers = dict(line.split(": ", 1) for line in iter(lambda: self.rfile.readline().decode().strip(), ""))
+                if request[0] != "OPTIONS" and headers.get("Authorization") != wanted:
+                    self.reply(headers, "401 Unauthorized", 'WWW-Authenticate: Basic realm="camera"')
+                elif request[0] == "DESCRIBE":
+                    self.reply(headers, "200 OK", "Content-Type: application/sdp", text=description)
+                elif request[0] == "SETUP":
+                    self.reply(headers, "200 OK", f"Transport: {headers['Transport']}", "Session: 1")
+                else:
+                    self.reply(headers, "200 OK", "Session: 1", "Public: OPTIONS, DESCRIBE, SETUP, PLAY")
+                if request[0] == "PLAY":
+                    self.play()
+                    return
+
+        def reply(self, headers: dict[str, str], status: str, *lines: str, text: str = "") -> None:
+            head = [f"RTSP/1.0 {status}", f"CSeq: {headers['CSeq']}", *lines, f"Content-Length: {len(text)}", "", text]
+            self.wfile.write("\r\n".join(head).encode())
+
+        def play(self) -> None:
+            size = 7 * 188  # whole packets of the transport stream in each
+            for count, start in enumerate(range(0, len(body), size)):
+                packet = struct.pack(">BBHII", 0x80, 33, count, 900 * count, 1) + body[start : start + size]
+                self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"rtsp://127.0.0.1:{server.server_address[1]}/camera"
+        finally:
+            server.shutdown()
+            thread.join()

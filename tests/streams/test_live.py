@@ -6,7 +6,7 @@ import pytest
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.live import LiveSource
-from tests.streams.clips import HEIGHT, WIDTH, damage, number, sent, serving, write_clip
+from tests.streams.clips import HEIGHT, WIDTH, damage, number, rtsp_camera, sent, serving, write_clip
 
 
 class Clock:
@@ -74,6 +74,19 @@ def test_a_camera_that_hangs_up_is_called_again(tmp_path):
     times = [round(time_s, 3) for time_s, _ in frames]
     assert times[:20] == [k / 10 for k in range(20)]
     assert times[20:] == [round(1.9 + 1.5 + k / 10, 3) for k in range(20)], "the gap is what this machine waited"
+
+
+def test_a_camera_that_speaks_rtsp_is_read_and_asked_for_its_password(tmp_path):
+    body = write_clip(tmp_path / "a.ts", 30).read_bytes()
+    with rtsp_camera(body, "me:secret") as address:
+        with pytest.raises(
+            InputError, match=r"^cannot read rtsp://127.0.0.1:\d+/camera: .*; check the address"
+        ) as refused:
+            list(opened(address.replace("//", "//me:wrong@"))[0])
+        source, _ = opened(address.replace("//", "//me:secret@"))
+        found = [number(frame.pixels) for frame, _ in zip(source, range(25), strict=False)]
+    assert "wrong" not in str(refused.value)
+    assert found == list(range(25))
 
 
 def test_a_camera_that_stays_away_is_given_up(tmp_path):
