@@ -55,8 +55,11 @@ def summary_table(document: Mapping[str, Any]) -> Table:
     alike = any(math.isfinite(m.onnx_off) for m in summary.evolved) and all(
         _exported(m) == DASH for m in summary.evolved
     )
+    scored = any(math.isfinite(level) for m in summary.terminals for level in (m.before, m.after))
     return Table(
-        title=f"{summary.metric}, mean over the windows in which a model evolved",
+        title=f"{summary.metric}, mean over the windows in which a model evolved"
+        if scored
+        else "what terminals were given; there is nothing to score them by",
         heads=(
             "terminal",
             "model",

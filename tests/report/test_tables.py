@@ -21,6 +21,15 @@ def test_every_terminal_and_the_teacher_have_a_row(run_dir):
     assert "+30.8 %" in text
 
 
+def test_a_run_without_labels_has_no_metric_for_its_title(run_dir):
+    path = run_dir / "metrics.jsonl"
+    lines = [line for line in path.read_text().splitlines() if '"accuracy"' not in line]
+    path.write_text("\n".join(lines) + "\n")
+    text = text_of(summarise(read_run(run_dir)))
+    assert text.startswith("what terminals were given; there is nothing to score them by")
+    assert "mAP" not in text.split("terminal")[0]
+
+
 def test_the_delay_says_where_it_comes_from(tmp_path):
     analog = text_of(summarise(read_run(fake_run(tmp_path / "analog", pictures=False))))
     digital = text_of(summarise(read_run(fake_run(tmp_path / "digital", pictures=False, analog="digital"))))
