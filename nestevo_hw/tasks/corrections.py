@@ -80,4 +80,5 @@ def _hidden(regions: Tensor, boxes: Tensor) -> Tensor:
     """(R,) which regions overlap one of the boxes by half."""
     if not len(boxes):
         return torch.zeros(len(regions), dtype=torch.bool)
-    return (box_iou(regions, boxes) >= _OVERLAP).any(1)
+    hidden: Tensor = (box_iou(regions, boxes) >= _OVERLAP).any(1)
+    return hidden

@@ -72,5 +72,6 @@ class Item:
 
     def experiments(self) -> Iterator[str]:
         """Names of what has to be run for it, each once."""
-        keys = (key for part in (*self.rows, *self.claims) for key in part.keys)
+        parts: tuple[Row | Claim, ...] = (*self.rows, *self.claims)
+        keys = (key for part in parts for key in part.keys)
         yield from dict.fromkeys(key.split("/")[0] for key in keys)

@@ -4,6 +4,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.pages.style import SMALL, Mark, Palette, colour_of, dress, legend, name_rows, new_figure
@@ -15,7 +16,7 @@ MARKS = (
     Mark(text="paper", colour="before", shape="ring"),
 )
 _UNITS: dict[Unit, str] = {
-    "score": "mAP@0.50, of table 3 also stricter", "share": "relative change", "s": "seconds", "ms": "milliseconds",
+    "score": "score, 0 to 1", "share": "relative change", "s": "seconds", "ms": "milliseconds",
     "GB": "GB", "GFLOP": "GFLOP", "nats": "nats", "number": "",
 }  # fmt: skip
 _LOGARITHMIC = ("s", "ms", "GFLOP", "nats", "GB")
@@ -24,11 +25,8 @@ _Shown = list[tuple[Row, Estimate]]
 
 
 def pictured(found: Found) -> _Shown:
-    """Figures of an item that share one axis: those of the unit that most of them have."""
-    rows = found.rows
-    units = [row.unit for row, _ in rows]
-    most = max(dict.fromkeys(units), key=units.count, default="score")
-    return [(row, estimate) for row, estimate in rows if row.unit == most]
+    """Figures of an item that share one axis: those of the first one's unit."""
+    return [(row, estimate) for row, estimate in found.rows if row.unit == found.rows[0][0].unit]
 
 
 def draw_item(found: Found, palette: Palette) -> Figure:
@@ -75,6 +73,9 @@ def _draw(axes: Axes, rows: _Shown, palette: Palette) -> None:
     unit = rows[0][0].unit
     if unit in _LOGARITHMIC and _least(rows) > 0.0:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(_UNITS[unit])
     dress(axes, palette, grid="x")
 

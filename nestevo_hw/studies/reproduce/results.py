@@ -29,7 +29,7 @@ class Judged:
         low, high = self.apart.ci95 or (self.apart.mean, self.apart.mean)
         if low > 0.0:
             return "agrees"
-        return "contradicts" if high < 0.0 or low == high else "open"
+        return "contradicts" if high < 0.0 else "open"
 
     @property
     def alone(self) -> bool:

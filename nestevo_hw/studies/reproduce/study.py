@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import torch
+
+from nestevo_hw.base.compute import device_name
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal
+from nestevo_hw.base.locking import is_unused
 from nestevo_hw.base.stats import or_nan, or_none
 from nestevo_hw.evolution.run import computed_on
 from nestevo_hw.studies.compare.study import Advance, StudyPlan, plan_study, run_study
-from nestevo_hw.studies.compare.variants import choose
+from nestevo_hw.studies.compare.variants import NESTEVO, choose
 from nestevo_hw.studies.reproduce import methods
 from nestevo_hw.studies.reproduce.averaging import averages
 from nestevo_hw.studies.reproduce.chips import chips
@@ -24,11 +28,13 @@ from nestevo_hw.studies.reproduce.item import Item
 from nestevo_hw.studies.reproduce.results import Found, Reproduction
 from nestevo_hw.studies.reproduce.threshold import thresholds
 
+Known = dict[tuple[str, int], dict[str, float | None]]
+"""What was measured, by experiment and seed."""
 JOURNAL, RUNS = "measured.jsonl", "runs"
 COMPARED: Mapping[str, Sequence[str]] = {
     "methods": methods.COMPARED,
-    "schedule": (methods.NESTEVO,),
-    "noise": (methods.NESTEVO, methods.WITHOUT_NOISE),
+    "schedule": (NESTEVO,),
+    "noise": (NESTEVO, methods.WITHOUT_NOISE),
 }
 """Experiments that begin with runs of the comparison, and whose."""
 ALONE: Mapping[str, Callable[[Effort, int], Mapping[str, float]]] = {
@@ -86,8 +92,14 @@ def plan_reproduction(items: Sequence[Item], effort: Effort, *, seeds: int, work
     )  # fmt: skip
     return Plan(
         items=tuple(items), effort=effort, seeds=tuple(range(seeds)), runs=runs, experiments=experiments,
-        device=computed_on(base.execution)["device"],
+        device=_device_text(computed_on(base.execution)["device"]),
     )  # fmt: skip
+
+
+def _device_text(device: str) -> str:
+    """What runs of the comparison compute on, and everything else."""
+    cpu = device_name(torch.device("cpu"))
+    return device if device == cpu else f"{device}; what is no run of a comparison, on {cpu}"
 
 
 def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance) -> Reproduction:
@@ -107,11 +119,23 @@ def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance
     """
     if resume and not (folder / JOURNAL).is_file():
         raise ConfigError(f"{folder} holds no reproduction to resume; leave --resume out")
+    if not resume and not is_unused(folder):
+        raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
     journal = Journal(folder / JOURNAL, Measured, {"effort": plain(plan.effort)}, holds="measurements", resume=resume)
     known = {(record.experiment, record.seed): record.values for record in journal.records}
     if plan.runs is not None:
         started = any((folder / RUNS).glob("*/run.json"))
         run_study(plan.runs, folder / RUNS, resume=started, keep_files=False, advance=advance, pages=False)
+    _measure(plan, folder, journal, known, advance)
+    values = _by_key({key: known[key] for key in plan.experiments}, plan.seeds)
+    return Reproduction(
+        found=tuple(Found(item=item, values=values) for item in plan.items), seeds=plan.seeds,
+        quick=plan.effort.quick, device=plan.device,
+    )  # fmt: skip
+
+
+def _measure(plan: Plan, folder: Path, journal: Journal[Measured], known: Known, advance: Advance) -> None:
+    """Every experiment that is not known yet."""
     done = 0
     with resumable(folder, lambda: f"{done} of {len(plan.experiments)} experiments"):
         for name, seed in plan.experiments:
@@ -122,11 +146,6 @@ def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance
                 known[name, seed] = values
             done += 1
             advance(f"{name}, seed {seed}")
-    found_values = _by_key({key: known[key] for key in plan.experiments}, plan.seeds)
-    return Reproduction(
-        found=tuple(Found(item=item, values=found_values) for item in plan.items), seeds=plan.seeds,
-        quick=plan.effort.quick, device=plan.device,
-    )  # fmt: skip
 
 
 def _experiment(name: str, effort: Effort, runs: Path) -> Callable[[int], Mapping[str, float]]:

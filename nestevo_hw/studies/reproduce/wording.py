@@ -2,14 +2,17 @@
 
 from nestevo_hw.base.stats import Estimate
 from nestevo_hw.pages.formats import DASH, counted, percent, score, signed
-from nestevo_hw.pages.parts import Pill
+from nestevo_hw.pages.parts import Pill, Tone
 from nestevo_hw.pages.tables import Table
-from nestevo_hw.studies.reproduce.item import Item, Row, Unit
-from nestevo_hw.studies.reproduce.results import Found, Judged, Reproduction
+from nestevo_hw.studies.reproduce.item import Row, Unit
+from nestevo_hw.studies.reproduce.results import Found, Judged, Reproduction, Verdict
 
 _DIGITS: dict[Unit, str] = {"s": "{:.3g} s", "ms": "{:.3g} ms", "GB": "{:.2f} GB", "GFLOP": "{:.3g} GFLOP",
-                            "nats": "{:.2g}", "number": "{:.3g}"}  # fmt: skip
-_TONES = {"agrees": "good", "contradicts": "bad", "open": "wait", "not measured": ""}
+                            "nats": "{:.3g}", "number": "{:.3g}"}  # fmt: skip
+_COUNTED: dict[Verdict, str] = {
+    "agrees": "hold here", "contradicts": "do not", "open": "are open", "not measured": "were not measured",
+}  # fmt: skip
+_TONES: dict[Verdict, Tone] = {"agrees": "good", "contradicts": "bad", "open": "wait", "not measured": ""}
 
 
 def figure_text(row: Row, value: float | None) -> str:
@@ -62,7 +65,7 @@ def apart_text(judged: Judged) -> str:
 def verdict_pill(judged: Judged) -> Pill:
     """Whether a claim holds here."""
     text = judged.verdict + (", one value" if judged.alone else "")
-    return Pill(text=text, tone=_TONES[judged.verdict])  # type: ignore[arg-type]
+    return Pill(text=text, tone=_TONES[judged.verdict])
 
 
 def left_out_text(found: Found) -> str:
@@ -72,7 +75,7 @@ def left_out_text(found: Found) -> str:
 
 def item_lines(found: Found) -> list[str]:
     """What stands below an item's table on the console."""
-    item: Item = found.item
+    item = found.item
     lines = [f"the paper: {item.says}", f"ours: {item.how}"]
     lines += [f"{each.claim.text}: {verdict_pill(each).text} ({apart_text(each)})" for each in found.judged]
     lines += [f"contradicts the paper: {line}" for line in found.against]
@@ -85,9 +88,7 @@ def conclusion(found: Reproduction) -> str:
     claims = sum(len(each.judged) for each in found.found)
     if not claims:
         return f"{counted(len(found.found), 'item')} of the paper; none of them claims what could be judged."
-    told = ", ".join(f"{found.count(v)} {text}" for v, text in (
-        ("agrees", "hold here"), ("contradicts", "do not"), ("open", "are open"), ("not measured", "were not measured")
-    ) if found.count(v))  # fmt: skip
+    told = ", ".join(f"{found.count(v)} {text}" for v, text in _COUNTED.items() if found.count(v))
     return f"Of {counted(claims, 'claim')} in {counted(len(found.found), 'item')} of the paper {told}."
 
 
