@@ -21,6 +21,7 @@ from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.commands.profile import profile
 from nestevo_hw.commands.record import record
 from nestevo_hw.commands.report import report
+from nestevo_hw.commands.reproduce import reproduce
 from nestevo_hw.commands.schedule import schedule
 from nestevo_hw.commands.sensitivity import sensitivity
 from nestevo_hw.commands.serve import serve
@@ -55,6 +56,7 @@ for _command in (
     terminal,
     export,
     compare,
+    reproduce,
     report,
     map_command,
     sensitivity,

@@ -23,6 +23,7 @@ from nestevo_hw.evolution.methods import METHODS
               help="Compare in every cell of a grid instead, and show where which method pays.")  # fmt: skip
 @click.option("--axes", metavar="A,B,..", help="Of the grid, run and show these only.")
 @click.option("--ablations", is_flag=True, help="Also run NestEvo with one part changed at a time.")
+@click.option("--gap", is_flag=True, help="Also run what splits the gap to true labels, camera by camera.")
 @click.option("--seeds", type=whole(Range(1, 1000)), help="How many, counted up from the configuration's.  "
               "[default: 5, quick 1, of a grid what its file says]")  # fmt: skip
 @click.option("--windows", type=WINDOW_COUNT, help="Override the number of evolution windows.")
@@ -43,6 +44,7 @@ def compare(
     grid: Path | None,
     axes: str | None,
     ablations: bool,
+    gap: bool,
     seeds: int | None,
     windows: int | None,
     workers: int | None,
@@ -64,6 +66,7 @@ def compare(
       nestevo-hw compare --quick
       nestevo-hw compare --seeds 5 --out runs/comparison
       nestevo-hw compare evolve.toml --methods NestEvo,A4,true-labels --ablations
+      nestevo-hw compare --methods NestEvo --gap --seeds 3 --out runs/gap
       nestevo-hw compare --seeds 10 --out runs/comparison --resume
       nestevo-hw compare --grid examples/regime.toml --axes frames,cameras --out runs/regime
     """
@@ -74,6 +77,7 @@ def compare(
     from nestevo_hw.pages.formats import counted
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.compare.document import document_of
+    from nestevo_hw.studies.compare.gap import gap_table, splits_gap
     from nestevo_hw.studies.compare.output import write_comparison
     from nestevo_hw.studies.compare.study import plan_study, run_study
     from nestevo_hw.studies.compare.table import console_tables
@@ -88,14 +92,14 @@ def compare(
         return {"methods": found_variants}
     if grid is not None:
         check_alone({
-            "CONFIG": config, "--preset": preset, "--methods": methods, "--ablations": ablations, "--windows": windows,
-            "--workers": workers is not None, "--device": device, "--quick": quick,
+            "CONFIG": config, "--preset": preset, "--methods": methods, "--ablations": ablations, "--gap": gap,
+            "--windows": windows, "--workers": workers is not None, "--device": device, "--quick": quick,
         })  # fmt: skip
         return compare_grid(grid, out, axes=axes, seeds=seeds, resume=resume, keep_files=keep_files, as_json=as_json)
     if axes is not None:
         raise ConfigError("--axes are those of a grid; give one with --grid, or leave --axes out")
     names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    chosen = choose(QUICK if quick and names is None else names, ablations=ablations)
+    chosen = choose(QUICK if quick and names is None else names, ablations=ablations, gap=gap)
     changes: dict[str, int | str | None] = {"execution.workers": workers, "execution.device": device}
     changes["window.count"] = windows or (1 if quick else None)
     base = override(load_config(config) if config else load_preset(preset or "quick"), changes)
@@ -110,5 +114,6 @@ def compare(
     if not as_json:
         left_out = (f"{name} {why}" for name, why in found.left_out.items())
         lines = (*left_out, conclusion(found), f"computed on {computing}", f"written to {out}: {', '.join(written)}")
-        show(*console_tables(found), *lines, width=180)
+        tables = [*console_tables(found), *([gap_table(found)] if splits_gap(found) else [])]
+        show(*tables, *lines, width=180)
     return document_of(found)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     # Command lines read the names below for their help, which must not wait for torch.
     from nestevo_hw.evolution.config import RunConfig
     from nestevo_hw.evolution.window import Window
+    from nestevo_hw.tasks.corrections import Correction
 
 
 class Method(Protocol):
@@ -121,6 +122,8 @@ class TerminalsOnly(_ServesAll):
         "adapt-batch-norm", "inspect", "program", "label", "choose", "distil", "select", "export",
     )  # fmt: skip
     confirms = True
+    _correction: "Correction | None" = None
+    """Fault of the labels that the truth sets right."""
 
     def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
@@ -128,8 +131,32 @@ class TerminalsOnly(_ServesAll):
         window.refresh()
         window.label()
         window.choose_starts()
+        if self._correction is not None:
+            window.read_ground_truth(self._correction)
         window.distil(replay=True)
         window.deploy()
+
+
+class CorrectedLabels(TerminalsOnly):
+    """How much of the gap to true labels one fault of the teacher's labels is."""
+
+    wants_truth = True
+
+    def __init__(self, name: str, summary: str, correction: "Correction") -> None:
+        self.name = name
+        self.summary = summary
+        self._correction = correction
+        self.kinds = (*TerminalsOnly.kinds, "ground-truth")
+
+    def check(self, config: "RunConfig") -> None:
+        """Refuse a task without boxes: a frame with one class has no object that its label leaves out."""
+        from nestevo_hw.tasks.capabilities import BoxLabels
+        from nestevo_hw.tasks.named import task_named
+
+        if not isinstance(task_named(config.task), BoxLabels):
+            raise ConfigError(
+                f"{self.name}: needs a task that finds boxes, and {config.task} does not; use true-labels"
+            )
 
 
 class Distillation(_ServesAll):
@@ -292,6 +319,8 @@ METHODS: dict[str, Method] = {
         SelfTraining(),
         NaiveAverage(),
         TrueLabels(),
+        CorrectedLabels("labels-completed", "as terminals-only, with the objects that the labels missed", "missed"),
+        CorrectedLabels("labels-cleaned", "as terminals-only, without the labels that are wrong", "wrong"),
     )
 }
 """Every method by its name."""

@@ -35,6 +35,7 @@ from nestevo_hw.evolution.steps.training import (
 )
 from nestevo_hw.report.records import Generator, Moving, Reuse
 from nestevo_hw.tasks.capabilities import ClassLogits
+from nestevo_hw.tasks.corrections import Correction
 from nestevo_hw.tasks.named import task_named
 
 
@@ -154,13 +155,20 @@ class Window:
         }
         self._labelled(self.run(table.SELF_LABEL, requests), out)
 
-    def read_ground_truth(self) -> None:
-        """The truth in place of a teacher's labels."""
+    def read_ground_truth(self, correction: Correction | None = None) -> None:
+        """The truth in place of a teacher's labels.
+
+        Args:
+            correction: set only this fault of theirs right.
+        """
         out = {name: self.file(name, "ground-truth.safetensors") for name in self.names}
         requests = {
-            name: GroundTruthRequest(model=self._starts[name], truth=self.file(name, "truth.safetensors"), out=path)
+            name: GroundTruthRequest(
+                model=self._starts[name], truth=self.file(name, "truth.safetensors"), out=path,
+                labels=None if correction is None else self._supervision[name], correction=correction or "missed",
+            )
             for name, path in out.items()
-        }
+        }  # fmt: skip
         self._labelled(self.run(table.GROUND_TRUTH, requests), out)
 
     def _labelled(self, done: Done[LabelResult], supervision: Mapping[str, Path]) -> None:

@@ -12,6 +12,7 @@ ORIGINS: Mapping[str, str] = {
     PARTLY_MODELLED: "some of its parts are measured, the others computed from a stated formula",
 }
 """Where a figure can come from."""
+Tone = Literal["good", "bad", "wait", ""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class Pill:
     """A short state."""
 
     text: str
-    tone: Literal["good", "bad", "wait", ""] = ""
+    tone: Tone = ""
 
 
 def origin_of(origins: Iterable[str]) -> str:

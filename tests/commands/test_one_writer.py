@@ -22,6 +22,8 @@ COMMANDS = {
     "pretrain --resume": ("pretrain", "--resume"),
     "profile": ("profile", "--quick"),
     "profile --resume": ("profile", "--quick", "--resume"),
+    "reproduce": ("reproduce", "table-6", "--quick"),
+    "reproduce --resume": ("reproduce", "table-6", "--quick", "--resume"),
 }
 
 

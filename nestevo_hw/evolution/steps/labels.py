@@ -14,6 +14,7 @@ from nestevo_hw.models.checkpoint import read_spec
 from nestevo_hw.streams.background import LEAST_S, stands_still
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.confirmation import LabelRound, load_views, save_views
+from nestevo_hw.tasks.corrections import Correction, corrected
 from nestevo_hw.tasks.supervision import (
     Supervision,
     ground_truth_supervision,
@@ -117,13 +118,20 @@ class GroundTruthRequest(Request):
     model: Path
     """Whose classes count."""
     truth: Path
+    labels: Path | None = None
+    """Of a teacher, of which one fault is set right; None: the truth takes their place."""
+    correction: Correction = "missed"
+    """That fault."""
     out: Path
 
 
 def ground_truth(_: Context, request: GroundTruthRequest) -> LabelResult:
-    """The truth of the uploaded frames as supervision: what no teacher can surpass."""
+    """The truth of the uploaded frames as supervision: what no teacher can surpass; or a teacher's labels with it."""
+    frames = load_frames(request.truth)
+    if request.labels is not None:
+        return _written(corrected(load_supervision(request.labels), frames, request.correction), request.out)
     classes = len(read_spec(request.model).classes)
-    return _written(ground_truth_supervision(load_frames(request.truth), classes), request.out)
+    return _written(ground_truth_supervision(frames, classes), request.out)
 
 
 def _written(supervision: Sequence[Supervision], path: Path, *, crossbar_frames: int | None = None) -> LabelResult:

@@ -5,9 +5,10 @@ from typing import Any
 
 from nestevo_hw.base.stats import Estimate, or_none
 from nestevo_hw.studies.compare import measures
+from nestevo_hw.studies.compare.gap import gap_document, splits_gap
 from nestevo_hw.studies.compare.goals import goals
 from nestevo_hw.studies.compare.paper import TABLE_4
-from nestevo_hw.studies.compare.results import Comparison, TerminalWindow
+from nestevo_hw.studies.compare.results import Comparison, TerminalWindow, of_terminal
 from nestevo_hw.studies.compare.variants import A1, A3, A4, ADA_BN, NESTEVO, TRUE_LABELS, Variant
 
 
@@ -33,6 +34,7 @@ def document_of(found: Comparison) -> dict[str, Any]:
             "teacher_loss": measures.analog_teacher_loss(found).document(),
         },
         "embedded_default": found.embedded,
+        "gap": gap_document(found) if splits_gap(found) else None,
         "goals": [goal.document() for goal in goals(found)],
         "left_out": dict(found.left_out),
         "failures": found.failures,
@@ -70,11 +72,6 @@ def _method(found: Comparison, variant: Variant) -> dict[str, Any]:
         **_figure("lcp", measures.life_cycle(found, name)),
         "wall_s": measures.wall(found, name).value,
     }
-
-
-def of_terminal(found: Comparison, terminal: str) -> tuple[TerminalWindow, ...]:
-    """Every window of one terminal."""
-    return tuple(place for place in found.terminal_windows if place[0] == terminal)
 
 
 def _where(found: Comparison, name: str, where: Sequence[TerminalWindow]) -> dict[str, Any]:

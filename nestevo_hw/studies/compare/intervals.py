@@ -84,3 +84,9 @@ def difference_of_ratios(
     influence = [(p - a / b * q) / b - (r - c / d * s) / d for p, q, r, s in kept]
     half = t_margin(influence, 0.975)
     return Estimate(mean=gap, ci95=(gap - half, gap + half))
+
+
+def less_one(ratio: Estimate) -> Estimate:
+    """A ratio as a relative change."""
+    bounds = None if ratio.ci95 is None else (ratio.ci95[0] - 1, ratio.ci95[1] - 1)
+    return Estimate(mean=ratio.mean - 1, ci95=bounds)

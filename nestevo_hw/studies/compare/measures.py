@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from nestevo_hw.base.stats import Estimate, mean
-from nestevo_hw.studies.compare.intervals import difference_of_ratios, minus, ratio_of
+from nestevo_hw.studies.compare.intervals import difference_of_ratios, less_one, minus, ratio_of
 from nestevo_hw.studies.compare.results import Comparison, TerminalWindow
 from nestevo_hw.studies.compare.variants import A3, A4, DIGITAL_TEACHER, NESTEVO, TRUE_LABELS
 
@@ -60,12 +60,12 @@ def after(found: Comparison, name: str, where: Where = None) -> Estimate:
 
 def gain(found: Comparison, name: str, where: Where = None) -> Estimate:
     """Relative gain of the terminals, after / before - 1, each window from the model it started with."""
-    return _less_one(ratio_of(after_by_seed(found, name, where), before_by_seed(found, name, where)))
+    return less_one(ratio_of(after_by_seed(found, name, where), before_by_seed(found, name, where)))
 
 
 def gain_over(found: Comparison, name: str, other: str) -> Estimate:
     """Relative gain over another method on the same frames; that over A3 (never evolve) is the gain of Table 4."""
-    return _less_one(ratio_of(after_by_seed(found, name), after_by_seed(found, other)))
+    return less_one(ratio_of(after_by_seed(found, name), after_by_seed(found, other)))
 
 
 def lead(found: Comparison, name: str, other: str) -> Estimate:
@@ -119,7 +119,7 @@ def teacher_gain(found: Comparison, name: str) -> Estimate:
         found.by_seed(name, lambda run: run.teacher_after),
         found.by_seed(name, lambda run: run.teacher_before),
     )
-    return _less_one(ratio_of(after_, before_))
+    return less_one(ratio_of(after_, before_))
 
 
 def analog_loss(found: Comparison) -> Estimate:
@@ -148,8 +148,3 @@ def life_cycle(found: Comparison, name: str) -> Estimate:
 def wall(found: Comparison, name: str) -> Estimate:
     """Time one run took, seconds."""
     return Estimate.of(found.by_seed(name, lambda run: run.wall_s))
-
-
-def _less_one(ratio: Estimate) -> Estimate:
-    bounds = None if ratio.ci95 is None else (ratio.ci95[0] - 1, ratio.ci95[1] - 1)
-    return Estimate(mean=ratio.mean - 1, ci95=bounds)

@@ -7,6 +7,7 @@ from nestevo_hw.pages.style import THEMED, Mark, inline_svg
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.report.wording import is_digital, origins_text, teacher_origin, teacher_place
 from nestevo_hw.studies.compare import measures, plots, table
+from nestevo_hw.studies.compare.gap import gap_table, splits_gap
 from nestevo_hw.studies.compare.goals import goals
 from nestevo_hw.studies.compare.paper import METRIC
 from nestevo_hw.studies.compare.results import Comparison
@@ -35,6 +36,7 @@ def page_text(found: Comparison) -> str:
         "drift": table.drift_table(found, methods),
         "places": ", ".join(f"{kind} {len(where)}" for kind, where in found.kinds.items()),
         "ablations": _ablations(found),
+        "gap": gap_table(found) if splits_gap(found) else None,
         "failed": [(run, "; ".join(reasons)) for run, reasons in found.failures.items()],
         "steps": steps_text(found.config),
         "meanings": [(v.name, v.meaning) for v in found.variants],

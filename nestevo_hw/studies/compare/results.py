@@ -125,6 +125,11 @@ class Comparison:
         return [value(self.outcomes[name, seed]) for seed in self.seeds]
 
 
+def of_terminal(found: Comparison, terminal: str) -> tuple[TerminalWindow, ...]:
+    """Every window of one terminal."""
+    return tuple(place for place in found.terminal_windows if place[0] == terminal)
+
+
 def active_kinds(script: Iterable[Mapping[str, Any]], window: int) -> tuple[str, ...]:
     """Kinds of drift that hold in a window.
 

@@ -19,10 +19,9 @@ from nestevo_hw.pages.formats import (
 from nestevo_hw.pages.parts import Pill
 from nestevo_hw.pages.tables import Cell, Table
 from nestevo_hw.studies.compare import measures
-from nestevo_hw.studies.compare.document import of_terminal
 from nestevo_hw.studies.compare.goals import Goal, State, goals
 from nestevo_hw.studies.compare.paper import METRIC, TABLE_4, PaperRow
-from nestevo_hw.studies.compare.results import Comparison
+from nestevo_hw.studies.compare.results import Comparison, of_terminal
 from nestevo_hw.studies.compare.variants import A1, A3, A4, ADA_BN, NESTEVO, Variant
 
 _MOST_TERMINALS = 6

@@ -1,18 +1,24 @@
-"""What a comparison runs: the methods, and NestEvo with one part taken out."""
+"""What a comparison runs: the methods, NestEvo with one part changed, and what splits the gap to true labels."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_name
 from nestevo_hw.evolution.config import RunConfig, override
 from nestevo_hw.evolution.methods import METHODS as EVOLUTION_METHODS
+from nestevo_hw.evolution.scenario import TerminalConfig
 
 NESTEVO, A1, A2, A3, A4 = "NestEvo", "A1", "A2", "A3", "A4"
 ADA_BN, TENT, SELF_TRAINING, TRUE_LABELS = "AdaBN", "Tent", "self-training", "true-labels"
 NAIVE_AVERAGE, TERMINALS_ONLY, MODEL_REUSE = "naive-average", "terminals-only", "model-reuse"
 DIGITAL_TEACHER, A4_CONFIRMED = "digital-teacher", "A4-confirmed"
+
+
+def _nothing(_: RunConfig) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,8 @@ class Variant:
     """One line, plain text."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Configuration values by dotted name that make it differ from the base."""
+    derived: Callable[[RunConfig], Mapping[str, Any]] = _nothing
+    """The same of values that depend on the base's."""
     ablation: bool = False
     """Whether it is NestEvo, or a baseline, with one part changed."""
 
@@ -38,7 +46,7 @@ class Variant:
             ConfigError: the base has no such setting, or cannot take the value.
         """
         try:
-            return override(base, {**self.changes, "seed": seed})
+            return override(base, {**self.changes, **self.derived(base), "seed": seed})
         except KeyError as error:
             raise ConfigError(f"{self.name}: the configuration has no section {error}") from error
 
@@ -80,22 +88,57 @@ ABLATIONS = (
               {"method": A4, "teacher.scene_norm": True}),
 )  # fmt: skip
 """One part changed each; the one without the generator is A2."""
+
+
+def _each(base: RunConfig, change: Callable[[TerminalConfig], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """A change of every terminal."""
+    return {"terminals": [{**plain(terminal), **change(terminal)} for terminal in base.terminals]}
+
+
+def _twice_the_frames(base: RunConfig) -> Mapping[str, Any]:
+    return _each(base, lambda terminal: {"upload_frames": 2 * base.uploads(terminal.name)})
+
+
+def _twice_the_steps(base: RunConfig) -> Mapping[str, Any]:
+    return {"mutual.plan.steps": 2 * base.mutual.plan.steps, "distil.plan.steps": 2 * base.distil.plan.steps}
+
+
+def _unpruned(base: RunConfig) -> Mapping[str, Any]:
+    return _each(base, lambda _: {"model": base.teacher.model, "factory": base.model.factory})
+
+
+def _of_gap(
+    name: str, meaning: str, derived: Callable[[RunConfig], Mapping[str, Any]] = _nothing, method: str = TERMINALS_ONLY
+) -> Variant:
+    return Variant(name=name, meaning=meaning, changes={"method": method}, derived=derived, ablation=True)
+
+
+GAP = (
+    _of_gap("labels-completed", "terminals-only, with the objects that its labels missed", method="labels-completed"),
+    _of_gap("labels-cleaned", "terminals-only, without the labels that are wrong", method="labels-cleaned"),
+    _of_gap("twice-the-frames", "terminals-only, each camera uploading twice as many of the same time",
+            _twice_the_frames),
+    _of_gap("twice-the-steps", "terminals-only, with twice as many optimiser steps", _twice_the_steps),
+    _of_gap("unpruned", "terminals-only, every terminal an unpruned copy of the teacher", _unpruned),
+)  # fmt: skip
+"""What splits the gap to true labels: one thing changed each against terminals-only."""
 QUICK = (NESTEVO, A4, TRUE_LABELS)
 """Methods of `compare --quick`."""
 
 
-def choose(methods: Iterable[str] | None, *, ablations: bool) -> tuple[Variant, ...]:
-    """Variants by name, in the order of METHODS and ABLATIONS.
+def choose(methods: Iterable[str] | None, *, ablations: bool, gap: bool = False) -> tuple[Variant, ...]:
+    """Variants by name, in the order of METHODS, ABLATIONS and GAP.
 
     Args:
-        methods: names of methods or single ablations; None for all methods.
+        methods: names of methods, single ablations or parts of the gap; None for all methods.
         ablations: add every ablation, A2, and NestEvo and A4 to compare them with.
+        gap: add every part of the gap, terminals-only to compare them with, and true labels.
 
     Raises:
         ConfigError: a name that does not exist, or one given twice.
     """
     named = [m.name for m in METHODS] if methods is None else list(methods)
-    known = [v.name for v in (*METHODS, *ABLATIONS)]
+    known = [v.name for v in (*METHODS, *ABLATIONS, *GAP)]
     for name in named:
         if name not in known:
             raise ConfigError(f"unknown method {name!r}; choose from {', '.join(known)}")
@@ -106,12 +149,14 @@ def choose(methods: Iterable[str] | None, *, ablations: bool) -> tuple[Variant, 
     wanted = set(named)
     if ablations:
         wanted |= {v.name for v in ABLATIONS} | {NESTEVO, A2, A4}
-    return tuple(v for v in (*METHODS, *ABLATIONS) if v.name in wanted)
+    if gap:
+        wanted |= {v.name for v in GAP} | {TERMINALS_ONLY, TRUE_LABELS}
+    return tuple(v for v in (*METHODS, *ABLATIONS, *GAP) if v.name in wanted)
 
 
 def listing() -> list[dict[str, Any]]:
     """Every variant as JSON values: what it is, and what it changes in the configuration."""
     return [
         {"name": v.name, "meaning": v.meaning, "ablation": v.ablation, "changes": dict(v.changes)}
-        for v in (*METHODS, *ABLATIONS)
+        for v in (*METHODS, *ABLATIONS, *GAP)
     ]

@@ -1,0 +1,1 @@
+"""The NestEvo paper's tables and figures, one after another, beside what comes out here."""
