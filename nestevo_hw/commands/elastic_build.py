@@ -11,6 +11,7 @@ from nestevo_hw.commands.options import SEED_NUMBER, compute_option, machine_rea
 
 if TYPE_CHECKING:
     from nestevo_hw.evolution.elastic.build import Built
+    from nestevo_hw.evolution.elastic.training import Drawing
     from nestevo_hw.evolution.pretrain_frames import FrameSource
     from nestevo_hw.models.checkpoint import ModelSpec
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 @click.option("--distil-steps", type=whole(STEPS), default=400, show_default=True,
               help="Of learning what the base's blocks give.")  # fmt: skip
 @click.option("--tune-steps", type=whole(STEPS), default=400, show_default=True, help="Of learning from labels.")
+@click.option("--draw", "drawing", type=click.Choice(["paths", "branches"]), default="paths", show_default=True,
+              help="In a step each path is as likely as any other, or each branch with a path through it.")  # fmt: skip
 @click.option("--batch-size", type=whole(BATCH_SIZE), default=8, show_default=True, help="Frames of a step.")
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of frames, paths and training.")
 @compute_option
@@ -50,6 +53,7 @@ def build(
     shrink: str,
     distil_steps: int,
     tune_steps: int,
+    drawing: "Drawing",
     batch_size: int,
     seed: int,
     device: str,
@@ -81,7 +85,9 @@ def build(
 
     base = resolve_checkpoint(checkpoint)
     spec = read_spec(base)
-    plan = ElasticConfig(task=_task_of(spec, base), seed=seed, spans=tuple(range(2, spans + 1)), rates=_rates(shrink))
+    plan = ElasticConfig(
+        task=_task_of(spec, base), seed=seed, spans=tuple(range(2, spans + 1)), rates=_rates(shrink), drawing=drawing
+    )
     plan = replace(
         plan,
         distil=replace(plan.distil, steps=distil_steps, batch_size=batch_size),

@@ -133,8 +133,12 @@ def _show(selected: "Selected", points: "list[Point]", out: Path, checkpoint: Pa
     click.echo(f"      {1e3 * best.seconds:.2f} ms predicted, {1e3 * selected.measured_s:.2f} ms measured, "
                f"accuracy {best.accuracy:.3f}; budget {1e3 * selected.budget_s:.2f} ms")  # fmt: skip
     for point in points:
+        behind = point.behind
+        more = "" if not behind.high > behind.low else (
+            f", the chosen path {behind.value:+.3f} [{behind.low:+.3f}, {behind.high:+.3f}]"
+        )  # fmt: skip
         click.echo(f"{point.name} as one file: {1e3 * point.seconds:.2f} ms measured, accuracy {point.accuracy:.3f} on "
-                   "other frames")  # fmt: skip
+                   f"other frames{more}")  # fmt: skip
     click.echo(
         f"Wrote {out / 'pool.json'}, result.json and curve.png{'' if checkpoint is None else f', and {checkpoint}'}"
     )

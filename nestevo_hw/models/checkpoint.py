@@ -20,13 +20,20 @@ from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 from nestevo_hw.models.classifier import slim_mobilenet, small_classifier
 from nestevo_hw.models.elastic.structure import Blocks
-from nestevo_hw.models.faster_rcnn import fasterrcnn_resnet18_slim, fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
+from nestevo_hw.models.faster_rcnn import (
+    fasterrcnn_resnet18_slim,
+    fasterrcnn_resnet30_slim,
+    fasterrcnn_tiny,
+    mobilenet_v3,
+    resnet50_fpn,
+)
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.models.state import is_torch_file
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "fasterrcnn-tiny": fasterrcnn_tiny,
     "fasterrcnn-resnet18-slim": fasterrcnn_resnet18_slim,
+    "fasterrcnn-resnet30-slim": fasterrcnn_resnet30_slim,
     "fasterrcnn-resnet50-fpn": resnet50_fpn,
     "fasterrcnn-mobilenet-v3": mobilenet_v3,
     "digits-cnn": small_classifier,

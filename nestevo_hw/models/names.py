@@ -3,8 +3,8 @@
 from importlib import resources
 
 ARCHITECTURES = (
-    "fasterrcnn-tiny", "fasterrcnn-resnet18-slim", "fasterrcnn-resnet50-fpn", "fasterrcnn-mobilenet-v3", "digits-cnn",
-    "digits-mobilenet", "resnet18",
+    "fasterrcnn-tiny", "fasterrcnn-resnet18-slim", "fasterrcnn-resnet30-slim", "fasterrcnn-resnet50-fpn",
+    "fasterrcnn-mobilenet-v3", "digits-cnn", "digits-mobilenet", "resnet18",
 )  # fmt: skip
 """What can be built without a checkpoint."""
 _FAMILIES = ("fasterrcnn-tiny", "digits-cnn")

@@ -29,6 +29,7 @@ _CLASSIFIERS: dict[str, Callable[[int], nn.Module]] = {
 _DEFAULT_CLASSES = {
     "fasterrcnn-tiny": 4,
     "fasterrcnn-resnet18-slim": 4,
+    "fasterrcnn-resnet30-slim": 4,
     "fasterrcnn-resnet50-fpn": 11,
     "fasterrcnn-mobilenet-v3": 11,
     "digits-cnn": 10,

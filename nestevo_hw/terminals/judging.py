@@ -1,6 +1,7 @@
 """What a terminal makes of its own model without any label, as `evolution.trigger` does, in NumPy."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,13 @@ def agreement(model: Deployed, believed: Sequence[Found], predicted: Sequence[Fo
 
 def mean_precision(predictions: Sequence[Found], truth: Sequence[Found]) -> float:
     """Average precision at `OVERLAP`, the mean over classes that the truth has, as COCO defines it; 0 without any."""
-    labels = sorted({int(label) for found in truth for label in found.labels})
-    each = [_precision_of(label, predictions, truth) for label in labels]
+    each = [precision([hits(label, *pair) for pair in zip(predictions, truth, strict=True)]) for label in shown(truth)]
     return sum(each) / len(each) if each else 0.0
+
+
+def shown(truth: Sequence[Found]) -> list[int]:
+    """Classes that are there."""
+    return sorted({int(label) for found in truth for label in found.labels})
 
 
 def same_class(predictions: Sequence[Found], truth: Sequence[Found]) -> float:
@@ -55,23 +60,34 @@ def _changed_view(model: Deployed, frame: Frame) -> Found:
     return Found(boxes, found.labels, found.scores)
 
 
-def _precision_of(label: int, predictions: Sequence[Found], truth: Sequence[Found]) -> float:
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a model finds of one class on one frame, the surest first."""
+
+    scores: NDArray[np.float32]
+    right: NDArray[np.bool_]
+    """Whether each finds an object."""
+    objects: int
+    """That are there."""
+
+
+def hits(label: int, found: Found, true: Found) -> Hits:
+    """Detections of a class, held against its objects."""
+    mine, theirs = found.labels == label, true.boxes[true.labels == label]
+    order = np.argsort(-found.scores[mine], kind="stable")
+    return Hits(found.scores[mine][order], np.array(matched(found.boxes[mine][order], theirs), bool), len(theirs))
+
+
+def precision(frames: Sequence[Hits]) -> float:
     """Mean precision over 101 levels of recall."""
-    scores, right = list[float](), list[bool]()
-    objects = 0
-    for found, true in zip(predictions, truth, strict=True):
-        mine, theirs = found.labels == label, true.boxes[true.labels == label]
-        order = np.argsort(-found.scores[mine], kind="stable")
-        objects += len(theirs)
-        scores += found.scores[mine][order].tolist()
-        right += matched(found.boxes[mine][order], theirs)
-    if not scores:
+    scores = np.concatenate([one.scores for one in frames])
+    objects = sum(one.objects for one in frames)
+    if not len(scores) or not objects:
         return 0.0
-    order = np.argsort(-np.array(scores), kind="stable")
-    hits = np.cumsum(np.array(right)[order])
-    precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
-    at = np.searchsorted(hits / objects, _RECALLS)
-    return float(np.where(at < len(precision), precision[np.minimum(at, len(precision) - 1)], 0.0).mean())
+    right = np.concatenate([one.right for one in frames])[np.argsort(-scores, kind="stable")].cumsum()
+    found = np.maximum.accumulate((right / np.arange(1, len(right) + 1))[::-1])[::-1]
+    at = np.searchsorted(right / objects, _RECALLS)
+    return float(np.where(at < len(found), found[np.minimum(at, len(found) - 1)], 0.0).mean())
 
 
 def matched(boxes: NDArray[np.float32], objects: NDArray[np.float32]) -> list[bool]:

@@ -18,7 +18,7 @@ from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.seeding import derive_seed
-from nestevo_hw.evolution.elastic.training import distil, tune
+from nestevo_hw.evolution.elastic.training import Drawing, distil, tune
 from nestevo_hw.evolution.pretrain_frames import FrameSource
 from nestevo_hw.evolution.rendering import Render, one_by_one
 from nestevo_hw.evolution.training import TrainingPlan
@@ -53,6 +53,8 @@ class ElasticConfig:
     """Frames to which new blocks are fitted."""
     recalibrated_on: Annotated[int, Range(2, 10_000)] = 64
     """Frames of BatchNorm statistics."""
+    drawing: Drawing = "paths"
+    """Of the paths that are trained."""
     distil: TrainingPlan = TrainingPlan(steps=400, learning_rate=1e-3)
     tune: TrainingPlan = TrainingPlan(steps=400, learning_rate=3e-4)
     paths: Annotated[int, Range(1, 1000)] = 12
@@ -190,10 +192,11 @@ class Build:
             state = self.unfinished / f"{stage}-training.safetensors"
             supernet.to(self.device)
             if stage == STAGES[1]:
-                loss = distil(supernet, training.images, config.distil, how, seed=config.seed, state=state)
+                loss = distil(supernet, training.images, config.distil, how, seed=config.seed, state=state,
+                              drawing=config.drawing)  # fmt: skip
             else:
                 loss = tune(task, supernet, training.images, training.truth, config.tune, how, seed=config.seed,
-                            state=state)  # fmt: skip
+                            state=state, drawing=config.drawing)  # fmt: skip
             supernet.cpu()
             calm = training.images[:: max(1, len(training.images) // config.recalibrated_on)]
             calm = calm[: config.recalibrated_on].float() / 255

@@ -1,11 +1,12 @@
 """The two trainings of a supernet's branches: each learns what its span gives, then what the labels say.
 
-In every step a path is drawn, each as likely as any other. The base stays as it is, and so does BatchNorm.
+In every step a path is drawn. The base stays as it is, and so does BatchNorm.
 """
 
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +18,18 @@ from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
 from nestevo_hw.models.elastic.chain import outputs_of
 from nestevo_hw.models.elastic.space import BranchPath, PathSpace
-from nestevo_hw.models.elastic.supernet import Supernet, as_inputs
+from nestevo_hw.models.elastic.supernet import Supernet, as_inputs, through
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.task import VisionTask
 
+Drawing = Literal["branches", "paths"]
+"""What is as likely as any other in a step: each new branch, and each path through it, or each path."""
+
 
 def distil(
     supernet: Supernet, images: Tensor, plan: TrainingPlan, how: Augmentation, *, seed: int, state: Path,
+    drawing: Drawing = "paths",
 ) -> float:  # fmt: skip
     """Train branches to give what the base gives where their spans end, in place.
 
@@ -35,6 +40,7 @@ def distil(
         how: augmentation.
         seed: of paths and batches.
         state: file of the training half-way; it goes on from there.
+        drawing: of paths.
 
     Returns:
         Mean late loss, in units of the features' variance.
@@ -47,7 +53,7 @@ def distil(
     batches = draws(images, plan, how, drawn, _device(supernet), waiting=halfway.waiting)
 
     def step() -> Tensor:
-        path = path_with_news(supernet.space, drawn)
+        path = path_with_news(supernet.space, drawn, drawing)
         return distillation_loss(supernet, path, torch.stack(next(batches).images))
 
     with seeded(seed, "distil"):
@@ -77,7 +83,7 @@ def distillation_loss(supernet: Supernet, path: BranchPath, images: Tensor) -> T
 
 def tune(
     task: VisionTask, supernet: Supernet, images: Tensor, truth: Sequence[Annotation], plan: TrainingPlan,
-    how: Augmentation, *, seed: int, state: Path,
+    how: Augmentation, *, seed: int, state: Path, drawing: Drawing = "paths",
 ) -> float:  # fmt: skip
     """Train branches on labelled frames, each step those of one path, in place; otherwise as `distil`."""
     drawn = torch_generator(seed, "tune")
@@ -85,17 +91,19 @@ def tune(
     batches = draws(images, plan, how, drawn, _device(supernet), waiting=halfway.waiting)
 
     def step() -> Tensor:
-        with supernet.on(path_with_news(supernet.space, drawn)) as model:
+        with supernet.on(path_with_news(supernet.space, drawn, drawing)) as model:
             return task.supervised_loss(model, *labelled(next(batches), truth))
 
     with seeded(seed, "tune"):
         return optimise([supernet], plan, step, halfway=halfway)
 
 
-def path_with_news(space: PathSpace, generator: torch.Generator) -> BranchPath:
-    """A path that is not that of the base, each as likely as any other; a torch generator's state can be kept."""
+def path_with_news(space: PathSpace, generator: torch.Generator, drawing: Drawing) -> BranchPath:
+    """A path that is not that of the base; a torch generator's state can be kept."""
+    new = [branch for branch in space.branches if not branch.original]
     while True:
-        path = space.sample(random.Random(int(torch.randint(2**62, (), generator=generator))))
+        draw = random.Random(int(torch.randint(2**62, (), generator=generator)))
+        path = through(space, draw.choice(new), draw) if drawing == "branches" else space.sample(draw)
         if path != space.base:
             return path
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.models.batch_norm import fresh_statistics, norms
-from nestevo_hw.models.elastic.blocks import merged, shrinkable, shrunk
+from nestevo_hw.models.elastic.blocks import inner_width, merged, shrinkable, shrunk, shrunk_width
 from nestevo_hw.models.elastic.chain import Chain, find_chain, inputs_of, outputs_of
 from nestevo_hw.models.elastic.fitting import before_relu, fit
 from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace, all_branches
@@ -119,6 +119,7 @@ def expand(
 
     Raises:
         InputError: it is no chain of basic blocks.
+        ConfigError: nothing is to be merged, and nothing can be pruned.
     """
     inputs = as_inputs(base, images)
     chain = find_chain(base, as_inputs(base, images[:1]))
@@ -127,13 +128,22 @@ def expand(
     branches: dict[Branch, nn.Module] = {}
     for branch in all_branches(len(originals), taps=chain.taps, spans=spans, rates=rates):
         span = originals[branch.start : branch.end]
-        if branch.original or not mergeable(span) or (branch.shrink and not shrinkable(span[0])):
+        if branch.original or not mergeable(span) or (branch.shrink and not _narrower(span[0], branch.shrink, rates)):
             continue
         x = taken[branch.start]
-        block = shrunk(span[0], branch.shrink, x[:1]) if branch.shrink else merged(span)
+        block = shrunk(span[0], shrunk_width(span[0], branch.shrink), x[:1]) if branch.shrink else merged(span)
         fit(block, x, before_relu(span[-1], taken[branch.end - 1]))
         branches[branch] = block
+    if not branches:
+        raise ConfigError(f"no block of a {type(base).__name__} becomes narrower or is merged; allow longer merges")
     return Supernet(base, chain, branches)
+
+
+def _narrower(block: nn.Module, rate: float, rates: Sequence[float]) -> bool:
+    """Whether a block shrunk at a rate is narrower than whole, and than at any lower rate."""
+    width = shrunk_width(block, rate)
+    wider = [inner_width(block), *(shrunk_width(block, other) for other in rates if other < rate)]
+    return shrinkable(block) and width < min(wider)
 
 
 def mergeable(blocks: Sequence[nn.Module]) -> bool:

@@ -16,10 +16,10 @@ from nestevo_hw.models.elastic.store import load_supernet
 from nestevo_hw.models.inputs import is_detector
 from nestevo_hw.models.onnx.export import SingleFrame, any_floats, open_session, write_onnx
 from nestevo_hw.models.zoo import task_of
+from nestevo_hw.studies.elastic.paired import Difference, difference, precision_of, share_right
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.terminals.elastic.edge import EdgeFrames
 from nestevo_hw.terminals.elastic.latency import measure
-from nestevo_hw.terminals.judging import mean_precision, same_class
 from nestevo_hw.terminals.runtime import Found
 
 BASE, CHOSEN = "base", "chosen path"
@@ -34,6 +34,8 @@ class Point:
     seconds: float
     """Median time of a frame, measured."""
     accuracy: float
+    behind: Difference
+    """Accuracy of the chosen path less this one's."""
 
 
 def side_by_side(
@@ -55,13 +57,19 @@ def side_by_side(
     models = {BASE: whole.model(whole.space.base), CHOSEN: whole.model(path)}
     models |= {file.stem: load_model(file)[0] for file in checkpoints}
     seconds = _times(models, torch.from_numpy(frames.floats(0)), clock)
-    return [Point(name=name, seconds=seconds[name], accuracy=_accuracy(m, frames)) for name, m in models.items()]
+    detects = is_detector(whole.base)
+    rates = {name: (precision_of if detects else share_right)(_seen(m, frames), frames) for name, m in models.items()}
+    every = range(len(frames.images))
+    return [
+        Point(name=name, seconds=seconds[name], accuracy=rate(every),
+              behind=difference(rates[CHOSEN], rate, len(frames.images)))
+        for name, rate in rates.items()
+    ]  # fmt: skip
 
 
-def _accuracy(model: nn.Module, frames: EdgeFrames) -> float:
+def _seen(model: nn.Module, frames: EdgeFrames) -> list[Found]:
     predicted = task_named(task_of(model)).predict(model, torch.from_numpy(frames.images))
-    seen = [Found(p["boxes"].numpy(), p["labels"].numpy(), p["scores"].numpy()) for p in predicted]
-    return (mean_precision if is_detector(model) else same_class)(seen, frames.truth)
+    return [Found(p["boxes"].numpy(), p["labels"].numpy(), p["scores"].numpy()) for p in predicted]
 
 
 def _times(models: Mapping[str, nn.Module], images: Tensor, clock: Callable[[], float]) -> dict[str, float]:

@@ -6,9 +6,11 @@ from contextlib import suppress
 import pytest
 import torch
 
+from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.evolution import halfway
-from nestevo_hw.evolution.elastic.training import distil, distillation_loss, tune
+from nestevo_hw.evolution.elastic.training import distil, distillation_loss, path_with_news, tune
 from nestevo_hw.evolution.training import TrainingPlan
+from nestevo_hw.models.elastic.space import Branch, PathSpace, all_branches
 from nestevo_hw.models.elastic.supernet import expand
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.digits import DigitStream
@@ -54,6 +56,38 @@ def test_tuning_lowers_the_loss_of_the_labels_and_leaves_the_base(tmp_path):
     tune(TASK, supernet, FRAMES.images, FRAMES.truth, PLAN, Augmentation(flip=False), seed=0, state=tmp_path / "half")
     assert loss() < before
     assert all(torch.equal(t, base[k]) for k, t in supernet.base.state_dict().items())
+
+
+def test_each_branch_or_each_path_is_drawn_as_often():
+    """The first triple of 12 blocks, against what counting says."""
+    space = PathSpace(12, all_branches(12, rates=(0.25,)))
+    new = [branch for branch in space.branches if not branch.original]
+    triple, count, drawn = Branch(0, 3), 2000, torch_generator(0, "drawn")
+    shares = {
+        drawing: sum(triple in path_with_news(space, drawn, drawing) for _ in range(count)) / count
+        for drawing in ("branches", "paths")
+    }  # fmt: skip
+    by_paths = space.ways[3] / (space.count - 1)
+    by_branches = sum(on(space, triple, branch) for branch in new) / len(new)
+    for drawing, wanted in (("branches", by_branches), ("paths", by_paths)):
+        assert abs(shares[drawing] - wanted) < 4 * (wanted * (1 - wanted) / count) ** 0.5, drawing
+    assert by_branches > by_paths
+
+
+def on(space, wanted, branch):
+    """Share of the paths through a branch that also go through a wanted one, by counting."""
+    if branch == wanted:
+        return 1.0
+    if branch.start < wanted.end:
+        return 0.0
+    ways = [1] + [0] * space.blocks
+    for one in sorted(space.branches, key=lambda one: one.end):
+        ways[one.end] += ways[one.start]
+    between = [0] * wanted.end + [1] + [0] * (space.blocks - wanted.end)
+    for one in sorted(space.branches, key=lambda one: one.end):
+        if one.start >= wanted.end:
+            between[one.end] += between[one.start]
+    return between[branch.start] / ways[branch.start]
 
 
 @pytest.mark.parametrize("kind", ["distil", "tune"])

@@ -15,6 +15,7 @@ from nestevo_hw.models.elastic.chain import find_chain, inputs_of, outputs_of
 from nestevo_hw.models.elastic.fitting import before_relu, fit
 from nestevo_hw.models.elastic.space import Branch
 from nestevo_hw.models.elastic.supernet import as_inputs, expand, recalibrate, through
+from nestevo_hw.models.faster_rcnn import fasterrcnn_resnet30_slim
 from nestevo_hw.models.zoo import load_model
 from nestevo_hw.streams.digits import DigitStream
 from tests.models.elastic.nets import frames_for, net
@@ -52,6 +53,13 @@ def test_the_pyramid_of_a_detector_taps_the_ends_of_its_stages():
     assert [chain.names[k] for k in chain.taps] == ["backbone.body.c3.1", "backbone.body.c4.1"]
 
 
+def test_the_base_for_supernets_has_its_blocks_in_three_stretches():
+    base = fasterrcnn_resnet30_slim(4, min_size=64, max_size=64).eval()
+    chain = find_chain(base, as_inputs(base, frames_for("detector", 1)))
+    assert len(chain.names) == 14
+    assert chain.taps == (5, 9)
+
+
 def test_a_model_without_blocks_is_refused():
     with pytest.raises(InputError, match="no chain of basic blocks"):
         find_chain(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.rand(1, 3, 8, 8))
@@ -84,6 +92,18 @@ def test_every_path_works_and_the_base_is_itself(kind):
             torch.equal(a, b)
             for a, b in zip(flat(model(as_inputs(model, frames))), flat(base(as_inputs(base, frames))), strict=True)
         )
+
+
+def test_shrunk_blocks_are_multiples_of_eight_wide_and_none_is_there_twice():
+    """The blocks of "basic" have 8, 16, 16 and 24 channels of their own."""
+    supernet = made("basic")
+    widths = {b.name: supernet.block(b).conv1.out_channels for b in supernet.space.branches if b.shrink}
+    assert widths == {"1@0.5": 8, "2@0.5": 8, "3@0.25": 16}
+
+
+def test_a_supernet_of_nothing_but_its_base_is_refused():
+    with pytest.raises(ConfigError, match="becomes narrower or is merged"):
+        expand(net("basic"), frames_for("basic"), spans=(), rates=(0.1,))
 
 
 def test_what_is_no_path_is_refused_and_leaves_the_base_whole():
