@@ -63,9 +63,9 @@ class CoEvolution(_ServesAll):
         self.summary = summary
         self._generator = generator
         self.kinds = (
-            "adapt-batch-norm", "inspect", "program", "label", "choose", "detect-drift",
+            "adapt-batch-norm", "inspect", "program", "label", "choose", "choose-path", "detect-drift",
             *(("generate",) if generator else ()), "mutual", "merge", "adapt-unlabelled", "adapt-labelled", "relabel",
-            "distil", "select", "export",
+            "distil", "choose-path-again", "select", "export",
         )  # fmt: skip
 
     def evolve(self, window: "Window") -> None:
@@ -79,6 +79,7 @@ class CoEvolution(_ServesAll):
         else:
             self._program(window)
         window.distil(replay=True)  # 4-5, 15-16
+        window.choose_paths()
         window.deploy()
 
     def _program(self, window: "Window") -> None:
@@ -118,7 +119,8 @@ class TerminalsOnly(_ServesAll):
     name = "terminals-only"
     summary = "NestEvo with a teacher that stays as it is, such as a labeller"
     kinds: tuple[str, ...] = (
-        "adapt-batch-norm", "inspect", "program", "label", "choose", "distil", "select", "export",
+        "adapt-batch-norm", "inspect", "program", "label", "choose", "choose-path", "distil", "choose-path-again",
+        "select", "export",
     )  # fmt: skip
     confirms = True
 
@@ -129,6 +131,7 @@ class TerminalsOnly(_ServesAll):
         window.label()
         window.choose_starts()
         window.distil(replay=True)
+        window.choose_paths()
         window.deploy()
 
 
@@ -237,9 +240,14 @@ class NaiveAverage(_ServesAll):
         """Refuse terminals of different structure, whose mean is undefined (paper Table 2)."""
         from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
 
+        if config.elastic_terminals:
+            raise ConfigError(
+                f"naive-average: terminal {config.elastic_terminals[0]} is elastic, and paths differ in structure, so "
+                "the mean of their weights is undefined; use NestEvo"
+            )
         shapes = {
-            t.name: {n: p.shape for n, p in load_model(resolve_checkpoint(t.model))[0].state_dict().items()}
-            for t in config.terminals
+            name: {n: p.shape for n, p in load_model(resolve_checkpoint(model))[0].state_dict().items()}
+            for name, model in config.fixed_models.items()
         }
         first, *others = shapes
         different = [name for name in others if shapes[name] != shapes[first]]
