@@ -51,7 +51,8 @@ def adapt(
       nestevo-hw elastic adapt runs/elastic --search runs/search --fresh tonight.safetensors
     """
     from nestevo_hw.base.documents import plain, write_json
-    from nestevo_hw.base.locking import one_writer
+    from nestevo_hw.base.errors import ConfigError
+    from nestevo_hw.base.locking import is_unused, one_writer
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.studies.elastic.curve import save_timeline
     from nestevo_hw.terminals.elastic.adapting import AdaptConfig, adapt_pool, run_frames
@@ -62,12 +63,17 @@ def adapt(
     selected, pool = read_selected(found)
     budget_s = selected.budget_s if budget_ms is None else budget_ms / 1e3
     config = AdaptConfig(budget_s=budget_s, frames=count, burden=_burden(burden, count))
-    network, edge = Network(folder / "parts"), EdgeFrames.read(source or folder / "held-out.safetensors")
+    if not is_unused(out):
+        raise ConfigError(f"{out} is not empty; choose another --out")
+    network = Network(folder / "parts")
+    pool.require(network.parts.space, str(found))
+    edge = EdgeFrames.read_for(network.parts, source or folder / "held-out.safetensors")
+    new = None if fresh is None else EdgeFrames.read_for(network.parts, fresh)
     if selected.cpu_time:
         warn("the search has measured time on the CPU, and frames are timed by the clock: search without --cpu-time")
     with one_writer(out), telling("running frames"):
-        if fresh is not None:
-            pool = adapt_pool(network, EdgeFrames.read(fresh), pool, budget_s)
+        if new is not None:
+            pool = adapt_pool(network, new, pool, budget_s)
         adapted = run_frames(network, edge, pool, config)
         write_json(out / "result.json", plain(adapted))
         save_timeline(adapted, out / "timeline.png")
@@ -91,7 +97,7 @@ def _burden(text: str | None, count: int) -> tuple[int, int] | None:
 
 
 def _show(adapted: "Adapted", out: Path) -> None:
-    from nestevo_hw.models.elastic.structure import path_name
+    from nestevo_hw.models.elastic.space import path_name
 
     for change in adapted.changes:
         loaded = f"{change.loaded} blocks loaded in {1e3 * change.seconds:.0f} ms"

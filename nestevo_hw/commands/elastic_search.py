@@ -9,7 +9,7 @@ from nestevo_hw.base.ranges import POSITIVE, Range
 from nestevo_hw.commands.options import SEED_NUMBER, Number, machine_readable, whole
 
 if TYPE_CHECKING:
-    from nestevo_hw.studies.elastic.against import Point
+    from nestevo_hw.studies.elastic.curve import Point
     from nestevo_hw.terminals.elastic.selecting import SearchConfig, Selected
 
 STRATEGY_NAMES = ("refined", "additive", "nearby", "evolution", "annealing", "random", "uniform", "exhaustive")
@@ -123,7 +123,7 @@ def _save(folder: Path, selected: "Selected", checkpoint: Path) -> None:
 
 
 def _show(selected: "Selected", points: "list[Point]", out: Path, checkpoint: Path | None) -> None:
-    from nestevo_hw.models.elastic.structure import path_name
+    from nestevo_hw.models.elastic.space import path_name
 
     off, base, best = selected.timing.off, selected.base, selected.best
     click.echo(f"latency table: off by {off.p50:.1%} (p50) and {off.p95:.1%} (p95) on {off.paths} other paths")

@@ -176,13 +176,15 @@ def _free_folder(wanted: Path) -> Path:
 def _show(summary: dict[str, Any], folder: Path) -> None:
     from nestevo_hw.pages.tables import show
     from nestevo_hw.report.events import read_run
-    from nestevo_hw.report.tables import prediction_table, summary_table
+    from nestevo_hw.report.tables import paths_table, prediction_table, summary_table
     from nestevo_hw.report.wording import IMPRESSION
 
     run = read_run(folder)
+    paths = paths_table(run)
     show(
         *([IMPRESSION] if run.header.impression else []),
         summary_table(summary),
+        *([paths] if paths.rows else []),
         prediction_table(run),
         f"computed on {summary.get('device') or 'a device that was not recorded'}",
         f"Report: {folder / 'report.html'}",

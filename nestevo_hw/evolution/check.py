@@ -19,11 +19,14 @@ from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_referen
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import FIRST_GUESS
 from nestevo_hw.evolution.drift import calibrated_threshold
+from nestevo_hw.evolution.elastic.check import checked_supernet
+from nestevo_hw.evolution.elastic.latency import ORIGINS
 from nestevo_hw.evolution.execution import ExecutionConfig, gpus_of, reservable_bytes
 from nestevo_hw.evolution.grouping import declared_groups
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import check_widths, try_model
 from nestevo_hw.evolution.refresh import chip_of
+from nestevo_hw.evolution.scenario import TerminalConfig
 from nestevo_hw.evolution.teaching import tried_labeller
 from nestevo_hw.models.batch_norm import has_batch_norm
 from nestevo_hw.models.checkpoint import check_origin, load_model, resolve_checkpoint
@@ -129,6 +132,9 @@ def check_inputs_kept(config: RunConfig) -> None:
         ]
         named.append((f"data of terminal {terminal.name!r}", terminal.data))
     named.append(("reference.data", config.reference.data))
+    if config.elastic_terminals:
+        named.append(("elastic.supernet", str(config.elastic.supernet_file)))
+        named += [("elastic.latency", config.elastic.latency)] if config.elastic.latency not in ORIGINS else []
     for key, name in named:
         if name is not None and name not in PRETRAINED and not is_own(name) and not Path(name).exists():
             raise LostFileError(
@@ -159,12 +165,14 @@ def _check_models(config: RunConfig) -> nn.Module:
     classes, first = tuple[str, ...](), f"the teacher's ({config.teacher.model})"
     if config.teacher.labeller is None:
         models["the teacher"], classes = _opened(config, config.teacher.model, "teacher.model", own, asked)
-    for terminal in config.terminals:
-        named = f"terminal {terminal.name!r}"
-        factory, asked = (terminal.factory, f"factory of {named}") if terminal.factory else (own, "[model] factory")
-        models[named], known = _opened(config, terminal.model, f"model of {named}", factory, asked)
+    terminals = {t.name: _terminal_model(config, t, t.model) for t in config.terminals if t.model is not None}
+    found = {f"terminal {name!r}": opened for name, opened in terminals.items()}
+    if config.elastic_terminals:
+        found["elastic.supernet"] = checked_supernet(config, {name: model for name, (model, _) in terminals.items()})
+    for named, (model, known) in found.items():
+        models[named] = model
         if not classes:
-            classes, first = known, f"that of {named} ({terminal.model})"
+            classes, first = known, f"that of {named}"
         if known != classes:
             raise ConfigError(
                 f"{named}: its model knows the classes {', '.join(known)} but {first} {', '.join(classes)}; choose "
@@ -174,6 +182,12 @@ def _check_models(config: RunConfig) -> nn.Module:
     if generates(config) and isinstance(task, FeatureGeneration):
         check_widths({n: next(task.prediction_module(m).parameters()).shape[-1] for n, m in models.items()})
     return models["the teacher"] if config.teacher.labeller is None else tried_labeller(config)
+
+
+def _terminal_model(config: RunConfig, terminal: TerminalConfig, model: str) -> tuple[nn.Module, tuple[str, ...]]:
+    named, own = f"terminal {terminal.name!r}", config.model.factory
+    factory, asked = (terminal.factory, f"factory of {named}") if terminal.factory else (own, "[model] factory")
+    return _opened(config, model, f"model of {named}", factory, asked)
 
 
 def _opened(

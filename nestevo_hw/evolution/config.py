@@ -14,6 +14,7 @@ from nestevo_hw.base.ranges import SEED, Range
 from nestevo_hw.evolution.adaptation import AdaptersConfig
 from nestevo_hw.evolution.deployment import DeploymentConfig
 from nestevo_hw.evolution.drift import DriftConfig
+from nestevo_hw.evolution.elastic.config import ElasticTerminalsConfig
 from nestevo_hw.evolution.execution import ExecutionConfig
 from nestevo_hw.evolution.gate import GateConfig
 from nestevo_hw.evolution.generator import GeneratorConfig
@@ -56,6 +57,7 @@ class RunConfig:
     same_size: bool = False
     """Fill up the frames of videos at the right and at the bottom to `frame_size`, for videos of different shapes."""
     model: ModelConfig = ModelConfig()
+    elastic: ElasticTerminalsConfig = ElasticTerminalsConfig()
     window: WindowConfig = WindowConfig()
     sampling: SamplingConfig = SamplingConfig()
     trigger: TriggerConfig = TriggerConfig()
@@ -91,6 +93,19 @@ class RunConfig:
         formed = groups if self.groups.by == "name" else [f"group{k + 1}" for k in range(len(names))]
         folders = [group_folder(group) for group in formed] if self.groups.by != "none" else []
         check_distinct(names, "terminals.name", taken=(TEACHER, *folders))
+        if self.elastic_terminals and self.elastic.supernet is None:
+            asked = "elastic.in_place_of_models" if self.elastic.in_place_of_models else "latency_budget of a terminal"
+            raise ConfigError(f"{asked}: set elastic.supernet to a folder that `nestevo-hw elastic build` made")
+
+    @property
+    def elastic_terminals(self) -> list[str]:
+        """Terminals whose model is a path of `elastic.supernet`."""
+        return [t.name for t in self.terminals if t.model is None or self.elastic.in_place_of_models]
+
+    @property
+    def fixed_models(self) -> dict[str, str]:
+        """Checkpoints, by name or path, of the other terminals."""
+        return {t.name: t.model for t in self.terminals if t.model is not None and not self.elastic.in_place_of_models}
 
     @property
     def scene_norm(self) -> bool:

@@ -17,6 +17,7 @@ from nestevo_hw.evolution.dryrun import DryRun
 from nestevo_hw.evolution.execution import reservable_bytes
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
+from nestevo_hw.models.elastic.store import load_supernet
 from nestevo_hw.profiler.costs import CostModel, DryRunCosts, Measured, Prediction, TaskFeatures, task_features
 from nestevo_hw.profiler.inference import InferenceMemory, inference_memory
 from nestevo_hw.profiler.learned import ProfiledCosts
@@ -124,8 +125,10 @@ class TaskCosts:
         """Of the run's first models."""
         config = self._config
         trained = () if config.teacher.labeller is not None else (config.teacher.model,)
-        names = {*trained, *(terminal.model for terminal in config.terminals)}
+        names = {*trained, *config.fixed_models.values()}
         models = [load_model(resolve_checkpoint(name))[0] for name in sorted(names)]
+        if config.elastic_terminals:
+            models.append(load_supernet(config.elastic.supernet_file)[0].base)
         return inference_memory(models, task_named(config.task).predict, config.frame_size)
 
     def _learned(self, prediction: Prediction, unlearned_bytes: int) -> Prediction:

@@ -6,6 +6,7 @@ from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.training import TrainingPlan
 
 _TERMINALS, _UPLOADED, _TEST, _SEGMENT, _GENERATOR, _MUTUAL, _DISTIL = 2, 24, 20, 8, 100, 10, 12
+_EVALUATIONS = 30
 
 
 def impression(config: RunConfig) -> RunConfig:
@@ -23,6 +24,7 @@ def impression(config: RunConfig) -> RunConfig:
             reference, frames_per_segment=min(reference.frames_per_segment, _SEGMENT), segments_per_place=1
         ),
         generator=replace(config.generator, steps=min(config.generator.steps, _GENERATOR)),
+        elastic=replace(config.elastic, evaluations=min(config.elastic.evaluations, _EVALUATIONS)),
         mutual=replace(config.mutual, plan=_shorter(config.mutual.plan, _MUTUAL)),
         distil=replace(config.distil, plan=_shorter(config.distil.plan, _DISTIL)),
     )  # fmt: skip

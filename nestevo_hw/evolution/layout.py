@@ -61,6 +61,15 @@ class RunLayout:
         """Folder with what a remote terminal has sent for a window."""
         return self.window(window, terminal, "inbox")
 
+    @property
+    def path_search(self) -> Path:
+        """Accuracies that the search for paths of elastic terminals has measured, one a line."""
+        return self.root / "paths" / "evaluations.jsonl"
+
+    def first_path(self, terminal: str) -> Path:
+        """Checkpoint of the path that an elastic terminal begins with."""
+        return self.root / "paths" / f"{terminal}.safetensors"
+
     def first_deployed(self, terminal: str) -> Path:
         """Folder with the model that a remote terminal begins with."""
         return self.root / "first" / terminal / "deployed"

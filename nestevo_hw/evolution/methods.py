@@ -64,9 +64,9 @@ class CoEvolution(_ServesAll):
         self.summary = summary
         self._generator = generator
         self.kinds = (
-            "adapt-batch-norm", "inspect", "program", "label", "choose", "detect-drift",
+            "adapt-batch-norm", "inspect", "program", "label", "choose", "choose-path", "detect-drift",
             *(("generate",) if generator else ()), "mutual", "merge", "adapt-unlabelled", "adapt-labelled", "relabel",
-            "distil", "select", "export",
+            "distil", "choose-path-again", "select", "export",
         )  # fmt: skip
 
     def evolve(self, window: "Window") -> None:
@@ -80,6 +80,7 @@ class CoEvolution(_ServesAll):
         else:
             self._program(window)
         window.distil(replay=True)  # 4-5, 15-16
+        window.choose_paths()
         window.deploy()
 
     def _program(self, window: "Window") -> None:
@@ -119,7 +120,8 @@ class TerminalsOnly(_ServesAll):
     name = "terminals-only"
     summary = "NestEvo with a teacher that stays as it is, such as a labeller"
     kinds: tuple[str, ...] = (
-        "adapt-batch-norm", "inspect", "program", "label", "choose", "distil", "select", "export",
+        "adapt-batch-norm", "inspect", "program", "label", "choose", "choose-path", "distil", "choose-path-again",
+        "select", "export",
     )  # fmt: skip
     confirms = True
     _correction: "Correction | None" = None
@@ -134,6 +136,7 @@ class TerminalsOnly(_ServesAll):
         if self._correction is not None:
             window.read_ground_truth(self._correction)
         window.distil(replay=True)
+        window.choose_paths()
         window.deploy()
 
 
@@ -283,9 +286,14 @@ class NaiveAverage(_ServesAll):
         """Refuse terminals of different structure, whose mean is undefined (paper Table 2)."""
         from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
 
+        if config.elastic_terminals:
+            raise ConfigError(
+                f"naive-average: terminal {config.elastic_terminals[0]} is elastic, and paths differ in structure, so "
+                "the mean of their weights is undefined; use NestEvo"
+            )
         shapes = {
-            t.name: {n: p.shape for n, p in load_model(resolve_checkpoint(t.model))[0].state_dict().items()}
-            for t in config.terminals
+            name: {n: p.shape for n, p in load_model(resolve_checkpoint(model))[0].state_dict().items()}
+            for name, model in config.fixed_models.items()
         }
         first, *others = shapes
         different = [name for name in others if shapes[name] != shapes[first]]

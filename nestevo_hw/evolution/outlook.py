@@ -4,7 +4,7 @@ from collections import Counter
 
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.methods import METHODS
-from nestevo_hw.evolution.steps.table import STEPS
+from nestevo_hw.evolution.steps.table import CHOOSE_PATH, CHOOSE_PATH_AGAIN, SEARCH_PATHS, STEPS, TIME_PATHS
 from nestevo_hw.scheduler.task import Task
 
 
@@ -35,4 +35,8 @@ def _most(config: RunConfig) -> Counter[str]:
     terminals, windows = len(config.terminals), config.window.count
     once = ("capture", "describe", "prepare", "dry-run", "baseline")
     in_each = ("capture", "sense", *METHODS[config.method].kinds, "evaluate", "recall", "baseline")
-    return Counter({kind: terminals * (once.count(kind) + windows * in_each.count(kind)) for kind in {*once, *in_each}})
+    most = Counter({kind: terminals * (once.count(kind) + windows * in_each.count(kind)) for kind in {*once, *in_each}})
+    elastic = len(config.elastic_terminals)
+    for kind in (CHOOSE_PATH.kind, CHOOSE_PATH_AGAIN.kind):
+        most[kind] = most[kind] * elastic // terminals
+    return most + Counter(dict.fromkeys((TIME_PATHS.kind, SEARCH_PATHS.kind), min(elastic, 1)))

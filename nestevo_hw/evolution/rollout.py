@@ -48,7 +48,10 @@ class Rollout:
         }
         for name in self._window.run(EXPORT, exports):
             self._server.deploy(self._window.number, name, models[name], exports[name].folder)
-            if name in self._supervision and models[name] == evolved[name]:
+            if models[name] != evolved[name]:
+                continue
+            self._server.paths.evolved(name)
+            if name in self._supervision:
                 upload, supervision = exports[name].upload, self._supervision[name]
                 self._server.replay[name].append(ReplaySample(upload=upload, supervision=supervision))
 
@@ -68,7 +71,7 @@ class Rollout:
 
     def _chosen(self, requests: Mapping[str, SelectRequest]) -> dict[str, SelectResult]:
         """What does best on frames that it has not learned from."""
-        tried = {name: request for name, request in requests.items() if self._held_back(name)}
+        tried = {name: request for name, request in requests.items() if self._window.held_back(name)}
         done = self._window.run(SELECT, tried) if tried else {}
         chosen = {name: finished.value for name, finished in done.items()}
         for name in requests.keys() - tried.keys():
@@ -88,10 +91,6 @@ class Rollout:
                 )
             )
         return chosen
-
-    def _held_back(self, name: str) -> int:
-        frames = self._window.captured[name].frames
-        return frames - self._window.config.deployment.taught(frames)
 
     def _adapted(self, name: str) -> dict[Candidate, Path]:
         adapted = self._window.adapted_models

@@ -8,6 +8,7 @@ from nestevo_hw.base.choices import one_of, own_name
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_name
 from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, NOT_NEGATIVE, POSITIVE, SHARE, WINDOW, Range
+from nestevo_hw.evolution.elastic.config import SHARE_OF_BASE
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
 
 MBIT_S = Range(0.001, 1e6)
@@ -40,8 +41,10 @@ class TerminalConfig:
     """One camera and the model that runs on it."""
 
     name: str
-    model: str
+    model: str | None = None
     """A shipped name (fasterrcnn-tiny-m1, -m2, -m3) or the path of a checkpoint."""
+    latency_budget: Annotated[float, SHARE_OF_BASE] | None = None
+    """Instead of a model, what a path of `elastic.supernet` may take, as a share of the time that its base takes."""
     factory: Annotated[str, own_name()] | None = None
     """`package.module:factory` of your own that makes this model, where it is another one than `[model]` names."""
     place: str | None = None
@@ -83,6 +86,10 @@ class TerminalConfig:
             raise ConfigError(
                 f"terminal {self.name!r}: need joins < leaves, got joins = {self.joins}, leaves = {self.leaves}"
             )
+        if (self.model is None) == (self.latency_budget is None):
+            raise ConfigError(f"terminal {self.name!r}: give either model or latency_budget")
+        if self.latency_budget is not None and self.factory is not None:
+            raise ConfigError(f"terminal {self.name!r}: factory is of a model; leave it out beside latency_budget")
         if sum(source is not None for source in (self.place, self.video, self.data)) + self.remote != 1:
             raise ConfigError(f"terminal {self.name!r}: give either place, video, data or remote = true")
         if self.remote and (self.drift or self.outages or self.upload_frames or self.start_frame or self.fps):

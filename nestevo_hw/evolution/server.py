@@ -12,11 +12,12 @@ from nestevo_hw.evolution.dispatch import Batch, Dispatch
 from nestevo_hw.evolution.inbox import FIRST_MODEL
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
+from nestevo_hw.evolution.paths import Paths
 from nestevo_hw.evolution.steps.camera import SenseRequest, SenseResult
 from nestevo_hw.evolution.steps.deploying import ExportRequest
 from nestevo_hw.evolution.steps.table import BASELINE, DRY_RUN, EXPORT, PREPARE
 from nestevo_hw.evolution.steps.teachers import PrepareRequest
-from nestevo_hw.evolution.steps.training import DryRunRequest, ReplaySample
+from nestevo_hw.evolution.steps.training import DryRunRequest, DryRunResult, ReplaySample
 from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
@@ -52,8 +53,10 @@ class Server:
         self.group_of = {name: group for group, names in groups.items() for name in names}
         generations = count()
         self.upkeep = {g: Upkeep(config, layout, journal, self.dispatch, generations, group=g) for g in groups}
-        self.models: dict[str, Path] = {t.name: resolve_checkpoint(t.model) for t in config.terminals}
-        """Checkpoint that each terminal runs."""
+        self.paths = Paths(config, layout, journal, dispatch)
+        """Of elastic terminals."""
+        self.models = {name: resolve_checkpoint(model) for name, model in config.fixed_models.items()}
+        """Checkpoint that each terminal runs; of elastic ones once they are prepared."""
         self.intermediates: dict[str, Path] = {
             name: self.upkeep[group].teacher.weights for name, group in self.group_of.items()
         }
@@ -66,15 +69,13 @@ class Server:
         """Last drift score (eq. 11) of each terminal; None where no class could be compared."""
         self.deployed: dict[str, Path] = {}
         """Folder that each terminal was last sent; none for those that run their first model, read here."""
-        self.sent: dict[str, deque[tuple[int, Path]]] = {
-            name: deque([(FIRST_MODEL, self.models[name])], maxlen=MOST_SENT) for name in config.remote
-        }
+        self.sent: dict[str, deque[tuple[int, Path]]] = {name: deque(maxlen=MOST_SENT) for name in config.remote}
         """Checkpoints that each remote terminal may still run, by the window they are from, oldest first."""
-        self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.models}
+        self.zoo: dict[str, deque[Path]] = {name: deque(maxlen=config.zoo.size) for name in self.group_of}
         """Earlier models of each terminal, oldest first."""
-        self.replay: dict[str, deque[ReplaySample]] = {name: deque(maxlen=MOST_REPLAYED) for name in self.models}
+        self.replay: dict[str, deque[ReplaySample]] = {name: deque(maxlen=MOST_REPLAYED) for name in self.group_of}
         """What each terminal was taught in earlier windows, oldest first."""
-        self.tests: dict[str, deque[int]] = {name: deque(maxlen=config.window.recalled) for name in self.models}
+        self.tests: dict[str, deque[int]] = {name: deque(maxlen=config.window.recalled) for name in self.group_of}
         """Windows after which each terminal's model is scored again, oldest first."""
         self.signals: dict[str, Signals] = {}
         """Of each terminal's model on frames it was last known to do well on."""
@@ -96,26 +97,41 @@ class Server:
             )
             for group, upkeep in self.upkeep.items()
         }
-        trained = self.config.teacher.labeller is None
-        pairs = {
-            name: DryRunRequest(terminal=path, intermediate=self.teacher_of(name, 0).weights if trained else None)
-            for name, path in self.models.items()
-        }
+        self.paths.time()
         preparing = Batch(step=PREPARE, window=None, requests=requests)
-        trying = Batch(step=DRY_RUN, window=None, requests=pairs)
+        trying = self._dry_runs(self.models)
         self.dispatch.run_together(preparing, trying, *beside)
         for group, prepared in preparing.done.items():
             self.classes = prepared.value.classes
             if (known := prepared.value.familiar) is not None:
                 self.gamma[group], self.familiar_rate[group] = known.gamma, known.rate
             self.upkeep[group].programmed_first(prepared.value)
-        for name, measured in trying.done.items():
-            self._costs.learn(name, measured.value.dry_run)
+        self._learn_costs(trying)
+        if found := self.paths.search(next(iter(self.upkeep.values())).reference):
+            self.models |= found
+            trying = self._dry_runs(found)
+            self.dispatch.run_together(trying)
+            self._learn_costs(trying)
+        for name, sent in self.sent.items():
+            sent.append((FIRST_MODEL, self.models[name]))
         familiar = {name: self.upkeep[group].reference for name, group in self.group_of.items()}
         signals = self.baseline(None, familiar)
         self.dispatch.run_together(signals)
         self.remember_signals(signals)
         self._export_first(familiar)
+
+    def _dry_runs(self, models: Mapping[str, Path]) -> Batch[DryRunRequest, DryRunResult]:
+        """To measure the training steps of terminals' first models."""
+        trained = self.config.teacher.labeller is None
+        pairs = {
+            name: DryRunRequest(terminal=path, intermediate=self.teacher_of(name, 0).weights if trained else None)
+            for name, path in models.items()
+        }
+        return Batch(step=DRY_RUN, window=None, requests=pairs)
+
+    def _learn_costs(self, tried: Batch[DryRunRequest, DryRunResult]) -> None:
+        for name, measured in tried.done.items():
+            self._costs.learn(name, measured.value.dry_run)
 
     def baseline(self, number: int | None, frames: Mapping[str, Path]) -> Batch[SenseRequest, SenseResult]:
         """To take each terminal's signals on frames that its model does well on.
@@ -185,6 +201,7 @@ class Server:
         """Files of past windows that later ones may read."""
         files = {*self.models.values(), *self.intermediates.values()}
         files |= {folder / MODEL for folder in self.deployed.values()}
+        files |= self.paths.files
         for upkeep in self.upkeep.values():
             files |= upkeep.teacher.files
         for name in self.models:

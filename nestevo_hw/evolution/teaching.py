@@ -7,6 +7,7 @@ from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.labeller import check_classes
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
+from nestevo_hw.models.elastic.store import read_supernet_spec
 from nestevo_hw.models.onnx.foreign.labeller import Labeller
 from nestevo_hw.tasks.capabilities import BoxLabels, LabelConfirmation, require
 from nestevo_hw.tasks.labeller.teaching import LabellerTeaching, labeller_passes
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 def known_classes(config: "RunConfig") -> tuple[str, ...]:
     """Classes that the terminals know, without background; their teacher knows the same."""
-    return read_spec(resolve_checkpoint(config.terminals[0].model)).classes
+    for model in config.fixed_models.values():
+        return read_spec(resolve_checkpoint(model)).classes
+    return read_supernet_spec(config.elastic.supernet_file).classes
 
 
 def teaching_of(config: "RunConfig") -> Teaching:

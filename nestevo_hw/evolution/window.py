@@ -177,7 +177,7 @@ class Window:
             self._counts[name] = labelled.value.counts
 
     def choose_starts(self) -> None:
-        """Begin with the earlier model that fits the teacher's labels best, where one clearly does."""
+        """Begin with the earlier model, or the path, that fits the teacher's labels best, where one clearly does."""
         requests = {
             name: ChooseRequest(
                 candidates=(self._starts[name], *earlier),
@@ -191,6 +191,16 @@ class Window:
             index, scores = chosen.value.index, tuple(or_nan(s) for s in chosen.value.scores)
             self._starts[name] = requests[name].candidates[index]
             self._server.journal.log(Reuse(window=self.number, terminal=name, reused=index > 0, scores=scores))
+        self._starts |= self._server.paths.choose_to_train(self, self._starts, self._supervision)
+
+    def choose_paths(self) -> None:
+        """After a training: each elastic terminal's evolved model, or another path that does clearly better."""
+        self._outcomes |= self._server.paths.choose_to_deploy(self, self._outcomes, self._supervision)
+
+    def held_back(self, name: str) -> int:
+        """Uploaded frames of a terminal that no training sees."""
+        frames = self.captured[name].frames
+        return frames - self.config.deployment.taught(frames)
 
     def drifted_groups(self) -> list[str]:
         """Lines 2, 3 and 6: who has drifted (eq. 11-13), and whose teacher evolves too."""

@@ -84,6 +84,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "refreshes": tables.refreshes_table(run),
         "decisions": tables.decisions_table(run),
         "trigger": knowledge.trigger_text(run),
+        "paths": tables.paths_table(run),
         "selections": tables.selections_table(run),
         "recall": forgetting.recall_table(run),
         "groups": [(event, tables.groups_table(event)) for event in run.of(Groups)],

@@ -296,6 +296,32 @@ class Select:
     """On all uploaded frames, of the models that the evolved one could replace."""
 
 
+ElasticStage = Literal["search", "before", "after"]
+"""When a path was chosen: searched for before the first window, before a training of it or after."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elastic:
+    """Which path of a supernet an elastic terminal has: found before the first window, or chosen around a training."""
+
+    window: Window
+    terminal: str
+    stage: ElasticStage
+    path: str
+    left: str = ""
+    """The path that it has left; empty where it stays."""
+    share: Number = math.nan
+    """Time of the path as a share of the base's."""
+    budget: Number = math.nan
+    """What it may take, the same way."""
+    times: str = ""
+    """Where the times come from, in words."""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """By path: what the choice was made by, without any truth but in the search."""
+    frames: int = 0
+    """Labelled frames that the paths were compared on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
     """Accuracy of a new model on the test frames of earlier windows."""
@@ -413,6 +439,7 @@ Event = (
     | Sense
     | Reuse
     | Select
+    | Elastic
     | Recall
     | Absent
     | Moving

@@ -18,6 +18,7 @@ from nestevo_hw.report.records import (
     Accuracy,
     Candidate,
     Deploy,
+    Elastic,
     Failure,
     Lifecycle,
     Number,
@@ -243,7 +244,10 @@ def summary_of(run: Run) -> Summary:
 
 
 def pruning_of(run: Run, name: str) -> str | None:
-    """How a terminal's model was pruned (M1, M2, M3) or which model it is; None where nobody says."""
+    """How a terminal's model was pruned (M1, M2, M3), or which model or path it is; None where nobody says."""
+    searched = [e for e in run.of(Elastic) if (e.stage, e.terminal) == ("search", name)]
+    if searched:
+        return f"path within {100 * searched[0].budget:.0f} %"
     for terminal in terminal_configs(run.header.config):
         if terminal["name"] == name:
             found = terminal.get("pruning") or terminal.get("model")

@@ -19,6 +19,7 @@ from nestevo_hw.report.records import (
     Decision,
     Deploy,
     Drift,
+    Elastic,
     Exceeded,
     Failure,
     Generator,
@@ -221,6 +222,36 @@ def selections_table(run: Run) -> Table:
         "them with the evolved one on held-back frames that no training has seen. No truth is used, so these are no "
         "accuracies.",
     ).filled()  # fmt: skip
+
+
+_STAGES = {"search": "before the first", "before": "before training", "after": "after training"}
+
+
+def paths_table(run: Run) -> Table:
+    """Which path of the supernet each elastic terminal was given, when, and by which scores."""
+    chosen = run.of(Elastic)
+    return Table(
+        title="paths of elastic terminals",
+        heads=("window", "terminal", "chosen", "path", "in place of", "time", "budget", "its score", "another's",
+               "frames"),
+        rows=[
+            (
+                DASH if e.window == SETUP else str(e.window), e.terminal, _STAGES[e.stage], e.path, e.left or DASH,
+                share(e.share), share(e.budget), score(e.scores.get(e.path, math.nan)), score(_of_another(e)),
+                str(e.frames),
+            )
+            for e in chosen
+        ],
+        note=f"Times are shares of the base's, {listed(list(dict.fromkeys(e.times for e in chosen)))}. Before the "
+        "first window a score is an accuracy on in-domain frames, beside the base's. Later it is the agreement with "
+        "the labels of the terminal's frames, beside that of the path that was left, or else of the best other one.",
+    ).filled()  # fmt: skip
+
+
+def _of_another(event: Elastic) -> float:
+    """Score of the path that was left, else the best of the others."""
+    others = [event.left] if event.left else [path for path in event.scores if path != event.path]
+    return max((event.scores.get(path, math.nan) for path in others), default=math.nan)
 
 
 def groups_table(event: Groups) -> Table:

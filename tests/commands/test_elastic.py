@@ -1,6 +1,8 @@
 """`nestevo-hw elastic` refuses in one line what cannot be done, and shows what it did."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -42,17 +44,42 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_nothing(words, co
 
 @pytest.mark.parametrize("text", ["5", "9:3", "a:b", "0:31"])
 def test_a_burden_of_no_frames_is_refused(text, tmp_path):
+    left_by_a_search(tmp_path)
+    words = ["elastic", "adapt", FOLDER, "--search", str(tmp_path), "--count", "30", "--burden", text]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "--burden: need FROM:TO with 0 <= FROM < TO <= 30" in result.stderr
+
+
+def left_by_a_search(folder):
     base = (Branch(0), Branch(1))
     one = Candidate(base, 0.01, 0.9)
     timing = Timing(model=LatencyModel(tuple(BranchTime(b, 0.005) for b in base)), base_s=0.01,
                     off=LatencyErrors(paths=1, p50=0.0, p95=0.0, worst=0.0))  # fmt: skip
     selected = Selected(budget_s=0.02, base=one, best=one, measured_s=0.01, evaluated=1, seconds=1.0, timing=timing)
-    (tmp_path / "result.json").write_text(json.dumps(plain(selected)))
-    (tmp_path / "pool.json").write_text(json.dumps(plain(Pool((one,)))))
-    words = ["elastic", "adapt", FOLDER, "--search", str(tmp_path), "--count", "30", "--burden", text]
+    (folder / "result.json").write_text(json.dumps(plain(selected)))
+    (folder / "pool.json").write_text(json.dumps(plain(Pool((one,)))))
+
+
+def test_a_result_that_is_there_is_not_written_over(tmp_path):
+    (tmp_path / "search").mkdir()
+    left_by_a_search(tmp_path / "search")
+    (tmp_path / "adapted").mkdir()
+    (tmp_path / "adapted" / "result.json").write_text("{}")
+    words = ["elastic", "adapt", FOLDER, "--search", str(tmp_path / "search"), "--out", str(tmp_path / "adapted")]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
-    assert "--burden: need FROM:TO with 0 <= FROM < TO <= 30" in result.stderr
+    assert "adapted is not empty; choose another --out" in result.stderr
+    assert (tmp_path / "adapted" / "result.json").read_text() == "{}"
+
+
+def test_what_runs_on_the_device_loads_no_torch():
+    modules = ["commands.elastic_search", "commands.elastic_adapt", "terminals.elastic.selecting",
+               "terminals.elastic.adapting", "studies.elastic.curve", "models.elastic.space"]  # fmt: skip
+    loading = "; ".join(f"import nestevo_hw.{name}" for name in modules)
+    found = subprocess.run([sys.executable, "-c", f"{loading}; import sys; print('torch' in sys.modules)"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    assert found.stdout.strip() == "False"
 
 
 @pytest.mark.slow

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from nestevo_hw import __version__
-from nestevo_hw.base.documents import plain, write_json
+from nestevo_hw.base.documents import plain, read_json, write_json
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.seeding import derive_seed
+from nestevo_hw.evolution.elastic.config import PARTS, SUPERNET
 from nestevo_hw.evolution.elastic.training import Drawing, distil, tune
 from nestevo_hw.evolution.pretrain_frames import FrameSource
 from nestevo_hw.evolution.rendering import Render, one_by_one
@@ -34,7 +35,7 @@ from nestevo_hw.streams.storage import load_frames, save_frames
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.task import headline
 
-SUPERNET, PARTS, HELD_OUT, RESULTS = "supernet.safetensors", "parts", "held-out.safetensors", "results.json"
+HELD_OUT, RESULTS = "held-out.safetensors", "results.json"
 STAGES = ("fitted", "distilled", "tuned")
 """Of a supernet, in order; each is a checkpoint until the last is there."""
 
@@ -124,6 +125,8 @@ class Build:
             StoppedError: stopped by Ctrl-C or a signal; what was trained is kept.
         """
         journal = self._journal(self._check(), resume=resume)
+        if resume and (self.out / RESULTS).is_file():
+            return read_json(self.out / RESULTS, Built, advice="build again into another folder")
         done = {stage.name: stage for stage in journal.records if self._checkpoint(stage.name).is_file()}
         with resumable(self.out, lambda: f"{len(done)} of {len(STAGES)} stages"):
             training, held_out = self._frames(render)
@@ -166,7 +169,7 @@ class Build:
             "base": digest(base), "config": self.config, "frames": self.source.origin,
             "version": __version__,
         }  # fmt: skip
-        return Journal(path, Stage, identity, holds="stages", resume=resume, replace=True)
+        return Journal(path, Stage, identity, holds="stages", resume=resume)
 
     def _frames(self, render: Render) -> tuple[FrameBatch, FrameBatch]:
         training, held_out = self.unfinished / "training-frames.safetensors", self.out / HELD_OUT

@@ -1,5 +1,6 @@
 """The table of steps: every kind of task of a run, with all that is known of it in one place."""
 
+from dataclasses import replace
 from typing import Any
 
 from nestevo_hw.evolution.dryrun import DryRun
@@ -7,9 +8,12 @@ from nestevo_hw.evolution.gate import Verdict
 from nestevo_hw.evolution.generator import GeneratorEffect
 from nestevo_hw.evolution.learning import Trained
 from nestevo_hw.evolution.refresh import Programming
-from nestevo_hw.evolution.steps import camera, deploying, labels, scoring, teachers, training
+from nestevo_hw.evolution.steps import camera, deploying, labels, paths, scoring, teachers, training
 from nestevo_hw.evolution.steps.step import Result, Step
 from nestevo_hw.evolution.teacher import LabellingTime, Programmed
+from nestevo_hw.models.elastic.space import Branch, PathSpace
+from nestevo_hw.terminals.elastic.latency import BranchTime, LatencyModel
+from nestevo_hw.terminals.elastic.pool import Candidate
 from nestevo_hw.wire.signals import Signals
 
 _WRITTEN = Programmed(
@@ -19,6 +23,7 @@ _WRITTEN = Programmed(
     labelling=LabellingTime(first_s=2e-4, interval_s=5e-5),
 )
 _LABELLED = labels.LabelResult(counts={1: 40, 2: 60, 3: 20}, crossbar_frames=96)
+_PATH = (Branch(0),)
 _TRAINED = training.TrainingResult(trained=Trained(loss=1.0, steps=40, trained_s=6.0))
 
 PREPARE = Step(
@@ -187,6 +192,30 @@ RECALL = Step(
     typical=lambda request: scoring.RecallResult(scores=dict.fromkeys(request.tests, 0.5)),
 )  # fmt: skip
 
+TIME_PATHS = Step(
+    kind="time-paths", run=paths.time_paths, request=paths.TimePathsRequest, result=paths.TimePathsResult,
+    needs="cpu", wording="times the branches of the supernet", colour="measure", per="group", typical_s=5.0,
+    typical=lambda request: paths.TimePathsResult(
+        space=PathSpace(1, (Branch(0),)), latency=LatencyModel((BranchTime(Branch(0), 0.01),)),
+        shares=dict.fromkeys(request.models, 1.0), sha256="",
+    ),
+)  # fmt: skip
+SEARCH_PATHS = Step(
+    kind="search-paths", run=paths.search_for_paths, request=paths.SearchPathsRequest, result=paths.SearchPathsResult,
+    needs="gpu", wording="searches for a path of each elastic terminal", colour="choose", per="group", typical_s=15.0,
+    typical=lambda request: paths.SearchPathsResult(
+        pool=(Candidate(_PATH, 0.01, 0.9),), paths=dict.fromkeys(request.budgets_s, _PATH), frames=96
+    ),
+)  # fmt: skip
+CHOOSE_PATH = Step(
+    kind="choose-path", run=paths.choose, request=paths.ChoosePathRequest, result=paths.ChoosePathResult,
+    needs="gpu", wording="chooses a path to train", colour="choose", typical_s=2.0,
+    typical=lambda _: paths.ChoosePathResult(live=_PATH, chosen=_PATH, paths=(_PATH,), scores=(0.6,), frames=96),
+)  # fmt: skip
+CHOOSE_PATH_AGAIN = replace(
+    CHOOSE_PATH, kind="choose-path-again", wording="chooses a path to deploy", colour="select",
+)  # fmt: skip
+
 AnyStep = Step[Any, Any]
 STEPS: dict[str, AnyStep] = {
     step.kind: step
@@ -219,6 +248,10 @@ STEPS: dict[str, AnyStep] = {
         EXPORT,
         EVALUATE,
         RECALL,
+        TIME_PATHS,
+        SEARCH_PATHS,
+        CHOOSE_PATH,
+        CHOOSE_PATH_AGAIN,
     )
 }
 """Every step by its kind."""

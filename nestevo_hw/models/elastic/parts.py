@@ -81,7 +81,7 @@ def write_parts(folder: Path, parts: Parts) -> None:
 
 
 def read_parts(folder: Path) -> Parts:
-    """The manifest of a folder whose files are all there; each is held against its checksum when it is opened.
+    """The manifest of a folder whose files are all there.
 
     Raises:
         InputError: it is missing, damaged, of another program, or lacks a file.
@@ -93,6 +93,18 @@ def read_parts(folder: Path) -> Parts:
     for name in (STEM, FINISH, *(block_file(branch) for branch in parts.space.branches)):
         if name not in parts.sha256 or not (folder / name).is_file():
             raise InputError(f"{path}: no file {name} beside it; {_ADVICE}")
+    return parts
+
+
+def checked_parts(folder: Path) -> Parts:
+    """The manifest of a folder, all of whose files are as they were written.
+
+    Raises:
+        InputError: as `read_parts`, or one is not.
+    """
+    parts = read_parts(folder)
+    for name in sorted(parts.sha256):
+        checked_file(folder, parts, name)
     return parts
 
 

@@ -56,6 +56,11 @@ BranchPath = tuple[Branch, ...]
 """Branches that follow one another from the first block to the last."""
 
 
+def path_name(path: BranchPath) -> str:
+    """For people: the branches' names."""
+    return "+".join(branch.name for branch in path)
+
+
 def all_branches(
     blocks: int, *, taps: Iterable[int] = (), spans: Sequence[int] = (2, 3), rates: Sequence[float] = (0.25, 0.5)
 ) -> tuple[Branch, ...]:

@@ -42,6 +42,21 @@ def is_supernet(path: Path) -> bool:
     return read_header(path).get("format") == FORMAT
 
 
+def read_supernet_spec(path: Path) -> ModelSpec:
+    """The spec of a supernet's base, from the file's header alone.
+
+    Raises:
+        InputError: the file is missing, its header damaged, or of another program.
+    """
+    return _spec(read_header(path), path)
+
+
+def _spec(header: Mapping[str, str], path: Path) -> ModelSpec:
+    if header.get("format") != FORMAT:
+        raise InputError(f"{path} holds no supernet; make one with `nestevo-hw elastic build`")
+    return parse_json(header.get("spec", ""), ModelSpec, f"{path}: spec", advice=_ADVICE)
+
+
 def load_supernet(path: Path) -> tuple[Supernet, ModelSpec]:
     """Read what `save_supernet` wrote, in eval mode on the CPU.
 
@@ -49,9 +64,7 @@ def load_supernet(path: Path) -> tuple[Supernet, ModelSpec]:
         InputError: the file is missing, damaged, of another program, or holds NaN.
     """
     header, state = read_tensors(path)
-    if header.get("format") != FORMAT:
-        raise InputError(f"{path} holds no supernet; make one with `nestevo-hw elastic build`")
-    spec = parse_json(header.get("spec", ""), ModelSpec, f"{path}: spec", advice=_ADVICE)
+    spec = _spec(header, path)
     chain = parse_json(header.get("chain", ""), Chain, f"{path}: chain", advice=_ADVICE)
     space = parse_json(header.get("space", ""), PathSpace, f"{path}: space", advice=_ADVICE)
     base = spec.build()

@@ -8,7 +8,7 @@ from torch import nn
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.elastic.blocks import is_block, merged
-from nestevo_hw.models.elastic.space import Branch, BranchPath
+from nestevo_hw.models.elastic.space import Branch, BranchPath, path_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,6 @@ class Blocks:
         """
         blocks = blocks_named(model, self.names)
         place(model, self.names, [(b, fresh_block(blocks[b.start : b.end])) for b in self.path])
-
-
-def path_name(path: BranchPath) -> str:
-    """For people: the branches' names."""
-    return "+".join(branch.name for branch in path)
 
 
 def fresh_block(span: Sequence[nn.Module]) -> nn.Module:

@@ -15,8 +15,8 @@ from nestevo_hw.models.batch_norm import fresh_statistics, norms
 from nestevo_hw.models.elastic.blocks import inner_width, merged, shrinkable, shrunk, shrunk_width
 from nestevo_hw.models.elastic.chain import Chain, find_chain, inputs_of, outputs_of
 from nestevo_hw.models.elastic.fitting import before_relu, fit
-from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace, all_branches
-from nestevo_hw.models.elastic.structure import path_name, place
+from nestevo_hw.models.elastic.space import Branch, BranchPath, PathSpace, all_branches, path_name
+from nestevo_hw.models.elastic.structure import place
 from nestevo_hw.models.inputs import is_detector
 
 RATES = (0.25, 0.5)
@@ -93,6 +93,18 @@ class Supernet(nn.Module):
         """The model of a path by itself, in eval mode."""
         with self.on(path) as model:
             return copy.deepcopy(model).eval()
+
+    def absorb(self, path: BranchPath, model: nn.Module) -> None:
+        """Take over the weights and statistics of a path's model, in place; every path shares what lies on both.
+
+        That is no longer the supernet as it was built: the stem, what comes behind the blocks, and originals on the
+        path are those of the model, and the path of the originals is no longer its base to the bit.
+
+        Raises:
+            ConfigError: it is no path of this supernet.
+        """
+        with self.on(path) as own:
+            own.load_state_dict(model.state_dict())
 
     @property
     def size(self) -> Size:

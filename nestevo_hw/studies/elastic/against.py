@@ -1,41 +1,25 @@
 """Base, chosen path and models that were pruned as a whole, side by side: whole files, on frames of their own."""
 
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from nestevo_hw.evolution.elastic.latency import whole_times
 from nestevo_hw.models.checkpoint import load_model
-from nestevo_hw.models.elastic.parts import IMAGE, OUTPUTS
 from nestevo_hw.models.elastic.space import BranchPath
 from nestevo_hw.models.elastic.store import load_supernet
 from nestevo_hw.models.inputs import is_detector
-from nestevo_hw.models.onnx.export import SingleFrame, any_floats, open_session, write_onnx
 from nestevo_hw.models.zoo import task_of
-from nestevo_hw.studies.elastic.paired import Difference, difference, precision_of, share_right
+from nestevo_hw.studies.elastic.curve import Point
+from nestevo_hw.studies.elastic.paired import difference, precision_of, share_right
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.terminals.elastic.edge import EdgeFrames
-from nestevo_hw.terminals.elastic.latency import measure
 from nestevo_hw.terminals.runtime import Found
 
 BASE, CHOSEN = "base", "chosen path"
-_ROUNDS = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A model on this device, exported as one file."""
-
-    name: str
-    seconds: float
-    """Median time of a frame, measured."""
-    accuracy: float
-    behind: Difference
-    """Accuracy of the chosen path less this one's."""
 
 
 def side_by_side(
@@ -56,12 +40,12 @@ def side_by_side(
     whole, _ = load_supernet(supernet)
     models = {BASE: whole.model(whole.space.base), CHOSEN: whole.model(path)}
     models |= {file.stem: load_model(file)[0] for file in checkpoints}
-    seconds = _times(models, torch.from_numpy(frames.floats(0)), clock)
+    taken = whole_times(models, torch.from_numpy(frames.floats(0)), clock)
     detects = is_detector(whole.base)
     rates = {name: (precision_of if detects else share_right)(_seen(m, frames), frames) for name, m in models.items()}
     every = range(len(frames.images))
     return [
-        Point(name=name, seconds=seconds[name], accuracy=rate(every),
+        Point(name=name, seconds=median(taken[name]), accuracy=rate(every),
               behind=difference(rates[CHOSEN], rate, len(frames.images)))
         for name, rate in rates.items()
     ]  # fmt: skip
@@ -70,22 +54,3 @@ def side_by_side(
 def _seen(model: nn.Module, frames: EdgeFrames) -> list[Found]:
     predicted = task_named(task_of(model)).predict(model, torch.from_numpy(frames.images))
     return [Found(p["boxes"].numpy(), p["labels"].numpy(), p["scores"].numpy()) for p in predicted]
-
-
-def _times(models: Mapping[str, nn.Module], images: Tensor, clock: Callable[[], float]) -> dict[str, float]:
-    """Of one image, by ONNX Runtime on one thread."""
-    with tempfile.TemporaryDirectory() as folder:
-        runs = {name: _run_of(model, images, Path(folder) / "model.onnx") for name, model in models.items()}
-    return measure(runs, rounds=_ROUNDS, clock=clock)
-
-
-def _run_of(model: nn.Module, images: Tensor, file: Path) -> Callable[[], object]:
-    detects = is_detector(model)
-    whole: nn.Module = SingleFrame(model) if detects else model
-    given = images[0] if detects else images
-    outputs = OUTPUTS["detection" if detects else "classification"]
-    with any_floats(whole):
-        write_onnx(whole, (given,), file, inputs=(IMAGE,), outputs=outputs,
-                   dynamic={name: {0: "detections"} for name in outputs if detects})  # fmt: skip
-    session, taken = open_session(file), {IMAGE: np.ascontiguousarray(given.numpy())}
-    return lambda: session.run(None, taken)

@@ -1,16 +1,29 @@
 """Pictures: accuracy against latency of all paths that a search evaluated, and the times of a terminal's frames."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
 
 from nestevo_hw.pages.style import LIGHT, SMALL, Mark, Palette, colour_of, dress, legend, new_figure, save_png
-from nestevo_hw.studies.elastic.against import Point
+from nestevo_hw.studies.elastic.paired import Difference
 from nestevo_hw.terminals.elastic.adapting import Adapted
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
 from nestevo_hw.terminals.elastic.selecting import Selected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A model on this device, exported as one file."""
+
+    name: str
+    seconds: float
+    """Median time of a frame, measured."""
+    accuracy: float
+    behind: Difference
+    """Accuracy of the chosen path less this one's."""
 
 
 def save_curve(selected: Selected, pool: Pool, metric: str, path: Path) -> None:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from nestevo_hw.base.errors import InputError, LostFileError
+from nestevo_hw.models.elastic.parts import Parts
 from nestevo_hw.models.elastic.space import Branch, BranchPath
 from nestevo_hw.terminals.elastic.latency import (
     FITTED_ON,
@@ -28,6 +29,7 @@ from nestevo_hw.terminals.elastic.reuse import outputs
 from nestevo_hw.terminals.judging import mean_precision, same_class
 from nestevo_hw.terminals.runtime import Found
 
+_ADVICE = "give labelled frames such as held-out.safetensors of the build, which are taken without --frames"
 _BATCH = 32
 """Images of a classifier at a time; a detector takes one."""
 
@@ -55,12 +57,36 @@ class EdgeFrames:
             images, counts = tensors["images"], tensors["counts"]
             columns = [np.split(tensors[name], counts.cumsum()[:-1]) for name in ("boxes", "labels", "ignore")]
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path} holds no labelled frames ({error}); build the supernet again") from error
+            raise InputError(f"{path} holds no labelled frames ({error}); {_ADVICE}") from error
+        if len({len(images), len(counts), *map(len, columns)}) > 1 or not len(counts):
+            raise InputError(f"{path} holds {len(images)} frames and labels of {len(counts)}; {_ADVICE}")
         truth = [
             Found(boxes[~ignore], labels[~ignore], np.ones(int((~ignore).sum()), np.float32))
             for boxes, labels, ignore in zip(*columns, strict=True)
         ]
         return cls(images, tuple(truth))
+
+    @classmethod
+    def read_for(cls, parts: Parts, path: Path) -> "EdgeFrames":
+        """The same, of frames that a supernet takes and on which paths can be told apart.
+
+        Raises:
+            InputError: as `read`, or they are of another size, or show nothing that it knows.
+        """
+        frames = cls.read(path)
+        (_, height, width), (_, rows, columns) = parts.image, frames.images.shape[1:]
+        if (rows, columns) != (height, width):
+            raise InputError(
+                f"{path} has frames of {rows} x {columns} pixels, but the supernet takes {height} x {width}; {_ADVICE}"
+            )
+        labels = {int(label) for found in frames.truth for label in found.labels}
+        if strange := sorted(labels - {*range(1, len(parts.classes) + 1)}):
+            raise InputError(
+                f"{path} has label {strange[0]}, but the supernet knows {len(parts.classes)} classes; {_ADVICE}"
+            )
+        if not labels:
+            raise InputError(f"{path}: its {len(frames.truth)} frames show nothing to find; {_ADVICE}")
+        return frames
 
     def parted(self, most: int) -> tuple["EdgeFrames", "EdgeFrames"]:
         """At most so many frames, evenly spread, and the others."""

@@ -100,7 +100,19 @@ def measure[K](
     warm_up: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[K, float]:
-    """Median time of each run, in seconds.
+    """Median time of each run, in seconds; see `turns`."""
+    taken = turns(runs, rounds=rounds, warm_up=warm_up, clock=clock)
+    return {name: median(some) for name, some in taken.items()}
+
+
+def turns[K](
+    runs: Mapping[K, Callable[[], object]],
+    *,
+    rounds: int = 30,
+    warm_up: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[K, list[float]]:
+    """Times of each run, in seconds, round by round.
 
     All take turns, so that a device which becomes slower meanwhile does not make some of them look slow.
 
@@ -117,7 +129,7 @@ def measure[K](
             run()
             if turn >= warm_up:
                 times[name].append(clock() - begin)
-    return {name: median(some) for name, some in times.items()}
+    return times
 
 
 def spread(space: PathSpace, table: Mapping[Branch, float], count: int, generator: random.Random) -> list[BranchPath]:

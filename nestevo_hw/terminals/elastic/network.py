@@ -19,7 +19,7 @@ from nestevo_hw.models.elastic.parts import (
     Parts,
     block_file,
     checked_file,
-    read_parts,
+    checked_parts,
     tap_name,
 )
 from nestevo_hw.models.elastic.space import Branch, BranchPath
@@ -48,7 +48,7 @@ class Network:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.parts: Parts = read_parts(folder)
+        self.parts: Parts = checked_parts(folder)
         self.sessions = BranchSessions[Any](lambda branch: open_part(folder, self.parts, block_file(branch)))
         """Of branches: those of a path have to be open before it runs."""
         self._stem, self._finish = (open_part(folder, self.parts, name) for name in (STEM, FINISH))

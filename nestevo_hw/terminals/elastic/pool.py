@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Annotated
 
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.ranges import POSITIVE, SHARE
-from nestevo_hw.models.elastic.space import BranchPath
+from nestevo_hw.models.elastic.space import BranchPath, PathSpace, path_name
 from nestevo_hw.terminals.elastic.latency import LatencyModel
 from nestevo_hw.terminals.elastic.search.evaluation import Evaluated, Measure
 
@@ -42,6 +43,15 @@ class Pool:
         """A pool of evaluated paths."""
         return cls(tuple(Candidate(one.path, latency.time(one.path), one.accuracy) for one in evaluated))
 
+    def require(self, space: PathSpace, source: str) -> None:
+        """Refuse a pool of another supernet.
+
+        Raises:
+            InputError: with `source`, whose pool it is.
+        """
+        if strange := [one.path for one in self.candidates if not space.holds(one.path)]:
+            raise InputError(f"{source}: {path_name(strange[0])} is no path of this supernet; search through it first")
+
     @property
     def fastest(self) -> Candidate:
         """The one that takes least time."""
@@ -51,6 +61,15 @@ class Pool:
         """The most accurate one that fits a budget on a device that has become slower by `rho`; None if none does."""
         fitting = [one for one in self.candidates if one.seconds * rho <= budget_s]
         return max(fitting, key=lambda one: one.accuracy, default=None)
+
+    def within(self, budget_s: float) -> "Pool":
+        """Those that fit a budget; of equally accurate ones the slower first, which has more to learn with.
+
+        Raises:
+            ValueError: none does.
+        """
+        fitting = [one for one in self.candidates if one.seconds <= budget_s]
+        return Pool(tuple(sorted(fitting, key=lambda one: (one.accuracy, one.seconds), reverse=True)))
 
     def best_of_levels(self, width_s: float) -> tuple[Candidate, ...]:
         """The most accurate one of each level of latency that any is in; levels are so many seconds wide."""
@@ -92,7 +111,12 @@ def after_drift(
         best: how many of those that fit to look at again. The best of each level of a tenth of the budget are as well,
             so that there is a choice when the device's speed changes.
     """
+    return pool.measured_again(worth_another_look(pool, budget_s, rho, best=best), measure)
+
+
+def worth_another_look(pool: Pool, budget_s: float, rho: float = 1.0, *, best: int = 10) -> list[BranchPath]:
+    """Paths that `after_drift` scores again, the most accurate first."""
     fitting = [one for one in pool.candidates if one.seconds * rho <= budget_s]
     first = sorted(fitting, key=lambda one: one.accuracy, reverse=True)[:best]
     levels = pool.best_of_levels(budget_s / rho / 10)
-    return pool.measured_again(list(dict.fromkeys(one.path for one in (*first, *levels))), measure)
+    return list(dict.fromkeys(one.path for one in (*first, *levels)))

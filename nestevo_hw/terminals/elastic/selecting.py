@@ -93,11 +93,12 @@ def select(
         InputError: parts or frames are damaged.
         StoppedError: stopped by Ctrl-C or a signal; what was measured is kept.
     """
-    network, (edge, _) = Network(parts), EdgeFrames.read(frames).parted(config.frames)
+    network = Network(parts)
+    edge, _ = EdgeFrames.read_for(network.parts, frames).parted(config.frames)
     identity = {"config": config, "parts": sha256(parts / MANIFEST), "frames": sha256(frames), "version": __version__}
     if resume and not (out / JOURNAL).is_file():
         raise ConfigError(f"{out} holds no search to resume; leave --resume out")
-    journal = Journal(out / JOURNAL, Evaluated, identity, holds="a search", resume=resume, replace=True)
+    journal = Journal(out / JOURNAL, Evaluated, identity, holds="a search", resume=resume)
     measure = Accuracies(network, edge)
     evaluations = Evaluations(_told(measure, tell), journal)
     with resumable(out, lambda: f"{len(evaluations.known)} evaluations"):

@@ -15,10 +15,15 @@ from nestevo_hw.evolution.steps import perform
 from nestevo_hw.evolution.steps.table import CAPTURE, EVALUATE, STEPS
 from nestevo_hw.evolution.steps.teachers import InspectResult
 from nestevo_hw.evolution.taskid import TaskId
+from nestevo_hw.models.elastic.space import Branch
 from nestevo_hw.pages.style import LIGHT
+from nestevo_hw.terminals.elastic.latency import BranchTime, LatencyModel
 
 every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-LEAVES = {int: 3, float: 0.5, str: "before", bool: True, Path: Path("/run/x.safetensors"), type(None): None}
+LEAVES = {
+    int: 3, float: 0.5, str: "before", bool: True, Path: Path("/run/x.safetensors"), type(None): None,
+    Branch: Branch(3), LatencyModel: LatencyModel((BranchTime(Branch(3), 0.5),)),
+}  # fmt: skip
 
 
 def made_up(hint):

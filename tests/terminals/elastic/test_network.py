@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from nestevo_hw.base.errors import ConfigError, InputError, StoppedError
+from nestevo_hw.base.tensors import write_tensors
 from nestevo_hw.models.elastic.export import export_parts
 from nestevo_hw.models.elastic.parts import block_file, read_parts
 from nestevo_hw.models.elastic.space import Branch
@@ -78,8 +79,8 @@ def test_what_is_not_as_it_was_written_is_refused(built, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     damaged = tmp_path / block_file(Branch(0))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    with pytest.raises(InputError, match=r"is not the file that elastic\.json describes"):
-        Network(tmp_path).sessions.change_to((Branch(0),))
+    with pytest.raises(InputError, match=r"block-0\.onnx is not the file that elastic\.json describes"):
+        Network(tmp_path)  # before anything runs, whether a path needs the block or not
     damaged.unlink()
     with pytest.raises(InputError, match=r"no file block-0\.onnx beside it"):
         read_parts(tmp_path)
@@ -112,6 +113,30 @@ def test_frames_are_read_as_they_were_written_and_evenly_chosen(home):
     assert [t.labels.tolist() for t in some.truth] == [t.labels.tolist() for t in whole.truth[::4]]
     with pytest.raises(InputError, match="holds no labelled frames"):
         EdgeFrames.read(home / "parts" / "stem.onnx")
+
+
+@pytest.mark.parametrize(
+    ("frames", "label", "size", "told"),
+    [
+        (0, 1, 32, "holds 0 frames and labels of 0"),
+        (2, 0, 32, "its 2 frames show nothing to find"),
+        (2, 11, 32, "has label 11, but the supernet knows 10 classes"),
+        (2, 1, 48, "has frames of 48 x 48 pixels, but the supernet takes 32 x 32"),
+    ],
+)
+def test_frames_that_tell_nothing_are_refused_before_anything_is_measured(home, tmp_path, frames, label, size, told):
+    images = torch.zeros(frames, 3, size, size, dtype=torch.uint8)
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0]])[: bool(label)]
+    truth = (Annotation.of(boxes, torch.tensor([label] if label else [], dtype=torch.int64)),) * frames
+    file = tmp_path / "frames.safetensors"
+    if frames:
+        save_frames(FrameBatch(images=images, indices=tuple(range(frames)), truth=truth), file)
+    else:
+        none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "ignore": torch.zeros(0).bool()}
+        write_tensors(file, {"images": images, "counts": torch.zeros(0).long(), **none}, {})
+    with pytest.raises(InputError, match=f"{told}.*; give labelled frames such as held-out.safetensors"):
+        select(home / "parts", file, tmp_path / "out", SearchConfig())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_stopped_search_goes_on_with_what_it_measured_and_leaves_a_pool(home, tmp_path, monkeypatch):
