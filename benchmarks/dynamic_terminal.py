@@ -49,8 +49,10 @@ PAN_PX = 2
 """Of the moving camera, a frame."""
 
 
-def rendered(stream: str, seed: int, frames: int, size: tuple[int, int]) -> tuple[np.ndarray, list[Found]]:
-    """(N, H, W, 3) frames of an embedded stream, and what is on them."""
+def rendered(
+    stream: str, seed: int, frames: int, size: tuple[int, int], step: int = 1
+) -> tuple[np.ndarray, list[Found]]:
+    """(N, H, W, 3) frames of an embedded stream, every `step`-th of so many, and what is on them."""
     from nestevo_hw.streams.rendered.synthetic import SyntheticStream
     from nestevo_hw.streams.weather import DriftScript, DriftSegment
 
@@ -60,7 +62,7 @@ def rendered(stream: str, seed: int, frames: int, size: tuple[int, int]) -> tupl
     }.get(stream, ())
     wide = (size[0], size[1] + size[1] // 2) if stream == "moving" else size
     source = SyntheticStream(name=stream, place="campus", seed=seed, size=wide, drift=DriftScript(segments=segments))
-    batch = source.read(range(frames))
+    batch = source.read(range(0, frames, step))
     images = np.ascontiguousarray(batch.images.numpy().transpose(0, 2, 3, 1))
     truth = [
         Found(one.boxes.numpy()[~one.ignore.numpy()], one.labels.numpy()[~one.ignore.numpy()],
@@ -68,20 +70,20 @@ def rendered(stream: str, seed: int, frames: int, size: tuple[int, int]) -> tupl
         for one in batch.truth or ()
     ]  # fmt: skip
     if stream == "moving":
-        return _panned(images, truth, size[1])
+        return _panned(images, truth, size[1], step)
     if stream == "occlusion":
-        _covered(images, seed)
+        _covered(images, seed, step)
     if stream == "quiet":
         _stopped(images, truth, seed)
     return images, truth
 
 
-def _panned(images: np.ndarray, truth: list[Found], width: int) -> tuple[np.ndarray, list[Found]]:
+def _panned(images: np.ndarray, truth: list[Found], width: int, step: int) -> tuple[np.ndarray, list[Found]]:
     """A window that goes to and fro over wider frames."""
     room = images.shape[2] - width
     shown, seen = [], []
     for index, (image, found) in enumerate(zip(images, truth, strict=True)):
-        left = abs((index * PAN_PX + room) % (2 * room) - room)
+        left = abs((index * step * PAN_PX + room) % (2 * room) - room)
         shown.append(image[:, left : left + width])
         boxes = found.boxes - np.array([left, 0, left, 0], np.float32)
         boxes[:, ::2] = boxes[:, ::2].clip(0, width)
@@ -101,13 +103,13 @@ def _stopped(images: np.ndarray, truth: list[Found], seed: int) -> None:
             truth[index] = truth[stays]
 
 
-def _covered(images: np.ndarray, seed: int) -> None:
+def _covered(images: np.ndarray, seed: int, step: int) -> None:
     """Something large and textured passes every ten seconds, in place."""
     height, width = images.shape[1:3]
     texture = np.random.default_rng(seed).integers(40, 120, (height // 2 // 8 + 1, width // 3 // 8 + 1, 3), np.uint8)
     thing = texture.repeat(8, 0).repeat(8, 1)[: height // 2, : width // 3]
     for index, image in enumerate(images):
-        left = (index % 100) * 12 - thing.shape[1]
+        left = (index * step % 100) * 12 - thing.shape[1]
         first, last = max(0, left), min(width, left + thing.shape[1])
         if first < last:
             image[height // 3 : height // 3 + len(thing), first:last] = thing[:, first - left : last - left]
