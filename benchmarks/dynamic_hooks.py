@@ -2,7 +2,7 @@
 
     python benchmarks/dynamic_hooks.py [--quick] [--json] [--parts FOLDER] [--seeds 3] [--frames 960]
 
-Streams and model are those of benchmarks/dynamic_terminal.py. For each seed, ways through the stages are fitted on 160
+Streams and model are those of benchmarks/dynamic_terminal.py. For each seed, ways through the stages are fitted on 100
 frames of a still camera in daylight. Then each stream: "static", "drift" (dusk falls over all of it), "night" (falls
 after a third), "occlusion" and "moving". Every eighth frame is run densely, stage by stage, and along each rung of the
 ladder; what a rung takes and how it agrees is written down. Each learner is then led over what was written down as a
@@ -41,7 +41,7 @@ from nestevo_hw.terminals.dynamic.preparing import Prepared, prepare
 from nestevo_hw.terminals.dynamic.profile import Profile
 
 STREAMS = ("static", "drift", "night", "occlusion", "moving")
-STEP, FITTED_ON, RECENT = 8, 160, 10
+STEP, FITTED_ON, RECENT = 8, 100, 10
 """Frames from one that is measured to the next; that ways are fitted on; and measured ones that a mean is of."""
 LEARNERS = get_args(LearnerName)
 
