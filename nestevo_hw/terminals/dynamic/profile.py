@@ -21,8 +21,10 @@ _OVERHEAD = 0.2
 """Of a stage's dense time: what a crop takes whatever its size, until one has been measured."""
 _SHARES = (0.01, 0.03, 0.1, 0.2, 0.35)
 """Of the image that changed, between which updates are told apart."""
-_RETRIED = 200
-"""Refusals after which an update is tried again."""
+RETRIED = 200
+"""Refusals after which what did not pay is tried again."""
+_ENOUGH = 0.1
+"""Share of a stage's input whose time tells that of all of it."""
 
 
 class Average:
@@ -78,7 +80,11 @@ class StageProfile:
         whole = self.whole(plan.way)
         if plan.action is Action.DENSE:
             whole.add(done.seconds - done.decide_s)
-        elif plan.action is Action.REGION and not plan.way and whole.value is not None:
+        elif plan.action is Action.REGION and plan.way:
+            if plan.share >= _ENOUGH:
+                beside = len(plan.crops) * (self.overhead.typical or 0.0)
+                whole.add(max(0.0, done.seconds - done.decide_s - beside) / plan.share)
+        elif plan.action is Action.REGION and whole.value is not None:
             beside = done.seconds - done.decide_s - plan.share * whole.value
             self.overhead.add(max(0.0, beside) / len(plan.crops))
 
@@ -159,7 +165,7 @@ class Profile:
         if dense - update > (1 + margin) * (self.gate.value or 0.0):
             return True
         self._refused[bucket] += 1
-        if self._refused[bucket] >= _RETRIED:
+        if self._refused[bucket] >= RETRIED:
             self._refused[bucket], self._updates[bucket] = 0, Average()
         return False
 
@@ -172,7 +178,7 @@ class Profile:
         if hooked is None or dense is None or dense - hooked > least_s:
             return True
         self._unhooked += 1
-        if self._unhooked >= _RETRIED:
+        if self._unhooked >= RETRIED:
             self._unhooked, self.hooked = 0, Average()
         return False
 

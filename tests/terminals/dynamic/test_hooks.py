@@ -18,15 +18,16 @@ from nestevo_hw.terminals.dynamic.hooks.hook import Hook
 from nestevo_hw.terminals.dynamic.hooks.ladder import Step, climbed
 from nestevo_hw.terminals.dynamic.hooks.learners import Try, made
 from nestevo_hw.terminals.dynamic.hooks.solving import narrow_of, ranked, skip_of
-from nestevo_hw.terminals.dynamic.hooks.ways import SKIP, Hooks, Narrow, Skip, checksum, load, save
+from nestevo_hw.terminals.dynamic.hooks.ways import SKIP, Narrow, Skip, load, save
 from nestevo_hw.terminals.dynamic.model import DynamicModel
+from nestevo_hw.terminals.dynamic.overlay import overlay
 from nestevo_hw.terminals.dynamic.plan import Reason
 from nestevo_hw.terminals.dynamic.preparing import Preparation, prepare
 from nestevo_hw.terminals.dynamic.profile import Profile, StageProfile
-from tests.terminals.dynamic.made_parts import CHANNELS, SIZE, made_parts
+from tests.terminals.dynamic.made_hooks import hooks_of, same
+from tests.terminals.dynamic.made_parts import BLOCK, CHANNELS, SIZE, made_parts
 
 EXACT = DynamicSettings(threshold=0.0, dense_above=1.0, key_every=1000, light=255.0)
-BLOCK = "block 0"
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +51,6 @@ def file_of(prepared, stage=BLOCK):
 
 def ran(file, x, names=None):
     return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(names, {"taken": x})
-
-
-def hooks_of(prepared, **ways):
-    """Hooks with one rung for each way of the first block; they agreed on all frames."""
-    rungs = tuple({BLOCK: name} for name in ways)
-    draw = np.random.default_rng(0)
-    return Hooks(
-        model=checksum(prepared), after="stem", rungs=rungs, ways={BLOCK: ways},
-        looked=draw.standard_normal((40, CHANNELS)), agreed=np.ones((40, len(ways))),
-    )  # fmt: skip
-
-
-def same():
-    return Skip(np.ones(CHANNELS, np.float32), np.zeros(CHANNELS, np.float32), np.zeros(CHANNELS, np.float32))
 
 
 def test_a_skip_is_the_scale_and_shift_of_each_channel():
@@ -321,3 +308,17 @@ def test_what_two_paths_share_is_prepared_once(tmp_path):
     again = preparation.path((Branch(0), Branch(1)))
     assert all(a is b for a, b in zip(first.stages, again.stages, strict=True))
     assert again.fused == first.fused
+
+
+def test_a_cheaper_way_shows_in_the_overlay(paying, prepared):
+    model = DynamicModel(prepared, EXACT)
+    model.use_hooks(hooks_of(prepared, **{SKIP: same()}))
+    changed, draws = scene(), []
+    changed[20:40, 30:60] = 0
+    for frame in (scene(), changed):
+        found = model.look(frame)
+        draws.append(overlay(frame, model.last, found, least_score=2.0)[-1].tolist())
+    assert [90, 230, 120] not in draws[0]
+    field = SIZE[1] // len(prepared.stages)
+    assert draws[1][field + 2] == [90, 230, 120]
+    assert draws[1][2] == [255, 96, 64]

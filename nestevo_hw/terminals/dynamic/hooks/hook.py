@@ -5,16 +5,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from nestevo_hw.base.errors import InputError
 from nestevo_hw.terminals.dynamic.hooks.config import HookSettings
 from nestevo_hw.terminals.dynamic.hooks.learners import Learner, Try, made
 from nestevo_hw.terminals.dynamic.hooks.ways import Hooks, Skip, Ways
-from nestevo_hw.terminals.dynamic.profile import Average, Profile
-from nestevo_hw.terminals.dynamic.stages import Stage, Values
+from nestevo_hw.terminals.dynamic.profile import RETRIED, Average, Profile
+from nestevo_hw.terminals.dynamic.stages import Run, Stage, Values
 
 _LARGEST = 4.0
 """Standard deviations that a descriptor is cut at."""
-_RETRIED = 200
-"""Frames without a look after which there is one again."""
 _WARM = 4
 
 
@@ -81,12 +80,20 @@ class Hook:
         return (1 + self._margin) * (self.cost.value or 0.0)
 
     def _worth_a_look(self) -> bool:
-        """Whether the last rung would save more than the look costs; now and then, whether or not it would."""
-        if max(map(self.saved_s, range(len(self.rungs)))) > self._least_s:
-            self._refused = 0
+        """Whether the last rung would save more than a look costs; after many refusals it is measured anew."""
+        last = len(self.rungs) - 1
+        if self.saved_s(last) > self._least_s:
             return True
         self._refused += 1
-        return self._refused % _RETRIED == 0
+        if self._refused >= RETRIED:
+            self._refused = 0
+            for stage, way in self.rungs[last].items():
+                self._profile.stages[stage].ways.pop(way, None)
+        return False
+
+
+def _skipping(way: Skip) -> Run:
+    return lambda fed: [way(next(iter(fed.values())))]
 
 
 def pooled(features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -97,17 +104,24 @@ def pooled(features: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def add_ways(hooks: Hooks, stages: tuple[Stage, ...], values: Values, profile: Profile, threads: int,
              clock: Callable[[], float]) -> None:  # fmt: skip
-    """Have stages know the ways of some hooks, and measure each of them on some values."""
+    """Have stages know the ways of some hooks, and measure each of them on some values.
+
+    Raises:
+        InputError: a way does not fit its stage.
+    """
     from nestevo_hw.models.onnx.crops.narrowing import inner_of, narrowed
 
     for stage in stages:
         for name, way in hooks.ways.get(stage.name, {}).items():
             if isinstance(way, Skip):
-                stage.add_way(name, lambda fed, way=way: [way(next(iter(fed.values())))])
+                stage.add_way(name, _skipping(way))
             else:
                 inner = inner_of(stage.model.model)
                 assert inner is not None
-                file = narrowed(stage.model.model, inner, way.kept.tolist(), way.weights, way.bias)
+                try:
+                    file = narrowed(stage.model.model, inner, way.kept.tolist(), way.weights, way.bias)
+                except (IndexError, ValueError) as error:
+                    raise InputError(f"the way {name} of {stage.name} does not fit it; fit the hooks again") from error
                 stage.add_way(name, stage.session_way(file, threads))
             for turn in range(_WARM):
                 began = clock()

@@ -87,15 +87,17 @@ class Threshold:
     def _rule(self, rung: int) -> tuple[float, float, float]:
         told = [one for one in self._tries if rung in one.tells_of(self._rungs)]
         distances = np.array([_distance(one.seen) for one in told])
-        agreed = np.array([one.agreed for one in told], np.float64)
-        weights = 0.95 ** np.arange(len(told) - 1, -1, -1)
-        best = (np.inf, np.inf, 0.5, 0.5)
-        for at in (*np.unique(distances)[:-1], np.inf):
-            sides = [distances <= at, distances > at]
-            sure = [(weights[s] @ agreed[s] + 0.5) / (weights[s].sum() + 1) for s in sides]
-            wrong = sum(weights[s] @ np.abs(agreed[s] - (p > 0.5)) for s, p in zip(sides, sure, strict=True))
-            best = min(best, (float(wrong), -float(at), float(sure[0]), float(sure[1])))
-        return -best[1], best[2], best[3]
+        order = np.argsort(distances, kind="stable")
+        weights = (0.95 ** np.arange(len(told) - 1, -1, -1))[order]
+        good = weights * np.array([one.agreed for one in told])[order]
+        # Of every threshold, the tries up to it and those beyond; the last one has all below.
+        below, above = np.cumsum([good, weights], 1), np.sum([good, weights], 1)[:, None]
+        sides = np.stack([below, np.maximum(above - below, 0.0)])
+        sure = (sides[:, 0] + 0.5) / (sides[:, 1] + 1)
+        wrong = np.where(sure > 0.5, sides[:, 1] - sides[:, 0], sides[:, 0]).sum(0)
+        best = int(wrong[::-1].argmin())
+        at = len(told) - 1 - best
+        return float(distances[order[at]]) if best else np.inf, float(sure[0, at]), float(sure[1, at])
 
 
 class Logistic:

@@ -37,7 +37,8 @@ class Skip:
         """(1, C, H, W) of the same."""
         made = taken * self.scale[:, None, None]
         made += self.shift[:, None, None]
-        return np.maximum(made, self.floor[:, None, None], out=made)
+        np.maximum(made, self.floor[:, None, None], out=made)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,8 @@ def load(path: Path, prepared: Prepared) -> Hooks:
         looked, agreed = tensors["looked"].astype(np.float64), tensors["agreed"].astype(np.float64)
     except KeyError as error:
         raise InputError(f"{path}: no tensor {error.args[0]!r}; {_ADVICE}") from error
-    if agreed.shape != (len(looked), len(header.rungs)) or header.after not in {s.name for s in prepared.stages}:
+    whole = header.rungs and looked.ndim == 2 and agreed.shape == (len(looked), len(header.rungs))
+    if not whole or header.after not in {stage.name for stage in prepared.stages}:
         raise InputError(f"{path}: its parts do not fit together; {_ADVICE}")
     return Hooks(model=header.model, after=header.after, rungs=header.rungs, ways=ways, looked=looked, agreed=agreed)
 
