@@ -1,7 +1,7 @@
 """What a dynamic terminal saves, and what it loses: the dense model, its chained stages and the dynamic model in turns.
 
     python benchmarks/dynamic_terminal.py [--quick] [--json] [--parts FOLDER] [--video FILE ..] [--seeds 5]
-                                          [--processes 3] [--frames 400] [--threads 1,2]
+                                          [--processes 3] [--frames 400] [--threads 1,2] [--hooks]
 
 The model is that of a folder of `nestevo-hw elastic build`; without one, the shipped eight-block detector (random
 weights where none ship, which says nothing of accuracy), exported here for frames of 256 x 320. Each seed renders its
@@ -10,6 +10,10 @@ where for seven of ten seconds nothing moves but the sensor's noise ("quiet"), d
 something large that passes close by ("occlusion"), and a camera that pans ("moving"). Every arm runs every frame, in an
 order that turns; a frame's time begins with its decoding and ends with objects after NMS, gates and copies included.
 Calibration is left out.
+
+With --hooks, cheaper ways through the stages are fitted on 80 frames before the others, and an arm takes them where its
+hook is sure; what that learns from is tried between its frames, and counted apart. benchmarks/dynamic_hooks.py compares
+what decides.
 
 Reported are wall and processor time as ratios to the dense model as one session, with 95 % intervals over seeds (each
 the mean of its processes), and mAP@0.50 against the rendered truth (for videos: against what the dense model is sure
@@ -25,6 +29,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +39,12 @@ import numpy as np
 from nestevo_hw.base.documents import json_text
 from nestevo_hw.base.stats import t_interval
 from nestevo_hw.models.elastic.parts import read_parts
-from nestevo_hw.terminals.dynamic.bench import ARMS, FUSED, compare
+from nestevo_hw.terminals.dynamic.bench import FUSED, compare
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
 from nestevo_hw.terminals.dynamic.fitting import fitted
+from nestevo_hw.terminals.dynamic.hooks.calibrating import fit_hooks
+from nestevo_hw.terminals.dynamic.hooks.ways import load, save
+from nestevo_hw.terminals.dynamic.model import DynamicModel
 from nestevo_hw.terminals.dynamic.preparing import Prepared, prepare
 from nestevo_hw.terminals.runtime import Found, Frame
 from nestevo_hw.terminals.source import open_source
@@ -45,12 +53,16 @@ STREAMS = ("quiet", "static", "drift", "night", "occlusion", "moving")
 ARCHITECTURE, SIZE = "fasterrcnn-resnet18-slim", (256, 320)
 QUIET_FROM, SENSOR_NOISE = 30, 0.008
 """Of a hundred frames, those that go on; and the noise of the embedded streams, of full scale."""
+FITTED_ON = 80
+"""Frames that hooks are fitted on."""
 PAN_PX = 2
 """Of the moving camera, a frame."""
 
 
-def rendered(stream: str, seed: int, frames: int, size: tuple[int, int]) -> tuple[np.ndarray, list[Found]]:
-    """(N, H, W, 3) frames of an embedded stream, and what is on them."""
+def rendered(
+    stream: str, seed: int, frames: int, size: tuple[int, int], step: int = 1
+) -> tuple[np.ndarray, list[Found]]:
+    """(N, H, W, 3) frames of an embedded stream, every `step`-th of so many, and what is on them."""
     from nestevo_hw.streams.rendered.synthetic import SyntheticStream
     from nestevo_hw.streams.weather import DriftScript, DriftSegment
 
@@ -60,7 +72,7 @@ def rendered(stream: str, seed: int, frames: int, size: tuple[int, int]) -> tupl
     }.get(stream, ())
     wide = (size[0], size[1] + size[1] // 2) if stream == "moving" else size
     source = SyntheticStream(name=stream, place="campus", seed=seed, size=wide, drift=DriftScript(segments=segments))
-    batch = source.read(range(frames))
+    batch = source.read(range(0, frames, step))
     images = np.ascontiguousarray(batch.images.numpy().transpose(0, 2, 3, 1))
     truth = [
         Found(one.boxes.numpy()[~one.ignore.numpy()], one.labels.numpy()[~one.ignore.numpy()],
@@ -68,20 +80,20 @@ def rendered(stream: str, seed: int, frames: int, size: tuple[int, int]) -> tupl
         for one in batch.truth or ()
     ]  # fmt: skip
     if stream == "moving":
-        return _panned(images, truth, size[1])
+        return _panned(images, truth, size[1], step)
     if stream == "occlusion":
-        _covered(images, seed)
+        _covered(images, seed, step)
     if stream == "quiet":
         _stopped(images, truth, seed)
     return images, truth
 
 
-def _panned(images: np.ndarray, truth: list[Found], width: int) -> tuple[np.ndarray, list[Found]]:
+def _panned(images: np.ndarray, truth: list[Found], width: int, step: int) -> tuple[np.ndarray, list[Found]]:
     """A window that goes to and fro over wider frames."""
     room = images.shape[2] - width
     shown, seen = [], []
     for index, (image, found) in enumerate(zip(images, truth, strict=True)):
-        left = abs((index * PAN_PX + room) % (2 * room) - room)
+        left = abs((index * step * PAN_PX + room) % (2 * room) - room)
         shown.append(image[:, left : left + width])
         boxes = found.boxes - np.array([left, 0, left, 0], np.float32)
         boxes[:, ::2] = boxes[:, ::2].clip(0, width)
@@ -101,13 +113,13 @@ def _stopped(images: np.ndarray, truth: list[Found], seed: int) -> None:
             truth[index] = truth[stays]
 
 
-def _covered(images: np.ndarray, seed: int) -> None:
+def _covered(images: np.ndarray, seed: int, step: int) -> None:
     """Something large and textured passes every ten seconds, in place."""
     height, width = images.shape[1:3]
     texture = np.random.default_rng(seed).integers(40, 120, (height // 2 // 8 + 1, width // 3 // 8 + 1, 3), np.uint8)
     thing = texture.repeat(8, 0).repeat(8, 1)[: height // 2, : width // 3]
     for index, image in enumerate(images):
-        left = (index % 100) * 12 - thing.shape[1]
+        left = (index * step % 100) * 12 - thing.shape[1]
         first, last = max(0, left), min(width, left + thing.shape[1])
         if first < last:
             image[height // 3 : height // 3 + len(thing), first:last] = thing[:, first - left : last - left]
@@ -143,8 +155,10 @@ def export_default(folder: Path) -> None:
     export_parts(supernet, spec, folder, image[0])
 
 
-def one(parts: Path, video: Path, truth: Path | None, threads: int, processor: bool) -> list[dict[str, Any]]:
-    """All arms on one video."""
+def one(
+    parts: Path, video: Path, truth: Path | None, threads: int, hooks: Path | None, *, processor: bool
+) -> list[dict[str, Any]]:
+    """All arms on one video, without the frames that hooks were fitted on."""
     manifest = read_parts(parts)
     prepared: Prepared = prepare(parts, manifest, manifest.space.base)
     known = None
@@ -154,17 +168,35 @@ def one(parts: Path, video: Path, truth: Path | None, threads: int, processor: b
             Found(np.array(b, np.float32).reshape(-1, 4), np.array(k, np.int64), np.ones(len(k), np.float32))
             for b, k in rows
         ]
-    frames: Iterator[Frame] = fitted(open_source(str(video), pace=False, loop=False), manifest.image[1:])
-    clock = time.process_time if processor else time.perf_counter
-    return [
-        asdict(row) for row in compare(prepared, frames, DynamicSettings(threads=threads), truth=known, clock=clock)
-    ]
+    skipped = FITTED_ON if hooks else 0
+    shown: Iterator[Frame] = fitted(open_source(str(video), pace=False, loop=False), manifest.image[1:])
+    rows = compare(
+        prepared, islice(shown, skipped, None), DynamicSettings(threads=threads), truth=known and known[skipped:],
+        hooks=load(hooks, prepared) if hooks else None, clock=time.process_time if processor else time.perf_counter,
+    )  # fmt: skip
+    return [asdict(row) for row in rows]
 
 
-def measured(parts: Path, video: Path, truth: Path | None, threads: int, processes: int) -> list[list[dict[str, Any]]]:
+def hooks_for(parts: Path, video: Path) -> Path | None:
+    """A file of hooks fitted on the first frames of a video; None where no way saves time."""
+    manifest = read_parts(parts)
+    prepared = prepare(parts, manifest, manifest.space.base)
+    shown = open_source(str(video), pace=False, loop=False)
+    hooks = fit_hooks(DynamicModel(prepared), islice(shown, FITTED_ON))
+    if hooks is None:
+        return None
+    path = video.with_suffix(".safetensors")
+    save(hooks, path)
+    return path
+
+
+def measured(
+    parts: Path, video: Path, truth: Path | None, threads: int, hooks: Path | None, processes: int
+) -> list[list[dict[str, Any]]]:
     """`one` in so many processes, one after the other."""
     command = [sys.executable, __file__, "--one", video, "--parts", parts, "--threads", threads]
     command += ["--truth", truth] if truth else []
+    command += ["--hooks-file", hooks] if hooks else []
     found = []
     for _ in range(processes):
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
@@ -174,16 +206,17 @@ def measured(parts: Path, video: Path, truth: Path | None, threads: int, process
     return found
 
 
-MEASURES = ("mean_s", "p95_s", "processor_mean_s", "processor_p95_s")
+MEASURES = tuple(f"{clock}{name}_s" for clock in ("", "processor_") for name in ("mean", "median", "p95"))
 
 
 def summed_up(runs: Sequence[list[list[dict[str, Any]]]]) -> dict[str, Any]:
     """Arms of some seeds, each in some processes: ratios to the fused arm, scores; means and intervals over seeds."""
     rows = {}
-    for index, arm in enumerate(ARMS):
+    arms = [row["arm"] for row in runs[0][0]]
+    base = arms.index(FUSED)
+    for index, arm in enumerate(arms):
         values: dict[str, list[float]] = {}
         for processes in runs:
-            base = ARMS.index(FUSED)
             for name in MEASURES:
                 ratio = np.mean([run[index][name] / run[base][name] for run in processes])
                 values.setdefault(f"{name[:-2]}_ratio", []).append(float(ratio))
@@ -191,6 +224,8 @@ def summed_up(runs: Sequence[list[list[dict[str, Any]]]]) -> dict[str, Any]:
             values.setdefault("median_ms", []).append(float(np.mean(medians)))
             for name in ("agreement", "score"):
                 values.setdefault(name, []).append(float(np.mean([run[index][name] for run in processes])))
+            learning = np.mean([run[index]["learning_s"] / run[base]["processor_mean_s"] for run in processes])
+            values.setdefault("learning_ratio", []).append(float(learning))
             loss = np.mean([run[base]["score"] - run[index]["score"] for run in processes])
             values.setdefault("score_loss", []).append(float(loss))
         rows[arm] = {name: _interval(found) for name, found in values.items()}
@@ -211,10 +246,15 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         export_default(parts)
     size = read_parts(parts).image[1:]
     results: dict[str, Any] = {}
+    extra = FITTED_ON if options.hooks else 0
     for stream in [*(path.stem for path in options.video), *options.streams]:
-        videos = _videos(stream, options, folder, size)
+        found = _videos(stream, options, folder, size, options.frames + extra)
+        videos = [(one_of, hooks_for(parts, one_of[0]) if options.hooks else None) for one_of in found]
+        if options.hooks and any(hooks is None for _, hooks in videos):
+            print(f"{stream}: no way through a stage saves time; measured without hooks", file=sys.stderr)
+            videos = [(one_of, None) for one_of in found]
         for threads in options.threads:
-            runs = [measured(parts, video, truth, threads, options.processes) for video, truth in videos]
+            runs = [measured(parts, *video, threads, hooks, options.processes) for video, hooks in videos]
             results.setdefault(str(threads), {})[stream] = summed_up(runs)
             print(f"{stream}, {threads} threads: measured", file=sys.stderr)
     return {"parts": str(parts), "size": list(size), "frames": options.frames, "seeds": options.seeds,
@@ -222,14 +262,14 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _videos(
-    stream: str, options: argparse.Namespace, folder: Path, size: tuple[int, int]
+    stream: str, options: argparse.Namespace, folder: Path, size: tuple[int, int], frames: int
 ) -> list[tuple[Path, Path | None]]:
     """A given video, or one for each seed of a stream with a file of its truth."""
     if given := [path for path in options.video if path.stem == stream]:
         return [(given[0], None)]
     found = list[tuple[Path, Path | None]]()
     for seed in range(options.seeds):
-        images, truth = rendered(stream, seed, options.frames, size)
+        images, truth = rendered(stream, seed, frames, size)
         video = folder / f"{stream}-{seed}.mp4"
         write_video(images, video)
         known = video.with_suffix(".json")
@@ -238,19 +278,24 @@ def _videos(
     return found
 
 
+SHOWN = {
+    "mean_ratio": "mean, wall", "p95_ratio": "p95, wall", "processor_mean_ratio": "mean, processor",
+    "processor_median_ratio": "median, processor", "processor_p95_ratio": "p95, processor",
+}  # fmt: skip
+"""Columns of the table."""
+
+
 def show(found: dict[str, Any]) -> None:
     """A table for each number of threads."""
     for threads, streams in found["threads"].items():
         print(f"\n{threads} threads; ratios to the dense model as one session, 95 % intervals over seeds")
-        titles = " ".join(f"{title:>18}" for title in ("mean", "p95", "mean, processor", "p95, processor"))
-        print(f"{'stream':10} {'arm':12} {titles} {'mAP loss':>9} {'F1':>6}")
+        titles = " ".join(f"{title:>18}" for title in SHOWN.values())
+        print(f"{'stream':10} {'arm':12} {titles} {'mAP loss':>9} {'F1':>6} {'learning':>9}")
         for stream, arms in streams.items():
             for arm, row in arms.items():
-                cells = [
-                    _cell(row[name])
-                    for name in ("mean_ratio", "p95_ratio", "processor_mean_ratio", "processor_p95_ratio")
-                ]
+                cells = [_cell(row[name]) for name in SHOWN]
                 loss = f"{100 * row['score_loss']['mean']:9.2f} {row['agreement']['mean']:6.3f}"
+                loss += f" {row['learning_ratio']['mean']:9.3f}"
                 print(f"{stream:10} {arm:12} " + " ".join(f"{cell:>18}" for cell in cells) + f" {loss}")
 
 
@@ -274,12 +319,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--threads", default="1,2", help="of ONNX Runtime")
+    parser.add_argument("--hooks", action="store_true", help="an arm with hooks, fitted on 80 frames before the others")
+    parser.add_argument("--hooks-file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--truth", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.threads = [int(part) for part in str(options.threads).split(",")]
     if options.one:
-        print(json.dumps(one(options.parts, options.one, options.truth, options.threads[0], processor=True)))
+        rows = one(options.parts, options.one, options.truth, options.threads[0], options.hooks_file, processor=True)
+        print(json.dumps(rows))
         return
     options.streams = [name for name in options.streams.split(",") if name]
     if unknown := set(options.streams) - set(STREAMS):

@@ -23,6 +23,10 @@ _MODE = click.option("--mode", type=click.Choice(["exact", "approximate"]), defa
 _THREADS = click.option("--threads", type=whole(Range(1, 256)), default=1, show_default=True, help="Of ONNX Runtime.")
 _KEY = click.option("--key-every", type=whole(FRAMES), default=50, show_default=True,
                     help="Frames from one that is run dense to the next.")  # fmt: skip
+_HOOKS = click.option("--hooks", type=click.Path(path_type=Path, dir_okay=False),
+                      help="Cheaper ways that `profile --hooks` wrote, to be taken where they agree.")  # fmt: skip
+_LEARNER = click.option("--learner", type=click.Choice(["constant", "threshold", "logistic", "forward", "symba"]),
+                        default="constant", show_default=True, help="What learns where they agree.")  # fmt: skip
 _LIVE_FRAMES = 300
 
 
@@ -49,12 +53,14 @@ def dynamic() -> None:
 @_THREADS
 @click.option("--exits", type=click.Path(path_type=Path, dir_okay=False),
               help="File for early exits of a classifier, fitted on the frames without labels.")  # fmt: skip
+@click.option("--hooks", type=click.Path(path_type=Path, dir_okay=False),
+              help="File for cheaper ways through the stages, fitted on the frames without labels.")  # fmt: skip
 @click.option("--agreement", type=Number(SHARE), default=0.99, show_default=True,
               help="Share of early answers that must be the model's own.")  # fmt: skip
 @machine_readable
 def profile(
     parts: Path, *, source: str, frames: int | None, names: str | None, mode: str, threads: int, exits: Path | None,
-    agreement: float, as_json: bool,
+    hooks: Path | None, agreement: float, as_json: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Run the model of PARTS on a source, and show what each stage costs and why some are always run whole.
 
@@ -62,6 +68,7 @@ def profile(
     Examples:
       nestevo-hw dynamic profile runs/elastic/parts --source north.mp4
       nestevo-hw dynamic profile runs/elastic/parts --source images --exits exits.safetensors
+      nestevo-hw dynamic profile runs/elastic/parts --source north.mp4 --hooks hooks.safetensors
     """
     from nestevo_hw.base.documents import plain
     from nestevo_hw.commands.progress import telling
@@ -76,6 +83,8 @@ def profile(
         heads = fit_exits(model, open_source(source, pace=False, loop=False), most=most, least_agreement=agreement)
         save(heads, exits)
         document["exits"] = {name: head.entropy for name, head in heads.items()}
+    if hooks is not None:
+        document["hooks"] = _fitted_hooks(model, source, most, hooks)
     with telling("first frame", total=most) as told:
         run(model, open_source(source, pace=False, loop=False), most=most, advance=told.advance)
     found = model.profile.summary
@@ -97,10 +106,12 @@ def profile(
 @_THREADS
 @_KEY
 @click.option("--exits", type=click.Path(path_type=Path, dir_okay=False), help="Early exits that `profile` wrote.")
+@_HOOKS
+@_LEARNER
 @machine_readable
 def run(
     parts: Path, *, source: str, out: Path, overlay: Path | None, frames: int | None, names: str | None, mode: str,
-    threads: int, key_every: int, exits: Path | None, as_json: bool,
+    threads: int, key_every: int, exits: Path | None, hooks: Path | None, learner: str, as_json: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Run the model of PARTS on a video, a folder of images or a camera, and write what each frame took.
 
@@ -110,34 +121,43 @@ def run(
     Examples:
       nestevo-hw dynamic run runs/elastic/parts --source north.mp4 --out timings.json --overlay changed.mp4
       nestevo-hw dynamic run runs/elastic/parts --source rtsp://camera --frames 500 --out timings.json
+      nestevo-hw dynamic run runs/elastic/parts --source north.mp4 --out timings.json --hooks hooks.safetensors
     """
-    from contextlib import nullcontext
+    from contextlib import ExitStack, nullcontext
 
     from nestevo_hw.base.documents import plain, write_json
     from nestevo_hw.base.errors import StoppedError
     from nestevo_hw.base.interruption import asked_to_stop
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.terminals.dynamic.exits import load
+    from nestevo_hw.terminals.dynamic.hooks.ways import load as load_hooks
     from nestevo_hw.terminals.dynamic.overlay import overlay_writer
     from nestevo_hw.terminals.dynamic.running import run as run_on
     from nestevo_hw.terminals.dynamic.running import timings
     from nestevo_hw.terminals.source import open_source
 
-    model = _opened(parts, names, _settings(mode, threads, key_every))
+    model = _opened(parts, names, _settings(mode, threads, key_every, learner))
     if exits is not None:
         model.use_exits(load(exits))
+    learning = None if hooks is None else model.use_hooks(load_hooks(hooks, model.prepared))
     most = _most(frames, source)
     writer = nullcontext() if overlay is None else overlay_writer(overlay, model.parts.image[1:])
-    with asked_to_stop() as stop, telling("first frame", total=most) as told, writer as draw:
+    with ExitStack() as beside, asked_to_stop() as stop, telling("first frame", total=most) as told, writer as draw:
+        if learning is not None:
+            beside.enter_context(learning.background())
         frames_shown = open_source(source, pace=False, loop=False)
         rows = run_on(model, frames_shown, most=most, draw=draw, advance=told.advance, stopped=stop.is_set)
     found = model.profile.summary
     document = {"source": source, "mode": mode, **timings(rows), "profile": plain(found)}
+    if learning is not None:
+        document["learning"] = {"learner": learner, **plain(learning.summary)}
     write_json(out, {**document, "frames": plain(rows)})
     if stop.is_set():
         raise StoppedError(f"stopped; kept {out}: {len(rows)} frames", stop.number)
     if not as_json:
         _show_profile(found, {"threshold": model.watch.typical_threshold, "whole": _whole_stages(model)})
+        if learning is not None:
+            click.echo(f"hook after {learning.hook.after}: {learning.told}")
         click.echo(f"Wrote {out}" + (f" and {overlay}" if overlay else ""))
     return document
 
@@ -149,10 +169,13 @@ def run(
 @_PATH
 @_THREADS
 @_KEY
+@_HOOKS
+@_LEARNER
 @machine_readable
 def bench(
-    parts: Path, *, source: str, frames: int | None, names: str | None, threads: int, key_every: int, as_json: bool
-) -> dict[str, Any]:
+    parts: Path, *, source: str, frames: int | None, names: str | None, threads: int, key_every: int,
+    hooks: Path | None, learner: str, as_json: bool,
+) -> dict[str, Any]:  # fmt: skip
     """Run the dense model, its chained stages and the dynamic model in turns on every frame of a source.
 
     Agreement and score are against the dense model; benchmarks/dynamic_terminal.py measures with truth.
@@ -168,6 +191,7 @@ def bench(
     from nestevo_hw.models.elastic.parts import read_parts
     from nestevo_hw.terminals.dynamic.bench import compare
     from nestevo_hw.terminals.dynamic.fitting import fitted
+    from nestevo_hw.terminals.dynamic.hooks.ways import load as load_hooks
     from nestevo_hw.terminals.dynamic.preparing import prepare
     from nestevo_hw.terminals.source import open_source
 
@@ -175,8 +199,10 @@ def bench(
     prepared = prepare(parts, manifest, _path_of(names, manifest.space))
     most = _most(frames, source)
     shown = islice(fitted(open_source(source, pace=False, loop=False), manifest.image[1:]), most)
+    known = None if hooks is None else load_hooks(hooks, prepared)
     with telling("first frame", total=most) as told:
-        found = compare(prepared, shown, _settings("exact", threads, key_every), advance=told.advance)
+        settings = _settings("exact", threads, key_every, learner)
+        found = compare(prepared, shown, settings, hooks=known, advance=told.advance)
     if not as_json:
         base = found[0]
         for row in found:
@@ -186,12 +212,31 @@ def bench(
     return {"source": source, "threads": threads, "arms": plain(found)}
 
 
-def _settings(mode: str, threads: int, key_every: int = 50) -> "DynamicSettings":
+def _settings(mode: str, threads: int, key_every: int = 50, learner: str = "constant") -> "DynamicSettings":
+    from nestevo_hw.base.documents import parse
     from nestevo_hw.terminals.dynamic.config import DynamicSettings
 
-    return DynamicSettings(
-        mode="approximate" if mode == "approximate" else "exact", threads=threads, key_every=key_every
-    )
+    document = {"mode": mode, "threads": threads, "key_every": key_every, "hooks": {"learner": learner}}
+    return parse(document, DynamicSettings, "the options")
+
+
+def _fitted_hooks(model: "DynamicModel", source: str, most: int | None, path: Path) -> dict[str, Any] | None:
+    """Fit hooks, write them, and say what they are; None, and nothing is written, where no way saves time."""
+    from nestevo_hw.commands.progress import telling
+    from nestevo_hw.terminals.dynamic.hooks.calibrating import fit_hooks
+    from nestevo_hw.terminals.dynamic.hooks.ways import save
+    from nestevo_hw.terminals.source import open_source
+
+    with telling("frames to fit on", total=None) as told:
+        found = fit_hooks(model, open_source(source, pace=False, loop=False), most=most, advance=told.advance)
+    if found is None:
+        return None
+    save(found, path)
+    agreed = found.agreed.mean(0).tolist()
+    return {
+        "after": found.after,
+        "rungs": [{"ways": rung, "agreement": f1} for rung, f1 in zip(found.rungs, agreed, strict=True)],
+    }
 
 
 def _opened(parts: Path, names: str | None, settings: "DynamicSettings") -> "DynamicModel":
@@ -241,8 +286,17 @@ def _show_profile(found: "ProfileSummary", document: dict[str, Any]) -> None:
                    f"p95 {ms(stage.p95_s):>6} ms  of its input {share:>5}  {did}")  # fmt: skip
     for name, why in document["whole"].items():
         click.echo(f"  {name} is always run whole: {why}")
+    _show_hooks(document)
     exits = document.get("exits", {})
     if "exits" in document and not exits:
         click.echo("  no stage answers early often enough as the model does; give more frames or a lower --agreement")
     for name, entropy in exits.items():
         click.echo(f"  early exit after {name} below {entropy:.3f} nats")
+
+
+def _show_hooks(document: dict[str, Any]) -> None:
+    if "hooks" in document and document["hooks"] is None:
+        click.echo("  no cheaper way through a stage saves time: no hooks are written")
+    for rung in (document.get("hooks") or {}).get("rungs", []):
+        ways = ", ".join(f"{stage} {way}" for stage, way in rung["ways"].items())
+        click.echo(f"  hook after {document['hooks']['after']}, agreement {rung['agreement']:.3f}: {ways}")

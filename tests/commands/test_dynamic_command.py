@@ -9,6 +9,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from nestevo_hw.cli import main
+from nestevo_hw.models.elastic.parts import read_parts
+from nestevo_hw.terminals.dynamic.hooks.ways import SKIP, save
+from nestevo_hw.terminals.dynamic.preparing import prepare
+from tests.terminals.dynamic.made_hooks import hooks_of, same
 from tests.terminals.dynamic.made_parts import SIZE, made_parts
 
 
@@ -75,6 +79,18 @@ def test_bench_compares_the_arms(made):
     assert found["arms"][1]["agreement"] == 1.0
 
 
+def test_run_and_bench_take_hooks(made, tmp_path):
+    parts = read_parts(made / "parts")
+    prepared, out = prepare(made / "parts", parts, parts.space.base), tmp_path / "t.json"
+    save(hooks_of(prepared, **{SKIP: same()}), made / "hooks.safetensors")
+    words = ["--source", made / "images", "--hooks", made / "hooks.safetensors"]
+    text = ran("run", made / "parts", *words, "--out", out, "--learner", "symba")
+    assert "hook after stem: " in text
+    assert json.loads(out.read_text())["learning"]["learner"] == "symba"
+    found = json.loads(ran("bench", made / "parts", *words, "--json"))
+    assert [row["arm"] for row in found["arms"]] == ["fused", "chained", "exact", "approximate", "hooks"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -84,6 +100,8 @@ def test_bench_compares_the_arms(made):
         (["run", "parts", "--source", "images", "--out", "t.json", "--overlay", "a.gif"], 2, "ends in .mp4 or .png"),
         (["run", "parts", "--source", "images", "--out", "t.json", "--exits", "images/000.png"], 1, "no early exits"),
         (["profile", "parts", "--source", "images", "--exits", "e"], 1, "early exits are for classifiers"),
+        (["profile", "parts", "--source", "images", "--hooks", "h"], 1, "hooks need 40 frames"),
+        (["run", "parts", "--source", "images", "--out", "t.json", "--hooks", "images/000.png"], 1, "holds no hooks"),
         (["bench", "parts", "--source", "parts"], 1, "has no frames"),
     ],
 )

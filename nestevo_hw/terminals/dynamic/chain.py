@@ -7,15 +7,17 @@ from numpy.typing import NDArray
 
 from nestevo_hw.models.elastic.parts import IMAGE
 from nestevo_hw.models.onnx.crops.geometry import Crop
-from nestevo_hw.models.onnx.crops.names import LEAST, REGIONS
+from nestevo_hw.models.onnx.crops.names import REGIONS
 from nestevo_hw.models.onnx.crops.spans import Rect, whole
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
 from nestevo_hw.terminals.dynamic.exits import Exit, entropy
+from nestevo_hw.terminals.dynamic.hooks.hook import Hook
+from nestevo_hw.terminals.dynamic.hooks.ways import Ways
 from nestevo_hw.terminals.dynamic.plan import Action, StageDone, StagePlan
 from nestevo_hw.terminals.dynamic.preparing import Prepared
 from nestevo_hw.terminals.dynamic.profile import Profile
 from nestevo_hw.terminals.dynamic.proposing import Regions
-from nestevo_hw.terminals.dynamic.stages import Stage, Values, beyond, bytes_of
+from nestevo_hw.terminals.dynamic.stages import Stage, Values, as_floats, beyond, bytes_of
 from nestevo_hw.terminals.runtime import Frame
 
 
@@ -46,19 +48,24 @@ class Chain:
         """Early exits of a classifier by stage."""
         self.early: NDArray[np.float32] | None = None
         """(1, K) logits of the last update, where it ended early."""
+        self.hook: Hook | None = None
+        self._ways: Ways = {}
+        """That stages of the frame take."""
         self._waiting: list[dict[str, Rect]] = []
         """Changes that stages behind an early exit have not seen yet."""
 
-    def dense(self, frame: Frame) -> tuple[StageDone, ...]:
-        """Run all stages on a frame, and leave nothing out."""
+    def dense(self, frame: Frame, *, hooked: bool = False) -> tuple[StageDone, ...]:
+        """Run all stages on a frame, and leave nothing out; `hooked`: in the ways that the hook takes."""
         self.load(frame)
-        self.early, self._waiting = None, []
+        self.early, self._waiting, self._ways = None, [], {}
         done = list[StageDone]()
         for stage in self.stages:
             began = self._clock()
-            self.values |= self._given(stage, 0.0)
-            seconds = self._clock() - began
-            done.append(StageDone(StagePlan(stage.name, Action.DENSE), seconds, 0.0, bytes_of(stage, self.values)))
+            plan = StagePlan(stage.name, Action.DENSE, way=self._ways.get(stage.name, ""))
+            self.values |= self.regions.given(stage, self.values, self.least if hooked else 0.0, plan.way)
+            done.append(StageDone(plan, self._clock() - began, 0.0, bytes_of(stage, self.values)))
+            if hooked:
+                self._look(stage)
             if self._tolerance is not None and stage.model.kind == "features":
                 stage.note_scales({name: self.values[name] for name in stage.model.gives.values()})
         return tuple(done)
@@ -68,15 +75,23 @@ class Chain:
         for rect in changed:
             self.load(frame, rect)
         live = [*self._waiting, *({IMAGE: rect} for rect in changed)]
-        self.early, self._waiting = None, []
+        self.early, self._waiting, self._ways = None, [], {}
         done = list[StageDone]()
         for index, stage in enumerate(self.stages):
             done.append(self._stage(stage, live))
+            if done[-1].plan.action is not Action.REUSE:
+                self._look(stage)
             if stage.name in self.exits and self._ends_at(stage, self.exits[stage.name]):
                 self._waiting = self._unseen(live, self.stages[index + 1 :])
                 done += [StageDone(StagePlan(one.name, Action.SKIP), 0.0) for one in self.stages[index + 1 :]]
                 break
         return tuple(done)
+
+    def _look(self, stage: Stage) -> None:
+        """Have the hook decide, if it looks at what this stage gave."""
+        if self.hook is not None and self.hook.after == stage.name:
+            (name,) = stage.model.gives.values()
+            self._ways = self.hook.decide(self.values[name])
 
     def _ends_at(self, stage: Stage, head: Exit) -> bool:
         """Whether a stage's head is sure; its answer is kept then."""
@@ -101,7 +116,7 @@ class Chain:
         rect = rect or whole((frame.shape[0], frame.shape[1]))
         image: NDArray[np.float32] = self.values[IMAGE]
         source = frame[rect.rows.start : rect.rows.stop, rect.columns.start : rect.columns.stop]
-        np.divide(source.transpose(2, 0, 1), np.float32(255), out=image[0][rect.slices])
+        as_floats(source, image[0][rect.slices])
         return image
 
     def _stage(self, stage: Stage, live: list[dict[str, Rect]]) -> StageDone:
@@ -120,22 +135,23 @@ class Chain:
         moved = 0
         if plan.action is Action.REGION:
             for one, crop in zip(ones, plan.crops, strict=True):
-                places, count = stage.region(self.values, crop, self._tolerance)
+                places, count = stage.region(self.values, crop, self._tolerance, plan.way)
                 one.update(places)
                 moved += count
         elif plan.action is Action.DENSE:
-            moved = self._whole(stage, ones)
+            moved = self._whole(stage, ones, plan.way)
         return StageDone(plan, self._clock() - began, decided - began, moved)
 
     def plan(self, stage: Stage, touching: list[dict[str, Rect]]) -> tuple[StagePlan, list[dict[str, Rect]]]:
         """What a stage does about changes of its inputs, and these, which may have become one."""
+        whole = StagePlan(stage.name, Action.DENSE, way=self._ways.get(stage.name, ""))
         if stage.model.network is None:
-            return StagePlan(stage.name, Action.DENSE), touching
+            return whole, touching
         plan, ones = self._apart(stage, touching)
         if plan is None and len(touching) > 1:
             touching = [_together(touching)]
             plan, ones = self._apart(stage, touching)
-        return (plan, ones) if plan else (StagePlan(stage.name, Action.DENSE), touching)
+        return (plan, ones) if plan else (whole, touching)
 
     def _apart(self, stage: Stage, touching: list[dict[str, Rect]]) -> tuple[StagePlan | None, list[dict[str, Rect]]]:
         """A crop for each change that the outputs change with, if that is worth it."""
@@ -149,15 +165,15 @@ class Chain:
                 ones.append(one)
         if not ones:
             return StagePlan(stage.name, Action.REUSE), []
-        plan = StagePlan(stage.name, Action.REGION, tuple(crops))
+        plan = StagePlan(stage.name, Action.REGION, tuple(crops), self._ways.get(stage.name, ""))
         enough = plan.share <= self._settings.dense_above
         profile = self._profile.stages[stage.name]
-        worth = enough and profile.worth(plan.share, len(crops), self._settings.margin)
+        worth = enough and profile.worth(plan.share, len(crops), self._settings.margin, plan.way)
         return (plan if worth else None), ones
 
-    def _whole(self, stage: Stage, touching: list[dict[str, Rect]]) -> int:
+    def _whole(self, stage: Stage, touching: list[dict[str, Rect]], way: str) -> int:
         """Run all of a stage because of some changes, and tell them where its outputs change."""
-        given = self._given(stage, self.least)
+        given = self.regions.given(stage, self.values, self.least, way)
         network = stage.model.network
         for one in touching:
             own = {own: one[name] for own, name in stage.model.takes.items() if name in one}
@@ -180,12 +196,6 @@ class Chain:
             if rect is not None:
                 self.values[name][rect.slices] = value[rect.slices]
                 touching[0][name] = rect
-
-    def _given(self, stage: Stage, least: float) -> Values:
-        """What a stage makes of the values; regions less sure to hold something than `least` are left out."""
-        if stage.model.kind != "proposals":
-            return stage.dense(self.values)
-        return self.regions.settle(least, lambda tried: stage.dense({**self.values, LEAST: tried}))
 
 
 _NO_OBJECTS = {"boxes": ((0, 4), np.float32), "labels": ((0,), np.int64), "scores": ((0,), np.float32)}

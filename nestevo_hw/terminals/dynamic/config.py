@@ -1,9 +1,10 @@
 """How a dynamic terminal saves: when it keeps what it has, and what it may drop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nestevo_hw.base.ranges import FRAMES, NOT_NEGATIVE, SHARE, Range
+from nestevo_hw.terminals.dynamic.hooks.config import HookSettings
 
 THREADS = Range(1, 256)
 
@@ -39,3 +40,5 @@ class DynamicSettings:
     """While the camera moves, frames from one that is compared with the last one to the next."""
     threads: Annotated[int, THREADS] = 1
     """That one operator may compute on."""
+    hooks: HookSettings = field(default_factory=HookSettings)
+    """What decides on cheaper ways, if any have been fitted."""

@@ -15,12 +15,15 @@ from nestevo_hw.terminals.dynamic.agreement import f1
 from nestevo_hw.terminals.dynamic.chain import Chain
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
 from nestevo_hw.terminals.dynamic.exits import Exit
+from nestevo_hw.terminals.dynamic.hooks.hook import Hook, add_ways
+from nestevo_hw.terminals.dynamic.hooks.learning import Learning
+from nestevo_hw.terminals.dynamic.hooks.trying import Trial
+from nestevo_hw.terminals.dynamic.hooks.ways import Hooks
 from nestevo_hw.terminals.dynamic.plan import FrameDone, Reason, StageDone
 from nestevo_hw.terminals.dynamic.preparing import Prepared, prepare
 from nestevo_hw.terminals.dynamic.profile import Profile
 from nestevo_hw.terminals.dynamic.stages import Values, open_session
 from nestevo_hw.terminals.dynamic.watch import Seen, Watch
-from nestevo_hw.terminals.elastic.network import class_of
 from nestevo_hw.terminals.runtime import Found, Frame
 
 
@@ -44,7 +47,7 @@ class DynamicModel:
     ) -> None:
         self._clock = clock
         self.settings = settings or DynamicSettings()
-        self.parts, self.outputs, self._proposes = prepared.parts, prepared.outputs, prepared.proposes
+        self.parts, self.outputs, self.prepared = prepared.parts, prepared.outputs, prepared
         self.profile = Profile(stage.name for stage in prepared.stages)
         self.chain = Chain(prepared, self.settings, self.profile, clock)
         self.watch = Watch(self.settings)
@@ -55,6 +58,8 @@ class DynamicModel:
         self._run_whole(self.chain.load(black))
         self._found: Found | None = None
         self._dense_in_a_row, self._moving_for = 0, 0
+        self.learning: Learning | None = None
+        """Of the hook, if there is one."""
         self.last: FrameDone | None = None
         """What the last frame took."""
 
@@ -85,6 +90,18 @@ class DynamicModel:
                 raise InputError(f"the early exit after {name} is of other features; fit it again")
         self.chain.exits = dict(exits)
 
+    def use_hooks(self, hooks: Hooks) -> Learning:
+        """Run stages in cheaper ways where a hook is sure enough that this is good enough.
+
+        Returns:
+            What teaches the hook; it is offered frames, and works when it is told to.
+        """
+        settings, chain = self.settings.hooks, self.chain
+        add_ways(hooks, chain.stages, chain.values, self.profile, self.settings.threads, self._clock)
+        chain.hook = Hook(hooks, settings, self.profile, self.settings.margin, self._clock)
+        self.learning = Learning(chain.hook, Trial(self.prepared, chain.stages), settings)
+        return self.learning
+
     def look(self, frame: Frame) -> Found:
         """What is on a frame.
 
@@ -107,6 +124,8 @@ class DynamicModel:
             seconds=self._clock() - began, agreement=agreement,
         )  # fmt: skip
         self.profile.add(self.last, seen.share)
+        if self.learning is not None:
+            self.learning.offer(frame, self.last.seconds, computed=seen.reason is not Reason.STILL)
         return self._found
 
     def _see(self, frame: Frame) -> Seen:
@@ -153,8 +172,7 @@ class DynamicModel:
             case Reason.CHANGED:
                 return self._update(frame, seen), None
             case Reason.MOVING:
-                self._found = self._whole(frame)
-                return (), None
+                return self._moving(frame)
             case Reason.KEY if seen.share <= self.settings.dense_above:
                 return self._audited(frame, seen)
             case Reason.FIRST:
@@ -165,13 +183,13 @@ class DynamicModel:
         stages = self.chain.update(frame, seen.changed)
         self.watch.take(frame, seen.changed)
         early = self.chain.early
-        self._found = self._read(self.chain.values if early is None else {self.outputs[0]: early})
+        self._found = self.prepared.read(self.chain.values if early is None else {self.outputs[0]: early})
         return stages
 
     def _dense(self, frame: Frame) -> tuple[StageDone, ...]:
         stages = self.chain.dense(frame)
         self.watch.take(frame, None)
-        self._found = self._read(self.chain.values)
+        self._found = self.prepared.read(self.chain.values)
         return stages
 
     def _audited(self, frame: Frame, seen: Seen) -> tuple[tuple[StageDone, ...], float | None]:
@@ -184,25 +202,34 @@ class DynamicModel:
         assert self._found is not None
         return stages, f1(saved, self._found)
 
+    def _moving(self, frame: Frame) -> tuple[tuple[StageDone, ...], float | None]:
+        """Run all of a frame: as one session, or stage by stage as the hook says, whichever takes less."""
+        due = self._moving_for % self.settings.key_every == 0
+        hook = self.chain.hook
+        # What stage by stage took has the hook's cost in it.
+        if hook is None or due or not self.profile.hooks_pay(self.settings.margin * (hook.cost.value or 0.0)):
+            self._found = self._whole(frame)
+            return (), None
+        began = self._clock()
+        stages = self.chain.dense(frame, hooked=True)
+        self._found = self.prepared.read(self.chain.values)
+        self.profile.hooked.add(self._clock() - began)
+        return stages, None
+
     def _whole(self, frame: Frame) -> Found:
         began = self._clock()
-        found = self._read(self._run_whole(self.chain.load(frame)))
+        found = self.prepared.read(self._run_whole(self.chain.load(frame)))
         self.profile.fused.add(self._clock() - began)
         return found
 
     def _run_whole(self, image: NDArray[np.float32]) -> Values:
-        if not self._proposes:
+        if not self.prepared.proposes:
             return dict(zip(self.outputs, self._fused.run(list(self.outputs), {IMAGE: image}), strict=True))
         names = [*self.outputs, OBJECTNESS]
         return self.chain.regions.settle(
             self.chain.least,
             lambda least: dict(zip(names, self._fused.run(names, {IMAGE: image, LEAST: least}), strict=True)),
         )
-
-    def _read(self, values: Values) -> Found:
-        if self.parts.kind == "detection":
-            return Found(*(np.array(values[name]) for name in self.outputs))
-        return class_of(values[self.outputs[0]][0], self.parts.image)
 
 
 _MOVING = Seen(Reason.MOVING)

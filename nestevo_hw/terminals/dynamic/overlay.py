@@ -1,6 +1,6 @@
 """Pictures of what was computed anew: tinted, the rest grey."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -11,17 +11,20 @@ import numpy as np
 from nestevo_hw.base.errors import ConfigError, OutputError
 from nestevo_hw.base.files import replacing
 from nestevo_hw.models.onnx.crops.spans import Rect, Span, whole
-from nestevo_hw.terminals.dynamic.plan import FrameDone, Reason
+from nestevo_hw.terminals.dynamic.plan import Action, FrameDone, Reason, StageDone
 from nestevo_hw.terminals.runtime import Found, Frame
 
-_CHANGED, _DENSE, _BOX = (255, 96, 64), (255, 190, 60), (90, 220, 255)
-_EDGE_PX = 2
+_CHANGED, _DENSE, _BOX, _CHEAPER, _KEPT = (255, 96, 64), (255, 190, 60), (90, 220, 255), (90, 230, 120), (70, 70, 70)
+_EDGE_PX, _BAR_PX = 2, 6
 _FPS = 10
 _QUALITY = {"crf": "23", "preset": "veryfast"}
 
 
 def overlay(frame: Frame, done: FrameDone, found: Found, *, least_score: float) -> Frame:
-    """A frame that is grey where nothing was computed: changed parts have an edge, a dense frame one around all."""
+    """A frame that is grey where nothing was computed: changed parts have an edge, a dense frame one around all.
+
+    Where stages took cheaper ways, a bar at the bottom has a field for each stage: these are green.
+    """
     size = (frame.shape[0], frame.shape[1])
     dense = done.reason not in (Reason.STILL, Reason.CHANGED)
     grey = frame.mean(2, keepdims=True).astype(np.uint8)
@@ -34,7 +37,18 @@ def overlay(frame: Frame, done: FrameDone, found: Found, *, least_score: float) 
         box = Rect(Span(top, bottom).within(size[0]), Span(left, right).within(size[1]))
         if box.area:
             _edge(picture, box, _BOX, width=1)
+    if any(stage.plan.way for stage in done.stages):
+        _bar(picture, done.stages)
     return picture
+
+
+def _bar(picture: Frame, stages: Sequence[StageDone]) -> None:
+    """A field for each stage, by what it did."""
+    colours = {Action.DENSE: _DENSE, Action.REGION: _CHANGED}
+    borders = np.linspace(0, picture.shape[1], len(stages) + 1).astype(int)
+    for stage, left, right in zip(stages, borders, borders[1:], strict=False):
+        plan = stage.plan
+        picture[-_BAR_PX:, left : right - 1] = _CHEAPER if plan.way else colours.get(plan.action, _KEPT)
 
 
 def _edge(picture: Frame, rect: Rect, colour: tuple[int, int, int], *, width: int = _EDGE_PX) -> None:

@@ -19,7 +19,7 @@ class Action(StrEnum):
     REGION = "region"
     """It is run on crops."""
     SKIP = "skip"
-    """It is not run: there is nothing for it to do."""
+    """It is not run: there is nothing for it to do, or something simpler stands in for it."""
     REUSE = "reuse"
     """What it gave before still holds."""
 
@@ -53,6 +53,13 @@ class StagePlan:
     action: Action
     crops: tuple[Crop, ...] = ()
     """That a REGION is run on."""
+    way: str = ""
+    """Cheaper one that is taken; "": the stage as it is."""
+
+    @property
+    def did(self) -> str:
+        """In words: "skip" too where a scale and a shift stand in for the stage."""
+        return Action.SKIP.value if self.way == Action.SKIP.value else f"{self.action} {self.way}".rstrip()
 
     @property
     def share(self) -> float:

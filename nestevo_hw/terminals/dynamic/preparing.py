@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nestevo_hw.models.elastic.parts import FINISH, GIVEN, IMAGE, STEM, TAKEN, Parts, block_file, checked_file, tap_name
 from nestevo_hw.models.elastic.space import BranchPath
 from nestevo_hw.models.onnx.crops.geometry import Network
 from nestevo_hw.models.onnx.crops.names import OBJECTNESS
+from nestevo_hw.terminals.elastic.network import class_of
+from nestevo_hw.terminals.runtime import Found
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -63,30 +68,55 @@ class Prepared:
         """Names of what the model sees."""
         return tuple(self.stages[-1].gives.values())
 
+    def read(self, values: Mapping[str, NDArray[Any]]) -> Found:
+        """What the model sees, of its outputs among some values; nothing is shared with these."""
+        given = [values[name] for name in self.outputs]
+        if self.parts.kind == "detection":
+            return Found(*map(np.array, given))
+        return class_of(given[0][0], self.parts.image)
 
-def prepare(folder: Path, parts: Parts, path: BranchPath) -> Prepared:
-    """The stages of a path.
+
+class Preparation:
+    """The stages of paths through a folder's parts: what two paths share is prepared once.
 
     Args:
         folder: of the parts.
         parts: its manifest.
-        path: of its space.
-
-    Raises:
-        InputError: a file is missing, damaged or not as it was written.
     """
-    stages = list[tuple[StageModel, Any]]()
-    files = [(STEM, "stem", {IMAGE: IMAGE}, {TAKEN: START})]
-    before = START
-    for branch in path:
-        after = tap_name(branch.end - 1)
-        files.append((block_file(branch), f"block {branch.name}", {TAKEN: before}, {GIVEN: after}))
-        before = after
-    for file, name, takes, gives in files:
-        model = _read(checked_file(folder, parts, file), pixels=file == STEM)
-        stages.append(_stage(name, model, takes, gives))
-    stages += _finish(_read(checked_file(folder, parts, FINISH), pixels=False), parts)
-    return Prepared(parts=parts, stages=tuple(stage for stage, _ in stages), fused=_fused(stages))
+
+    def __init__(self, folder: Path, parts: Parts) -> None:
+        self._folder, self._parts = folder, parts
+        self._done: dict[str, list[tuple[StageModel, ModelProto]]] = {}
+        """By file."""
+
+    def path(self, path: BranchPath) -> Prepared:
+        """The stages of a path of the parts' space.
+
+        Raises:
+            InputError: a file is missing, damaged or not as it was written.
+        """
+        stages = [*self._of(STEM, "stem", {IMAGE: IMAGE}, {TAKEN: START})]
+        before = START
+        for branch in path:
+            after = tap_name(branch.end - 1)
+            stages += self._of(block_file(branch), f"block {branch.name}", {TAKEN: before}, {GIVEN: after})
+            before = after
+        stages += self._of(FINISH, FINISH, {}, {})
+        return Prepared(parts=self._parts, stages=tuple(stage for stage, _ in stages), fused=_fused(stages))
+
+    def _of(
+        self, file: str, name: str, takes: Mapping[str, str], gives: Mapping[str, str]
+    ) -> "list[tuple[StageModel, ModelProto]]":
+        """The stages of a file; a branch takes and gives the same on every path."""
+        if file not in self._done:
+            model = _read(checked_file(self._folder, self._parts, file), pixels=file == STEM)
+            self._done[file] = _finish(model, self._parts) if file == FINISH else [_stage(name, model, takes, gives)]
+        return self._done[file]
+
+
+def prepare(folder: Path, parts: Parts, path: BranchPath) -> Prepared:
+    """The stages of one path; see `Preparation`."""
+    return Preparation(folder, parts).path(path)
 
 
 def _read(path: Path, *, pixels: bool) -> "ModelProto":

@@ -21,8 +21,10 @@ _OVERHEAD = 0.2
 """Of a stage's dense time: what a crop takes whatever its size, until one has been measured."""
 _SHARES = (0.01, 0.03, 0.1, 0.2, 0.35)
 """Of the image that changed, between which updates are told apart."""
-_RETRIED = 200
-"""Refusals after which an update is tried again."""
+RETRIED = 200
+"""Refusals after which what did not pay is tried again."""
+_ENOUGH = 0.1
+"""Share of a stage's input whose time tells that of all of it."""
 
 
 class Average:
@@ -54,6 +56,8 @@ class StageProfile:
 
     dense: Average = field(default_factory=Average)
     """Seconds of running all of it."""
+    ways: dict[str, Average] = field(default_factory=dict)
+    """The same of cheaper ways."""
     overhead: Average = field(default_factory=Average)
     """Seconds that a crop takes beside its share of the dense time."""
     seconds: Average = field(default_factory=Average)
@@ -63,36 +67,52 @@ class StageProfile:
     bytes: Average = field(default_factory=Average)
     decide: Average = field(default_factory=Average)
     """Seconds for finding out what to do."""
-    actions: Counter[Action] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
 
     def add(self, done: StageDone) -> None:
         """Take a frame's part."""
         plan = done.plan
-        self.actions[plan.action] += 1
+        self.actions[plan.did] += 1
         for average, value in ((self.seconds, done.seconds), (self.share, plan.share), (self.bytes, done.bytes)):
             average.add(float(value))
         if plan.action in (Action.DENSE, Action.REGION):
             self.decide.add(done.decide_s)
+        whole = self.whole(plan.way)
         if plan.action is Action.DENSE:
-            self.dense.add(done.seconds - done.decide_s)
-        elif plan.action is Action.REGION and self.dense.value is not None:
-            beside = done.seconds - done.decide_s - plan.share * self.dense.value
+            whole.add(done.seconds - done.decide_s)
+        elif plan.action is Action.REGION and plan.way:
+            if plan.share >= _ENOUGH:
+                beside = len(plan.crops) * (self.overhead.typical or 0.0)
+                whole.add(max(0.0, done.seconds - done.decide_s - beside) / plan.share)
+        elif plan.action is Action.REGION and whole.value is not None:
+            beside = done.seconds - done.decide_s - plan.share * whole.value
             self.overhead.add(max(0.0, beside) / len(plan.crops))
 
-    def predicted_s(self, share: float, crops: int) -> float:
+    def whole(self, way: str = "") -> Average:
+        """Seconds of running all of it, in some way."""
+        return self.ways.setdefault(way, Average()) if way else self.dense
+
+    def saved_s(self, way: str) -> float | None:
+        """Seconds of a frame that a way saves where about as much of the input is computed as before; None: unknown."""
+        dense, cheaper = self.dense.typical, self.whole(way).typical
+        if dense is None or cheaper is None:
+            return None
+        return (dense - cheaper) * (1.0 if self.share.value is None else self.share.value)
+
+    def predicted_s(self, share: float, crops: int, way: str = "") -> float:
         """Seconds of crops of a share of its input."""
-        dense = self.dense.typical or 0.0
+        dense = self.whole(way).typical or 0.0
         overhead = self.overhead.typical
         if overhead is None:
             overhead = _OVERHEAD * dense
         return crops * overhead + share * dense
 
-    def worth(self, share: float, crops: int, margin: float) -> bool:
+    def worth(self, share: float, crops: int, margin: float, way: str = "") -> bool:
         """Whether crops save more than the deciding costs, by a margin (a share)."""
-        dense = self.dense.typical
+        dense = self.whole(way).typical
         if dense is None:
             return True
-        return dense - self.predicted_s(share, crops) > (1 + margin) * (self.decide.value or 0.0)
+        return dense - self.predicted_s(share, crops, way) > (1 + margin) * (self.decide.value or 0.0)
 
 
 class Profile:
@@ -109,11 +129,14 @@ class Profile:
         self.gate = Average()
         self.fused = Average()
         """Seconds of the whole model as one session."""
+        self.hooked = Average()
+        """Seconds of the same stage by stage, in cheaper ways where the hook takes them."""
         self.agreement = Average()
         """F1 with the dense result, where both were computed."""
         self.reasons: Counter[Reason] = Counter()
         self._updates = [Average() for _ in (*_SHARES, 1.0)]
         self._refused: Counter[int] = Counter()
+        self._unhooked = 0
 
     def add(self, done: FrameDone, share: float = 0.0) -> None:
         """Take a frame, of whose image a share changed."""
@@ -142,8 +165,21 @@ class Profile:
         if dense - update > (1 + margin) * (self.gate.value or 0.0):
             return True
         self._refused[bucket] += 1
-        if self._refused[bucket] >= _RETRIED:
+        if self._refused[bucket] >= RETRIED:
             self._refused[bucket], self._updates[bucket] = 0, Average()
+        return False
+
+    def hooks_pay(self, least_s: float) -> bool:
+        """Whether to run all of a frame as the hook says takes so much less than one session.
+
+        What is not known is tried, and so is, now and then, what did not pay.
+        """
+        hooked, dense = self.hooked.typical, self.fused.typical
+        if hooked is None or dense is None or dense - hooked > least_s:
+            return True
+        self._unhooked += 1
+        if self._unhooked >= RETRIED:
+            self._unhooked, self.hooked = 0, Average()
         return False
 
     @property
@@ -193,7 +229,7 @@ def _bucket(share: float) -> int:
 
 def _summary(name: str, stage: StageProfile) -> StageSummary:
     return StageSummary(
-        name=name, actions={action.value: n for action, n in stage.actions.items()}, seconds=stage.seconds.value,
+        name=name, actions=dict(stage.actions), seconds=stage.seconds.value,
         p95_s=stage.seconds.p95, dense_s=stage.dense.value, overhead_s=stage.overhead.value,
         decide_s=stage.decide.value, share=stage.share.value, bytes=stage.bytes.value,
     )  # fmt: skip

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from nestevo_hw.models.onnx.crops.names import OBJECTNESS
-from nestevo_hw.terminals.dynamic.stages import Values
+from nestevo_hw.models.onnx.crops.names import LEAST, OBJECTNESS
+from nestevo_hw.terminals.dynamic.stages import Stage, Values
 
 _BELOW = 0.5
 """Of the objectness of the last region that a frame gave: less sure ones are hardly among the next frame's."""
@@ -26,6 +26,12 @@ class Regions:
     def __init__(self, most: int | None) -> None:
         self._most = most
         self._last: float | None = None
+
+    def given(self, stage: Stage, values: Values, floor: float, way: str = "") -> Values:
+        """What a stage makes of the values; regions less sure to hold something than `floor` are left out."""
+        if stage.model.kind != "proposals":
+            return stage.dense(values, way)
+        return self.settle(floor, lambda least: stage.dense({**values, LEAST: least}))
 
     def settle(self, floor: float, run: Callable[[NDArray[np.float32]], Values]) -> Values:
         """What a model gives with all regions that are at least so sure.

@@ -75,7 +75,7 @@ def _row(done: FrameDone, objects: int) -> FrameRow:
     changed = tuple((c.start, r.start, c.stop, r.stop) for r, c in done.changed)
     return FrameRow(
         reason=done.reason.value, seconds=done.seconds, gate_s=done.gate_s, changed=changed,
-        stages={one.plan.stage: one.plan.action.value for one in done.stages}, objects=objects,
+        stages={one.plan.stage: one.plan.did for one in done.stages}, objects=objects,
         agreement=done.agreement,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Stages as they run: a session each, on all of their input or on crops, and what they gave last."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,12 @@ from nestevo_hw.models.onnx.crops.geometry import Crop
 from nestevo_hw.models.onnx.crops.spans import Rect, Span, whole
 from nestevo_hw.terminals.dynamic.plan import Changed
 from nestevo_hw.terminals.dynamic.preparing import StageModel
+from nestevo_hw.terminals.runtime import Frame
 
 Values = dict[str, NDArray[Any]]
 """Tensors of the whole model by name."""
+Run = Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]
+"""Outputs of a stage, in its order, from its inputs by its own names."""
 
 
 def open_session(model: bytes, threads: int, name: str) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
@@ -37,6 +40,11 @@ def open_session(model: bytes, threads: int, name: str) -> Any:  # noqa: ANN401 
         raise InputError(f"{name}: ONNX Runtime cannot open it; build the supernet again") from error
 
 
+def as_floats(frame: Frame, out: NDArray[np.float32]) -> None:
+    """Write (H, W, 3) bytes as floats in 0..1, channels first, into (3, H, W)."""
+    np.divide(frame.transpose(2, 0, 1), np.float32(255), out=out)
+
+
 class Stage:
     """One part of the model.
 
@@ -50,12 +58,22 @@ class Stage:
         self._session = open_session(model.model, threads, model.name)
         self._crops: dict[tuple[Rect | None, ...], Crop | None] = {}
         self._own_outputs = list(model.gives)
+        self._ways: dict[str, Run] = {}
         self.scales: dict[str, float] = {}
         """Root mean square of its outputs, as last noted."""
 
-    def dense(self, values: Values) -> Values:
+    def add_way(self, name: str, run: Run) -> None:
+        """Have it know a cheaper way to make about the same of the same crops."""
+        self._ways[name] = run
+
+    def session_way(self, model: bytes, threads: int) -> Run:
+        """A way that is another graph with the same inputs and outputs."""
+        session = open_session(model, threads, self.name)
+        return lambda fed: session.run(self._own_outputs, fed)
+
+    def dense(self, values: Values, way: str = "") -> Values:
         """What it gives, by common names."""
-        return self._run({own: values[name] for own, name in self.model.takes.items()})
+        return self._run({own: values[name] for own, name in self.model.takes.items()}, way)
 
     def note_scales(self, given: Values) -> None:
         """Remember how large its outputs are, by which small changes of them are told."""
@@ -79,7 +97,7 @@ class Stage:
             self._crops[key] = network.crop(gives) if gives else _NOTHING
         return self._crops[key]
 
-    def region(self, values: Values, crop: Crop, tolerance: float | None) -> tuple[Changed, int]:
+    def region(self, values: Values, crop: Crop, tolerance: float | None, way: str = "") -> tuple[Changed, int]:
         """Run it on a crop, and put what changed into its outputs of before, in place.
 
         Args:
@@ -87,6 +105,7 @@ class Stage:
             crop: of `crop_for`.
             tolerance: changes of its outputs within so many times their root mean square are dropped: there they stay
                 as they were, as whatever took them has seen them. None: none are.
+            way: one that it knows; "": the stage as it is.
 
         Returns:
             Where its outputs changed, and the bytes that it took and gave.
@@ -94,7 +113,7 @@ class Stage:
         fed = {
             own: np.ascontiguousarray(values[self.model.takes[own]][rect.slices]) for own, rect in crop.takes.items()
         }
-        made = self._run(fed)
+        made = self._run(fed, way)
         changed = dict[str, Rect]()
         for own, place in crop.gives.items():
             name = self.model.gives[own]
@@ -107,9 +126,9 @@ class Stage:
                 changed[name] = within.moved(-place.rows.start, -place.columns.start)
         return changed, sum(value.nbytes for value in (*fed.values(), *made.values()))
 
-    def _run(self, fed: Mapping[str, NDArray[Any]]) -> Values:
+    def _run(self, fed: Mapping[str, NDArray[Any]], way: str) -> Values:
         try:
-            given = self._session.run(self._own_outputs, fed)
+            given = self._ways[way](fed) if way else self._session.run(self._own_outputs, fed)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
             raise InputError(f"{self.name} fails on its input: {type(error).__name__}: {error}") from error
         return dict(zip(self.model.gives.values(), given, strict=True))

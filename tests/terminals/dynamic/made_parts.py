@@ -10,6 +10,8 @@ from nestevo_hw.models.onnx.manifest import sha256
 SIZE = (96, 128)
 """Of the images."""
 CHANNELS = 6
+BLOCK = "block 0"
+"""Name of the first block as a stage."""
 
 
 class _Graph:
