@@ -49,7 +49,7 @@ def fresh(task: str, size: tuple[int, int], count: int, seed: int, out: Path) ->
 def main() -> None:
     """Prune, train, score, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("base", nargs="?", default="fasterrcnn-resnet30-slim")
+    parser.add_argument("base", nargs="?", default="fasterrcnn-resnet18-slim")
     parser.add_argument("--quick", action="store_true", help="a classifier, two steps")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--rates", default="0.375,0.5", help="shares of the channels that are pruned away")

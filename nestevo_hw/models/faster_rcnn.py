@@ -100,8 +100,7 @@ def fasterrcnn_resnet18_slim(num_classes: int, *, min_size: int = 256, max_size:
 def fasterrcnn_resnet30_slim(num_classes: int, *, min_size: int = 256, max_size: int = 320) -> FasterRCNN:
     """Faster R-CNN with fourteen basic blocks that take most of its time, for frames of 320 px: a base of supernets.
 
-    Pyramid, proposals and box head are as narrow and as few as accuracy bears. The pyramid reads the outputs of the
-    sixth, tenth and last block.
+    Pyramid and box head are narrow, proposals few. The pyramid reads the outputs of the sixth, tenth and last block.
 
     Args:
         num_classes: object classes plus one for background.
