@@ -26,7 +26,8 @@ _Shown = list[tuple[Row, Estimate]]
 
 def pictured(found: Found) -> _Shown:
     """Figures of an item that share one axis: those of the first one's unit."""
-    return [(row, estimate) for row, estimate in found.rows if row.unit == found.rows[0][0].unit]
+    rows = found.rows
+    return [(row, estimate) for row, estimate in rows if row.unit == rows[0][0].unit]
 
 
 def draw_item(found: Found, palette: Palette) -> Figure:
