@@ -145,7 +145,8 @@ class Paths:
         """Run a choice; the models of terminals that take another path than the live one."""
         taken = {}
         for name, finished in (window.run(step, requests) if requests else {}).items():
-            found, stage = finished.value, "after" if requests[name].trained else "before"
+            found = finished.value
+            stage: ElasticStage = "after" if requests[name].trained else "before"
             scores = {path_name(p): or_nan(s) for p, s in zip(found.paths, found.scores, strict=True)}
             self._log(window.number, name, stage, (found.live, found.chosen), scores, found.frames)
             if found.chosen != found.live:

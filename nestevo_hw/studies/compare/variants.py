@@ -14,7 +14,7 @@ from nestevo_hw.evolution.scenario import TerminalConfig
 NESTEVO, A1, A2, A3, A4 = "NestEvo", "A1", "A2", "A3", "A4"
 ADA_BN, TENT, SELF_TRAINING, TRUE_LABELS = "AdaBN", "Tent", "self-training", "true-labels"
 NAIVE_AVERAGE, TERMINALS_ONLY, MODEL_REUSE = "naive-average", "terminals-only", "model-reuse"
-DIGITAL_TEACHER, A4_CONFIRMED = "digital-teacher", "A4-confirmed"
+DIGITAL_TEACHER, A4_CONFIRMED, ELASTIC = "digital-teacher", "A4-confirmed", "NestEvo-elastic"
 
 
 def _nothing(_: RunConfig) -> Mapping[str, Any]:
@@ -77,6 +77,8 @@ ABLATIONS = (
     _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.analog": "digital"}),
     _ablation("adapters", "digital adapters beside the teacher's cells, which are not programmed again",
               {"teacher.update": "adapt"}),
+    _ablation(ELASTIC, "terminals with paths of a supernet that take no longer than their pruned models",
+              {"elastic.in_place_of_models": True}),
     _ablation("by-benefit", "the teacher adapts where it has become unsure, and is left as it is elsewhere",
               {"drift.decision": "benefit"}),
     _ablation("without-scene-norm", "the teacher labels with its own BatchNorm statistics everywhere",
