@@ -138,3 +138,29 @@ def test_the_page_says_which_path_was_taken_when_and_why(tmp_path):
     assert list(table.rows[1]) == [
         "0", "campus", "before training", "0-1", "0+1@0.5", "40.0 %", "80.0 %", "0.600", "0.500", "96",
     ]  # fmt: skip
+
+
+def test_a_killed_run_takes_the_same_paths_and_measures_no_time_again(tmp_path):
+    told = {"chosen": {(0, "choose-path"): MERGED, (1, "choose-path-again"): MERGED}}
+    whole, _ = run(tmp_path / "run", config(), **told)
+    events = read_run_of(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "whole")  # the same folder again, so that paths of files agree
+
+    def killed(asked):
+        if (asked.id.window, asked.id.kind) == (0, "choose-path-again"):
+            raise KeyboardInterrupt
+        return answers(**told)(asked)
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(config(), tmp_path / "run", SimulatedExecutor(answers=killed))
+    resumed, executor = run(tmp_path / "run", config(), **told)
+    assert not executor.requests(TimePathsRequest)
+    assert not executor.requests(SearchPathsRequest)
+    assert resumed.models == whole.models
+    assert resumed.paths.files == whole.paths.files
+    assert read_run_of(tmp_path / "run") == events
+
+
+def read_run_of(folder):
+    write_json(folder / "run.json", {"format": 2, "status": "complete", "method": "NestEvo"})
+    return read_run(folder).of(Elastic)
