@@ -1,5 +1,6 @@
 """`nestevo-hw pretrain`: make a teacher and its pruned terminals."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,6 @@ def pretrain(
     from nestevo_hw.evolution.pretrain_job import PretrainConfig
     from nestevo_hw.models.checkpoint import ModelSpec, resolve_checkpoint
     from nestevo_hw.models.coco import COCO, coco_weights
-    from nestevo_hw.pages.formats import metric_text
     from nestevo_hw.tasks.capabilities import counts_background
     from nestevo_hw.tasks.named import task_named
 
@@ -181,9 +181,7 @@ def pretrain(
             teacher_only=teacher_only, advance=told.advance, on_steps=told.say,
         )  # fmt: skip
     if not as_json:
-        for written, score in scores.items():
-            metric, value = next(iter(score.items()))
-            click.echo(f"{out / written}.safetensors  {metric_text(metric)} {value:.3f} on held-out frames")
+        _tell(scores, out)
         click.echo(f"computed on {device_name(computing)}")
     return {
         "out": str(out),
@@ -192,6 +190,17 @@ def pretrain(
         "device": device_name(computing),
         "scores": plain(scores, nan_to_null=True),
     }
+
+
+def _tell(scores: Mapping[str, Mapping[str, float]], out: Path) -> None:
+    from nestevo_hw.evolution.pretrain import weak_teacher
+    from nestevo_hw.pages.formats import metric_text
+
+    for written, score in scores.items():
+        metric, value = next(iter(score.items()))
+        click.echo(f"{out / written}.safetensors  {metric_text(metric)} {value:.3f} on held-out frames")
+    if doubt := weak_teacher(scores):
+        warn(doubt)
 
 
 def _source(

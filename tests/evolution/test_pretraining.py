@@ -8,7 +8,7 @@ import torch
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.tensors import read_header
-from nestevo_hw.evolution.pretrain import check_pretraining, pretrain
+from nestevo_hw.evolution.pretrain import check_pretraining, pretrain, weak_teacher
 from nestevo_hw.evolution.pretrain_frames import embedded_source
 from nestevo_hw.evolution.pretrain_job import PretrainConfig
 from nestevo_hw.evolution.training import TrainingPlan
@@ -80,3 +80,13 @@ def test_what_cannot_be_trained_is_refused_at_once(changes: dict[str, object], s
         check_pretraining(
             replace(SPEC, **changes), "classification", pretrained_path(start) if start else None, (32, 32)
         )
+
+
+def test_a_teacher_that_knows_less_than_its_terminals_is_named() -> None:
+    scores = {"net": {"map50": 0.381, "map": 0.9}, "net-m1": {"map50": 0.461}, "net-m2": {"map50": 0.514}}
+    assert weak_teacher(scores).startswith(
+        "teacher net has 0.381 on held-out frames and its terminal net-m2 0.514, so it"
+    )
+    alike = {"net": {"map50": 0.921}, "net-m1": {"map50": 0.92}, "net-m3": {"map50": 0.936}}
+    assert weak_teacher(alike) == weak_teacher({"net": {"map50": 0.5}}) == ""
+    assert weak_teacher({"net": {"map50": float("nan")}, "net-m1": {"map50": float("nan")}}) == ""

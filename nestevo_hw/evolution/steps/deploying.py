@@ -60,7 +60,7 @@ def select(context: Context, request: SelectRequest) -> SelectResult:
     images, supervision = load_frames(request.upload).images, load_supervision(request.supervision)
     first = context.config.deployment.taught(len(images))
     judged = partial(testimonies, context.task, device=context.device)
-    replaced = {name: path for name, path in request.candidates.items() if name != "evolved"}
+    replaced: dict[Candidate, Path] = {n: path for n, path in request.candidates.items() if n != "evolved"}
     untaught = judged(replaced, images, supervision)
     worse = replaced.keys() - {_best(untaught)}
     rivals = {name: path for name, path in request.candidates.items() if name not in worse}

@@ -97,6 +97,7 @@ def keys_of(name, effort):
     return {key.removeprefix(f"{name}/") for key in keys if key.startswith(f"{name}/")}
 
 
+@pytest.mark.slow
 def test_memory_of_the_papers_models_falls_with_pooled_frames():
     found = memory(QUICK, 0)
     assert keys_of("memory", QUICK) == set(found)
