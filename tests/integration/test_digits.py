@@ -19,6 +19,7 @@ SEAMS = {
     "batches",
     "capabilities",
     "confirmation",
+    "corrections",
     "deployment",
     "labeller",
     "losses",

@@ -194,7 +194,7 @@ RECALL = Step(
 
 TIME_PATHS = Step(
     kind="time-paths", run=paths.time_paths, request=paths.TimePathsRequest, result=paths.TimePathsResult,
-    needs="cpu", wording="times the branches of the supernet", colour="measure", per="group", typical_s=5.0,
+    needs="cpu", wording="times the branches of the supernet", colour="timing", per="group", typical_s=5.0,
     typical=lambda request: paths.TimePathsResult(
         space=PathSpace(1, (Branch(0),)), latency=LatencyModel((BranchTime(Branch(0), 0.01),)),
         shares=dict.fromkeys(request.models, 1.0), sha256="",
@@ -202,18 +202,18 @@ TIME_PATHS = Step(
 )  # fmt: skip
 SEARCH_PATHS = Step(
     kind="search-paths", run=paths.search_for_paths, request=paths.SearchPathsRequest, result=paths.SearchPathsResult,
-    needs="gpu", wording="searches for a path of each elastic terminal", colour="choose", per="group", typical_s=15.0,
+    needs="gpu", wording="searches for a path of each elastic terminal", colour="search", per="group", typical_s=15.0,
     typical=lambda request: paths.SearchPathsResult(
         pool=(Candidate(_PATH, 0.01, 0.9),), paths=dict.fromkeys(request.budgets_s, _PATH), frames=96
     ),
 )  # fmt: skip
 CHOOSE_PATH = Step(
     kind="choose-path", run=paths.choose, request=paths.ChoosePathRequest, result=paths.ChoosePathResult,
-    needs="gpu", wording="chooses a path to train", colour="choose", typical_s=2.0,
+    needs="gpu", wording="chooses a path to train", colour="path", typical_s=2.0,
     typical=lambda _: paths.ChoosePathResult(live=_PATH, chosen=_PATH, paths=(_PATH,), scores=(0.6,), frames=96),
 )  # fmt: skip
 CHOOSE_PATH_AGAIN = replace(
-    CHOOSE_PATH, kind="choose-path-again", wording="chooses a path to deploy", colour="select",
+    CHOOSE_PATH, kind="choose-path-again", wording="chooses a path to deploy", colour="repath",
 )  # fmt: skip
 
 AnyStep = Step[Any, Any]

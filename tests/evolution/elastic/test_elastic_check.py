@@ -89,7 +89,7 @@ def test_damaged_and_foreign_parts_are_found_at_the_start(home, tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"^elastic\.supernet: .*block-3\.onnx is not the file"):
         check_run(measured)
-    other = expand(net("mobilenet"), frames_for("mobilenet"), spans=(), rates=())
+    other = expand(net("mobilenet"), frames_for("mobilenet"), spans=(3,), rates=())
     save_supernet(other, SPECS["mobilenet"], tmp_path / "home" / "supernet.safetensors")
     shutil.copy(home / "parts" / "block-3.onnx", damaged)
     with pytest.raises(InputError, match="is of another supernet than"):

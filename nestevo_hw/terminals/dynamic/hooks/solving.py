@@ -1,13 +1,16 @@
 """Cheaper ways through a stage, solved in closed form for what it gives on some frames; no labels, no gradients."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from nestevo_hw.models.onnx.crops.narrowing import Inner
 from nestevo_hw.terminals.dynamic.hooks.ways import Floats, Narrow, Skip
+
+if TYPE_CHECKING:
+    from nestevo_hw.models.onnx.crops.narrowing import Inner
 
 RIDGE = 1e-3
 """Of the squared change of weights, in units of the features' mean square."""
@@ -37,13 +40,13 @@ def skip_of(pairs: Iterable[tuple[Floats, Floats]]) -> Skip:
     return Skip(*(part.astype(np.float32) for part in parts))
 
 
-def widths_of(inner: Inner) -> tuple[int, ...]:
+def widths_of(inner: "Inner") -> tuple[int, ...]:
     """Widths of a stage that are tried, the widest first."""
     rounded = {max(MULTIPLE, round(share * inner.width / MULTIPLE) * MULTIPLE) for share in WIDTHS}
     return tuple(sorted((width for width in rounded if width < inner.width), reverse=True))
 
 
-def ranked(inner: Inner, samples: Sequence[Floats]) -> NDArray[np.int64]:
+def ranked(inner: "Inner", samples: Sequence[Floats]) -> NDArray[np.int64]:
     """Channels by the energy that they bring into what follows, the most first.
 
     Args:
@@ -56,7 +59,7 @@ def ranked(inner: Inner, samples: Sequence[Floats]) -> NDArray[np.int64]:
 
 
 def narrow_of(
-    inner: Inner, order: NDArray[np.int64], pairs: Iterable[tuple[Floats, Floats]], draw: np.random.Generator
+    inner: "Inner", order: NDArray[np.int64], pairs: Iterable[tuple[Floats, Floats]], draw: np.random.Generator
 ) -> dict[str, Narrow]:
     """For each width, the weights with which the channels that stay give best what all gave, by ridge regression.
 
@@ -93,7 +96,7 @@ def narrow_of(
 
 
 def _columns(
-    inner: Inner, taken: Floats, given: Floats, draw: np.random.Generator
+    inner: "Inner", taken: Floats, given: Floats, draw: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What some cells of the second convolution see, and 1, (N, K * kh * kw + 1); and what they give, (N, O)."""
     top, left, bottom, right = inner.pads
