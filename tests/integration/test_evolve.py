@@ -115,6 +115,7 @@ def test_a_finished_run_can_be_resumed_and_changes_nothing(whole_run):
     assert json.loads(again.stdout)["terminals"] == summary["terminals"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_may_change_where_it_computes_and_nothing_else(whole_run):
     _, folder, _ = whole_run
     before = outcome(folder)

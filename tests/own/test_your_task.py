@@ -58,6 +58,7 @@ def shortened(text: str) -> str:
     return f"{text}\n{short}[gate]\nmargin = 1.0\ntotal_margin = 1.0\n"
 
 
+@pytest.mark.slow
 def test_a_classifier_of_ones_own_evolves_in_workers_and_goes_on_after_a_kill(shown: Path, request) -> None:
     text = (shown / "shapes.toml").read_text()
     (shown / "shapes.toml").write_text(shortened(text).replace("min_samples = 4", "min_samples = 4\ngamma = 0.0"))

@@ -71,7 +71,13 @@ def test_equal_runs_give_equal_pages(written, run_dir):
 
 @pytest.mark.parametrize(
     ("terminals", "windows", "complete", "pictures"),
-    [(1, 1, True, False), (5, 3, False, True), (12, 30, True, False), (2, 1, False, False), (30, 1, True, False)],
+    [
+        (1, 1, True, False),
+        (5, 3, False, True),
+        (2, 1, False, False),
+        pytest.param(12, 30, True, False, marks=pytest.mark.slow),
+        pytest.param(30, 1, True, False, marks=pytest.mark.slow),
+    ],  # fmt: skip
 )
 def test_runs_of_any_size(tmp_path, terminals, windows, complete, pictures):
     run_dir = fake_run(tmp_path, terminals=terminals, windows=windows, complete=complete, pictures=pictures)
