@@ -77,7 +77,7 @@ def test_equal_runs_give_equal_pages(written, run_dir):
         (2, 1, False, False),
         pytest.param(12, 30, True, False, marks=pytest.mark.slow),
         pytest.param(30, 1, True, False, marks=pytest.mark.slow),
-    ],  # fmt: skip
+    ],
 )
 def test_runs_of_any_size(tmp_path, terminals, windows, complete, pictures):
     run_dir = fake_run(tmp_path, terminals=terminals, windows=windows, complete=complete, pictures=pictures)
