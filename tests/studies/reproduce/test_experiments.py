@@ -112,8 +112,11 @@ def test_every_experiment_gives_what_the_items_ask_for():
     for name, experiment in runs.items():
         found = experiment(QUICK, 0)
         missing = keys_of(name, QUICK) - set(found)
-        # Of table 3 --quick has the first point in time only.
-        assert not {key for key in missing if "/t2/" not in key and "/t3/" not in key}, name
+        # Of table 3 --quick has the first point in time only; and it may have no frame that is pooled.
+        unpooled = name == "compression" and not found["pooled"]
+        assert not {
+            key for key in missing if "/t2/" not in key and "/t3/" not in key and not (unpooled and "compressed" in key)
+        }, name
         assert mean(found.values()) == pytest.approx(mean(found.values()), nan_ok=False), name
 
 
