@@ -8,9 +8,12 @@ import click
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.commands.options import WORKERS, machine_readable, whole
 
+NAMES = ("all", *(f"table-{n}" for n in range(2, 7)), *(f"figure-{n}" for n in range(8, 16)))
+"""Known before anything is loaded."""
+
 
 @click.command(short_help="The paper's tables and figures, beside ours.")
-@click.argument("items", nargs=-1, metavar="[table-N|figure-N|all]..")
+@click.argument("items", nargs=-1, type=click.Choice(NAMES, case_sensitive=False), metavar="[table-N|figure-N|all]..")
 @click.option("--seeds", type=whole(Range(1, 1000)), help="How many, counted up from 0.  [default: 3, quick 1]")
 @click.option("--workers", type=WORKERS, help="Worker processes of the comparison.  [default: a core each, at most 4]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/reproduction"),

@@ -88,10 +88,13 @@ def serve(
 def _token(config: Path, state: Path, name: str, to: Path | None, *, quiet: bool) -> dict[str, Any]:
     """Make a token and give it away, this once."""
     from nestevo_hw.server.config import load_serve_config
-    from nestevo_hw.server.tokens import check_holder, new_token
+    from nestevo_hw.server.tokens import Tokens, check_holder, new_token
 
     check_holder(name, load_serve_config(config)[0].remote)
+    before = Tokens(state).has(name)
     token = new_token(state, name, to=to)
+    if before and not quiet:
+        warn(f"the token that {name} had no longer holds")
     if not quiet:
         click.echo(token if to is None else f"Wrote the token of {name} to {to}; its owner alone can read it")
     return {"name": name, "token": token if to is None else None, "file": None if to is None else str(to)}

@@ -87,7 +87,12 @@ class TerminalConfig:
                 f"terminal {self.name!r}: need joins < leaves, got joins = {self.joins}, leaves = {self.leaves}"
             )
         if (self.model is None) == (self.latency_budget is None):
-            raise ConfigError(f"terminal {self.name!r}: give either model or latency_budget")
+            fault = (
+                "has neither model nor latency_budget; give one"
+                if self.model is None
+                else ("has both model and latency_budget; leave one out")
+            )
+            raise ConfigError(f"terminal {self.name!r} {fault}")
         if self.latency_budget is not None and self.factory is not None:
             raise ConfigError(f"terminal {self.name!r}: factory is of a model; leave it out beside latency_budget")
         if sum(source is not None for source in (self.place, self.video, self.data)) + self.remote != 1:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import threading
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from nestevo_hw.base.documents import json_text, read_json
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import write_secret
+from nestevo_hw.base.files import read_text, write_secret
 from nestevo_hw.base.locking import in_turn, is_unused
 from nestevo_hw.server.store import DATABASE
 
@@ -19,6 +20,8 @@ VIEWER = "@status"
 """In place of a terminal's name: who may read the status; no terminal can be called so."""
 _BYTES = 32
 """Of a token: nobody guesses one, so that a plain hash of it is enough."""
+_TOKEN = re.compile(r"[\w-]{43}\s*")
+"""A file with one."""
 
 
 def new_token(folder: Path, name: str, *, to: Path | None = None) -> str:
@@ -27,14 +30,16 @@ def new_token(folder: Path, name: str, *, to: Path | None = None) -> str:
     Args:
         folder: of the server's state.
         name: whose it is.
-        to: also write it into this file, for its owner alone.
+        to: also write it into this file, for its owner alone; it may hold an earlier token, and nothing else.
 
     Raises:
-        ConfigError: the folder holds something else.
+        ConfigError: the folder, or the file, holds something else, or the file's folder does not exist.
         InputError: the tokens in it are damaged.
         OutputError: it cannot be kept or written; the one before still holds.
     """
     token = secrets.token_urlsafe(_BYTES)
+    if to is not None:
+        _check_file(to)
     with in_turn(folder):
         require_state(folder)
         known = _read(folder / TOKENS)
@@ -52,6 +57,14 @@ def require_state(folder: Path) -> None:
     """
     if folder.is_dir() and not is_unused(folder) and not any((folder / name).exists() for name in (TOKENS, DATABASE)):
         raise ConfigError(f"{folder} holds something else than a server's state; choose another --state")
+
+
+def _check_file(to: Path) -> None:
+    """Refuse to write a token over something else, or where a mistyped path leads."""
+    if not to.parent.is_dir():
+        raise ConfigError(f"--to: no folder {to.parent}; make it, or correct the path")
+    if os.path.lexists(to) and not _TOKEN.fullmatch(read_text(to, error=ConfigError)):
+        raise ConfigError(f"--to: {to} holds something else than a token; choose another file")
 
 
 class Tokens:

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from web_pages import read_page
 
 from nestevo_hw.cli import main
+from nestevo_hw.commands.reproduce import NAMES
 from nestevo_hw.studies.reproduce import study
 from nestevo_hw.studies.reproduce.effort import QUICK
-from nestevo_hw.studies.reproduce.items import items
+from nestevo_hw.studies.reproduce.items import ALL, items
 
 ALONE = ["figure-8", "figure-10", "table-6"]
 
@@ -120,3 +121,9 @@ def test_runs_of_the_comparison_are_shared(monkeypatch):
     alone = study.plan_reproduction([i for i in items(QUICK) if i.name == "figure-12"], QUICK, seeds=2, workers=1)
     assert alone.runs is not None
     assert set(alone.runs.configs) == {("NestEvo", 0), ("NestEvo", 1)}
+
+
+def test_names_are_known_before_anything_is_loaded():
+    assert sorted(NAMES) == sorted([ALL, *(item.name for item in items(QUICK))])
+    refused = CliRunner().invoke(main, ["reproduce", "table-1"])
+    assert refused.exit_code == 2

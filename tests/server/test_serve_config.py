@@ -123,6 +123,23 @@ def test_a_token_is_written_for_its_owner_alone(tmp_path):
     assert "choose from campus, village, @status" in refused.output
 
 
+def test_a_token_is_not_written_over_anything_else(tmp_path):
+    words = [str(EXAMPLE), "--state", str(tmp_path / "state"), "--new-token", "campus", "--to"]
+    (tmp_path / "mine.txt").write_text("precious")
+    refused = CliRunner().invoke(serve, [*words, str(tmp_path / "mine.txt")])
+    assert refused.exit_code == 2
+    assert "holds something else than a token" in refused.output
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    lost = CliRunner().invoke(serve, [*words, str(tmp_path / "none" / "t")])
+    assert (lost.exit_code, (tmp_path / "none").exists()) == (2, False)
+    assert not (tmp_path / "state").exists()
+    first = CliRunner().invoke(serve, [*words, str(tmp_path / "t")])
+    again = CliRunner().invoke(serve, [*words, str(tmp_path / "t")])
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert "the token that campus had no longer holds" in again.output
+    assert "no longer" not in first.output
+
+
 def test_a_damaged_token_file_opens_and_closes_nothing(tmp_path):
     CliRunner().invoke(
         serve, [str(EXAMPLE), "--state", str(tmp_path), "--new-token", "campus", "--to", str(tmp_path / "t")]
@@ -139,8 +156,7 @@ def test_a_token_that_cannot_be_written_does_not_replace_the_one_in_force(tmp_pa
     words = [str(EXAMPLE), "--state", str(tmp_path / "state"), "--new-token", "campus", "--to"]
     assert CliRunner().invoke(serve, [*words, str(tmp_path / "token")]).exit_code == 0
     token = (tmp_path / "token").read_text().strip()
-    (tmp_path / "file").touch()
-    assert CliRunner().invoke(serve, [*words, str(tmp_path / "file" / "x")]).exit_code == 1
+    assert CliRunner().invoke(serve, [*words, "/proc/no-file-can-be-made-here"]).exit_code == 1
     assert Tokens(tmp_path / "state").are_of("campus", token)
 
 

@@ -62,7 +62,7 @@ def _check_terminals(config: "RunConfig") -> None:
             "elastic.latency out, or give the terminals a latency_budget"
         )
     if all(terminal.model is None for terminal in config.terminals):
-        raise ConfigError("elastic.in_place_of_models: no terminal has a model, all have budgets; leave it out")
+        raise ConfigError("elastic.in_place_of_models (NestEvo-elastic): no terminal has a model, all have budgets")
 
 
 def _check_parts(elastic: ElasticTerminalsConfig, supernet: Supernet) -> None:

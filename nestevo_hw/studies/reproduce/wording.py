@@ -89,7 +89,9 @@ def conclusion(found: Reproduction) -> str:
     if not claims:
         return f"{counted(len(found.found), 'item')} of the paper; none of them claims what could be judged."
     told = ", ".join(f"{found.count(v)} {text}" for v, text in _COUNTED.items() if found.count(v))
-    return f"Of {counted(claims, 'claim')} in {counted(len(found.found), 'item')} of the paper {told}."
+    doubts = sum(len(each.item.doubts) for each in found.found)
+    beside = f" Beside that, {counted(doubts, 'doubt')} about the paper, said with each item." if doubts else ""
+    return f"Claims of the paper, {claims} in {counted(len(found.found), 'item')}: {told}.{beside}"
 
 
 def caution(found: Reproduction) -> str:

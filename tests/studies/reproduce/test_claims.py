@@ -84,7 +84,7 @@ def test_what_contradicts_is_what_is_not_so_here_and_what_the_paper_has_wrong():
 def test_the_conclusion_counts_and_one_seed_is_warned_of():
     each = (found({"e/a": [0.5], "e/b": [0.4]}), found({"e/a": [0.3], "e/b": [0.4]}))
     whole = Reproduction(found=each, seeds=(0,), quick=True, device="cpu")
-    assert conclusion(whole) == "Of 2 claims in 2 items of the paper 1 hold here, 1 do not."
+    assert conclusion(whole) == "Claims of the paper, 2 in 2 items: 1 hold here, 1 do not."
     assert caution(whole).startswith("A quick impression: one seed, so no figure has an interval")
     assert whole.document()["claims"] == {"agrees": 1, "contradicts": 1, "open": 0, "not measured": 0}
 
