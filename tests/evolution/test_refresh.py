@@ -268,6 +268,7 @@ def familiar():
     return concatenate([s.read(range(0, 640, 40)) for s in streams])
 
 
+@pytest.mark.slow
 def test_the_teacher_is_measured_with_and_without_labels(familiar, tmp_path):
     """An ideal crossbar agrees with its digital twin; a PCM one that is a year old has lost by either measure."""
     unlabelled = FrameBatch(images=familiar.images, indices=familiar.indices)

@@ -106,6 +106,7 @@ def test_a_folder_in_use_is_not_overwritten(whole_run):
     assert refused.stderr.splitlines()[-1] == said
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_resumed_and_changes_nothing(whole_run):
     _, folder, summary = whole_run
     before = outcome(folder)

@@ -23,6 +23,7 @@ def request_of_a_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request
     return Request(model="parallel_net:build", sweeps=sweeps, repeats=2, frames=16)
 
 
+@pytest.mark.slow
 def test_workers_find_the_same_scores(request_of_a_net: Request, tmp_path: Path) -> None:
     study, calls = request_of_a_net.study(), []
     alone = study.run(tmp_path / "alone", resume=False, advance=calls.append)
