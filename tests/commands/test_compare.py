@@ -58,6 +58,7 @@ def test_json_is_one_document_and_the_files_are_there(small, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_people_read_a_table_the_goals_and_where_it_is(small, tmp_path):
     out = tmp_path / "out"
     arguments = [small, "--methods", "NestEvo,A4,A3", "--seeds", "2", "--out", str(out)]

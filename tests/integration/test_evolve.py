@@ -130,6 +130,7 @@ def test_a_resumed_run_may_change_where_it_computes_and_nothing_else(whole_run):
     assert "beside it, give only --workers, --memory-gb, --device, --gpus, --executor or --address" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_terminated_run_says_how_to_go_on(whole_run, tmp_path):
     config, _, _ = whole_run
     folder = tmp_path / "ended"

@@ -84,6 +84,7 @@ def test_a_classifier_of_ones_own_evolves_in_workers_and_goes_on_after_a_kill(sh
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.filterwarnings("ignore:.*legacy TorchScript-based ONNX export.*")
+@pytest.mark.slow
 def test_a_detector_of_ones_own_evolves_and_passes_the_suite(shown: Path) -> None:
     plan = PretrainConfig(task="mytask:GridTask", variants=1, frames_per_scene=1)
     plan = replace(plan, teacher=replace(plan.teacher, steps=2), terminal=replace(plan.terminal, steps=1))
