@@ -20,7 +20,7 @@ from nestevo_hw.base.stats import Estimate
 from nestevo_hw.evolution.config import RunConfig, load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import Accuracy, Recall
+from nestevo_hw.report.records.terminal import Accuracy, Recall
 
 KINDS = {"campus": ("night", "fog"), "village": ("fog", "night"), "downtown": ("night", "fog")}
 """At each place first and again, and in between."""

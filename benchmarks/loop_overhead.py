@@ -15,7 +15,7 @@ from nestevo_hw.base.documents import json_text, read_json
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import TaskRun
+from nestevo_hw.report.records.work import TaskRun
 
 TRAINING = ("mutual", "distil")
 GOAL = 0.05

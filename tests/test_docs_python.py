@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from nestevo_hw.base.jsonlines import append_line
 from nestevo_hw.commands.export import export
 from nestevo_hw.models.checkpoint import load_pretrained
-from nestevo_hw.report.records import Absent, Accuracy, event_document
+from nestevo_hw.report.records.event import event_document
+from nestevo_hw.report.records.terminal import Absent, Accuracy
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.tasks.faster_rcnn.labelling import predict
 

@@ -30,7 +30,7 @@ from nestevo_hw.evolution.teacher import TeacherConfig
 from nestevo_hw.evolution.training import TrainingConfig
 from nestevo_hw.evolution.trigger import TriggerConfig
 from nestevo_hw.evolution.zoo import ZooConfig
-from nestevo_hw.report.records import TEACHER
+from nestevo_hw.report.records.terminal import TEACHER
 from nestevo_hw.streams.compression import CompressionConfig
 from nestevo_hw.streams.sampling import SamplingConfig
 from nestevo_hw.tasks.adversarial import AdversarialConfig

@@ -13,7 +13,7 @@ from nestevo_hw.base.stats import mean
 from nestevo_hw.evolution.trigger import self_agreement
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.models.onnx.manifest import Colour
-from nestevo_hw.report.records import Candidate
+from nestevo_hw.report.records.terminal import Candidate
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.tasks.supervision import Supervision
 from nestevo_hw.tasks.task import VisionTask, headline

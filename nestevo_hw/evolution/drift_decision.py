@@ -9,7 +9,7 @@ from nestevo_hw.evolution.dispatch import Batch
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.labels import DriftRequest, DriftResult
 from nestevo_hw.evolution.steps.table import DETECT_DRIFT
-from nestevo_hw.report.records import Basis, Benefit, Decision, Drift
+from nestevo_hw.report.records.teacher import Basis, Benefit, Decision, Drift
 
 if TYPE_CHECKING:
     from nestevo_hw.evolution.window import Window

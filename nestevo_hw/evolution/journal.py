@@ -11,7 +11,9 @@ from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.jsonlines import append_line
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.taskid import TaskId
-from nestevo_hw.report.records import SETUP, Event, Exceeded, Failure, TaskRun, event_document
+from nestevo_hw.report.records.event import Event, event_document
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.work import Exceeded, Failure, TaskRun
 from nestevo_hw.scheduler.executor import Executor
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 

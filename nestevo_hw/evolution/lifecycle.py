@@ -9,7 +9,7 @@ from nestevo_hw.evolution.dispatch import Finished, Stage
 from nestevo_hw.evolution.scenario import LinkConfig
 from nestevo_hw.evolution.steps.step import Result
 from nestevo_hw.evolution.teacher import LabellingTime
-from nestevo_hw.report.records import Lifecycle
+from nestevo_hw.report.records.terminal import Lifecycle
 
 Origin = Literal["measured", "modelled", "partly modelled"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.names import file_part
 from nestevo_hw.evolution.cameras import SETTLE_FRAMES
-from nestevo_hw.report.records import TEACHER
+from nestevo_hw.report.records.terminal import TEACHER
 from nestevo_hw.streams.video import VideoStream
 
 LONGEST_S = 600.0

@@ -23,7 +23,8 @@ from nestevo_hw.evolution.steps.table import CHOOSE_PATH, CHOOSE_PATH_AGAIN, SEA
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.models.elastic.space import BranchPath, path_name
 from nestevo_hw.models.onnx.manifest import sha256
-from nestevo_hw.report.records import SETUP, Elastic, ElasticStage
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.terminal import Elastic, ElasticStage
 from nestevo_hw.terminals.elastic.pool import Pool, worth_another_look
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.table import ADAPT_LABELLED, ADAPT_UNLABELLED, MERGE
 from nestevo_hw.evolution.steps.teachers import AdaptTeacherRequest, MergeRequest
-from nestevo_hw.report.records import Deploy
+from nestevo_hw.report.records.teacher import Deploy
 
 if TYPE_CHECKING:
     from nestevo_hw.evolution.window import Window

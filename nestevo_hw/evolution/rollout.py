@@ -9,7 +9,7 @@ from nestevo_hw.evolution.steps.deploying import ExportRequest, SelectRequest, S
 from nestevo_hw.evolution.steps.table import EXPORT, SELECT
 from nestevo_hw.evolution.steps.training import ReplaySample
 from nestevo_hw.models.onnx.manifest import Version
-from nestevo_hw.report.records import Candidate, Select
+from nestevo_hw.report.records.terminal import Candidate, Select
 
 if TYPE_CHECKING:
     from nestevo_hw.evolution.window import Window

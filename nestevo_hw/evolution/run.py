@@ -34,7 +34,8 @@ from nestevo_hw.pages.formats import counted
 from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
-from nestevo_hw.report.records import Damage, Groups, Labels
+from nestevo_hw.report.records.recording import Damage, Labels
+from nestevo_hw.report.records.teacher import Groups
 from nestevo_hw.report.summary import summarise
 from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.server_process import ServerProcess

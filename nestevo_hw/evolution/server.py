@@ -22,7 +22,7 @@ from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.models.onnx.manifest import MODEL, Version
-from nestevo_hw.report.records import Rollback
+from nestevo_hw.report.records.terminal import Rollback
 from nestevo_hw.streams.sampling import allocate
 from nestevo_hw.wire.signals import Signals
 

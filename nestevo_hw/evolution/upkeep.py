@@ -16,7 +16,8 @@ from nestevo_hw.evolution.state import TeacherState
 from nestevo_hw.evolution.steps.table import INSPECT, PROGRAM
 from nestevo_hw.evolution.steps.teachers import InspectRequest, MergeResult, ProgramRequest, ProgramResult
 from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
-from nestevo_hw.report.records import SETUP, Program, Refresh
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.teacher import Program, Refresh
 
 
 class Upkeep:

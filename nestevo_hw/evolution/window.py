@@ -33,7 +33,8 @@ from nestevo_hw.evolution.steps.training import (
     GenerateRequest,
     MutualRequest,
 )
-from nestevo_hw.report.records import Generator, Moving, Reuse
+from nestevo_hw.report.records.teacher import Generator
+from nestevo_hw.report.records.terminal import Moving, Reuse
 from nestevo_hw.tasks.capabilities import ClassLogits
 from nestevo_hw.tasks.corrections import Correction
 from nestevo_hw.tasks.named import task_named

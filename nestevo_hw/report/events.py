@@ -9,7 +9,9 @@ from nestevo_hw.base.documents import parse, read_json
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.jsonlines import read_lines
 from nestevo_hw.base.locking import is_written
-from nestevo_hw.report.records import Accuracy, Drift, Event, event_name
+from nestevo_hw.report.records.event import Event, event_name
+from nestevo_hw.report.records.teacher import Drift
+from nestevo_hw.report.records.terminal import Accuracy
 
 FORMAT = 2
 """Version of the run folder's layout that this module reads."""

@@ -8,7 +8,7 @@ from nestevo_hw.base.stats import mean
 from nestevo_hw.pages.formats import change, score, share, signed
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.report.events import Run
-from nestevo_hw.report.records import Accuracy, Recall, Reuse
+from nestevo_hw.report.records.terminal import Accuracy, Recall, Reuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from nestevo_hw.pages.style import Mark, Palette, colour_of, dress, new_figure
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import PANEL_IN
-from nestevo_hw.report.records import Accuracy, Sense
+from nestevo_hw.report.records.terminal import Accuracy, Sense
 from nestevo_hw.report.summary import section
 
 FEWEST_POINTS = 3

@@ -13,21 +13,10 @@ from nestevo_hw.pages.formats import number
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, terminal_configs
 from nestevo_hw.report.forgetting import backward_transfer
-from nestevo_hw.report.records import (
-    TEACHER,
-    Accuracy,
-    Candidate,
-    Deploy,
-    Elastic,
-    Failure,
-    Lifecycle,
-    Number,
-    Program,
-    Refresh,
-    Rollback,
-    Select,
-    TaskRun,
-)
+from nestevo_hw.report.records.fields import Number
+from nestevo_hw.report.records.teacher import Deploy, Program, Refresh
+from nestevo_hw.report.records.terminal import Accuracy, Candidate, Elastic, Lifecycle, Rollback, Select, TEACHER
+from nestevo_hw.report.records.work import Failure, TaskRun
 
 STAGES = ("before", "adapted", "after", "onnx")
 

@@ -10,28 +10,11 @@ from nestevo_hw.pages.formats import DASH, change, counted, duration, listed, pe
 from nestevo_hw.pages.parts import Pill
 from nestevo_hw.pages.tables import Cell, Table
 from nestevo_hw.report.events import Run
-from nestevo_hw.report.records import (
-    SETUP,
-    Absent,
-    Benefit,
-    Candidate,
-    Damage,
-    Decision,
-    Deploy,
-    Drift,
-    Elastic,
-    Exceeded,
-    Failure,
-    Generator,
-    Groups,
-    Labels,
-    Moving,
-    Program,
-    Refresh,
-    Rollback,
-    Select,
-    TaskRun,
-)
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.recording import Damage, Labels
+from nestevo_hw.report.records.teacher import Benefit, Decision, Deploy, Drift, Generator, Groups, Program, Refresh
+from nestevo_hw.report.records.terminal import Absent, Candidate, Elastic, Moving, Rollback, Select
+from nestevo_hw.report.records.work import Exceeded, Failure, TaskRun
 from nestevo_hw.report.summary import Levels, ModelSummary, Summary, read_summary
 from nestevo_hw.report.timing import GUESSES
 from nestevo_hw.report.wording import memory_name, origins_text

@@ -21,7 +21,9 @@ from nestevo_hw.pages.style import (
     new_figure,
 )
 from nestevo_hw.report.events import Run
-from nestevo_hw.report.records import SETUP, Lifecycle, TaskRun
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.terminal import Lifecycle
+from nestevo_hw.report.records.work import TaskRun
 from nestevo_hw.report.summary import part_origins
 from nestevo_hw.report.wording import memory_name, part_name
 

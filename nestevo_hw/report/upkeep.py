@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from nestevo_hw.pages.style import Mark, Palette, dress, new_figure
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.plots import AFTER_X, BEFORE_X, PANEL_IN, draw_window_axis
-from nestevo_hw.report.records import SETUP, Deploy, Program, Refresh
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.teacher import Deploy, Program, Refresh
 
 NEW_TEACHER = "new teacher"
 """Cause of a programming that the validation gate judges afterwards."""

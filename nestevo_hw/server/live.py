@@ -11,7 +11,9 @@ from nestevo_hw.pages.style import THEMED, Mark, inline_svg
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.report import tables, timing, upkeep
 from nestevo_hw.report.events import Run, read_run
-from nestevo_hw.report.records import SETUP, Program, Sense
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.teacher import Program
+from nestevo_hw.report.records.terminal import Sense
 
 WINDOWS = 8
 """Last windows that are shown."""

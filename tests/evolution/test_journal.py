@@ -9,7 +9,9 @@ from nestevo_hw.base.errors import InputError, TaskError
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.taskid import TaskId
-from nestevo_hw.report.records import SETUP, Accuracy, Groups
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.teacher import Groups
+from nestevo_hw.report.records.terminal import Accuracy
 from nestevo_hw.scheduler.task import Task, TaskFailure, TaskResult
 
 IDS = (TaskId(0, "label", "a"), TaskId(0, "label", "b"))

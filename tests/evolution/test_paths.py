@@ -12,7 +12,7 @@ from nestevo_hw.evolution.steps.paths import ChoosePathRequest, SearchPathsReque
 from nestevo_hw.evolution.steps.training import MutualRequest
 from nestevo_hw.models.elastic.space import Branch, PathSpace
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import Elastic
+from nestevo_hw.report.records.terminal import Elastic
 from nestevo_hw.report.tables import paths_table
 from nestevo_hw.terminals.elastic.latency import BranchTime, LatencyModel
 from nestevo_hw.terminals.elastic.pool import Candidate

@@ -17,7 +17,7 @@ from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.pretrain_frames import video_source
 from nestevo_hw.evolution.rendering import one_by_one
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import Labels
+from nestevo_hw.report.records.recording import Labels
 from nestevo_hw.report.tables import troubles_table
 
 

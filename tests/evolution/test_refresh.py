@@ -33,7 +33,7 @@ from nestevo_hw.evolution.steps.teachers import InspectResult, MergeResult, Prog
 from nestevo_hw.evolution.teacher import LabellingTime, Programmed, TeacherFiles, program_teacher
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import pretrained_path
-from nestevo_hw.report.records import Program, Refresh
+from nestevo_hw.report.records.teacher import Program, Refresh
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
 from nestevo_hw.streams.storage import concatenate

@@ -11,7 +11,7 @@ import nestevo_hw
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import Accuracy
+from nestevo_hw.report.records.terminal import Accuracy
 from nestevo_hw.tasks.names import TASKS
 
 SEAMS = {

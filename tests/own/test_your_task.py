@@ -16,7 +16,8 @@ from nestevo_hw.evolution.pretrain_frames import embedded_source
 from nestevo_hw.evolution.pretrain_job import PretrainConfig
 from nestevo_hw.models.checkpoint import ModelSpec, load_model
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import Accuracy, Deploy, Program
+from nestevo_hw.report.records.teacher import Deploy, Program
+from nestevo_hw.report.records.terminal import Accuracy
 from nestevo_hw.scheduler.executor import LocalExecutor
 from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.tasks import capabilities

@@ -6,7 +6,10 @@ from fake_runs import fake_run
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import SETUP, Accuracy, Program, TaskRun
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.teacher import Program
+from nestevo_hw.report.records.terminal import Accuracy
+from nestevo_hw.report.records.work import TaskRun
 
 
 def append(run_dir, line):

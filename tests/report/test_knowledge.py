@@ -12,7 +12,7 @@ from nestevo_hw.report.events import read_run
 from nestevo_hw.report.forgetting import backward_transfer, recall_table, recalled
 from nestevo_hw.report.knowledge import estimates, trigger_text
 from nestevo_hw.report.page import page_text
-from nestevo_hw.report.records import Recall
+from nestevo_hw.report.records.terminal import Recall
 from nestevo_hw.report.summary import summary_of
 from nestevo_hw.report.tables import decisions_table, selections_table, troubles_table
 

@@ -7,7 +7,8 @@ import pytest
 
 from nestevo_hw.base.stats import mean
 from nestevo_hw.report.events import Header, Run, read_run
-from nestevo_hw.report.records import Accuracy, Deploy, Lifecycle, Program, Select
+from nestevo_hw.report.records.teacher import Deploy, Program
+from nestevo_hw.report.records.terminal import Accuracy, Lifecycle, Select
 from nestevo_hw.report.summary import evolutions, part_origins, read_summary, relative_gain, summarise, summary_of
 from nestevo_hw.report.tables import programmings_table, summary_table
 from nestevo_hw.report.wording import headline, lede, origins_text

@@ -11,7 +11,8 @@ from matplotlib.colors import to_rgba
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.pages.style import DARK, LIGHT, colour_of
 from nestevo_hw.report.events import Header, Run, TaskKind, read_run
-from nestevo_hw.report.records import SETUP, TaskRun
+from nestevo_hw.report.records.fields import SETUP
+from nestevo_hw.report.records.work import TaskRun
 from nestevo_hw.report.tables import prediction_table
 from nestevo_hw.report.timing import (
     delay_parts,

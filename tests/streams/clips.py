@@ -71,15 +71,21 @@ def serving(answer: Callable[[BaseHTTPRequestHandler, int], None]) -> Iterator[s
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/camera"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}/camera"
+
+
+@contextmanager
+def running(server: socketserver.TCPServer) -> Iterator[int]:
+    """A server of the loopback that answers until the block ends. Yields its port."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def sent(handler: BaseHTTPRequestHandler, body: bytes, *, length: int | None = None) -> None:
@@ -134,11 +140,5 @@ def rtsp_camera(body: bytes, login: str) -> Iterator[str]:
                 packet = struct.pack(">BBHII", 0x80, 33, count, 900 * count, 1) + body[start : start + size]
                 self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"rtsp://127.0.0.1:{server.server_address[1]}/camera"
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"rtsp://127.0.0.1:{port}/camera"

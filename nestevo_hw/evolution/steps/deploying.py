@@ -10,7 +10,7 @@ from nestevo_hw.evolution.deployment import testimonies
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.models.onnx.manifest import Version
-from nestevo_hw.report.records import Candidate
+from nestevo_hw.report.records.terminal import Candidate
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.deployment import Deployment, deploy
 from nestevo_hw.tasks.supervision import load_supervision

@@ -13,7 +13,7 @@ from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.run import stored_config
 from nestevo_hw.models.checkpoint import load_model
 from nestevo_hw.report.events import Run, read_run
-from nestevo_hw.report.records import TaskRun
+from nestevo_hw.report.records.work import TaskRun
 from nestevo_hw.scheduler.machine import Machine
 from nestevo_hw.scheduler.policies import policy_named
 from nestevo_hw.scheduler.simulator import Reality, simulate

@@ -8,7 +8,7 @@ from nestevo_hw.base.stats import mean
 from nestevo_hw.evolution.config import RunConfig, load_preset, override, parse_config
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import Decision, Drift
+from nestevo_hw.report.records.teacher import Decision, Drift
 from nestevo_hw.studies.compare.results import read_outcome
 from nestevo_hw.studies.reproduce.effort import Effort
 

@@ -13,7 +13,7 @@ from nestevo_hw.models.checkpoint import load_model, pretrained_path, read_spec
 from nestevo_hw.models.elastic.store import load_supernet, save_supernet
 from nestevo_hw.models.elastic.supernet import expand
 from nestevo_hw.report.events import read_run
-from nestevo_hw.report.records import Accuracy, Elastic
+from nestevo_hw.report.records.terminal import Accuracy, Elastic
 from nestevo_hw.streams.digits import DigitStream
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
