@@ -1,6 +1,6 @@
 """Steps of deployment: which of its models a terminal runs next, terminals averaged with one another, and export."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,8 @@ class SelectResult(Result):
     frames: int
     """How many those are."""
     untaught: dict[Candidate, float]
-    """On all uploaded frames, of the models that it could replace: they have learned from no label of these."""
+    """On all uploaded frames, of the models that it could replace, where there are several: they have learned from no
+    label of these."""
 
 
 def select(context: Context, request: SelectRequest) -> SelectResult:
@@ -61,15 +62,16 @@ def select(context: Context, request: SelectRequest) -> SelectResult:
     first = context.config.deployment.taught(len(images))
     judged = partial(testimonies, context.task, device=context.device)
     replaced: dict[Candidate, Path] = {n: path for n, path in request.candidates.items() if n != "evolved"}
-    untaught = judged(replaced, images, supervision)
-    worse = replaced.keys() - {_best(untaught)}
-    rivals = {name: path for name, path in request.candidates.items() if name not in worse}
+    untaught = judged(replaced, images, supervision) if len(replaced) > 1 else {}
+    best = _best(replaced, untaught)
+    rivals = {name: path for name, path in request.candidates.items() if name in ("evolved", best)}
     scores = judged(rivals, images[first:], supervision[first:])
-    return SelectResult(chosen=_best(scores), scores=scores, frames=len(images) - first, untaught=untaught)
+    return SelectResult(chosen=_best(rivals, scores), scores=scores, frames=len(images) - first, untaught=untaught)
 
 
-def _best(scores: Mapping[Candidate, float]) -> Candidate:
-    return max(scores, key=lambda name: scores[name])
+def _best(names: Iterable[Candidate], scores: Mapping[Candidate, float]) -> Candidate:
+    """The one with the highest score; a single one needs none."""
+    return max(names, key=lambda name: scores.get(name, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
