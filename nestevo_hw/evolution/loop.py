@@ -15,7 +15,7 @@ from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, Sen
 from nestevo_hw.evolution.steps.scoring import EvaluateRequest, EvaluateResult, RecallRequest, Scored
 from nestevo_hw.evolution.steps.table import CAPTURE, EVALUATE, RECALL, SENSE
 from nestevo_hw.evolution.window import Window
-from nestevo_hw.report.records.terminal import Absent, Accuracy, Recall, Sense, TEACHER
+from nestevo_hw.report.records.terminal import TEACHER, Absent, Accuracy, Recall, Sense
 from nestevo_hw.wire.signals import remaining_accuracy
 
 type Captures = Batch[CaptureRequest, CaptureResult]

@@ -16,7 +16,7 @@ from nestevo_hw.report.events import Run, read_run
 from nestevo_hw.report.overview import overview
 from nestevo_hw.report.plots import DRIFT_MARKS, accuracy_limits, has_scores, stage_marks, teacher_panel, terminal_panel
 from nestevo_hw.report.records.teacher import Drift, Groups
-from nestevo_hw.report.records.terminal import Accuracy, Lifecycle, TEACHER
+from nestevo_hw.report.records.terminal import TEACHER, Accuracy, Lifecycle
 from nestevo_hw.report.samples import data_uri, latest_sample, load_picture
 from nestevo_hw.report.summary import Summary, evolutions, part_origins, summary_of
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from nestevo_hw.pages.style import SMALL, Mark, Palette, colour_of, dress, new_figure
 from nestevo_hw.report.events import Run, terminal_configs
 from nestevo_hw.report.records.teacher import Drift
-from nestevo_hw.report.records.terminal import Accuracy, TEACHER
+from nestevo_hw.report.records.terminal import TEACHER, Accuracy
 from nestevo_hw.report.summary import Evolution, evolutions
 
 BEFORE_X, ADAPTED_X, AFTER_X = 0.22, 0.36, 0.78

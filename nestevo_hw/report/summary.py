@@ -15,7 +15,7 @@ from nestevo_hw.report.events import Run, terminal_configs
 from nestevo_hw.report.forgetting import backward_transfer
 from nestevo_hw.report.records.fields import Number
 from nestevo_hw.report.records.teacher import Deploy, Program, Refresh
-from nestevo_hw.report.records.terminal import Accuracy, Candidate, Elastic, Lifecycle, Rollback, Select, TEACHER
+from nestevo_hw.report.records.terminal import TEACHER, Accuracy, Candidate, Elastic, Lifecycle, Rollback, Select
 from nestevo_hw.report.records.work import Failure, TaskRun
 
 STAGES = ("before", "adapted", "after", "onnx")

@@ -7,7 +7,7 @@ from typing import Any
 from nestevo_hw.pages.formats import DASH, change, counted, listed, percent, score
 from nestevo_hw.pages.parts import MEASURED, ORIGINS, SIMULATED
 from nestevo_hw.report.events import Run
-from nestevo_hw.report.records.terminal import Accuracy, TEACHER
+from nestevo_hw.report.records.terminal import TEACHER, Accuracy
 from nestevo_hw.report.records.work import TaskRun
 from nestevo_hw.report.summary import ModelSummary, Summary, section
 

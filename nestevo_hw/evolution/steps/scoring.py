@@ -26,7 +26,7 @@ class Scored:
     """One model to score on a terminal's test frames."""
 
     model: str
-    """`report.records.TEACHER` or the name of the terminal."""
+    """`report.records.terminal.TEACHER` or the name of the terminal."""
     stage: Stage
     weights: Path
     deployed: Path | None = None

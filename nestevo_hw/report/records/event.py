@@ -1,12 +1,24 @@
 """What a run can tell: one typed record for each kind of event in metrics.jsonl."""
 
 from typing import Any
+
 from nestevo_hw.base.documents import plain
 from nestevo_hw.report.records.fields import SETUP
-from nestevo_hw.report.records.teacher import Drift, Decision, Benefit, Generator, Program, Refresh, Deploy, Groups
-from nestevo_hw.report.records.terminal import Accuracy, Lifecycle, Sense, Reuse, Select, Elastic, Recall, Absent, Moving, Rollback
-from nestevo_hw.report.records.work import TaskRun, Failure, Exceeded
-from nestevo_hw.report.records.recording import Labels, Damage
+from nestevo_hw.report.records.recording import Damage, Labels
+from nestevo_hw.report.records.teacher import Benefit, Decision, Deploy, Drift, Generator, Groups, Program, Refresh
+from nestevo_hw.report.records.terminal import (
+    Absent,
+    Accuracy,
+    Elastic,
+    Lifecycle,
+    Moving,
+    Recall,
+    Reuse,
+    Rollback,
+    Select,
+    Sense,
+)
+from nestevo_hw.report.records.work import Exceeded, Failure, TaskRun
 
 Event = (
     Accuracy

@@ -2,10 +2,11 @@
 
 import math
 from typing import Annotated
+
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from nestevo_hw.base.ranges import MOST_WINDOWS, Range
 
+from nestevo_hw.base.ranges import MOST_WINDOWS, Range
 
 
 def _nan_if_missing(value: object) -> object:

@@ -1,8 +1,8 @@
 """Records of what was found in a terminal's recording before a run began."""
 
 from dataclasses import dataclass, field
-from nestevo_hw.report.records.fields import SETUP, Window
 
+from nestevo_hw.report.records.fields import SETUP, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 from typing import Literal
-from nestevo_hw.report.records.fields import SETUP, Window, Number
+
+from nestevo_hw.report.records.fields import SETUP, Number, Window
 
 Basis = Literal["compared", "blind", "nothing to compare"]
 """What the word on a terminal's drift rests on: its features; that the teacher detects far less than on in-domain

@@ -3,9 +3,11 @@
 import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
+
 from pydantic import Field
+
 from nestevo_hw.base.ranges import MOST_WINDOWS
-from nestevo_hw.report.records.fields import Window, Number, Score
+from nestevo_hw.report.records.fields import Number, Score, Window
 
 TEACHER = "teacher"
 """Name of the global teacher among the models of a run."""
@@ -89,7 +91,7 @@ class Select:
     frames: int = 0
     """How many those are."""
     untaught: dict[Candidate, Score] = field(default_factory=dict)
-    """On all uploaded frames, of the models that the evolved one could replace."""
+    """On all uploaded frames, of the models that the evolved one could replace, where there are several."""
 
 
 ElasticStage = Literal["search", "before", "after"]

@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 from typing import Annotated
-from pydantic import Field
-from nestevo_hw.base.ranges import MOST_WINDOWS
-from nestevo_hw.report.records.fields import Window, Number
 
+from pydantic import Field
+
+from nestevo_hw.base.ranges import MOST_WINDOWS
+from nestevo_hw.report.records.fields import Number, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

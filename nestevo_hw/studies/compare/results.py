@@ -12,7 +12,7 @@ from nestevo_hw.pages.formats import number
 from nestevo_hw.pages.parts import origin_of
 from nestevo_hw.report.events import Run, read_run, terminal_configs
 from nestevo_hw.report.forgetting import backward_transfer
-from nestevo_hw.report.records.terminal import Lifecycle, Select, TEACHER
+from nestevo_hw.report.records.terminal import TEACHER, Lifecycle, Select
 from nestevo_hw.report.records.work import Failure
 from nestevo_hw.report.summary import evolutions, part_origins, pruning_of, section
 from nestevo_hw.studies.compare.variants import Variant
