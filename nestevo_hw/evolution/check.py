@@ -13,7 +13,7 @@ from nestevo_hw.base.names import is_own
 from nestevo_hw.crossbar.backend import choose_backend
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.chips.chip_file import load_chip
-from nestevo_hw.crossbar.devices import is_file
+from nestevo_hw.crossbar.devices import DevicePreset, is_file
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window, shows_places
 from nestevo_hw.evolution.config import RunConfig
@@ -93,8 +93,7 @@ def check_run(config: RunConfig) -> dict[str, Review]:
     if (preset := config.teacher.preset) is not None:
         choose_backend(preset, config.teacher.backend)
         map_model(teacher, config.teacher.tile, device=preset)
-        for age_s in _ages(config):
-            preset.check_time(age_s)
+        _check_ages(config, preset)
         load_chip(chip_of(config.refresh, preset))
     _check_adapters(config, teacher)
     _check_reference(config)
@@ -322,10 +321,14 @@ def _check_capabilities(config: RunConfig) -> None:
         raise ConfigError(f"{method}: terminal {config.remote[0]!r} is remote and has no true labels; choose another")
 
 
-def _ages(config: RunConfig) -> list[float]:
-    """Every age at which the teacher may be read: of the first programming, and of later ones."""
-    starts = [config.window.start_s(window) for window in range(config.window.count)]
-    return [config.teacher.age_s + s for s in starts] + [config.teacher.delay_s + s for s in starts]
+def _check_ages(config: RunConfig, preset: DevicePreset) -> None:
+    """The device knows every age at which the teacher may be read: of the first programming, and of later ones."""
+    for key, first_s in (("age_s", config.teacher.age_s), ("delay_s", config.teacher.delay_s)):
+        for window in range(config.window.count):
+            try:
+                preset.check_time(first_s + config.window.start_s(window))
+            except ConfigError as error:
+                raise ConfigError(f"teacher.{key}, window {window}: {error}") from None
 
 
 def _check_budget(config: RunConfig) -> None:
