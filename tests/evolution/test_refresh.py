@@ -251,7 +251,10 @@ def test_a_digital_teacher_needs_no_upkeep(tmp_path):
     ("changes", "message"),
     [
         ({"window.hours_apart": 0.1}, "shorter than a window of 600 s"),
-        ({"teacher.analog": "reram-wan", "teacher.age_s": DAY_S, "window.count": 1}, "delay_s, window 0: device reram-wan is"),
+        (
+            {"teacher.analog": "reram-wan", "teacher.age_s": DAY_S, "window.count": 1},
+            "delay_s, window 0: device reram-wan is",
+        ),
         ({"teacher.analog": "reram-cmo", "teacher.delay_s": 0.5}, "reram-cmo has no model between 0 s and 1 s"),
         ({"refresh.chip": "abacus"}, "unknown chip 'abacus'"),
     ],
