@@ -5,7 +5,7 @@ import math
 import re
 import reprlib
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -101,7 +101,7 @@ def parse[T](
         value: T = _validator(cast(Any, kind)).validate_python(document)
         return value
     except ValidationError as problem:
-        raise _failure(error, f"{source}: {_first(problem)}", advice) from problem
+        raise _failure(error, f"{source}: {_first(problem, document)}", advice) from problem
 
 
 def forbid_unknown_keys(kind: type) -> None:
@@ -259,16 +259,32 @@ def _syntax(problem: ValueError) -> str:
     return f"{problem.msg} at {line}column {problem.colno}"
 
 
-def _first(problem: ValidationError) -> str:
+def _first(problem: ValidationError, document: object) -> str:
     """Place, message and value of the first thing that is wrong."""
     first = problem.errors(include_url=False)[0]
-    place = ".".join(_brief(str(part)) for part in first["loc"][:_DEEPEST]) or "top level"
+    missing = first["type"] == "missing"
+    place = _place(document, first["loc"], missing=missing) or "top level"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if first["type"].endswith(("dataclass_type", "model_type", "dict_type")):
         message = "expected an object"
-    got = "" if first["type"] == "missing" else f" (got {_SHORT.repr(first['input'])})"
+    elif first["type"] == "unexpected_keyword_argument":
+        message = "there is no such key"
+    got = "" if missing else f" (got {_SHORT.repr(first['input'])})"
     return " ".join(f"{place}: {message}{got}".split())
+
+
+def _place(document: object, steps: Sequence[int | str], *, missing: bool) -> str:
+    """Where in a document something is: its names and indices, without those of kinds that a value may have."""
+    names = ""
+    for step in steps[:_DEEPEST]:
+        if isinstance(document, Mapping) and (step in document or (missing and step == steps[-1])):
+            names, document = f"{names}.{_brief(str(step))}", document.get(step)
+        elif step == "[key]":
+            names += ".[key]"
+        elif isinstance(step, int) and isinstance(document, Sequence):
+            names, document = f"{names}[{step}]", document[step] if step < len(document) else None
+    return names.removeprefix(".")
 
 
 def _brief(name: str) -> str:

@@ -1,5 +1,8 @@
 """Errors a user can act on: each message says what is wrong, where, and what to do."""
 
+import errno
+from pathlib import Path
+
 
 class NestEvoError(Exception):
     """A failure with one clear line for the user; the command line exits with 1."""
@@ -23,6 +26,13 @@ class LostFileError(MissingFileError):
 
 class OutputError(NestEvoError):
     """A result that cannot be written: no space, no permission, a folder in its place."""
+
+    @classmethod
+    def of(cls, path: Path, error: Exception) -> "OutputError":
+        """What is said of a file or folder that the system, or a library, could not write."""
+        reason = getattr(error, "strerror", None) or str(error)
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, None)  # of None nobody knows
+        return cls(f"cannot write {path}: {reason}; {'free space or ' if full else ''}choose another place")
 
 
 class MappingError(NestEvoError):

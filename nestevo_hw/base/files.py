@@ -57,8 +57,7 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
             remove_empty(made)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"cannot write {path}: {reason}; free space or choose another place") from error
+        raise OutputError.of(path, error) from error
 
 
 def missing_folders(folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ def append_line(path: Path, record: object) -> None:
         with path.open("ab", buffering=len(line) + 1) as file:  # room for the line, so that it goes out whole
             file.write(line)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; free space or choose another place") from error
+        raise OutputError.of(path, error) from error
 
 
 def read_lines[T](path: Path, kind: "TypeForm[T]", *, growing: bool, advice: str = "") -> Iterator[tuple[str, T]]:

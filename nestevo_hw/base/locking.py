@@ -54,7 +54,7 @@ def one_writer(folder: Path, *, resume: bool = False) -> Iterator[None]:
         descriptor, killed = _locked(folder)
     except OSError as error:
         remove_empty(made)
-        raise OutputError(f"cannot write {folder}: {error.strerror}; free space or choose another place") from error
+        raise OutputError.of(folder, error) from error
     try:
         if killed:
             remove_leftovers(folder)
@@ -82,7 +82,7 @@ def in_turn(folder: Path) -> Iterator[None]:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         remove_empty(made)
-        raise OutputError(f"cannot write {folder}: {error.strerror}; free space or choose another place") from error
+        raise OutputError.of(folder, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

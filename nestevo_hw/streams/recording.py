@@ -75,7 +75,7 @@ def record(
                     packet.duration = round(step_s / CLOCK)  # of the last one, which else is guessed
                     container.mux(packet)
         except av.FFmpegError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; free space or choose another place") from error
+            raise OutputError.of(path, error) from error
     return Recorded(frames=count, seconds=last_s, size=size)
 
 

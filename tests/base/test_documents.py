@@ -105,9 +105,9 @@ def test_what_json_cannot_hold_is_named() -> None:
         ({"name": 3}, "t.json: name: input should be a valid string (got 3)"),
         (
             {"name": "a", "leaves": [{}, {"kind": "Dusk"}]},
-            "leaves.1.kind: input should be 'Day' or 'Night' (got 'Dusk')",
+            "leaves[1].kind: input should be 'Day' or 'Night' (got 'Dusk')",
         ),
-        ({"name": "a", "leaves": [{"size": [1]}]}, "leaves.0.size.1: field required"),
+        ({"name": "a", "leaves": [{"size": [1]}]}, "leaves[0].size[1]: field required"),
         ({"name": "a", "by_window": {"x\ny": 1.0}}, "by_window.x y.[key]: input should be a valid integer"),
         ({"name": ["z" * 9] * 99}, "(got ['zzzzzzzzz', 'zzzzzzzzz', 'zzzzzzzzz', ...])"),
         ({"name": {"a" * 99: "b" * 999}}, "a...aaaaaaaaaa"),

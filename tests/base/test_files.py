@@ -32,7 +32,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError, match=r"cannot write .*folder: Is a directory; free space or choose"):
+    with pytest.raises(OutputError, match=r"cannot write .*folder: Is a directory; choose"):
         write_text(tmp_path / "folder", "x")
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match=r"cannot write .*file/below"):

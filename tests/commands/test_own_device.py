@@ -129,7 +129,7 @@ def test_a_run_with_a_bad_device_does_not_start(configured: Path) -> None:
             "device mine: layers: pattern 'none.*' matches no layer",
         ),
         (SMALL + "[times]\nlatest_s = 100.0\n", "device mine has no model beyond 100 s"),
-        (SMALL + "x = 1", "mine.toml: programming.x: unexpected keyword argument"),
+        (SMALL + "x = 1", "mine.toml: programming.x: there is no such key"),
     ):
         with pytest.raises(ConfigError, match=message):
             checked(text)

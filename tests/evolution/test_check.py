@@ -123,7 +123,7 @@ def test_a_run_whose_input_is_gone_does_not_go_on(section, key, place, tmp_path)
 def test_unknown_drift_and_absent_gpu_are_named(monkeypatch):
     document = load_preset("quick").document()
     document["terminals"][0]["drift"][0]["kind"] = "snow"
-    with pytest.raises(ConfigError, match=r"0.drift.0.kind: input should be one of fog, rain, .* \(got 'snow'\)"):
+    with pytest.raises(ConfigError, match=r"\[0\].drift\[0\].kind: input should be one of fog, .* \(got 'snow'\)"):
         check_run(parse_config(document, source="test"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="torch finds no GPU here"):

@@ -87,7 +87,7 @@ def overlay_writer(path: Path, size: tuple[int, int]) -> Iterator[Callable[[Fram
                 yield write
                 container.mux(track.encode(None))
         except av.FFmpegError as error:
-            raise OutputError(f"cannot write {path}: {error}; free space or choose another place") from error
+            raise OutputError.of(path, error) from error
 
 
 def _png(path: Path, picture: Frame) -> None:

@@ -64,7 +64,7 @@ def test_what_cannot_is_one_line(home, changes, told):
     ("changes", "told"),
     [
         ({"budget": None}, "terminal 'counter' has neither model nor latency_budget; give one"),
-        ({"budget": 1.5}, "terminals.0.latency_budget: input should be a number from 0.01 to 1"),
+        ({"budget": 1.5}, r"terminals\[0\].latency_budget: input should be a number from 0.01 to 1"),
         ({"elastic.latency": "clock"}, "elastic.latency: input should be one of measured, cpu-time, macs or a .json"),
         ({"elastic.margin": 2.0}, "elastic.margin: input should be a number from 0 to 1"),
         ({"elastic.strategy": "magic"}, "elastic.strategy: input should be one of refined, additive"),

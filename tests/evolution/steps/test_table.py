@@ -67,7 +67,7 @@ def test_nan_is_null_and_a_wrong_field_is_named_with_its_file():
     assert perform.encoded(InspectResult(score=math.nan))["score"] is None
     document = perform.encoded(EVALUATE.typical(made_up(EVALUATE.request)))
     document["scores"][1]["frames"] = "many"
-    with pytest.raises(InputError, match=r"results/w0.evaluate.a.json: scores.1.frames: .*integer.* \(got 'many'\)"):
+    with pytest.raises(InputError, match=r"results/w0.evaluate.a.json: scores\[1\].frames: .*integer.* \(got 'many'\)"):
         perform.decoded(EVALUATE.result, document, source="results/w0.evaluate.a.json")
     with pytest.raises(InputError, match=r"x\.json: spacing_s: .*required"):
         perform.decoded(CAPTURE.result, {"upload_bytes": 1, "frames": 1, "fault": None}, source="x.json")

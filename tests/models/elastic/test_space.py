@@ -82,7 +82,7 @@ def test_a_space_and_a_path_come_back_from_a_file():
     assert parse_json(json_text(plain(SPACE)), PathSpace, "x") == SPACE
     path = SPACE.path_at(7)
     assert parse_json(json_text(plain(path)), tuple[Branch, ...], "x") == path
-    with pytest.raises(InputError, match=r"x: branches.0: a branch is merged or shrunk"):
+    with pytest.raises(InputError, match=r"x: branches\[0\]: a branch is merged or shrunk"):
         parse_json('{"blocks": 1, "branches": [{"start": 0, "span": 2, "shrink": 0.5}]}', PathSpace, "x")
-    with pytest.raises(InputError, match=r"x: branches.0.span: .*from 1 to 3"):
+    with pytest.raises(InputError, match=r"x: branches\[0\].span: .*from 1 to 3"):
         parse_json('{"blocks": 1, "branches": [{"start": 0, "span": 7}]}', PathSpace, "x")

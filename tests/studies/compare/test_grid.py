@@ -116,7 +116,7 @@ def test_the_shipped_grid_is_one():
         ('set = { window = { count = 1 } }', 'set = { terminals = [] }', "set holds no terminals"),
         ('set = { window = { count = 1 } }', 'one = { roof = { joins = 1 } }', "one.roof: no such terminal"),
         ('base = "digits"', 'base = "nowhere.toml"', "nowhere.toml"),
-        ('text = "cameras"', 'txt = "cameras"', "axes.2.t"),
+        ('text = "cameras"', 'txt = "cameras"', r"axes\[2\].t"),
     ],
 )  # fmt: skip
 def test_a_grid_that_cannot_be_is_refused_in_one_line_that_names_the_place(old, new, message, grid):

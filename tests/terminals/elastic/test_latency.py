@@ -91,5 +91,5 @@ def test_a_model_comes_back_from_a_file_and_a_lacking_table_is_named():
         LatencyModel(model.table[:-1]).require(SPACE, "table.json")
     with pytest.raises(InputError, match="two times"):
         parse_json(json_text({"table": plain(model.table + model.table)}), LatencyModel, "x")
-    with pytest.raises(InputError, match=r"table.0.seconds: .*above 0"):
+    with pytest.raises(InputError, match=r"table\[0\].seconds: .*above 0"):
         parse_json('{"table": [{"branch": {"start": 0}, "seconds": 0}]}', LatencyModel, "x")
