@@ -10,7 +10,7 @@ from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
 from nestevo_hw.models.elastic.store import read_supernet_spec
 from nestevo_hw.models.onnx.foreign.labeller import Labeller
 from nestevo_hw.tasks.capabilities import BoxLabels, LabelConfirmation, require
-from nestevo_hw.tasks.labeller.teaching import LabellerTeaching, labeller_passes
+from nestevo_hw.tasks.labeller.teaching import LabellerTeaching
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.task import Teaching
 
@@ -41,13 +41,6 @@ def confirming_of(config: "RunConfig") -> LabelConfirmation:
     if isinstance(teaching, LabellerTeaching):
         return teaching
     return require(task_named(config.task), LabelConfirmation, "labels.confirm")
-
-
-def confirmed_passes(config: "RunConfig", frames: int, size: tuple[int, int]) -> int:
-    """Forward passes of the teacher for confirmed labels of frames of (H, W) `size`, pixels."""
-    if config.teacher.labeller is not None:
-        return labeller_passes(frames, size, config.confirmation)
-    return round(config.confirmation.teacher_passes(frames))
 
 
 def tried_labeller(config: "RunConfig") -> Labeller:

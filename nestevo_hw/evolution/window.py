@@ -72,6 +72,8 @@ class Window:
         self._taught_mutually: set[str] = set()
         self._rounds: dict[str, LabelFiles] = {}
         """Last round of labels on each terminal's frames; the next one counts it as well."""
+        self._moves: dict[str, bool] = {}
+        """Whether each camera moves, by its first round of labels."""
         self.adapted_models: dict[str, Path] = {}
         """Checkpoint that a terminal runs until it has evolved, where it is not the old one."""
         self._outcomes: dict[str, Path] = {}
@@ -130,6 +132,7 @@ class Window:
                 ensemble=(self._partner(name),),
                 spacing_s=self.captured[name].spacing_s,
                 earlier=self._rounds.get(name),
+                moves=self._moves.get(name),
                 out=LabelFiles(
                     supervision=self.file(name, f"{step.kind}.safetensors"),
                     views=self.file(name, f"{step.kind}-views.safetensors"),
@@ -141,11 +144,11 @@ class Window:
         self._run_together(batch, *([] if beside is None else [beside]))
         done = {name: batch.done[name] for name in self.names if name in batch.done}
         self._labelled(done, {name: request.out.supervision for name, request in requests.items()})
-        if step is table.LABEL:
-            for name in (name for name, labelled in done.items() if labelled.value.moves):
-                self._server.journal.log(Moving(window=self.number, terminal=name))
         if self.config.confirms:
             self._rounds |= {name: requests[name].out for name in done}
+            for name in (name for name, one in done.items() if one.value.moves and name not in self._moves):
+                self._server.journal.log(Moving(window=self.number, terminal=name))
+            self._moves |= {name: labelled.value.moves for name, labelled in done.items()}
 
     def label_themselves(self) -> None:
         """Each terminal labels its own frames."""

@@ -7,7 +7,7 @@ a setting that needs one asks with `require`, which refuses tasks without it.
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -94,8 +94,11 @@ class MutualLearning(Protocol):
 class LabelConfirmation(Protocol):
     """Several views, models and neighbouring frames confirm a teacher's labels."""
 
-    def shown(self, images: Tensor, confirmation: ConfirmationConfig) -> Tensor:
-        """Frames of one camera in order of time as all models of the ensemble are to see them, or just as they came."""
+    subtracts_background: ClassVar[bool]
+    """Whether successive frames show the same scene, so that all models may see what moves in it amplified."""
+
+    def teacher_passes(self, confirmation: ConfirmationConfig, frames: int, size: tuple[int, int]) -> int:
+        """Forward passes of the teacher that a round of confirmed labels of frames of (H, W) `size` takes."""
         ...
 
     def confirmed_labels(
@@ -113,7 +116,7 @@ class LabelConfirmation(Protocol):
         Args:
             models: the ensemble: the teacher, then further models of the same classes, all with the BatchNorm
                 statistics of the frames; afterwards they are as before.
-            images: frames of one camera in order of time, as `shown` gives them.
+            images: frames of one camera in order of time, as all models are to see them.
             labels: thresholds where nothing confirms the teacher.
             confirmation: what confirms it.
             spacing_s: seconds between two frames.

@@ -68,6 +68,7 @@ class Classification(
     """Classifiers of whole images; every capability."""
 
     name = "classification"
+    subtracts_background = False
     metric = "accuracy"
     second_metric = ("mean_recall", "mean recall")
     augmentation = Augmentation(brightness=0.2, contrast=0.2, saturation=0.2, flip=False)
@@ -99,10 +100,10 @@ class Classification(
         """The likeliest class of each image; one below the high confidence teaches nothing but its soft target."""
         return _supervision(model, images, _logits(_classifier(model), images), config)
 
-    def shown(self, images: Tensor, confirmation: ConfirmationConfig) -> Tensor:
-        """As they came: successive images show different things."""
-        del confirmation
-        return images
+    def teacher_passes(self, confirmation: ConfirmationConfig, frames: int, size: tuple[int, int]) -> int:
+        """One for each image."""
+        del confirmation, size
+        return frames
 
     def confirmed_labels(
         self,

@@ -11,7 +11,6 @@ from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.models.onnx.export import OnnxDetector, export_detector
 from nestevo_hw.models.onnx.frames import FrameModel, faster_rcnn
-from nestevo_hw.streams.background import amplify_foreground
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.streams.rendered.place import KNOWN_STYLES
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
@@ -50,6 +49,7 @@ class Detection(
     """Faster R-CNN on frames with any number of objects; every capability."""
 
     name = "detection"
+    subtracts_background = True
     embedded = Embedded(
         fps=SyntheticStream.FPS, frame_size=(128, 160), architecture="fasterrcnn-tiny", teacher_steps=3600,
         terminal_steps=600, places=tuple(KNOWN_STYLES),
@@ -60,9 +60,10 @@ class Detection(
         """See `label_frames`."""
         return label_frames(_detector(model), images, config)
 
-    def shown(self, images: Tensor, confirmation: ConfirmationConfig) -> Tensor:
-        """See `amplify_foreground`."""
-        return amplify_foreground(images, factor=confirmation.amplify) if confirmation.amplify > 1.0 else images
+    def teacher_passes(self, confirmation: ConfirmationConfig, frames: int, size: tuple[int, int]) -> int:
+        """See `ConfirmationConfig.teacher_passes`."""
+        del size
+        return round(confirmation.teacher_passes(frames))
 
     def confirmed_labels(
         self,

@@ -95,7 +95,7 @@ def test_labels_are_hard_and_confirmed_where_that_is_wanted(here, confirm):
     save_frames(FrameBatch(images=SCENES, truth=None, indices=(0, 1, 2)), Path("upload"))
     request = labels.LabelRequest(
         teacher=files(), upload=Path("upload"), ensemble=(pretrained_path("fasterrcnn-tiny-m3"),), spacing_s=1.0,
-        earlier=None, out=labels.LabelFiles(supervision=Path("labels"), views=Path("views")),
+        earlier=None, moves=None, out=labels.LabelFiles(supervision=Path("labels"), views=Path("views")),
     )  # fmt: skip
     result = labels.label(context(settings), request)
     first, second, last = load_supervision(Path("labels"))

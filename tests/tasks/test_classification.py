@@ -94,6 +94,10 @@ def test_labels_are_of_high_confidence_or_ignored(frames, teacher):
     torch.testing.assert_close(torch.cat([s.logits for s in supervision]), logits, atol=1e-4, rtol=1e-4)
 
 
+def test_confirmed_labels_take_one_look_at_each_image():
+    assert TASK.teacher_passes(ConfirmationConfig(), 16, (32, 32)) == 16
+
+
 def test_an_ensemble_labels_with_its_mean_probability(frames, teacher):
     member, _ = load_model(pretrained_path("digits-cnn-m3"))
     how = LabelConfig(), ConfirmationConfig()

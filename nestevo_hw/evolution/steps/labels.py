@@ -9,9 +9,9 @@ from pathlib import Path
 from nestevo_hw.evolution.drift import drift_score, load_moments, moments_by_class, sees_too_little
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import TeacherFiles
-from nestevo_hw.evolution.teaching import confirmed_passes, confirming_of
+from nestevo_hw.evolution.teaching import confirming_of
 from nestevo_hw.models.checkpoint import read_spec
-from nestevo_hw.streams.background import LEAST_S, stands_still
+from nestevo_hw.streams.background import LEAST_S, amplify_foreground, stands_still
 from nestevo_hw.streams.storage import load_frames
 from nestevo_hw.tasks.confirmation import LabelRound, load_views, save_views
 from nestevo_hw.tasks.corrections import Correction, corrected
@@ -45,6 +45,8 @@ class LabelRequest(Request):
     """Between two frames, seconds."""
     earlier: LabelFiles | None
     """Round before, whose views count as well."""
+    moves: bool | None
+    """Whether the camera moves, where a round before has found out."""
     out: LabelFiles
 
 
@@ -66,13 +68,16 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
         teacher = context.open_teacher(request.teacher, images if config.scene_norm else None)
         supervision = teaching.label(teacher, images, config.labels)
         return _written(supervision, request.out.supervision, crossbar_frames=context.on_crossbar(len(images)))
-    confirming = confirming_of(config)
-    shown = confirming.shown(images, config.confirmation)
-    subtracted = shown is not images
-    moves = subtracted and not stands_still(images)
-    if moves or (subtracted and (len(images) - 1) * request.spacing_s < LEAST_S):
-        config, shown = replace(config, confirmation=replace(config.confirmation, amplify=1.0)), images
-    confirmation = config.confirmation
+    confirming, confirmation = confirming_of(config), config.confirmation
+    wanted = (
+        confirming.subtracts_background
+        and confirmation.amplify > 1.0
+        and (len(images) - 1) * request.spacing_s >= LEAST_S
+    )
+    moves = wanted and (not stands_still(images) if request.moves is None else request.moves)
+    shown = amplify_foreground(images, factor=confirmation.amplify) if wanted and not moves else images
+    if shown is images:
+        confirmation = replace(confirmation, amplify=1.0)
     # No stored statistics are of frames that were changed.
     scene = shown if config.scene_norm or shown is not images else None
     models = [context.open_teacher(request.teacher, scene)]
@@ -84,7 +89,9 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
         models, shown, config.labels, confirmation, spacing_s=request.spacing_s, earlier=_read(request.earlier)
     )
     save_views(labelled.views, request.out.views)
-    passes = context.on_crossbar(confirmed_passes(config, len(images), (images.shape[2], images.shape[3])))
+    passes = context.on_crossbar(
+        confirming.teacher_passes(confirmation, len(images), (images.shape[2], images.shape[3]))
+    )
     return replace(_written(labelled.supervision, request.out.supervision, crossbar_frames=passes), moves=moves)
 
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.models.onnx.foreign.labeller import Labeller
-from nestevo_hw.streams.background import amplify_foreground
 from nestevo_hw.tasks.confirmation import ConfirmationConfig, LabelRound, View
 from nestevo_hw.tasks.faster_rcnn.tracking import rescored_by_tracks
 from nestevo_hw.tasks.fusion import weighted_boxes_fusion
@@ -23,6 +22,8 @@ class LabellerTeaching(Teaching):
         task: of the terminals.
         classes: that these know, in the order of their labels.
     """
+
+    subtracts_background = True
 
     def __init__(self, task: VisionTask, classes: tuple[str, ...]) -> None:
         self._task, self._classes = task, classes
@@ -51,9 +52,10 @@ class LabellerTeaching(Teaching):
         """Frames as they are."""
         return images
 
-    def shown(self, images: Tensor, confirmation: ConfirmationConfig) -> Tensor:
-        """See `amplify_foreground`."""
-        return amplify_foreground(images, factor=confirmation.amplify) if confirmation.amplify > 1.0 else images
+    def teacher_passes(self, confirmation: ConfirmationConfig, frames: int, size: tuple[int, int]) -> int:
+        """Runs of the labeller's network; each part of a frame is one."""
+        divided = len(parts(size)) if confirmation.zoom > 1.0 else 0
+        return frames * (1 + confirmation.mirror + divided)
 
     def confirmed_labels(
         self,
@@ -92,12 +94,6 @@ class LabellerTeaching(Teaching):
 
     def _supervision(self, found: dict[str, Tensor], high: float, low: float) -> Supervision:
         return hard_labels(pseudo_labels(found, high, low), len(self._classes))
-
-
-def labeller_passes(frames: int, size: tuple[int, int], confirmation: ConfirmationConfig) -> int:
-    """Runs of a labeller's network that confirmed labels of frames of (H, W) `size` take; each part is one."""
-    divided = len(parts(size)) if confirmation.zoom > 1.0 else 0
-    return frames * (1 + confirmation.mirror + divided)
 
 
 def _labeller(model: nn.Module) -> Labeller:

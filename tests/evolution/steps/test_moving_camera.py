@@ -25,7 +25,7 @@ def upload(tmp_path_factory):
     return path
 
 
-def labelled(upload, out, *, spacing_s=1.0, amplify=2.0):
+def labelled(upload, out, *, spacing_s=1.0, amplify=2.0, moves=None):
     """What was labelled, and what was written."""
     changes = {
         "teacher.analog": "digital", "confirmation.amplify": amplify,
@@ -34,6 +34,7 @@ def labelled(upload, out, *, spacing_s=1.0, amplify=2.0):
     request = labels.LabelRequest(
         teacher=TeacherFiles(weights=pretrained_path("fasterrcnn-tiny"), crossbar=out, age_s=0.0),
         upload=upload, ensemble=(pretrained_path("fasterrcnn-tiny-m3"),), spacing_s=spacing_s, earlier=None,
+        moves=moves,
         out=labels.LabelFiles(supervision=out.with_suffix(".labels"), views=out.with_suffix(".views")),
     )  # fmt: skip
     context = Context(id=TaskId(0, "label", "campus"), config=override(load_preset("quick"), changes))
@@ -62,3 +63,10 @@ def test_frames_of_a_moment_do_not_show_it(upload, tmp_path):
     _, plain = labelled(upload, tmp_path / "plain", amplify=1.0, spacing_s=0.5)
     assert not found.moves
     assert amplified == plain
+
+
+def test_whether_it_moves_is_found_out_once(upload, tmp_path):
+    found, as_told = labelled(upload, tmp_path / "told", moves=True)
+    _, plain = labelled(upload, tmp_path / "plain", amplify=1.0)
+    assert found.moves
+    assert as_told == plain

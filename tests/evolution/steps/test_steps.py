@@ -71,6 +71,7 @@ def label_request(folder, captured, teacher, prepared):
         ensemble=(TERMINAL,),
         spacing_s=captured.spacing_s,
         earlier=None,
+        moves=None,
         out=labels.LabelFiles(supervision=folder / "label", views=folder / "label-views"),
     )
 
