@@ -31,6 +31,7 @@ class Live:
     programmings: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
     decisions: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
     selections: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
+    paths: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
     troubles: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
     estimates: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Of each terminal what it said of itself before each window, the oldest first: share of its accuracy left."""
@@ -85,6 +86,7 @@ def _drawn(run: Run) -> Live:
         programmings=tables.programmings_table(run),
         decisions=tables.decisions_table(run),
         selections=tables.selections_table(run),
+        paths=tables.paths_table(run),
         troubles=tables.troubles_table(run),
         estimates={name: tuple(e.remains for e in run.of(Sense) if e.terminal == name) for name in run.terminals},
     )

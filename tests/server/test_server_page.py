@@ -40,6 +40,7 @@ def page(room, live):
 def test_it_shows_terminals_frames_tasks_and_decisions(room):
     with (room.layout.root / "metrics.jsonl").open("a") as file:  # which a camera says, and no simulated task
         file.write('{"event": "sense", "window": 0, "terminal": "gate", "remains": 0.625, "requests": true}\n')
+        file.write('{"event": "elastic", "window": 0, "terminal": "belt", "stage": "before", "path": "0 1-2 3@0.25"}\n')
     live = LiveView(room.layout.root)
     text = page(room, live())
     assert "Tasks of the last window" in text
@@ -48,6 +49,8 @@ def test_it_shows_terminals_frames_tasks_and_decisions(room):
     assert text.count("data:image/webp") == 1  # of gate, which alone has frames that wait
     assert live().estimates == {"gate": (0.625,), "belt": ()}
     assert "0.62" in text
+    assert "Which path each elastic terminal took" in text
+    assert "0 1-2 3@0.25" in text
     assert live() is live()
 
 
