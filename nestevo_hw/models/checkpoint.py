@@ -27,7 +27,7 @@ from nestevo_hw.models.faster_rcnn import (
     mobilenet_v3,
     resnet50_fpn,
 )
-from nestevo_hw.models.names import PRETRAINED
+from nestevo_hw.models.names import ARCHITECTURES, PRETRAINED
 from nestevo_hw.models.state import is_torch_file
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
@@ -294,6 +294,10 @@ def resolve_checkpoint(name: str) -> Path:
     if name in PRETRAINED:
         return pretrained_path(name)
     if not Path(name).is_file():
+        if name in ARCHITECTURES:
+            raise ConfigError(
+                f"no weights of {name} ship; make a checkpoint with `nestevo-hw pretrain --model {name}` and give that"
+            )
         raise ConfigError(f"no checkpoint {name!r}: not a file, and not one of {', '.join(PRETRAINED)}")
     return Path(name)
 
