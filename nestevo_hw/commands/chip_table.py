@@ -38,6 +38,7 @@ def model_chip(
     *,
     chips: int,
     frames: int,
+    rank: int,
     one: "Tensor",
 ) -> ModelledChip:
     """Cost of a model on a chip.
@@ -49,13 +50,16 @@ def model_chip(
         differences: to what accuracy is simulated with.
         chips: number of chips to use.
         frames: number of frames that arrive together.
+        rank: of digital side paths beside the layers; 0: none.
         one: input of the model, of which shapes alone count, batch dimension included.
     """
     from nestevo_hw.crossbar.chips.cost import chip_cost
     from nestevo_hw.crossbar.chips.estimates import estimates, in_other_modes, notes
     from nestevo_hw.crossbar.chips.workload import count_workload
+    from nestevo_hw.models.adapters import layers_with_side_path
 
-    cost = chip_cost(report, count_workload(model, inputs=one), chip, frames=frames, chips=chips)
+    work = count_workload(model, inputs=one).with_side_paths(layers_with_side_path(model), rank)
+    cost = chip_cost(report, work, chip, frames=frames, chips=chips)
     return ModelledChip(
         cost=cost,
         estimates=estimates(report, cost),

@@ -76,6 +76,8 @@ _PAIRED = ", ".join(name for name, preset in PRESETS.items() if preset.several_p
     type=whole(Range(1, 1_000_000_000)),
     help="Frames that --chip is to work on.  [default: 1200]",
 )
+@click.option("--adapters", "rank", type=whole(Range(1, 256)), metavar="RANK",
+              help="Count digital low-rank adapters of this rank beside the layers in what --chip costs.")  # fmt: skip
 @click.option("--size", metavar="HEIGHTxWIDTH",
               help="Of these frames, and of inputs from --data.  [default: 720x1280; of --data its own]")  # fmt: skip
 @data_options(own_size=True)
@@ -101,6 +103,7 @@ def map_command(
     chip_mode: str | None,
     chips: int | None,
     frames: int | None,
+    rank: int | None,
     size: str | None,
     data: dict[str, Any],
     plot: Path | None,
@@ -121,6 +124,7 @@ def map_command(
       nestevo-hw map fasterrcnn-resnet50-fpn --tile 128x128 --no-program --plot tiles.png
       nestevo-hw map fasterrcnn-resnet50-fpn --no-program --chip isaac --frames 1200 --size 720x1280
       nestevo-hw map fasterrcnn-tiny --chip hermes --chip-mode one-phase
+      nestevo-hw map fasterrcnn-tiny --chip hermes --adapters 8
       nestevo-hw map mypackage.nets:detector --weights mine.pt --keep-digital head --json
       nestevo-hw map mypackage.nets:lenet --weights lenet.pt --data mnist.npz
     """
@@ -133,7 +137,7 @@ def map_command(
     from nestevo_hw.studies.placing import on_device
 
     computing = compute_device(device)
-    spec, costed = spec_of(data), _costed(chip, chip_mode, chips, frames)
+    spec, costed = spec_of(data), _costed(chip, chip_mode, chips, frames, rank)
     base, rows_columns = _simulated(analog, tile, costed)
     for option, given in (("--data", spec.source is not None), ("--age", age_s > 0)):
         if no_program and given:
@@ -152,8 +156,10 @@ def map_command(
         from nestevo_hw.crossbar.chips.agreement import differences
 
         other = differences(costed, preset, rows_columns, converters=samples is not None)
-        modelled = model_chip(chosen.model, report, costed, other, chips=chips or 1, frames=frames or _FRAMES,
-                              one=_one_input(chosen.model, size, samples, spec.channels))  # fmt: skip
+        one = _one_input(chosen.model, size, samples, spec.channels)
+        modelled = model_chip(
+            chosen.model, report, costed, other, chips=chips or 1, frames=frames or _FRAMES, rank=rank or 0, one=one
+        )
     calibration = None
     if not no_program:
         options: dict[str, Any] = {
@@ -207,11 +213,13 @@ def _programmed(
         return teacher, None
 
 
-def _costed(chip: str | None, mode: str | None, chips: int | None, frames: int | None) -> "Chip | None":
+def _costed(
+    chip: str | None, mode: str | None, chips: int | None, frames: int | None, rank: int | None
+) -> "Chip | None":
     """The chip in its reading mode, as asked for."""
     from nestevo_hw.crossbar.chips.chip_file import load_chip
 
-    for option, given in (("--chip-mode", mode), ("--chips", chips), ("--frames", frames)):
+    for option, given in (("--chip-mode", mode), ("--chips", chips), ("--frames", frames), ("--adapters", rank)):
         if given is not None and chip is None:
             raise ConfigError(f"{option} is for a chip; name one with --chip, or leave {option} out")
     return None if chip is None else load_chip(chip, mode)

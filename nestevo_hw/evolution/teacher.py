@@ -23,7 +23,7 @@ from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.tile_sizes import tile_size
 from nestevo_hw.evolution.labeller import LabellerConfig
 from nestevo_hw.evolution.refresh import Programming
-from nestevo_hw.models.adapters import put_beside
+from nestevo_hw.models.adapters import layers_with_side_path, put_beside
 from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
 from nestevo_hw.models.onnx.foreign.labeller import Labeller
 from nestevo_hw.tasks.task import Teaching
@@ -166,6 +166,7 @@ def program_teacher(
     seed: int,
     generation: int,
     chip: str,
+    rank: int = 0,
 ) -> Programmed | None:
     """Program a teacher onto the crossbar and write its tile state.
 
@@ -177,6 +178,7 @@ def program_teacher(
         seed: of the run.
         generation: counts the programmings of this run; each draws its own noise.
         chip: models what it costs.
+        rank: of digital side paths that are to label beside its layers; 0: none.
 
     Returns:
         None for a digital teacher.
@@ -195,7 +197,7 @@ def program_teacher(
         tiles=totals.tiles,
         weight_error=totals.weight_error,
         programming=programming_on(teacher.report, chip),
-        labelling=labelling_on(teacher.report, model, chip, (reference.shape[2], reference.shape[3])),
+        labelling=labelling_on(teacher.report, model, chip, (reference.shape[2], reference.shape[3]), rank=rank),
         differences=tuple(one.note for one in differences(load_chip(chip), preset, tile_size(config.tile))),
     )
 
@@ -211,7 +213,9 @@ def programming_on(report: MappingReport, chip: str) -> Programming:
     return Programming(time_s=cost.time_s, energy_j=cost.energy_j, wear=cost.wear)
 
 
-def labelling_on(report: MappingReport, model: nn.Module, chip: str, size: tuple[int, int]) -> LabellingTime:
+def labelling_on(
+    report: MappingReport, model: nn.Module, chip: str, size: tuple[int, int], *, rank: int = 0
+) -> LabellingTime:
     """How long a chip takes to label frames of a size (H, W) in pixels, modelled.
 
     As many chips work on them as hold the model, so that it stays there, as `programming_on` takes it too.
@@ -221,12 +225,13 @@ def labelling_on(report: MappingReport, model: nn.Module, chip: str, size: tuple
         model: digital, in eval mode.
         chip: name of a chip, or the path of its .toml file.
         size: of the frames.
+        rank: of digital side paths beside its layers; 0: none.
     """
     figures = load_chip(chip)
     if isinstance(model, Labeller):
         work = count_workload(model, inputs=torch.zeros(1, 3, *size, dtype=torch.uint8))
     else:
-        work = count_workload(model, size)
+        work = count_workload(model, size).with_side_paths(layers_with_side_path(model), rank)
     needed = chip_cost(report, work, figures, frames=1).chips_needed
     cost = chip_cost(report, work, figures, frames=1, chips=needed)
     return LabellingTime(first_s=cost.first_frame_s, interval_s=cost.interval_s)

@@ -57,7 +57,7 @@ class Adapters(nn.Module):
     """Side paths of a model's layers by name; its BatchNorm belongs to them, and is kept with them.
 
     Args:
-        model: digital; its convolutions without groups or padding modes and its linear layers get a side path each.
+        model: digital; `layers_with_side_path` get one each.
         rank: of each; 0 leaves BatchNorm alone.
         generator: of what is drawn.
     """
@@ -67,8 +67,7 @@ class Adapters(nn.Module):
         self._rank = rank
         self.of_layer: dict[str, SidePath] = {
             name: SidePath(layer, rank, generator)
-            for name, layer in model.named_modules()
-            if rank and _can_have_one(layer)
+            for name, layer in (layers_with_side_path(model) if rank else {}).items()
         }
         """Side path of each layer that has one."""
         self.paths = nn.ModuleList(self.of_layer.values())
@@ -96,6 +95,11 @@ class Adapters(nn.Module):
         tensors = {f"{NORM}{key}": value for key, value in _norm_state(model).items()}
         tensors |= {f"{SIDE}{key}": value for key, value in self.state_dict().items()}
         write_tensors(path, {key: value.detach().cpu() for key, value in tensors.items()}, {"rank": str(self._rank)})
+
+
+def layers_with_side_path(model: nn.Module) -> dict[str, Beside]:
+    """By name the layers of a model that can have one: convolutions without groups or padding modes, linear ones."""
+    return {name: layer for name, layer in model.named_modules() if _can_have_one(layer)}
 
 
 def put_beside(model: nn.Module, digital: nn.Module, path: Path) -> None:

@@ -183,6 +183,7 @@ def test_chip_for_people_with_a_picture_and_a_file_of_ones_own(tmp_path: Path) -
         (["--chip", "isac"], 2, "unknown chip 'isac'"),
         (["--chip", "rtx-3080"], 2, "rtx-3080 is no crossbar chip"),
         (["--chips", "2"], 2, "--chips is for a chip; name one with --chip, or leave --chips out"),
+        (["--adapters", "8"], 2, "--adapters is for a chip; name one with --chip, or leave --adapters out"),
         (["--frames", "9"], 2, "--frames is for a chip; name one with --chip, or leave --frames out"),
         (["--chip", "missing.toml"], 2, "no file missing.toml; check the path"),
         (["--chip", "isaac", "--size", "720"], 2, "need a size as HEIGHTxWIDTH"),

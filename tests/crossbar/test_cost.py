@@ -113,6 +113,16 @@ def test_isaacs_converters_by_hand() -> None:
     assert cost.energy.adc == pytest.approx((first + second) * 129 * 1.67e-12)
 
 
+def test_side_paths_are_digital_work_beside_the_arrays(two_layers: tuple[MappingReport, Workload]) -> None:
+    report, work = two_layers
+    macs = 10 * 2 * (3 + 6)  # rank 2 beside the first layer, at ten pixels
+    plain, cost = chip_cost(report, work, SMALL), chip_cost(report, work.with_side_paths({"0"}, 2), SMALL)
+    assert [(part.name, part.macs) for part in cost.digital.parts] == [("1", 60), ("side paths", macs)]
+    assert cost.energy.total - plain.energy.total == pytest.approx(macs * 5e-12)
+    assert cost.frame.total - plain.frame.total == pytest.approx(macs / 1e9)
+    assert (cost.arrays, cost.operations) == (plain.arrays, plain.operations)
+
+
 def test_the_digital_share_by_hand(two_layers: tuple[MappingReport, Workload]) -> None:
     cost = chip_cost(*two_layers, SMALL)
     (part,) = cost.digital.parts

@@ -22,7 +22,23 @@ from nestevo_hw.base.errors import ConfigError, MappingError
 from nestevo_hw.crossbar.chips.chip_file import load_reference
 from nestevo_hw.crossbar.chips.workload import LayerWork, count_workload
 from nestevo_hw.crossbar.mapping import map_model
+from nestevo_hw.models.adapters import Adapters, layers_with_side_path
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny, mobilenet_v3, resnet50_fpn
+
+
+def test_side_paths_take_what_torch_counts_of_them() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 20, 3, padding=1), nn.Conv2d(20, 20, 3, groups=20), nn.Flatten(), nn.Linear(1200, 5)
+    )
+    frame, rank = torch.zeros(1, 3, 8, 12), 4
+    adapters = Adapters(model, rank, torch.Generator())
+    with FlopCounterMode(display=False) as alone:
+        model(frame)
+    with FlopCounterMode(display=False) as beside, adapters.beside(model):
+        model(frame)
+    work = count_workload(model, (8, 12)).with_side_paths(layers_with_side_path(model), rank)
+    assert work.side_macs == (beside.get_total_flops() - alone.get_total_flops()) // 2 > 0
+    assert work.macs == beside.get_total_flops() // 2
 
 
 def test_layers_by_hand() -> None:

@@ -15,6 +15,8 @@ from nestevo_hw.crossbar.mapping import MappingReport
 
 OTHER = "other operations"
 """Name of the stage of multiply-accumulates outside layers."""
+SIDE_PATHS = "side paths"
+"""Name of the stage of low-rank adapters beside layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,9 +207,10 @@ def _stages(report: MappingReport, workload: Workload, chip: Chip) -> list[Stage
     ]
     idle = (layer for name, layer in analog.items() if name not in workload.layers)
     stages += [Stage(name=layer.name, arrays=chip.arrays(*layer.matrix, layer.groups), products=0) for layer in idle]
-    if workload.other_macs:
-        stages.append(Stage(name=OTHER, arrays=0, products=0, digital_macs=workload.other_macs))
-    return stages
+    digital = {SIDE_PATHS: workload.side_macs, OTHER: workload.other_macs}
+    return stages + [
+        Stage(name=name, arrays=0, products=0, digital_macs=macs) for name, macs in digital.items() if macs
+    ]
 
 
 def _copies(plan: Sequence[Pass]) -> dict[str, int]:
@@ -247,7 +250,8 @@ def _frame_time(plan: Sequence[Pass], chip: Chip, chips: int) -> FrameTime:
 
 def _digital_parts(report: MappingReport, stages: Sequence[Stage]) -> tuple[DigitalPart, ...]:
     reasons = {layer.name: layer.reason for layer in report.layers} | {
-        OTHER: "products of activations, as in attention"
+        OTHER: "products of activations, as in attention",
+        SIDE_PATHS: "low-rank adapters beside the layers",
     }
     return tuple(
         DigitalPart(name=stage.name, reason=reasons.get(stage.name, ""), macs=stage.digital_macs)

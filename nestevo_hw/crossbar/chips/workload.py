@@ -3,9 +3,9 @@
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -61,11 +61,22 @@ class Workload:
     """Multiply-accumulates outside convolutions and linear layers, such as attention."""
     not_counted: str
     """What a frame needs beside multiply-accumulates."""
+    side_macs: int = 0
+    """Multiply-accumulates of digital side paths beside layers."""
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of a frame."""
-        return sum(layer.macs for layer in self.layers.values()) + self.other_macs
+        return sum(layer.macs for layer in self.layers.values()) + self.side_macs + self.other_macs
+
+    def with_side_paths(self, names: Collection[str], rank: int) -> "Workload":
+        """The same frame where B A x is added to each layer of these names, digitally; A has `rank` rows.
+
+        A rank is at most the smaller side of its layer's matrix.
+        """
+        beside = (work for name, work in self.layers.items() if name in names)
+        macs = sum(one.products * min(rank, one.rows, one.columns) * (one.rows + one.columns) for one in beside)
+        return replace(self, side_macs=macs)
 
 
 def count_workload(model: nn.Module, size: Size | None = None, *, inputs: Tensor | None = None) -> Workload:

@@ -20,6 +20,7 @@ from nestevo_hw.models.adapters import Adapters
 from nestevo_hw.models.checkpoint import load_model, save_model
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
+from nestevo_hw.tasks.capabilities import ClassLogits
 from nestevo_hw.tasks.supervision import labelled_features, load_supervision
 
 
@@ -255,7 +256,8 @@ def _programmed(context: Context, files: TeacherFiles, frames: FrameBatch, *, ge
 
 def _written(context: Context, files: TeacherFiles, frames: FrameBatch, *, generation: int) -> Programmed | None:
     config = context.config
+    from_labels = config.teacher.update == "adapt" and not isinstance(context.task, ClassLogits)
     return program_teacher(
         context.teaching, config.teacher, files, frames.images, seed=config.seed, generation=generation,
-        chip=chip_of(config.refresh, config.teacher.preset),
+        chip=chip_of(config.refresh, config.teacher.preset), rank=config.adapters.rank if from_labels else 0,
     )  # fmt: skip
