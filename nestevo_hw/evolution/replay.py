@@ -1,4 +1,4 @@
-"""Replay against forgetting: frames of earlier windows, with the supervision that they were taught with."""
+"""Further frames in a terminal's distillation: of its earlier windows, against forgetting, and of its neighbours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +17,19 @@ Memory = tuple[Tensor, list[Supervision]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayConfig:
-    """Frames of earlier windows in a terminal's distillation."""
+    """Further frames in a terminal's distillation."""
 
     frames: Annotated[int, Range(0, MOST_FRAMES)] = 32
     """Kept of all earlier windows together, evenly; 0 turns replay off."""
+    neighbours: Annotated[int, Range(0, MOST_FRAMES)] = 0
+    """Of all other terminals of the group in the same window, evenly, as the teacher has labelled them."""
 
 
 def remembered(memories: Sequence[Memory], frames: int) -> Memory | None:
     """At most `frames` frames, evenly from all memories and evenly spread within each; None of no memory.
 
     Args:
-        memories: frames of earlier windows with their supervision, oldest first.
+        memories: frames of each earlier window, oldest first, or of each neighbour, with their supervision.
         frames: in total.
     """
     present = [memory for memory in memories if len(memory[0])]
@@ -48,8 +50,8 @@ def _spread(images: Tensor, supervision: Sequence[Supervision], count: int) -> M
 def replayed(
     images: Tensor, supervision: Sequence[Supervision], memories: Sequence[Memory], frames: int
 ) -> tuple[Tensor, list[Supervision]]:
-    """Frames and their supervision, followed by at most `frames` of earlier windows."""
-    old = remembered(memories, frames)
-    if old is None:
+    """Frames and their supervision, followed by at most `frames` of earlier windows, or of neighbours."""
+    further = remembered(memories, frames)
+    if further is None:
         return images, list(supervision)
-    return torch.cat([images, old[0]]), [*supervision, *old[1]]
+    return torch.cat([images, further[0]]), [*supervision, *further[1]]

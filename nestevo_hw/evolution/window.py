@@ -32,6 +32,7 @@ from nestevo_hw.evolution.steps.training import (
     DistilRequest,
     GenerateRequest,
     MutualRequest,
+    ReplaySample,
 )
 from nestevo_hw.report.records.teacher import Generator
 from nestevo_hw.report.records.terminal import Moving, Reuse
@@ -294,6 +295,7 @@ class Window:
                 steps=short if name in self._taught_mutually else short + self.config.mutual.plan.steps,
                 soft_share=soft_share,
                 replay=tuple(self._server.replay[name]) if replay else (),
+                neighbours=self._neighbours(name),
             )
             for name in self.names
         }
@@ -369,6 +371,16 @@ class Window:
     def members(self, group: str) -> list[str]:
         """Terminals of a group that are still in this window."""
         return [name for name in self.names if self._server.group_of[name] == group]
+
+    def _neighbours(self, name: str) -> tuple[ReplaySample, ...]:
+        """The labelled frames of the other terminals of its group, where those take part in its distillation."""
+        if not self.config.replay.neighbours:
+            return ()
+        others = (other for other in self.members(self._server.group_of[name]) if other != name)
+        return tuple(
+            ReplaySample(upload=self.file(other, "upload.safetensors"), supervision=self._supervision[other])
+            for other in others
+        )
 
     def _counts_of(self, group: str) -> tuple[Mapping[int, int], ...]:
         return tuple(self._counts[name] for name in self.members(group))

@@ -8,7 +8,7 @@ ARCHITECTURES = (
 )  # fmt: skip
 """What can be built without a checkpoint."""
 _FAMILIES = ("fasterrcnn-tiny", "digits-cnn")
-_ALONE = ("fasterrcnn-resnet18-slim", "digits-mobilenet")
+_ALONE = ("fasterrcnn-resnet18-slim", "fasterrcnn-resnet30-slim", "digits-mobilenet")
 PRETRAINED = tuple(family + variant for family in _FAMILIES for variant in ("", "-m1", "-m2", "-m3")) + _ALONE
 """What `pretrain` made and ships: teachers with their pruned variants, and bases of supernets alone."""
 

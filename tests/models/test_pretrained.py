@@ -54,9 +54,9 @@ def test_terminals_lose_accuracy_with_pruning(day):
 
 
 def test_checkpoints_are_small_and_say_how_they_were_made():
-    assert sum(pretrained_path(name).stat().st_size for name in PRETRAINED) < 8_000_000
+    assert sum(pretrained_path(name).stat().st_size for name in PRETRAINED) < 11_000_000
     for name in PRETRAINED:
         header, tensors = read_tensors(pretrained_path(name))
         assert header["seed"] == "0"
-        assert sum(t.numel() for t in tensors.values()) < 1_000_000
+        assert sum(t.numel() for t in tensors.values()) < 2_000_000
         assert all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point())

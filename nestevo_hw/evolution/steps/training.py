@@ -178,7 +178,7 @@ def choose(context: Context, request: ChooseRequest) -> ChooseResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySample:
-    """Frames of one earlier window and the supervision they were taught with."""
+    """Frames of one earlier window, or of one neighbour, and the supervision they were taught with."""
 
     upload: Path
     supervision: Path
@@ -196,17 +196,20 @@ class DistilRequest(Request):
     """Weight of soft targets, 0 to 1, where it differs from the configuration's."""
     replay: tuple[ReplaySample, ...]
     """Earlier windows, oldest first."""
+    neighbours: tuple[ReplaySample, ...]
+    """Other terminals of the group."""
 
 
 def distil_terminal(context: Context, request: DistilRequest) -> TrainingResult:
-    """Teach a terminal the supervision on its original frames, and on some of earlier windows (`replay.frames`)."""
+    """Teach a terminal the supervision on its original frames, on some of earlier windows, and on neighbours' ones."""
     config = context.config
     student, spec = context.load(request.terminal)
     frames, supervision = _taught(context, request)
     images = frames.images
-    if config.replay.frames:
-        earlier = [(load_frames(s.upload).images, load_supervision(s.supervision)) for s in request.replay]
-        images, supervision = replayed(images, supervision, earlier, config.replay.frames)
+    for samples, count in ((request.replay, config.replay.frames), (request.neighbours, config.replay.neighbours)):
+        if count:
+            further = [(load_frames(s.upload).images, load_supervision(s.supervision)) for s in samples]
+            images, supervision = replayed(images, supervision, further, count)
     settings = config.distil
     trained = distil(
         context.task,

@@ -288,7 +288,7 @@ def test_choose_takes_an_earlier_model_that_clearly_fits_better(folder, labelled
 def distil_request(folder, labelled):
     return training.DistilRequest(
         terminal=TERMINAL, upload=folder / "upload", supervision=folder / "label", terminal_out=folder / "distilled",
-        steps=4, soft_share=None, replay=(),
+        steps=4, soft_share=None, replay=(), neighbours=(),
     )  # fmt: skip
 
 
