@@ -139,6 +139,13 @@ def capture_window(config: RunConfig, name: str, window: int, *, frames: int | N
     return Captured(upload=sent, test=stream.read(test), spacing_s=span / max(len(sent) - 1, 1) / stream.fps)
 
 
+def later_frames(config: RunConfig, name: str, window: int) -> FrameBatch:
+    """What `capture_window` gives to evaluate a terminal on, of one that uploads nothing; with the same errors."""
+    terminal = next(t for t in config.terminals if t.name == name)
+    stream = open_stream(config, terminal)
+    return stream.read(plan_window(config, terminal, stream, window, frames=0)[1])
+
+
 def _failing(frames: FrameBatch, kind: str, seed: int) -> FrameBatch:
     """What a failing camera sends instead of its frames."""
     match kind:

@@ -334,6 +334,8 @@ def _check_ages(config: RunConfig, preset: DevicePreset) -> None:
 def _check_budget(config: RunConfig) -> None:
     """The upload budget gives every terminal of every window its least, and a segment what a terminal uploads of it."""
     sampling, most = config.sampling, config.window.segment_frames
+    if not any(config.uploads(terminal.name) for terminal in config.terminals):
+        raise ConfigError("upload_frames is 0 for every terminal; at least one has to send frames to learn from")
     for own in [t for t in config.terminals if t.upload_frames is not None]:
         if sampling.budget_frames is not None:
             raise ConfigError(

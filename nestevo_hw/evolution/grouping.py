@@ -51,10 +51,11 @@ def _check_features(config: RunConfig) -> None:
         raise ConfigError(
             'groups.by = "features": teacher.labeller gives detections and no features; group by "name" or "place"'
         )
-    late = [t.name for t in config.terminals if t.joins or t.remote]
+    late = [t.name for t in config.terminals if t.joins or t.remote or not config.uploads(t.name)]
     if late:
         raise ConfigError(
-            f'terminal {late[0]!r} joins later or is remote, but groups.by = "features" needs its first frames at once'
+            f'terminal {late[0]!r} joins later, is remote or uploads nothing, but groups.by = "features" needs its '
+            "first frames at once"
         )
     check_count(config.groups.count, len(config.terminals))
 

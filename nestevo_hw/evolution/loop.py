@@ -1,6 +1,6 @@
 """Windows, one after another: frames come in, the method evolves, accuracy and time are accounted for."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from nestevo_hw.base.documents import plain
@@ -11,11 +11,11 @@ from nestevo_hw.evolution.lifecycle import account
 from nestevo_hw.evolution.methods import Method
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.state import TeacherState
-from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, SenseRequest
+from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, LentFrames, SenseRequest
 from nestevo_hw.evolution.steps.scoring import EvaluateRequest, EvaluateResult, RecallRequest, Scored
 from nestevo_hw.evolution.steps.table import CAPTURE, EVALUATE, RECALL, SENSE
 from nestevo_hw.evolution.window import Window
-from nestevo_hw.report.records.terminal import TEACHER, Absent, Accuracy, Recall, Sense
+from nestevo_hw.report.records.terminal import TEACHER, Absent, Accuracy, Borrowed, Recall, Sense
 from nestevo_hw.wire.signals import remaining_accuracy
 
 type Captures = Batch[CaptureRequest, CaptureResult]
@@ -52,7 +52,7 @@ class EvolutionLoop:
 
     def _evolve(self, number: int, *captures: Captures) -> Captures:
         """One window, given its frames; the next one's that are read here are captured while it is scored."""
-        captured = self._captured(number, *captures)
+        captured = self._with_borrowers(number, self._captured(number, *captures))
         for name, result in captured.items():
             if result.back_to is not None:
                 self._server.go_back(number, name, result.back_to)
@@ -60,7 +60,7 @@ class EvolutionLoop:
         teachers = {group: upkeep.teacher for group, upkeep in self._server.upkeep.items()}
         window = Window(self._server, number, {name: captured[name] for name in self._requesting(number, captured)})
         self._method.evolve(window)
-        evaluating = self._evaluating(window, list(captured), models, teachers)
+        evaluating = self._evaluating(window, captured, models, teachers)
         evolved = {name: self._file(number, name, "upload.safetensors") for name in window.names if window.stages}
         signals, following = self._server.baseline(number, evolved), self._capturing(number + 1, remote=False)
         self._server.dispatch.run_together(evaluating, signals, following)
@@ -88,7 +88,7 @@ class EvolutionLoop:
                 inbox=self._server.layout.inbox(number, name) if remote else None,
             )
             for name, frames in self._server.frames_of(present).items()
-            if (name in self._config.remote) == remote
+            if frames and (name in self._config.remote) == remote
         }
         return Batch(step=CAPTURE, window=number, requests=requests)
 
@@ -101,8 +101,43 @@ class EvolutionLoop:
                 self._server.journal.log(Absent(window=number, terminal=name, reason=result.fault))
         return {name: result for name, result in captured.items() if not result.fault}
 
+    def _with_borrowers(self, number: int, captured: Mapping[str, CaptureResult]) -> dict[str, CaptureResult]:
+        """The same with the terminals that upload nothing, in the order of the configuration."""
+        present = self._config.present(number)
+        lenders = {name: self._lender(name, captured) for name in present if not self._config.uploads(name)}
+        requests = {}
+        for name, lender in lenders.items():
+            wants_truth, lent = self._method.wants_truth, None
+            if lender is None:
+                reason = "sends no frames, and no terminal of its group lends any"
+                self._server.journal.log(Absent(window=number, terminal=name, reason=reason))
+            else:
+                self._server.journal.log(Borrowed(window=number, terminal=name, of=lender))
+                lent = LentFrames(
+                    upload=self._file(number, lender, "upload.safetensors"),
+                    truth=self._file(number, lender, "truth.safetensors") if wants_truth else None,
+                    spacing_s=captured[lender].spacing_s,
+                )
+            requests[name] = CaptureRequest(
+                frames=0,
+                upload=self._file(number, name, "upload.safetensors"),
+                test=self._file(number, name, "test.safetensors"),
+                truth=self._file(number, name, "truth.safetensors") if wants_truth else None,
+                lent=lent,
+            )
+        done = self._server.dispatch.run(CAPTURE, number, requests) if requests else {}
+        every = {**captured, **{name: finished.value for name, finished in done.items()}}
+        return {name: every[name] for name in present if name in every}
+
+    def _lender(self, name: str, captured: Mapping[str, CaptureResult]) -> str | None:
+        """The terminal of the same group that has uploaded most; None where the method lends nothing."""
+        group = self._server.group_of
+        others = [other for other in captured if group[other] == group[name]] if self._method.lends else []
+        return max(others, key=lambda other: captured[other].frames, default=None)
+
     def _requesting(self, number: int, captured: Mapping[str, CaptureResult]) -> list[str]:
         """Terminals that evolve: all, or those that find their accuracy lost."""
+        captured = {name: result for name, result in captured.items() if result.frames}
         trigger = self._config.trigger
         if trigger.mode == "off":
             return list(captured)
@@ -143,7 +178,7 @@ class EvolutionLoop:
     def _evaluating(
         self,
         window: Window,
-        names: Sequence[str],
+        captured: Mapping[str, CaptureResult],
         models: Mapping[str, Path],
         teachers: Mapping[str, TeacherState],
     ) -> Batch[EvaluateRequest, EvaluateResult]:
@@ -151,7 +186,7 @@ class EvolutionLoop:
 
         Args:
             window: after its evolution.
-            names: terminals to score.
+            captured: of the terminals to score.
             models: what each terminal ran before the window.
             teachers: in force before the window, by group.
         """
@@ -162,11 +197,15 @@ class EvolutionLoop:
                 test=self._file(number, name, "test.safetensors"),
                 models=(
                     *self._terminals(window, name, before=models[name]),
-                    *self._teachers(number, name, before=teachers[self._server.group_of[name]]),
+                    *(
+                        self._teachers(number, name, before=teachers[self._server.group_of[name]])
+                        if captured[name].frames
+                        else ()
+                    ),
                 ),
                 truth_picture=self._server.layout.sample(number, name, "truth"),
             )
-            for name in names
+            for name in captured
         }
         return Batch(step=EVALUATE, window=number, requests=requests)
 

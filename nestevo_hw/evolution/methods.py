@@ -29,6 +29,9 @@ class Method(Protocol):
     wants_truth: bool
     """Whether it reads the truth of uploaded frames: then it is a reference, not a competitor."""
 
+    lends: bool
+    """Whether a terminal that uploads nothing learns from the frames of another one of its group."""
+
     def check(self, config: "RunConfig") -> None:
         """Refuse terminals that the method cannot serve.
 
@@ -48,6 +51,7 @@ class _ServesAll:
     co_evolves = False
     confirms = False
     wants_truth = False
+    lends = False
 
     def check(self, config: "RunConfig") -> None:
         """See `Method.check`."""
@@ -58,6 +62,7 @@ class CoEvolution(_ServesAll):
 
     co_evolves = True
     confirms = True
+    lends = True
 
     def __init__(self, name: str, summary: str, *, generator: bool) -> None:
         self.name = name
@@ -124,6 +129,7 @@ class TerminalsOnly(_ServesAll):
         "select", "export",
     )  # fmt: skip
     confirms = True
+    lends = True
     _correction: "Correction | None" = None
     """Fault of the labels that the truth sets right."""
 

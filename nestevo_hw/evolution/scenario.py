@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from nestevo_hw.base.choices import one_of, own_name
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.names import check_name
-from nestevo_hw.base.ranges import FRAMES, MOST_WINDOWS, NOT_NEGATIVE, POSITIVE, SHARE, WINDOW, Range
+from nestevo_hw.base.ranges import FRAMES, MOST_FRAMES, MOST_WINDOWS, NOT_NEGATIVE, POSITIVE, SHARE, WINDOW, Range
 from nestevo_hw.evolution.elastic.config import SHARE_OF_BASE
 from nestevo_hw.streams.drift_kinds import DRIFT_KINDS
 
@@ -65,8 +65,9 @@ class TerminalConfig:
     skew: Annotated[float, SHARE] = 0.0
     """Share of the frames of an embedded stream of single classes that show one class, drawn for the terminal; 0: as
     they come."""
-    upload_frames: Annotated[int, FRAMES] | None = None
-    """Frames that it uploads in a window, of the same time; None: `window.upload_frames`."""
+    upload_frames: Annotated[int, Range(0, MOST_FRAMES)] | None = None
+    """Frames that it uploads in a window, of the same time; None: `window.upload_frames`. 0: none, so it learns from
+    those of another terminal of its group."""
     start_frame: Annotated[int, NOT_NEGATIVE] = 0
     """First frame of the video or data to use."""
     drift: tuple[DriftStep, ...] = ()
@@ -97,7 +98,9 @@ class TerminalConfig:
             raise ConfigError(f"terminal {self.name!r}: factory is of a model; leave it out beside latency_budget")
         if sum(source is not None for source in (self.place, self.video, self.data)) + self.remote != 1:
             raise ConfigError(f"terminal {self.name!r}: give either place, video, data or remote = true")
-        if self.remote and (self.drift or self.outages or self.upload_frames or self.start_frame or self.fps):
+        if self.remote and (
+            self.drift or self.outages or self.upload_frames is not None or self.start_frame or self.fps
+        ):
             raise ConfigError(
                 f"terminal {self.name!r}: drift, outages, upload_frames, start_frame and fps are of streams that this "
                 "machine reads; leave them out of a remote one"

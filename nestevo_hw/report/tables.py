@@ -13,7 +13,7 @@ from nestevo_hw.report.events import Run
 from nestevo_hw.report.records.fields import SETUP
 from nestevo_hw.report.records.recording import Damage, Labels
 from nestevo_hw.report.records.teacher import Benefit, Decision, Deploy, Drift, Generator, Groups, Program, Refresh
-from nestevo_hw.report.records.terminal import Absent, Candidate, Elastic, Moving, Rollback, Select
+from nestevo_hw.report.records.terminal import Absent, Borrowed, Candidate, Elastic, Moving, Rollback, Select
 from nestevo_hw.report.records.work import Exceeded, Failure, TaskRun
 from nestevo_hw.report.summary import Levels, ModelSummary, Summary, read_summary
 from nestevo_hw.report.timing import GUESSES
@@ -245,6 +245,7 @@ def groups_table(event: Groups) -> Table:
 def troubles_table(run: Run) -> Table:
     """Labels and video to look at, cameras that sent nothing of use, tasks outlived or that took more than reserved."""
     rows = [(str(e.window), e.terminal, "camera", e.reason) for e in run.of(Absent)]
+    rows += [(str(e.window), e.terminal, "camera", f"sends no frames: learns from {e.of}'s") for e in run.of(Borrowed)]
     rows += [(str(e.window), e.terminal, "camera", "moves: no background subtracted") for e in run.of(Moving)]
     rows += [(str(e.window), e.terminal, "model", f"went back to {e.back_to}") for e in run.of(Rollback)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, e.reason) for e in run.of(Failure)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestevo_hw.evolution.cameras import capture_window
+from nestevo_hw.evolution.cameras import capture_window, later_frames
 from nestevo_hw.evolution.inbox import SHOWN, decoded, read_inbox
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.trigger import sense_accuracy, thinned
@@ -15,17 +15,27 @@ from nestevo_hw.wire.signals import Signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LentFrames:
+    """What another terminal has uploaded."""
+
+    upload: Path
+    truth: Path | None
+    spacing_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest(Request):
     """Frames of one terminal and window."""
 
     frames: int
-    """To upload."""
+    """To upload; 0: those that are lent, if any."""
     upload: Path
     test: Path
     truth: Path | None
     """The uploaded frames with their truth, for a method that reads it."""
     inbox: Path | None = None
     """Folder with what a remote terminal has sent; None for a stream that is read here."""
+    lent: LentFrames | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +60,8 @@ def capture(context: Context, request: CaptureRequest) -> CaptureResult:
     """A terminal's camera: frames to upload, and later frames of the window that only the evaluation sees."""
     if request.inbox is not None:
         return _received(context, request, request.inbox)
+    if request.frames == 0:
+        return _borrowed(context, request)
     captured = capture_window(context.config, context.id.subject, context.id.window or 0, frames=request.frames)
     upload = captured.upload
     fault = fault_of(upload.images)
@@ -61,6 +73,18 @@ def capture(context: Context, request: CaptureRequest) -> CaptureResult:
     return CaptureResult(
         upload_bytes=upload.images.numel(), frames=len(upload), fault=fault, spacing_s=captured.spacing_s
     )
+
+
+def _borrowed(context: Context, request: CaptureRequest) -> CaptureResult:
+    """A camera that sends nothing: the frames of another one in their place, and its own later ones."""
+    save_frames(later_frames(context.config, context.id.subject, context.id.window or 0), request.test)
+    if request.lent is None:
+        return CaptureResult(upload_bytes=0, frames=0, fault=None, spacing_s=0.0)
+    upload = load_frames(request.lent.upload)
+    save_frames(upload, request.upload)
+    if request.truth is not None and request.lent.truth is not None:
+        save_frames(load_frames(request.lent.truth), request.truth)
+    return CaptureResult(upload_bytes=0, frames=len(upload), fault=None, spacing_s=request.lent.spacing_s)
 
 
 def _received(context: Context, request: CaptureRequest, folder: Path) -> CaptureResult:

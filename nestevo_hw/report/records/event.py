@@ -9,6 +9,7 @@ from nestevo_hw.report.records.teacher import Benefit, Decision, Deploy, Drift, 
 from nestevo_hw.report.records.terminal import (
     Absent,
     Accuracy,
+    Borrowed,
     Elastic,
     Lifecycle,
     Moving,
@@ -38,6 +39,7 @@ Event = (
     | Elastic
     | Recall
     | Absent
+    | Borrowed
     | Moving
     | Rollback
     | Failure

@@ -140,6 +140,15 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Borrowed:
+    """A terminal that uploads nothing, and has learned from another one's frames in a window."""
+
+    window: Window
+    terminal: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moving:
     """A terminal whose camera moved in a window, so that no background was subtracted from its frames."""
 
