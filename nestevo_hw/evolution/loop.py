@@ -116,6 +116,7 @@ class EvolutionLoop:
                 lent = LentFrames(
                     upload=self._file(number, lender, "upload.safetensors"),
                     truth=self._file(number, lender, "truth.safetensors") if wants_truth else None,
+                    frames=captured[lender].frames,
                     spacing_s=captured[lender].spacing_s,
                 )
             requests[name] = CaptureRequest(

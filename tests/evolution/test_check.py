@@ -26,6 +26,10 @@ from nestevo_hw.profiler.target import CUDA
         ({"groups.by": "name"}, "terminal 'campus': .* needs a group for every terminal"),
         ({"groups.by": "place"}, "terminal 'campus': .* needs its position_m"),
         ({"groups.by": "features", "groups.count": 4}, "4 groups are wanted of 3 terminals"),
+        (
+            {"terminals": [{**t, "upload_frames": 0} for t in load_preset("quick").document()["terminals"]]},
+            "upload_frames is 0 for every terminal; at least one has to send frames",
+        ),
         ({"sampling.budget_frames": 50}, "50 frames do not give 3 terminals 24 each"),
         ({"method": "naive-average"}, "differ in structure"),
         ({"task": "segmentation"}, "task: input should be one of detection, classification"),

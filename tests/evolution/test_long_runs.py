@@ -61,6 +61,47 @@ def test_a_camera_that_sends_nothing_of_use_sits_out_the_window(tmp_path):
     assert {e["window"] for e in events(tmp_path, "accuracy") if e["model"] == "village"} == {0, 2}
 
 
+def test_a_camera_that_uploads_nothing_borrows_from_its_group(tmp_path):
+    executor = simulated.SimulatedExecutor(remember=True)
+    simulated.drive(config(2, upload_frames=0), tmp_path, executor)
+    assert [(e["window"], e["terminal"], e["of"]) for e in events(tmp_path, "borrowed")] == [
+        (0, "village", "campus"), (1, "village", "campus")
+    ]  # fmt: skip
+    captures = [a for a in executor.asked if a.id.kind == "capture" and a.id.subject == "village"]
+    lent = [a.request.lent for a in captures]
+    assert [one.upload.parent.name for one in lent] == ["campus", "campus"]
+    assert {(e["window"], e["stage"]) for e in events(tmp_path, "accuracy") if e["model"] == "village"} >= {
+        (0, "before"), (0, "after"), (1, "before"), (1, "after")
+    }  # fmt: skip
+    assert events(tmp_path, "absent") == []
+
+
+@pytest.mark.parametrize("method", ["A4", "NestEvo"])
+def test_where_nobody_lends_it_keeps_its_model_and_is_scored(tmp_path, method):
+    """A baseline lends nothing; nor do cameras of another group."""
+    alone = {"method": method} if method == "A4" else {"groups.by": "name"}
+    document = override(config(1, upload_frames=0), alone).document()
+    for terminal in document["terminals"]:
+        terminal["group"] = None if method == "A4" else terminal["name"]
+    simulated.drive(parse_config(document, source="test"), tmp_path, simulated.SimulatedExecutor())
+    assert [(e["terminal"], e["reason"]) for e in events(tmp_path, "absent")] == [
+        ("village", "sends no frames, and no terminal of its group lends any")
+    ]
+    assert {e["stage"] for e in events(tmp_path, "accuracy") if e["model"] == "village"} == {"before"}
+    assert {e["stage"] for e in events(tmp_path, "accuracy") if e["model"] == "campus"} >= {"before", "after"}
+
+
+def test_neighbours_are_those_of_the_group(tmp_path):
+    document = override(config(1), {"groups.by": "name", "replay.neighbours": 8}).document()
+    for terminal, group in zip(document["terminals"], ("north", "north", "south"), strict=True):
+        terminal["group"] = group
+    executor = simulated.SimulatedExecutor(remember=True)
+    simulated.drive(parse_config(document, source="test"), tmp_path, executor)
+    distilled = {a.id.subject: a.request.neighbours for a in executor.asked if a.id.kind == "distil"}
+    lent = {name: [sample.upload.parent.name for sample in samples] for name, samples in distilled.items()}
+    assert lent == {"campus": ["village"], "village": ["campus"], "downtown": []}
+
+
 def test_a_failure_is_remembered_so_that_a_resumed_run_takes_the_same_turns(tmp_path):
     def once(asked):
         if asked.id == TaskId(0, "mutual", "village"):

@@ -20,6 +20,7 @@ class LentFrames:
 
     upload: Path
     truth: Path | None
+    frames: int
     spacing_s: float
 
 
@@ -80,11 +81,10 @@ def _borrowed(context: Context, request: CaptureRequest) -> CaptureResult:
     save_frames(later_frames(context.config, context.id.subject, context.id.window or 0), request.test)
     if request.lent is None:
         return CaptureResult(upload_bytes=0, frames=0, fault=None, spacing_s=0.0)
-    upload = load_frames(request.lent.upload)
-    save_frames(upload, request.upload)
+    save_frames(load_frames(request.lent.upload), request.upload)
     if request.truth is not None and request.lent.truth is not None:
         save_frames(load_frames(request.lent.truth), request.truth)
-    return CaptureResult(upload_bytes=0, frames=len(upload), fault=None, spacing_s=request.lent.spacing_s)
+    return CaptureResult(upload_bytes=0, frames=request.lent.frames, fault=None, spacing_s=request.lent.spacing_s)
 
 
 def _received(context: Context, request: CaptureRequest, folder: Path) -> CaptureResult:

@@ -53,7 +53,8 @@ CAPTURE = Step(
     kind="capture", run=camera.capture, request=camera.CaptureRequest, result=camera.CaptureResult,
     needs="cpu", wording="captures frames", colour="upload", typical_s=5.0,
     typical=lambda request: camera.CaptureResult(
-        upload_bytes=5_898_240, frames=request.frames, fault=None, spacing_s=0.5
+        upload_bytes=5_898_240, frames=request.lent.frames if request.lent else request.frames, fault=None,
+        spacing_s=0.5,
     ),
 )  # fmt: skip
 SENSE = Step(

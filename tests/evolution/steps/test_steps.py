@@ -312,6 +312,28 @@ def test_distil_replays_only_where_the_configuration_says(folder, distil_request
     assert not torch.equal(outcomes[1], outcomes[0])
 
 
+def test_neighbours_frames_are_learned_as_earlier_ones_are(folder, distil_request, captured):
+    sample = training.ReplaySample(upload=folder / "upload", supervision=folder / "label")
+    outcomes = {}
+    for name, given in (("replay", "frames"), ("neighbours", "neighbours")):
+        out = folder / f"with-{name}"
+        request = replace(distil_request, terminal_out=out, **{name: (sample,)})
+        training.distil_terminal(context("distil", **{"replay.frames": 0, f"replay.{given}": 8}), request)
+        outcomes[name] = weights(out)
+    assert torch.equal(outcomes["replay"], outcomes["neighbours"])
+
+
+def test_a_camera_that_sends_nothing_has_lent_frames_and_its_own_later_ones(folder, captured, tmp_path):
+    lent = camera.LentFrames(upload=folder / "upload", truth=None, frames=captured.frames, spacing_s=0.5)
+    request = camera.CaptureRequest(frames=0, upload=tmp_path / "upload", test=tmp_path / "test", truth=None, lent=lent)
+    borrowed = camera.capture(context("capture"), request)
+    assert (borrowed.frames, borrowed.upload_bytes, borrowed.spacing_s) == (captured.frames, 0, 0.5)
+    assert torch.equal(load_frames(request.upload).images, load_frames(folder / "upload").images)
+    assert torch.equal(load_frames(request.test).images, load_frames(folder / "test").images)
+    alone = camera.capture(context("capture"), replace(request, upload=tmp_path / "none", lent=None))
+    assert (alone.frames, alone.fault, (tmp_path / "none").exists()) == (0, None, False)
+
+
 def test_adapt_needs_no_teacher(folder, captured, prepared):
     request = training.AdaptRequest(
         terminal=TERMINAL, upload=folder / "upload", reference=folder / "reference", terminal_out=folder / "adapted",
