@@ -7,15 +7,16 @@ from nestevo_hw.base.documents import plain
 from nestevo_hw.base.stats import or_nan
 from nestevo_hw.evolution.dispatch import Batch
 from nestevo_hw.evolution.housekeeping import tidy
+from nestevo_hw.evolution.lending import with_borrowers
 from nestevo_hw.evolution.lifecycle import account
 from nestevo_hw.evolution.methods import Method
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.state import TeacherState
-from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, LentFrames, SenseRequest
+from nestevo_hw.evolution.steps.camera import CaptureRequest, CaptureResult, SenseRequest
 from nestevo_hw.evolution.steps.scoring import EvaluateRequest, EvaluateResult, RecallRequest, Scored
 from nestevo_hw.evolution.steps.table import CAPTURE, EVALUATE, RECALL, SENSE
 from nestevo_hw.evolution.window import Window
-from nestevo_hw.report.records.terminal import TEACHER, Absent, Accuracy, Borrowed, Recall, Sense
+from nestevo_hw.report.records.terminal import TEACHER, Absent, Accuracy, Recall, Sense
 from nestevo_hw.wire.signals import remaining_accuracy
 
 type Captures = Batch[CaptureRequest, CaptureResult]
@@ -52,7 +53,7 @@ class EvolutionLoop:
 
     def _evolve(self, number: int, *captures: Captures) -> Captures:
         """One window, given its frames; the next one's that are read here are captured while it is scored."""
-        captured = self._with_borrowers(number, self._captured(number, *captures))
+        captured = with_borrowers(self._server, self._method, number, self._captured(number, *captures))
         for name, result in captured.items():
             if result.back_to is not None:
                 self._server.go_back(number, name, result.back_to)
@@ -100,41 +101,6 @@ class EvolutionLoop:
             if result.fault:
                 self._server.journal.log(Absent(window=number, terminal=name, reason=result.fault))
         return {name: result for name, result in captured.items() if not result.fault}
-
-    def _with_borrowers(self, number: int, captured: Mapping[str, CaptureResult]) -> dict[str, CaptureResult]:
-        """The same with the terminals that upload nothing, in the order of the configuration."""
-        present = self._config.present(number)
-        lenders = {name: self._lender(name, captured) for name in present if not self._config.uploads(name)}
-        requests = {}
-        for name, lender in lenders.items():
-            wants_truth, lent = self._method.wants_truth, None
-            if lender is None:
-                reason = "sends no frames, and no terminal of its group lends any"
-                self._server.journal.log(Absent(window=number, terminal=name, reason=reason))
-            else:
-                self._server.journal.log(Borrowed(window=number, terminal=name, of=lender))
-                lent = LentFrames(
-                    upload=self._file(number, lender, "upload.safetensors"),
-                    truth=self._file(number, lender, "truth.safetensors") if wants_truth else None,
-                    frames=captured[lender].frames,
-                    spacing_s=captured[lender].spacing_s,
-                )
-            requests[name] = CaptureRequest(
-                frames=0,
-                upload=self._file(number, name, "upload.safetensors"),
-                test=self._file(number, name, "test.safetensors"),
-                truth=self._file(number, name, "truth.safetensors") if wants_truth else None,
-                lent=lent,
-            )
-        done = self._server.dispatch.run(CAPTURE, number, requests) if requests else {}
-        every = {**captured, **{name: finished.value for name, finished in done.items()}}
-        return {name: every[name] for name in present if name in every}
-
-    def _lender(self, name: str, captured: Mapping[str, CaptureResult]) -> str | None:
-        """The terminal of the same group that has uploaded most; None where the method lends nothing."""
-        group = self._server.group_of
-        others = [other for other in captured if group[other] == group[name]] if self._method.lends else []
-        return max(others, key=lambda other: captured[other].frames, default=None)
 
     def _requesting(self, number: int, captured: Mapping[str, CaptureResult]) -> list[str]:
         """Terminals that evolve: all, or those that find their accuracy lost."""
