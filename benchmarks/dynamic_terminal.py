@@ -11,9 +11,10 @@ something large that passes close by ("occlusion"), and a camera that pans ("mov
 order that turns; a frame's time begins with its decoding and ends with objects after NMS, gates and copies included.
 Calibration is left out.
 
-With --hooks, cheaper ways through the stages are fitted on 80 frames before the others, and an arm takes them where its
-hook is sure; what that learns from is tried between its frames, and counted apart. benchmarks/dynamic_hooks.py compares
-what decides.
+Stages are those of `nestevo-hw dynamic`: a detector's blocks up to one that its pyramid reads are one, with --hooks each
+block is. With --hooks, cheaper ways through the stages are fitted on 80 frames before the others, and an arm takes them
+where its hook is sure; what that learns from is tried between its frames, and counted apart.
+benchmarks/dynamic_hooks.py compares what decides.
 
 Reported are wall and processor time as ratios to the dense model as one session, with 95 % intervals over seeds (each
 the mean of its processes), and mAP@0.50 against the rendered truth (for videos: against what the dense model is sure
@@ -160,7 +161,7 @@ def one(
 ) -> list[dict[str, Any]]:
     """All arms on one video, without the frames that hooks were fitted on."""
     manifest = read_parts(parts)
-    prepared: Prepared = prepare(parts, manifest, manifest.space.base)
+    prepared: Prepared = prepare(parts, manifest, manifest.space.base, join=hooks is None)
     known = None
     if truth is not None:
         rows = json.loads(truth.read_text())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nestevo_hw.models.elastic.space import BranchPath, PathSpace
     from nestevo_hw.terminals.dynamic.config import DynamicSettings
     from nestevo_hw.terminals.dynamic.model import DynamicModel
+    from nestevo_hw.terminals.dynamic.preparing import Prepared
     from nestevo_hw.terminals.dynamic.profile import ProfileSummary
 
 _PARTS = click.argument("parts", type=click.Path(path_type=Path, file_okay=False))
@@ -76,7 +77,8 @@ def profile(
     from nestevo_hw.terminals.dynamic.running import fit_exits, run
     from nestevo_hw.terminals.source import open_source
 
-    model = _opened(parts, names, _settings(mode, threads))
+    each_block = exits is not None or hooks is not None
+    model = _opened(parts, names, _settings(mode, threads), each_block=each_block)
     most = _most(frames, source)
     document: dict[str, Any] = {}
     if exits is not None:
@@ -136,7 +138,8 @@ def run(
     from nestevo_hw.terminals.dynamic.running import timings
     from nestevo_hw.terminals.source import open_source
 
-    model = _opened(parts, names, _settings(mode, threads, key_every, learner))
+    each_block = exits is not None or hooks is not None
+    model = _opened(parts, names, _settings(mode, threads, key_every, learner), each_block=each_block)
     if exits is not None:
         model.use_exits(load(exits))
     learning = None if hooks is None else model.use_hooks(load_hooks(hooks, model.prepared))
@@ -188,17 +191,14 @@ def bench(
 
     from nestevo_hw.base.documents import plain
     from nestevo_hw.commands.progress import telling
-    from nestevo_hw.models.elastic.parts import read_parts
     from nestevo_hw.terminals.dynamic.bench import compare
     from nestevo_hw.terminals.dynamic.fitting import fitted
     from nestevo_hw.terminals.dynamic.hooks.ways import load as load_hooks
-    from nestevo_hw.terminals.dynamic.preparing import prepare
     from nestevo_hw.terminals.source import open_source
 
-    manifest = read_parts(parts)
-    prepared = prepare(parts, manifest, _path_of(names, manifest.space))
+    prepared = _prepared(parts, names, each_block=hooks is not None)
     most = _most(frames, source)
-    shown = islice(fitted(open_source(source, pace=False, loop=False), manifest.image[1:]), most)
+    shown = islice(fitted(open_source(source, pace=False, loop=False), prepared.parts.image[1:]), most)
     known = None if hooks is None else load_hooks(hooks, prepared)
     with telling("first frame", total=most) as told:
         settings = _settings("exact", threads, key_every, learner)
@@ -239,13 +239,20 @@ def _fitted_hooks(model: "DynamicModel", source: str, most: int | None, path: Pa
     }
 
 
-def _opened(parts: Path, names: str | None, settings: "DynamicSettings") -> "DynamicModel":
-    from nestevo_hw.models.elastic.parts import read_parts
+def _opened(parts: Path, names: str | None, settings: "DynamicSettings", *, each_block: bool) -> "DynamicModel":
     from nestevo_hw.terminals.dynamic.model import DynamicModel
+
+    return DynamicModel(_prepared(parts, names, each_block=each_block), settings)
+
+
+def _prepared(parts: Path, names: str | None, *, each_block: bool) -> "Prepared":
+    """The stages of a path; blocks of a detector up to one that its pyramid reads are one, unless each block counts."""
+    from nestevo_hw.models.elastic.parts import read_parts
     from nestevo_hw.terminals.dynamic.preparing import prepare
 
     manifest = read_parts(parts)
-    return DynamicModel(prepare(parts, manifest, _path_of(names, manifest.space)), settings)
+    join = not each_block and manifest.kind == "detection"
+    return prepare(parts, manifest, _path_of(names, manifest.space), join=join)
 
 
 def _path_of(names: str | None, space: "PathSpace") -> "BranchPath":

@@ -1,7 +1,8 @@
 """A supernet's parts as stages of a dynamic model: which can be run on a crop, and where the detector's head begins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestevo_hw.models.elastic.parts import FINISH, GIVEN, IMAGE, STEM, TAKEN, Parts, block_file, checked_file, tap_name
-from nestevo_hw.models.elastic.space import BranchPath
+from nestevo_hw.models.elastic.space import Branch, BranchPath
 from nestevo_hw.models.onnx.crops.geometry import Network
 from nestevo_hw.models.onnx.crops.names import OBJECTNESS
 from nestevo_hw.terminals.elastic.network import class_of
@@ -82,10 +83,12 @@ class Preparation:
     Args:
         folder: of the parts.
         parts: its manifest.
+        join: make one stage of blocks in a row of whose outputs only the last one's is read elsewhere; else each block
+            is one.
     """
 
-    def __init__(self, folder: Path, parts: Parts) -> None:
-        self._folder, self._parts = folder, parts
+    def __init__(self, folder: Path, parts: Parts, *, join: bool = False) -> None:
+        self._folder, self._parts, self._join = folder, parts, join
         self._done: dict[str, list[tuple[StageModel, ModelProto]]] = {}
         """By file."""
 
@@ -97,12 +100,43 @@ class Preparation:
         """
         stages = [*self._of(STEM, "stem", {IMAGE: IMAGE}, {TAKEN: START})]
         before = START
-        for branch in path:
-            after = tap_name(branch.end - 1)
-            stages += self._of(block_file(branch), f"block {branch.name}", {TAKEN: before}, {GIVEN: after})
+        for row in self._rows(path):
+            after = tap_name(row[-1].end - 1)
+            stages += self._blocks(row, before, after)
             before = after
         stages += self._of(FINISH, FINISH, {}, {})
         return Prepared(parts=self._parts, stages=tuple(stage for stage, _ in stages), fused=_fused(stages))
+
+    def _rows(self, path: BranchPath) -> list[list[Branch]]:
+        """Branches that are one stage each."""
+        if not self._join:
+            return [[branch] for branch in path]
+        rows: list[list[Branch]] = [[]]
+        for branch in path:
+            rows[-1].append(branch)
+            if branch.end - 1 in self._parts.finish_takes:
+                rows.append([])
+        return [row for row in rows if row]
+
+    def _blocks(self, row: Sequence[Branch], before: str, after: str) -> "list[tuple[StageModel, ModelProto]]":
+        from nestevo_hw.models.onnx.crops.joining import Link, joined
+
+        if len(row) == 1:
+            return self._of(block_file(row[0]), f"block {row[0].name}", {TAKEN: before}, {GIVEN: after})
+        key = " ".join(block_file(branch) for branch in row)
+        if key not in self._done:
+            names = [before, *(tap_name(branch.end - 1) for branch in row)]
+            links = [
+                Link(
+                    model=_read(checked_file(self._folder, self._parts, block_file(branch)), pixels=False),
+                    takes={TAKEN: taken},
+                    gives={GIVEN: given},
+                )
+                for branch, (taken, given) in zip(row, pairwise(names), strict=True)
+            ]
+            name = f"blocks {'+'.join(branch.name for branch in row)}"
+            self._done[key] = [_stage(name, joined(links, [after]), {before: before}, {after: after})]
+        return self._done[key]
 
     def _of(
         self, file: str, name: str, takes: Mapping[str, str], gives: Mapping[str, str]
@@ -114,9 +148,9 @@ class Preparation:
         return self._done[file]
 
 
-def prepare(folder: Path, parts: Parts, path: BranchPath) -> Prepared:
+def prepare(folder: Path, parts: Parts, path: BranchPath, *, join: bool = False) -> Prepared:
     """The stages of one path; see `Preparation`."""
-    return Preparation(folder, parts).path(path)
+    return Preparation(folder, parts, join=join).path(path)
 
 
 def _read(path: Path, *, pixels: bool) -> "ModelProto":
