@@ -11,9 +11,9 @@ something large that passes close by ("occlusion"), and a camera that pans ("mov
 order that turns; a frame's time begins with its decoding and ends with objects after NMS, gates and copies included.
 Calibration is left out.
 
-Stages are those of `nestevo-hw dynamic`: a detector's blocks up to one that its pyramid reads are one, with --hooks each
-block is. With --hooks, cheaper ways through the stages are fitted on 80 frames before the others, and an arm takes them
-where its hook is sure; what that learns from is tried between its frames, and counted apart.
+Stages are those of `nestevo-hw dynamic`: a detector's blocks up to one that its pyramid reads are one, with --hooks
+each block is. With --hooks, cheaper ways through the stages are fitted on 80 frames before the others, and an arm
+takes them where its hook is sure; what that learns from is tried between its frames, and counted apart.
 benchmarks/dynamic_hooks.py compares what decides.
 
 Reported are wall and processor time as ratios to the dense model as one session, with 95 % intervals over seeds (each

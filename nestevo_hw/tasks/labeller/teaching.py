@@ -1,6 +1,7 @@
 """What a teacher can do that only detects: label and confirm, without soft targets, features or BatchNorm."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class LabellerTeaching(Teaching):
         classes: that these know, in the order of their labels.
     """
 
-    subtracts_background = True
+    subtracts_background: ClassVar[bool] = True
 
     def __init__(self, task: VisionTask, classes: tuple[str, ...]) -> None:
         self._task, self._classes = task, classes
