@@ -268,7 +268,9 @@ def _first(problem: ValidationError, document: object) -> str:
     message = message[:1].lower() + message[1:]
     if first["type"].endswith(("dataclass_type", "model_type", "dict_type")):
         message = "expected an object"
-    elif first["type"] == "unexpected_keyword_argument":
+    elif first["type"] in ("tuple_type", "list_type"):
+        message = "expected a list"
+    elif first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         message = "there is no such key"
     got = "" if missing else f" (got {_SHORT.repr(first['input'])})"
     return " ".join(f"{place}: {message}{got}".split())

@@ -37,7 +37,8 @@ class DriftDecision:
                 moments=self._server.layout.moments(self._server.group_of[name]),
                 familiar_rate=self._server.familiar_rate[self._server.group_of[name]],
             )
-            for name in self._window.names
+            for group in self._window.groups
+            for name in self._window.contributing(group)
         }
         return Batch(step=DETECT_DRIFT, window=self._window.number, requests=requests)
 
@@ -59,7 +60,7 @@ class DriftDecision:
         return [group for group in self._window.groups if self._is_unsure(group, counts)]
 
     def _is_unsure(self, group: str, counts: Mapping[str, Mapping[int, int]]) -> bool:
-        members, least = self._window.members(group), self._window.config.drift.sure_share
+        members, least = self._window.contributing(group), self._window.config.drift.sure_share
         labels = sum(sum(counts[name].values()) for name in members)
         frames = sum(self._window.captured[name].frames for name in members)
         expected = frames * self._server.familiar_rate[group]
@@ -89,7 +90,7 @@ class DriftDecision:
         return drifted
 
     def _decide(self, group: str, drifted: Collection[str]) -> str:
-        members = self._window.members(group)
+        members = self._window.contributing(group)
         count = len([name for name in members if name in drifted])
         epsilon = self._window.config.drift.epsilon or len(members) // 2 + 1
         mode = CO_EVOLUTION if count >= epsilon else TERMINALS_ONLY

@@ -41,6 +41,7 @@ def _borrowing(
         lender = max(others, key=lambda other: captured[other].frames)
         server.journal.log(Borrowed(window=number, terminal=name, of=lender))
         lent = LentFrames(
+            of=lender,
             upload=server.layout.window(number, lender, "upload.safetensors"),
             truth=server.layout.window(number, lender, "truth.safetensors") if wants_truth else None,
             frames=captured[lender].frames,

@@ -62,7 +62,8 @@ class EvolutionLoop:
         window = Window(self._server, number, {name: captured[name] for name in self._requesting(number, captured)})
         self._method.evolve(window)
         evaluating = self._evaluating(window, captured, models, teachers)
-        evolved = {name: self._file(number, name, "upload.safetensors") for name in window.names if window.stages}
+        own = [name for name in window.names if captured[name].lender is None] if window.stages else []
+        evolved = {name: self._file(number, name, "upload.safetensors") for name in own}
         signals, following = self._server.baseline(number, evolved), self._capturing(number + 1, remote=False)
         self._server.dispatch.run_together(evaluating, signals, following)
         scores = self._evaluated(evaluating)
@@ -103,8 +104,14 @@ class EvolutionLoop:
         return {name: result for name, result in captured.items() if not result.fault}
 
     def _requesting(self, number: int, captured: Mapping[str, CaptureResult]) -> list[str]:
-        """Terminals that evolve: all, or those that find their accuracy lost."""
+        """Terminals that evolve: all, or those that find their accuracy lost, and those that have their frames."""
         captured = {name: result for name, result in captured.items() if result.frames}
+        own = {name: result for name, result in captured.items() if result.lender is None}
+        asking = self._asking(number, own)
+        return [name for name, result in captured.items() if (result.lender or name) in asking]
+
+    def _asking(self, number: int, captured: Mapping[str, CaptureResult]) -> list[str]:
+        """Of the terminals with frames of their own."""
         trigger = self._config.trigger
         if trigger.mode == "off":
             return list(captured)

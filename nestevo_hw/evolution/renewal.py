@@ -42,7 +42,7 @@ class Renewal:
                 teacher=self._server.upkeep[group].at(self._window.number),
                 intermediates=tuple(
                     self._window.file(name, "intermediate.safetensors")
-                    for name in self._window.members(group)
+                    for name in self._window.contributing(group)
                     if name in taught
                 ),
                 candidate=candidate.at(start_s),
@@ -90,7 +90,7 @@ class Renewal:
                 adapters=self._server.layout.of_group(self._window.number, group, "adapters.safetensors"),
             )
             for group in groups
-            if (members := self._window.members(group))
+            if (members := self._window.contributing(group))
         }
         done = self._window.run(ADAPT_UNLABELLED if labels is None else ADAPT_LABELLED, requests)
         for group in done:

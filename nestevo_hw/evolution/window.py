@@ -212,15 +212,16 @@ class Window:
         if self._detection is None:
             self._detection = self._drift.detecting()
             self._run_together(self._detection)
-        return self._drift.groups({name: self._detection.done[name].value for name in self.names})
+        done = self._detection.done
+        return self._drift.groups({name: done[name].value for name in self.names if name in done})
 
     def generate(self, groups: Sequence[str]) -> None:
         """Line 7: a feature generator for each group (Algorithm 1)."""
         requests = {
             group: GenerateRequest(
-                intermediates=tuple(self._server.intermediates[name] for name in self.members(group)),
+                intermediates=tuple(self._server.intermediates[name] for name in self.contributing(group)),
                 counts=self._counts_of(group),
-                supervision=tuple(self._supervision[name] for name in self.members(group)),
+                supervision=tuple(self._supervision[name] for name in self.contributing(group)),
                 generator=self._generator(group),
             )
             for group in groups
@@ -244,7 +245,7 @@ class Window:
                 intermediate_out=self.file(name, "intermediate.safetensors"),
             )
             for group in groups
-            for name in self.members(group)
+            for name in self.contributing(group)
         }
         for name in self.run(table.MUTUAL, requests):
             self._starts[name] = requests[name].terminal_out
@@ -372,18 +373,23 @@ class Window:
         """Terminals of a group that are still in this window."""
         return [name for name in self.names if self._server.group_of[name] == group]
 
+    def contributing(self, group: str) -> list[str]:
+        """Those of them whose frames are their own: what one camera has seen counts once."""
+        return [name for name in self.members(group) if self.captured[name].lender is None]
+
     def _neighbours(self, name: str) -> tuple[ReplaySample, ...]:
         """The labelled frames of the other terminals of its group, where those take part in its distillation."""
         if not self.config.replay.neighbours:
             return ()
-        others = (other for other in self.members(self._server.group_of[name]) if other != name)
+        own = self.captured[name].lender or name
+        others = (other for other in self.contributing(self._server.group_of[name]) if other != own)
         return tuple(
             ReplaySample(upload=self.file(other, "upload.safetensors"), supervision=self._supervision[other])
             for other in others
         )
 
     def _counts_of(self, group: str) -> tuple[Mapping[int, int], ...]:
-        return tuple(self._counts[name] for name in self.members(group))
+        return tuple(self._counts[name] for name in self.contributing(group))
 
     def _generator(self, group: str) -> Path:
         return self._server.layout.of_group(self.number, group, "generator.safetensors")

@@ -129,9 +129,11 @@ def _check_references(path: Path, document: Document) -> None:
     for what, boxes in (("annotations", document.annotations), ("ignore", document.ignore)):
         for number, box in enumerate(boxes):
             if box.image_id not in images:
-                raise InputError(f"{path}: {what}.{number}: no image has id {box.image_id}; add it to images")
+                raise InputError(f"{path}: {what}[{number}]: no image has id {box.image_id}; add it to images")
             if box.category_id not in categories:
-                raise InputError(f"{path}: {what}.{number}: no category has id {box.category_id}; add it to categories")
+                raise InputError(
+                    f"{path}: {what}[{number}]: no category has id {box.category_id}; add it to categories"
+                )
 
 
 def _check_units(path: Path, document: Document) -> None:

@@ -85,6 +85,6 @@ def _of_bdd(path: Path, content: list[object]) -> Document:
         for place, label in enumerate(frame.labels):
             if label.box2d is not None:
                 box, crowd = label.box2d, bool(label.attributes.get("crowd", False))
-                where = f"{path}: {number}.labels.{place}.box2d"
+                where = f"{path}: [{number}].labels[{place}].box2d"
                 found.box(label.category, (box.x1, box.y1, box.x2, box.y2), where, ignored=crowd)
     return found.document()

@@ -76,6 +76,20 @@ def test_a_camera_that_uploads_nothing_borrows_from_its_group(tmp_path):
     assert events(tmp_path, "absent") == []
 
 
+def test_what_one_camera_has_seen_counts_once(tmp_path):
+    """A borrower has no say on drift, partners and asking; frames are no neighbours of themselves."""
+    executor = simulated.SimulatedExecutor(remember=True)
+    settings = override(config(2, upload_frames=0), {"replay.neighbours": 8, "trigger.mode": "request"})
+    simulated.drive(settings, tmp_path, executor)
+    done = {kind: {a.id.subject for a in executor.asked if a.id.kind == kind} for kind in ("mutual", "detect-drift")}
+    assert done == {"mutual": {"campus", "downtown"}, "detect-drift": {"campus", "downtown"}}
+    assert {e["terminal"] for e in events(tmp_path, "sense")} == {"campus", "downtown"}
+    distilled = {a.id.subject: a.request for a in executor.asked if a.id.kind == "distil"}
+    lent = {name: [one.upload.parent.name for one in request.neighbours] for name, request in distilled.items()}
+    assert lent == {"campus": ["downtown"], "village": ["downtown"], "downtown": ["campus"]}
+    assert distilled["village"].steps == 2 * distilled["campus"].steps
+
+
 @pytest.mark.parametrize("method", ["A4", "NestEvo"])
 def test_where_nobody_lends_it_keeps_its_model_and_is_scored(tmp_path, method):
     """A baseline lends nothing; nor do cameras of another group."""

@@ -18,6 +18,7 @@ from nestevo_hw.wire.signals import Signals
 class LentFrames:
     """What another terminal has uploaded."""
 
+    of: str
     upload: Path
     truth: Path | None
     frames: int
@@ -49,6 +50,8 @@ class CaptureResult(Result):
     """Why the frames show nothing that a camera can see; they are not written then."""
     spacing_s: float
     """Mean time between two uploaded frames, seconds; 0 for fewer than two."""
+    lender: str | None = None
+    """Terminal whose frames these are; None: its own."""
     estimate: Estimate | None = None
     """What a remote terminal makes of its own accuracy."""
     asked: bool = False
@@ -84,7 +87,10 @@ def _borrowed(context: Context, request: CaptureRequest) -> CaptureResult:
     save_frames(load_frames(request.lent.upload), request.upload)
     if request.truth is not None and request.lent.truth is not None:
         save_frames(load_frames(request.lent.truth), request.truth)
-    return CaptureResult(upload_bytes=0, frames=request.lent.frames, fault=None, spacing_s=request.lent.spacing_s)
+    return CaptureResult(
+        upload_bytes=0, frames=request.lent.frames, fault=None, spacing_s=request.lent.spacing_s,
+        lender=request.lent.of,
+    )  # fmt: skip
 
 
 def _received(context: Context, request: CaptureRequest, folder: Path) -> CaptureResult:

@@ -54,7 +54,7 @@ CAPTURE = Step(
     needs="cpu", wording="captures frames", colour="upload", typical_s=5.0,
     typical=lambda request: camera.CaptureResult(
         upload_bytes=5_898_240, frames=request.lent.frames if request.lent else request.frames, fault=None,
-        spacing_s=0.5,
+        spacing_s=0.5, lender=request.lent.of if request.lent else None,
     ),
 )  # fmt: skip
 SENSE = Step(

@@ -324,7 +324,7 @@ def test_neighbours_frames_are_learned_as_earlier_ones_are(folder, distil_reques
 
 
 def test_a_camera_that_sends_nothing_has_lent_frames_and_its_own_later_ones(folder, captured, tmp_path):
-    lent = camera.LentFrames(upload=folder / "upload", truth=None, frames=captured.frames, spacing_s=0.5)
+    lent = camera.LentFrames(of="other", upload=folder / "upload", truth=None, frames=captured.frames, spacing_s=0.5)
     request = camera.CaptureRequest(frames=0, upload=tmp_path / "upload", test=tmp_path / "test", truth=None, lent=lent)
     borrowed = camera.capture(context("capture"), request)
     assert (borrowed.frames, borrowed.upload_bytes, borrowed.spacing_s) == (captured.frames, 0, 0.5)
