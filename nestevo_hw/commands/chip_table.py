@@ -230,10 +230,11 @@ def _digital(cost: "ChipCost") -> str:
     digital = cost.digital
     if not digital.parts:
         return "Digital: nothing; every multiply-accumulate is on the arrays."
+    named = digital.parts[0].name if len(digital.parts) == 1 else ""
     pace = "; it sets the time between frames" if digital.sets_interval else ""
     macs, time, energy = share(digital.macs_share), share(digital.time_share), share(digital.energy_share)
     return (
-        f"Digital: {counted(len(digital.parts), 'part')} with {macs} of the multiply-accumulates, "
+        f"Digital: {named or counted(len(digital.parts), 'part')} with {macs} of the multiply-accumulates, "
         f"{time} of the time of a frame alone and {energy} of its energy{pace}."
     )
 

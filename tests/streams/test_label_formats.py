@@ -194,7 +194,7 @@ def test_names_that_are_not_as_simple_are_refused(tmp_path, recordings, text):
         ("voc", "000000.xml", "<annotation><size><width>9</width><height>9</height></size><object/></annotation>",
          "object 0 has no name"),
         ("bdd.json", None, '[{"name": "a", "labels": [{"category": "car", "box2d": {"x1": 5, "y1": 0, "x2": 4, '
-         '"y2": 1}}]}]', r"bdd\.json: \[0\]\.labels\[0\]\.box2d: need left <= right and top <= bottom, got 5, 0, 4 and 1"),
+         '"y2": 1}}]}]', r"bdd\.json: \[0\]\.labels\[0\]\.box2d: need left <= right and top <= bottom, got 5, 0, 4"),
         ("bdd.json", None, '[{"labels": []}]', r"bdd\.json: \[0\]\.name: field required"),
         ("bdd.json", None, "[]", "have no frame; give labels as COCO or BDD100K JSON"),
         ("bdd.json", None, "3", "expected an object"),
