@@ -89,7 +89,7 @@ def test_no_field_takes_what_is_no_sensible_number(place, kind):
 def test_where_ranges_end(key, within, outside):
     base = load_preset("quick")
     override(base, {key: within})
-    with pytest.raises(ConfigError, match=rf"^command line: {key}(\.0)?: input should be "):
+    with pytest.raises(ConfigError, match=rf"^command line: {key}(\[0\])?: input should be "):
         override(base, {key: outside})
 
 

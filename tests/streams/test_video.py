@@ -214,9 +214,9 @@ def test_frames_outside_the_recording_are_refused(clip, index):
     ("text", "message"),
     [
         ("{", r"labels\.json is not valid JSON: .*; give labels as COCO or BDD100K JSON"),
-        ("[1]", r"labels\.json: 0: expected an object \(got 1\)"),
+        ("[1]", r"labels\.json: \[0\]: expected an object \(got 1\)"),
         ('{"images": []}', "categories: field required"),
-        (json.dumps(document() | {"images": []}), r"annotations\.0: no image has id 100; add it"),
+        (json.dumps(document() | {"images": []}), r"annotations\[0\]: no image has id 100; add it"),
         (json.dumps(document(range(38, 42, 2))), "frame_index 40, but .* has 40 frames"),
     ],
 )

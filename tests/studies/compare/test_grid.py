@@ -97,7 +97,7 @@ def test_the_shipped_grid_is_one():
     path = ROOT / "examples" / "regime.toml"
     spec = load_spec(path)
     cells = {cell.folder: cell.config for cell in cells_of(open_grid(spec, path))}
-    assert {"base", "frames-96", "cameras-12", "late-2_of_4"} <= set(cells)
+    assert {"base", "frames-96", "cameras-12", "late-2_of_4__no_images"} <= set(cells)
     for config in cells.values():
         METHODS["NestEvo"].check(config)
     assert set(spec.methods) <= {variant.name for variant in (*VARIANTS, *ABLATIONS)}

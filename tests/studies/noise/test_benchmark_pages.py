@@ -119,7 +119,7 @@ def test_unreadable_results_are_named(tmp_path: Path) -> None:
     for text, message in (
         ("{", " is not valid JSON: .* at column 2"),
         ('{"points": []}', ": digital: field required"),
-        ('{"points": [1], "digital": [], "unswept": [], "students": []}', r": points\.0: expected an object"),
+        ('{"points": [1], "digital": [], "unswept": [], "students": []}', r": points\[0\]: expected an object"),
     ):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(InputError, match=rf"results\.json{message}.*; run bench-noise again"):
