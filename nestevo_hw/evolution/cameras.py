@@ -128,7 +128,7 @@ def capture_window(config: RunConfig, name: str, window: int, *, frames: int | N
         ConfigError: the window is too short for its frames.
         InputError: the stream is too short for the window, or has too few labelled frames in it.
     """
-    terminal = next(t for t in config.terminals if t.name == name)
+    terminal = config.terminal(name)
     stream = open_stream(config, terminal)
     upload, test = plan_window(config, terminal, stream, window, frames=frames)
     sent = stream.read(upload)
@@ -141,7 +141,7 @@ def capture_window(config: RunConfig, name: str, window: int, *, frames: int | N
 
 def later_frames(config: RunConfig, name: str, window: int) -> FrameBatch:
     """What `capture_window` gives to evaluate a terminal on, of one that uploads nothing; with the same errors."""
-    terminal = next(t for t in config.terminals if t.name == name)
+    terminal = config.terminal(name)
     stream = open_stream(config, terminal)
     return stream.read(plan_window(config, terminal, stream, window, frames=0)[1])
 

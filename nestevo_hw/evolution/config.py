@@ -136,9 +136,13 @@ class RunConfig:
         """Terminals whose frames arrive from elsewhere."""
         return [t.name for t in self.terminals if t.remote]
 
+    def terminal(self, name: str) -> TerminalConfig:
+        """The terminal of a name."""
+        return next(t for t in self.terminals if t.name == name)
+
     def uploads(self, name: str) -> int:
         """Frames that a terminal uploads in a window, where no budget shares them out."""
-        own = next(t.upload_frames for t in self.terminals if t.name == name)
+        own = self.terminal(name).upload_frames
         return self.window.upload_frames if own is None else own
 
     def present(self, window: int) -> list[str]:

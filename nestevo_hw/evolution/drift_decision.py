@@ -34,8 +34,8 @@ class DriftDecision:
             name: DriftRequest(
                 teacher=self._server.teacher_of(name, self._window.number),
                 upload=self._window.file(name, "upload.safetensors"),
-                moments=self._server.layout.moments(self._server.group_of[name]),
-                familiar_rate=self._server.familiar_rate[self._server.group_of[name]],
+                moments=self._server.layout.moments(group),
+                familiar_rate=self._server.familiar_rate[group],
             )
             for group in self._window.groups
             for name in self._window.contributing(group)

@@ -1,6 +1,7 @@
 """Terminals that upload nothing: they learn from another one of their group, and are tested on their own frames."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from nestevo_hw.evolution.methods import Method
 from nestevo_hw.evolution.server import Server
@@ -36,14 +37,15 @@ def _borrowing(
 ) -> CaptureRequest:
     """To capture a terminal's later frames, and what the terminal of its group that has uploaded most lends it."""
     group, wants_truth, lent = server.group_of, method.wants_truth, None
+    file = partial(server.layout.window, number)
     others = [other for other in captured if group[other] == group[name]] if method.lends else []
     if others:
         lender = max(others, key=lambda other: captured[other].frames)
         server.journal.log(Borrowed(window=number, terminal=name, of=lender))
         lent = LentFrames(
             of=lender,
-            upload=server.layout.window(number, lender, "upload.safetensors"),
-            truth=server.layout.window(number, lender, "truth.safetensors") if wants_truth else None,
+            upload=file(lender, "upload.safetensors"),
+            truth=file(lender, "truth.safetensors") if wants_truth else None,
             frames=captured[lender].frames,
             spacing_s=captured[lender].spacing_s,
         )
@@ -52,8 +54,8 @@ def _borrowing(
         server.journal.log(Absent(window=number, terminal=name, reason=reason))
     return CaptureRequest(
         frames=0,
-        upload=server.layout.window(number, name, "upload.safetensors"),
-        test=server.layout.window(number, name, "test.safetensors"),
-        truth=server.layout.window(number, name, "truth.safetensors") if wants_truth else None,
+        upload=file(name, "upload.safetensors"),
+        test=file(name, "test.safetensors"),
+        truth=file(name, "truth.safetensors") if wants_truth else None,
         lent=lent,
     )

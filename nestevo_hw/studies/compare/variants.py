@@ -59,10 +59,14 @@ def _ablation(name: str, meaning: str, changes: Mapping[str, Any]) -> Variant:
     return Variant(name=name, meaning=meaning, changes={"method": NESTEVO, **changes}, ablation=True)
 
 
+_A4_CONFIRMED = {"method": A4, "teacher.scene_norm": True, "labels.confirm": True}
+_ADAPTERS = {"teacher.update": "adapt"}
+_NEIGHBOURS = {"replay.neighbours": 96}
+
 METHODS = (
     *(_method(name) for name in (NESTEVO, A1, A2, TERMINALS_ONLY, A3, A4)),
     Variant(name=A4_CONFIRMED, meaning="A4 with NestEvo's labels: what they give without any co-evolution",
-            changes={"method": A4, "teacher.scene_norm": True, "labels.confirm": True}),
+            changes=_A4_CONFIRMED),
     _method(MODEL_REUSE),
     *(_method(name) for name in (ADA_BN, TENT, SELF_TRAINING, TRUE_LABELS, NAIVE_AVERAGE)),
 )  # fmt: skip
@@ -76,12 +80,11 @@ ABLATIONS = (
               {"compression.enabled": True}),
     _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.analog": "digital"}),
     _ablation("adapters", "digital adapters beside the teacher's cells, which are not programmed again",
-              {"teacher.update": "adapt"}),
-    _ablation("neighbours", "terminals learn their neighbours' labelled frames, too", {"replay.neighbours": 96}),
+              _ADAPTERS),
+    _ablation("neighbours", "terminals learn their neighbours' labelled frames, too", _NEIGHBOURS),
     _ablation("A4-neighbours", "A4 with NestEvo's labels, on its neighbours' frames, too",
-              {"method": A4, "teacher.scene_norm": True, "labels.confirm": True, "replay.neighbours": 96}),
-    _ablation("adapters-neighbours", "both adapters and neighbours' frames",
-              {"teacher.update": "adapt", "replay.neighbours": 96}),
+              {**_A4_CONFIRMED, **_NEIGHBOURS}),
+    _ablation("adapters-neighbours", "both adapters and neighbours' frames", {**_ADAPTERS, **_NEIGHBOURS}),
     _ablation(ELASTIC, "terminals with paths of a supernet that take no longer than their pruned models",
               {"elastic.in_place_of_models": True}),
     _ablation("by-benefit", "the teacher adapts where it has become unsure, and is left as it is elsewhere",

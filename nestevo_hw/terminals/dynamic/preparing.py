@@ -90,7 +90,7 @@ class Preparation:
     def __init__(self, folder: Path, parts: Parts, *, join: bool = False) -> None:
         self._folder, self._parts, self._join = folder, parts, join
         self._done: dict[str, list[tuple[StageModel, ModelProto]]] = {}
-        """By file."""
+        """By file; of joined blocks by the name of their stage."""
 
     def path(self, path: BranchPath) -> Prepared:
         """The stages of a path of the parts' space.
@@ -119,24 +119,19 @@ class Preparation:
         return [row for row in rows if row]
 
     def _blocks(self, row: Sequence[Branch], before: str, after: str) -> "list[tuple[StageModel, ModelProto]]":
-        from nestevo_hw.models.onnx.crops.joining import Link, joined
-
-        if len(row) == 1:
-            return self._of(block_file(row[0]), f"block {row[0].name}", {TAKEN: before}, {GIVEN: after})
-        key = " ".join(block_file(branch) for branch in row)
-        if key not in self._done:
-            names = [before, *(tap_name(branch.end - 1) for branch in row)]
-            links = [
-                Link(
-                    model=_read(checked_file(self._folder, self._parts, block_file(branch)), pixels=False),
-                    takes={TAKEN: taken},
-                    gives={GIVEN: given},
-                )
-                for branch, (taken, given) in zip(row, pairwise(names), strict=True)
-            ]
-            name = f"blocks {'+'.join(branch.name for branch in row)}"
-            self._done[key] = [_stage(name, joined(links, [after]), {before: before}, {after: after})]
-        return self._done[key]
+        """One stage of a row of branches."""
+        names = [before, *(tap_name(branch.end - 1) for branch in row)]
+        each = [
+            stage
+            for branch, (taken, given) in zip(row, pairwise(names), strict=True)
+            for stage in self._of(block_file(branch), f"block {branch.name}", {TAKEN: taken}, {GIVEN: given})
+        ]
+        if len(each) == 1:
+            return each
+        name = f"blocks {'+'.join(branch.name for branch in row)}"
+        if name not in self._done:
+            self._done[name] = [_stage(name, _joined(each, [after]), {before: before}, {after: after})]
+        return self._done[name]
 
     def _of(
         self, file: str, name: str, takes: Mapping[str, str], gives: Mapping[str, str]
@@ -214,10 +209,14 @@ def _same(entries: Any) -> dict[str, str]:  # noqa: ANN401 - protobuf's own list
     return {entry.name: entry.name for entry in entries}
 
 
-def _fused(stages: "list[tuple[StageModel, ModelProto]]") -> bytes:
+def _fused(stages: "Sequence[tuple[StageModel, ModelProto]]") -> bytes:
+    scores = [OBJECTNESS] if any(stage.kind == "proposals" for stage, _ in stages) else []
+    whole: bytes = _joined(stages, [*stages[-1][0].gives.values(), *scores]).SerializeToString()
+    return whole
+
+
+def _joined(stages: "Sequence[tuple[StageModel, ModelProto]]", outputs: Sequence[str]) -> "ModelProto":
+    """Stages as one graph, up to some of the tensors that they give."""
     from nestevo_hw.models.onnx.crops.joining import Link, joined
 
-    links = [Link(model=model, takes=stage.takes, gives=stage.gives) for stage, model in stages]
-    scores = [OBJECTNESS] if any(stage.kind == "proposals" for stage, _ in stages) else []
-    whole: bytes = joined(links, [*stages[-1][0].gives.values(), *scores]).SerializeToString()
-    return whole
+    return joined([Link(model=model, takes=stage.takes, gives=stage.gives) for stage, model in stages], outputs)
