@@ -48,10 +48,35 @@ def test_few_steps_write_four_classifiers_of_one_feature_width(tmp_path: Path) -
     assert sizes == sorted(sizes, reverse=True)
 
 
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    return {name: tensor.float() for name, tensor in read_tensors(path)[1].items()}
+
+
+def _likeness(made: dict[str, torch.Tensor], shipped: dict[str, torch.Tensor]) -> float:
+    """Cosine of the angle between all filters of two networks of one structure."""
+    names = [name for name in sorted(shipped) if shipped[name].ndim > 1]
+    one, other = (torch.cat([weights[name].flatten() for name in names]) for weights in (made, shipped))
+    return float(torch.cosine_similarity(one, other, dim=0))
+
+
 @pytest.mark.slow
 def test_the_shipped_classifiers_are_made_again(tmp_path: Path) -> None:
+    """As far as another processor can: with AVX2 in place of AVX-512 the classifier comes out with a likeness of 0.983.
+
+    Which channels are pruned hangs on such differences, so of pruned ones the sizes and scores are what stays.
+    """
     wanted = ["--out", str(tmp_path), "--task", "classification", "--device", "cpu", "--json"]
-    assert CliRunner().invoke(pretrain, wanted).exit_code == 0
-    for path in sorted(tmp_path.glob("*.safetensors")):
-        made, shipped = read_tensors(path)[1], read_tensors(pretrained_path(path.stem))[1]
-        assert all(torch.allclose(made[k].float(), shipped[k].float(), atol=1e-2, rtol=1e-2) for k in shipped), path
+    result = CliRunner().invoke(pretrain, wanted)
+    assert result.exit_code == 0, result.output
+    scores, name = json.loads(result.stdout)["scores"], NAMES["classification"]
+    made, shipped = (_weights(folder / f"{name}.safetensors") for folder in (tmp_path, pretrained_path(name).parent))
+    torch.manual_seed(1)
+    other = SmallClassifier(10).state_dict()
+    assert _likeness(made, shipped) > 0.95
+    assert abs(_likeness(other, shipped)) < 0.1
+    for variant in ("", "-m1", "-m2", "-m3"):
+        made, shipped = (
+            _weights(path) for path in (tmp_path / f"{name}{variant}.safetensors", pretrained_path(name + variant))
+        )
+        assert {key: value.shape for key, value in made.items()} == {key: value.shape for key, value in shipped.items()}
+        assert scores[name + variant]["accuracy"] > 0.95
