@@ -179,6 +179,7 @@ def summarise(run: Run) -> dict[str, Any]:
     if run.header.summary is not None:
         return run.header.summary
     terminals = [_terminal(run, name) for name in run.terminals]
+    together = read_summary({"terminals": terminals}).together
     teacher = _before_after(evolutions(run, TEACHER))
     lives = run.of(Lifecycle)
     parts: dict[str, list[float]] = {}
@@ -194,12 +195,8 @@ def summarise(run: Run) -> dict[str, Any]:
         "terminals": terminals,
         "teacher": teacher,
         "gain": {
-            "terminals_relative": relative_gain(
-                mean(number(t["before"]) for t in terminals), mean(number(t["after"]) for t in terminals)
-            ),
-            "terminals_over_adapted": relative_gain(
-                mean(number(t["adapted"]) for t in terminals), mean(number(t["after"]) for t in terminals)
-            ),
+            "terminals_relative": together.gain,
+            "terminals_over_adapted": together.gain_over_adapted,
             "teacher_relative": relative_gain(number(teacher["before"]), number(teacher["after"])),
         },
         "delay_s": {
@@ -262,7 +259,7 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         "name": name,
         "pruning": pruning_of(run, name),
         **_before_after(own),
-        "adapted": or_none(mean(e.adapted for e in own)),
+        "adapted": or_none(mean(e.adapted for e in _evolved(own))),
         "metrics": {
             metric: _before_after(evolutions(run, name, scene=name, metric=metric)) for metric in _metrics(run, name)
         },
@@ -294,8 +291,13 @@ def _metrics(run: Run, model: str) -> list[str]:
     return list(dict.fromkeys(metric for a in run.of(Accuracy) if a.model == model for metric in a.metrics))
 
 
+def _evolved(measured: list[Evolution]) -> list[Evolution]:
+    """Those in which the model evolved; all of them where it never did."""
+    return [e for e in measured if math.isfinite(e.after)] or measured
+
+
 def _before_after(measured: list[Evolution]) -> dict[str, float | None]:
-    evolved = [e for e in measured if math.isfinite(e.after)] or measured
+    evolved = _evolved(measured)
     return {
         "before": or_none(mean(e.before for e in evolved)),
         "after": or_none(mean(e.after for e in evolved)),

@@ -124,6 +124,16 @@ def test_a_mean_before_and_after_is_over_the_same_terminals():
     run = run_of(score(0, "a", "before", 0.4), score(0, "a", "after", 0.6), score(0, "b", "before", 0.9))
     together = summary_of(run).together
     assert (together.before, together.after, together.gain) == (0.4, 0.6, pytest.approx(0.5))
+    assert summarise(run)["gain"]["terminals_relative"] == pytest.approx(0.5)
+
+
+def test_what_adapting_alone_gives_is_over_the_windows_in_which_the_model_evolved():
+    run = run_of(
+        score(0, "a", "before", 0.4), score(0, "a", "adapted", 0.5), score(0, "a", "after", 0.6),
+        score(1, "a", "before", 0.6), score(1, "a", "adapted", 0.9),
+    )  # fmt: skip
+    assert summary_of(run).together.adapted == pytest.approx(0.5)
+    assert summarise(run)["gain"]["terminals_over_adapted"] == pytest.approx(0.2)
 
 
 def test_frames_without_labels_leave_the_accuracy_unknown():

@@ -153,6 +153,7 @@ def read_outcome(run: Run) -> Outcome:
     teacher = evolutions(run, TEACHER)
     evolved = [e for e in teacher if math.isfinite(e.after)]
     lives = run.of(Lifecycle)
+    lived = {(life.terminal, life.window): life.lcp for life in lives}
     return Outcome(
         before=before,
         after=after,
@@ -162,7 +163,7 @@ def read_outcome(run: Run) -> Outcome:
         teacher_before=mean(e.before for e in evolved or teacher),
         teacher_after=mean(e.after for e in evolved),
         delay_s=mean(life.evolving_s for life in lives),
-        lcp=mean(life.lcp for life in lives) if lives else mean(after.values()),
+        lcp=mean(lived.get(place, level) for place, level in after.items()),
         wall_s=number((run.header.summary or {}).get("wall_s")),
         origins=part_origins(run),
         failures=tuple(

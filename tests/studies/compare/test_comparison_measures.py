@@ -41,6 +41,13 @@ def found(tmp_path):
     return comparison(tmp_path, list(TWO_SEEDS), seeds=2, config=ONE, value=_value(TWO_SEEDS))
 
 
+def test_the_life_cycle_is_over_all_terminals_whichever_of_them_evolved(tmp_path):
+    table = {"NestEvo": [{"a": (0.4, 0.7), "b": (0.2, None)}], "A3": [{"a": (0.4, None), "b": (0.2, None)}]}
+    found = comparison(tmp_path, list(table), seeds=1, config=ONE, value=_value(table))
+    assert found.outcomes["NestEvo", 0].lcp == pytest.approx((0.1 * 0.4 + 0.9 * 0.7 + 0.2) / 2)
+    assert found.outcomes["A3", 0].lcp == pytest.approx(0.3)
+
+
 def test_figures_of_two_seeds_by_hand(found):
     assert measures.after_by_seed(found, "NestEvo") == pytest.approx([0.6, 0.6])
     assert measures.after(found, "A4").mean == pytest.approx(0.5)
