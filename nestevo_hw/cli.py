@@ -1,10 +1,14 @@
 """The `nestevo-hw` command: a group whose commands stay thin and import torch only when they run."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
 from nestevo_hw import __version__
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.compare import compare
 from nestevo_hw.commands.doctor import doctor
@@ -17,6 +21,7 @@ from nestevo_hw.commands.init import init
 from nestevo_hw.commands.init_device import init_device
 from nestevo_hw.commands.label import label
 from nestevo_hw.commands.map import map_command
+from nestevo_hw.commands.options import end_with
 from nestevo_hw.commands.pretrain import pretrain
 from nestevo_hw.commands.profile import profile
 from nestevo_hw.commands.record import record
@@ -28,7 +33,39 @@ from nestevo_hw.commands.serve import serve
 from nestevo_hw.commands.terminal import terminal
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Program(click.Group):
+    """Says what is wrong with a command line as what is wrong otherwise is said: in one line, or as JSON."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
+        as_json = "--json" in args
+        with _in_one_line(as_json=as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_AS_JSON] = as_json
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever a command returns
+        with _in_one_line(as_json=ctx.meta[_AS_JSON]):
+            return super().invoke(ctx)
+
+
+_AS_JSON = f"{__name__}.as_json"
+
+
+@contextmanager
+def _in_one_line(*, as_json: bool) -> Iterator[None]:
+    """Leave out the usage that click puts before an error, which `--help` shows."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        program = "nestevo-hw" if error.ctx is None else error.ctx.command_path
+        end_with(ConfigError(f"{error.format_message().rstrip('.')}; see `{program} --help`"), as_json=as_json)
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nestevo-hw")
 def main() -> None:
     """Evolve video models at the edge, with the teacher on an analog crossbar.

@@ -173,7 +173,7 @@ def machine_readable(command: Command) -> Callable[..., None]:
         except (NestEvoError, OSError, KeyboardInterrupt) as error:
             if debug:
                 raise
-            _end(error, as_json=as_json)
+            end_with(error, as_json=as_json)
         if as_json and document is not None:
             from nestevo_hw.base.documents import json_text
 
@@ -195,7 +195,8 @@ def listed(title: str, meanings: Mapping[str, str]) -> str:
     return "\n".join(["\b", f"{title}:", *(f"  {name:<{width}}{text}" for name, text in meanings.items())])
 
 
-def _end(error: NestEvoError | OSError | KeyboardInterrupt, *, as_json: bool) -> NoReturn:
+def end_with(error: NestEvoError | OSError | KeyboardInterrupt, *, as_json: bool) -> NoReturn:
+    """Say in one line, or one JSON document, what went wrong, and leave with the code of its kind."""
     if isinstance(error, KeyboardInterrupt):
         error = stopped(error, "", "run the same command again")
     _report(error, as_json=as_json)

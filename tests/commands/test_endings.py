@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from nestevo_hw.cli import main
 from nestevo_hw.commands.options import machine_readable
 
 
@@ -43,3 +44,32 @@ def test_a_command_that_ends_without_some_of_its_tasks_says_so(failures: object,
 
     ended = CliRunner().invoke(command, ["--json"])
     assert (ended.exit_code, json.loads(ended.stdout)) == (code, {"failures": failures})
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "evolve --metod A4",
+            "No such option '--metod'. (Did you mean one of: '--method', '--seed'?); see `nestevo-hw evolve --help`",
+        ),
+        (
+            "evolve --windows x",
+            "Invalid value for '--windows': need a whole number from 1 to 10000, got x; see `nestevo-hw evolve --help`",
+        ),
+        ("dynamic run x", "Missing option '--source'; see `nestevo-hw dynamic run --help`"),
+        ("nosuch", "No such command 'nosuch'; see `nestevo-hw --help`"),
+        ("--nosuch", "No such option '--nosuch'; see `nestevo-hw --help`"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(words: str, told: str) -> None:
+    ended = CliRunner().invoke(main, words.split(), prog_name="nestevo-hw")
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (2, "", f"Error: {told}\n")
+    if words != "--nosuch":
+        ended = CliRunner().invoke(main, [*words.split(), "--json"], prog_name="nestevo-hw")
+        assert (ended.exit_code, json.loads(ended.stderr)) == (2, {"error": {"type": "ConfigError", "message": told}})
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    ended = CliRunner().invoke(main, ["dynamic"], prog_name="nestevo-hw")
+    assert (ended.exit_code, "Examples:" in ended.output) == (2, True)

@@ -37,8 +37,6 @@ def _fault(bad: BadInput, ending: Ending) -> str:
 
 def _fault_of_message(bad: BadInput, text: str) -> str:
     lines = [line for line in text.removesuffix("\n").split("\n") if not line.startswith(("Warning: ", *PROGRESS))]
-    if lines[0].startswith("Usage: "):  # click's own: usage, a hint, an empty line, the error
-        lines = [line for line in lines if line.startswith("Error: ")]
     if len(lines) != 1 or not lines[0].startswith("Error: "):
         return f"not one line of error but {text[:200]!r}"
     if len(lines[0]) > LONGEST_LINE:
