@@ -8,12 +8,12 @@ weights where none ship, which says nothing of accuracy), exported here for fram
 own scenery, as video: a camera that stands still where people and cars are always on their way ("static"), the same
 where for seven of ten seconds nothing moves but the sensor's noise ("quiet"), dusk that falls slowly ("drift"), night,
 something large that passes close by ("occlusion"), and a camera that pans ("moving"). Every arm runs every frame, in an
-order that turns; a frame's time begins with its decoding and ends with objects after NMS, gates and copies included.
-Calibration is left out.
+order drawn for each; a frame's time begins with its decoding and ends with objects after NMS, gates and copies
+included. Calibration is left out.
 
-Stages are those of `nestevo-hw dynamic`: a detector's blocks up to one that its pyramid reads are one, with --hooks
-each block is. With --hooks, cheaper ways through the stages are fitted on 80 frames before the others, and an arm
-takes them where its hook is sure; what that learns from is tried between its frames, and counted apart.
+Stages are those of `nestevo-hw dynamic`: a detector's blocks up to one that its pyramid, or a hook, reads are one. With
+--hooks, cheaper ways through the blocks are fitted on 80 frames before the others, and an arm takes them where its
+hook is sure; what that learns from is tried between its frames, and counted apart.
 benchmarks/dynamic_hooks.py compares what decides.
 
 Reported are wall and processor time as ratios to the dense model as one session, with 95 % intervals over seeds (each
@@ -161,7 +161,9 @@ def one(
 ) -> list[dict[str, Any]]:
     """All arms on one video, without the frames that hooks were fitted on."""
     manifest = read_parts(parts)
-    prepared: Prepared = prepare(parts, manifest, manifest.space.base, join=hooks is None)
+    path = manifest.space.base
+    ways = load(hooks, manifest, path) if hooks else None
+    prepared: Prepared = prepare(parts, manifest, path, join=True, cut=ways.after if ways else "")
     known = None
     if truth is not None:
         rows = json.loads(truth.read_text())
@@ -173,7 +175,7 @@ def one(
     shown: Iterator[Frame] = fitted(open_source(str(video), pace=False, loop=False), manifest.image[1:])
     rows = compare(
         prepared, islice(shown, skipped, None), DynamicSettings(threads=threads), truth=known and known[skipped:],
-        hooks=load(hooks, prepared) if hooks else None, clock=time.process_time if processor else time.perf_counter,
+        hooks=ways, clock=time.process_time if processor else time.perf_counter,
     )  # fmt: skip
     return [asdict(row) for row in rows]
 

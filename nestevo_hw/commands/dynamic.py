@@ -11,6 +11,7 @@ from nestevo_hw.commands.options import Number, machine_readable, whole
 if TYPE_CHECKING:
     from nestevo_hw.models.elastic.space import BranchPath, PathSpace
     from nestevo_hw.terminals.dynamic.config import DynamicSettings
+    from nestevo_hw.terminals.dynamic.hooks.ways import Hooks
     from nestevo_hw.terminals.dynamic.model import DynamicModel
     from nestevo_hw.terminals.dynamic.preparing import Prepared
     from nestevo_hw.terminals.dynamic.profile import ProfileSummary
@@ -77,8 +78,7 @@ def profile(
     from nestevo_hw.terminals.dynamic.running import fit_exits, run
     from nestevo_hw.terminals.source import open_source
 
-    each_block = exits is not None or hooks is not None
-    model = _opened(parts, names, _settings(mode, threads), each_block=each_block)
+    model = _opened(_prepared(parts, names, join=exits is None and hooks is None), _settings(mode, threads))
     most = _most(frames, source)
     document: dict[str, Any] = {}
     if exits is not None:
@@ -132,17 +132,16 @@ def run(
     from nestevo_hw.base.interruption import asked_to_stop
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.terminals.dynamic.exits import load
-    from nestevo_hw.terminals.dynamic.hooks.ways import load as load_hooks
     from nestevo_hw.terminals.dynamic.overlay import overlay_writer
     from nestevo_hw.terminals.dynamic.running import run as run_on
     from nestevo_hw.terminals.dynamic.running import timings
     from nestevo_hw.terminals.source import open_source
 
-    each_block = exits is not None or hooks is not None
-    model = _opened(parts, names, _settings(mode, threads, key_every, learner), each_block=each_block)
+    prepared, known = _with_hooks(parts, names, hooks)
+    model = _opened(prepared, _settings(mode, threads, key_every, learner))
     if exits is not None:
         model.use_exits(load(exits))
-    learning = None if hooks is None else model.use_hooks(load_hooks(hooks, model.prepared))
+    learning = None if known is None else model.use_hooks(known)
     most = _most(frames, source)
     writer = nullcontext() if overlay is None else overlay_writer(overlay, model.parts.image[1:])
     with ExitStack() as beside, asked_to_stop() as stop, telling("first frame", total=most) as told, writer as draw:
@@ -193,13 +192,11 @@ def bench(
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.terminals.dynamic.bench import compare
     from nestevo_hw.terminals.dynamic.fitting import fitted
-    from nestevo_hw.terminals.dynamic.hooks.ways import load as load_hooks
     from nestevo_hw.terminals.source import open_source
 
-    prepared = _prepared(parts, names, each_block=hooks is not None)
+    prepared, known = _with_hooks(parts, names, hooks)
     most = _most(frames, source)
     shown = islice(fitted(open_source(source, pace=False, loop=False), prepared.parts.image[1:]), most)
-    known = None if hooks is None else load_hooks(hooks, prepared)
     with telling("first frame", total=most) as told:
         settings = _settings("exact", threads, key_every, learner)
         found = compare(prepared, shown, settings, hooks=known, advance=told.advance)
@@ -239,20 +236,32 @@ def _fitted_hooks(model: "DynamicModel", source: str, most: int | None, path: Pa
     }
 
 
-def _opened(parts: Path, names: str | None, settings: "DynamicSettings", *, each_block: bool) -> "DynamicModel":
+def _opened(prepared: "Prepared", settings: "DynamicSettings") -> "DynamicModel":
     from nestevo_hw.terminals.dynamic.model import DynamicModel
 
-    return DynamicModel(_prepared(parts, names, each_block=each_block), settings)
+    return DynamicModel(prepared, settings)
 
 
-def _prepared(parts: Path, names: str | None, *, each_block: bool) -> "Prepared":
-    """The stages of a path; blocks of a detector up to one that its pyramid reads are one, unless each block counts."""
+def _prepared(parts: Path, names: str | None, *, join: bool, cut: str = "") -> "Prepared":
+    """The stages of a path; `join`: blocks of a detector up to one that its pyramid reads, or the cut, are one."""
     from nestevo_hw.models.elastic.parts import read_parts
     from nestevo_hw.terminals.dynamic.preparing import prepare
 
     manifest = read_parts(parts)
-    join = not each_block and manifest.kind == "detection"
-    return prepare(parts, manifest, _path_of(names, manifest.space), join=join)
+    path = _path_of(names, manifest.space)
+    return prepare(parts, manifest, path, join=join and manifest.kind == "detection", cut=cut)
+
+
+def _with_hooks(parts: Path, names: str | None, hooks: Path | None) -> "tuple[Prepared, Hooks | None]":
+    """The stages of a path, and the hooks of a file for it."""
+    from nestevo_hw.models.elastic.parts import read_parts
+    from nestevo_hw.terminals.dynamic.hooks.ways import load
+
+    if hooks is None:
+        return _prepared(parts, names, join=True), None
+    manifest = read_parts(parts)
+    known = load(hooks, manifest, _path_of(names, manifest.space))
+    return _prepared(parts, names, join=True, cut=known.after), known
 
 
 def _path_of(names: str | None, space: "PathSpace") -> "BranchPath":
@@ -286,6 +295,10 @@ def _show_profile(found: "ProfileSummary", document: dict[str, Any]) -> None:
     reasons = ", ".join(f"{count} {name}" for name, count in found.reasons.items())
     click.echo(f"{found.frames} frames: {reasons}; frame {ms(found.frame_s)} ms, the whole model {ms(found.fused_s)} "
                f"ms, gate {ms(found.gate_s)} ms, noise threshold {noise}")  # fmt: skip
+    if found.rungs:
+        click.echo(
+            "  in cheaper ways: " + ", ".join(f"{count} frames by {name}" for name, count in found.rungs.items())
+        )
     for stage in found.stages:
         did = ", ".join(f"{count} {name}" for name, count in stage.actions.items())
         share = "-" if stage.share is None else f"{100 * stage.share:.0f} %"

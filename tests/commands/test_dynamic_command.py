@@ -85,8 +85,11 @@ def test_run_and_bench_take_hooks(made, tmp_path):
     save(hooks_of(prepared, **{SKIP: same()}), made / "hooks.safetensors")
     words = ["--source", made / "images", "--hooks", made / "hooks.safetensors"]
     text = ran("run", made / "parts", *words, "--out", out, "--learner", "symba")
-    assert "hook after stem: " in text
+    assert "hook after start: " in text
     assert json.loads(out.read_text())["learning"]["learner"] == "symba"
+    taken = json.loads(out.read_text())["profile"]["rungs"].get("rung 1", 0)
+    assert sum(row["rung"] for row in json.loads(out.read_text())["frames"]) == taken
+    assert (f"{taken} frames by rung 1" in text) is bool(taken)
     found = json.loads(ran("bench", made / "parts", *words, "--json"))
     assert [row["arm"] for row in found["arms"]] == ["fused", "chained", "exact", "approximate", "hooks"]
 

@@ -101,7 +101,7 @@ def compare(
     clock: Callable[[], float] = time.perf_counter,
     advance: Callable[[str], None] = lambda _: None,
 ) -> list[ArmResult]:
-    """Run every arm on every frame, in an order that turns by one from frame to frame.
+    """Run every arm on every frame, in an order that is drawn anew for each.
 
     Args:
         prepared: the model.
@@ -117,14 +117,15 @@ def compare(
     """
     arms = _arms(prepared, settings, hooks, clock)
     times = {name: _Times() for name in arms}
-    source, names, number = iter(frames), list(arms), 0
+    # Not in turns: what runs right before decides what is in the processor's caches.
+    source, names, draw, number = iter(frames), list(arms), np.random.default_rng(0), 0
     while True:
         began, worked = time.perf_counter(), time.process_time()
         frame = next(source, None)
         decode_s, decode_work = time.perf_counter() - began, time.process_time() - worked
         if frame is None:
             break
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        for name in (names[k] for k in draw.permutation(len(names))):
             began, worked = time.perf_counter(), time.process_time()
             times[name].found.append(arms[name].look(frame))
             times[name].wall.append(time.perf_counter() - began + decode_s)

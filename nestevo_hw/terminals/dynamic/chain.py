@@ -12,7 +12,6 @@ from nestevo_hw.models.onnx.crops.spans import Rect, whole
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
 from nestevo_hw.terminals.dynamic.exits import Exit, entropy
 from nestevo_hw.terminals.dynamic.hooks.hook import Hook
-from nestevo_hw.terminals.dynamic.hooks.ways import Ways
 from nestevo_hw.terminals.dynamic.plan import Action, StageDone, StagePlan
 from nestevo_hw.terminals.dynamic.preparing import Prepared
 from nestevo_hw.terminals.dynamic.profile import Profile
@@ -49,23 +48,21 @@ class Chain:
         self.early: NDArray[np.float32] | None = None
         """(1, K) logits of the last update, where it ended early."""
         self.hook: Hook | None = None
-        self._ways: Ways = {}
-        """That stages of the frame take."""
+        self.rung = 0
+        """That stages of the frame behind the hook take; 0: none."""
         self._waiting: list[dict[str, Rect]] = []
         """Changes that stages behind an early exit have not seen yet."""
 
-    def dense(self, frame: Frame, *, hooked: bool = False) -> tuple[StageDone, ...]:
-        """Run all stages on a frame, and leave nothing out; `hooked`: in the ways that the hook takes."""
+    def dense(self, frame: Frame) -> tuple[StageDone, ...]:
+        """Run all stages on a frame, and leave nothing out."""
         self.load(frame)
-        self.early, self._waiting, self._ways = None, [], {}
+        self.early, self._waiting, self.rung = None, [], 0
         done = list[StageDone]()
         for stage in self.stages:
             began = self._clock()
-            plan = StagePlan(stage.name, Action.DENSE, way=self._ways.get(stage.name, ""))
-            self.values |= self.regions.given(stage, self.values, self.least if hooked else 0.0, plan.way)
+            self.values |= self.regions.given(stage, self.values, 0.0)
+            plan = StagePlan(stage.name, Action.DENSE)
             done.append(StageDone(plan, self._clock() - began, 0.0, bytes_of(stage, self.values)))
-            if hooked:
-                self._look(stage)
             if self._tolerance is not None and stage.model.kind == "features":
                 stage.note_scales({name: self.values[name] for name in stage.model.gives.values()})
         return tuple(done)
@@ -75,7 +72,7 @@ class Chain:
         for rect in changed:
             self.load(frame, rect)
         live = [*self._waiting, *({IMAGE: rect} for rect in changed)]
-        self.early, self._waiting, self._ways = None, [], {}
+        self.early, self._waiting, self.rung = None, [], 0
         done = list[StageDone]()
         for index, stage in enumerate(self.stages):
             done.append(self._stage(stage, live))
@@ -89,9 +86,12 @@ class Chain:
 
     def _look(self, stage: Stage) -> None:
         """Have the hook decide, if it looks at what this stage gave."""
-        if self.hook is not None and self.hook.after == stage.name:
-            (name,) = stage.model.gives.values()
-            self._ways = self.hook.decide(self.values[name])
+        if self.hook is not None and self.hook.after in stage.model.gives.values():
+            self.rung = self.hook.decide(self.values[self.hook.after])
+
+    def _way(self, stage: Stage) -> str:
+        """That a stage of the frame takes."""
+        return "" if self.hook is None else self.hook.ways(self.rung).get(stage.name, "")
 
     def _ends_at(self, stage: Stage, head: Exit) -> bool:
         """Whether a stage's head is sure; its answer is kept then."""
@@ -144,7 +144,7 @@ class Chain:
 
     def plan(self, stage: Stage, touching: list[dict[str, Rect]]) -> tuple[StagePlan, list[dict[str, Rect]]]:
         """What a stage does about changes of its inputs, and these, which may have become one."""
-        whole = StagePlan(stage.name, Action.DENSE, way=self._ways.get(stage.name, ""))
+        whole = StagePlan(stage.name, Action.DENSE, way=self._way(stage))
         if stage.model.network is None:
             return whole, touching
         plan, ones = self._apart(stage, touching)
@@ -165,7 +165,7 @@ class Chain:
                 ones.append(one)
         if not ones:
             return StagePlan(stage.name, Action.REUSE), []
-        plan = StagePlan(stage.name, Action.REGION, tuple(crops), self._ways.get(stage.name, ""))
+        plan = StagePlan(stage.name, Action.REGION, tuple(crops), self._way(stage))
         enough = plan.share <= self._settings.dense_above
         profile = self._profile.stages[stage.name]
         worth = enough and profile.worth(plan.share, len(crops), self._settings.margin, plan.way)

@@ -15,9 +15,9 @@ from nestevo_hw.terminals.dynamic.agreement import f1
 from nestevo_hw.terminals.dynamic.chain import Chain
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
 from nestevo_hw.terminals.dynamic.exits import Exit
-from nestevo_hw.terminals.dynamic.hooks.hook import Hook, add_ways
+from nestevo_hw.terminals.dynamic.hooks.hook import Hook
 from nestevo_hw.terminals.dynamic.hooks.learning import Learning
-from nestevo_hw.terminals.dynamic.hooks.trying import Trial
+from nestevo_hw.terminals.dynamic.hooks.rungs import Halves, add_rungs
 from nestevo_hw.terminals.dynamic.hooks.ways import Hooks
 from nestevo_hw.terminals.dynamic.plan import FrameDone, Reason, StageDone
 from nestevo_hw.terminals.dynamic.preparing import Prepared, prepare
@@ -58,6 +58,7 @@ class DynamicModel:
         self._run_whole(self.chain.load(black))
         self._found: Found | None = None
         self._dense_in_a_row, self._moving_for = 0, 0
+        self._halves: Halves | None = None
         self.learning: Learning | None = None
         """Of the hook, if there is one."""
         self.last: FrameDone | None = None
@@ -95,11 +96,16 @@ class DynamicModel:
 
         Returns:
             What teaches the hook; it is offered frames, and works when it is told to.
+
+        Raises:
+            InputError: they do not fit the model, or no stage gives what the hook looks at: prepare it with that `cut`.
         """
         settings, chain = self.settings.hooks, self.chain
-        add_ways(hooks, chain.stages, chain.values, self.profile, self.settings.threads, self._clock)
-        chain.hook = Hook(hooks, settings, self.profile, self.settings.margin, self._clock)
-        self.learning = Learning(chain.hook, Trial(self.prepared, chain.stages), settings)
+        threads = self.settings.threads
+        self._halves = Halves(self.prepared, hooks, chain.values, threads)
+        rungs = add_rungs(hooks, chain.stages, chain.values, self.profile, threads, self._clock)
+        chain.hook = Hook(hooks, rungs, settings, self.profile, self.settings.margin, self._clock)
+        self.learning = Learning(chain.hook, self._halves, settings)
         return self.learning
 
     def look(self, frame: Frame) -> Found:
@@ -116,12 +122,13 @@ class DynamicModel:
         began = self._clock()
         seen = self._see(frame)
         gate_s = self._clock() - began
+        self.chain.rung = 0
         stages, agreement = self._do(frame, seen)
         assert self._found is not None
         self.watch.passed(frame)
         self.last = FrameDone(
             reason=seen.reason, changed=seen.changed, stages=stages, gate_s=gate_s,
-            seconds=self._clock() - began, agreement=agreement,
+            seconds=self._clock() - began, rung=self.chain.rung, agreement=agreement,
         )  # fmt: skip
         self.profile.add(self.last, seen.share)
         if self.learning is not None:
@@ -172,7 +179,8 @@ class DynamicModel:
             case Reason.CHANGED:
                 return self._update(frame, seen), None
             case Reason.MOVING:
-                return self._moving(frame)
+                self._found = self._moving(frame)
+                return (), None
             case Reason.KEY if seen.share <= self.settings.dense_above:
                 return self._audited(frame, seen)
             case Reason.FIRST:
@@ -202,19 +210,20 @@ class DynamicModel:
         assert self._found is not None
         return stages, f1(saved, self._found)
 
-    def _moving(self, frame: Frame) -> tuple[tuple[StageDone, ...], float | None]:
-        """Run all of a frame: as one session, or stage by stage as the hook says, whichever takes less."""
+    def _moving(self, frame: Frame) -> Found:
+        """Run all of a frame: as one session, or in two, the second as the hook says, whichever takes less."""
         due = self._moving_for % self.settings.key_every == 0
-        hook = self.chain.hook
-        # What stage by stage took has the hook's cost in it.
-        if hook is None or due or not self.profile.hooks_pay(self.settings.margin * (hook.cost.value or 0.0)):
-            self._found = self._whole(frame)
-            return (), None
+        hook, halves, chain = self.chain.hook, self._halves, self.chain
+        # What halves took has the hook's cost in it.
+        pays = hook is not None and self.profile.hooks_pay(self.settings.margin * (hook.cost.value or 0.0))
+        if hook is None or halves is None or due or not pays:
+            return self._whole(frame)
         began = self._clock()
-        stages = self.chain.dense(frame, hooked=True)
-        self._found = self.prepared.read(self.chain.values)
+        between = halves.first(chain.load(frame))
+        chain.rung = hook.decide(between[hook.after])
+        found = halves.second(between, chain.rung, chain.regions, chain.least)
         self.profile.hooked.add(self._clock() - began)
-        return stages, None
+        return found
 
     def _whole(self, frame: Frame) -> Found:
         began = self._clock()

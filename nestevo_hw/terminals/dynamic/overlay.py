@@ -23,7 +23,7 @@ _QUALITY = {"crf": "23", "preset": "veryfast"}
 def overlay(frame: Frame, done: FrameDone, found: Found, *, least_score: float) -> Frame:
     """A frame that is grey where nothing was computed: changed parts have an edge, a dense frame one around all.
 
-    Where stages took cheaper ways, a bar at the bottom has a field for each stage: these are green.
+    Where stages took cheaper ways, a bar at the bottom has a field for each stage, or one for all: these are green.
     """
     size = (frame.shape[0], frame.shape[1])
     dense = done.reason not in (Reason.STILL, Reason.CHANGED)
@@ -37,13 +37,15 @@ def overlay(frame: Frame, done: FrameDone, found: Found, *, least_score: float) 
         box = Rect(Span(top, bottom).within(size[0]), Span(left, right).within(size[1]))
         if box.area:
             _edge(picture, box, _BOX, width=1)
-    if any(stage.plan.way for stage in done.stages):
+    if done.rung:
         _bar(picture, done.stages)
     return picture
 
 
 def _bar(picture: Frame, stages: Sequence[StageDone]) -> None:
-    """A field for each stage, by what it did."""
+    """A field for each stage, by what it did; one field where the model was run as a whole."""
+    if not stages:
+        picture[-_BAR_PX:] = _CHEAPER
     colours = {Action.DENSE: _DENSE, Action.REGION: _CHANGED}
     borders = np.linspace(0, picture.shape[1], len(stages) + 1).astype(int)
     for stage, left, right in zip(stages, borders, borders[1:], strict=False):

@@ -19,7 +19,7 @@ class Action(StrEnum):
     REGION = "region"
     """It is run on crops."""
     SKIP = "skip"
-    """It is not run: there is nothing for it to do, or something simpler stands in for it."""
+    """It is not run: there is nothing for it to do."""
     REUSE = "reuse"
     """What it gave before still holds."""
 
@@ -58,8 +58,8 @@ class StagePlan:
 
     @property
     def did(self) -> str:
-        """In words: "skip" too where a scale and a shift stand in for the stage."""
-        return Action.SKIP.value if self.way == Action.SKIP.value else f"{self.action} {self.way}".rstrip()
+        """In words."""
+        return f"{self.action} {self.way}".rstrip()
 
     @property
     def share(self) -> float:
@@ -93,5 +93,7 @@ class FrameDone:
     """For finding what has changed."""
     seconds: float
     """In all, from the frame's bytes to objects."""
+    rung: int = 0
+    """Of the ladder, that stages behind the hook were run by; 0: none."""
     agreement: float | None = None
     """F1 with the dense result of the same frame, where both were computed."""

@@ -1,7 +1,7 @@
 """A supernet's parts as stages of a dynamic model: which can be run on a crop, and where the detector's head begins."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +43,13 @@ class StageModel:
     """What comes out: features, proposed regions, or what the model sees."""
     most: int | None = None
     """Of proposals: regions that are given, if there are more."""
+    joined_of: "tuple[StageModel, ...]" = ()
+    """Blocks that it is joined of."""
+
+    @property
+    def blocks(self) -> "tuple[StageModel, ...]":
+        """What it consists of: itself, unless it was joined."""
+        return self.joined_of or (self,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,7 @@ class Prepared:
     """All stages of a path, in order, and the whole model as one."""
 
     parts: Parts
+    path: BranchPath
     stages: tuple[StageModel, ...]
     fused: bytes
     """From `IMAGE`, and `LEAST` if regions are proposed, to the model's outputs, and `OBJECTNESS`."""
@@ -85,10 +93,11 @@ class Preparation:
         parts: its manifest.
         join: make one stage of blocks in a row of whose outputs only the last one's is read elsewhere; else each block
             is one.
+        cut: what a block gives that is read even so; "": nothing else.
     """
 
-    def __init__(self, folder: Path, parts: Parts, *, join: bool = False) -> None:
-        self._folder, self._parts, self._join = folder, parts, join
+    def __init__(self, folder: Path, parts: Parts, *, join: bool = False, cut: str = "") -> None:
+        self._folder, self._parts, self._join, self._cut = folder, parts, join, cut
         self._done: dict[str, list[tuple[StageModel, ModelProto]]] = {}
         """By file; of joined blocks by the name of their stage."""
 
@@ -105,7 +114,8 @@ class Preparation:
             stages += self._blocks(row, before, after)
             before = after
         stages += self._of(FINISH, FINISH, {}, {})
-        return Prepared(parts=self._parts, stages=tuple(stage for stage, _ in stages), fused=_fused(stages))
+        kept = tuple(stage for stage, _ in stages)
+        return Prepared(parts=self._parts, path=path, stages=kept, fused=_fused(stages))
 
     def _rows(self, path: BranchPath) -> list[list[Branch]]:
         """Branches that are one stage each."""
@@ -114,7 +124,7 @@ class Preparation:
         rows: list[list[Branch]] = [[]]
         for branch in path:
             rows[-1].append(branch)
-            if branch.end - 1 in self._parts.finish_takes:
+            if branch.end - 1 in self._parts.finish_takes or tap_name(branch.end - 1) == self._cut:
                 rows.append([])
         return [row for row in rows if row]
 
@@ -130,7 +140,8 @@ class Preparation:
             return each
         name = f"blocks {'+'.join(branch.name for branch in row)}"
         if name not in self._done:
-            self._done[name] = [_stage(name, _joined(each, [after]), {before: before}, {after: after})]
+            made, model = _stage(name, _joined(each, [after]), {before: before}, {after: after})
+            self._done[name] = [(replace(made, joined_of=tuple(stage for stage, _ in each)), model)]
         return self._done[name]
 
     def _of(
@@ -143,9 +154,9 @@ class Preparation:
         return self._done[file]
 
 
-def prepare(folder: Path, parts: Parts, path: BranchPath, *, join: bool = False) -> Prepared:
+def prepare(folder: Path, parts: Parts, path: BranchPath, *, join: bool = False, cut: str = "") -> Prepared:
     """The stages of one path; see `Preparation`."""
-    return Preparation(folder, parts, join=join).path(path)
+    return Preparation(folder, parts, join=join, cut=cut).path(path)
 
 
 def _read(path: Path, *, pixels: bool) -> "ModelProto":

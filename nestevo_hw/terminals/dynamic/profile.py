@@ -130,10 +130,12 @@ class Profile:
         self.fused = Average()
         """Seconds of the whole model as one session."""
         self.hooked = Average()
-        """Seconds of the same stage by stage, in cheaper ways where the hook takes them."""
+        """Seconds of the same in two, in cheaper ways where the hook takes them."""
         self.agreement = Average()
         """F1 with the dense result, where both were computed."""
         self.reasons: Counter[Reason] = Counter()
+        self.rungs: Counter[int] = Counter()
+        """Frames by the rung that the hook took."""
         self._updates = [Average() for _ in (*_SHARES, 1.0)]
         self._refused: Counter[int] = Counter()
         self._unhooked = 0
@@ -143,6 +145,8 @@ class Profile:
         if done.reason is Reason.CHANGED:
             self._updates[_bucket(share)].add(done.seconds - done.gate_s)
         self.reasons[done.reason] += 1
+        if done.rung:
+            self.rungs[done.rung] += 1
         self.frames.add(done.seconds)
         self.gate.add(done.gate_s)
         if done.agreement is not None:
@@ -187,6 +191,7 @@ class Profile:
         """As of now."""
         return ProfileSummary(
             frames=self.reasons.total(), reasons={reason.value: n for reason, n in self.reasons.items()},
+            rungs={f"rung {rung}": n for rung, n in sorted(self.rungs.items())},
             frame_s=self.frames.value, frame_p95_s=self.frames.p95, gate_s=self.gate.value, fused_s=self.fused.value,
             agreement=self.agreement.value, stages=tuple(_summary(n, stage) for n, stage in self.stages.items()),
         )  # fmt: skip
@@ -215,6 +220,8 @@ class ProfileSummary:
     frames: int
     reasons: dict[str, int]
     """Frames by why they were handled as they were."""
+    rungs: dict[str, int]
+    """Frames for which the hook took a rung of its ladder."""
     frame_s: float | None
     frame_p95_s: float | None
     gate_s: float | None

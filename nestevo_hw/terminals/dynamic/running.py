@@ -26,6 +26,8 @@ class FrameRow:
     """x1 y1 x2 y2 of each part that changed, pixels of the model's image."""
     stages: dict[str, str]
     """What each stage did; empty where none ran."""
+    rung: int
+    """Of the hook's ladder, that was taken; 0: none."""
     objects: int
     """That it reports."""
     agreement: float | None
@@ -75,7 +77,7 @@ def _row(done: FrameDone, objects: int) -> FrameRow:
     changed = tuple((c.start, r.start, c.stop, r.stop) for r, c in done.changed)
     return FrameRow(
         reason=done.reason.value, seconds=done.seconds, gate_s=done.gate_s, changed=changed,
-        stages={one.plan.stage: one.plan.did for one in done.stages}, objects=objects,
+        stages={one.plan.stage: one.plan.did for one in done.stages}, rung=done.rung, objects=objects,
         agreement=done.agreement,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Stages as they run: a session each, on all of their input or on crops, and what they gave last."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,6 @@ from nestevo_hw.terminals.runtime import Frame
 
 Values = dict[str, NDArray[Any]]
 """Tensors of the whole model by name."""
-Run = Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]
-"""Outputs of a stage, in its order, from its inputs by its own names."""
 
 
 def open_session(model: bytes, threads: int, name: str) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
@@ -58,18 +56,13 @@ class Stage:
         self._session = open_session(model.model, threads, model.name)
         self._crops: dict[tuple[Rect | None, ...], Crop | None] = {}
         self._own_outputs = list(model.gives)
-        self._ways: dict[str, Run] = {}
+        self._ways: dict[str, Any] = {}
         self.scales: dict[str, float] = {}
         """Root mean square of its outputs, as last noted."""
 
-    def add_way(self, name: str, run: Run) -> None:
-        """Have it know a cheaper way to make about the same of the same crops."""
-        self._ways[name] = run
-
-    def session_way(self, model: bytes, threads: int) -> Run:
-        """A way that is another graph with the same inputs and outputs."""
-        session = open_session(model, threads, self.name)
-        return lambda fed: session.run(self._own_outputs, fed)
+    def add_way(self, name: str, model: bytes, threads: int) -> None:
+        """Have it know a cheaper way to make about the same of the same crops: a graph with its inputs and outputs."""
+        self._ways[name] = open_session(model, threads, f"{self.name}, {name}")
 
     def dense(self, values: Values, way: str = "") -> Values:
         """What it gives, by common names."""
@@ -128,7 +121,8 @@ class Stage:
 
     def _run(self, fed: Mapping[str, NDArray[Any]], way: str) -> Values:
         try:
-            given = self._ways[way](fed) if way else self._session.run(self._own_outputs, fed)
+            session = self._ways[way] if way else self._session
+            given = session.run(self._own_outputs, fed)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
             raise InputError(f"{self.name} fails on its input: {type(error).__name__}: {error}") from error
         return dict(zip(self.model.gives.values(), given, strict=True))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from nestevo_hw.terminals.dynamic.hooks.ways import Hooks, Skip, checksum
+from nestevo_hw.terminals.dynamic.preparing import START
 from tests.terminals.dynamic.made_parts import BLOCK, CHANNELS
 
 
@@ -11,7 +12,7 @@ def hooks_of(prepared, **ways):
     rungs = tuple({BLOCK: name} for name in ways)
     draw = np.random.default_rng(0)
     return Hooks(
-        model=checksum(prepared), after="stem", rungs=rungs, ways={BLOCK: ways},
+        model=checksum(prepared.parts, prepared.path), after=START, rungs=rungs, ways={BLOCK: ways},
         looked=draw.standard_normal((40, CHANNELS)), agreed=np.ones((40, len(ways))),
     )  # fmt: skip
 

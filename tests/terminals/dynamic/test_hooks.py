@@ -7,8 +7,9 @@ import onnxruntime
 import pytest
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.models.elastic.parts import tap_name
 from nestevo_hw.models.elastic.space import Branch
-from nestevo_hw.models.onnx.crops.narrowing import inner_of, narrowed, tapped
+from nestevo_hw.models.onnx.crops.narrowing import inner_of, narrowed, scaled, tapped
 from nestevo_hw.terminals.dynamic.bench import ARMS, HOOKED, compare
 from nestevo_hw.terminals.dynamic.config import DynamicSettings
 from nestevo_hw.terminals.dynamic.hooks.calibrating import fit_hooks
@@ -53,14 +54,15 @@ def ran(file, x, names=None):
     return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(names, {"taken": x})
 
 
-def test_a_skip_is_the_scale_and_shift_of_each_channel():
+def test_a_skip_is_the_scale_and_shift_of_each_channel(prepared):
     draw = np.random.default_rng(1)
     scale, shift = draw.standard_normal((2, CHANNELS, 1, 1))
     pairs = [(x, (x * scale + shift).astype(np.float32)) for x in map(taken, range(3))]
     found = skip_of(pairs)
     assert found.scale == pytest.approx(scale.ravel(), abs=1e-5)
     assert found.shift == pytest.approx(shift.ravel(), abs=1e-5)
-    assert np.abs(found(pairs[0][0]) - pairs[0][1]).max() < 1e-5
+    shifted = ran(scaled(file_of(prepared), found.scale, found.shift, found.floor), pairs[0][0])[0]
+    assert np.abs(shifted - pairs[0][1]).max() < 1e-5
 
 
 def test_inner_channels_are_found_and_made_fewer(prepared):
@@ -197,8 +199,9 @@ def test_a_hooked_model_takes_a_way_where_it_is_sure(paying, prepared):
     frame = scene()
     frame[20:40, 30:60] = 0
     model.look(frame)
-    assert [one.plan.did for one in model.last.stages][:2] == ["region", "skip"]
-    assert model.profile.stages[BLOCK].actions["skip"] == 1
+    assert [one.plan.did for one in model.last.stages][:2] == ["region", "region rung 1"]
+    assert model.profile.stages[BLOCK].actions["region rung 1"] == 1
+    assert (model.last.rung, model.profile.summary.rungs) == (1, {"rung 1": 1})
     stem, block = (next(iter(one.gives.values())) for one in prepared.stages[:2])
     rows, columns = slice(12, 18), slice(18, 28)
     skipped = model.chain.values[block][..., rows, columns]
@@ -208,10 +211,11 @@ def test_a_hooked_model_takes_a_way_where_it_is_sure(paying, prepared):
 def test_without_a_saving_the_hook_does_not_look(prepared, monkeypatch):
     monkeypatch.setattr(StageProfile, "saved_s", lambda *_: -1.0)
     profile = Profile(stage.name for stage in prepared.stages)
-    hook = Hook(hooks_of(prepared, **{SKIP: same()}), HookSettings(), profile, 0.05, lambda: 0.0)
-    assert [dict(hook.decide(taken(0))) for _ in range(3)] == [{}] * 3
+    hooks = hooks_of(prepared, **{SKIP: same()})
+    hook = Hook(hooks, [{BLOCK: "rung 1"}], HookSettings(), profile, 0.05, lambda: 0.0)
+    assert [hook.decide(taken(0)) for _ in range(3)] == [0] * 3
     assert hook.cost.value is None
-    assert hook.allowed(np.zeros(CHANNELS)) == 0
+    assert hook.allowed(np.zeros(CHANNELS)) == 1
 
 
 def test_a_moving_camera_is_run_as_the_hook_says_where_that_takes_less(paying, prepared, monkeypatch):
@@ -221,11 +225,10 @@ def test_a_moving_camera_is_run_as_the_hook_says_where_that_takes_less(paying, p
     monkeypatch.setattr(model.profile, "hooks_pay", lambda _: True)
     model.look(scene())
     model.look(scene(1))
-    assert model.last.reason is Reason.MOVING
-    assert [one.plan.did for one in model.last.stages][:2] == ["dense", "skip"]
+    assert (model.last.reason, model.last.rung, model.last.stages) == (Reason.MOVING, 1, ())
     monkeypatch.setattr(model.profile, "hooks_pay", lambda _: False)
     model.look(scene(2))
-    assert model.last.stages == ()
+    assert (model.last.reason, model.last.rung) == (Reason.MOVING, 0)
 
 
 def test_what_a_hook_learns_is_tried_beside_the_frames(paying, prepared):
@@ -241,7 +244,7 @@ def test_what_a_hook_learns_is_tried_beside_the_frames(paying, prepared):
     assert learning.tries == 4
     assert learning.agreement.value < 0.95
     assert learning.hook.learner.sure(np.zeros(CHANNELS))[0] < 0.8 < before
-    assert model.last.stages[1].plan.did == "region"  # no longer skipped
+    assert model.last.stages[1].plan.did == "region"  # no longer in the cheaper way
     with learning.background():
         for seed in range(3):
             model.look(scene(seed))
@@ -273,7 +276,7 @@ def test_hooks_are_fitted_on_frames_and_read_again(prepared, tmp_path, monkeypat
     if found is None:  # on a machine where no way of so small a model saves time
         found = hooks_of(prepared, **{SKIP: same(), "2/6": Narrow(np.arange(2), *weights(2))})
     save(found, tmp_path / "hooks.safetensors")
-    read = load(tmp_path / "hooks.safetensors", prepared)
+    read = load(tmp_path / "hooks.safetensors", prepared.parts, prepared.path)
     assert (read.rungs, read.after) == (found.rungs, found.after)
     assert np.array_equal(read.agreed, found.agreed)
     results = compare(prepared, shown[:16], EXACT, hooks=read)
@@ -290,15 +293,65 @@ def test_hooks_of_something_else_are_refused(prepared, tmp_path):
     path = tmp_path / "hooks.safetensors"
     save(replace(hooks_of(prepared, **{SKIP: same()}), model="another"), path)
     with pytest.raises(InputError, match="of another model or path"):
-        load(path, prepared)
+        load(path, prepared.parts, prepared.path)
     save(replace(hooks_of(prepared, **{SKIP: same()}), agreed=np.ones((3, 2))), path)
     with pytest.raises(InputError, match="do not fit together"):
-        load(path, prepared)
+        load(path, prepared.parts, prepared.path)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(InputError, match="holds no hooks"):
-        load(path, prepared)
+        load(path, prepared.parts, prepared.path)
     with pytest.raises(InputError, match="holds no hooks"):
-        load(tmp_path / "none", prepared)
+        load(tmp_path / "none", prepared.parts, prepared.path)
+
+
+def poor(seed=0):
+    """A way that changes what the block gives."""
+    scale = np.random.default_rng(seed).uniform(0.5, 2, CHANNELS).astype(np.float32)
+    return Skip(scale, scale - 1, np.zeros(CHANNELS, np.float32))
+
+
+def test_a_rung_gives_the_same_by_blocks_joined_and_as_a_whole(tmp_path):
+    parts = made_parts(tmp_path)
+    path = parts.space.base
+    seen = {}
+    for join in (False, True):
+        prepared = prepare(tmp_path, parts, path, join=join)
+        model = DynamicModel(prepared, EXACT)
+        hooks = hooks_of(prepared, once=Skip(*(np.ones(CHANNELS, np.float32),) * 3), **{SKIP: poor()})
+        model.use_hooks(hooks)
+        stage = next(stage for stage in model.chain.stages if BLOCK in {one.name for one in stage.model.blocks})
+        model.chain.dense(scene())
+        image = model.chain.values["image"]
+        (last,) = model.chain.stages[-2].model.gives.values()
+        for rung, ways in enumerate([{}, *model.chain.hook.rungs]):
+            values = {**model.chain.values}
+            for one in model.chain.stages[1:]:
+                values |= one.dense(values, ways.get(one.name, ""))
+            whole = model._halves.second(model._halves.first(image), rung)
+            assert whole.scores == pytest.approx(values["scores"], abs=1e-6)
+            seen.setdefault(rung, []).append(values[last])
+        assert (stage.name == BLOCK) is not join
+    for by_blocks, joined in seen.values():
+        assert joined == pytest.approx(by_blocks, abs=1e-5)
+    assert np.abs(seen[0][0] - seen[2][0]).max() > 0.01
+
+
+def test_blocks_are_not_joined_over_what_a_hook_looks_at(tmp_path):
+    parts = made_parts(tmp_path)
+    names = [[stage.name for stage in prepare(tmp_path, parts, parts.space.base, join=True, cut=cut).stages]
+             for cut in ("", tap_name(0))]  # fmt: skip
+    assert [[name for name in found if "block" in name] for found in names] == [["blocks 0+1"], ["block 0", "block 1"]]
+
+
+def test_hooks_need_a_stage_that_gives_what_they_look_at(tmp_path):
+    parts = made_parts(tmp_path)
+    prepared = prepare(tmp_path, parts, parts.space.base)
+    hooks = replace(hooks_of(prepared, **{SKIP: same()}), after="nothing")
+    with pytest.raises(InputError, match="gives 'nothing'; fit the hooks again"):
+        DynamicModel(prepared, EXACT).use_hooks(hooks)
+    narrow = Narrow(np.array([0, 99]), *weights(2))
+    with pytest.raises(InputError, match="does not fit it; fit the hooks again"):
+        DynamicModel(prepared, EXACT).use_hooks(hooks_of(prepared, **{"2/6": narrow}))
 
 
 def test_what_two_paths_share_is_prepared_once(tmp_path):

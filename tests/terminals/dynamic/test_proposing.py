@@ -33,9 +33,9 @@ def test_few_are_compared_where_many_are_sure():
     detector, regions = Detector(2), Regions(2)
     regions.settle(0.0, detector.at([0.9, 0.8, 0.1]))
     regions.settle(0.0, detector.at([0.9, 0.7, 0.1]))
-    regions.settle(0.0, detector.at([0.9, 0.2]))
+    regions.settle(0.0, detector.at([0.9, 0.02]))
     regions.settle(0.0, detector.at([0.9]))
-    assert detector.asked == [0.0, 0.4, 0.35, 0.0, 0.1, 0.0]
+    assert detector.asked == [0.0, 0.08, 0.07, 0.0, 0.002, 0.0]
 
 
 def test_a_floor_is_a_floor():

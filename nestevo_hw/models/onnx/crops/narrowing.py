@@ -85,6 +85,29 @@ def narrowed(
     return made
 
 
+def scaled(file: bytes, scale: NDArray[np.float32], shift: NDArray[np.float32], floor: NDArray[np.float32]) -> bytes:
+    """In place of a graph with one input and output, each channel scaled and shifted, and no less than a floor.
+
+    Args:
+        file: the graph, which gives as many channels and cells as it takes.
+        scale: (C,)
+        shift: (C,)
+        floor: (C,)
+    """
+    model = load_from_string(file)
+    graph = model.graph
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    for name, value in (("scale", scale), ("shift", shift), ("floor", floor)):
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value[:, None, None], np.float32), name))
+    graph.node.extend([
+        helper.make_node("Mul", [graph.input[0].name, "scale"], ["larger"]),
+        helper.make_node("Add", ["larger", "shift"], ["moved"]),
+        helper.make_node("Max", ["moved", "floor"], [graph.output[0].name]),
+    ])  # fmt: skip
+    made: bytes = model.SerializeToString()
+    return made
+
+
 def _with(model: ModelProto, node: NodeProto, values: Sequence[NDArray[np.float32]]) -> None:
     """Give a convolution weights and bias of its own, in place."""
     names = [f"{node.output[0]}_{kind}" for kind in ("weights", "bias")][: len(values)]

@@ -1,6 +1,7 @@
 """Hooks of a model, fitted on frames of its camera: ways through its stages, their ladder, and how rungs agree."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.terminals.dynamic.agreement import f1
 from nestevo_hw.terminals.dynamic.fitting import fitted
-from nestevo_hw.terminals.dynamic.hooks.hook import add_ways, pooled
+from nestevo_hw.terminals.dynamic.hooks.hook import pooled
 from nestevo_hw.terminals.dynamic.hooks.ladder import Step, climbed
+from nestevo_hw.terminals.dynamic.hooks.rungs import add_way, way_file
 from nestevo_hw.terminals.dynamic.hooks.solving import narrow_of, ranked, skip_of
 from nestevo_hw.terminals.dynamic.hooks.trying import Trial
 from nestevo_hw.terminals.dynamic.hooks.ways import SKIP, Floats, Hooks, Narrow, Skip, Ways, checksum
@@ -31,7 +33,7 @@ def fit_hooks(
     """Ways through a model's stages, of every other frame, and how far they agree with the dense model on the others.
 
     Args:
-        model: of a path, without hooks.
+        model: of a path, without hooks, each of whose blocks is a stage.
         frames: of any size, without labels.
         most: frames; None: all, up to `MOST`.
         advance: told what is being done.
@@ -52,22 +54,27 @@ def fit_hooks(
             advance(f"ways through {stage.name}")
             ways[stage.name] = _ways_of(stage, _taken(model, stage, solved_on[:: max(1, len(solved_on) // _SOLVED_ON)]))
     trial = Trial(model.prepared, model.chain.stages)
+    prepared, chain = model.prepared, model.chain
     unjudged = Hooks(
-        model=checksum(model.prepared), after="", rungs=(), ways=ways, looked=np.empty((0, 1)), agreed=np.empty((0, 0))
-    )
-    model.chain.dense(shown[-1])
-    add_ways(unjudged, model.chain.stages, model.chain.values, model.profile, model.settings.threads, trial.clock)
+        model=checksum(prepared.parts, prepared.path), after="", rungs=(), ways=ways,
+        looked=np.empty((0, 1)), agreed=np.empty((0, 0)),
+    )  # fmt: skip
+    chain.dense(shown[-1])
+    for stage in chain.stages:
+        for name in ways.get(stage.name, {}):
+            file = way_file(unjudged, stage.model, name)
+            add_way(stage, name, file, chain.values, model.profile, model.settings.threads, trial.clock)
     advance("the ladder")
     rungs = _ladder(trial, ways, _spread(judged_on, _JUDGED_ON))
     if not rungs:
         return None
-    names = [stage.name for stage in model.chain.stages]
-    after = names[min(names.index(stage) for rung in rungs for stage in rung) - 1]
+    names = [stage.name for stage in chain.stages]
+    (after,) = chain.stages[min(names.index(stage) for rung in rungs for stage in rung) - 1].model.gives.values()
     advance("how rungs agree")
     looked, agreed = _judged(trial, after, rungs, judged_on)
     used = {stage: {rung[stage] for rung in rungs if stage in rung} for stage in ways}
     kept = {stage: {name: ways[stage][name] for name in sorted(names)} for stage, names in used.items() if names}
-    return Hooks(model=unjudged.model, after=after, rungs=rungs, ways=kept, looked=looked, agreed=agreed)
+    return replace(unjudged, after=after, rungs=rungs, ways=kept, looked=looked, agreed=agreed)
 
 
 def _taken(model: DynamicModel, stage: Stage, frames: Sequence[Frame]) -> list[tuple[Floats, Floats]]:
@@ -135,7 +142,7 @@ def _judged(
     looked, agreed = [], []
     for frame in frames:
         dense: Found = trial.dense(frame)[0]
-        looked.append(pooled(trial.given_by(after)))
+        looked.append(pooled(trial.values[after]))
         agreed.append([f1(trial.along(rung)[0], dense) for rung in rungs])
     return np.array(looked), np.array(agreed)
 

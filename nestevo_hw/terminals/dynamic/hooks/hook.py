@@ -1,27 +1,25 @@
 """The hook of a model: it looks at what one stage gives, and says how the stages behind it are run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestevo_hw.base.errors import InputError
 from nestevo_hw.terminals.dynamic.hooks.config import HookSettings
 from nestevo_hw.terminals.dynamic.hooks.learners import Learner, Try, made
-from nestevo_hw.terminals.dynamic.hooks.ways import Hooks, Skip, Ways
+from nestevo_hw.terminals.dynamic.hooks.ways import Hooks, Ways
 from nestevo_hw.terminals.dynamic.profile import RETRIED, Average, Profile
-from nestevo_hw.terminals.dynamic.stages import Run, Stage, Values
 
 _LARGEST = 4.0
 """Standard deviations that a descriptor is cut at."""
-_WARM = 4
 
 
 class Hook:
     """Decides by the learner's probabilities and by the profile's times.
 
     Args:
-        hooks: of the model; its stages know their ways.
+        hooks: of the model.
+        rungs: ways of its stages, which know them.
         settings: how to decide.
         profile: of the stages.
         margin: share of the look's cost by which a saving must exceed it.
@@ -29,9 +27,10 @@ class Hook:
     """
 
     def __init__(
-        self, hooks: Hooks, settings: HookSettings, profile: Profile, margin: float, clock: Callable[[], float]
-    ) -> None:
-        self.after, self.rungs = hooks.after, hooks.rungs
+        self, hooks: Hooks, rungs: Sequence[Ways], settings: HookSettings, profile: Profile, margin: float,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self.after, self.rungs = hooks.after, tuple(rungs)
         self._settings, self._profile, self._margin, self._clock = settings, profile, margin, clock
         self._middle = hooks.looked.mean(0)
         self._spread = np.maximum(hooks.looked.std(0), 0.05 * np.abs(self._middle).mean() + 1e-6)
@@ -47,20 +46,24 @@ class Hook:
         """Seconds of a look."""
         self._refused = 0
 
-    def decide(self, features: NDArray[np.float32]) -> Ways:
-        """Ways of the stages behind, by what the stage before them gave, (1, C, H, W)."""
+    def decide(self, features: NDArray[np.float32]) -> int:
+        """The rung, from 1, that stages behind are run by, by what is looked at, (1, C, H, W); 0: none."""
         if not self._worth_a_look():
-            return {}
+            return 0
         began = self._clock()
         rung = self.allowed(self.seen(features))
-        ways = {} if rung is None or self.saved_s(rung) <= self._least_s else self.rungs[rung]
+        taken = 0 if rung == 0 or self.saved_s(rung) <= self._least_s else rung
         self.cost.add(self._clock() - began)
-        return ways
+        return taken
 
-    def allowed(self, seen: NDArray[np.float64]) -> int | None:
-        """The lowest rung that is good enough for a frame, as far as is known, and so are all above; None: none is."""
+    def ways(self, rung: int) -> Ways:
+        """Of the stages, on a rung."""
+        return self.rungs[rung - 1] if rung else {}
+
+    def allowed(self, seen: NDArray[np.float64]) -> int:
+        """The lowest rung that is good enough for a frame, as far as is known, and so are all above; 0: none is."""
         good = np.minimum.accumulate(self.learner.sure(seen)) >= self._settings.least_sure
-        return int(good.sum()) - 1 if good.any() else None
+        return int(good.sum())
 
     def seen(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """The descriptor of features, (1, C, H, W)."""
@@ -72,7 +75,7 @@ class Hook:
 
     def saved_s(self, rung: int) -> float:
         """Seconds of a frame that a rung is expected to save; without end where that is not known."""
-        each = [self._profile.stages[stage].saved_s(way) for stage, way in self.rungs[rung].items()]
+        each = [self._profile.stages[stage].saved_s(way) for stage, way in self.ways(rung).items()]
         return sum(np.inf if one is None else one for one in each)
 
     @property
@@ -81,50 +84,18 @@ class Hook:
 
     def _worth_a_look(self) -> bool:
         """Whether the last rung would save more than a look costs; after many refusals it is measured anew."""
-        last = len(self.rungs) - 1
+        last = len(self.rungs)
         if self.saved_s(last) > self._least_s:
             return True
         self._refused += 1
         if self._refused >= RETRIED:
             self._refused = 0
-            for stage, way in self.rungs[last].items():
+            for stage, way in self.ways(last).items():
                 self._profile.stages[stage].ways.pop(way, None)
         return False
-
-
-def _skipping(way: Skip) -> Run:
-    return lambda fed: [way(next(iter(fed.values())))]
 
 
 def pooled(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """(C,) means of the channels of (1, C, H, W)."""
     flat = features[0].reshape(features.shape[1], -1)
     return np.asarray(flat.mean(1), np.float64)
-
-
-def add_ways(hooks: Hooks, stages: tuple[Stage, ...], values: Values, profile: Profile, threads: int,
-             clock: Callable[[], float]) -> None:  # fmt: skip
-    """Have stages know the ways of some hooks, and measure each of them on some values.
-
-    Raises:
-        InputError: a way does not fit its stage.
-    """
-    from nestevo_hw.models.onnx.crops.narrowing import inner_of, narrowed
-
-    for stage in stages:
-        for name, way in hooks.ways.get(stage.name, {}).items():
-            if isinstance(way, Skip):
-                stage.add_way(name, _skipping(way))
-            else:
-                inner = inner_of(stage.model.model)
-                assert inner is not None
-                try:
-                    file = narrowed(stage.model.model, inner, way.kept.tolist(), way.weights, way.bias)
-                except (IndexError, ValueError) as error:
-                    raise InputError(f"the way {name} of {stage.name} does not fit it; fit the hooks again") from error
-                stage.add_way(name, stage.session_way(file, threads))
-            for turn in range(_WARM):
-                began = clock()
-                stage.dense(values, name)
-                if turn:
-                    profile.stages[stage.name].whole(name).add(clock() - began)

@@ -14,8 +14,9 @@ from nestevo_hw.terminals.dynamic.agreement import f1
 from nestevo_hw.terminals.dynamic.hooks.config import HookSettings
 from nestevo_hw.terminals.dynamic.hooks.hook import Hook
 from nestevo_hw.terminals.dynamic.hooks.learners import Try
-from nestevo_hw.terminals.dynamic.hooks.trying import Trial
+from nestevo_hw.terminals.dynamic.hooks.rungs import Halves
 from nestevo_hw.terminals.dynamic.profile import Average
+from nestevo_hw.terminals.dynamic.stages import as_floats
 from nestevo_hw.terminals.runtime import Frame
 
 
@@ -39,12 +40,12 @@ class Learning:
 
     Args:
         hook: to be taught.
-        trial: of its model.
+        halves: of its model.
         settings: how often, and how much of the time.
     """
 
-    def __init__(self, hook: Hook, trial: Trial, settings: HookSettings) -> None:
-        self.hook, self._trial, self._settings = hook, trial, settings
+    def __init__(self, hook: Hook, halves: Halves, settings: HookSettings) -> None:
+        self.hook, self._halves, self._settings = hook, halves, settings
         self._waiting: Queue[Frame] = Queue(1)
         self._frames_s, self._since, self._deeper = 0.0, 0, False
         self.seconds = 0.0
@@ -130,13 +131,14 @@ class Learning:
     def _try(self, frame: Frame) -> None:
         """Run a frame densely and along a rung: that which would be taken, and every other time the next one."""
         began = time.thread_time()
-        dense, _ = self._trial.dense(frame)
-        seen = self.hook.seen(self._trial.given_by(self.hook.after))
-        taken = self.hook.allowed(seen)
-        rung = 0 if taken is None else min(taken + self._deeper, len(self.hook.rungs) - 1)
+        image = np.empty((1, 3, *frame.shape[:2]), np.float32)
+        as_floats(frame, image[0])
+        between = self._halves.first(image)
+        seen = self.hook.seen(between[self.hook.after])
+        rung = min(max(1, self.hook.allowed(seen) + self._deeper), len(self.hook.rungs))
         self._deeper = not self._deeper
-        agreed = f1(self._trial.along(self.hook.rungs[rung])[0], dense)
-        self.hook.learner.learn(Try(seen, rung, agreed >= self._settings.agreement))
+        agreed = f1(self._halves.second(between, rung), self._halves.second(between, 0))
+        self.hook.learner.learn(Try(seen, rung - 1, agreed >= self._settings.agreement))
         self.agreement.add(agreed)
         self.tries += 1
         self.seconds += time.thread_time() - began

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nestevo_hw.models.elastic.parts import IMAGE
 from nestevo_hw.terminals.dynamic.hooks.ways import Ways
@@ -19,7 +18,7 @@ class Trial:
 
     Args:
         prepared: the model.
-        stages: of it, whose sessions are shared: they may be in use elsewhere at the same time.
+        stages: of it.
         clock: that stages are measured by, seconds.
     """
 
@@ -40,12 +39,6 @@ class Trial:
         """The same of the last dense frame, in some ways; stages before the first of these are not run again."""
         first = next((k for k, stage in enumerate(self._stages) if stage.name in ways), len(self._stages))
         return self._run(dict(self.values), self._stages[first:], ways)
-
-    def given_by(self, stage: str) -> NDArray[np.float32]:
-        """What a stage with one output gave on the last dense frame."""
-        (name,) = next(one.model.gives.values() for one in self._stages if one.name == stage)
-        found: NDArray[np.float32] = self.values[name]
-        return found
 
     def _run(self, values: Values, stages: Sequence[Stage], ways: Ways) -> tuple[Found, dict[str, float]]:
         took = {}

@@ -14,7 +14,8 @@ from safetensors.numpy import save_file
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.files import replacing
-from nestevo_hw.terminals.dynamic.preparing import Prepared
+from nestevo_hw.models.elastic.parts import FINISH, STEM, Parts, block_file
+from nestevo_hw.models.elastic.space import BranchPath
 
 SKIP = "skip"
 """Name of the way that runs nothing of a stage."""
@@ -33,13 +34,6 @@ class Skip:
     floor: Floats
     """(C,) least value of what the stage gives."""
 
-    def __call__(self, taken: Floats) -> Floats:
-        """(1, C, H, W) of the same."""
-        made = taken * self.scale[:, None, None]
-        made += self.shift[:, None, None]
-        np.maximum(made, self.floor[:, None, None], out=made)
-        return made
-
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
@@ -55,13 +49,13 @@ class Hooks:
     """What was fitted for one model on one camera's frames."""
 
     model: str
-    """Checksum of the stages."""
+    """Checksum of its files."""
     after: str
-    """The stage whose output is looked at: the one before the first that a rung changes."""
+    """The tensor that is looked at: what the block before the first that a rung changes gives."""
     rungs: tuple[dict[str, str], ...]
-    """Ways, from those that cost most to those that cost least; without the dense one."""
+    """Ways by block, from those that cost most to those that cost least; without the dense one."""
     ways: Mapping[str, Mapping[str, Skip | Narrow]]
-    """By stage and name."""
+    """By block and name."""
     looked: NDArray[np.float64]
     """(N, C) descriptors of frames that the ways were not fitted on."""
     agreed: NDArray[np.float64]
@@ -83,12 +77,10 @@ _FIELDS: Mapping[type[Skip | Narrow], tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def checksum(prepared: Prepared) -> str:
-    """Of a model's stages, which hooks are fitted for."""
-    found = sha256()
-    for stage in prepared.stages:
-        found.update(stage.name.encode() + b"\0" + sha256(stage.model).digest())
-    return found.hexdigest()
+def checksum(parts: Parts, path: BranchPath) -> str:
+    """Of a path's files, which hooks are fitted for."""
+    files = (STEM, *map(block_file, path), FINISH)
+    return sha256("".join(f"{file} {parts.sha256[file]}\n" for file in files).encode()).hexdigest()
 
 
 def save(hooks: Hooks, path: Path) -> None:
@@ -103,23 +95,23 @@ def save(hooks: Hooks, path: Path) -> None:
         save_file(tensors, str(temporary), {"hooks": json_line(plain(header))})
 
 
-def load(path: Path, prepared: Prepared) -> Hooks:
-    """Read what `save` wrote for this model.
+def load(file: Path, parts: Parts, path: BranchPath) -> Hooks:
+    """Read what `save` wrote for this path of a folder of parts.
 
     Raises:
         InputError: it is missing, damaged, or of another model.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("hooks", "{}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        with safe_open(file, framework="numpy") as opened:
+            text = (opened.metadata() or {}).get("hooks", "{}")
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} holds no hooks; {_ADVICE}") from error
-    header = parse_json(text, _Header, str(path), advice=_ADVICE)
+        raise InputError(f"{file} holds no hooks; {_ADVICE}") from error
+    header = parse_json(text, _Header, str(file), advice=_ADVICE)
     if header.format != _FORMAT:
-        raise InputError(f"{path} holds no hooks; {_ADVICE}")
-    if header.model != checksum(prepared):
-        raise InputError(f"{path}: these hooks are of another model or path; {_ADVICE}")
+        raise InputError(f"{file} holds no hooks; {_ADVICE}")
+    if header.model != checksum(parts, path):
+        raise InputError(f"{file}: these hooks are of another model or path; {_ADVICE}")
     try:
         ways = {
             stage: {name: _way(tensors, f"{stage}|{name}") for rung in header.rungs if (name := rung.get(stage))}
@@ -127,10 +119,10 @@ def load(path: Path, prepared: Prepared) -> Hooks:
         }
         looked, agreed = tensors["looked"].astype(np.float64), tensors["agreed"].astype(np.float64)
     except KeyError as error:
-        raise InputError(f"{path}: no tensor {error.args[0]!r}; {_ADVICE}") from error
+        raise InputError(f"{file}: no tensor {error.args[0]!r}; {_ADVICE}") from error
     whole = header.rungs and looked.ndim == 2 and agreed.shape == (len(looked), len(header.rungs))
-    if not whole or header.after not in {stage.name for stage in prepared.stages}:
-        raise InputError(f"{path}: its parts do not fit together; {_ADVICE}")
+    if not whole:
+        raise InputError(f"{file}: its parts do not fit together; {_ADVICE}")
     return Hooks(model=header.model, after=header.after, rungs=header.rungs, ways=ways, looked=looked, agreed=agreed)
 
 
