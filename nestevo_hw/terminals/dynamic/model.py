@@ -102,6 +102,8 @@ class DynamicModel:
         """
         settings, chain = self.settings.hooks, self.chain
         threads = self.settings.threads
+        if not any(hooks.after in stage.model.gives.values() for stage in chain.stages):
+            raise InputError(f"no stage of this model gives {hooks.after!r}; fit the hooks again")
         self._halves = Halves(self.prepared, hooks, chain.values, threads)
         rungs = add_rungs(hooks, chain.stages, chain.values, self.profile, threads, self._clock)
         chain.hook = Hook(hooks, rungs, settings, self.profile, self.settings.margin, self._clock)

@@ -349,6 +349,9 @@ def test_hooks_need_a_stage_that_gives_what_they_look_at(tmp_path):
     hooks = replace(hooks_of(prepared, **{SKIP: same()}), after="nothing")
     with pytest.raises(InputError, match="gives 'nothing'; fit the hooks again"):
         DynamicModel(prepared, EXACT).use_hooks(hooks)
+    joined = prepare(tmp_path, parts, parts.space.base, join=True)
+    with pytest.raises(InputError, match="gives 'block0'"):  # which is inside of a joined stage
+        DynamicModel(joined, EXACT).use_hooks(replace(hooks, after=tap_name(0)))
     narrow = Narrow(np.array([0, 99]), *weights(2))
     with pytest.raises(InputError, match="does not fit it; fit the hooks again"):
         DynamicModel(prepared, EXACT).use_hooks(hooks_of(prepared, **{"2/6": narrow}))

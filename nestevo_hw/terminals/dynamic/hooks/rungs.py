@@ -112,20 +112,18 @@ class Halves:
 
     Args:
         prepared: the model.
-        hooks: fitted for it.
+        hooks: fitted for it; a stage gives what they look at.
         values: of all its tensors between stages, for their sizes.
         threads: that one operator may compute on.
 
     Raises:
-        InputError: a way does not fit its block, or no stage gives what the hook looks at.
+        InputError: a way does not fit its block.
     """
 
     def __init__(self, prepared: Prepared, hooks: Hooks, values: Values, threads: int) -> None:
         blocks = [block for stage in prepared.stages for block in stage.blocks]
-        ends = [k for k, block in enumerate(blocks, 1) if hooks.after in block.gives.values()]
-        if not ends:
-            raise InputError(f"no stage of this model gives {hooks.after!r}; fit the hooks again")
-        first, second = blocks[: ends[0]], blocks[ends[0] :]
+        end = next(k for k, block in enumerate(blocks, 1) if hooks.after in block.gives.values())
+        first, second = blocks[:end], blocks[end:]
         given = {name for block in first for name in block.gives.values()}
         self._prepared = prepared
         self._between = sorted({name for block in second for name in block.takes.values()} & given)
