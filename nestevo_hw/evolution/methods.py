@@ -335,6 +335,7 @@ METHODS: dict[str, Method] = {
         TrueLabels(),
         CorrectedLabels("labels-completed", "as terminals-only, with the objects that the labels missed", "missed"),
         CorrectedLabels("labels-cleaned", "as terminals-only, without the labels that are wrong", "wrong"),
+        CorrectedLabels("labels-placed", "as terminals-only, with right labels where their objects are", "misplaced"),
     )
 }
 """Every method by its name."""

@@ -1,6 +1,6 @@
 """Labels set right by the truth in one respect alone: what that is worth says what a teacher's faults cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,8 +11,8 @@ from torchvision.ops import box_iou
 from nestevo_hw.streams.frame import Annotation, FrameBatch
 from nestevo_hw.tasks.supervision import Supervision
 
-Correction = Literal["missed", "wrong"]
-"""Which fault is set right: objects that have no label, or labels that have no object."""
+Correction = Literal["missed", "wrong", "misplaced"]
+"""Which fault is set right: objects that have no label, labels that have no object, or labels beside their object."""
 _OVERLAP = 0.5
 
 
@@ -24,7 +24,7 @@ def corrected(supervision: Sequence[Supervision], frames: FrameBatch, correction
         frames: the same frames with their truth.
         correction: the fault.
     """
-    set_right = with_missed if correction == "missed" else without_wrong
+    set_right = _SET_RIGHT[correction]
     return [set_right(one, truth) for one, truth in zip(supervision, frames.truth or (), strict=True)]
 
 
@@ -57,6 +57,20 @@ def without_wrong(said: Supervision, truth: Annotation) -> Supervision:
     kept[~old.ignore] = right
     annotation = Annotation(boxes=old.boxes[kept], labels=old.labels[kept], ignore=old.ignore[kept])
     return replace(said, annotation=annotation, features=said.features[right])
+
+
+def well_placed(said: Supervision, truth: Annotation) -> Supervision:
+    """With the boxes of their objects for labels that stand for one; the others stay."""
+    objects, old = _objects(truth), said.annotation
+    found = _pairs(_objects(old), objects)
+    boxes = old.boxes.clone()
+    boxes[(~old.ignore).nonzero()[:, 0][found >= 0]] = objects.boxes[found[found >= 0]]
+    return replace(said, annotation=replace(old, boxes=boxes))
+
+
+_SET_RIGHT: Mapping[Correction, Callable[[Supervision, Annotation], Supervision]] = {
+    "missed": with_missed, "wrong": without_wrong, "misplaced": well_placed,
+}  # fmt: skip
 
 
 def _objects(annotation: Annotation) -> Annotation:

@@ -76,7 +76,7 @@ def test_terminals_run_an_adapted_model_only_where_the_method_sends_one(method, 
 def test_only_the_reference_reads_the_truth(method, tmp_path):
     _, executor, _ = drive(tmp_path, config(method, windows=1))
     asked = any(r.truth for r in executor.requests(CaptureRequest))
-    references = ("true-labels", "labels-completed", "labels-cleaned")
+    references = ("true-labels", "labels-completed", "labels-cleaned", "labels-placed")
     assert asked == METHODS[method].wants_truth == (method in references)
 
 

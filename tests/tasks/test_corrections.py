@@ -3,7 +3,7 @@
 import torch
 
 from nestevo_hw.streams.frame import Annotation, FrameBatch
-from nestevo_hw.tasks.corrections import corrected, with_missed, without_wrong
+from nestevo_hw.tasks.corrections import corrected, well_placed, with_missed, without_wrong
 from nestevo_hw.tasks.supervision import Supervision
 
 
@@ -42,9 +42,19 @@ def test_wrong_labels_are_left_out_and_doubts_stay():
     assert found.features.tolist() == [[1.0, 2.0]]
 
 
+def test_right_labels_are_moved_onto_their_objects():
+    # The second is of the wrong class, the third a doubt, the fourth stands for nothing.
+    said = supervision([NEAR_A, B, NEAR_A, C], [1, 1, 1, 3], [False, False, True, False])
+    found = well_placed(said, TRUTH)
+    assert found.annotation.boxes.tolist() == [A, B, NEAR_A, C]
+    assert found.annotation.labels.equal(said.annotation.labels)
+    assert found.annotation.ignore.equal(said.annotation.ignore)
+    assert (found.features is said.features, said.annotation.boxes[0].tolist()) == (True, NEAR_A)
+
+
 def test_right_labels_stay_as_they_are():
     said = supervision([A, B], [1, 2], [False, False])
-    for found in (with_missed(said, TRUTH), without_wrong(said, TRUTH)):
+    for found in (with_missed(said, TRUTH), without_wrong(said, TRUTH), well_placed(said, TRUTH)):
         assert found.annotation.boxes.equal(said.annotation.boxes)
         assert found.features.equal(said.features)
 
@@ -57,3 +67,5 @@ def test_frames_without_objects_or_labels_are_no_exception():
     assert [len(one.annotation.labels) for one in added] == [2, 1]
     cleaned = corrected([empty, wrong], frames, "wrong")
     assert [len(one.annotation.labels) for one in cleaned] == [0, 0]
+    placed = corrected([empty, wrong], frames, "misplaced")
+    assert [len(one.annotation.labels) for one in placed] == [0, 1]

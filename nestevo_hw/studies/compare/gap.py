@@ -12,6 +12,8 @@ from nestevo_hw.studies.compare.variants import GAP, NESTEVO, TERMINALS_ONLY, TR
 CAUSES = {
     "labels-completed": "missed objects labelled",
     "labels-cleaned": "wrong labels left out",
+    "labels-placed": "right labels on their objects",
+    "hard-labels": "no soft targets",
     TRUE_LABELS: "the whole truth in place of labels",
     "twice-the-frames": "twice the frames",
     "twice-the-steps": "twice the steps",

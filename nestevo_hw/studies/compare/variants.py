@@ -126,6 +126,8 @@ def _of_gap(
 GAP = (
     _of_gap("labels-completed", "terminals-only, with the objects that its labels missed", method="labels-completed"),
     _of_gap("labels-cleaned", "terminals-only, without the labels that are wrong", method="labels-cleaned"),
+    _of_gap("labels-placed", "terminals-only, with right labels where their objects are", method="labels-placed"),
+    _of_gap("hard-labels", "terminals-only, without soft targets", lambda _: {"distil.soft_share": 0.0}),
     _of_gap("twice-the-frames", "terminals-only, each camera uploading twice as many of the same time",
             _twice_the_frames),
     _of_gap("twice-the-steps", "terminals-only, with twice as many optimiser steps", _twice_the_steps),
