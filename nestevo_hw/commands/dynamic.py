@@ -28,7 +28,7 @@ _KEY = click.option("--key-every", type=whole(FRAMES), default=50, show_default=
 _HOOKS = click.option("--hooks", type=click.Path(path_type=Path, dir_okay=False),
                       help="Cheaper ways that `profile --hooks` wrote, to be taken where they agree.")  # fmt: skip
 _LEARNER = click.option("--learner", type=click.Choice(["constant", "threshold", "logistic", "forward", "symba"]),
-                        default="constant", show_default=True, help="What learns where they agree.")  # fmt: skip
+                        help="What learns where --hooks agree.  [default: constant]")  # fmt: skip
 _LIVE_FRAMES = 300
 
 
@@ -113,7 +113,7 @@ def profile(
 @machine_readable
 def run(
     parts: Path, *, source: str, out: Path, overlay: Path | None, frames: int | None, names: str | None, mode: str,
-    threads: int, key_every: int, exits: Path | None, hooks: Path | None, learner: str, as_json: bool,
+    threads: int, key_every: int, exits: Path | None, hooks: Path | None, learner: str | None, as_json: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Run the model of PARTS on a video, a folder of images or a camera, and write what each frame took.
 
@@ -132,12 +132,14 @@ def run(
     from nestevo_hw.base.interruption import asked_to_stop
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.terminals.dynamic.exits import load
-    from nestevo_hw.terminals.dynamic.overlay import overlay_writer
+    from nestevo_hw.terminals.dynamic.overlay import check_overlay, overlay_writer
     from nestevo_hw.terminals.dynamic.running import run as run_on
     from nestevo_hw.terminals.dynamic.running import timings
     from nestevo_hw.terminals.source import open_source
 
-    prepared, known = _with_hooks(parts, names, hooks)
+    if overlay is not None:
+        check_overlay(overlay)
+    prepared, known = _with_hooks(parts, names, hooks, learner)
     model = _opened(prepared, _settings(mode, threads, key_every, learner))
     if exits is not None:
         model.use_exits(load(exits))
@@ -152,7 +154,7 @@ def run(
     found = model.profile.summary
     document = {"source": source, "mode": mode, **timings(rows), "profile": plain(found)}
     if learning is not None:
-        document["learning"] = {"learner": learner, **plain(learning.summary)}
+        document["learning"] = {"learner": model.settings.hooks.learner, **plain(learning.summary)}
     write_json(out, {**document, "frames": plain(rows)})
     if stop.is_set():
         raise StoppedError(f"stopped; kept {out}: {len(rows)} frames", stop.number)
@@ -176,7 +178,7 @@ def run(
 @machine_readable
 def bench(
     parts: Path, *, source: str, frames: int | None, names: str | None, threads: int, key_every: int,
-    hooks: Path | None, learner: str, as_json: bool,
+    hooks: Path | None, learner: str | None, as_json: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Run the dense model, its chained stages and the dynamic model in turns on every frame of a source.
 
@@ -194,7 +196,7 @@ def bench(
     from nestevo_hw.terminals.dynamic.fitting import fitted
     from nestevo_hw.terminals.source import open_source
 
-    prepared, known = _with_hooks(parts, names, hooks)
+    prepared, known = _with_hooks(parts, names, hooks, learner)
     most = _most(frames, source)
     shown = islice(fitted(open_source(source, pace=False, loop=False), prepared.parts.image[1:]), most)
     with telling("first frame", total=most) as told:
@@ -209,11 +211,12 @@ def bench(
     return {"source": source, "threads": threads, "arms": plain(found)}
 
 
-def _settings(mode: str, threads: int, key_every: int = 50, learner: str = "constant") -> "DynamicSettings":
+def _settings(mode: str, threads: int, key_every: int = 50, learner: str | None = None) -> "DynamicSettings":
     from nestevo_hw.base.documents import parse
     from nestevo_hw.terminals.dynamic.config import DynamicSettings
 
-    document = {"mode": mode, "threads": threads, "key_every": key_every, "hooks": {"learner": learner}}
+    hooks = {} if learner is None else {"learner": learner}
+    document = {"mode": mode, "threads": threads, "key_every": key_every, "hooks": hooks}
     return parse(document, DynamicSettings, "the options")
 
 
@@ -252,12 +255,17 @@ def _prepared(parts: Path, names: str | None, *, join: bool, cut: str = "") -> "
     return prepare(parts, manifest, path, join=join and manifest.kind == "detection", cut=cut)
 
 
-def _with_hooks(parts: Path, names: str | None, hooks: Path | None) -> "tuple[Prepared, Hooks | None]":
+def _with_hooks(
+    parts: Path, names: str | None, hooks: Path | None, learner: str | None
+) -> "tuple[Prepared, Hooks | None]":
     """The stages of a path, and the hooks of a file for it."""
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.models.elastic.parts import read_parts
     from nestevo_hw.terminals.dynamic.hooks.ways import load
 
     if hooks is None:
+        if learner is not None:
+            raise ConfigError("--learner needs --hooks, which `nestevo-hw dynamic profile` fits")
         return _prepared(parts, names, join=True), None
     manifest = read_parts(parts)
     known = load(hooks, manifest, _path_of(names, manifest.space))
@@ -305,7 +313,7 @@ def _show_profile(found: "ProfileSummary", document: dict[str, Any]) -> None:
         click.echo(f"  {stage.name:12} dense {ms(stage.dense_s):>6} ms  now {ms(stage.seconds):>6} ms  "
                    f"p95 {ms(stage.p95_s):>6} ms  of its input {share:>5}  {did}")  # fmt: skip
     for name, why in document["whole"].items():
-        click.echo(f"  {name} is always run whole: {why}")
+        click.echo(f"  {name} is never run on a part: {why}")
     _show_hooks(document)
     exits = document.get("exits", {})
     if "exits" in document and not exits:

@@ -59,7 +59,7 @@ class Told:
         self._steps, self._work, self._last_s = self._steps + 1, self._work + work, now_s
         text = f"{visible(description)}{self._left()}"
         self._bar.update(self._row, advance=work, description=text)
-        self._pulse.what = f"{self._steps} of at most {self._total}, {text}"
+        self._pulse.what = f"{self._steps} of at most {self._total}, {text}" if self._total else text
 
     def say(self, description: str, *, short: str | None = None) -> None:
         """What happens now; a bar, which shows numbers itself, has the short text."""

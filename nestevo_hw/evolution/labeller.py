@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
 from nestevo_hw.base.files import read_text
 from nestevo_hw.models.onnx.foreign.adapter import Adapter, load_adapter, parse_adapter
 from nestevo_hw.models.onnx.foreign.labeller import Labeller, open_labeller
@@ -39,7 +39,7 @@ class LabellerConfig:
         if digest is None:
             path = Path(self.file)
             if not path.is_file():
-                raise InputError(f"teacher.labeller.file: no ONNX file {path}; correct the path")
+                raise MissingFileError(f"teacher.labeller.file: no ONNX file {path}; correct the path")
             digest = sha256(path)
         return replace(self, adapter_text=text, sha256=digest)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import av
 from av.container import InputContainer
 
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.streams.decoding import turn_of_frame, whole_frames
 from nestevo_hw.streams.sources import Pixels, check_pixels
@@ -81,7 +81,7 @@ class LiveSource:
                 "/dev/video0, or the path of a file"
             )
         if self._file is None and not scheme and not Path(address).is_char_device():
-            raise InputError(f"no file or camera {address}; check the path")
+            raise MissingFileError(f"no file or camera {address}; check the path")
         self._address = address
         self.shown = _without_password(address)
         """The address as it may be printed."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, MissingFileError
 from nestevo_hw.streams.images import SUFFIXES, in_order
 from nestevo_hw.streams.live import LiveSource
 from nestevo_hw.terminals.runtime import Frame
@@ -28,6 +28,7 @@ def open_source(source: str, *, pace: bool, loop: bool) -> Iterator[Frame]:
         loop: begin a recording again when it has ended.
 
     Raises:
+        MissingFileError: there is no such file or folder.
         InputError: it cannot be opened, or shows nothing.
     """
     if "://" in source:
@@ -35,7 +36,9 @@ def open_source(source: str, *, pace: bool, loop: bool) -> Iterator[Frame]:
         return
     path = Path(source)
     if not path.exists():
-        raise InputError(f"no source {source}; give a video file, a folder of images or an address such as rtsp://..")
+        raise MissingFileError(
+            f"no source {source}; give a video file, a folder of images or an address such as rtsp://.."
+        )
     while True:
         shown = 0
         for frame in _folder(path, pace=pace) if path.is_dir() else _recorded(path, pace=pace):

@@ -67,10 +67,10 @@ def test_run_takes_pictures_and_few_frames(made, tmp_path):
 def test_profile_says_what_is_run_whole_and_fits_exits(made, tmp_path):
     exits = tmp_path / "exits.safetensors"
     text = ran("profile", made / "classifier", "--source", made / "images", "--exits", exits, "--agreement", 0.9)
-    assert "classifier is always run whole: it gives one answer for all of an image" in text
+    assert "classifier is never run on a part: it gives one answer for all of an image" in text
     ran("run", made / "classifier", "--source", made / "images", "--out", tmp_path / "t.json", "--exits", exits)
     text = ran("profile", made / "parts", "--source", made / "images", "--frames", 10)
-    assert "finish is always run whole: no regions are proposed in it" in text
+    assert "finish is never run on a part: no regions are proposed in it" in text
 
 
 def test_bench_compares_the_arms(made):
@@ -98,13 +98,16 @@ def test_run_and_bench_take_hooks(made, tmp_path):
     ("words", "code", "told"),
     [
         (["run", "nowhere", "--source", "images", "--out", "t.json"], 2, "nowhere"),
-        (["run", "parts", "--source", "nothing.mp4", "--out", "t.json"], 1, "no source nothing.mp4"),
+        (["run", "parts", "--source", "nothing.mp4", "--out", "t.json"], 2, "no source nothing.mp4"),
         (["run", "parts", "--source", "images", "--out", "t.json", "--path", "0+7"], 2, "no path through 2 blocks"),
         (["run", "parts", "--source", "images", "--out", "t.json", "--overlay", "a.gif"], 2, "ends in .mp4 or .png"),
         (["run", "parts", "--source", "images", "--out", "t.json", "--exits", "images/000.png"], 1, "no early exits"),
         (["profile", "parts", "--source", "images", "--exits", "e"], 1, "early exits are for classifiers"),
         (["profile", "parts", "--source", "images", "--hooks", "h"], 1, "hooks need 40 frames"),
         (["run", "parts", "--source", "images", "--out", "t.json", "--hooks", "images/000.png"], 1, "holds no hooks"),
+        (["run", "parts", "--source", "images", "--out", "t.json", "--hooks", "h"], 2, "no file h; check the path"),
+        (["run", "parts", "--source", "images", "--out", "t.json", "--exits", "h"], 2, "no file h; check the path"),
+        (["bench", "parts", "--source", "images", "--learner", "symba"], 2, "--learner needs --hooks"),
         (["bench", "parts", "--source", "parts"], 1, "has no frames"),
     ],
 )

@@ -10,7 +10,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, defs
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -24,7 +24,7 @@ def read_simplified(path: Path) -> "tuple[ModelProto, ort.InferenceSession]":
             does not know; the message names the first one.
     """
     if not path.is_file():
-        raise InputError(f"no ONNX file {path}; check the path")
+        raise MissingFileError(f"no ONNX file {path}; check the path")
     try:
         model = onnx.load(path, load_external_data=False)
         _check_external_data(model, path)

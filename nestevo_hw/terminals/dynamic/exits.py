@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, MissingFileError
 from nestevo_hw.base.files import replacing
 
 Floats = NDArray[np.float64]
@@ -104,23 +104,32 @@ def _threshold(logits: Floats, right: NDArray[np.int64], least: float) -> float 
     return float(sure[order[enough[-1]]])
 
 
+_NO_HEADS = "none"
+"""Name of the tensor of a file without any."""
+
+
 def save(exits: Mapping[str, Exit], path: Path) -> None:
     """Write heads as safetensors, whole or not at all."""
     tensors = {f"{name}/weights": one.weights for name, one in exits.items()}
     tensors |= {f"{name}/entropy": np.array(one.entropy) for name, one in exits.items()}
     with replacing(path) as temporary:
-        save_file(tensors or {"none": np.zeros(1)}, str(temporary))
+        save_file(tensors or {_NO_HEADS: np.zeros(1)}, str(temporary))
 
 
 def load(path: Path) -> dict[str, Exit]:
     """Read what `save` wrote.
 
     Raises:
-        InputError: it is missing, damaged, or holds something else.
+        MissingFileError: it is not there.
+        InputError: it is damaged, or holds something else.
     """
+    if not path.exists():
+        raise MissingFileError(f"no file {path}; check the path")
     try:
         tensors = load_file(path)
         names = [name.removesuffix("/weights") for name in tensors if name.endswith("/weights")]
+        if not names and tensors.keys() != {_NO_HEADS}:
+            raise KeyError("weights")
         return {name: Exit(tensors[f"{name}/weights"], float(tensors[f"{name}/entropy"])) for name in names}
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise InputError(f"{path} holds no early exits; make them with `nestevo-hw dynamic profile`") from error

@@ -80,12 +80,14 @@ class DynamicModel:
         """End a frame early where a stage's head is sure.
 
         Raises:
-            InputError: heads of other stages, or of features of another width.
+            InputError: the model is a detector, or heads are of other stages, or of features of another width.
         """
+        if self.parts.kind != "classification":
+            raise InputError("early exits are for classifiers; a detector leaves out regions by their objectness")
         stages = {stage.name: stage for stage in self.chain.stages}
         for name, head in exits.items():
             given = list(stages[name].model.gives.values()) if name in stages else []
-            if self.parts.kind != "classification" or len(given) != 1:
+            if len(given) != 1:
                 raise InputError(f"early exits are of a stage {name!r}, which this model has not; fit them again")
             if head.weights.shape[0] != self.chain.values[given[0]].shape[1] + 1:
                 raise InputError(f"the early exit after {name} is of other features; fit it again")
@@ -104,8 +106,11 @@ class DynamicModel:
         threads = self.settings.threads
         if not any(hooks.after in stage.model.gives.values() for stage in chain.stages):
             raise InputError(f"no stage of this model gives {hooks.after!r}; fit the hooks again")
-        self._halves = Halves(self.prepared, hooks, chain.values, threads)
+        if hooks.looked.shape[1] != (width := chain.values[hooks.after].shape[1]):
+            raise InputError(f"{hooks.after!r} has {width} channels, these hooks know {hooks.looked.shape[1]}; "
+                             "fit the hooks again")  # fmt: skip
         rungs = add_rungs(hooks, chain.stages, chain.values, self.profile, threads, self._clock)
+        self._halves = Halves(self.prepared, hooks, chain.values, threads)
         chain.hook = Hook(hooks, rungs, settings, self.profile, self.settings.margin, self._clock)
         self.learning = Learning(chain.hook, self._halves, settings)
         return self.learning

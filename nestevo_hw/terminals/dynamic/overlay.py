@@ -59,6 +59,16 @@ def _edge(picture: Frame, rect: Rect, colour: tuple[int, int, int], *, width: in
     picture[top:bottom, left : left + width] = picture[top:bottom, max(left, right - width) : right] = colour
 
 
+def check_overlay(path: Path) -> None:
+    """Look whether pictures can go there.
+
+    Raises:
+        ConfigError: it is another kind of file.
+    """
+    if path.suffix.lower() not in (".mp4", ".png"):
+        raise ConfigError(f"--overlay: need a name that ends in .mp4 or .png, got {path.name}")
+
+
 @contextmanager
 def overlay_writer(path: Path, size: tuple[int, int]) -> Iterator[Callable[[Frame], None]]:
     """A function that takes pictures of (H, W): a .mp4 has all of them, a .png the last one.
@@ -67,8 +77,7 @@ def overlay_writer(path: Path, size: tuple[int, int]) -> Iterator[Callable[[Fram
         ConfigError: another kind of file.
         OutputError: it cannot be written.
     """
-    if path.suffix.lower() not in (".mp4", ".png"):
-        raise ConfigError(f"--overlay: need a name that ends in .mp4 or .png, got {path.name}")
+    check_overlay(path)
     if path.suffix.lower() == ".png":
         last = list[Frame]()
         yield lambda picture: last.__setitem__(slice(None), [picture])

@@ -96,8 +96,7 @@ def fit_exits(
     Raises:
         InputError: the model is a detector, or there are too few frames.
     """
-    if model.parts.kind != "classification":
-        raise InputError("early exits are for classifiers; a detector leaves out regions by their objectness")
+    model.use_exits({})
     stages = [stage for stage in model.chain.stages if stage.model.kind == "features"]
     features, answers = {stage.name: list[np.ndarray]() for stage in stages}, list[np.ndarray]()
     for frame in islice(fitted(frames, model.parts.image[1:]), most):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.elastic.parts import STEM
@@ -199,13 +200,20 @@ def test_a_head_on_the_last_features_is_the_classifier_itself():
 
 
 def test_exits_of_something_else_are_refused(prepared, classifier, tmp_path):
+    with pytest.raises(InputError, match="early exits are for classifiers"):
+        DynamicModel(prepared).use_exits({})
     with pytest.raises(InputError, match="which this model has not"):
-        DynamicModel(prepared).use_exits({"block 0": Exit(np.zeros((7, 3)), 1.0)})
+        DynamicModel(classifier).use_exits({"block 7": Exit(np.zeros((7, 3)), 1.0)})
     with pytest.raises(InputError, match="of other features"):
         DynamicModel(classifier).use_exits({"block 0": Exit(np.zeros((5, 3)), 1.0)})
     (tmp_path / "bad").write_bytes(b"no exits")
     with pytest.raises(InputError, match="holds no early exits"):
         load(tmp_path / "bad")
+    save_file({"other": np.zeros(1)}, tmp_path / "bad")
+    with pytest.raises(InputError, match="holds no early exits"):
+        load(tmp_path / "bad")
+    save({}, tmp_path / "none")
+    assert load(tmp_path / "none") == {}
 
 
 def test_frames_of_another_size_are_refused(prepared):

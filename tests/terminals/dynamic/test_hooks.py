@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, MissingFileError
 from nestevo_hw.models.elastic.parts import tap_name
 from nestevo_hw.models.elastic.space import Branch
 from nestevo_hw.models.onnx.crops.narrowing import inner_of, narrowed, scaled, tapped
@@ -294,13 +294,21 @@ def test_hooks_of_something_else_are_refused(prepared, tmp_path):
     save(replace(hooks_of(prepared, **{SKIP: same()}), model="another"), path)
     with pytest.raises(InputError, match="of another model or path"):
         load(path, prepared.parts, prepared.path)
-    save(replace(hooks_of(prepared, **{SKIP: same()}), agreed=np.ones((3, 2))), path)
-    with pytest.raises(InputError, match="do not fit together"):
-        load(path, prepared.parts, prepared.path)
+    right = hooks_of(prepared, **{SKIP: same()})
+    nowhere = right.looked.copy()
+    nowhere[0, 0] = np.nan
+    nested = ({BLOCK: SKIP}, {"block 1": SKIP})
+    for wrong in (
+        replace(right, agreed=np.ones((3, 2))), replace(right, looked=nowhere), replace(right, rungs=({},)),
+        replace(right, rungs=nested, ways={one: {SKIP: same()} for one in (BLOCK, "block 1")}, agreed=np.ones((40, 2))),
+    ):  # fmt: skip
+        save(wrong, path)
+        with pytest.raises(InputError, match="do not fit together"):
+            load(path, prepared.parts, prepared.path)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(InputError, match="holds no hooks"):
         load(path, prepared.parts, prepared.path)
-    with pytest.raises(InputError, match="holds no hooks"):
+    with pytest.raises(MissingFileError, match=r"no file .*none; check the path"):
         load(tmp_path / "none", prepared.parts, prepared.path)
 
 
@@ -352,9 +360,13 @@ def test_hooks_need_a_stage_that_gives_what_they_look_at(tmp_path):
     joined = prepare(tmp_path, parts, parts.space.base, join=True)
     with pytest.raises(InputError, match="gives 'block0'"):  # which is inside of a joined stage
         DynamicModel(joined, EXACT).use_hooks(replace(hooks, after=tap_name(0)))
-    narrow = Narrow(np.array([0, 99]), *weights(2))
-    with pytest.raises(InputError, match="does not fit it; fit the hooks again"):
-        DynamicModel(prepared, EXACT).use_hooks(hooks_of(prepared, **{"2/6": narrow}))
+    other = replace(hooks_of(prepared, **{SKIP: same()}), looked=np.zeros((40, 7)))
+    with pytest.raises(InputError, match="'start' has 6 channels, these hooks know 7; fit the hooks again"):
+        DynamicModel(prepared, EXACT).use_hooks(other)
+    wide, narrow = (Narrow(np.array(kept), *weights(2)) for kept in ([0, 99], [0, 1, 2]))
+    for way in (wide, narrow):
+        with pytest.raises(InputError, match=f"the way 2/6 of {BLOCK} does not fit it; fit the hooks again"):
+            DynamicModel(prepared, EXACT).use_hooks(hooks_of(prepared, **{"2/6": way}))
 
 
 def test_what_two_paths_share_is_prepared_once(tmp_path):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.elastic.parts import IMAGE
 from nestevo_hw.models.onnx.crops.names import LEAST, OBJECTNESS
-from nestevo_hw.terminals.dynamic.hooks.ways import Hooks, Skip, Ways
+from nestevo_hw.terminals.dynamic.hooks.ways import Hooks, Narrow, Skip, Ways
 from nestevo_hw.terminals.dynamic.preparing import Prepared, StageModel
 from nestevo_hw.terminals.dynamic.profile import Profile
 from nestevo_hw.terminals.dynamic.proposing import Regions
@@ -18,6 +18,7 @@ from nestevo_hw.terminals.runtime import Found
 
 if TYPE_CHECKING:
     from nestevo_hw.models.onnx.crops.joining import Link
+    from nestevo_hw.models.onnx.crops.narrowing import Inner
 
 _WARM = 4
 
@@ -25,11 +26,17 @@ _WARM = 4
 def add_way(
     stage: Stage, name: str, file: bytes, values: Values, profile: Profile, threads: int, clock: Callable[[], float]
 ) -> None:
-    """Have a stage know a way, and measure it on some values."""
+    """Have a stage know a way, and measure it on some values.
+
+    Raises:
+        InputError: it does not give what the stage gives.
+    """
     stage.add_way(name, file, threads)
     for turn in range(_WARM):
         began = clock()
-        stage.dense(values, name)
+        given = stage.dense(values, name)
+        if any(given[own].shape != values[own].shape for own in given):
+            raise InputError(f"the way {name} of {stage.name} does not fit it; fit the hooks again")
         if turn:
             profile.stages[stage.name].whole(name).add(clock() - began)
 
@@ -47,12 +54,16 @@ def way_file(hooks: Hooks, block: StageModel, name: str) -> bytes:
     way = hooks.ways[block.name][name]
     if isinstance(way, Skip):
         return scaled(block.model, way.scale, way.shift, way.floor)
-    try:
-        inner = inner_of(block.model)
-        assert inner is not None
-        return narrowed(block.model, inner, way.kept.tolist(), way.weights, way.bias)
-    except (AssertionError, IndexError, ValueError) as error:
-        raise InputError(f"the way {name} of {block.name} does not fit it; fit the hooks again") from error
+    inner = inner_of(block.model)
+    if inner is None or not _fits(way, inner):
+        raise InputError(f"the way {name} of {block.name} does not fit it; fit the hooks again")
+    return narrowed(block.model, inner, way.kept.tolist(), way.weights, way.bias)
+
+
+def _fits(way: Narrow, inner: "Inner") -> bool:
+    outputs, _, *kernel = inner.weights.shape
+    known = way.kept.ndim == 1 and len(way.kept) and way.kept.min() >= 0 and way.kept.max() < inner.width
+    return bool(known) and (way.weights.shape, way.bias.shape) == ((outputs, len(way.kept), *kernel), (outputs,))
 
 
 def add_rungs(

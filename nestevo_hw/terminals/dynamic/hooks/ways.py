@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, MissingFileError
 from nestevo_hw.base.files import replacing
 from nestevo_hw.models.elastic.parts import FINISH, STEM, Parts, block_file
 from nestevo_hw.models.elastic.space import BranchPath
@@ -99,8 +100,11 @@ def load(file: Path, parts: Parts, path: BranchPath) -> Hooks:
     """Read what `save` wrote for this path of a folder of parts.
 
     Raises:
-        InputError: it is missing, damaged, or of another model.
+        MissingFileError: it is not there.
+        InputError: it is damaged, or of another model.
     """
+    if not file.exists():
+        raise MissingFileError(f"no file {file}; check the path")
     try:
         with safe_open(file, framework="numpy") as opened:
             text = (opened.metadata() or {}).get("hooks", "{}")
@@ -120,8 +124,10 @@ def load(file: Path, parts: Parts, path: BranchPath) -> Hooks:
         looked, agreed = tensors["looked"].astype(np.float64), tensors["agreed"].astype(np.float64)
     except KeyError as error:
         raise InputError(f"{file}: no tensor {error.args[0]!r}; {_ADVICE}") from error
-    whole = header.rungs and looked.ndim == 2 and agreed.shape == (len(looked), len(header.rungs))
-    if not whole:
+    whole = looked.ndim == 2 and looked.size and agreed.shape == (len(looked), len(header.rungs))
+    finite = all(np.isfinite(tensor).all() for tensor in tensors.values())
+    nested = all(header.rungs) and all(one.keys() <= next_.keys() for one, next_ in pairwise(header.rungs))
+    if not (header.rungs and whole and finite and nested):
         raise InputError(f"{file}: its parts do not fit together; {_ADVICE}")
     return Hooks(model=header.model, after=header.after, rungs=header.rungs, ways=ways, looked=looked, agreed=agreed)
 
