@@ -95,7 +95,7 @@ def test_nothing_is_left_where_nothing_came(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("gone.mp4", "out.mp4", "--seconds", "1"), 1, "no file or camera gone.mp4; check the path"),
+        (("gone.mp4", "out.mp4", "--seconds", "1"), 2, "no file or camera gone.mp4; check the path"),
         (("a.mp4", "out.avi", "--seconds", "1"), 2, "OUT: need a name that ends in .mp4, got out.avi"),
         (("a.mp4", "a.mp4", "--seconds", "1"), 2, "a.mp4 exists; choose another name, or overwrite it with --force"),
         (("a.mp4", "out.mp4", "--seconds", "0"), 2, "need a number from 0.1"),

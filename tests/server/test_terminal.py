@@ -300,20 +300,20 @@ def test_what_is_no_address_is_one_short_line(url):
 
 
 @pytest.mark.parametrize(
-    ("token", "source", "reason"),
+    ("token", "source", "code", "reason"),
     [
-        ("a", "none.mp4", "no source none.mp4"),
-        ("a", "token", "source token cannot be read"),
-        ("", ".", "token holds no token"),
-        ("a\0b", ".", "token holds no token"),
+        ("a", "none.mp4", 2, "no source none.mp4"),
+        ("a", "token", 1, "source token cannot be read"),
+        ("", ".", 1, "token holds no token"),
+        ("a\0b", ".", 1, "token holds no token"),
     ],
 )
-def test_a_terminal_that_cannot_work_leaves_no_folder(tmp_path, monkeypatch, token, source, reason):
+def test_a_terminal_that_cannot_work_leaves_no_folder(tmp_path, monkeypatch, token, source, code, reason):
     monkeypatch.chdir(tmp_path)
     Path("token").write_text(token)
     words = ("http://127.0.0.1:9", "--name", "gate", "--token-file", "token", "--source", source)
     refused = CliRunner().invoke(terminal, words)
-    assert (refused.exit_code, [path.name for path in tmp_path.iterdir()]) == (1, ["token"])
+    assert (refused.exit_code, [path.name for path in tmp_path.iterdir()]) == (code, ["token"])
     assert refused.stderr.startswith(f"Error: {reason}")
 
 
