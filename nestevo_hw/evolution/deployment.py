@@ -26,6 +26,9 @@ class DeploymentConfig:
     held_back: Annotated[float, Range(0, 0.5)] = 0.15
     """Share of the uploaded frames, the last ones, that no training sees; 0 deploys every evolved model untried, and
     so do methods without labels, which leave nothing to judge by."""
+    margin: Annotated[float, SHARE] = 0.05
+    """By which the BatchNorm-adapted model has to do better than the evolved one on these few frames to be run in its
+    place: it remembers nothing of earlier scenes."""
     colour: Colour = "rgb"
     """Order of the channels of the frames that the deployed model is given: rgb, or bgr as OpenCV reads them."""
     score: Annotated[float, SHARE] = 0.5

@@ -37,7 +37,7 @@ class SelectRequest(Request):
     """Models that a terminal could run, and what they are judged by."""
 
     candidates: Mapping[Candidate, Path]
-    """Checkpoints; of several that do equally well the first one is taken."""
+    """Checkpoints."""
     upload: Path
     supervision: Path
 
@@ -66,7 +66,9 @@ def select(context: Context, request: SelectRequest) -> SelectResult:
     best = _best(replaced, untaught)
     rivals = {name: path for name, path in request.candidates.items() if name in ("evolved", best)}
     scores = judged(rivals, images[first:], supervision[first:])
-    return SelectResult(chosen=_best(rivals, scores), scores=scores, frames=len(images) - first, untaught=untaught)
+    ahead = scores[best] - scores["evolved"]
+    beaten = ahead > context.config.deployment.margin if best == "adapted" else ahead >= 0
+    return SelectResult(chosen=best if beaten else "evolved", scores=scores, frames=len(images) - first, untaught=untaught)
 
 
 def _best(names: Iterable[Candidate], scores: Mapping[Candidate, float]) -> Candidate:
