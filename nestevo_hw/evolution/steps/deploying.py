@@ -68,7 +68,8 @@ def select(context: Context, request: SelectRequest) -> SelectResult:
     scores = judged(rivals, images[first:], supervision[first:])
     ahead = scores[best] - scores["evolved"]
     beaten = ahead > context.config.deployment.margin if best == "adapted" else ahead >= 0
-    return SelectResult(chosen=best if beaten else "evolved", scores=scores, frames=len(images) - first, untaught=untaught)
+    chosen: Candidate = best if beaten else "evolved"
+    return SelectResult(chosen=chosen, scores=scores, frames=len(images) - first, untaught=untaught)
 
 
 def _best(names: Iterable[Candidate], scores: Mapping[Candidate, float]) -> Candidate:

@@ -20,6 +20,7 @@ from nestevo_hw.studies.compare.variants import (
     A4,
     A4_CONFIRMED,
     ADA_BN,
+    MODEL_REUSE,
     NAIVE_AVERAGE,
     NESTEVO,
     SELF_TRAINING,
@@ -31,7 +32,7 @@ from nestevo_hw.studies.compare.variants import (
 ROLES = {
     NESTEVO: "after", A1: "aggregate", A2: "mutual", A3: "other", A4: "before", A4_CONFIRMED: "distil",
     TERMINALS_ONLY: "program", ADA_BN: "export", TENT: "sense", SELF_TRAINING: "generator", TRUE_LABELS: "muted",
-    NAIVE_AVERAGE: "alarm",
+    MODEL_REUSE: "choose", NAIVE_AVERAGE: "alarm",
 }  # fmt: skip
 """Colour role of each method; ablations share one."""
 PANEL_IN = (5.2, 3.3)

@@ -440,9 +440,9 @@ def test_of_equals_the_first_model_is_deployed(folder, supervised, order):
     [("adapted", 0.5, "evolved"), ("adapted", 0.54, "evolved"), ("adapted", 0.56, "adapted"), ("old", 0.51, "old")],
 )
 def test_an_adapted_model_has_to_be_clearly_better(folder, supervised, monkeypatch, rival, score, chosen):
-    """It did look better by up to 0.012 in two evolutions of six where on later frames the evolved one was, by 0.09."""
+    """By 0.006 and 0.012 it did in two evolutions, where on later frames the evolved one was by 0.108 and 0.014."""
     scores = {"evolved": 0.5, rival: score}
-    monkeypatch.setattr(deploying, "testimonies", lambda _task, candidates, *_args, **_more: scores)
+    monkeypatch.setattr(deploying, "testimonies", lambda *_args, **_more: scores)
     request = select_request(folder, supervised, **dict.fromkeys(scores, TERMINAL))
     assert deploying.select(context("select"), request).chosen == chosen
 

@@ -1,7 +1,7 @@
 """Files of a comparison of methods: complete, well-formed, honest about what is missing, nothing from outside."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from made_up_runs import comparison
@@ -13,9 +13,10 @@ from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.pages.style import LIGHT
 from nestevo_hw.studies.compare.document import document_of
 from nestevo_hw.studies.compare.output import write_comparison
-from nestevo_hw.studies.compare.plots import draw_methods
+from nestevo_hw.studies.compare.plots import ROLES, draw_methods
 from nestevo_hw.studies.compare.results import is_embedded, read_comparison
 from nestevo_hw.studies.compare.table import accuracy_table, console_tables
+from nestevo_hw.studies.compare.variants import METHODS
 from nestevo_hw.studies.compare.wording import conclusion
 
 
@@ -41,6 +42,16 @@ def test_all_files_are_written(full, tmp_path):
         assert expected in text, expected
     assert (tmp_path / "comparison.html").read_text().count("<svg") == 5
     assert text.index("Goals") > text.index("How it was compared")
+
+
+def test_every_method_has_a_place_and_a_colour_of_its_own(tmp_path):
+    names = [variant.name for variant in METHODS]
+    found = comparison(tmp_path, names, seeds=1, value=lambda *_: (0.3, 0.5))
+    assert write_comparison(found, tmp_path / "out")
+    text = _page(tmp_path / "out")
+    assert [name for name in names if f"{name}: " not in text] == []
+    assert len({ROLES[name] for name in names}) == len(names)
+    assert not set(ROLES.values()) - {field.name for field in fields(LIGHT)}
 
 
 @pytest.mark.parametrize(
