@@ -158,7 +158,10 @@ def test_cost_survives_json(tiny: tuple[nn.Module, Callable[[int], Tensor], Step
 
 
 def test_resident_memory_of_a_worker() -> None:
-    """Dry run in one worker, training in others: too much by 30 to 40 MB on a quiet machine, the safe side."""
+    """Dry run in one worker, training in others: too much by 30 to 40 MB on a quiet machine, the safe side.
+
+    On a busy one, whose kernel takes idle pages from a worker, by up to 86 MB.
+    """
 
     def task(name: str, chore: str, **payload: int) -> Task:
         return Task(name=name, function=f"training_chores:{chore}", payload=payload, memory_bytes=1, duration_s=1.0)
@@ -176,4 +179,4 @@ def test_resident_memory_of_a_worker() -> None:
     for batch_size in (8, 16):
         measured = results[str(batch_size)].peak_memory_bytes
         spare = resident_memory(step, batch_size) - measured
-        assert -0.1 * measured <= spare <= 80e6
+        assert -0.1 * measured <= spare <= 120e6
