@@ -34,7 +34,7 @@ from nestevo_hw.terminals.dynamic.hooks.calibrating import fit_hooks
 from nestevo_hw.terminals.dynamic.hooks.config import HookSettings, LearnerName
 from nestevo_hw.terminals.dynamic.hooks.hook import Hook, pooled
 from nestevo_hw.terminals.dynamic.hooks.learners import Try
-from nestevo_hw.terminals.dynamic.hooks.ways import Hooks
+from nestevo_hw.terminals.dynamic.hooks.ways import Hooks, Ways
 from nestevo_hw.terminals.dynamic.model import DynamicModel
 from nestevo_hw.terminals.dynamic.preparing import Prepared, prepare
 from nestevo_hw.terminals.dynamic.profile import Profile
@@ -52,7 +52,8 @@ class Written:
     """A stream, measured."""
 
     hooks: Hooks
-    hook: Hook
+    rungs: tuple[Ways, ...]
+    """Of the model's stages."""
     looked: np.ndarray
     """(N, C) descriptors."""
     f1: np.ndarray
@@ -68,10 +69,8 @@ class Written:
 def write_down(prepared: Prepared, hooks: Hooks, images: np.ndarray) -> Written:
     """Run some frames in every way."""
     model = DynamicModel(prepared, clock=time.process_time)
-    model.use_hooks(hooks)
-    halves, regions = model._halves, Regions(prepared.most_regions)
-    assert halves is not None
-    assert model.learning is not None
+    learning = model.use_hooks(hooks)
+    halves, regions = learning.halves, Regions(prepared.most_regions)
     looked, scores, seconds, fused = [], [], [], []
     draw = np.random.default_rng(0)
     for frame in images:
@@ -90,7 +89,7 @@ def write_down(prepared: Prepared, hooks: Hooks, images: np.ndarray) -> Written:
         scores.append([f1(found[rung], found[0]) for rung in range(len(times))])
         seconds.append(times)
     return Written(
-        hooks=hooks, hook=model.learning.hook, looked=np.array(looked), f1=np.array(scores), seconds=np.array(seconds),
+        hooks=hooks, rungs=learning.hook.rungs, looked=np.array(looked), f1=np.array(scores), seconds=np.array(seconds),
         fused_s=float(np.median(fused)), features=between[hooks.after],
     )  # fmt: skip
 
@@ -98,9 +97,8 @@ def write_down(prepared: Prepared, hooks: Hooks, images: np.ndarray) -> Written:
 def led(written: Written, learner: LearnerName) -> tuple[np.ndarray, float, float]:
     """Rungs that a learner takes of each frame, 0 dense; seconds of a decision; and of trying and learning a frame."""
     settings = HookSettings(learner=learner)
-    rungs = written.hook.rungs
-    profile = Profile(stage for rung in rungs for stage in rung)
-    hook = Hook(written.hooks, rungs, settings, profile, 0.05, time.process_time)
+    profile = Profile(stage for rung in written.rungs for stage in rung)
+    hook = Hook(written.hooks, written.rungs, settings, profile, 0.05, time.process_time)
     taken, deeper, learn_s = np.zeros(len(written.looked), int), False, 0.0
     began = time.process_time()
     for _ in written.looked:
@@ -111,7 +109,7 @@ def led(written: Written, learner: LearnerName) -> tuple[np.ndarray, float, floa
         seen = hook.scaled(row)
         taken[k] = hook.allowed(seen)
         if k % every == every - 1:
-            rung = min(max(1, taken[k] + deeper), len(rungs))
+            rung = min(max(1, taken[k] + deeper), len(written.rungs))
             deeper = not deeper
             began = time.process_time()
             hook.learner.learn(Try(seen, rung - 1, bool(written.f1[k, rung] >= settings.agreement)))

@@ -75,10 +75,12 @@ def profile(
     from nestevo_hw.base.documents import plain
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.terminals.dynamic.exits import save
+    from nestevo_hw.terminals.dynamic.model import DynamicModel
     from nestevo_hw.terminals.dynamic.running import fit_exits, run
     from nestevo_hw.terminals.source import open_source
 
-    model = _opened(_prepared(parts, names, join=exits is None and hooks is None), _settings(mode, threads))
+    prepared, _ = _prepared(parts, names, join=exits is None and hooks is None)
+    model = DynamicModel(prepared, _settings(mode, threads))
     most = _most(frames, source)
     document: dict[str, Any] = {}
     if exits is not None:
@@ -132,6 +134,7 @@ def run(
     from nestevo_hw.base.interruption import asked_to_stop
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.terminals.dynamic.exits import load
+    from nestevo_hw.terminals.dynamic.model import DynamicModel
     from nestevo_hw.terminals.dynamic.overlay import check_overlay, overlay_writer
     from nestevo_hw.terminals.dynamic.running import run as run_on
     from nestevo_hw.terminals.dynamic.running import timings
@@ -139,8 +142,9 @@ def run(
 
     if overlay is not None:
         check_overlay(overlay)
-    prepared, known = _with_hooks(parts, names, hooks, learner)
-    model = _opened(prepared, _settings(mode, threads, key_every, learner))
+    settings = _settings(mode, threads, key_every, learner, hooks)
+    prepared, known = _prepared(parts, names, hooks=hooks)
+    model = DynamicModel(prepared, settings)
     if exits is not None:
         model.use_exits(load(exits))
     learning = None if known is None else model.use_hooks(known)
@@ -196,11 +200,11 @@ def bench(
     from nestevo_hw.terminals.dynamic.fitting import fitted
     from nestevo_hw.terminals.source import open_source
 
-    prepared, known = _with_hooks(parts, names, hooks, learner)
+    settings = _settings("exact", threads, key_every, learner, hooks)
+    prepared, known = _prepared(parts, names, hooks=hooks)
     most = _most(frames, source)
     shown = islice(fitted(open_source(source, pace=False, loop=False), prepared.parts.image[1:]), most)
     with telling("first frame", total=most) as told:
-        settings = _settings("exact", threads, key_every, learner)
         found = compare(prepared, shown, settings, hooks=known, advance=told.advance)
     if not as_json:
         base = found[0]
@@ -211,12 +215,17 @@ def bench(
     return {"source": source, "threads": threads, "arms": plain(found)}
 
 
-def _settings(mode: str, threads: int, key_every: int = 50, learner: str | None = None) -> "DynamicSettings":
+def _settings(
+    mode: str, threads: int, key_every: int = 50, learner: str | None = None, hooks: Path | None = None
+) -> "DynamicSettings":
     from nestevo_hw.base.documents import parse
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.terminals.dynamic.config import DynamicSettings
 
-    hooks = {} if learner is None else {"learner": learner}
-    document = {"mode": mode, "threads": threads, "key_every": key_every, "hooks": hooks}
+    if learner is not None and hooks is None:
+        raise ConfigError("--learner needs --hooks, which `nestevo-hw dynamic profile` fits")
+    learning = {} if learner is None else {"learner": learner}
+    document = {"mode": mode, "threads": threads, "key_every": key_every, "hooks": learning}
     return parse(document, DynamicSettings, "the options")
 
 
@@ -239,37 +248,26 @@ def _fitted_hooks(model: "DynamicModel", source: str, most: int | None, path: Pa
     }
 
 
-def _opened(prepared: "Prepared", settings: "DynamicSettings") -> "DynamicModel":
-    from nestevo_hw.terminals.dynamic.model import DynamicModel
+def _prepared(
+    parts: Path, names: str | None, *, join: bool = True, hooks: Path | None = None
+) -> "tuple[Prepared, Hooks | None]":
+    """The stages of a path, and the hooks of a file for it.
 
-    return DynamicModel(prepared, settings)
-
-
-def _prepared(parts: Path, names: str | None, *, join: bool, cut: str = "") -> "Prepared":
-    """The stages of a path; `join`: blocks of a detector up to one that its pyramid reads, or the cut, are one."""
+    Args:
+        parts: their folder.
+        names: of the path's branches; None: the base.
+        join: make blocks of a detector up to one that its pyramid, or a hook, reads one stage.
+        hooks: their file.
+    """
     from nestevo_hw.models.elastic.parts import read_parts
+    from nestevo_hw.terminals.dynamic.hooks.ways import load
     from nestevo_hw.terminals.dynamic.preparing import prepare
 
     manifest = read_parts(parts)
     path = _path_of(names, manifest.space)
-    return prepare(parts, manifest, path, join=join and manifest.kind == "detection", cut=cut)
-
-
-def _with_hooks(
-    parts: Path, names: str | None, hooks: Path | None, learner: str | None
-) -> "tuple[Prepared, Hooks | None]":
-    """The stages of a path, and the hooks of a file for it."""
-    from nestevo_hw.base.errors import ConfigError
-    from nestevo_hw.models.elastic.parts import read_parts
-    from nestevo_hw.terminals.dynamic.hooks.ways import load
-
-    if hooks is None:
-        if learner is not None:
-            raise ConfigError("--learner needs --hooks, which `nestevo-hw dynamic profile` fits")
-        return _prepared(parts, names, join=True), None
-    manifest = read_parts(parts)
-    known = load(hooks, manifest, _path_of(names, manifest.space))
-    return _prepared(parts, names, join=True, cut=known.after), known
+    known = None if hooks is None else load(hooks, manifest, path)
+    join, cut = join and manifest.kind == "detection", known.after if known else ""
+    return prepare(parts, manifest, path, join=join, cut=cut), known
 
 
 def _path_of(names: str | None, space: "PathSpace") -> "BranchPath":

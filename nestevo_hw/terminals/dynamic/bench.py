@@ -17,7 +17,7 @@ from nestevo_hw.terminals.dynamic.hooks.ways import Hooks
 from nestevo_hw.terminals.dynamic.model import DynamicModel
 from nestevo_hw.terminals.dynamic.preparing import Prepared
 from nestevo_hw.terminals.dynamic.profile import Profile
-from nestevo_hw.terminals.dynamic.stages import open_session
+from nestevo_hw.terminals.dynamic.stages import as_floats, open_session
 from nestevo_hw.terminals.judging import mean_precision, same_class
 from nestevo_hw.terminals.runtime import Found, Frame
 
@@ -71,7 +71,7 @@ class _Fused:
         self._image = np.empty((1, *prepared.parts.image), np.float32)
 
     def look(self, frame: Frame) -> Found:
-        np.divide(frame.transpose(2, 0, 1), np.float32(255), out=self._image[0])
+        as_floats(frame, self._image[0])
         all_regions = {LEAST: _NONE} if self._prepared.proposes else {}
         names = self._prepared.outputs
         given = self._session.run(list(names), {IMAGE: self._image, **all_regions})

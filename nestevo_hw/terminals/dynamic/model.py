@@ -58,7 +58,6 @@ class DynamicModel:
         self._run_whole(self.chain.load(black))
         self._found: Found | None = None
         self._dense_in_a_row, self._moving_for = 0, 0
-        self._halves: Halves | None = None
         self.learning: Learning | None = None
         """Of the hook, if there is one."""
         self.last: FrameDone | None = None
@@ -110,9 +109,9 @@ class DynamicModel:
             raise InputError(f"{hooks.after!r} has {width} channels, these hooks know {hooks.looked.shape[1]}; "
                              "fit the hooks again")  # fmt: skip
         rungs = add_rungs(hooks, chain.stages, chain.values, self.profile, threads, self._clock)
-        self._halves = Halves(self.prepared, hooks, chain.values, threads)
+        halves = Halves(self.prepared, hooks, chain.values, threads)
         chain.hook = Hook(hooks, rungs, settings, self.profile, self.settings.margin, self._clock)
-        self.learning = Learning(chain.hook, self._halves, settings)
+        self.learning = Learning(chain.hook, halves, settings)
         return self.learning
 
     def look(self, frame: Frame) -> Found:
@@ -219,11 +218,12 @@ class DynamicModel:
 
     def _moving(self, frame: Frame) -> Found:
         """Run all of a frame: as one session, or in two, the second as the hook says, whichever takes less."""
-        due = self._moving_for % self.settings.key_every == 0
-        hook, halves, chain = self.chain.hook, self._halves, self.chain
+        due, learning, chain = self._moving_for % self.settings.key_every == 0, self.learning, self.chain
+        if learning is None or due:
+            return self._whole(frame)
+        hook, halves = learning.hook, learning.halves
         # What halves took has the hook's cost in it.
-        pays = hook is not None and self.profile.hooks_pay(self.settings.margin * (hook.cost.value or 0.0))
-        if hook is None or halves is None or due or not pays:
+        if not self.profile.hooks_pay(self.settings.margin * (hook.cost.value or 0.0)):
             return self._whole(frame)
         began = self._clock()
         between = halves.first(chain.load(frame))

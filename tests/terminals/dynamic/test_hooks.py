@@ -326,7 +326,7 @@ def test_a_rung_gives_the_same_by_blocks_joined_and_as_a_whole(tmp_path):
         prepared = prepare(tmp_path, parts, path, join=join)
         model = DynamicModel(prepared, EXACT)
         hooks = hooks_of(prepared, once=Skip(*(np.ones(CHANNELS, np.float32),) * 3), **{SKIP: poor()})
-        model.use_hooks(hooks)
+        halves = model.use_hooks(hooks).halves
         stage = next(stage for stage in model.chain.stages if BLOCK in {one.name for one in stage.model.blocks})
         model.chain.dense(scene())
         image = model.chain.values["image"]
@@ -335,7 +335,7 @@ def test_a_rung_gives_the_same_by_blocks_joined_and_as_a_whole(tmp_path):
             values = {**model.chain.values}
             for one in model.chain.stages[1:]:
                 values |= one.dense(values, ways.get(one.name, ""))
-            whole = model._halves.second(model._halves.first(image), rung)
+            whole = halves.second(halves.first(image), rung)
             assert whole.scores == pytest.approx(values["scores"], abs=1e-6)
             seen.setdefault(rung, []).append(values[last])
         assert (stage.name == BLOCK) is not join

@@ -52,7 +52,7 @@ class Hook:
             return 0
         began = self._clock()
         rung = self.allowed(self.seen(features))
-        taken = 0 if rung == 0 or self.saved_s(rung) <= self._least_s else rung
+        taken = rung if self.saved_s(rung) > self._least_s else 0
         self.cost.add(self._clock() - began)
         return taken
 

@@ -45,7 +45,7 @@ class Learning:
     """
 
     def __init__(self, hook: Hook, halves: Halves, settings: HookSettings) -> None:
-        self.hook, self._halves, self._settings = hook, halves, settings
+        self.hook, self.halves, self._settings = hook, halves, settings
         self._waiting: Queue[Frame] = Queue(1)
         self._frames_s, self._since, self._deeper = 0.0, 0, False
         self.seconds = 0.0
@@ -133,11 +133,11 @@ class Learning:
         began = time.thread_time()
         image = np.empty((1, 3, *frame.shape[:2]), np.float32)
         as_floats(frame, image[0])
-        between = self._halves.first(image)
+        between = self.halves.first(image)
         seen = self.hook.seen(between[self.hook.after])
         rung = min(max(1, self.hook.allowed(seen) + self._deeper), len(self.hook.rungs))
         self._deeper = not self._deeper
-        agreed = f1(self._halves.second(between, rung), self._halves.second(between, 0))
+        agreed = f1(self.halves.second(between, rung), self.halves.second(between, 0))
         self.hook.learner.learn(Try(seen, rung - 1, agreed >= self._settings.agreement))
         self.agreement.add(agreed)
         self.tries += 1

@@ -35,10 +35,11 @@ def add_way(
     for turn in range(_WARM):
         began = clock()
         given = stage.dense(values, name)
-        if any(given[own].shape != values[own].shape for own in given):
-            raise InputError(f"the way {name} of {stage.name} does not fit it; fit the hooks again")
+        took = clock() - began
         if turn:
-            profile.stages[stage.name].whole(name).add(clock() - began)
+            profile.stages[stage.name].whole(name).add(took)
+        elif any(given[own].shape != values[own].shape for own in given):
+            raise InputError(f"the way {name} of {stage.name} does not fit it; fit the hooks again")
 
 
 def way_file(hooks: Hooks, block: StageModel, name: str) -> bytes:
@@ -96,7 +97,7 @@ def _stage_file(hooks: Hooks, stage: StageModel, rung: Ways) -> bytes:
     """A stage on a rung."""
     if not stage.joined_of:
         return way_file(hooks, stage, rung.get(stage.name, ""))
-    return _file([_link(hooks, block, rung) for block in stage.blocks], list(stage.gives.values()), {})
+    return _file([_link(hooks, block, rung) for block in stage.blocks], list(stage.gives.values()))
 
 
 def _link(hooks: Hooks, block: StageModel, rung: Ways) -> "Link":
@@ -108,7 +109,7 @@ def _link(hooks: Hooks, block: StageModel, rung: Ways) -> "Link":
     return Link(model=load_from_string(file), takes=block.takes, gives=block.gives)
 
 
-def _file(links: "Sequence[Link]", outputs: Sequence[str], sizes: Mapping[str, Sequence[int]]) -> bytes:
+def _file(links: "Sequence[Link]", outputs: Sequence[str], sizes: Mapping[str, Sequence[int]] | None = None) -> bytes:
     from nestevo_hw.models.onnx.crops.joining import joined
 
     file: bytes = joined(links, outputs, sizes).SerializeToString()
