@@ -42,7 +42,7 @@ class Outcome:
     backward_transfer: float
     """Mean change of accuracy on earlier scenes since they were learned; NaN where nothing was scored again."""
     kept: int
-    """Evolutions whose model was not deployed, as another did better on held-back frames."""
+    """Evolutions whose model was not deployed, as what it would replace did as well on held-back frames."""
     lcp: float
     """Mean life-cycle performance (eq. 6); of terminals that never evolve their accuracy."""
     wall_s: float = math.nan
