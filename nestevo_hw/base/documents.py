@@ -94,14 +94,16 @@ def parse[T](
     """The value that decoded JSON or TOML stands for; lists become tuples and objects dataclasses where `kind` says so.
 
     Raises:
-        NestEvoError: `error`, with `source`, the dotted place of the first wrong field and what was got. What the
-            dataclasses themselves raise about impossible values passes through.
+        NestEvoError: `error`, with `source`, the dotted place of the first wrong field and what was got; or what the
+            dataclasses themselves raise about impossible values, with `source`.
     """
     try:
         value: T = _validator(cast(Any, kind)).validate_python(document)
         return value
     except ValidationError as problem:
         raise _failure(error, f"{source}: {_first(problem, document)}", advice) from problem
+    except NestEvoError as problem:
+        raise type(problem)(f"{source}: {problem}") from problem
 
 
 def forbid_unknown_keys(kind: type) -> None:

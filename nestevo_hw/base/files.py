@@ -148,6 +148,24 @@ def read_text(path: Path, *, advice: str = "", error: type[NestEvoError] = Input
         raise error(f"cannot read {path}: {problem.strerror}; {advice or 'check the path'}") from problem
 
 
+def require_file(
+    path: Path, what: str = "file", *, advice: str = "check the path", error: type[MissingFileError] = MissingFileError
+) -> None:
+    """Refuse a file that is not there, by its name.
+
+    Args:
+        path: of the file.
+        what: kind of file, as the message calls it.
+        advice: what to do.
+        error: class to raise.
+
+    Raises:
+        MissingFileError: `error`: it is not there, or is no file.
+    """
+    if not path.is_file():
+        raise error(f"no {what} {path}; {advice}")
+
+
 def _check_ordinary(path: Path, error: type[NestEvoError]) -> None:
     """Whether reading a file comes to an end: a pipe may never answer, and a device never stop."""
     found = path.stat()

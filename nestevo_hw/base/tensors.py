@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nestevo_hw.base.errors import InputError, LostFileError
-from nestevo_hw.base.files import replacing
+from nestevo_hw.base.files import replacing, require_file
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
@@ -64,8 +64,7 @@ def read_header(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise LostFileError(f"no file {path}; check the path")
+    require_file(path, error=LostFileError)
     try:
         with safe_open(path, framework="pt") as file:
             yield file

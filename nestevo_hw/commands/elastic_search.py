@@ -72,7 +72,7 @@ def search(
       nestevo-hw elastic search runs/elastic --out runs/search --against checkpoints/digits-mobilenet-m2.safetensors
     """
     from nestevo_hw.base.documents import plain
-    from nestevo_hw.base.errors import MissingFileError
+    from nestevo_hw.base.files import require_file
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.studies.elastic.curve import save_comparison, save_curve
@@ -84,8 +84,8 @@ def search(
         seconds=seconds, seed=seed, cpu_time=cpu_time,
     )  # fmt: skip
     frames = source or folder / "held-out.safetensors"
-    if absent := [path for path in against if not path.is_file()]:
-        raise MissingFileError(f"--against: no file {absent[0]}; check the path")
+    for path in against:
+        require_file(path, "ONNX file", advice="correct --against")
     with one_writer(out, resume=resume), telling("measuring the latency table") as told:
         select(folder / "parts", frames, out, config, resume=resume, tell=told.say)
         selected, pool = read_selected(out)

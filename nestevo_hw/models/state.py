@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import InputError, MissingFileError
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.files import require_file
 from nestevo_hw.base.learned_ranges import give_ranges
 from nestevo_hw.base.tensors import read_header, read_tensors
 
@@ -103,8 +104,7 @@ def _belongs(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
 
 
 def _torch_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise MissingFileError(f"no file {path}; check the path")
+    require_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old formats

@@ -67,14 +67,14 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if self.inbox_frames is not None and self.inbox_frames < self.least_frames:
             raise ConfigError(
-                f"serve.inbox_frames: {self.inbox_frames} is below least_frames, {self.least_frames}, so no terminal "
+                f"inbox_frames: {self.inbox_frames} is below least_frames, {self.least_frames}, so no terminal "
                 "could ever take part; raise it"
             )
         if (self.certfile is None) != (self.keyfile is None):
-            raise ConfigError("serve: give both certfile and keyfile, or neither")
+            raise ConfigError("give both certfile and keyfile, or neither")
         if self.certfile is None and not self.plain_http and not is_loopback(self.host):
             raise ConfigError(
-                f"serve.host: {self.host} can be reached from elsewhere, and tokens would travel in the open; give "
+                f"host: {self.host} can be reached from elsewhere, and tokens would travel in the open; give "
                 "certfile and keyfile, or plain_http = true where something before this server speaks TLS"
             )
 

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from nestevo_hw.base.errors import InputError, LostFileError
+from nestevo_hw.base.files import require_file
 from nestevo_hw.streams.decoding import turn_of_frame, whole_frames
 
 MAX_PIXELS = 2**26
@@ -80,8 +81,7 @@ class VideoFile:
         self._path = path
         self.names: tuple[str, ...] = ()
         self._idle: list[InputContainer] = []
-        if not path.is_file():
-            raise LostFileError(f"no video {path}; check the path")
+        require_file(path, "video", error=LostFileError)
         with self._opened() as container:
             if not container.streams.video:
                 raise InputError(f"{path} has no video track; give a video file or a folder of images")

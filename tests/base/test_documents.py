@@ -123,8 +123,8 @@ def test_what_is_wrong_is_one_line(document: object, message: str) -> None:
     assert len(text) < 300
 
 
-def test_a_refusal_by_the_value_itself_passes_through() -> None:
-    with pytest.raises(ConfigError, match=r"^give the tree a name$"):
+def test_a_refusal_by_the_value_itself_says_whose_it_is() -> None:
+    with pytest.raises(ConfigError, match=r"^x: give the tree a name$"):
         parse({"name": ""}, Tree, "x")
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import plain, read_json, write_json
-from nestevo_hw.base.errors import InputError, MissingFileError
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.files import require_file
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.models.elastic.space import Branch, PathSpace
 from nestevo_hw.models.onnx.manifest import sha256
@@ -87,8 +88,7 @@ def read_parts(folder: Path) -> Parts:
         InputError: it is missing, damaged, of another program, or lacks a file.
     """
     path = folder / MANIFEST
-    if not path.exists():
-        raise MissingFileError(f"no file {path}; give the folder of parts that `nestevo-hw elastic build` wrote")
+    require_file(path, advice="give the folder of parts that `nestevo-hw elastic build` wrote")
     parts = read_json(path, Parts, advice=_ADVICE)
     if parts.format != FORMAT:
         raise InputError(f"{path}: format: expected {FORMAT} (got {parts.format!r}); {_ADVICE}")

@@ -16,8 +16,8 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
 
-from nestevo_hw.base.errors import InputError, MissingFileError, NestEvoError
-from nestevo_hw.base.files import replacing
+from nestevo_hw.base.errors import InputError, NestEvoError
+from nestevo_hw.base.files import replacing, require_file
 from nestevo_hw.models.faster_rcnn import as_list
 
 OPSET = 17
@@ -187,8 +187,8 @@ def open_session(model: Path | bytes, *, threads: int = 1) -> Any:  # noqa: ANN4
     Raises:
         InputError: there is no such file.
     """
-    if isinstance(model, Path) and not model.is_file():
-        raise MissingFileError(f"no ONNX file {model}; export the terminal first")
+    if isinstance(model, Path):
+        require_file(model, "ONNX file", advice="export the terminal first")
     # Otherwise the import starts a telemetry thread and opens a database in the user's cache (1.31).
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort

@@ -10,7 +10,8 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, defs
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
-from nestevo_hw.base.errors import InputError, MissingFileError
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.files import require_file
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -23,8 +24,7 @@ def read_simplified(path: Path) -> "tuple[ModelProto, ort.InferenceSession]":
         InputError: the file or its external data is missing or corrupt, or it holds operators that ONNX Runtime
             does not know; the message names the first one.
     """
-    if not path.is_file():
-        raise MissingFileError(f"no ONNX file {path}; check the path")
+    require_file(path, "ONNX file")
     try:
         model = onnx.load(path, load_external_data=False)
         _check_external_data(model, path)

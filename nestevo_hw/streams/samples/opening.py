@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nestevo_hw.base.errors import InputError, MissingFileError
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.files import require_file
 from nestevo_hw.streams.samples.arrays import Arrays
 from nestevo_hw.streams.samples.class_folders import ClassFolders
 from nestevo_hw.streams.samples.loader import call_loader
@@ -28,9 +29,8 @@ def open_samples(name: str, classes: Sequence[str] = (), *, kinds: str = KINDS) 
     if path.is_dir():
         return ClassFolders(path, classes)
     if path.suffix.lower() == ".npz":
-        if path.is_file():
-            return Arrays(path)
-        raise MissingFileError(f"no file {path}; check the path")
+        require_file(path)
+        return Arrays(path)
     if ":" in name and not path.exists():
         return call_loader(name, classes)
     raise InputError(f"{name!r} is no data that can be read; give {kinds}")

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.errors import InputError, MissingFileError
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.files import require_file
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
 from nestevo_hw.models.names import PRETRAINED
@@ -123,8 +124,8 @@ def open_source(spec: DataSpec) -> Source:
     boxes = holds_labels(path) if path.is_dir() else path.suffix.lower() == ".json"
     if not boxes:
         return open_samples(name, spec.classes, kinds=f"a COCO .json, a folder of label files, {KINDS}")
-    if not path.exists():
-        raise MissingFileError(f"no file {path}; check the path")
+    if not path.is_dir():
+        require_file(path)
     return LabelledBoxes(path, None if spec.images is None else Path(spec.images), spec.classes or _known(spec))
 
 

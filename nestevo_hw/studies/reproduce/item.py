@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+SAME_FOR_ALL = ("memory", "chip")
+"""Experiments that draw nothing, so that one seed says all."""
 Unit = Literal["score", "share", "s", "ms", "GB", "GFLOP", "nats", "number"]
 
 
@@ -19,6 +21,8 @@ class Row:
     """The same in the paper, in the same unit; None where it is not printed."""
     over: str = ""
     """Of a relative change, the key of what it is relative to: value / over - 1."""
+    borrowed: bool = False
+    """Whether it is the paper's alone: ours are compared with it, and there is none of ours beside it."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -75,3 +79,8 @@ class Item:
         parts: tuple[Row | Claim, ...] = (*self.rows, *self.claims)
         keys = (key for part in parts for key in part.keys)
         yield from dict.fromkeys(key.split("/")[0] for key in keys)
+
+    @property
+    def draws(self) -> bool:
+        """Whether another seed may give other figures."""
+        return not set(self.experiments()) <= set(SAME_FOR_ALL)

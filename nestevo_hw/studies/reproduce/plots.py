@@ -67,7 +67,8 @@ def _draw(axes: Axes, rows: _Shown, palette: Palette) -> None:
     for place, (row, estimate) in enumerate(rows):
         if estimate.ci95 is not None:
             axes.plot(estimate.ci95, (place, place), color=ours, lw=1.4, zorder=3, solid_capstyle="butt")
-        axes.plot(estimate.mean, place, "o", ms=4.5, color=ours, zorder=4)
+        if estimate.known:
+            axes.plot(estimate.mean, place, "o", ms=4.5, color=ours, zorder=4)
         if row.paper is not None:
             axes.plot(row.paper, place, "o", ms=5.5, markerfacecolor="none", markeredgecolor=papers, zorder=5)
     name_rows(axes, [row.name for row, _ in rows])
@@ -83,5 +84,5 @@ def _draw(axes: Axes, rows: _Shown, palette: Palette) -> None:
 
 def _least(rows: _Shown) -> float:
     """The smallest figure that is drawn."""
-    ours = [estimate.ci95[0] if estimate.ci95 else estimate.mean for _, estimate in rows]
+    ours = [estimate.ci95[0] if estimate.ci95 else estimate.mean for _, estimate in rows if estimate.known]
     return min((*ours, *(row.paper for row, _ in rows if row.paper is not None)), default=math.nan)

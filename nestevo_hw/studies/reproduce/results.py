@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from nestevo_hw.base.stats import Estimate, or_none
 from nestevo_hw.studies.compare.intervals import less_one, minus, ratio_of
-from nestevo_hw.studies.reproduce.item import Claim, Item, Row
+from nestevo_hw.studies.reproduce.item import Claim, Item, Row, Unit
 
 Verdict = Literal["agrees", "contradicts", "open", "not measured"]
 Values = Mapping[str, Sequence[float]]
@@ -20,6 +20,7 @@ class Judged:
     claim: Claim
     apart: Estimate
     """By how much the one value is above the other, paired by seed; its margin is added."""
+    unit: Unit = "score"
 
     @property
     def verdict(self) -> Verdict:
@@ -46,16 +47,16 @@ class Found:
 
     def estimate(self, row: Row) -> Estimate:
         """Mean over seeds with its interval; of a relative change the ratio of the means less 1."""
-        if not set(row.keys) <= set(self.values):
+        if row.borrowed or not set(row.keys) <= set(self.values):
             return Estimate()
         own = self.values[row.key]
         return less_one(ratio_of(own, self.values[row.over])) if row.over else Estimate.of(own)
 
     @property
     def rows(self) -> list[tuple[Row, Estimate]]:
-        """Figures that are there."""
+        """Figures that are there, ours or borrowed."""
         both = [(row, self.estimate(row)) for row in self.item.rows]
-        return [(row, estimate) for row, estimate in both if estimate.known]
+        return [(row, estimate) for row, estimate in both if estimate.known or row.borrowed]
 
     @property
     def left_out(self) -> list[str]:
@@ -66,16 +67,25 @@ class Found:
     @property
     def judged(self) -> list[Judged]:
         """Every claim."""
-        return [Judged(claim=claim, apart=self._apart(claim)) for claim in self.item.claims]
+        units = {row.key: row.unit for row in self.item.rows}
+        return [
+            Judged(claim=claim, apart=self._apart(claim), unit=units.get(claim.more, "score"))
+            for claim in self.item.claims
+        ]
 
     @property
     def against(self) -> list[str]:
         """What contradicts the paper: claims that do not hold here, and what the paper itself has wrong."""
         wrong = [
-            f"not so here: {each.claim.text}" + (" (one value)" if each.alone else "")
+            f"not so here: {each.claim.text}" + (f" ({self.single})" if each.alone else "")
             for each in self.judged if each.verdict == "contradicts"
         ]  # fmt: skip
         return [*wrong, *self.item.doubts]
+
+    @property
+    def single(self) -> str:
+        """What is to be known of a value that stands alone."""
+        return "one value" if self.item.draws else "computed"
 
     def _apart(self, claim: Claim) -> Estimate:
         if not set(claim.keys) <= set(self.values):
@@ -92,7 +102,7 @@ class Found:
             "figures": [
                 {
                     "name": row.name, "unit": row.unit, **estimate.document(), "paper": row.paper,
-                    "by_seed": [or_none(v) for v in self.values[row.key]] if not row.over else None,
+                    "by_seed": [or_none(v) for v in self.values[row.key]] if estimate.known and not row.over else None,
                 }
                 for row, estimate in self.rows
             ],
@@ -113,6 +123,11 @@ class Reproduction:
     quick: bool
     device: str
     """That everything was computed on."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether other seeds may give other figures."""
+        return any(each.item.draws for each in self.found)
 
     def count(self, verdict: Verdict) -> int:
         """Claims of this verdict."""

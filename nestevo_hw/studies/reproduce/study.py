@@ -24,7 +24,7 @@ from nestevo_hw.studies.reproduce.chips import chips
 from nestevo_hw.studies.reproduce.compressing import compression, memory
 from nestevo_hw.studies.reproduce.drifting import drift, features
 from nestevo_hw.studies.reproduce.effort import Effort
-from nestevo_hw.studies.reproduce.item import Item
+from nestevo_hw.studies.reproduce.item import SAME_FOR_ALL, Item
 from nestevo_hw.studies.reproduce.results import Found, Reproduction
 from nestevo_hw.studies.reproduce.threshold import thresholds
 
@@ -42,8 +42,6 @@ ALONE: Mapping[str, Callable[[Effort, int], Mapping[str, float]]] = {
     "compression": compression, "chip": chips,
 }  # fmt: skip
 """The others."""
-_SAME_FOR_ALL = ("memory", "chip")
-"""Experiments that draw nothing, so that one seed says all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,7 @@ def plan_reproduction(items: Sequence[Item], effort: Effort, *, seeds: int, work
     compared = dict.fromkeys(method for name in names for method in COMPARED.get(name, ()))
     runs = plan_study(base, choose(compared, ablations=False), seeds) if compared else None
     experiments = tuple(
-        (name, seed) for seed in range(seeds) for name in names if not (seed and name in _SAME_FOR_ALL)
+        (name, seed) for seed in range(seeds) for name in names if not (seed and name in SAME_FOR_ALL)
     )  # fmt: skip
     return Plan(
         items=tuple(items), effort=effort, seeds=tuple(range(seeds)), runs=runs, experiments=experiments,
@@ -166,7 +164,7 @@ def _by_key(
     return {
         f"{name}/{key}": [
             or_nan(known[name, seed].get(key)) if (name, seed) in known else math.nan
-            for seed in (seeds[:1] if name in _SAME_FOR_ALL else seeds)
+            for seed in (seeds[:1] if name in SAME_FOR_ALL else seeds)
         ]
         for name, key in keys
     }

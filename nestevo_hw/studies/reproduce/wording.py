@@ -1,7 +1,7 @@
 """Figures, claims and conclusions of a reproduction as people read them."""
 
 from nestevo_hw.base.stats import Estimate
-from nestevo_hw.pages.formats import DASH, counted, percent, score, signed
+from nestevo_hw.pages.formats import DASH, counted, percent, score
 from nestevo_hw.pages.parts import Pill, Tone
 from nestevo_hw.pages.tables import Table
 from nestevo_hw.studies.reproduce.item import Row, Unit
@@ -9,6 +9,7 @@ from nestevo_hw.studies.reproduce.results import Found, Judged, Reproduction, Ve
 
 _DIGITS: dict[Unit, str] = {"s": "{:.3g} s", "ms": "{:.3g} ms", "GB": "{:.2f} GB", "GFLOP": "{:.3g} GFLOP",
                             "nats": "{:.3g}", "number": "{:.3g}"}  # fmt: skip
+_APART: dict[Unit, str] = {unit: form.replace("{:", "{:+") for unit, form in _DIGITS.items()}
 _COUNTED: dict[Verdict, str] = {
     "agrees": "hold here", "contradicts": "do not", "open": "are open", "not measured": "were not measured",
 }  # fmt: skip
@@ -36,8 +37,8 @@ def interval_text(row: Row, estimate: Estimate) -> str:
 def figures_table(found: Found) -> Table:
     """Ours beside the paper's, with the label of every figure."""
     rows = [
-        (row.name, figure_text(row, estimate.mean), interval_text(row, estimate), figure_text(row, row.paper),
-         found.item.origin)
+        (row.name, figure_text(row, estimate.value), interval_text(row, estimate), figure_text(row, row.paper),
+         DASH if row.borrowed else found.item.origin)
         for row, estimate in found.rows
     ]  # fmt: skip
     item = found.item
@@ -47,24 +48,24 @@ def figures_table(found: Found) -> Table:
 
 def claims_table(found: Found) -> Table:
     """What the paper claims in an item, and what is so here."""
-    rows = [(one.claim.text, apart_text(one), verdict_pill(one)) for one in found.judged]
+    rows = [(one.claim.text, apart_text(one), verdict_pill(one, found.single)) for one in found.judged]
     return Table(heads=("the paper's claim", "here above by", "here"), rows=rows)
 
 
 def apart_text(judged: Judged) -> str:
     """By how much the one value is above the other, with its interval."""
-    apart = judged.apart
+    apart, margin, form = judged.apart, judged.claim.margin, _APART.get(judged.unit, "{:+.3f}")
     if not apart.known:
         return DASH
-    shown = signed(apart.mean - judged.claim.margin, 3)
+    shown = form.format(apart.mean - margin)
     if apart.ci95 is None:
         return shown
-    return f"{shown} [{', '.join(signed(end - judged.claim.margin, 3) for end in apart.ci95)}]"
+    return f"{shown} [{', '.join(form.format(end - margin) for end in apart.ci95)}]"
 
 
-def verdict_pill(judged: Judged) -> Pill:
-    """Whether a claim holds here."""
-    text = judged.verdict + (", one value" if judged.alone else "")
+def verdict_pill(judged: Judged, single: str) -> Pill:
+    """Whether a claim holds here; `single` says what one value alone is."""
+    text = judged.verdict + (f", {single}" if judged.alone else "")
     return Pill(text=text, tone=_TONES[judged.verdict])
 
 
@@ -77,7 +78,9 @@ def item_lines(found: Found) -> list[str]:
     """What stands below an item's table on the console."""
     item = found.item
     lines = [f"the paper: {item.says}", f"ours: {item.how}"]
-    lines += [f"{each.claim.text}: {verdict_pill(each).text} ({apart_text(each)})" for each in found.judged]
+    lines += [
+        f"{each.claim.text}: {verdict_pill(each, found.single).text} ({apart_text(each)})" for each in found.judged
+    ]
     lines += [f"contradicts the paper: {line}" for line in found.against]
     lines += [f"not reproduced: {item.lacks}"] if item.lacks else []
     return [*lines, left_out_text(found)] if found.left_out else lines
@@ -96,6 +99,8 @@ def conclusion(found: Reproduction) -> str:
 
 def caution(found: Reproduction) -> str:
     """What must be known before a figure is quoted; empty where nothing must."""
+    if not found.draws:
+        return ""
     if len(found.seeds) == 1:
         many = "A quick impression: one" if found.quick else "One"
         return f"{many} seed, so no figure has an interval, and other seeds may well come out otherwise."

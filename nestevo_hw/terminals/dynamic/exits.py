@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from nestevo_hw.base.errors import InputError, MissingFileError
-from nestevo_hw.base.files import replacing
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.files import replacing, require_file
 
 Floats = NDArray[np.float64]
 RIDGE = 1e-3
@@ -123,8 +123,7 @@ def load(path: Path) -> dict[str, Exit]:
         MissingFileError: it is not there.
         InputError: it is damaged, or holds something else.
     """
-    if not path.exists():
-        raise MissingFileError(f"no file {path}; check the path")
+    require_file(path)
     try:
         tensors = load_file(path)
         names = [name.removesuffix("/weights") for name in tensors if name.endswith("/weights")]

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from nestevo_hw.base.errors import InputError, LostFileError
+from nestevo_hw.base.files import require_file
 from nestevo_hw.models.elastic.parts import Parts
 from nestevo_hw.models.elastic.space import Branch, BranchPath
 from nestevo_hw.terminals.elastic.latency import (
@@ -50,8 +51,7 @@ class EdgeFrames:
         Raises:
             InputError: the file is missing, damaged, or holds no labelled frames.
         """
-        if not path.is_file():
-            raise LostFileError(f"no file {path}; check the path")
+        require_file(path, error=LostFileError)
         try:
             tensors = load_file(path)
             images, counts = tensors["images"], tensors["counts"]

@@ -5,7 +5,9 @@ import math
 import pytest
 from scipy import stats
 
+from nestevo_hw.pages.formats import DASH
 from nestevo_hw.studies.reproduce.item import Claim, Item, Row
+from nestevo_hw.studies.reproduce.page import page_text
 from nestevo_hw.studies.reproduce.results import Found, Reproduction
 from nestevo_hw.studies.reproduce.wording import caution, conclusion, figures_table, item_lines
 
@@ -95,3 +97,27 @@ def test_the_table_puts_ours_beside_the_papers_with_a_label():
     assert [(row[0], row[1], row[3], row[4]) for row in table.rows] == [
         ("a", "0.450", "0.500", "measured"), ("change", "-47.1 %", "-30.0 %", "measured"),
     ]  # fmt: skip
+
+
+def test_the_papers_own_figure_is_not_shown_as_ours_and_a_difference_has_its_unit():
+    rows = (
+        Row(name="chip", key="chip/a", unit="s"),
+        Row(name="GPU", key="chip/b", unit="s", paper=143.7, borrowed=True),
+    )
+    claim = Claim(text="the chip is faster", more="chip/b", less="chip/a")
+    item = Item(name="table-9", title="t", says="s", how="h", origin="modelled", rows=rows, claims=(claim,))
+    one = Found(item=item, values={"chip/a": [23.1], "chip/b": [143.7]})
+    assert [tuple(row) for row in figures_table(one).rows] == [
+        ("chip", "23.1 s", DASH, DASH, "modelled"), ("GPU", DASH, DASH, "144 s", DASH),
+    ]  # fmt: skip
+    assert "the chip is faster: agrees, computed (+121 s)" in item_lines(one)
+    assert one.document()["figures"][1]["mean"] is None
+    assert one.left_out == []
+
+
+def test_nothing_is_said_of_seeds_where_nothing_is_drawn():
+    item = Item(name="table-9", title="t", says="s", how="h", origin="modelled", rows=(Row(name="a", key="chip/a"),))
+    whole = Reproduction(found=(Found(item=item, values={"chip/a": [0.5]}),), seeds=(0,), quick=True, device="cpu")
+    assert caution(whole) == ""
+    assert "nothing here is drawn" in page_text(whole)
+    assert "draws its own" not in page_text(whole)

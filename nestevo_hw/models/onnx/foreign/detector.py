@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
+from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.files import require_file
 from nestevo_hw.models.onnx.export import open_session
 from nestevo_hw.models.onnx.file import first_line
 from nestevo_hw.models.onnx.foreign.adapter import Adapter, Taken, Thresholds
@@ -147,8 +148,7 @@ def fitted(image: Tensor, taken: Taken, size: tuple[int, int]) -> tuple[Tensor, 
 
 
 def _session(path: Path, threads: int) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
-    if not path.is_file():
-        raise MissingFileError(f"no ONNX file {path}; check the path")
+    require_file(path, "ONNX file")
     try:
         return open_session(path, threads=threads)
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this

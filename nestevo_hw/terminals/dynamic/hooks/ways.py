@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
-from nestevo_hw.base.errors import InputError, MissingFileError
-from nestevo_hw.base.files import replacing
+from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.files import replacing, require_file
 from nestevo_hw.models.elastic.parts import FINISH, STEM, Parts, block_file
 from nestevo_hw.models.elastic.space import BranchPath
 
@@ -103,8 +103,7 @@ def load(file: Path, parts: Parts, path: BranchPath) -> Hooks:
         MissingFileError: it is not there.
         InputError: it is damaged, or of another model.
     """
-    if not file.exists():
-        raise MissingFileError(f"no file {file}; check the path")
+    require_file(file)
     try:
         with safe_open(file, framework="numpy") as opened:
             text = (opened.metadata() or {}).get("hooks", "{}")
