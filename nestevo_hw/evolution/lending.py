@@ -19,7 +19,7 @@ def with_borrowers(
 
     Args:
         server: knows groups and files, and runs the tasks.
-        method: whether it lends.
+        method: whether it shares frames.
         number: of the window.
         captured: of the terminals that upload.
     """
@@ -38,7 +38,7 @@ def _borrowing(
     """To capture a terminal's later frames, and what the terminal of its group that has uploaded most lends it."""
     group, wants_truth, lent = server.group_of, method.wants_truth, None
     file = partial(server.layout.window, number)
-    others = [other for other in captured if group[other] == group[name]] if method.lends else []
+    others = [other for other in captured if group[other] == group[name]] if method.shares else []
     if others:
         lender = max(others, key=lambda other: captured[other].frames)
         server.journal.log(Borrowed(window=number, terminal=name, of=lender))

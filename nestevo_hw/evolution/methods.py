@@ -29,8 +29,9 @@ class Method(Protocol):
     wants_truth: bool
     """Whether it reads the truth of uploaded frames: then it is a reference, not a competitor."""
 
-    lends: bool
-    """Whether a terminal that uploads nothing learns from the frames of another one of its group."""
+    shares: bool
+    """Whether terminals learn each other's frames: one that uploads nothing those of another one of its group, the
+    others those of terminals that see the same kind of scene."""
 
     def check(self, config: "RunConfig") -> None:
         """Refuse terminals that the method cannot serve.
@@ -51,7 +52,7 @@ class _ServesAll:
     co_evolves = False
     confirms = False
     wants_truth = False
-    lends = False
+    shares = False
 
     def check(self, config: "RunConfig") -> None:
         """See `Method.check`."""
@@ -62,14 +63,14 @@ class CoEvolution(_ServesAll):
 
     co_evolves = True
     confirms = True
-    lends = True
+    shares = True
 
     def __init__(self, name: str, summary: str, *, generator: bool) -> None:
         self.name = name
         self.summary = summary
         self._generator = generator
         self.kinds = (
-            "adapt-batch-norm", "inspect", "program", "label", "choose", "choose-path", "detect-drift",
+            "adapt-batch-norm", "relate", "inspect", "program", "label", "choose", "choose-path", "detect-drift",
             *(("generate",) if generator else ()), "mutual", "merge", "adapt-unlabelled", "adapt-labelled", "relabel",
             "distil", "choose-path-again", "select", "export",
         )  # fmt: skip
@@ -77,6 +78,7 @@ class CoEvolution(_ServesAll):
     def evolve(self, window: "Window") -> None:
         """See `Method.evolve`; the numbers are lines of Algorithm 2."""
         window.adapt_batch_norm()
+        window.relate()
         window.refresh()
         if window.config.drift.decision == "benefit":
             self._adapt_where_unsure(window)
@@ -125,17 +127,18 @@ class TerminalsOnly(_ServesAll):
     name = "terminals-only"
     summary = "NestEvo with a teacher that stays as it is, such as a labeller"
     kinds: tuple[str, ...] = (
-        "adapt-batch-norm", "inspect", "program", "label", "choose", "choose-path", "distil", "choose-path-again",
-        "select", "export",
+        "adapt-batch-norm", "relate", "inspect", "program", "label", "choose", "choose-path", "distil",
+        "choose-path-again", "select", "export",
     )  # fmt: skip
     confirms = True
-    lends = True
+    shares = True
     _correction: "Correction | None" = None
     """Fault of the labels that the truth sets right."""
 
     def evolve(self, window: "Window") -> None:
         """See `Method.evolve`."""
         window.adapt_batch_norm()
+        window.relate()
         window.refresh()
         window.label()
         window.choose_starts()

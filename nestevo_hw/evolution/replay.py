@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from nestevo_hw.base.ranges import MOST_FRAMES, Range
+from nestevo_hw.base.ranges import MOST_FRAMES, NOT_NEGATIVE, Range
 from nestevo_hw.streams.sampling import evenly
 from nestevo_hw.tasks.supervision import Supervision
 
@@ -21,8 +21,12 @@ class ReplayConfig:
 
     frames: Annotated[int, Range(0, MOST_FRAMES)] = 32
     """Kept of all earlier windows together, evenly; 0 turns replay off."""
-    neighbours: Annotated[int, Range(0, MOST_FRAMES)] = 0
-    """Of all other terminals of the group in the same window, evenly, as the teacher has labelled them."""
+    neighbours: Annotated[int, Range(0, MOST_FRAMES)] = 96
+    """Of other terminals of the group that see the same kind of scene in the same window, evenly, as the teacher has
+    labelled them, where the method lets terminals learn from one another; 0: each learns its own frames alone."""
+    related: Annotated[float, NOT_NEGATIVE] = 0.5
+    """How far another terminal's scene may lie from its own to be of the same kind, where its in-domain frames lie at 1
+    (`evolution.related`)."""
 
 
 def remembered(memories: Sequence[Memory], frames: int) -> Memory | None:

@@ -24,6 +24,7 @@ from nestevo_hw.evolution.steps.labels import (
     LabelResult,
     SelfLabelRequest,
 )
+from nestevo_hw.evolution.steps.relating import RelateRequest
 from nestevo_hw.evolution.steps.step import Request, Result, Step
 from nestevo_hw.evolution.steps.training import (
     AdaptRequest,
@@ -35,7 +36,7 @@ from nestevo_hw.evolution.steps.training import (
     ReplaySample,
 )
 from nestevo_hw.report.records.teacher import Generator
-from nestevo_hw.report.records.terminal import Moving, Reuse
+from nestevo_hw.report.records.terminal import Moving, Related, Reuse
 from nestevo_hw.tasks.capabilities import ClassLogits
 from nestevo_hw.tasks.corrections import Correction
 from nestevo_hw.tasks.named import task_named
@@ -71,6 +72,8 @@ class Window:
         self._starts: dict[str, Path] = {name: server.models[name] for name in captured}
         """Checkpoint from which each terminal's next training starts."""
         self._taught_mutually: set[str] = set()
+        self._related: dict[str, tuple[str, ...]] = {}
+        """Whose labelled frames each terminal learns beside its own."""
         self._rounds: dict[str, LabelFiles] = {}
         """Last round of labels on each terminal's frames; the next one counts it as well."""
         self._moves: dict[str, bool] = {}
@@ -101,6 +104,31 @@ class Window:
                 name: requests[name].terminal_out for name in self.run(table.ADAPT_BATCH_NORM, requests)
             }
             self.adaptation = self.stages[-1]
+
+    def relate(self) -> None:
+        """Which terminals of a group see the same kind of scene: they will learn each other's labelled frames, too."""
+        if not self.config.replay.neighbours:
+            return
+        requests = {
+            group: RelateRequest(
+                model=self._ruler(members[0]),
+                names=tuple(members),
+                uploads=tuple(self.file(name, "upload.safetensors") for name in members),
+                reference=self._server.upkeep[group].reference,
+            )
+            for group in self.groups
+            if len(members := self.contributing(group)) > 1
+        }
+        for related in self.run(table.RELATE, requests).values():
+            for name, distances in related.value.distances.items():
+                near = tuple(other for other, apart in distances.items() if apart <= self.config.replay.related)
+                self._related[name] = near
+                self._server.journal.log(Related(window=self.number, terminal=name, to=near, distances=distances))
+
+    def _ruler(self, name: str) -> Path:
+        """The checkpoint whose features describe scenes: the first teacher, or with a labeller a terminal's."""
+        teacher = self.config.teacher
+        return teacher.named if teacher.labeller is None else self._server.models[name]
 
     def label(self, *, detecting: bool = False) -> None:
         """Line 1: pseudo-labels and soft targets from the crossbar.
@@ -378,11 +406,9 @@ class Window:
         return [name for name in self.members(group) if self.captured[name].lender is None]
 
     def _neighbours(self, name: str) -> tuple[ReplaySample, ...]:
-        """The labelled frames of the other terminals of its group, where those take part in its distillation."""
-        if not self.config.replay.neighbours:
-            return ()
-        own = self.captured[name].lender or name
-        others = (other for other in self.contributing(self._server.group_of[name]) if other != own)
+        """The labelled frames of the terminals of its group that see the same kind of scene."""
+        related = self._related.get(self.captured[name].lender or name, ())
+        others = (other for other in self.contributing(self._server.group_of[name]) if other in related)
         return tuple(
             ReplaySample(upload=self.file(other, "upload.safetensors"), supervision=self._supervision[other])
             for other in others

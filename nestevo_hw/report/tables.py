@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 from nestevo_hw.base.stats import total
@@ -13,7 +14,7 @@ from nestevo_hw.report.events import Run
 from nestevo_hw.report.records.fields import SETUP
 from nestevo_hw.report.records.recording import Damage, Labels
 from nestevo_hw.report.records.teacher import Benefit, Decision, Deploy, Drift, Generator, Groups, Program, Refresh
-from nestevo_hw.report.records.terminal import Absent, Borrowed, Candidate, Elastic, Moving, Rollback, Select
+from nestevo_hw.report.records.terminal import Absent, Borrowed, Candidate, Elastic, Moving, Related, Rollback, Select
 from nestevo_hw.report.records.work import Exceeded, Failure, TaskRun
 from nestevo_hw.report.summary import Levels, ModelSummary, Summary, read_summary
 from nestevo_hw.report.timing import GUESSES
@@ -240,6 +241,26 @@ def _of_another(event: Elastic) -> float:
 def groups_table(event: Groups) -> Table:
     """Groups of terminals with a teacher each."""
     return Table(heads=("group", "terminals"), rows=[(name, ", ".join(own)) for name, own in event.groups.items()])
+
+
+def related_table(run: Run) -> Table:
+    """Whose labelled frames each terminal has learned beside its own, and how far the scenes of all others lay."""
+    rows = [
+        (str(e.window), e.terminal, ", ".join(e.to) or DASH,
+         ", ".join(f"{other} {apart:.2f}" for other, apart in _nearest(e)))
+        for e in run.of(Related)
+    ]  # fmt: skip
+    return Table(
+        heads=("window", "terminal", "learns from", "nearest scenes"),
+        rows=rows,
+        note="How far the scenes of others lie from its own by the statistics of a model's features, where in-domain "
+        "frames lie at 1. Of those up to replay.related it learns labelled frames, too.",
+    )
+
+
+def _nearest(event: Related, most: int = 4) -> list[tuple[str, float]]:
+    """Terminals whose scenes lie nearest, and how far away."""
+    return sorted(event.distances.items(), key=itemgetter(1))[:most]
 
 
 def troubles_table(run: Run) -> Table:

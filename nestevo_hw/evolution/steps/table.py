@@ -8,7 +8,7 @@ from nestevo_hw.evolution.gate import Verdict
 from nestevo_hw.evolution.generator import GeneratorEffect
 from nestevo_hw.evolution.learning import Trained
 from nestevo_hw.evolution.refresh import Programming
-from nestevo_hw.evolution.steps import camera, deploying, labels, paths, scoring, teachers, training
+from nestevo_hw.evolution.steps import camera, deploying, labels, paths, relating, scoring, teachers, training
 from nestevo_hw.evolution.steps.step import Result, Step
 from nestevo_hw.evolution.teacher import LabellingTime, Programmed
 from nestevo_hw.models.elastic.space import Branch, PathSpace
@@ -102,6 +102,13 @@ CHOOSE = Step(
     kind="choose", run=training.choose, request=training.ChooseRequest, result=training.ChooseResult,
     needs="gpu", wording="tries earlier models", colour="choose", typical_s=1.0,
     typical=lambda request: training.ChooseResult(index=0, scores=(0.6,) * len(request.candidates)),
+)  # fmt: skip
+RELATE = Step(
+    kind="relate", run=relating.relate, request=relating.RelateRequest, result=relating.RelateResult,
+    needs="gpu", wording="compares the terminals' scenes", colour="describe", per="group", typical_s=1.5,
+    typical=lambda request: relating.RelateResult(
+        distances={name: dict.fromkeys(set(request.names) - {name}, 1.0) for name in request.names}
+    ),
 )  # fmt: skip
 DETECT_DRIFT = Step(
     kind="detect-drift", run=labels.detect_drift, request=labels.DriftRequest, result=labels.DriftResult,
@@ -235,6 +242,7 @@ STEPS: dict[str, AnyStep] = {
         SELF_LABEL,
         GROUND_TRUTH,
         CHOOSE,
+        RELATE,
         DETECT_DRIFT,
         GENERATE,
         MUTUAL,

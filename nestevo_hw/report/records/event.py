@@ -14,6 +14,7 @@ from nestevo_hw.report.records.terminal import (
     Lifecycle,
     Moving,
     Recall,
+    Related,
     Reuse,
     Rollback,
     Select,
@@ -41,6 +42,7 @@ Event = (
     | Absent
     | Borrowed
     | Moving
+    | Related
     | Rollback
     | Failure
     | Exceeded

@@ -149,6 +149,17 @@ class Borrowed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """Whose labelled frames a terminal has learned beside its own in a window, as they see the same kind of scene."""
+
+    window: Window
+    terminal: str
+    to: tuple[str, ...]
+    distances: dict[str, Number]
+    """How far the scenes of all others lay from its own, where in-domain frames lie at 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moving:
     """A terminal whose camera moved in a window, so that no background was subtracted from its frames."""
 

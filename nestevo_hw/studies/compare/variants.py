@@ -61,7 +61,7 @@ def _ablation(name: str, meaning: str, changes: Mapping[str, Any]) -> Variant:
 
 _A4_CONFIRMED = {"method": A4, "teacher.scene_norm": True, "labels.confirm": True}
 _ADAPTERS = {"teacher.update": "adapt"}
-_NEIGHBOURS = {"replay.neighbours": 96}
+_ALONE = {"replay.neighbours": 0}
 
 METHODS = (
     *(_method(name) for name in (NESTEVO, A1, A2, TERMINALS_ONLY, A3, A4)),
@@ -81,10 +81,10 @@ ABLATIONS = (
     _ablation(DIGITAL_TEACHER, "the teacher computes digitally; no crossbar", {"teacher.analog": "digital"}),
     _ablation("adapters", "digital adapters beside the teacher's cells, which are not programmed again",
               _ADAPTERS),
-    _ablation("neighbours", "terminals learn their neighbours' labelled frames, too", _NEIGHBOURS),
-    _ablation("A4-neighbours", "A4 with NestEvo's labels, on its neighbours' frames, too",
-              {**_A4_CONFIRMED, **_NEIGHBOURS}),
-    _ablation("adapters-neighbours", "both adapters and neighbours' frames", {**_ADAPTERS, **_NEIGHBOURS}),
+    _ablation("without-neighbours", "each terminal learns its own frames alone", _ALONE),
+    _ablation("adapters-without-neighbours", "digital adapters, each terminal learning its own frames alone",
+              {**_ADAPTERS, **_ALONE}),
+    _ablation("all-neighbours", "terminals learn the frames of all others, whatever they see", {"replay.related": 1e9}),
     _ablation(ELASTIC, "terminals with paths of a supernet that take no longer than their pruned models",
               {"elastic.in_place_of_models": True}),
     _ablation("by-benefit", "the teacher adapts where it has become unsure, and is left as it is elsewhere",
