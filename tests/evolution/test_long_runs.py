@@ -12,6 +12,7 @@ from nestevo_hw.base.errors import TaskError
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.steps.camera import CaptureRequest
 from nestevo_hw.evolution.steps.labels import LabelFiles
+from nestevo_hw.evolution.steps.relating import RelateResult
 from nestevo_hw.evolution.taskid import TaskId
 from nestevo_hw.scheduler.task import TaskFailure
 from nestevo_hw.testing import simulated
@@ -79,7 +80,7 @@ def test_a_camera_that_uploads_nothing_borrows_from_its_group(tmp_path):
 def test_what_one_camera_has_seen_counts_once(tmp_path):
     """A borrower has no say on drift, partners and asking; frames are no neighbours of themselves."""
     executor = simulated.SimulatedExecutor(remember=True)
-    settings = override(config(2, upload_frames=0), {"replay.neighbours": 8, "trigger.mode": "request"})
+    settings = override(config(2, upload_frames=0), {"replay.related": 1.0, "trigger.mode": "request"})
     simulated.drive(settings, tmp_path, executor)
     done = {kind: {a.id.subject for a in executor.asked if a.id.kind == kind} for kind in ("mutual", "detect-drift")}
     assert done == {"mutual": {"campus", "downtown"}, "detect-drift": {"campus", "downtown"}}
@@ -106,7 +107,7 @@ def test_where_nobody_lends_it_keeps_its_model_and_is_scored(tmp_path, method):
 
 
 def test_neighbours_are_those_of_the_group(tmp_path):
-    document = override(config(1), {"groups.by": "name", "replay.neighbours": 8}).document()
+    document = override(config(1), {"groups.by": "name", "replay.related": 1.0}).document()
     for terminal, group in zip(document["terminals"], ("north", "north", "south"), strict=True):
         terminal["group"] = group
     executor = simulated.SimulatedExecutor(remember=True)
@@ -114,6 +115,34 @@ def test_neighbours_are_those_of_the_group(tmp_path):
     distilled = {a.id.subject: a.request.neighbours for a in executor.asked if a.id.kind == "distil"}
     lent = {name: [sample.upload.parent.name for sample in samples] for name, samples in distilled.items()}
     assert lent == {"campus": ["village"], "village": ["campus"], "downtown": []}
+
+
+@pytest.mark.parametrize(
+    ("changes", "learned"),
+    [
+        ({}, {"campus": ["village"], "village": [], "downtown": ["campus", "village"]}),
+        ({"replay.related": 0.2}, {"campus": [], "village": [], "downtown": ["campus"]}),
+        ({"replay.neighbours": 0}, {"campus": [], "village": [], "downtown": []}),
+        ({"method": "A4"}, {"campus": [], "village": [], "downtown": []}),
+        ({"method": "terminals-only"}, {"campus": ["village"], "village": [], "downtown": ["campus", "village"]}),
+    ],
+)
+def test_a_terminal_learns_the_frames_of_those_that_see_the_same_kind_of_scene(tmp_path, changes, learned):
+    apart = {
+        "campus": {"village": 0.5, "downtown": 0.51}, "village": {"campus": 0.6, "downtown": 7.0},
+        "downtown": {"campus": 0.1, "village": 0.3},
+    }  # fmt: skip
+
+    def answers(asked):
+        return RelateResult(distances=apart) if asked.id.kind == "relate" else simulated.typical(asked)
+
+    executor = simulated.SimulatedExecutor(answers=answers, remember=True)
+    simulated.drive(override(config(1), changes), tmp_path, executor)
+    distilled = {a.id.subject: a.request.neighbours for a in executor.asked if a.id.kind == "distil"}
+    assert {n: [sample.upload.parent.name for sample in samples] for n, samples in distilled.items()} == learned
+    told = [(e["terminal"], e["to"], e["distances"]) for e in events(tmp_path, "related")]
+    related = any(learned.values()) or "replay.related" in changes
+    assert told == ([(name, learned[name], apart[name]) for name in apart] if related else [])
 
 
 def test_a_failure_is_remembered_so_that_a_resumed_run_takes_the_same_turns(tmp_path):

@@ -105,7 +105,7 @@ CHOOSE = Step(
 )  # fmt: skip
 RELATE = Step(
     kind="relate", run=relating.relate, request=relating.RelateRequest, result=relating.RelateResult,
-    needs="gpu", wording="compares the terminals' scenes", colour="describe", per="group", typical_s=1.5,
+    needs="gpu", wording="compares the terminals' scenes", colour="relate", per="group", typical_s=1.5,
     typical=lambda request: relating.RelateResult(
         distances={name: dict.fromkeys(set(request.names) - {name}, 1.0) for name in request.names}
     ),
