@@ -57,7 +57,18 @@ def test_a_run_leaves_everything_it_promises(whole_run):
         "training_s",
     }
     kinds = {e["event"] for e in outcome(folder)}
-    assert kinds == {"program", "refresh", "sense", "drift", "decision", "generator", "deploy", "select", "accuracy"}
+    assert kinds == {
+        "program",
+        "refresh",
+        "sense",
+        "drift",
+        "decision",
+        "generator",
+        "deploy",
+        "select",
+        "accuracy",
+        "related",
+    }
     programmed = [e["cause"] for e in outcome(folder) if e["event"] == "program"]
     assert programmed == ["first", "refresh", "new teacher"]
     assert summary["programming"]["count"] == 3
