@@ -12,13 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.evolution.trigger import thinned
-from nestevo_hw.models.batch_norm import has_batch_norm, norms
+from nestevo_hw.models.batch_norm import norms
 from nestevo_hw.tasks.task import VisionTask
 
-MOST_FRAMES = 64
+MOST_FRAMES = 24
 """Of a scene that are looked at, evenly."""
+MOST_RELATED = 12
+"""Others that a terminal learns from, the nearest ones."""
 _LEAST_VARIANCE = 1e-5
 """Of a channel, below which all are alike: BatchNorm's own epsilon."""
+
+_LEAST_APART = 1e-9
+"""Of a scene from the training data, so that every distance is finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,16 @@ class SceneStatistics:
     """(C,): every layer counts alike; they add up to 1."""
 
     @classmethod
-    def of(cls, task: VisionTask, model: nn.Module, images: Tensor) -> "SceneStatistics":
+    def of(cls, task: VisionTask, model: nn.Module, images: Tensor, device: torch.device) -> "SceneStatistics":
         """Those of frames.
 
         Args:
             task: of the model.
             model: with BatchNorm; its statistics are replaced.
             images: (N, 3, H, W) uint8.
+            device: of the model.
         """
-        task.re_estimate(model, thinned(images, MOST_FRAMES))
+        task.re_estimate(model, thinned(images, MOST_FRAMES).to(device))
         means, variances = (
             [kept.double().cpu() for _, norm in norms(model) if (kept := getattr(norm, name)) is not None]
             for name in ("running_mean", "running_var")
@@ -55,29 +61,26 @@ class SceneStatistics:
         return float((self.weight * moved / ((self.variance + other.variance) / 2)).sum())
 
 
-def relative_distances(
-    task: VisionTask, model: nn.Module, scenes: Mapping[str, Tensor], familiar: Tensor
-) -> dict[str, dict[str, float]]:
+def relative_distances(scenes: Mapping[str, SceneStatistics], familiar: SceneStatistics) -> dict[str, dict[str, float]]:
     """How far the scenes of others lie from each one, where the training data lie at 1.
 
     Args:
-        task: of the model.
-        model: in eval mode; its BatchNorm statistics are replaced.
-        scenes: (N, 3, H, W) uint8 frames of each terminal.
-        familiar: (M, 3, H, W) uint8 frames like those that the model was trained on.
+        scenes: of each terminal.
+        familiar: of frames like those that the model was trained on.
 
     Returns:
-        By terminal, by other terminal; empty for a model without BatchNorm.
+        By terminal, by other terminal.
     """
-    if not has_batch_norm(model):
-        return {}
-    known = SceneStatistics.of(task, model, familiar)
-    seen = {name: SceneStatistics.of(task, model, images) for name, images in scenes.items()}
-    tiny = torch.finfo(torch.double).tiny
     return {
         name: {
-            other: own.apart(another) / max(own.apart(known), tiny)
-            for other, another in seen.items() if other != name
+            other: own.apart(another) / max(own.apart(familiar), _LEAST_APART)
+            for other, another in scenes.items() if other != name
         }
-        for name, own in seen.items()
+        for name, own in scenes.items()
     }  # fmt: skip
+
+
+def nearest(distances: Mapping[str, float], within: float) -> tuple[str, ...]:
+    """Terminals whose scenes lie within a distance, the nearest first, at most `MOST_RELATED`."""
+    near = sorted((apart, name) for name, apart in distances.items() if apart <= within)
+    return tuple(name for _, name in near[:MOST_RELATED])

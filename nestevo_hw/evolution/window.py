@@ -9,6 +9,7 @@ from nestevo_hw.base.stats import or_nan
 from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.dispatch import Batch, Done, Stage
 from nestevo_hw.evolution.drift_decision import DriftDecision
+from nestevo_hw.evolution.related import nearest
 from nestevo_hw.evolution.renewal import Renewal
 from nestevo_hw.evolution.rollout import Rollout
 from nestevo_hw.evolution.server import Server
@@ -121,8 +122,7 @@ class Window:
         }
         for related in self.run(table.RELATE, requests).values():
             for name, distances in related.value.distances.items():
-                near = tuple(other for other, apart in distances.items() if apart <= self.config.replay.related)
-                self._related[name] = near
+                near = self._related[name] = nearest(distances, self.config.replay.related)
                 self._server.journal.log(Related(window=self.number, terminal=name, to=near, distances=distances))
 
     def _ruler(self, name: str) -> Path:

@@ -8,9 +8,11 @@ from torch import nn
 
 from nestevo_hw.evolution.cameras import capture_window, reference_frames
 from nestevo_hw.evolution.config import load_preset, override
-from nestevo_hw.evolution.related import SceneStatistics, relative_distances
+from nestevo_hw.evolution.related import MOST_RELATED, SceneStatistics, nearest, relative_distances
 from nestevo_hw.models.checkpoint import load_model, resolve_checkpoint
 from nestevo_hw.tasks.named import task_named
+
+CPU = torch.device("cpu")
 
 
 class Channels:
@@ -31,7 +33,7 @@ def scene(means, spreads, seed=0):
 
 def test_the_distance_is_that_of_normal_distributions_in_their_mean_variance():
     model, a, b = nn.BatchNorm2d(3), scene([100.0] * 3, [20.0] * 3), scene([130.0, 100, 100], [20.0, 20, 40], seed=1)
-    left, right = (SceneStatistics.of(Channels(), model, images) for images in (a, b))
+    left, right = (SceneStatistics.of(Channels(), model, images, CPU) for images in (a, b))
     first = 30**2 / ((20**2 + 20**2) / 2)
     last = (40 - 20) ** 2 / ((20**2 + 40**2) / 2)
     assert left.apart(right) == pytest.approx((first + 0 + last) / 3, rel=0.1)
@@ -40,16 +42,20 @@ def test_the_distance_is_that_of_normal_distributions_in_their_mean_variance():
 
 
 def test_in_domain_frames_lie_at_one_and_a_twin_at_none():
-    model, known = nn.BatchNorm2d(3), scene([60.0] * 3, [20.0] * 3)
-    own = scene([100.0] * 3, [20.0] * 3)
-    found = relative_distances(Channels(), model, {"a": own, "b": own, "c": known}, known)
+    known, own = (
+        SceneStatistics.of(Channels(), nn.BatchNorm2d(3), scene([mean] * 3, [20.0] * 3), CPU) for mean in (60.0, 100.0)
+    )
+    found = relative_distances({"a": own, "b": own, "c": known}, known)
     assert found["a"] == {"b": 0.0, "c": 1.0}
     assert found["c"]["a"] > 1e6, "it has not drifted, so no other scene is of its kind"
     assert all(math.isfinite(apart) for others in found.values() for apart in others.values())
 
 
-def test_a_model_without_batch_norm_tells_nothing():
-    assert relative_distances(Channels(), nn.Conv2d(3, 3, 1), {"a": scene([1.0] * 3, [1.0] * 3)}, torch.zeros(1)) == {}
+def test_the_nearest_are_learned_from_and_not_too_many():
+    assert nearest({"a": 0.5, "b": 0.1, "c": 0.6, "d": math.inf}, 0.5) == ("b", "a")
+    assert nearest({}, 0.5) == ()
+    many = {f"camera-{k}": k / 100 for k in range(40)}
+    assert nearest(many, 0.5) == tuple(many)[:MOST_RELATED]
 
 
 @pytest.mark.parametrize(("preset", "model"), [("digits", "digits-cnn"), ("digits", "digits-cnn-m3"), ("quick", None)])
@@ -64,7 +70,11 @@ def test_cameras_in_one_weather_are_related_and_others_are_not(preset, model):
     names = [terminal.name for terminal in config.terminals]
     scenes = {name: capture_window(config, name, 0, frames=24).upload.images for name in names}
     ruler, _ = load_model(resolve_checkpoint(model or config.teacher.model))
-    found = relative_distances(task_named(config.task), ruler, scenes, reference_frames(config)[0].images)
+    seen = {
+        name: SceneStatistics.of(task_named(config.task), ruler, images, CPU)
+        for name, images in {**scenes, "": reference_frames(config)[0].images}.items()
+    }
+    found = relative_distances({name: seen[name] for name in names}, seen[""])
     related = {
         name: [other for other, apart in found[name].items() if apart <= config.replay.related] for name in names
     }

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestevo_hw.evolution.related import relative_distances
+from nestevo_hw.evolution.related import SceneStatistics, relative_distances
 from nestevo_hw.evolution.steps.step import Context, Request, Result
+from nestevo_hw.models.batch_norm import has_batch_norm
 from nestevo_hw.streams.storage import load_frames
 
 
@@ -33,6 +34,11 @@ class RelateResult(Result):
 def relate(context: Context, request: RelateRequest) -> RelateResult:
     """How far the scenes of a group's other terminals lie from each one's."""
     model, _ = context.load(request.model)
-    scenes = {name: context.images(path) for name, path in zip(request.names, request.uploads, strict=True)}
-    familiar = load_frames(request.reference).images.to(context.device)
-    return RelateResult(distances=relative_distances(context.task, model, scenes, familiar))
+    if not has_batch_norm(model):
+        return RelateResult(distances={})
+
+    def seen(path: Path) -> SceneStatistics:
+        return SceneStatistics.of(context.task, model, load_frames(path).images, context.device)
+
+    scenes = {name: seen(path) for name, path in zip(request.names, request.uploads, strict=True)}
+    return RelateResult(distances=relative_distances(scenes, seen(request.reference)))
