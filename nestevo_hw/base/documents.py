@@ -258,7 +258,7 @@ def _syntax(problem: ValueError) -> str:
     if not isinstance(problem, json.JSONDecodeError):
         return str(problem)
     line = f"line {problem.lineno}, " if "\n" in problem.doc.strip() else ""
-    return f"{problem.msg} at {line}column {problem.colno}"
+    return f"{problem.msg.removesuffix(' at')} at {line}column {problem.colno}"
 
 
 def _first(problem: ValidationError, document: object) -> str:

@@ -121,6 +121,24 @@ def is_unused(folder: Path) -> bool:
     return not folder.exists() or all(path.name == LOCK or is_temporary(path) for path in folder.iterdir())
 
 
+def require_unused_or_started(folder: Path, *, resume: bool, started: bool, holds: str) -> None:
+    """Refuse to write over what a folder holds, or to go on with what it does not hold.
+
+    Args:
+        folder: to write into.
+        resume: whether to go on.
+        started: whether it holds the beginnings of such work.
+        holds: what the work is called.
+
+    Raises:
+        ConfigError: in one line, with what to do.
+    """
+    if not resume and not is_unused(folder):
+        raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
+    if resume and not started:
+        raise ConfigError(f"{folder} holds no {holds} to resume; leave --resume out")
+
+
 def _locked(folder: Path) -> tuple[int, bool]:
     """The descriptor of the folder's lock file, held, and whether its last holder was killed.
 

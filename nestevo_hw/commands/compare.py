@@ -8,7 +8,15 @@ import click
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.commands.compare_grid import check_alone, compare_grid
-from nestevo_hw.commands.options import WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn, whole
+from nestevo_hw.commands.options import (
+    WINDOW_COUNT,
+    WORKERS,
+    compute_override,
+    machine_readable,
+    refuse_preset_beside,
+    warn,
+    whole,
+)
 from nestevo_hw.evolution.methods import METHODS
 
 
@@ -82,7 +90,7 @@ def compare(
     from nestevo_hw.studies.compare.study import plan_study, run_study
     from nestevo_hw.studies.compare.table import console_tables
     from nestevo_hw.studies.compare.variants import QUICK, choose, listing
-    from nestevo_hw.studies.compare.wording import conclusion
+    from nestevo_hw.studies.compare.wording import conclusion, failure_lines
 
     if only_list:
         found_variants = listing()
@@ -102,6 +110,7 @@ def compare(
     chosen = choose(QUICK if quick and names is None else names, ablations=ablations, gap=gap)
     changes: dict[str, int | str | None] = {"execution.workers": workers, "execution.device": device}
     changes["window.count"] = windows or (1 if quick else None)
+    refuse_preset_beside(config, preset)
     base = override(load_config(config) if config else load_preset(preset or "quick"), changes)
     plan = plan_study(base, chosen, seeds or (1 if quick else 5))
     computing = computed_on(base.execution)["device"]
@@ -113,7 +122,8 @@ def compare(
         written = write_comparison(found, out)
     if not as_json:
         left_out = (f"{name} {why}" for name, why in found.left_out.items())
-        lines = (*left_out, conclusion(found), f"computed on {computing}", f"written to {out}: {', '.join(written)}")
+        failed = failure_lines(found.failures)
+        outcome = (conclusion(found), f"computed on {computing}", f"written to {out}: {', '.join(written)}")
         tables = [*console_tables(found), *([gap_table(found)] if splits_gap(found) else [])]
-        show(*tables, *lines, width=180)
+        show(*tables, *left_out, *failed, *outcome, width=180)
     return document_of(found)

@@ -24,6 +24,7 @@ def compare_grid(
     """
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import progress_bar, telling
+    from nestevo_hw.evolution.run import computed_on
     from nestevo_hw.pages.formats import counted
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.compare.grid.cells import chosen_axes, open_grid
@@ -31,12 +32,14 @@ def compare_grid(
     from nestevo_hw.studies.compare.grid.results import read_map
     from nestevo_hw.studies.compare.grid.spec import load_spec
     from nestevo_hw.studies.compare.grid.study import plan_grid, run_grid
+    from nestevo_hw.studies.compare.wording import failure_lines
 
     spec = load_spec(path)
     if axes is not None:
         spec = chosen_axes(spec, [name.strip() for name in axes.split(",") if name.strip()])
     with telling("checking every cell"):
         plan = plan_grid(spec, open_grid(spec, path), seeds)
+    computing = computed_on(plan.rows[0].cell.config.execution)["device"]
     for line in plan.warnings:
         warn(line)
     with one_writer(out, resume=resume):
@@ -44,7 +47,9 @@ def compare_grid(
             found = read_map(plan, run_grid(plan, out, resume=resume, keep_files=keep_files, advance=advance))
         written = write_map(found, out)
     if not as_json:
-        show(map_table(found), f"written to {out}: {', '.join(written)}", width=160)
+        left_out = (f"{name} {why}" for name, why in found.left_out.items())
+        lines = (*left_out, *failure_lines(found.failures), f"computed on {computing}")
+        show(map_table(found), *lines, f"written to {out}: {', '.join(written)}", width=160)
     return found.document()
 
 

@@ -15,6 +15,7 @@ from nestevo_hw.commands.options import (
     WORKERS,
     compute_override,
     machine_readable,
+    refuse_preset_beside,
     warn,
     whole,
 )
@@ -25,7 +26,7 @@ from nestevo_hw.scheduler.server_process import ServerProcess
 
 @click.command(short_help="Run the whole loop: the main job.")
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.option("--preset", default="quick", show_default=True, help="Configuration to use without CONFIG.")
+@click.option("--preset", help="Configuration to use without CONFIG.  [default: quick]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -55,7 +56,7 @@ from nestevo_hw.scheduler.server_process import ServerProcess
 def evolve(
     config: Path | None,
     *,
-    preset: str,
+    preset: str | None,
     out: Path | None,
     resume: Path | None,
     method: str | None,
@@ -102,6 +103,8 @@ def evolve(
     }
     if quick and windows is not None:
         raise ConfigError("--quick is one window; leave --windows out")
+    refuse_preset_beside(config, preset)
+    preset = preset or "quick"
     given = _look(config, preset, resume, fixed)
     # Workers load the libraries while this process does.
     local = not check and executor in (None, "local")

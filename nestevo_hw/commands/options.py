@@ -184,6 +184,16 @@ def machine_readable(command: Command) -> Callable[..., None]:
     return run
 
 
+def refuse_preset_beside(config: Path | None, preset: str | None) -> None:
+    """Refuse a preset beside a configuration, which would be used in its place.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    if config is not None and preset is not None:
+        raise ConfigError(f"--preset {preset} is what runs without a configuration; leave it or {config} out")
+
+
 def warn(line: str) -> None:
     """Say on stderr what the command can do with, but should be looked at."""
     click.echo(f"Warning: {line}", err=True)

@@ -88,6 +88,7 @@ def page_text(run: Run, summary: Summary) -> str:
         "paths": tables.paths_table(run),
         "selections": tables.selections_table(run),
         "related": tables.related_table(run),
+        "cameras": tables.cameras_table(run),
         "recall": forgetting.recall_table(run),
         "groups": [(event, tables.groups_table(event)) for event in run.of(Groups)],
         "troubles": tables.troubles_table(run),

@@ -243,6 +243,13 @@ def groups_table(event: Groups) -> Table:
     return Table(heads=("group", "terminals"), rows=[(name, ", ".join(own)) for name, own in event.groups.items()])
 
 
+def cameras_table(run: Run) -> Table:
+    """Cameras that were treated otherwise than most, as they are to be."""
+    rows = [(str(e.window), e.terminal, f"sends no frames, so it learned from {e.of}'s") for e in run.of(Borrowed)]
+    rows += [(str(e.window), e.terminal, "moves, so no background was subtracted") for e in run.of(Moving)]
+    return Table(heads=("window", "camera", "what was done"), rows=sorted(rows))
+
+
 def related_table(run: Run) -> Table:
     """Whose labelled frames each terminal has learned beside its own, and how far the scenes of all others lay."""
     rows = [
@@ -266,8 +273,6 @@ def _nearest(event: Related, most: int = 4) -> list[tuple[str, float]]:
 def troubles_table(run: Run) -> Table:
     """Labels and video to look at, cameras that sent nothing of use, tasks outlived or that took more than reserved."""
     rows = [(str(e.window), e.terminal, "camera", e.reason) for e in run.of(Absent)]
-    rows += [(str(e.window), e.terminal, "camera", f"sends no frames: learns from {e.of}'s") for e in run.of(Borrowed)]
-    rows += [(str(e.window), e.terminal, "camera", "moves: no background subtracted") for e in run.of(Moving)]
     rows += [(str(e.window), e.terminal, "model", f"went back to {e.back_to}") for e in run.of(Rollback)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, e.reason) for e in run.of(Failure)]
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, _excess(e)) for e in run.of(Exceeded)]

@@ -81,7 +81,8 @@ def test_quick_takes_one_seed_and_one_window(small, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--methods", "A7"], "unknown method 'A7'; choose from NestEvo, A1"),
+        (["--methods", "a4"], "unknown method 'a4'; did you mean A4? `nestevo-hw compare --list`"),
+        (["--methods", "qqq"], "unknown method 'qqq'; `nestevo-hw compare --list` says which there are"),
         (["--methods", ","], "name at least one method"),
         (["--preset", "nowhere"], "nowhere"),
     ],

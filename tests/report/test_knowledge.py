@@ -8,13 +8,14 @@ from html import unescape
 import pytest
 from fake_runs import fake_run
 
+from nestevo_hw.pages.formats import DASH
 from nestevo_hw.report.events import read_run
 from nestevo_hw.report.forgetting import backward_transfer, recall_table, recalled
 from nestevo_hw.report.knowledge import estimates, trigger_text
 from nestevo_hw.report.page import page_text
 from nestevo_hw.report.records.terminal import Recall
 from nestevo_hw.report.summary import summary_of
-from nestevo_hw.report.tables import decisions_table, selections_table, troubles_table
+from nestevo_hw.report.tables import cameras_table, decisions_table, related_table, selections_table, troubles_table
 
 
 @pytest.fixture
@@ -121,8 +122,9 @@ def test_which_model_each_terminal_was_given(run):
 def test_a_camera_that_moved_is_named(run):
     with (run.directory / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"event": "moving", "window": 1, "terminal": "campus-a"}) + "\n")
-    rows = troubles_table(read_run(run.directory)).rows
-    assert ("1", "campus-a", "camera", "moves: no background subtracted") in rows
+    found = read_run(run.directory)
+    assert ("1", "campus-a", "moves, so no background was subtracted") in cameras_table(found).rows
+    assert all("moves" not in row[-1] for row in troubles_table(found).rows), "nothing went wrong"
 
 
 def test_backward_transfer_by_hand(run):
@@ -132,3 +134,20 @@ def test_backward_transfer_by_hand(run):
     more = Recall(window=2, terminal="campus-a", scores={0: one.learned - 0.05, 5: 0.9})
     assert backward_transfer(replace(run, events=(*run.events, more))) == pytest.approx(-0.15)
     assert math.isnan(backward_transfer(replace(run, events=())))
+
+
+def test_whose_frames_were_learned_is_shown_with_the_nearest_scenes(run):
+    far = {f"c{k}": float(k) for k in range(1, 8)}
+    lines = [
+        {"event": "related", "window": 0, "terminal": "campus-a", "to": ["village-a"],
+         "distances": {"village-a": 0.07, **far}},
+        {"event": "related", "window": 0, "terminal": "village-a", "to": [], "distances": {"campus-a": 2.5}},
+    ]  # fmt: skip
+    with (run.directory / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    found = read_run(run.directory)
+    assert related_table(found).rows == [
+        ("0", "campus-a", "village-a", "village-a 0.07, c1 1.00, c2 2.00, c3 3.00"),
+        ("0", "village-a", DASH, "campus-a 2.50"),
+    ]
+    assert "Whose frames each terminal learned beside its own" in page_text(found, summary_of(found))

@@ -7,7 +7,7 @@ from pathlib import Path
 from nestevo_hw.base.documents import first_difference
 from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.base.interruption import resumable
-from nestevo_hw.base.locking import is_unused
+from nestevo_hw.base.locking import is_unused, require_unused_or_started
 from nestevo_hw.evolution.check import check_run, input_warnings
 from nestevo_hw.evolution.config import RunConfig, override, parse_config
 from nestevo_hw.evolution.layout import RunLayout
@@ -38,6 +38,11 @@ class StudyPlan:
     """Those that will not, and why."""
     warnings: tuple[str, ...] = ()
     """What should be looked at before, one line each."""
+
+    @property
+    def folders(self) -> dict[tuple[str, int], str]:
+        """Where each run lies, below the folder of the study."""
+        return {(name, seed): f"{name}-{seed}" for name, seed in self.configs}
 
     @property
     def steps(self) -> int:
@@ -84,9 +89,7 @@ def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Stud
     return StudyPlan(configs=configs, variants=running, left_out=left_out, warnings=warnings)
 
 
-def run_study(
-    plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance, pages: bool = True
-) -> Comparison:
+def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance) -> Comparison:
     """Run what has not finished yet, each run into FOLDER/VARIANT-SEED, and read all of it.
 
     Args:
@@ -95,27 +98,57 @@ def run_study(
         resume: reuse finished runs in the folder and go on with unfinished ones; else the folder must be new or empty.
         keep_files: keep all tensors of every run; else only KEPT stay once it has finished.
         advance: called with what has just ended, `plan.steps` times.
-        pages: write the page of every run; `nestevo-hw report` can do that later.
 
     Raises:
         ConfigError: the folder holds a run of another configuration, or none to resume.
         TaskError: a run failed.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
-    if not resume and not is_unused(folder):
-        raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
-    folders = {(name, seed): folder / f"{name}-{seed}" for name, seed in plan.configs}
-    if resume and not (any(folder.glob("*/run.json")) or any(path.exists() for path in folders.values())):
-        raise ConfigError(f"{folder} holds no comparison to resume; leave --resume out")
-    for key, config in plan.configs.items():
-        _check_stored(folders[key], config)
+    started = any(folder.glob("*/run.json")) or any((folder / name).exists() for name in plan.folders.values())
+    require_unused_or_started(folder, resume=resume, started=started, holds="comparison")
+    check_runs(plan, folder)
     done = 0
+
+    def ended() -> None:
+        nonlocal done
+        done += 1
+
     advice = "run the same command with --resume to go on, or with fewer --seeds to see what is there"
-    with resumable(folder, lambda: f"{done} of {len(folders)} runs", advice=advice):
-        for (name, seed), config in plan.configs.items():
-            title = f"{name}, seed {seed}"
-            _run(config, folders[name, seed], title, keep_files=keep_files, advance=advance, pages=pages)
-            done += 1
+    with resumable(folder, lambda: f"{done} of {len(plan.configs)} runs", advice=advice):
+        return run_all(plan, folder, keep_files=keep_files, advance=advance, ended=ended)
+
+
+def check_runs(plan: StudyPlan, folder: Path) -> None:
+    """Refuse what lies where a plan's runs are to lie, before anything runs.
+
+    Raises:
+        ConfigError: a run of another configuration, or no run at all.
+    """
+    for key, config in plan.configs.items():
+        _check_stored(folder / plan.folders[key], config)
+
+
+def run_all(
+    plan: StudyPlan, folder: Path, *, keep_files: bool, advance: Advance, ended: Callable[[], None], pages: bool = True
+) -> Comparison:
+    """Run what has not finished yet, whatever else the folder holds, and read all of it.
+
+    Args:
+        plan: what to run.
+        folder: of the comparison.
+        keep_files: as for `run_study`.
+        advance: as for `run_study`.
+        ended: called after each run.
+        pages: write the page of every run; `nestevo-hw report` can do that later.
+
+    Raises:
+        TaskError: a run failed.
+    """
+    for (name, seed), config in plan.configs.items():
+        own = folder / plan.folders[name, seed]
+        _run(config, own, f"{name}, seed {seed}", keep_files=keep_files, advance=advance, pages=pages)
+        ended()
+    folders = {key: folder / name for key, name in plan.folders.items()}
     return read_comparison(folders, plan.variants, plan.left_out)
 
 
@@ -166,6 +199,8 @@ def _has_page(folder: Path) -> bool:
 def _check_stored(folder: Path, config: RunConfig) -> None:
     """Refuse a folder whose run had another configuration; where and how fast it runs does not matter."""
     if not (folder / "run.json").is_file():
+        if not is_unused(folder):
+            raise ConfigError(f"{folder} holds files but no run.json, so no run; delete it or choose another --out")
         return
     stored = parse_config(stored_config(folder), source=str(folder))
     stored = replace(stored, execution=config.execution)

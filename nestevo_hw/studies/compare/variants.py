@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from nestevo_hw.base.documents import plain
@@ -153,11 +154,13 @@ def choose(methods: Iterable[str] | None, *, ablations: bool, gap: bool = False)
     known = [v.name for v in (*METHODS, *ABLATIONS, *GAP)]
     for name in named:
         if name not in known:
-            raise ConfigError(f"unknown method {name!r}; choose from {', '.join(known)}")
+            close = [other for other in known if other.lower() == name.lower()] or get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise ConfigError(f"unknown method {name!r}; {hint}`nestevo-hw compare --list` says which there are")
         if named.count(name) > 1:
             raise ConfigError(f"method {name!r} is named twice")
     if not named:
-        raise ConfigError(f"name at least one method of {', '.join(known)}")
+        raise ConfigError("name at least one method; `nestevo-hw compare --list` says which there are")
     wanted = set(named)
     if ablations:
         wanted |= {v.name for v in ABLATIONS} | {NESTEVO, A2, A4}

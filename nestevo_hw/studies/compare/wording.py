@@ -1,7 +1,7 @@
 """What a comparison came to, in words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nestevo_hw.pages.formats import counted, number, percent, share
@@ -30,6 +30,11 @@ def conclusion(found: Comparison) -> str:
     if closed.known:
         text += f" It closes {share(closed.mean)} of the gap between A4 and true labels."
     return text
+
+
+def failure_lines(failures: Mapping[str, Sequence[str]]) -> list[str]:
+    """Which tasks failed for good, one line a run."""
+    return [f"failed for good in {run}: {'; '.join(reasons)}" for run, reasons in failures.items()]
 
 
 def _against_a4(found: Comparison) -> str:

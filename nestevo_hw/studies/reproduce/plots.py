@@ -12,7 +12,7 @@ from nestevo_hw.studies.reproduce.item import Row, Unit
 from nestevo_hw.studies.reproduce.results import Found, Reproduction
 
 MARKS = (
-    Mark(text="ours, with the 95 % interval over seeds", colour="after", shape="dot"),
+    Mark(text="ours, with the 95 % interval over seeds where there are several", colour="after", shape="dot"),
     Mark(text="paper", colour="before", shape="ring"),
 )
 _UNITS: dict[Unit, str] = {

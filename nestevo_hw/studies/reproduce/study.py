@@ -10,13 +10,12 @@ import torch
 
 from nestevo_hw.base.compute import device_name
 from nestevo_hw.base.documents import plain
-from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal
-from nestevo_hw.base.locking import is_unused
+from nestevo_hw.base.locking import require_unused_or_started
 from nestevo_hw.base.stats import or_nan, or_none
 from nestevo_hw.evolution.run import computed_on
-from nestevo_hw.studies.compare.study import Advance, StudyPlan, plan_study, run_study
+from nestevo_hw.studies.compare.study import Advance, StudyPlan, check_runs, plan_study, run_all
 from nestevo_hw.studies.compare.variants import NESTEVO, choose
 from nestevo_hw.studies.reproduce import methods
 from nestevo_hw.studies.reproduce.averaging import averages
@@ -115,21 +114,30 @@ def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance
         TaskError: a run failed.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
-    if resume and not (folder / JOURNAL).is_file():
-        raise ConfigError(f"{folder} holds no reproduction to resume; leave --resume out")
-    if not resume and not is_unused(folder):
-        raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
+    require_unused_or_started(folder, resume=resume, started=(folder / JOURNAL).is_file(), holds="reproduction")
     journal = Journal(folder / JOURNAL, Measured, {"effort": plain(plan.effort)}, holds="measurements", resume=resume)
     known = {(record.experiment, record.seed): record.values for record in journal.records}
     if plan.runs is not None:
-        started = any((folder / RUNS).glob("*/run.json"))
-        run_study(plan.runs, folder / RUNS, resume=started, keep_files=False, advance=advance, pages=False)
+        _run(plan.runs, folder / RUNS, advance)
     _measure(plan, folder, journal, known, advance)
     values = _by_key({key: known[key] for key in plan.experiments}, plan.seeds)
     return Reproduction(
         found=tuple(Found(item=item, values=values) for item in plan.items), seeds=plan.seeds,
         quick=plan.effort.quick, device=plan.device,
     )  # fmt: skip
+
+
+def _run(runs: StudyPlan, folder: Path, advance: Advance) -> None:
+    """What the comparison has not run yet."""
+    check_runs(runs, folder)
+    done = 0
+
+    def ended() -> None:
+        nonlocal done
+        done += 1
+
+    with resumable(folder.parent, lambda: f"{done} of {len(runs.configs)} runs"):
+        run_all(runs, folder, keep_files=False, advance=advance, ended=ended, pages=False)
 
 
 def _measure(plan: Plan, folder: Path, journal: Journal[Measured], known: Known, advance: Advance) -> None:

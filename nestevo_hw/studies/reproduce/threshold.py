@@ -26,9 +26,9 @@ def thresholds(effort: Effort, seed: int) -> dict[str, float]:
             run = read_run(Path(folder) / "run")
         found[f"accuracy/{number}"] = mean(read_outcome(run).after.values())
         found[f"updates/{number}"] = sum(d.mode == CO_EVOLUTION for d in run.of(Decision))
-        found["score"] = mean(d.score for d in run.of(Drift))
+        found[f"score/{number}"] = mean(d.score for d in run.of(Drift))
     last = len(effort.thresholds) - 1
-    return found | {f"{what}/last": found[f"{what}/{last}"] for what in ("accuracy", "updates")}
+    return found | {f"{what}/last": found[f"{what}/{last}"] for what in ("accuracy", "updates", "score")}
 
 
 def _config(effort: Effort, gamma: float, seed: int) -> RunConfig:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from made_up_runs import write_run
 
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError, NestEvoError, TaskError
+from nestevo_hw.cli import main
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.scheduler.task import TaskFailure
 from nestevo_hw.studies.compare import study
@@ -199,3 +201,26 @@ def test_every_variant_has_its_own_name_and_says_what_it_is():
     assert len({v.name for v in everything}) == len(everything)
     assert len({json.dumps(v.changes) for v in (*METHODS, *ABLATIONS)}) == len(METHODS) + len(ABLATIONS)
     assert all(v.meaning and "\n" not in v.meaning for v in everything)
+
+
+def test_the_console_says_what_failed_and_ends_with_3(monkeypatch, tmp_path):
+    def failing(config, folder, **_):
+        write_run(folder, config.method, config.seed, config=config.document(), value=lambda *_: (0.3, 0.5))
+        failure = {"event": "failure", "window": 0, "kind": "distil", "terminal": "campus", "reason": "it was killed"}
+        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(failure) + "\n")
+
+    monkeypatch.setattr(study, "evolve", failing)
+    monkeypatch.setattr(study, "write_report", lambda _: None)
+    command = ["compare", "--methods", "A4", "--seeds", "1", "--windows", "1", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 3, result.output
+    assert "failed for good in A4, seed 0: " in result.output
+    assert "written to" in result.output
+
+
+def test_a_preset_beside_a_configuration_is_refused(tmp_path):
+    (tmp_path / "own.toml").write_text("", encoding="utf-8")
+    for command in ("compare", "evolve"):
+        result = CliRunner().invoke(main, [command, str(tmp_path / "own.toml"), "--preset", "digits"])
+        assert (result.exit_code, "--preset digits is what runs without a configuration" in result.output) == (2, True)

@@ -109,13 +109,18 @@ def test_the_shipped_grid_is_one():
         ('"A4-confirmed"]', '"A4"]', "against: 'A4-confirmed' is none of methods"),
         ('"A4-confirmed"]', '"A4-confirmed", "A9"]', "unknown method 'A9'"),
         ('[["frames", "night"]]', '[["frames", "day"]]', "cross: unknown axis 'day'"),
+        ('[["frames", "night"]]', '[["frames", "frames"]]', "cross: 'frames' with itself gives nothing new"),
+        ('name = "8"', 'name = " "', "axes.frames.values.name: one is empty"),
+        (GRID[GRID.index("[[axes]]"):], "", "axes"),
+        (GRID[GRID.index("[[axes]]"):], "axes = []", "axes"),
+        ('base = "digits"', 'base = "nowhere.toml"', r"grid\.toml: base: .*nowhere\.toml"),
+        ('terminals = 1 }', 'each = { model = "nope" } }', r"grid\.toml: axes\.cameras\.1: .*no checkpoint 'nope'"),
         ("upload_frames = 8", "frames = 8", "axes.frames.8: window.frames"),
         ('name = "96" }]', 'name = "8" }]', "axes.frames.values.name: names must differ"),
         ('"belt-2"]', '"roof"]', "scored: no terminal 'roof'; there are counter"),
         ("terminals = 1 }", "terminals = 0 }", "terminals"),
         ('set = { window = { count = 1 } }', 'set = { terminals = [] }', "set holds no terminals"),
         ('set = { window = { count = 1 } }', 'one = { roof = { joins = 1 } }', "one.roof: no such terminal"),
-        ('base = "digits"', 'base = "nowhere.toml"', "nowhere.toml"),
         ('text = "cameras"', 'txt = "cameras"', r"axes\[2\].t"),
     ],
 )  # fmt: skip
@@ -162,10 +167,81 @@ def test_an_interrupted_grid_goes_on_where_it_stopped_and_makes_the_same_map(mon
     assert found.rows[0].findings["A4-confirmed"].teacher.mean == pytest.approx(0.725)
 
 
+COLLIDING = """
+base = "digits"
+methods = ["A4-confirmed"]
+[[axes]]
+name = "night"
+text = "night"
+values = [{ name = "low-a", set = { window = { upload_frames = 8 } } }]
+[[axes]]
+name = "night-low"
+text = "low night"
+values = [{ name = "a", set = { window = { upload_frames = 9 } } }]
+"""
+
+
+def test_two_cells_never_share_a_folder(grid):
+    grid.write_text(COLLIDING, encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"axes\.night-low\.a: its folder would be night-low-a, as that of .*low-a; re"
+    ):
+        plan_of(grid)
+
+
+def test_a_grid_killed_as_a_cell_began_goes_on(monkeypatch, grid, tmp_path):
+    """A run whose folder holds its lock alone had not begun; one that holds other files is nobody's run."""
+    plan, runs, out = plan_of(grid, "frames"), _Runs(), tmp_path / "out"
+    monkeypatch.setattr(study, "evolve", runs.evolve)
+    begun = out / "frames-8" / "NestEvo-0"
+    begun.mkdir(parents=True)
+    (begun / ".lock").touch()
+    found = run_grid(plan, out, resume=True, keep_files=False, advance=lambda _: None)
+    assert list(found) == ["frames-8", "base"]
+    (out / "base" / "NestEvo-1" / "run.json").unlink()
+    with pytest.raises(ConfigError, match=r"NestEvo-1 holds files but no run\.json, so no run; delete it"):
+        run_grid(plan, out, resume=True, keep_files=False, advance=lambda _: None)
+    with pytest.raises(ConfigError, match="holds no grid to resume"):
+        run_grid(plan, tmp_path / "none", resume=True, keep_files=False, advance=lambda _: None)
+
+
+def test_a_stopped_grid_counts_the_runs_of_all_cells(monkeypatch, grid, tmp_path):
+    monkeypatch.setattr(study, "evolve", _Runs(stop_at=6).evolve)
+    with pytest.raises(
+        StoppedError, match=r"after 5 of 8 runs, which are kept in .*out; run the same command with --re"
+    ):
+        run_grid(plan_of(grid, "frames"), tmp_path / "out", resume=False, keep_files=False, advance=lambda _: None)
+
+
+def test_what_did_not_run_and_what_failed_is_said(monkeypatch, grid, tmp_path):
+    grid.write_text(GRID.replace('"A4-confirmed"]', '"A4-confirmed", "labels-completed"]'), encoding="utf-8")
+    runs = _Runs()
+
+    def evolve(config, folder, **how):
+        runs.evolve(config, folder, **how)
+        if folder.name == "NestEvo-0" and folder.parent.name == "base":
+            failure = {"event": "failure", "window": 0, "kind": "distil", "terminal": "belt", "reason": "it was killed"}
+            with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(failure) + "\n")
+
+    monkeypatch.setattr(study, "evolve", evolve)
+    command = ["compare", "--grid", str(grid), "--axes", "frames", "--seeds", "1", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 3, result.output
+    assert "base: labels-completed refused: " in result.output
+    assert "failed for good in base: NestEvo, seed 0: " in result.output
+    assert "one seed" in result.output
+    assert "computed on cpu" in result.output
+    document = json.loads((tmp_path / "out" / "regime.json").read_text(encoding="utf-8"))
+    assert set(document["left_out"]) == {"base: labels-completed", "frames-8: labels-completed"}
+    assert list(document["failures"]) == ["base: NestEvo, seed 0"]
+
+
 def test_options_that_the_grid_decides_are_refused(grid, tmp_path):
     out = ["--out", str(tmp_path / "out")]
     for extra, message in (
         (["--quick"], "leave --quick out"), (["--methods", "A4"], "leave --methods out"),
+        (["--axes", ","], "--axes: name at least one; choose from frames, night, cameras"),
         (["--axes", "moon"], "unknown axis 'moon'; choose from frames, night, cameras"),
     ):  # fmt: skip
         result = CliRunner().invoke(main, ["compare", "--grid", str(grid), *extra, *out])

@@ -18,6 +18,8 @@ class Cell:
     folder: str
     """In that of the grid."""
     config: RunConfig
+    source: str
+    """Which lines of the grid's file make it, for messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,12 @@ def open_grid(spec: GridSpec, path: Path) -> list[Row]:
     Raises:
         ConfigError: the base or a cell is no valid configuration, or a change names what is not there.
     """
-    base = load_config(path.parent / spec.base) if spec.base.endswith(".toml") else load_preset(spec.base)
-    cells: list[Cell] = [Cell(folder=BASE, config=_changed(base, [spec.all], f"{path}: all"))]
+    try:
+        base = load_config(path.parent / spec.base) if spec.base.endswith(".toml") else load_preset(spec.base)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: base: {error}") from error
+    source = f"{path}: all"
+    cells: list[Cell] = [Cell(folder=BASE, config=_changed(base, [spec.all], source), source=source)]
 
     def row(*places: tuple[Axis, Value]) -> Row:
         source = f"{path}: axes.{'+'.join(f'{axis.name}.{value.name}' for axis, value in places)}"
@@ -71,8 +77,9 @@ def chosen_axes(spec: GridSpec, names: Collection[str]) -> GridSpec:
     """
     known = [axis.name for axis in spec.axes]
     odd = next((name for name in names if name not in known), None)
-    if odd is not None:
-        raise ConfigError(f"--axes: unknown axis {odd!r}; choose from {', '.join(known)}")
+    if odd is not None or not names:
+        unknown = "name at least one" if odd is None else f"unknown axis {odd!r}"
+        raise ConfigError(f"--axes: {unknown}; choose from {', '.join(known)}")
     cross = tuple(pair for pair in spec.cross if set(pair) <= set(names))
     return replace(spec, axes=tuple(axis for axis in spec.axes if axis.name in names), cross=cross)
 
@@ -86,7 +93,11 @@ def _row(cells: list[Cell], config: RunConfig, source: str, places: Sequence[tup
         raise ConfigError(f"{source}.scored: no terminal {odd!r}; there are {', '.join(names)}")
     cell = next((cell for cell in cells if cell.config == config), None)
     if cell is None:
-        cell = Cell(folder="+".join(f"{axis.name}-{file_part(value.name)}" for axis, value in places), config=config)
+        folder = "+".join(f"{axis.name}-{file_part(value.name)}" for axis, value in places)
+        taken = next((cell for cell in cells if cell.folder == folder), None)
+        if taken is not None:
+            raise ConfigError(f"{source}: its folder would be {folder}, as that of {taken.source}; rename one of them")
+        cell = Cell(folder=folder, config=config, source=source)
         cells.append(cell)
     axis_text, value_text = " x ".join(axis.text for axis, _ in places), ", ".join(value.name for _, value in places)
     return Row(axis=axis_text, value=value_text, cell=cell, scored=scored or tuple(names))

@@ -37,7 +37,7 @@ def map_table(found: RegimeMap) -> Table:
         for row in found.rows
     ]  # fmt: skip
     heads = ("what varies", "value", found.against, *(f"{name} minus it" for name in found.names))
-    return Table(heads=heads, rows=rows, title=f"{found.metric} after evolving, paired by seed, ±95 %")
+    return Table(heads=heads, rows=rows, title=f"{found.metric} after evolving, {_spread(found)}")
 
 
 def draw_map(found: RegimeMap, palette: Palette) -> Figure:
@@ -48,7 +48,7 @@ def draw_map(found: RegimeMap, palette: Palette) -> Figure:
     _rows(axes, found, palette)
     axes.axvline(0.0, color=palette.muted, lw=1.0, zorder=1)
     dress(axes, palette, grid="x")
-    axes.set_xlabel(f"{found.metric} minus that of {found.against}, 95 % over {len(found.seeds)} seeds")
+    axes.set_xlabel(f"{found.metric} minus that of {found.against}, {_spread(found)}")
     marks = [
         Mark(text=name, colour=_role(found, name), shape="ring" if name == TRUE_LABELS else "dot")
         for name in found.names
@@ -88,6 +88,13 @@ def _row(axes: Axes, found: RegimeMap, row: RegimeRow, y: float, palette: Palett
         _level(row.findings.get(found.against)), (1.0, y), xycoords=axes.get_yaxis_transform(), xytext=(4, 0),
         textcoords="offset points", va="center", size=SMALL, color=palette.muted,
     )  # fmt: skip
+
+
+def _spread(found: RegimeMap) -> str:
+    """Over what the figures are."""
+    if len(found.seeds) == 1:
+        return "one seed: other seeds may well come out otherwise"
+    return f"paired by seed, 95 % over {len(found.seeds)} seeds"
 
 
 def _role(found: RegimeMap, name: str) -> str:

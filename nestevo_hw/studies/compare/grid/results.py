@@ -50,6 +50,10 @@ class RegimeMap:
     metric: str
     seeds: tuple[int, ...]
     task: str
+    left_out: Mapping[str, str]
+    """Variants that did not run in a cell and why, by `cell: variant`."""
+    failures: Mapping[str, list[str]]
+    """Tasks that failed for good, by `cell: run`."""
 
     @property
     def names(self) -> list[str]:
@@ -61,6 +65,7 @@ class RegimeMap:
         """As JSON values."""
         return {
             "metric": self.metric, "against": self.against, "task": self.task, "seeds": list(self.seeds),
+            "left_out": dict(self.left_out), "failures": dict(self.failures),
             "rows": [
                 {
                     "axis": row.row.axis, "value": row.row.value, "cell": row.row.cell.folder,
@@ -82,8 +87,11 @@ def read_map(plan: GridPlan, found: Mapping[str, Comparison]) -> RegimeMap:
     first = next(iter(found.values()))
     rows = [RegimeRow(row=row, findings=_findings(row, found[row.cell.folder], plan.spec.against)) for row in plan.rows]
     return RegimeMap(
-        rows=rows, against=plan.spec.against, metric=first.metric, seeds=first.seeds, task=plan.rows[0].cell.config.task
-    )
+        rows=rows, against=plan.spec.against, metric=first.metric, seeds=first.seeds,
+        task=plan.rows[0].cell.config.task,
+        left_out={f"{cell}: {name}": why for cell, each in found.items() for name, why in each.left_out.items()},
+        failures={f"{cell}: {run}": why for cell, each in found.items() for run, why in each.failures.items()},
+    )  # fmt: skip
 
 
 def _findings(row: Row, found: Comparison, against: str) -> dict[str, Finding]:

@@ -54,6 +54,8 @@ class Axis:
         check_name(self.name, "axes.name")
         if self.name == BASE or not self.values:
             raise ConfigError(f"axes.{self.name}: need a name other than {BASE!r} and at least one of [[axes.values]]")
+        if not all(value.name.strip() for value in self.values):
+            raise ConfigError(f"axes.{self.name}.values.name: one is empty; tables show it and folders are named by it")
         check_distinct([file_part(v.name) for v in self.values], f"axes.{self.name}.values.name")
 
 
@@ -78,9 +80,14 @@ class GridSpec:
     def __post_init__(self) -> None:
         check_distinct([axis.name for axis in self.axes], "axes.name")
         known = [axis.name for axis in self.axes]
+        if not known:
+            raise ConfigError("axes: nothing varies; give at least one of [[axes]]")
         odd = next((name for pair in self.cross for name in pair if name not in known), None)
         if odd is not None:
             raise ConfigError(f"cross: unknown axis {odd!r}; choose from {', '.join(known)}")
+        twin = next((first for first, second in self.cross if first == second), None)
+        if twin is not None:
+            raise ConfigError(f"cross: {twin!r} with itself gives nothing new; name two axes")
         if self.against not in self.methods:
             raise ConfigError(f"against: {self.against!r} is none of methods ({', '.join(self.methods)}); add it there")
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.base.locking import is_unused
+from nestevo_hw.base.errors import ConfigError, NestEvoError
+from nestevo_hw.base.interruption import resumable
+from nestevo_hw.base.locking import require_unused_or_started
 from nestevo_hw.studies.compare.grid.cells import Row, cells_of
 from nestevo_hw.studies.compare.grid.spec import GridSpec
 from nestevo_hw.studies.compare.results import Comparison
-from nestevo_hw.studies.compare.study import Advance, StudyPlan, plan_study, run_study
+from nestevo_hw.studies.compare.study import Advance, StudyPlan, check_runs, plan_study, run_all
 from nestevo_hw.studies.compare.variants import choose
 
 
@@ -53,7 +54,10 @@ def plan_grid(spec: GridSpec, rows: Sequence[Row], seeds: int | None = None) -> 
     """
     variants, plans = choose(spec.methods, ablations=False), dict[str, StudyPlan]()
     for cell in cells_of(rows):
-        plan = plans[cell.folder] = plan_study(cell.config, variants, seeds or spec.seeds)
+        try:
+            plan = plans[cell.folder] = plan_study(cell.config, variants, seeds or spec.seeds)
+        except NestEvoError as error:
+            raise type(error)(f"{cell.source}: {error}") from error
         if spec.against in plan.left_out:
             raise ConfigError(f"cell {cell.folder}: {spec.against} {plan.left_out[spec.against]}")
     return GridPlan(spec=spec, rows=rows, plans=plans)
@@ -79,17 +83,24 @@ def run_grid(
         TaskError: a run failed.
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
-    if not resume and not is_unused(folder):
-        raise ConfigError(f"{folder} is not empty; choose another --out, or go on in it with --resume")
-    if resume and not any(folder.glob("*/*/run.json")):
-        raise ConfigError(f"{folder} holds no grid to resume; leave --resume out")
-    return {
-        name: run_study(
-            cell, folder / name, resume=any((folder / name).glob("*/run.json")), keep_files=keep_files, pages=False,
-            advance=partial(_tell, advance, name),
-        )
-        for name, cell in plan.plans.items()
-    }  # fmt: skip
+    started = any(folder.glob("*/*/run.json")) or any((folder / name).exists() for name in plan.plans)
+    require_unused_or_started(folder, resume=resume, started=started, holds="grid")
+    for name, cell in plan.plans.items():
+        check_runs(cell, folder / name)
+    done = 0
+
+    def ended() -> None:
+        nonlocal done
+        done += 1
+
+    with resumable(folder, lambda: f"{done} of {plan.runs} runs"):
+        return {
+            name: run_all(
+                cell, folder / name, keep_files=keep_files, pages=False, ended=ended,
+                advance=partial(_tell, advance, name),
+            )
+            for name, cell in plan.plans.items()
+        }  # fmt: skip
 
 
 def _tell(advance: Advance, cell: str, what: str) -> None:
