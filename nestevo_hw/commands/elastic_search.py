@@ -85,7 +85,7 @@ def search(
     )  # fmt: skip
     frames = source or folder / "held-out.safetensors"
     for path in against:
-        require_file(path, "ONNX file", advice="correct --against")
+        require_file(path, advice="correct --against")
     with one_writer(out, resume=resume), telling("measuring the latency table") as told:
         select(folder / "parts", frames, out, config, resume=resume, tell=told.say)
         selected, pool = read_selected(out)

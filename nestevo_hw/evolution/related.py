@@ -21,7 +21,6 @@ MOST_RELATED = 12
 """Others that a terminal learns from, the nearest ones."""
 _LEAST_VARIANCE = 1e-5
 """Of a channel, below which all are alike: BatchNorm's own epsilon."""
-
 _LEAST_APART = 1e-9
 """Of a scene from the training data, so that every distance is finite."""
 

@@ -32,6 +32,7 @@ FOLDER = "tests-have-no-such-folder"
         ("build digits-mobilenet --out {out} --resume", 2, "no folder"),
         ("build digits-mobilenet --out {out} --merge 4", 2, "need a whole number from 1 to 3"),
         (f"search {FOLDER} --out {{out}}", 2, "no file"),
+        (f"search {FOLDER} --out {{out}} --against gone.safetensors", 2, "no file gone.safetensors; correct --against"),
         (f"search {FOLDER} --out {{out}} --budget 0", 2, "need a number from 0.01 to 1"),
         (f"adapt {FOLDER} --search {FOLDER}", 2, "no file"),
     ],

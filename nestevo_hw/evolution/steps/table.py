@@ -107,7 +107,7 @@ RELATE = Step(
     kind="relate", run=relating.relate, request=relating.RelateRequest, result=relating.RelateResult,
     needs="gpu", wording="compares the terminals' scenes", colour="relate", per="group", typical_s=1.5,
     typical=lambda request: relating.RelateResult(
-        distances={name: dict.fromkeys(set(request.names) - {name}, 1.0) for name in request.names}
+        distances={name: {other: 1.0 for other in request.names if other != name} for name in request.names}
     ),
 )  # fmt: skip
 DETECT_DRIFT = Step(
