@@ -85,8 +85,8 @@ def find_plan(
     """Search the set of layers with the fewest weights that keeps the loss within `target`.
 
     Each order is cut by bisection where the layers before the cut, kept digital, suffice; the cut that costs
-    fewest weights is then thinned by returning layers to the crossbar, the largest first. Every candidate is
-    really evaluated. Since a search prefers plans that were lucky, the plan is evaluated again on as many fresh
+    fewest weights is then thinned by returning layers to the crossbar, the largest first, until none can. Every
+    candidate is really evaluated. Since a search prefers plans that were lucky, the plan is evaluated again on as many fresh
     programmings, and grows in the same way until these agree.
 
     Args:
@@ -143,9 +143,19 @@ class _Search:
                 return None
             cuts = [frozenset(self._weights) - {single}]
         plan = min(cuts, key=self._cost)
-        for name in sorted(plan - base, key=self._largest_first) if self._thinned else ():
-            if self._within(plan - {name}, programmings):
-                plan -= {name}
+        return self._thinner(plan, base, programmings) if self._thinned else plan
+
+    def _thinner(self, plan: frozenset[str], base: frozenset[str], programmings: range) -> frozenset[str]:
+        """A plan from which no single layer beside `base` could go back to the crossbar.
+
+        Errors of layers may cancel, so one that could not go back may once another one has.
+        """
+        before = None
+        while plan != before:
+            before = plan
+            for name in sorted(before - base, key=self._largest_first):
+                if self._within(plan - {name}, programmings):
+                    plan -= {name}
         return plan
 
     def _within(self, digital: frozenset[str], programmings: range) -> bool:
