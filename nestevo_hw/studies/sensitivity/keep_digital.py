@@ -86,8 +86,8 @@ def find_plan(
 
     Each order is cut by bisection where the layers before the cut, kept digital, suffice; the cut that costs
     fewest weights is then thinned by returning layers to the crossbar, the largest first, until none can. Every
-    candidate is really evaluated. Since a search prefers plans that were lucky, the plan is evaluated again on as many fresh
-    programmings, and grows in the same way until these agree.
+    candidate is really evaluated. Since a search prefers plans that were lucky, the plan is evaluated again on as
+    many fresh programmings, and grows in the same way until these agree.
 
     Args:
         weights: number of weights of each layer that could go onto the crossbar, in the model's order.
