@@ -33,6 +33,7 @@ class Live:
     selections: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
     paths: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
     troubles: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
+    cameras: Table = field(default_factory=lambda: Table(heads=(), rows=[]))
     estimates: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Of each terminal what it said of itself before each window, the oldest first: share of its accuracy left."""
     fault: str = ""
@@ -88,5 +89,6 @@ def _drawn(run: Run) -> Live:
         selections=tables.selections_table(run),
         paths=tables.paths_table(run),
         troubles=tables.troubles_table(run),
+        cameras=tables.cameras_table(run),
         estimates={name: tuple(e.remains for e in run.of(Sense) if e.terminal == name) for name in run.terminals},
     )
