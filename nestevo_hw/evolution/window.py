@@ -9,7 +9,7 @@ from nestevo_hw.base.stats import or_nan
 from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.dispatch import Batch, Done, Stage
 from nestevo_hw.evolution.drift_decision import DriftDecision
-from nestevo_hw.evolution.related import nearest
+from nestevo_hw.evolution.neighbours import Neighbours
 from nestevo_hw.evolution.renewal import Renewal
 from nestevo_hw.evolution.rollout import Rollout
 from nestevo_hw.evolution.server import Server
@@ -25,7 +25,6 @@ from nestevo_hw.evolution.steps.labels import (
     LabelResult,
     SelfLabelRequest,
 )
-from nestevo_hw.evolution.steps.relating import RelateRequest
 from nestevo_hw.evolution.steps.step import Request, Result, Step
 from nestevo_hw.evolution.steps.training import (
     AdaptRequest,
@@ -37,7 +36,7 @@ from nestevo_hw.evolution.steps.training import (
     ReplaySample,
 )
 from nestevo_hw.report.records.teacher import Generator
-from nestevo_hw.report.records.terminal import Moving, Related, Reuse
+from nestevo_hw.report.records.terminal import Moving, Reuse
 from nestevo_hw.tasks.capabilities import ClassLogits
 from nestevo_hw.tasks.corrections import Correction
 from nestevo_hw.tasks.named import task_named
@@ -73,8 +72,6 @@ class Window:
         self._starts: dict[str, Path] = {name: server.models[name] for name in captured}
         """Checkpoint from which each terminal's next training starts."""
         self._taught_mutually: set[str] = set()
-        self._related: dict[str, tuple[str, ...]] = {}
-        """Whose labelled frames each terminal learns beside its own."""
         self._rounds: dict[str, LabelFiles] = {}
         """Last round of labels on each terminal's frames; the next one counts it as well."""
         self._moves: dict[str, bool] = {}
@@ -84,6 +81,7 @@ class Window:
         self._outcomes: dict[str, Path] = {}
         """Checkpoint to deploy on each terminal."""
         self._drift = DriftDecision(self, server)
+        self._neighbours = Neighbours(self, server)
         self._detection: Batch[DriftRequest, DriftResult] | None = None
         """Of drift, once it has been asked for."""
 
@@ -108,27 +106,7 @@ class Window:
 
     def relate(self) -> None:
         """Which terminals of a group see the same kind of scene: they will learn each other's labelled frames, too."""
-        if not self.config.replay.neighbours:
-            return
-        requests = {
-            group: RelateRequest(
-                model=self._ruler(members[0]),
-                names=tuple(members),
-                uploads=tuple(self.file(name, "upload.safetensors") for name in members),
-                reference=self._server.upkeep[group].reference,
-            )
-            for group in self.groups
-            if len(members := self.contributing(group)) > 1
-        }
-        for related in self.run(table.RELATE, requests).values():
-            for name, distances in related.value.distances.items():
-                near = self._related[name] = nearest(distances, self.config.replay.related)
-                self._server.journal.log(Related(window=self.number, terminal=name, to=near, distances=distances))
-
-    def _ruler(self, name: str) -> Path:
-        """The checkpoint whose features describe scenes: the first teacher, or with a labeller a terminal's."""
-        teacher = self.config.teacher
-        return teacher.named if teacher.labeller is None else self._server.models[name]
+        self._neighbours.relate()
 
     def label(self, *, detecting: bool = False) -> None:
         """Line 1: pseudo-labels and soft targets from the crossbar.
@@ -324,7 +302,7 @@ class Window:
                 steps=short if name in self._taught_mutually else short + self.config.mutual.plan.steps,
                 soft_share=soft_share,
                 replay=tuple(self._server.replay[name]) if replay else (),
-                neighbours=self._neighbours(name),
+                neighbours=self._of_neighbours(name),
             )
             for name in self.names
         }
@@ -405,13 +383,11 @@ class Window:
         """Those of them whose frames are their own: what one camera has seen counts once."""
         return [name for name in self.members(group) if self.captured[name].lender is None]
 
-    def _neighbours(self, name: str) -> tuple[ReplaySample, ...]:
+    def _of_neighbours(self, name: str) -> tuple[ReplaySample, ...]:
         """The labelled frames of the terminals of its group that see the same kind of scene."""
-        related = self._related.get(self.captured[name].lender or name, ())
-        others = (other for other in self.contributing(self._server.group_of[name]) if other in related)
         return tuple(
             ReplaySample(upload=self.file(other, "upload.safetensors"), supervision=self._supervision[other])
-            for other in others
+            for other in self._neighbours.of(name)
         )
 
     def _counts_of(self, group: str) -> tuple[Mapping[int, int], ...]:

@@ -1,6 +1,7 @@
 """Runs every variant with every seed, one after another, and goes on after an interruption."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,15 +108,33 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
     started = any(folder.glob("*/run.json")) or any((folder / name).exists() for name in plan.folders.values())
     require_unused_or_started(folder, resume=resume, started=started, holds="comparison")
     check_runs(plan, folder)
+    advice = "run the same command with --resume to go on, or with fewer --seeds to see what is there"
+    with counted_runs(folder, len(plan.configs), advice=advice) as ended:
+        return run_all(plan, folder, keep_files=keep_files, advance=advance, ended=ended)
+
+
+@contextmanager
+def counted_runs(
+    folder: Path, runs: int, *, advice: str = "run the same command with --resume to go on"
+) -> Iterator[Callable[[], None]]:
+    """Run a block that calls what it is given after each of its runs; who stops it is told how many are kept.
+
+    Args:
+        folder: where they are kept.
+        runs: how many there will be.
+        advice: how to go on.
+
+    Raises:
+        StoppedError: stopped by Ctrl-C or a signal.
+    """
     done = 0
 
     def ended() -> None:
         nonlocal done
         done += 1
 
-    advice = "run the same command with --resume to go on, or with fewer --seeds to see what is there"
-    with resumable(folder, lambda: f"{done} of {len(plan.configs)} runs", advice=advice):
-        return run_all(plan, folder, keep_files=keep_files, advance=advance, ended=ended)
+    with resumable(folder, lambda: f"{done} of {runs} runs", advice=advice):
+        yield ended
 
 
 def check_runs(plan: StudyPlan, folder: Path) -> None:

@@ -15,7 +15,7 @@ from nestevo_hw.base.jsonlines import Journal
 from nestevo_hw.base.locking import require_unused_or_started
 from nestevo_hw.base.stats import or_nan, or_none
 from nestevo_hw.evolution.run import computed_on
-from nestevo_hw.studies.compare.study import Advance, StudyPlan, check_runs, plan_study, run_all
+from nestevo_hw.studies.compare.study import Advance, StudyPlan, check_runs, counted_runs, plan_study, run_all
 from nestevo_hw.studies.compare.variants import NESTEVO, choose
 from nestevo_hw.studies.reproduce import methods
 from nestevo_hw.studies.reproduce.averaging import averages
@@ -130,13 +130,7 @@ def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance
 def _run(runs: StudyPlan, folder: Path, advance: Advance) -> None:
     """What the comparison has not run yet."""
     check_runs(runs, folder)
-    done = 0
-
-    def ended() -> None:
-        nonlocal done
-        done += 1
-
-    with resumable(folder.parent, lambda: f"{done} of {len(runs.configs)} runs"):
+    with counted_runs(folder.parent, len(runs.configs)) as ended:
         run_all(runs, folder, keep_files=False, advance=advance, ended=ended, pages=False)
 
 

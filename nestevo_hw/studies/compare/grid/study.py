@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from nestevo_hw.base.errors import ConfigError, NestEvoError
-from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import require_unused_or_started
 from nestevo_hw.studies.compare.grid.cells import Row, cells_of
 from nestevo_hw.studies.compare.grid.spec import GridSpec
 from nestevo_hw.studies.compare.results import Comparison
-from nestevo_hw.studies.compare.study import Advance, StudyPlan, check_runs, plan_study, run_all
+from nestevo_hw.studies.compare.study import Advance, StudyPlan, check_runs, counted_runs, plan_study, run_all
 from nestevo_hw.studies.compare.variants import choose
 
 
@@ -87,13 +86,7 @@ def run_grid(
     require_unused_or_started(folder, resume=resume, started=started, holds="grid")
     for name, cell in plan.plans.items():
         check_runs(cell, folder / name)
-    done = 0
-
-    def ended() -> None:
-        nonlocal done
-        done += 1
-
-    with resumable(folder, lambda: f"{done} of {plan.runs} runs"):
+    with counted_runs(folder, plan.runs) as ended:
         return {
             name: run_all(
                 cell, folder / name, keep_files=keep_files, pages=False, ended=ended,
