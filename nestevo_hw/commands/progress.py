@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from nestevo_hw.base.text import visible
 from nestevo_hw.commands.pulse import Pulse, pulse_of_command
@@ -28,9 +29,10 @@ class Told:
     """
 
     def __init__(self, bar: Progress, pulse: Pulse, first: str, *, total: int | None) -> None:
-        self._bar, self._pulse, pulse.what = bar, pulse, first
-        self._row = bar.add_task(first, total=total)
+        self._bar, self._pulse = bar, pulse
         self._begin(total, None)
+        pulse.what, pulse.left = first, self._left
+        self._row = bar.add_task(first, total=total, left=self._left)
 
     def _begin(self, total: int | None, work: float | None) -> None:
         self._total, self._steps = total, 0
@@ -57,7 +59,7 @@ class Told:
             self._timed_s += now_s - self._last_s
             self._timed += work
         self._steps, self._work, self._last_s = self._steps + 1, self._work + work, now_s
-        text = f"{visible(description)}{self._left()}"
+        text = visible(description)
         self._bar.update(self._row, advance=work, description=text)
         self._pulse.what = f"{self._steps} of at most {self._total}, {text}" if self._total else text
 
@@ -67,11 +69,18 @@ class Told:
         self._pulse.what = visible(description)
 
     def _left(self) -> str:
-        """About how long the rest takes at most, from what the steps so far took."""
-        rest = self._all - self._work
-        if self._timed_s < _FIRST_S or rest <= 0:
+        """About how long the rest takes at most, from what steps took and how long the present one has been at it."""
+        if self._timed_s < _FIRST_S:
             return ""
-        return f"; at most about {duration(rest / self._timed * self._timed_s)} left"
+        rest_s = (self._all - self._work) / self._timed * self._timed_s - (time.monotonic() - self._last_s)
+        return f"at most about {duration(rest_s)} left" if rest_s > 0 else ""
+
+
+class _LeftColumn(ProgressColumn):
+    """The time that the rest takes, as of now."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["left"]())
 
 
 @contextmanager
@@ -84,7 +93,8 @@ def telling(first: str, *, total: int | None = None, at_once: bool = False) -> I
         at_once: say what happens first at once, where there is no terminal.
     """
     console, pulse = Console(stderr=True), pulse_of_command()
-    columns = (SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), BarColumn(), TimeElapsedColumn(), text, _LeftColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         pulse.shown = console.is_terminal
         if at_once and not pulse.shown:

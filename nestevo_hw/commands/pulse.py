@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -24,6 +24,8 @@ class Pulse:
 
     def __init__(self, what: str, *, quiet: bool) -> None:
         self.what, self.quiet = what, quiet
+        self.left: Callable[[], str] = str
+        """What to say of the time that it takes yet."""
         self.shown = False
         """Whether a bar on a terminal tells it."""
         self._began_s, self._over = time.monotonic(), threading.Event()
@@ -31,7 +33,8 @@ class Pulse:
     def beat(self) -> None:
         """The line on what the command is at, unless that is shown already."""
         if not (self.quiet or self.shown):
-            self.say(f"{self.what} ({duration(time.monotonic() - self._began_s)} so far)")
+            what = "; ".join(text for text in (self.what, self.left()) if text)
+            self.say(f"{what} ({duration(time.monotonic() - self._began_s)} so far)")
 
     def say(self, text: str) -> None:
         """One line, unless it is to be quiet."""

@@ -86,7 +86,9 @@ class Dispatch:
             InputError: a stored result is damaged or of another version.
         """
         tasks = {
-            id_: self._task(id_, batch.requests[subject]) for batch in batches for subject, id_ in batch.ids.items()
+            id_: self._task(id_, batch.requests[subject], batch.step.priority)
+            for batch in batches
+            for subject, id_ in batch.ids.items()
         }
         results = self._journal.run(tasks)
         for batch in batches:
@@ -109,7 +111,7 @@ class Dispatch:
             )
         return finished
 
-    def _task(self, id_: TaskId, request: Request) -> Task:
+    def _task(self, id_: TaskId, request: Request, priority: int) -> Task:
         cost = self._costs.predict(id_.kind, id_.subject, request.steps)
         return Task(
             name=str(id_),
@@ -119,6 +121,7 @@ class Dispatch:
             memory_bytes=cost.memory_bytes,
             host_bytes=self._costs.predict_host(id_.kind, id_.subject),
             duration_s=cost.duration_s,
+            priority=priority,
             expected_gain=self.gains.get(id_.subject),
             guessed=cost.guessed,
         )

@@ -1,7 +1,7 @@
 """Life-cycle performance of a terminal over one evolution window (paper eq. 6-8), each part measured or modelled."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -80,7 +80,7 @@ def life_cycle_performance(
 def account(
     terminal: str,
     group: str,
-    stages: Sequence[Stage],
+    stages: Sequence[Sequence[Stage]],
     *,
     window: int,
     window_s: float,
@@ -95,18 +95,19 @@ def account(
     Args:
         terminal: its name.
         group: name of its group.
-        stages: steps that the window's terminals have waited for. Each begins when the one before has ended for all.
+        stages: steps that the window's terminals have waited for, those together that ran side by side. Each begins
+            when the one before has ended for all.
         window: its number.
         window_s: t_total, seconds. An evolution that outlasts it leaves the old model in place all the time.
         upload_bytes: frames sent.
         link: bandwidths.
         labelling: time the crossbar takes to label; None for a digital teacher.
         scores: accuracy of the terminal by stage ("before", "adapted", "after"), where it could be scored.
-        adaptation: the stage among `stages` that adapts the terminals' BatchNorm; None where there was none.
+        adaptation: the one of them that adapts the terminals' BatchNorm; None where there was none.
     """
-    own = [_own(stage, terminal, group) for stage in stages]
-    shares = [_share(stage, mine, labelling) for stage, mine in zip(stages, own, strict=True)]
-    download = max((mine.value.download_bytes for mine in own if mine is not None), default=0)
+    own = [[_own(stage, terminal, group) for stage in together] for together in stages]
+    shares = [s for together, mine in zip(stages, own, strict=True) for s in _shares(together, mine, labelling)]
+    download = max((one.value.download_bytes for mine in own for one in mine if one is not None), default=0)
     time = EvolvingTime(
         communication_s=_sent_s(upload_bytes, download, link),
         labelling_s=sum(s.labelling_s for s in shares),
@@ -160,29 +161,47 @@ def _own(stage: Stage, terminal: str, group: str) -> Finished[Result] | None:
     return stage.done.get(terminal if stage.step.per == "terminal" else group)
 
 
-def _share(stage: Stage, own: Finished[Result] | None, labelling: LabellingTime | None) -> _Share:
-    """A terminal's part of one step; it waits for the step's other tasks.
+def _shares(
+    together: Sequence[Stage], own: Sequence[Finished[Result] | None], labelling: LabellingTime | None
+) -> Iterator[_Share]:
+    """A terminal's part of steps that ran side by side; it waits for all their other tasks.
 
     Tasks that ran on the simulated crossbar count with the chip's time, which serves one terminal after another.
     """
-    if own is None:
-        return _Share()
-    every = stage.done.values()
-    if labelling is not None and any(f.value.crossbar_frames is not None for f in every):
-        label_s, program_s = _crossbar_s([own], labelling)
-        return _Share(
-            labelling_s=label_s,
-            programming_s=program_s,
-            waiting_s=sum(_crossbar_s(every, labelling)) - label_s - program_s,
-        )
-    ran_s = own.ran_s
+    every: list[Finished[Result]] = []
+    trainings: list[Finished[Result]] = []
+    labels: list[Finished[Result]] = []
+    for stage, mine in zip(together, own, strict=True):
+        if labelling is not None and any(f.value.crossbar_frames is not None for f in stage.done.values()):
+            if mine is not None:
+                yield _on_crossbar(stage, mine, labelling)
+            continue
+        every += stage.done.values()
+        if mine is not None:
+            (labels if stage.step.part == "labelling" else trainings).append(mine)
+    if not (labels or trainings):
+        return
     span_s = max(f.ended_s for f in every) - min(f.submitted_s for f in every)
-    labels = stage.step.part == "labelling"
+    labelling_s, busy_s = _covered_s(labels), _covered_s([*labels, *trainings])
+    yield _Share(labelling_s=labelling_s, training_s=busy_s - labelling_s, waiting_s=max(span_s - busy_s, 0.0))
+
+
+def _on_crossbar(stage: Stage, own: Finished[Result], labelling: LabellingTime) -> _Share:
+    label_s, program_s = _crossbar_s([own], labelling)
     return _Share(
-        labelling_s=ran_s if labels else 0.0,
-        training_s=0.0 if labels else ran_s,
-        waiting_s=max(span_s - ran_s, 0.0),
+        labelling_s=label_s,
+        programming_s=program_s,
+        waiting_s=sum(_crossbar_s(stage.done.values(), labelling)) - label_s - program_s,
     )
+
+
+def _covered_s(tasks: Collection[Finished[Result]]) -> float:
+    """How long at least one of them was at work, seconds."""
+    covered_s, until_s = 0.0, -math.inf
+    for task in sorted(tasks, key=lambda task: task.started_s):
+        covered_s += max(task.ended_s - max(task.started_s, until_s), 0.0)
+        until_s = max(until_s, task.ended_s)
+    return covered_s
 
 
 def _crossbar_s(finished: Collection[Finished[Result]], labelling: LabellingTime) -> tuple[float, float]:

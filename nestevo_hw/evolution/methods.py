@@ -72,7 +72,7 @@ class CoEvolution(_ServesAll):
         self.kinds = (
             "adapt-batch-norm", "relate", "inspect", "program", "label", "choose", "choose-path", "detect-drift",
             *(("generate",) if generator else ()), "mutual", "merge", "adapt-unlabelled", "adapt-labelled", "relabel",
-            "distil", "choose-path-again", "select", "export",
+            "distil", "rank", "choose-path-again", "select", "export",
         )  # fmt: skip
 
     def evolve(self, window: "Window") -> None:
@@ -128,7 +128,7 @@ class TerminalsOnly(_ServesAll):
     summary = "NestEvo with a teacher that stays as it is, such as a labeller"
     kinds: tuple[str, ...] = (
         "adapt-batch-norm", "relate", "inspect", "program", "label", "choose", "choose-path", "distil",
-        "choose-path-again", "select", "export",
+        "rank", "choose-path-again", "select", "export",
     )  # fmt: skip
     confirms = True
     shares = True

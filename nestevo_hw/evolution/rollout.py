@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nestevo_hw.evolution.dispatch import Batch
 from nestevo_hw.evolution.server import Server
-from nestevo_hw.evolution.steps.deploying import ExportRequest, SelectRequest, SelectResult
-from nestevo_hw.evolution.steps.table import EXPORT, SELECT
+from nestevo_hw.evolution.steps.deploying import ExportRequest, RankRequest, RankResult, SelectRequest, SelectResult
+from nestevo_hw.evolution.steps.table import EXPORT, RANK, SELECT
 from nestevo_hw.evolution.steps.training import ReplaySample
 from nestevo_hw.models.onnx.manifest import Version
 from nestevo_hw.report.records.terminal import Candidate, Select
@@ -21,11 +22,29 @@ class Rollout:
     Args:
         window: runs the tasks, and knows frames and BatchNorm-adapted models.
         server: models in force.
-        supervision: what each terminal learned from; a terminal without any is given its evolved model untried.
+        supervision: what each terminal learns from; a terminal without any is given its evolved model untried.
     """
 
     def __init__(self, window: "Window", server: Server, supervision: Mapping[str, Path]) -> None:
         self._window, self._server, self._supervision = window, server, supervision
+        self._ranked: Batch[RankRequest, RankResult] | None = None
+
+    def ranking(self) -> Batch[RankRequest, RankResult]:
+        """To compare the models that each evolved one could replace, where there are several.
+
+        They do not change while it learns, so this can run beside that.
+        """
+        requests = {
+            name: RankRequest(
+                candidates=self._replaced(name),
+                upload=self._window.file(name, "upload.safetensors"),
+                supervision=self._supervision[name],
+            )
+            for name in self._window.names
+            if self._is_judged(name) and self._window.held_back(name) and len(self._replaced(name)) > 1
+        }
+        self._ranked = Batch(step=RANK, window=self._window.number, requests=requests)
+        return self._ranked
 
     def deploy(self, evolved: Mapping[str, Path]) -> None:
         """Bring the best model of each terminal into force.
@@ -33,9 +52,9 @@ class Rollout:
         Args:
             evolved: checkpoint of each terminal that has evolved.
         """
-        requests = self._selections(evolved)
-        chosen = self._chosen(requests)
-        models = {**evolved, **{name: requests[name].candidates[found.chosen] for name, found in chosen.items()}}
+        if self._ranked is None:
+            self._window.run_together(self.ranking())
+        models = {**evolved, **self._chosen(evolved)}
         exports = {
             name: ExportRequest(
                 terminal=models[name],
@@ -55,43 +74,47 @@ class Rollout:
                 upload, supervision = exports[name].upload, self._supervision[name]
                 self._server.replay[name].append(ReplaySample(upload=upload, supervision=supervision))
 
-    def _selections(self, evolved: Mapping[str, Path]) -> dict[str, SelectRequest]:
-        """What each terminal could run, where labels allow a comparison."""
-        if not self._window.config.deployment.held_back:
-            return {}
-        return {
+    def _chosen(self, evolved: Mapping[str, Path]) -> dict[str, Path]:
+        """What does best on frames that it has not learned from, where labels allow a comparison."""
+        judged = [name for name in evolved if name in self._window.names and self._is_judged(name)]
+        best = {name: self._best(name) for name in judged}
+        requests = {
             name: SelectRequest(
-                candidates={"old": self._server.models[name], "evolved": path, **self._adapted(name)},
+                candidates={best[name]: self._replaced(name)[best[name]], "evolved": evolved[name]},
                 upload=self._window.file(name, "upload.safetensors"),
                 supervision=self._supervision[name],
             )
-            for name, path in evolved.items()
-            if name in self._window.names and name in self._supervision
+            for name in judged
+            if self._window.held_back(name)
         }
+        found = {name: one.value for name, one in (self._window.run(SELECT, requests) if requests else {}).items()}
+        # Nothing speaks for a model that learned from the only frame there is.
+        found |= {name: SelectResult(chosen=best[name], scores={}, frames=0) for name in judged if name not in requests}
+        for name, one in sorted(found.items()):
+            self._log(name, one)
+        return {name: {**self._replaced(name), "evolved": evolved[name]}[one.chosen] for name, one in found.items()}
 
-    def _chosen(self, requests: Mapping[str, SelectRequest]) -> dict[str, SelectResult]:
-        """What does best on frames that it has not learned from."""
-        tried = {name: request for name, request in requests.items() if self._window.held_back(name)}
-        done = self._window.run(SELECT, tried) if tried else {}
-        chosen = {name: finished.value for name, finished in done.items()}
-        for name in requests.keys() - tried.keys():
-            # Nothing speaks for a model that learned from the only frame there is.
-            chosen[name] = SelectResult(
-                chosen="adapted" if self._adapted(name) else "old", scores={}, frames=0, untaught={}
-            )
-        for name, found in sorted(chosen.items()):
-            self._server.journal.log(
-                Select(
-                    window=self._window.number,
-                    terminal=name,
-                    chosen=found.chosen,
-                    scores=found.scores,
-                    frames=found.frames,
-                    untaught=found.untaught,
-                )
-            )
-        return chosen
+    def _is_judged(self, name: str) -> bool:
+        return self._window.config.deployment.held_back > 0 and name in self._supervision
 
-    def _adapted(self, name: str) -> dict[Candidate, Path]:
+    def _replaced(self, name: str) -> dict[Candidate, Path]:
+        """What an evolved model could replace; the old model stays where others are no better."""
         adapted = self._window.adapted_models
-        return {"adapted": adapted[name]} if name in adapted else {}
+        return {"old": self._server.models[name], **({"adapted": adapted[name]} if name in adapted else {})}
+
+    def _best(self, name: str) -> Candidate:
+        """The best of them, or the last where they have not been compared."""
+        scores = self._ranks(name)
+        return max(scores, key=lambda one: scores[one]) if scores else list(self._replaced(name))[-1]
+
+    def _ranks(self, name: str) -> Mapping[Candidate, float]:
+        done = {} if self._ranked is None else self._ranked.done
+        return done[name].value.scores if name in done else {}
+
+    def _log(self, name: str, found: SelectResult) -> None:
+        self._server.journal.log(
+            Select(
+                window=self._window.number, terminal=name, chosen=found.chosen, scores=found.scores,
+                frames=found.frames, untaught=dict(self._ranks(name)),
+            )
+        )  # fmt: skip

@@ -16,7 +16,14 @@ from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer, require_folder
 from nestevo_hw.base.text import one_line
-from nestevo_hw.evolution.check import Review, check_inputs_kept, check_run, input_warnings, teacher_warnings
+from nestevo_hw.evolution.check import (
+    Review,
+    check_inputs_kept,
+    check_run,
+    idle_settings,
+    input_warnings,
+    teacher_warnings,
+)
 from nestevo_hw.evolution.config import RunConfig, parse_config
 from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
@@ -107,7 +114,7 @@ def checked(
     """
     config = replace(config, teacher=config.teacher.recorded(Path()))
     reviews = check_run(config)
-    for line in (*input_warnings(reviews), *teacher_warnings(config), *data_warnings(config)):
+    for line in (*idle_settings(config), *input_warnings(reviews), *teacher_warnings(config), *data_warnings(config)):
         on_warning(line)
     return config, reviews
 

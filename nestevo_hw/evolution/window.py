@@ -62,8 +62,8 @@ class Window:
         self.config = server.config
         self.number = number
         self.names = list(captured)
-        self.stages: list[Stage] = []
-        """All steps that the terminals have waited for, in order."""
+        self.stages: list[Sequence[Stage]] = []
+        """All steps that the terminals have waited for, in order; with those that ran beside them."""
         self.adaptation: Stage | None = None
         """The one of them that gave the terminals the statistics of their new frames, to run with meanwhile."""
         self._supervision: dict[str, Path] = {}
@@ -82,6 +82,7 @@ class Window:
         """Checkpoint to deploy on each terminal."""
         self._drift = DriftDecision(self, server)
         self._neighbours = Neighbours(self, server)
+        self._rollout = Rollout(self, server, self._supervision)
         self._detection: Batch[DriftRequest, DriftResult] | None = None
         """Of drift, once it has been asked for."""
 
@@ -93,7 +94,7 @@ class Window:
     def refresh(self) -> None:
         """Measure each group's teacher, and program it again where its policy says so."""
         for group in self.groups:
-            self.stages += self._server.upkeep[group].refresh(self.number)
+            self.stages += [[stage] for stage in self._server.upkeep[group].refresh(self.number)]
 
     def adapt_batch_norm(self) -> None:
         """BatchNorm statistics of its new frames for each terminal, to run with until it has evolved."""
@@ -102,7 +103,7 @@ class Window:
             self.adapted_models = {
                 name: requests[name].terminal_out for name in self.run(table.ADAPT_BATCH_NORM, requests)
             }
-            self.adaptation = self.stages[-1]
+            (self.adaptation,) = self.stages[-1]
 
     def relate(self) -> None:
         """Which terminals of a group see the same kind of scene: they will learn each other's labelled frames, too."""
@@ -148,7 +149,7 @@ class Window:
             for name in names
         }
         batch = self._batch(step, requests)
-        self._run_together(batch, *([] if beside is None else [beside]))
+        self.run_together(batch, *([] if beside is None else [beside]))
         done = {name: batch.done[name] for name in self.names if name in batch.done}
         self._labelled(done, {name: request.out.supervision for name, request in requests.items()})
         if self.config.confirms:
@@ -217,7 +218,7 @@ class Window:
         """Lines 2, 3 and 6: who has drifted (eq. 11-13), and whose teacher evolves too."""
         if self._detection is None:
             self._detection = self._drift.detecting()
-            self._run_together(self._detection)
+            self.run_together(self._detection)
         done = self._detection.done
         return self._drift.groups({name: done[name].value for name in self.names if name in done})
 
@@ -306,7 +307,9 @@ class Window:
             )
             for name in self.names
         }
-        self._outcomes |= {name: requests[name].terminal_out for name in self.run(table.DISTIL, requests)}
+        batch = self._batch(table.DISTIL, requests)
+        self.run_together(batch, self._rollout.ranking())
+        self._outcomes |= {name: requests[name].terminal_out for name in batch.done}
 
     def adapt_adversarially(self) -> None:
         """Each terminal by domain-adversarial training, for as many steps as other methods have."""
@@ -345,7 +348,7 @@ class Window:
 
     def deploy(self) -> None:
         """The best of the models that each terminal could run now, as ONNX and in force; the old one just stays."""
-        Rollout(self, self._server, self._supervision).deploy(self._outcomes)
+        self._rollout.deploy(self._outcomes)
 
     def file(self, name: str, file: str) -> Path:
         """Path of a terminal's file in this window."""
@@ -358,17 +361,17 @@ class Window:
     def run[Q: Request, R: Result](self, step: Step[Q, R], requests: Mapping[str, Q]) -> Done[R]:
         """Run one step for terminals or groups, which wait for all of it; whose task fails for good drops out."""
         batch = self._batch(step, requests)
-        self._run_together(batch)
+        self.run_together(batch)
         return batch.done
 
     def _batch[Q: Request, R: Result](self, step: Step[Q, R], requests: Mapping[str, Q]) -> Batch[Q, R]:
         return Batch(step=step, window=self.number, requests=requests)
 
-    def _run_together(self, *batches: Batch[Any, Any]) -> None:
+    def run_together(self, *batches: Batch[Any, Any]) -> None:
         """The same with steps side by side."""
         self._server.dispatch.run_together(*batches)
+        self.stages.append([Stage(step=batch.step, done=batch.done) for batch in batches])
         for batch in batches:
-            self.stages.append(Stage(step=batch.step, done=batch.done))
             self.names = [name for name in self.names if name in batch.done or name not in batch.requests]
 
     def _partner(self, name: str) -> Path:

@@ -49,13 +49,16 @@ def test_without_a_terminal_a_line_says_where_it_is(capsys: pytest.CaptureFixtur
             told.advance("found done", 10.0)
             clock[0] = 63.0
             pulse.beat()
+            clock[0] = 92.0
+            pulse.beat()
 
     told_by(work)
     assert capsys.readouterr().err.splitlines() == [
         "loading",
         "starting (0.0 s so far)",
         "1 of at most 3, one; at most about 90 s left (30 s so far)",
-        "2 of at most 3, found done; at most about 60 s left (63 s so far)",
+        "2 of at most 3, found done; at most about 27 s left (63 s so far)",
+        "2 of at most 3, found done (92 s so far)",
     ]
 
 

@@ -9,7 +9,7 @@ from nestevo_hw.evolution.lifecycle import AdaptedModel, EvolvingTime, account, 
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.scenario import LinkConfig
 from nestevo_hw.evolution.steps.step import Result
-from nestevo_hw.evolution.steps.table import ADAPT_BATCH_NORM, DISTIL, EXPORT, LABEL, MERGE
+from nestevo_hw.evolution.steps.table import ADAPT_BATCH_NORM, DISTIL, EXPORT, LABEL, MERGE, RANK
 from nestevo_hw.evolution.teacher import LabellingTime
 
 
@@ -41,7 +41,7 @@ def task(submitted_s, started_s, ended_s, **value):
 def life_of(stages, **told):
     given = {"before": 0.2, "after": 0.6} if "scores" not in told else told.pop("scores")
     common = {"window": 0, "window_s": 100.0, "upload_bytes": 10e6, "link": LINK, "labelling": None}
-    return account("a", "", stages, **{**common, "scores": given, "adaptation": None, **told})
+    return account("a", "", [[stage] for stage in stages], **{**common, "scores": given, "adaptation": None, **told})
 
 
 LINK = LinkConfig(upload_mbit_s=20.0, download_mbit_s=50.0)
@@ -112,7 +112,7 @@ def test_a_group_that_is_called_like_a_terminal_does_not_count_twice():
         Stage(step=MERGE, done={"campus": task(10.0, 10.0, 12.0)}),
     ]
     common = {"window": 0, "window_s": 100.0, "upload_bytes": 10e6, "link": LINK, "labelling": None, "adaptation": None}
-    life = account("village", "campus", stages, scores={}, **common)
+    life = account("village", "campus", [[stage] for stage in stages], scores={}, **common)
     assert life.parts["training_s"] == pytest.approx(12.0)
 
 
@@ -121,3 +121,20 @@ def test_waiting_for_a_crossbar_is_partly_modelled():
     analog = life_of(stages, scores={}, labelling=LabellingTime(first_s=1.0, interval_s=0.1))
     assert analog.origins["waiting_s"] == "partly modelled"
     assert life_of(stages, scores={}).origins["waiting_s"] == "measured"
+
+
+def test_steps_side_by_side_are_waited_for_once():
+    """The first is at work from 100 to 110 and from 112 to 115, and the last of all tasks ends at 121."""
+    together = [
+        Stage(step=DISTIL, done={"a": task(100.0, 100.0, 110.0), "b": task(100.0, 100.0, 121.0)}),
+        Stage(step=RANK, done={"a": task(100.0, 112.0, 115.0), "b": task(100.0, 110.0, 112.0)}),
+    ]
+    common = {"window": 0, "window_s": 100.0, "upload_bytes": 0, "link": LINK, "labelling": None, "adaptation": None}
+    parts = {name: account(name, "", [together], scores={}, **common).parts for name in ("a", "b")}
+    assert parts["a"] == pytest.approx(
+        {"communication_s": 0, "labelling_s": 0, "programming_s": 0, "waiting_s": 8.0, "training_s": 13.0}
+    )
+    assert (parts["b"]["training_s"], parts["b"]["waiting_s"]) == pytest.approx((21.0, 0.0)), "at two things at once"
+    together[1] = Stage(step=RANK, done={"b": task(100.0, 121.0, 125.0)})
+    bystander = account("a", "", [together], scores={}, **common)
+    assert bystander.evolving_s == pytest.approx(25.0), "it waits for others' tasks of a step in which it has none"

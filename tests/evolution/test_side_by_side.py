@@ -44,3 +44,11 @@ def test_two_workers_idle_less_than_step_after_step(tmp_path):
     counts = sum(executor.together, Counter())
     apart_s = sum(STEPS[kind].typical_s * -(-count // 2) for (_, kind), count in counts.items())
     assert executor.busy_s / 2 < executor.now_s < apart_s - 20.0
+
+
+def test_what_evolved_models_could_replace_is_compared_while_they_learn(tmp_path):
+    """The longer step first, as both are waited for."""
+    executor = driven(tmp_path / "run")
+    together = [set(batch) for batch in executor.together]
+    assert {(0, "distil"), (0, "rank")} in together
+    assert STEPS["rank"].priority < STEPS["distil"].priority

@@ -88,8 +88,8 @@ def test_batch_norm_adaptation_is_remembered_wherever_it_comes(tmp_path):
     window = World(tmp_path / "run").window()
     window.label()
     window.adapt_batch_norm()
-    assert [stage.step.kind for stage in window.stages] == ["label", "adapt-batch-norm"]
-    assert window.adaptation is window.stages[1]
+    assert [stage.step.kind for (stage,) in window.stages] == ["label", "adapt-batch-norm"]
+    assert [window.adaptation] == window.stages[1]
     assert set(window.adapted_models) == set(NAMES)
     off = World(tmp_path / "off", **{"window.batch_norm_adaptation": False}).window()
     off.adapt_batch_norm()
@@ -219,8 +219,46 @@ def test_a_terminal_runs_what_does_best_on_held_back_frames(tmp_path):
     }  # fmt: skip
     assert {e["terminal"]: e["chosen"] for e in world.events("select")} == chosen
     (request, *_) = world.executor.requests(SelectRequest)
-    assert list(request.candidates) == ["old", "evolved", "adapted"], "the old model stays where others are no better"
+    assert request.candidates.keys() == {"old", "evolved"}, "the old model stays where others are no better"
     assert request.supervision == window.file("campus", "label.safetensors")
+
+
+def test_what_an_evolved_model_could_replace_is_compared_while_it_learns(tmp_path):
+    """The adapted model of one, the old one of another, and of a third there is no adapted one."""
+
+    def answer(asked):
+        result = typical(asked)
+        scores = {"campus": {"old": 0.4, "adapted": 0.6}, "village": {"old": 0.6, "adapted": 0.4}}
+        return replace(result, scores=scores[asked.id.subject]) if asked.id.kind == "rank" else result
+
+    def fails(asked):
+        hit = (asked.id.kind, asked.id.subject) == ("adapt-batch-norm", "downtown")
+        return TaskFailure(name=str(asked.id), reason="gone", attempts=2) if hit else None
+
+    world = World(tmp_path / "run", answers=answer, fails=fails)
+    window = world.window()
+    window.adapt_batch_norm()
+    window.names = list(NAMES)
+    window.label()
+    window.distil()
+    together = {stage.step.kind: set(stage.done) for stage in window.stages[-1]}
+    assert together == {"distil": set(NAMES), "rank": {"campus", "village"}}
+    window.deploy()
+    rivals = [(request.candidates.keys() - {"evolved"}).pop() for request in world.executor.requests(SelectRequest)]
+    assert rivals == ["adapted", "old", "old"]
+    assert [e.get("untaught") for e in world.events("select")] == [
+        {"old": 0.4, "adapted": 0.6}, {}, {"old": 0.6, "adapted": 0.4}
+    ]  # fmt: skip
+
+
+def test_a_method_that_does_not_distil_compares_them_as_well(tmp_path):
+    world = World(tmp_path / "run")
+    window = world.window()
+    window.adapt_batch_norm()
+    window.label()
+    window.adapt_adversarially()
+    window.deploy()
+    assert world.kinds()[-3:] == ["rank", "select", "export"]
 
 
 @pytest.mark.parametrize(

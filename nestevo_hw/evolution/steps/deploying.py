@@ -1,8 +1,7 @@
 """Steps of deployment: which of its models a terminal runs next, terminals averaged with one another, and export."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from nestevo_hw.evolution.aggregate import average
@@ -33,11 +32,35 @@ def average_terminals(_: Context, request: AverageRequest) -> Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelectRequest(Request):
-    """Models that a terminal could run, and what they are judged by."""
+class RankRequest(Request):
+    """Models that an evolved one could replace, and what they are judged by."""
 
     candidates: Mapping[Candidate, Path]
     """Checkpoints."""
+    upload: Path
+    supervision: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankResult(Result):
+    """How they do."""
+
+    scores: dict[Candidate, float]
+    """On all uploaded frames, 0 to 1."""
+
+
+def rank(context: Context, request: RankRequest) -> RankResult:
+    """How well models do that have learned from no label of the uploaded frames."""
+    images, supervision = load_frames(request.upload).images, load_supervision(request.supervision)
+    return RankResult(scores=testimonies(context.task, request.candidates, images, supervision, context.device))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectRequest(Request):
+    """What a terminal could run, and what it is judged by."""
+
+    candidates: Mapping[Candidate, Path]
+    """Two checkpoints: of the evolved model, and of the one that it would replace."""
     upload: Path
     supervision: Path
 
@@ -48,33 +71,19 @@ class SelectResult(Result):
 
     chosen: Candidate
     scores: dict[Candidate, float]
-    """On the held-back frames, 0 to 1, of the evolved model and the better one of those that it could replace."""
+    """On the held-back frames, 0 to 1."""
     frames: int
     """How many those are."""
-    untaught: dict[Candidate, float]
-    """On all uploaded frames, of the models that it could replace, where there are several: they have learned from no
-    label of these."""
 
 
 def select(context: Context, request: SelectRequest) -> SelectResult:
-    """Which of the models that a terminal could run does best on frames from whose labels it has not learned."""
+    """Whether the evolved model does better on frames from whose labels it has not learned."""
     images, supervision = load_frames(request.upload).images, load_supervision(request.supervision)
-    first = context.config.deployment.taught(len(images))
-    judged = partial(testimonies, context.task, device=context.device)
-    replaced: dict[Candidate, Path] = {n: path for n, path in request.candidates.items() if n != "evolved"}
-    untaught = judged(replaced, images, supervision) if len(replaced) > 1 else {}
-    best = _best(replaced, untaught)
-    rivals = {name: path for name, path in request.candidates.items() if name in ("evolved", best)}
-    scores = judged(rivals, images[first:], supervision[first:])
-    ahead = scores[best] - scores["evolved"]
-    beaten = ahead > context.config.deployment.margin if best == "adapted" else ahead >= 0
-    chosen: Candidate = best if beaten else "evolved"
-    return SelectResult(chosen=chosen, scores=scores, frames=len(images) - first, untaught=untaught)
-
-
-def _best(names: Iterable[Candidate], scores: Mapping[Candidate, float]) -> Candidate:
-    """The one with the highest score; a single one needs none."""
-    return max(names, key=lambda name: scores.get(name, 0.0))
+    first, (rival,) = context.config.deployment.taught(len(images)), request.candidates.keys() - {"evolved"}
+    scores = testimonies(context.task, request.candidates, images[first:], supervision[first:], context.device)
+    ahead = scores[rival] - scores["evolved"]
+    beaten = ahead > context.config.deployment.margin if rival == "adapted" else ahead >= 0
+    return SelectResult(chosen=rival if beaten else "evolved", scores=scores, frames=len(images) - first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,6 +114,8 @@ class Step[Q: Request, R: Result]:
     part: Literal["labelling", "training"] = "training"
     """Of the evolution delay that its time counts as, where it ran on no crossbar."""
     per: Literal["terminal", "group"] = "terminal"
+    priority: int = 0
+    """Of steps that run side by side the higher goes first, here the longer: all of them are waited for."""
     trains: bool = False
     """Whether it runs backward passes through whole models without such a plan."""
     plan: Callable[[RunConfig], TrainingPlan] | None = None

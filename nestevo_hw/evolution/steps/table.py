@@ -28,7 +28,7 @@ _TRAINED = training.TrainingResult(trained=Trained(loss=1.0, steps=40, trained_s
 
 PREPARE = Step(
     kind="prepare", run=teachers.prepare, request=teachers.PrepareRequest, result=teachers.PrepareResult,
-    needs="crossbar", wording="prepares the first teacher", colour="prepare", per="group", typical_s=12.0,
+    needs="crossbar", wording="prepares the first teacher", colour="prepare", per="group", typical_s=15.0,
     typical=lambda _: teachers.PrepareResult(
         familiar=teachers.Familiar(gamma=10.0, scores=(8.0,), rate=2.0), classes=("a", "b", "c"),
         programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60,
@@ -36,7 +36,7 @@ PREPARE = Step(
 )  # fmt: skip
 DRY_RUN = Step(
     kind="dry-run", run=training.profile, request=training.DryRunRequest, result=training.DryRunResult,
-    needs="gpu", wording="measures single training steps", colour="measure", typical_s=2.0, trains=True,
+    needs="gpu", wording="measures single training steps", colour="measure", typical_s=2.5, trains=True,
     typical=lambda _: training.DryRunResult(dry_run=DryRun(profiles={}, fake={})),
 )  # fmt: skip
 DESCRIBE = Step(
@@ -46,12 +46,12 @@ DESCRIBE = Step(
 )  # fmt: skip
 BASELINE = Step(
     kind="baseline", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
-    needs="gpu", wording="records a terminal's reference signals", colour="reference", typical_s=1.0,
+    needs="gpu", wording="records a terminal's reference signals", colour="reference", typical_s=0.6,
     typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.8, confidence=0.7)),
 )  # fmt: skip
 CAPTURE = Step(
     kind="capture", run=camera.capture, request=camera.CaptureRequest, result=camera.CaptureResult,
-    needs="cpu", wording="captures frames", colour="upload", typical_s=5.0,
+    needs="cpu", wording="captures frames", colour="upload", typical_s=1.2,
     typical=lambda request: camera.CaptureResult(
         upload_bytes=5_898_240, frames=request.lent.frames if request.lent else request.frames, fault=None,
         spacing_s=0.5, lender=request.lent.of if request.lent else None,
@@ -59,34 +59,34 @@ CAPTURE = Step(
 )  # fmt: skip
 SENSE = Step(
     kind="sense", run=camera.sense, request=camera.SenseRequest, result=camera.SenseResult,
-    needs="gpu", wording="a terminal estimates its accuracy", colour="sense", typical_s=1.0,
+    needs="gpu", wording="a terminal estimates its accuracy", colour="sense", typical_s=0.7,
     typical=lambda _: camera.SenseResult(signals=Signals(agreement=0.5, confidence=0.5)),
 )  # fmt: skip
 ADAPT_BATCH_NORM = Step(
     kind="adapt-batch-norm", run=training.adapt_batch_norm, request=training.BatchNormRequest, result=Result,
-    needs="gpu", wording="adapts a terminal's BatchNorm", colour="adapt", typical_s=1.0,
+    needs="gpu", wording="adapts a terminal's BatchNorm", colour="adapt", typical_s=0.3,
     typical=lambda _: Result(download_bytes=4_000),
 )  # fmt: skip
 INSPECT = Step(
     kind="inspect", run=teachers.inspect, request=teachers.InspectRequest, result=teachers.InspectResult,
-    needs="crossbar", wording="measures the teacher", colour="inspect", part="labelling", per="group", typical_s=5.0,
+    needs="crossbar", wording="measures the teacher", colour="inspect", part="labelling", per="group", typical_s=3.0,
     typical=lambda _: teachers.InspectResult(score=0.79, crossbar_frames=60),
 )  # fmt: skip
 PROGRAM = Step(
     kind="program", run=teachers.program, request=teachers.ProgramRequest, result=teachers.ProgramResult,
-    needs="crossbar", wording="programs the teacher again", colour="program", per="group", typical_s=6.0,
+    needs="crossbar", wording="programs the teacher again", colour="program", per="group", typical_s=5.5,
     typical=lambda _: teachers.ProgramResult(
         programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60
     ),
 )  # fmt: skip
 LABEL = Step(
     kind="label", run=labels.label, request=labels.LabelRequest, result=labels.LabelResult,
-    needs="crossbar", wording="labels frames", colour="label", part="labelling", typical_s=9.0,
+    needs="crossbar", wording="labels frames", colour="label", part="labelling", typical_s=10.0,
     typical=lambda _: _LABELLED,
 )  # fmt: skip
 RELABEL = Step(
     kind="relabel", run=labels.label, request=labels.LabelRequest, result=labels.LabelResult,
-    needs="crossbar", wording="the new teacher labels frames", colour="teacher", part="labelling", typical_s=9.0,
+    needs="crossbar", wording="the new teacher labels frames", colour="teacher", part="labelling", typical_s=10.0,
     typical=lambda _: _LABELLED,
 )  # fmt: skip
 SELF_LABEL = Step(
@@ -105,14 +105,14 @@ CHOOSE = Step(
 )  # fmt: skip
 RELATE = Step(
     kind="relate", run=relating.relate, request=relating.RelateRequest, result=relating.RelateResult,
-    needs="gpu", wording="compares the terminals' scenes", colour="relate", per="group", typical_s=1.5,
+    needs="gpu", wording="compares the terminals' scenes", colour="relate", per="group", typical_s=0.5,
     typical=lambda request: relating.RelateResult(
         distances={name: {other: 1.0 for other in request.names if other != name} for name in request.names}
     ),
 )  # fmt: skip
 DETECT_DRIFT = Step(
     kind="detect-drift", run=labels.detect_drift, request=labels.DriftRequest, result=labels.DriftResult,
-    needs="crossbar", wording="detects drift", colour="drift", part="labelling", typical_s=3.0,
+    needs="crossbar", wording="detects drift", colour="drift", part="labelling", typical_s=2.2, priority=-1,
     typical=lambda _: labels.DriftResult(score=20.0, left_out=(), blind=False, crossbar_frames=96),
 )  # fmt: skip
 GENERATE = Step(
@@ -128,13 +128,13 @@ GENERATE = Step(
 )  # fmt: skip
 MUTUAL = Step(
     kind="mutual", run=training.mutual, request=training.MutualRequest, result=training.TrainingResult,
-    needs="gpu", wording="terminal and intermediate model learn from each other", colour="mutual", typical_s=14.0,
+    needs="gpu", wording="terminal and intermediate model learn from each other", colour="mutual", typical_s=17.0,
     plan=lambda config: config.mutual.plan, typical=lambda _: _TRAINED,
 )  # fmt: skip
 MERGE = Step(
     kind="merge", run=teachers.merge, request=teachers.MergeRequest, result=teachers.MergeResult,
     needs="crossbar", wording="averages intermediate models into a teacher", colour="aggregate", per="group",
-    typical_s=12.0,
+    typical_s=5.0,
     typical=lambda _: teachers.MergeResult(
         verdict=Verdict(accepted=True, gate_before=0.8, gate_after=0.81, gate_first=0.8, reason="within the margin"),
         programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60,
@@ -154,7 +154,7 @@ ADAPT_LABELLED = Step(
 )  # fmt: skip
 DISTIL = Step(
     kind="distil", run=training.distil_terminal, request=training.DistilRequest, result=training.TrainingResult,
-    needs="gpu", wording="distils the teacher into a terminal", colour="distil", typical_s=7.0,
+    needs="gpu", wording="distils the teacher into a terminal", colour="distil", typical_s=11.0,
     plan=lambda config: config.distil.plan, typical=lambda _: _TRAINED,
 )  # fmt: skip
 ADAPT = Step(
@@ -172,21 +172,26 @@ AVERAGE = Step(
     needs="cpu", wording="averages terminals", colour="aggregate", per="group", typical_s=1.0,
     typical=lambda _: Result(),
 )  # fmt: skip
+RANK = Step(
+    kind="rank", run=deploying.rank, request=deploying.RankRequest, result=deploying.RankResult,
+    needs="gpu", wording="compares what a terminal's evolved model could replace", colour="rank", typical_s=3.2,
+    priority=-1, typical=lambda request: deploying.RankResult(scores=dict.fromkeys(request.candidates, 0.5)),
+)  # fmt: skip
 SELECT = Step(
     kind="select", run=deploying.select, request=deploying.SelectRequest, result=deploying.SelectResult,
-    needs="gpu", wording="compares what a terminal could run", colour="select", typical_s=2.0,
+    needs="gpu", wording="compares what a terminal could run", colour="select", typical_s=0.6,
     typical=lambda request: deploying.SelectResult(
-        chosen="evolved", scores=dict.fromkeys(request.candidates, 0.5), frames=14, untaught={}
+        chosen="evolved", scores=dict.fromkeys(request.candidates, 0.5), frames=14
     ),
 )  # fmt: skip
 EXPORT = Step(
     kind="export", run=deploying.export, request=deploying.ExportRequest, result=Result,
-    needs="cpu", wording="writes a terminal as ONNX", colour="export", typical_s=2.0,
+    needs="cpu", wording="writes a terminal as ONNX", colour="export", typical_s=1.1,
     typical=lambda _: Result(download_bytes=2_000_000),
 )  # fmt: skip
 EVALUATE = Step(
     kind="evaluate", run=scoring.evaluate, request=scoring.EvaluateRequest, result=scoring.EvaluateResult,
-    needs="crossbar", wording="scores models on later frames", colour="evaluate", typical_s=8.0,
+    needs="crossbar", wording="scores models on later frames", colour="evaluate", typical_s=5.5,
     typical=lambda request: scoring.EvaluateResult(scores=tuple(
         scoring.Score(
             model=m.model, stage=m.stage, score=0.5, metrics={"map50": 0.5}, frames=60, scene_norm=m.scene_norm
@@ -196,7 +201,7 @@ EVALUATE = Step(
 )  # fmt: skip
 RECALL = Step(
     kind="recall", run=scoring.recall, request=scoring.RecallRequest, result=scoring.RecallResult,
-    needs="gpu", wording="scores a terminal on earlier windows", colour="recall", typical_s=2.0,
+    needs="gpu", wording="scores a terminal on earlier windows", colour="recall", typical_s=0.7,
     typical=lambda request: scoring.RecallResult(scores=dict.fromkeys(request.tests, 0.5)),
 )  # fmt: skip
 
@@ -253,6 +258,7 @@ STEPS: dict[str, AnyStep] = {
         ADAPT,
         ADAPT_SCALE_AND_SHIFT,
         AVERAGE,
+        RANK,
         SELECT,
         EXPORT,
         EVALUATE,
