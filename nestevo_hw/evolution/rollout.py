@@ -103,9 +103,9 @@ class Rollout:
         return {"old": self._server.models[name], **({"adapted": adapted[name]} if name in adapted else {})}
 
     def _best(self, name: str) -> Candidate:
-        """The best of them, or the last where they have not been compared."""
-        scores = self._ranks(name)
-        return max(scores, key=lambda one: scores[one]) if scores else list(self._replaced(name))[-1]
+        """The best of them, of equals the first, or the last where they have not been compared."""
+        scores, replaced = self._ranks(name), list(self._replaced(name))
+        return max(replaced, key=lambda one: scores[one]) if scores else replaced[-1]
 
     def _ranks(self, name: str) -> Mapping[Candidate, float]:
         done = {} if self._ranked is None else self._ranked.done

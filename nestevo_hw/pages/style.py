@@ -90,7 +90,7 @@ LIGHT = Palette(
     prepare="#f898f8", measure="#f87878", describe="#085808", reference="#98c848", sense="#980828", adapt="#683870",
     inspect="#a090f0", choose="#204888", drift="#50d0b0", select="#888808", recall="#b07088", maximise="#f0c8a0",
     beside="#404808", timing="#a8d0f8", search="#e8d838", path="#005070", repath="#f07040", relate="#586830",
-    rank="#580818",     other="#b0b8c2",
+    rank="#580818", other="#b0b8c2",
 )  # fmt: skip
 DARK = Palette(
     ink="#e6ebf1", muted="#9aa7b6", grid="#2a3441", surface="#161c24", band="#1d2530",
@@ -100,7 +100,7 @@ DARK = Palette(
     prepare="#980828", measure="#085808", describe="#2840a8", reference="#883090", sense="#805810", adapt="#305060",
     inspect="#689008", choose="#d85858", drift="#088870", select="#0878b8", recall="#905870", maximise="#703818",
     beside="#c8d8a0", timing="#284868", search="#a89020", path="#b04888", repath="#f8d0d8", relate="#80a0a0",
-    rank="#580858",     other="#5c6875",
+    rank="#580858", other="#5c6875",
 )  # fmt: skip
 ROLES = tuple(f.name for f in fields(Palette))
 THEMED = Palette(**{role: f"#01{i:02x}fe" for i, role in enumerate(ROLES)})

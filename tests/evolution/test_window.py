@@ -251,6 +251,17 @@ def test_what_an_evolved_model_could_replace_is_compared_while_it_learns(tmp_pat
     ]  # fmt: skip
 
 
+def test_of_equals_the_old_model_stays_in_whatever_order_they_are_told(tmp_path):
+    """A resumed run reads them from a file."""
+    world = World(tmp_path / "run", answers=changed("rank", scores={"adapted": 0.5, "old": 0.5}))
+    window = world.window()
+    window.adapt_batch_norm()
+    window.label()
+    window.distil()
+    window.deploy()
+    assert all(request.candidates.keys() == {"old", "evolved"} for request in world.executor.requests(SelectRequest))
+
+
 def test_a_method_that_does_not_distil_compares_them_as_well(tmp_path):
     world = World(tmp_path / "run")
     window = world.window()
