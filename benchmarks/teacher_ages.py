@@ -29,7 +29,7 @@ from nestevo_hw.base.stats import Estimate
 from nestevo_hw.crossbar.devices import DAY_S, find_preset
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.refresh import YEAR_S, Programming, RefreshConfig, chip_of
-from nestevo_hw.evolution.teacher import programming_on
+from nestevo_hw.evolution.teacher import cost_on
 from nestevo_hw.models.checkpoint import load_pretrained
 from nestevo_hw.models.faster_rcnn import as_list
 from nestevo_hw.pages.formats import duration
@@ -120,7 +120,9 @@ class Cells:
     @cached_property
     def cost(self) -> Programming:
         """What one programming costs (modelled)."""
-        return programming_on(self._teacher.report, chip_of(RefreshConfig(), find_preset(self.device)))
+        height, width = self._frames.calibration.images.shape[2:]
+        chip = chip_of(RefreshConfig(), find_preset(self.device))
+        return cost_on(self._teacher.report, self._teacher.digital_twin(), chip, (height, width))[0]
 
     @cached_property
     def _frames(self) -> Frames:

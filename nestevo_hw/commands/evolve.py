@@ -162,6 +162,10 @@ def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[
         require_folder(resume)
     elif config is not None:
         document = config_document(config)
+        if "axes" in document or "cross" in document:
+            raise ConfigError(f"{config} is a grid ([[axes]]); run it by `nestevo-hw compare --grid {config}`")
+        if "conductance" in document:
+            raise ConfigError(f"{config} is of a device ([conductance]); give it to --analog, or as teacher.analog")
         if "serve" in document:
             raise ConfigError(f"{config} is of a server ([serve]); run or check it by `nestevo-hw serve {config}`")
         return document

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--drop-connect", type=Number(DROP_CONNECT), default=0.0, show_default=True, metavar="SHARE",
               help="Of the cells that count as empty in a step, others each time.")  # fmt: skip
 @click.option("--clip", type=Number(CLIP_DEVIATIONS), default=2.0, show_default=True, metavar="DEVIATIONS",
-              help="Clip the weights of each output at so many of its standard deviations; 0 does not.")  # fmt: skip
+              help="Clip the weights of each output at so many of their root mean squares; 0 does not.")  # fmt: skip
 @click.option("--compare", "compared_mu", type=Number(SHARE), default=0.0, metavar="MU",
               help="Also train with weight noise of this level in place of the device (eq. 18-20).")  # fmt: skip
 @click.option("--seeds", type=whole(Range(1, 1000)),

@@ -73,25 +73,17 @@ def _own(
     from nestevo_hw.commands.progress import telling
 
     with telling("loading libraries") as told:
-        from nestevo_hw.evolution.own_config import Models, drift_settings, own_config
+        from nestevo_hw.evolution.own_config import Models, own_config
         from nestevo_hw.evolution.own_video import fit, look
         from nestevo_hw.evolution.run import checked
 
         warnings = list[str]()
-        told.expect(3, "looking at the recordings")
+        told.expect(2, "looking at the recordings")
         clips, plan = fit(look(videos, labels))
         told.advance("planned")
         chosen = Models.found(models) if labeller is None else Models.found(models).labelled_by(*labeller)
-        _, config = own_config(clips, plan, chosen, path)
+        text, config = own_config(clips, plan, chosen, path)
         checked(config, warnings.append)
-        told.advance("checked; trying the teacher on in-domain frames")
-        drift = drift_settings(config) if config.detects_drift else {}
-        text, config = own_config(clips, plan, chosen, path, drift=drift)
-    if "drift.gamma" in drift:
-        warnings.append(
-            "the teacher recognises next to nothing in these recordings, so drift.gamma is the paper's; "
-            "`nestevo-hw pretrain` on labels of your own makes one that does"
-        )
     write_new(path, text, force=force)
     if not quiet:
         for line in warnings:

@@ -43,6 +43,8 @@ def record(
     if out.suffix.lower() != ".mp4":
         raise ConfigError(f"OUT: need a name that ends in .mp4, got {out.name}")
     check_new(out, force=force)
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise ConfigError(f"OUT: {out} is the recording to read; choose another name")
     with asked_to_stop() as stop:
         camera, told_s = LiveSource(source, fps=fps, patience_s=patience, pause=stop.wait), 0
 

@@ -150,6 +150,7 @@ class PairedCells:
 
     def __init__(self, preset: DevicePreset, device: torch.device, *, fixed_scale: bool) -> None:
         self._fixed_scale, self._pairs = fixed_scale, preset.pairs
+        self._measured = isinstance(preset.noise_law, MeasuredLaw)
         self._model, self._device = noise_model(preset), device
         self._g = torch.linspace(0.0, preset.g_max_us, _LEVELS, dtype=torch.float64)
         with draws(torch.ones_like):  # in the direction in which the clamp at zero does not cut
@@ -182,15 +183,21 @@ class PairedCells:
 
     def age(
         self, programmed: Tensor, drift: Tensor, seconds: float, noise: NoiseSource, _lasting: NoiseSource,
-        _span: tuple[float, float] = FULL_SCALE, /,
+        span: tuple[float, float] = FULL_SCALE, /,
     ) -> Tensor:  # fmt: skip
-        """See `Cells`; what lasts are the drift exponents."""
+        """See `Cells`; what lasts are the drift exponents.
+
+        A measured device keeps the conductances that it was programmed to, and beyond the largest target it reads as
+        there; aihwkit's is on the scale of the largest programmed weight, as in `OwnCells`.
+        """
         magnitude = programmed.abs()
         full_scale = self._full_scale(magnitude)
+        if self._measured:
+            full_scale = torch.full_like(full_scale, max(abs(end) for end in span))
         decay, flicker = self._ageing(seconds)
         value = torch.zeros_like(programmed)
         for pair, exponent in enumerate(drift):
-            share = self._share(magnitude, pair, full_scale)
+            share = self._share(magnitude, pair, full_scale, beyond=self._measured)
             read = noise.like(share).mul_(_at(flicker, self._level(share, full_scale))).add_(1.0).clamp_(min=0.0)
             value.addcmul_(read.mul_(exponent.mul(-decay).exp_()), share)
         return value.copysign_(programmed)
@@ -213,12 +220,20 @@ class PairedCells:
         """Weight at the largest conductance: aihwkit scales each tile to its largest, a digit has a fixed scale."""
         return magnitude.new_ones(()) if self._fixed_scale else magnitude.amax().clamp_(min=1e-7)
 
-    def _share(self, magnitude: Tensor, pair: int, full_scale: Tensor) -> Tensor:
-        """Part of the weight that one pair carries; the pairs are filled one after the other."""
+    def _share(self, magnitude: Tensor, pair: int, full_scale: Tensor, *, beyond: bool = False) -> Tensor:
+        """Part of the weight that one pair carries; the pairs are filled one after the other.
+
+        Args:
+            magnitude: of the weights.
+            pair: its number.
+            full_scale: what all pairs hold.
+            beyond: the last one carries what is more than that.
+        """
         if self._pairs == 1:
             return magnitude
         most = full_scale / self._pairs
-        return (magnitude - pair * most).clamp_(min=0.0).minimum(most)
+        share = (magnitude - pair * most).clamp_(min=0.0)
+        return share if beyond and pair == self._pairs - 1 else share.minimum(most)
 
     def _level(self, share: Tensor, full_scale: Tensor) -> Tensor:
         """int32 nearest row of the tables."""

@@ -70,7 +70,7 @@ class HardeningLayer(PassingLayer):
         tiles = self._tiles
         with torch.no_grad():
             tiles.set_target(self._source[0])
-            tiles.program(generation)
+            tiles.program(generation, chip=generation)
             tiles.age(age_s)
             if self._drop:
                 generator = torch_generator(io_seed, "drop")
@@ -168,11 +168,14 @@ class CrossbarTraining(nn.Module):
 
     @torch.no_grad()
     def clip_weights(self, deviations: float) -> None:
-        """Clip the weights of every output at so many of their standard deviations: outliers set a column's scale."""
+        """Clip the weights of every output at so many of their root mean squares: outliers set a column's scale.
+
+        What a band of groups has of other groups is no weight of the output, and does not count.
+        """
         for layer, hardening in self._layers.values():
             weight, geometry = layer.get_parameter("weight"), hardening.geometry
-            matrix = geometry.matrix(weight)
-            most = matrix.std(dim=1, keepdim=True) * deviations
+            matrix, own = geometry.matrix(weight), geometry.matrix(torch.ones_like(weight))
+            most = deviations * (matrix.square().sum(1, keepdim=True) / own.sum(1, keepdim=True)).sqrt()
             weight.copy_(geometry.weight(torch.minimum(torch.maximum(matrix, -most), most)))
 
 

@@ -17,8 +17,8 @@ class PartlyAnalog:
     """One model whose layers are switched between digital and analog one by one, in any of several programmings.
 
     It computes, bit for bit, what an `AnalogTeacher` of the same seed with the other layers in `keep_digital`
-    computes right after `program(generation=programming)` and `age(age_s)`: a tile's noise depends on the seed,
-    its own name, the generation and the age, and input ranges come from the digital model.
+    computes right after `program(generation=programming, chip=programming)` and `age(age_s)`: a tile's noise depends on
+    the seed, its own name, the generation, the chip and the age, and input ranges come from the digital model.
 
     Args:
         teacher: calibrated; this object programs it as it needs.
@@ -43,7 +43,7 @@ class PartlyAnalog:
 
     def programmed(self, programming: int) -> AnalogTeacher:
         """The whole teacher, programmed anew and aged."""
-        self._teacher.program(generation=programming)
+        self._teacher.program(generation=programming, chip=programming)
         self._teacher.age(self._age_s)
         return self._teacher
 

@@ -17,7 +17,7 @@ from nestevo_hw.crossbar.devices import DevicePreset, stored_preset
 from nestevo_hw.crossbar.gpu.operands import Precision
 from nestevo_hw.crossbar.tile_sizes import Tile
 
-FORMAT = "nestevo-hw-analog-teacher-3"
+FORMAT = "nestevo-hw-analog-teacher-4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ class Header:
     tile: Tile
     seed: int
     generation: int
+    chip: int
     age_s: float
     backend: Chosen
     keep_digital: tuple[str, ...]

@@ -75,6 +75,7 @@ class AnalogTeacher:
     ) -> None:
         self.precision: Precision = precision
         self.preset, self.seed, self.generation, self.age_s = find_preset(device), seed, 0, 0.0
+        self.chip = 0
         self.programmed, self.grouped, model = False, grouped, opened(model)
         self._learned_ranges = learned_ranges(model)
         self.report = map_model(model, tile, keep_digital=keep_digital, grouped=grouped, device=self.preset)
@@ -129,13 +130,14 @@ class AnalogTeacher:
                 self._crossbar[name].set_output_bound(bound, self._tiles[name])
         self._frames = tuple(frames) if self._fitted() else None
 
-    def program(self, weights: Mapping[str, Tensor] | None = None, *, generation: int = 0) -> None:
+    def program(self, weights: Mapping[str, Tensor] | None = None, *, generation: int = 0, chip: int = 0) -> None:
         """Write target weights into the cells; the old ones are gone.
 
         Args:
             weights: state dict of the digital model with biases and BatchNorm; None writes the present
                 targets again.
             generation: number of this programming; another number draws other noise.
+            chip: which of the chips made alike is written; another number has other stuck devices.
 
         Raises:
             MappingError: keys or shapes differ from the model's, weights that no conductance can hold, or columns
@@ -147,8 +149,8 @@ class AnalogTeacher:
         if weights is not None:
             self._load(weights)
         for tiles in self._tiles.values():
-            tiles.program(generation)
-        self.generation, self.age_s, self.programmed = generation, 0.0, True
+            tiles.program(generation, chip=chip)
+        self.generation, self.chip, self.age_s, self.programmed = generation, chip, 0.0, True
         self._refresh()
         if self._frames is not None:
             self._fit_columns(fitted, self._frames)
@@ -170,7 +172,7 @@ class AnalogTeacher:
         self.preset.check_time(seconds)
         for tiles in self._tiles.values():
             tiles.age(seconds)
-        self.age_s = seconds
+        self.age_s = float(seconds)
         self._refresh()
 
     @contextmanager
@@ -234,7 +236,7 @@ class AnalogTeacher:
             digital=digital,
             header=state_file.Header(
                 preset=self.preset, tile=self.report.tile, seed=self.seed, generation=self.generation,
-                age_s=self.age_s, backend=self.backend,
+                chip=self.chip, age_s=self.age_s, backend=self.backend,
                 keep_digital=tuple(e.name for e in self.report.layers if e.reason.startswith("kept digital")),
                 grouped=self.grouped, precision=self.precision,
             ),
@@ -262,12 +264,13 @@ class AnalogTeacher:
         )  # fmt: skip
         state_file.check_layers(stored, set(teacher._tiles), path)
         for name, tiles in teacher._tiles.items():
-            tiles.load_tensors(stored.tiles[name], generation=header.generation, age_s=header.age_s)
+            tiles.load_tensors(stored.tiles[name], generation=header.generation, chip=header.chip, age_s=header.age_s)
         for name, full_scale in stored.input_ranges.items():
             teacher._crossbar[name].input_range = full_scale
         for name, bound in stored.output_bounds.items():
             teacher._crossbar[name].set_output_bound(bound, teacher._tiles[name])
-        teacher.generation, teacher.age_s, teacher.programmed = header.generation, header.age_s, True
+        teacher.generation, teacher.chip = header.generation, header.chip
+        teacher.age_s, teacher.programmed = header.age_s, True
         teacher.report = teacher.report.with_errors(teacher.weight_errors())
         teacher._refresh()
         return teacher

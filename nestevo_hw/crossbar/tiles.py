@@ -72,7 +72,7 @@ class LayerTiles:
 
     def __init__(self, name: str, layer: Layer, preset: DevicePreset, tile: Tile, seed: int) -> None:
         self.name, self.preset, self._seed = name, preset, seed
-        self._generation, self.age_s = 0, 0.0
+        self._generation, self._chip, self.age_s = 0, 0, 0.0
         self.geometry = Geometry.of(layer).on_tiles(*tile)
         self._device = layer.weight.device
         self.row_splits, self.column_splits = tile_splits(self.geometry, tile, preset.digits)
@@ -96,13 +96,18 @@ class LayerTiles:
         self.programmed, self.drift, self.baseline, self.correction = None, None, None, None
         self.compensation = self.scale.new_ones(len(self.row_splits), len(self.column_splits))
 
-    def program(self, generation: int) -> None:
+    def program(self, generation: int, *, chip: int = 0) -> None:
         """Write the targets into the cells; noise and drift exponents from (seed, tile, generation).
+
+        Args:
+            generation: number of this programming.
+            chip: which of the chips made alike is written; its stuck devices stay the same from one programming to the
+                next.
 
         Raises:
             MappingError: the device's model gives no finite conductance.
         """
-        self._generation, self.age_s = generation, 0.0
+        self._generation, self._chip, self.age_s = generation, chip, 0.0
         self.weight, self.correction = self._wanted(out=self.weight), None
         self.compensation.fill_(1.0)
         if self.preset.noise_law is not None:
@@ -239,7 +244,7 @@ class LayerTiles:
         }  # fmt: skip
         return {key: value.detach().clone().contiguous() for key, value in entries.items() if value is not None}
 
-    def load_tensors(self, state: Mapping[str, Tensor], *, generation: int, age_s: float) -> None:
+    def load_tensors(self, state: Mapping[str, Tensor], *, generation: int, chip: int, age_s: float) -> None:
         """Restore what `tensors` gave, on whatever device.
 
         Raises:
@@ -247,7 +252,7 @@ class LayerTiles:
         """
         state = {key: value.to(self._device) for key, value in state.items()}
         self.set_target(state["target"])
-        self._generation, self.age_s = generation, age_s
+        self._generation, self._chip, self.age_s = generation, chip, age_s
         self.weight, self.scale = state["weight"].clone(), state["scale"].clone()
         self.programmed, self.compensation = state["programmed"].clone(), state["compensation"].clone()
         self.baseline, self.drift, self.correction = (state.get(key) for key in ("baseline", "drift", "correction"))
@@ -284,7 +289,8 @@ class LayerTiles:
             return
         for i, j, rows, columns in self._blocks():
             block = self.weight[columns, rows]
-            generator = torch_generator(self._seed, "defects", self.name, i, j)
+            another = (self._chip,) if self._chip else ()
+            generator = torch_generator(self._seed, "defects", self.name, i, j, *another)
             chance = torch.rand(2 * self.preset.pairs, *block.shape, generator=generator).to(block.device)
             self.weight[columns, rows] = with_stuck(self.preset, block.contiguous(), chance, self._span(i, j))
 

@@ -18,7 +18,7 @@ from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.evolution.cameras import check_frames, open_stream, plan_reference, plan_window, shows_places
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.costs import FIRST_GUESS
-from nestevo_hw.evolution.drift import DriftConfig, calibrated_threshold
+from nestevo_hw.evolution.drift import calibrated_threshold
 from nestevo_hw.evolution.elastic.check import checked_supernet
 from nestevo_hw.evolution.elastic.latency import ORIGINS
 from nestevo_hw.evolution.execution import ExecutionConfig, gpus_of, reservable_bytes
@@ -150,23 +150,6 @@ def teacher_warnings(config: RunConfig) -> list[str]:
             f"{path} has changed since this run started; the run goes on with the device as it was recorded"
         )
     return warnings
-
-
-def idle_settings(config: RunConfig) -> list[str]:
-    """What is set and changes nothing in this run, a line each."""
-    count, method = config.window.count, METHODS[config.method]
-    found = [
-        f"terminal {terminal.name!r} joins in window {terminal.joins}, after the last one ({count - 1}), and never "
-        "takes part; lower joins or raise window.count"
-        for terminal in config.terminals
-        if terminal.joins >= count
-    ]
-    if config.drift.decision != DriftConfig().decision and not method.co_evolves:
-        found.append(
-            f'drift.decision = "{config.drift.decision}" decides nothing: the teacher of method {method.name} does not '
-            "evolve"
-        )
-    return found
 
 
 def input_warnings(reviews: Mapping[str, Review]) -> list[str]:

@@ -13,6 +13,11 @@ from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.ranges import NOT_NEGATIVE, Range
 from nestevo_hw.base.tensors import read_tensors, write_tensors
 
+MOST_SAMPLES = 8
+"""Objects of a class from which on their mean says enough of it."""
+PAPERS_GAMMA = 50.0
+"""Threshold of eq. 12 in the paper."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftConfig:
@@ -25,13 +30,15 @@ class DriftConfig:
     """Under benefit: labels a frame that the teacher is sure of, of those on in-domain frames; below, it adapts."""
 
     gamma: Annotated[float, NOT_NEGATIVE] | None = None
-    """Threshold of eq. 12; without it, calibrated on in-domain segments. The paper uses 50."""
+    """Threshold of eq. 12; without it, calibrated on in-domain segments, or the paper's 50 where the teacher finds
+    nothing in them."""
     false_alarm_rate: Annotated[float, Range(0, 1, above=True)] = 0.1
     """Share of in-domain segments that may exceed the calibrated threshold."""
     epsilon: Annotated[int, Range(1, 1000)] | None = None
     """Drifted terminals from which on the teacher evolves too; default: more than half."""
-    min_samples: Annotated[int, Range(1, 1_000_000)] = 8
-    """A class with fewer objects on either side is left out of eq. 11."""
+    min_samples: Annotated[int, Range(1, 1_000_000)] | None = None
+    """A class with fewer objects on either side is left out of eq. 11. Without it 8, or as few as the teacher finds in
+    enough in-domain segments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +132,11 @@ def _count(moments: Mapping[int, FeatureMoments], c: int) -> int:
     return moments[c].count if c in moments else 0
 
 
+def segments_needed(false_alarm_rate: float) -> int:
+    """In-domain segments from which on `calibrated_threshold` can keep a rate."""
+    return max(1, math.ceil(1 / false_alarm_rate) - 1)
+
+
 def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: float) -> float:
     """Threshold gamma such that in-domain data exceeds it at most at the stated rate.
 
@@ -136,12 +148,12 @@ def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: fl
         ConfigError: too few segments to support the rate.
     """
     n = len(in_domain_scores)
-    k = math.ceil((n + 1) * (1 - false_alarm_rate))
-    if not 0.0 < false_alarm_rate < 1.0 or k > n:
+    k = max(1, math.ceil((n + 1) * (1 - false_alarm_rate)))
+    if k > n:
         raise ConfigError(
-            f"drift.false_alarm_rate = {false_alarm_rate} needs at least "
-            f"{math.ceil(1 / max(false_alarm_rate, 1e-9)) - 1} in-domain segments, got {n}; raise "
-            "reference.segments_per_place, name more reference.places, raise start_frame of videos or give drift.gamma"
+            f"drift.false_alarm_rate = {false_alarm_rate:g} needs at least {segments_needed(false_alarm_rate)} "
+            f"in-domain segments, got {n}; raise reference.segments_per_place, name more reference.places, raise "
+            "start_frame of videos or give drift.gamma"
         )
     return sorted(in_domain_scores)[k - 1]
 

@@ -35,7 +35,8 @@ class DriftDecision:
                 teacher=self._server.teacher_of(name, self._window.number),
                 upload=self._window.file(name, "upload.safetensors"),
                 moments=self._server.layout.moments(group),
-                familiar_rate=self._server.familiar_rate[group],
+                familiar_rate=self._server.familiar[group].rate,
+                min_samples=self._server.familiar[group].min_samples,
             )
             for group in self._window.groups
             for name in self._window.contributing(group)
@@ -63,14 +64,14 @@ class DriftDecision:
         members, least = self._window.contributing(group), self._window.config.drift.sure_share
         labels = sum(sum(counts[name].values()) for name in members)
         frames = sum(self._window.captured[name].frames for name in members)
-        expected = frames * self._server.familiar_rate[group]
+        expected = frames * self._server.familiar[group].rate
         sure = labels / expected if expected else math.nan
         mode = ADAPTATION if sure < least else TERMINALS_ONLY
         self._server.journal.log(Benefit(window=self._window.number, group=group, sure=sure, least=least, mode=mode))
         return mode == ADAPTATION
 
     def _has_drifted(self, name: str, value: DriftResult) -> bool:
-        gamma = self._server.gamma[self._server.group_of[name]]
+        gamma = self._server.familiar[self._server.group_of[name]].gamma
         # What cannot be compared is not left alone: the worse a camera, the less a teacher finds to compare.
         drifted = value.score is None or value.score > gamma
         basis: Basis = "compared" if value.score is not None else "blind" if value.blind else "nothing to compare"

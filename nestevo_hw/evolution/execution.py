@@ -1,5 +1,6 @@
 """Workers of the edge server: how many, where, under which policy."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -139,10 +140,11 @@ def open_executor(
         workers = 0
         if server is not None:
             server.close()
+    each = max(math.ceil(workers / max(len(found), 1)), 1)
     gpus = tuple(
         Device(
             memory_bytes=_share_of(gpu) if config.memory_gb is None else reservable_bytes(config),
-            cores=max(workers, 1), name=f"GPU {gpu.index}", gpu=gpu.index, context_bytes=target.context_bytes,
+            cores=each, name=f"GPU {gpu.index}", gpu=gpu.index, context_bytes=target.context_bytes,
         )
         for gpu in found
     )  # fmt: skip

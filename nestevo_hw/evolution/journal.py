@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.documents import parse, plain, read_json, write_json
-from nestevo_hw.base.errors import TaskError
+from nestevo_hw.base.errors import ConfigError, TaskError
 from nestevo_hw.base.jsonlines import append_line
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.taskid import TaskId
@@ -49,6 +49,7 @@ class Journal:
 
         Raises:
             TaskError: a task failed before the first window, or in a way that the next one would as well.
+            ConfigError: by a task it turned out that the configuration cannot be run.
         """
         done = {id_: found for id_ in tasks if (found := self._finished(id_)) is not None}
         waiting = {task.name: id_ for id_, task in tasks.items() if id_ not in done}
@@ -60,7 +61,8 @@ class Journal:
 
         def fail(task: Task, failure: TaskFailure) -> None:
             if waiting[task.name].window is None or failure.error_type not in SURVIVABLE:
-                error = TaskError(failure.reason)
+                refused = failure.error_type == ConfigError.__name__
+                error = ConfigError(failure.reason) if refused else TaskError(failure.reason)
                 error.add_note(f"Traceback of the worker:\n{failure.traceback}")
                 raise error
             write_json(self.path(waiting[task.name]), {"failed": plain(failure)})

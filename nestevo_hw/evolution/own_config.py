@@ -1,7 +1,6 @@
 """The commented configuration of a run on clips of the user's own."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,20 +11,14 @@ from nestevo_hw.base.documents import parse_toml
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.text import one_line
 from nestevo_hw.crossbar.devices import DIGITAL
-from nestevo_hw.evolution.cameras import reference_frames
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.labeller import LabellerConfig
 from nestevo_hw.evolution.own_video import Clip, Plan, map_classes
 from nestevo_hw.evolution.presets import preset_text
 from nestevo_hw.evolution.teacher import SHIPPED
-from nestevo_hw.models.checkpoint import ModelSpec, load_model, read_spec, resolve_checkpoint
+from nestevo_hw.models.checkpoint import ModelSpec, read_spec, resolve_checkpoint
 from nestevo_hw.models.pruning import PRUNING_RATIOS
-from nestevo_hw.tasks.named import task_named
-from nestevo_hw.tasks.supervision import labelled_features
 
-PAPERS_GAMMA = 50.0
-SURE = 0.75
-"""Share of in-domain segments in which a class should be comparable; half of them have to be, on the noisy crossbar."""
 _VALUE = re.compile(r"(?:# )?(?P<key>\w+) *= *(?P<value>[^#]*?) *(?P<comment>#.*)?")
 
 
@@ -81,9 +74,7 @@ class Models:
         return replace(self, labeller=replace(config, class_map=mapped))
 
 
-def own_config(
-    clips: Sequence[Clip], plan: Plan, models: Models, path: Path, *, drift: Mapping[str, object] | None = None
-) -> tuple[str, RunConfig]:
+def own_config(clips: Sequence[Clip], plan: Plan, models: Models, path: Path) -> tuple[str, RunConfig]:
     """A configuration as text, and as it is read.
 
     Args:
@@ -91,7 +82,6 @@ def own_config(
         plan: that fits them.
         models: to run.
         path: of the file that it is for, for messages.
-        drift: values of its [drift], by dotted name.
 
     Raises:
         ConfigError: a value of it is none that a run takes.
@@ -103,7 +93,7 @@ def own_config(
         "window.count": plan.windows, "window.length_s": plan.length_s, "window.upload_frames": plan.upload_frames,
         "window.upload_spacing": plan.upload_spacing, "window.test_frames": plan.test_frames,
         "reference.segments_per_place": plan.segments_per_place,
-        "reference.frames_per_segment": plan.frames_per_segment, **_teacher(models), **(drift or {}),
+        "reference.frames_per_segment": plan.frames_per_segment, **_teacher(models),
     }  # fmt: skip
     head, _, _ = preset_text("quick").partition("\n[[terminals]]")
     title, rest = _title(clips, models), head.partition("\n\n")[2]
@@ -129,26 +119,6 @@ def _teacher(models: Models) -> dict[str, object]:
 
 def _scaled(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return (round(size[0] * long_side / max(size)), round(size[1] * long_side / max(size)))
-
-
-def drift_settings(config: RunConfig) -> dict[str, object]:
-    """What of [drift] must differ for the teacher to tell drift by what it recognises in in-domain frames.
-
-    Returns:
-        the most objects a class needs to be compared with which the threshold can be calibrated with room to spare, or
-        the paper's threshold where the teacher recognises too little; by dotted name, and nothing where defaults do.
-    """
-    frames, segments = reference_frames(config)
-    teacher, spec = load_model(resolve_checkpoint(config.teacher.model))
-    supervision = task_named(config.task).label(teacher, frames.images, config.labels)
-    most = []
-    for segment in segments:
-        _, labels = labelled_features(supervision[segment])
-        most.append(max((int((labels == k + 1).sum()) for k in range(len(spec.classes))), default=0))
-    enough = sorted(most, reverse=True)[math.ceil(SURE * len(most)) - 1]
-    if enough >= config.drift.min_samples:
-        return {}
-    return {"drift.min_samples": enough} if enough else {"drift.gamma": PAPERS_GAMMA}
 
 
 def _title(clips: Sequence[Clip], models: Models) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nestevo_hw.base.compute import device_name, resolved
 from nestevo_hw.base.documents import plain, write_json
@@ -20,7 +20,6 @@ from nestevo_hw.evolution.check import (
     Review,
     check_inputs_kept,
     check_run,
-    idle_settings,
     input_warnings,
     teacher_warnings,
 )
@@ -29,6 +28,7 @@ from nestevo_hw.evolution.costs import TaskCosts
 from nestevo_hw.evolution.dispatch import Dispatch
 from nestevo_hw.evolution.execution import ExecutionConfig, gpus_of, open_executor
 from nestevo_hw.evolution.grouping import form_groups
+from nestevo_hw.evolution.idle import idle_settings
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.loop import EvolutionLoop, Windows, every_window
@@ -39,7 +39,7 @@ from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.table import STEPS
 from nestevo_hw.pages.formats import counted
 from nestevo_hw.profiler.gpu_context import target_of
-from nestevo_hw.report.events import FORMAT, Header, TaskKind, read_header, read_run
+from nestevo_hw.report.events import FORMAT, Header, Status, TaskKind, read_header, read_run
 from nestevo_hw.report.page import write_report
 from nestevo_hw.report.records.recording import Damage, Labels
 from nestevo_hw.report.records.teacher import Groups
@@ -153,11 +153,12 @@ def _end_recorded(layout: RunLayout) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        status: Literal["stopped", "failed"] = "stopped" if isinstance(error, StoppedError) else "failed"
+        kinds: dict[type[Exception], Status] = {StoppedError: "stopped", ConfigError: "refused"}
+        status: Status = next((known for kind, known in kinds.items() if isinstance(error, kind)), "failed")
         with suppress(NestEvoError, OSError):  # a full disk, say, that is the error itself
             header = replace(read_header(layout.root), status=status, ended=one_line(str(error)).removesuffix("."))
             write_json(layout.run_json, plain(header))
-            if status == "failed":
+            if status != "stopped":
                 write_report(layout.root)
         raise
 
@@ -197,7 +198,7 @@ def _all_windows(
         groups = form_groups(config, layout, dispatch)
         if len(groups) > 1:
             journal.log(Groups(by=config.groups.by, groups=groups))
-        server = Server(config, layout, journal, dispatch, costs, groups)
+        server = Server(config, layout, journal, dispatch, costs, groups, on_warning)
         EvolutionLoop(server, METHODS[config.method]).run(windows)
     return server.classes, journal.earlier_s
 

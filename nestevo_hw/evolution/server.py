@@ -1,7 +1,7 @@
 """The edge server during a run: which models are in force, and which teacher serves which terminals."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from nestevo_hw.evolution.paths import Paths
 from nestevo_hw.evolution.steps.camera import SenseRequest, SenseResult
 from nestevo_hw.evolution.steps.deploying import ExportRequest
 from nestevo_hw.evolution.steps.table import BASELINE, DRY_RUN, EXPORT, PREPARE
-from nestevo_hw.evolution.steps.teachers import PrepareRequest
+from nestevo_hw.evolution.steps.teachers import Familiar, PrepareRequest
 from nestevo_hw.evolution.steps.training import DryRunRequest, DryRunResult, ReplaySample
 from nestevo_hw.evolution.teacher import LabellingTime, TeacherFiles
 from nestevo_hw.evolution.upkeep import Upkeep
 from nestevo_hw.models.checkpoint import resolve_checkpoint
 from nestevo_hw.models.onnx.manifest import MODEL, Version
+from nestevo_hw.report.records.teacher import Calibration
 from nestevo_hw.report.records.terminal import Rollback
 from nestevo_hw.streams.sampling import allocate
 from nestevo_hw.wire.signals import Signals
@@ -43,6 +44,7 @@ class Server:
         dispatch: Dispatch,
         costs: TaskCosts,
         groups: Mapping[str, tuple[str, ...]],
+        on_warning: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.layout = layout
@@ -61,10 +63,8 @@ class Server:
             name: self.upkeep[group].teacher.weights for name, group in self.group_of.items()
         }
         """Last state of each terminal's intermediate model."""
-        self.gamma: dict[str, float] = {}
-        """Threshold of eq. 12 by group."""
-        self.familiar_rate: dict[str, float] = {}
-        """Objects that each group's first teacher detects on an in-domain frame."""
+        self.familiar: dict[str, Familiar] = {}
+        """What the drift of each group's frames is measured against."""
         self.drift: dict[str, float | None] = {}
         """Last drift score (eq. 11) of each terminal; None where no class could be compared."""
         self.deployed: dict[str, Path] = {}
@@ -81,6 +81,7 @@ class Server:
         """Of each terminal's model on frames it was last known to do well on."""
         self.classes: tuple[str, ...] = ()
         self._costs = costs
+        self._on_warning = on_warning
 
     def prepare(self, *beside: Batch[Any, Any]) -> None:
         """Program each group's teacher for the first time, and measure the training steps.
@@ -104,7 +105,7 @@ class Server:
         for group, prepared in preparing.done.items():
             self.classes = prepared.value.classes
             if (known := prepared.value.familiar) is not None:
-                self.gamma[group], self.familiar_rate[group] = known.gamma, known.rate
+                self._remember_familiar(group, known)
             self.upkeep[group].programmed_first(prepared.value)
         self._learn_costs(trying)
         if found := self.paths.search(next(iter(self.upkeep.values())).reference):
@@ -119,6 +120,20 @@ class Server:
         self.dispatch.run_together(signals)
         self.remember_signals(signals)
         self._export_first(familiar)
+
+    def _remember_familiar(self, group: str, known: Familiar) -> None:
+        self.familiar[group] = known
+        found = Calibration(
+            group=group,
+            threshold=known.gamma,
+            origin=known.origin,
+            min_samples=known.min_samples,
+            segments=len(known.scores),
+            rate=known.rate,
+        )
+        self.journal.log(found)
+        if found.trouble:
+            self._on_warning(found.trouble)
 
     def _dry_runs(self, models: Mapping[str, Path]) -> Batch[DryRunRequest, DryRunResult]:
         """To measure the training steps of terminals' first models."""

@@ -15,7 +15,6 @@ from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.chips.agreement import differences
 from nestevo_hw.crossbar.chips.chip_file import load_chip
 from nestevo_hw.crossbar.chips.cost import chip_cost
-from nestevo_hw.crossbar.chips.programming import programming_cost
 from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.devices import DIGITAL, PRESETS, AdcRange, DevicePreset, device_text, find_preset, is_file
 from nestevo_hw.crossbar.mapping import MappingReport
@@ -192,39 +191,30 @@ def program_teacher(
         teacher.calibrate([task.inputs(chunk) for chunk in reference[:32].split(8)])
     teacher.program(generation=generation)
     teacher.save(files.crossbar)
-    totals = teacher.report.totals
+    totals, size = teacher.report.totals, (reference.shape[2], reference.shape[3])
+    programming, labelling = cost_on(teacher.report, model, chip, size, rank=rank)
     return Programmed(
         tiles=totals.tiles,
         weight_error=totals.weight_error,
-        programming=programming_on(teacher.report, chip),
-        labelling=labelling_on(teacher.report, model, chip, (reference.shape[2], reference.shape[3]), rank=rank),
+        programming=programming,
+        labelling=labelling,
         differences=tuple(one.note for one in differences(load_chip(chip), preset, tile_size(config.tile))),
     )
 
 
-def programming_on(report: MappingReport, chip: str) -> Programming:
-    """What writing a model once onto a chip costs, modelled from the chip's published figures.
-
-    Args:
-        report: placement of the model's layers.
-        chip: name of a chip, or the path of its .toml file.
-    """
-    cost = programming_cost(report, load_chip(chip))
-    return Programming(time_s=cost.time_s, energy_j=cost.energy_j, wear=cost.wear)
-
-
-def labelling_on(
+def cost_on(
     report: MappingReport, model: nn.Module, chip: str, size: tuple[int, int], *, rank: int = 0
-) -> LabellingTime:
-    """How long a chip takes to label frames of a size (H, W) in pixels, modelled.
+) -> tuple[Programming, LabellingTime]:
+    """What writing a model once onto a chip costs, and how long it takes there to label frames; modelled.
 
-    As many chips work on them as hold the model, so that it stays there, as `programming_on` takes it too.
+    As many chips work on them as hold the model, so that it stays there, with copies of busy layers where there is
+    room: these are written, too.
 
     Args:
         report: placement of the model's layers.
         model: digital, in eval mode.
         chip: name of a chip, or the path of its .toml file.
-        size: of the frames.
+        size: of the frames, (H, W) in pixels.
         rank: of digital side paths beside its layers; 0: none.
     """
     figures = load_chip(chip)
@@ -234,7 +224,9 @@ def labelling_on(
         work = count_workload(model, size).with_side_paths(layers_with_side_path(model), rank)
     needed = chip_cost(report, work, figures, frames=1).chips_needed
     cost = chip_cost(report, work, figures, frames=1, chips=needed)
-    return LabellingTime(first_s=cost.first_frame_s, interval_s=cost.interval_s)
+    written = cost.programming
+    programming = Programming(time_s=written.time_s, energy_j=written.energy_j, wear=written.wear)
+    return programming, LabellingTime(first_s=cost.first_frame_s, interval_s=cost.interval_s)
 
 
 def open_teacher(
@@ -292,6 +284,7 @@ def open_to_learn(config: TeacherConfig, files: TeacherFiles, *, device: torch.d
         model, passing = teacher.module, teacher.with_gradients()
         if teacher.backend == "reference":  # aihwkit's own tiles stay where they were made
             device = CPU
-    if files.adapters is not None:
+    model = model.to(device)
+    if files.adapters is not None:  # they go where the model is
         put_beside(model, digital, files.adapters)
-    return LearningTeacher(model.to(device), digital, passing, device)
+    return LearningTeacher(model, digital, passing, device)

@@ -132,13 +132,14 @@ class ProfileModel:
         wide = self.calibration.half_widths(spreads)[0] * max(novelty, 1.0)
         time_s = self.analytic.step_s(step) * np.exp(correction[0])
         memory = step.memory_bytes * np.exp(correction[1])
+        reserved = memory * np.exp(self.memory_margin)
         return StepPrediction(
             step_s=float(time_s),
             step_low_s=float(time_s * np.exp(-wide[0])),
             step_high_s=float(time_s * np.exp(wide[0])),
-            memory_bytes=float(memory * np.exp(self.memory_margin)),
+            memory_bytes=float(reserved),
             memory_low_bytes=float(memory * np.exp(-wide[1])),
-            memory_high_bytes=float(memory * np.exp(wide[1])),
+            memory_high_bytes=float(max(reserved, memory * np.exp(wide[1]))),
             trust=worth,
             novelty=novelty,
         )

@@ -30,15 +30,19 @@ class TaskKind:
     """What they run on: cpu, gpu or crossbar."""
 
 
+Status = Literal["running", "complete", "failed", "refused", "stopped"]
+"""Of a run: "running" as well where the process was killed, which could not say so; "refused" where its configuration
+turned out to be one that cannot be run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """run.json: what was asked, of which software, on which machine."""
 
     format: int
-    status: Literal["running", "complete", "failed", "stopped"]
-    """"running" as well where the process was killed, which could not say so."""
+    status: Status
     ended: str = ""
-    """Why a run that failed or was stopped ended."""
+    """Why a run that failed, was refused or stopped ended."""
     method: str
     config: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -122,18 +126,23 @@ def read_run(directory: Path) -> Run:
             return Run(directory=directory, header=header, events=())
         advice = f"`nestevo-hw evolve --resume {directory}` makes it again"
         raise InputError(f"{directory} holds no metrics.jsonl although its run is complete; {advice}")
-    events = (_event(place, record) for place, record in read_lines(path, dict[str, Any], growing=running))
+    advice = f"delete it and run `nestevo-hw evolve --resume {directory}`, which makes it again"
+    lines = read_lines(path, dict[str, Any], growing=running, advice=advice)
+    events = (_event(place, record) for place, record in lines)
     return Run(directory=directory, header=header, events=tuple(e for e in events if e is not None))
 
 
-def read_header(directory: Path) -> Header:
+def read_header(directory: Path, *, advice: str = "give the folder that `nestevo-hw evolve` wrote") -> Header:
     """What the run.json of a run folder says.
+
+    Args:
+        directory: of the run.
+        advice: what to do if it is damaged.
 
     Raises:
         InputError: it is missing, unreadable, or of another format.
     """
     path = directory / "run.json"
-    advice = "give the folder that `nestevo-hw evolve` wrote"
     document = read_json(path, dict[str, Any], advice=advice)
     if document.get("format") != FORMAT:
         got = document.get("format")

@@ -51,8 +51,6 @@ class ModelSummary:
     adapted: Number = math.nan
     """Of the same model with its BatchNorm adapted and nothing else."""
     after: Number = math.nan
-    onnx_after: Number = math.nan
-    """Over the windows in which a new model was deployed."""
     onnx_off: Number = math.nan
     """The largest difference of a deployed model's score in ONNX Runtime to that in PyTorch."""
     lcp: Number = math.nan
@@ -118,7 +116,6 @@ class Summary:
             before=mean(t.before for t in shown),
             adapted=mean(t.adapted for t in shown),
             after=mean(t.after for t in shown),
-            onnx_after=mean(t.onnx_after for t in shown),
             onnx_off=_furthest(t.onnx_off for t in shown),
             lcp=mean(t.lcp for t in shown),
             given=dict(sum((Counter(t.given) for t in shown), Counter())),
@@ -263,7 +260,6 @@ def _terminal(run: Run, name: str) -> dict[str, Any]:
         "metrics": {
             metric: _before_after(evolutions(run, name, scene=name, metric=metric)) for metric in _metrics(run, name)
         },
-        "onnx_after": or_none(mean(e.onnx for e in own)),
         "onnx_off": or_none(_furthest(e.onnx - e.after for e in own)),
         "lcp": or_none(mean(lives)),
         "given": dict(Counter(s.chosen for s in run.of(Select) if s.terminal == name)),

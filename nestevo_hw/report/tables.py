@@ -13,7 +13,17 @@ from nestevo_hw.pages.tables import Cell, Table
 from nestevo_hw.report.events import Run
 from nestevo_hw.report.records.fields import SETUP
 from nestevo_hw.report.records.recording import Damage, Labels
-from nestevo_hw.report.records.teacher import Benefit, Decision, Deploy, Drift, Generator, Groups, Program, Refresh
+from nestevo_hw.report.records.teacher import (
+    Benefit,
+    Calibration,
+    Decision,
+    Deploy,
+    Drift,
+    Generator,
+    Groups,
+    Program,
+    Refresh,
+)
 from nestevo_hw.report.records.terminal import Absent, Borrowed, Candidate, Elastic, Moving, Related, Rollback, Select
 from nestevo_hw.report.records.work import Exceeded, Failure, TaskRun
 from nestevo_hw.report.summary import Levels, ModelSummary, Summary, read_summary
@@ -278,6 +288,7 @@ def troubles_table(run: Run) -> Table:
     rows += [(str(e.window), e.terminal or "server", run.kind(e.kind).wording, _excess(e)) for e in run.of(Exceeded)]
     rows += [("", e.terminal, "labels", text) for e in run.of(Labels) for text in e.warnings]
     rows += [("", e.terminal, "video", text) for e in run.of(Damage) for text in e.warnings]
+    rows += [("", e.group or "server", "drift", e.trouble) for e in run.of(Calibration) if e.trouble]
     return Table(heads=("window", "who", "where", "what happened"), rows=sorted(rows))
 
 

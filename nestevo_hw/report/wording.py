@@ -72,6 +72,7 @@ def unfinished(run: Run) -> str:
         "running": "The run is still going.",
         "killed": f"The run has not ended, but no process writes it any more: it was killed. {go_on}",
         "stopped": f"The run was {ended or 'stopped'}.",
+        "refused": f"The run was refused: {ended}. Start it with another configuration into a new folder.",
         "failed": f"The run failed: {ended or 'for a reason that was not recorded'}. {go_on}",
     }
     return told[run.state]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from nestevo_hw.base import errors
 from nestevo_hw.base.errors import TaskError
 from nestevo_hw.base.memory import MachineMemory, machine_memory
 from nestevo_hw.scheduler.attempts import Attempt, EventKind, TaskEvent
@@ -144,7 +145,8 @@ class Dispatcher:
         if reply and self._is_watched(attempt):
             self._note(attempt, end.peak_bytes)
         if error is not None and not error["out_of_memory"]:
-            reason = f"task {task.name} failed: {error['type']}: {error['message']}"
+            kind = "" if hasattr(errors, error["type"]) else f"{error['type']}: "  # ours are one clear line
+            reason = f"task {task.name} failed: {kind}{error['message']}"
             return attempt.failure(reason, error_type=error["type"], traceback=error["traceback"])
         if "value" not in reply:
             return self._again_with_more(attempt, end)

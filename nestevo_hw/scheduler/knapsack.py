@@ -21,8 +21,10 @@ Value = Callable[[Task], float]
 class KnapsackPolicy:
     """Algorithm 3: a task is worth `time_value / duration_s`, so short tasks go first.
 
-    The set is exact for one device. Several are filled one after another, the least free one first, so that the large
-    ones are left to the tasks that fit nowhere else; tasks of a higher priority are chosen before the others.
+    The set is exact for the memory of one device, which is all that Algorithm 3 knows of; where more tasks fit
+    than cores are free, the most valuable of them start. Several devices are filled one after another, the least free
+    one first, so that the large ones are left to the tasks that fit nowhere else; tasks of a higher priority are chosen
+    before the others.
     """
 
     unit_bytes: int = MIB

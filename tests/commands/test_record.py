@@ -116,3 +116,11 @@ def test_what_cannot_be_recorded_is_refused(tmp_path, monkeypatch, words, code, 
     assert (done.exit_code, message in done.stderr) == (code, True), done.stderr
     assert "secret" not in done.output
     assert (tmp_path / "a.mp4").read_bytes() == before
+
+
+def test_a_recording_is_not_written_over_itself(tmp_path):
+    kept = write_clip(tmp_path / "a.mp4", 30).read_bytes()
+    done = run(tmp_path / "a.mp4", tmp_path / "." / "a.mp4", "--seconds", 1, "--force")
+    assert done.exit_code == 2
+    assert "is the recording to read; choose another name" in done.stderr
+    assert (tmp_path / "a.mp4").read_bytes() == kept

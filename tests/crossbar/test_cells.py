@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.crossbar.cells import cells_of, draws, noise_model, with_stuck
 from nestevo_hw.crossbar.devices import DAY_S, PRESETS, DevicePreset, find_preset
+from nestevo_hw.crossbar.devices.law import Curve, ProgrammingLaw, ReadNoiseLaw
+from nestevo_hw.crossbar.devices.model import MeasuredLaw
 from nestevo_hw.crossbar.gaussian import NoiseSource
 from nestevo_hw.crossbar.tiles import LayerTiles
 
@@ -212,3 +214,42 @@ def test_impossible_cells_are_refused(changes: dict[str, float], message: str) -
     change: Callable[..., DevicePreset] = replace
     with pytest.raises(ConfigError, match=message):
         change(PCM, **changes)
+
+
+def test_another_chip_has_other_stuck_cells_and_the_same_one_keeps_them() -> None:
+    weight = _weights(100, 100)
+    tiles = _tiles(replace(find_preset("ideal"), stuck_on=0.05), weight, (128, 128))
+
+    def hit(generation: int, chip: int) -> Tensor:
+        tiles.program(generation, chip=chip)
+        return ~torch.isclose(tiles.effective_weight(), weight, atol=1e-6)
+
+    first = hit(0, 0)
+    assert torch.equal(hit(1, 0), first)
+    other = hit(1, 1)
+    assert torch.equal(hit(2, 1), other)
+    both, chance = float((first & other).float().mean()), float(first.float().mean()) ** 2
+    assert both == pytest.approx(chance, abs=4 * (chance / weight.numel()) ** 0.5)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_read_noise_of_a_measured_device_is_that_of_its_conductance(deviation: float, pairs: int) -> None:
+    """Whatever programming noise has made of the tile's largest weight."""
+    relative = 0.02
+    law = MeasuredLaw(
+        programming=ProgrammingLaw(deviation_us=Curve(constant=deviation)),
+        read_noise=ReadNoiseLaw(t_read_s=1e-6, relative=Curve(power=(relative, -0.65), reference_us=25.0)),
+    )
+    preset = replace(PCM, noise_law=law, pairs=pairs, relaxation="none")
+    cells = cells_of(preset, CPU, fixed_scale=False)
+    target = torch.full((1, 40_000), 0.5 / pairs)
+    target[0, :200] = 1.0
+    written, drift = cells.program(target, NoiseSource(0))
+    held = torch.full_like(written, 0.5 / pairs)
+    held[0, :200] = written[0, :200]
+    age = 3600.0
+    read = cells.age(held, torch.zeros_like(drift), age, NoiseSource(1), NoiseSource(2), (0.0, 1.0))
+    spread = float((read[0, 200:] / held[0, 200:]).std())
+    expected = relative * 0.5**-0.65 * math.sqrt(math.log((age + 1e-6) / 2e-6))
+    assert spread == pytest.approx(expected, rel=0.02)

@@ -334,6 +334,9 @@ BAD = {
     CURVE + "{ target_us = %s, values = [1, 2] }" % ([0.0] * 100_000): "got 100000 and 2",
     WINDOW + "[drift]\nt0_s = 0.0\nmean = 0.1\ndeviation = 0.1": "drift.t0_s: input should be a number above 0",
     WINDOW + "[drift]\nt0_s = 1.0\nmean = 0.1": "drift.deviation: field required",
+    WINDOW + "[drift]\nt0_s = 1.0\nmean = -0.1\ndeviation = 0.1":
+        "drift.mean: need an exponent of 0 to 10 from 0 to 25 uS, got -0.1 at 0 uS",
+    WINDOW + "[drift]\nt0_s = 1.0\nmean = 1e9\ndeviation = 0.1": "drift.mean: need an exponent of 0 to 10",
     WINDOW + "[read_noise]\nt_read_s = 1e-6": "read_noise: need one of relative and deviation_us",
     WINDOW + RETENTION.replace("1000.0", "10.0"): "retention: need at most 10000 points with rising time_s",
     WINDOW + RETENTION + "[drift]\nt0_s = 1.0\nmean = 0.1\ndeviation = 0.1": "give either drift or retention",

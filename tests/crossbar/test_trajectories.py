@@ -131,5 +131,6 @@ def test_first_read_of_a_device() -> None:
     assert [device.first_read_s for device in (*given, late, brief)] == [1.0, 1.0, 1.0, 1.0, 0.0, 60.0, 0.5]
     with_late_layers = replace(pcm, layers=(LayerRule(pattern="fc", device=late),))
     assert with_late_layers.first_read_s == 60.0
+    assert replace(find_preset("ideal"), layers=(LayerRule(pattern="fc", device=pcm),)).first_read_s == 1.0
     for device in (*given, late, brief, with_late_layers):
         device.check_time(device.first_read_s)

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +10,8 @@ from click.testing import CliRunner
 from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.base.tensors import read_header, read_tensors, write_tensors
 from nestevo_hw.cli import main
-from nestevo_hw.evolution.check import check_run, idle_settings
+from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
-from nestevo_hw.evolution.drift import DriftConfig
 from nestevo_hw.evolution.run import evolve
 from nestevo_hw.models.checkpoint import pretrained_path
 from nestevo_hw.profiler.target import CUDA
@@ -180,16 +178,3 @@ def test_on_a_gpu_memory_is_that_of_the_gpu(monkeypatch):
     with pytest.raises(ConfigError, match=r"execution.memory_gb: a task takes 1.5 GB, got 1.4"):
         check_run(config)
     check_run(override(config, {"execution.memory_gb": 1.5}))
-
-
-def test_settings_that_change_nothing_are_told():
-    config = load_preset("digits")
-    late = replace(config.terminals[0], joins=config.window.count)
-    mine = replace(config, method="A4", terminals=(late, *config.terminals[1:]), drift=DriftConfig(decision="benefit"))
-    joins, decides = idle_settings(mine)
-    assert joins == (
-        f"terminal {late.name!r} joins in window 2, after the last one (1), and never takes part; lower joins or raise "
-        "window.count"
-    )
-    assert decides == 'drift.decision = "benefit" decides nothing: the teacher of method A4 does not evolve'
-    assert idle_settings(config) == idle_settings(replace(mine, method="NestEvo", terminals=config.terminals)) == []

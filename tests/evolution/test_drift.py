@@ -15,6 +15,7 @@ from nestevo_hw.evolution.drift import (
     moments_by_class,
     save_moments,
     sees_too_little,
+    segments_needed,
 )
 
 
@@ -100,3 +101,12 @@ def test_moments_survive_their_file(tmp_path):
     back = load_moments(tmp_path / "m.safetensors")
     assert back[2].count == 30
     assert torch.equal(back[2].variance, moments[2].variance)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.15, 0.3, 1 / 3, 0.5, 0.9, 1.0])
+def test_so_many_segments_are_needed_and_no_fewer(rate):
+    needed = segments_needed(rate)
+    calibrated_threshold([1.0] * needed, rate)
+    if needed > 1:
+        with pytest.raises(ConfigError, match=rf"needs at least {needed} in-domain segments, got {needed - 1}"):
+            calibrated_threshold([1.0] * (needed - 1), rate)

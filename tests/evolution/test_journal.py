@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nestevo_hw.base.errors import InputError, TaskError
+from nestevo_hw.base.errors import ConfigError, InputError, TaskError
 from nestevo_hw.evolution.journal import Journal
 from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.taskid import TaskId
@@ -112,3 +112,9 @@ def test_events_say_null_for_what_is_not_known_and_for_before_the_first_window(t
     assert before == {"event": "groups", "by": "name", "groups": {"north": ["a"]}, "window": None}
     assert (after["score"], after["metrics"], after["window"]) == (None, {"map50": None}, 1)
     assert SETUP == -1
+
+
+def test_what_shows_that_the_configuration_cannot_run_is_its_fault(tmp_path):
+    executor = Executor({"w0/label/a": failure("w0/label/a", "ConfigError")})
+    with pytest.raises(ConfigError, match="its worker was killed"):
+        journal(tmp_path / "run", executor).run(TASKS)

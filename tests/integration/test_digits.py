@@ -44,7 +44,7 @@ def test_terminals_that_read_digits_evolve(method, tmp_path):
     summary = evolve(parse_config(document, source="test"), tmp_path / "run")
     assert summary["metric"] == "accuracy"
     assert all(0.0 < t["before"] < t["after"] <= 1.0 for t in summary["terminals"])
-    assert all(t["onnx_after"] == pytest.approx(t["after"], abs=0.02) for t in summary["terminals"])
+    assert all(abs(t["onnx_off"]) <= 0.02 for t in summary["terminals"])
     scored = read_run(tmp_path / "run").of(Accuracy)
     assert all(set(a.metrics) == {"accuracy", "mean_recall"} for a in scored)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["metric"] == "accuracy"

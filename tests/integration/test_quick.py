@@ -7,10 +7,14 @@ import sys
 import pytest
 from web_pages import read_page
 
+from nestevo_hw.evolution.cameras import plan_reference
 from nestevo_hw.evolution.config import load_preset, override
+from nestevo_hw.evolution.drift import segments_needed
 from nestevo_hw.evolution.impression import impression
 from nestevo_hw.evolution.presets import PRESETS
-from nestevo_hw.evolution.run import checked
+from nestevo_hw.evolution.run import checked, evolve
+from nestevo_hw.report.events import read_run
+from nestevo_hw.report.records.teacher import Calibration
 
 
 @pytest.mark.parametrize("preset", ["quick", "digits"])
@@ -48,3 +52,23 @@ def test_a_quick_run_improves_or_says_that_it_does_not(tmp_path):
     for told in (page, " ".join(done.stdout.split())):
         assert "An impression only (--quick)" in told
         assert "do not compare with documented ones" in told
+
+
+@pytest.mark.parametrize("preset", ["quick", "digits"])
+def test_an_impression_has_segments_enough_to_calibrate_its_threshold(preset):
+    whole = override(load_preset(preset), {"drift.false_alarm_rate": 0.06})
+    cut = impression(whole)
+    assert cut.drift.min_samples is None
+    assert len(plan_reference(cut)) >= segments_needed(0.06)
+
+
+def test_a_quick_run_of_digits_comes_to_its_end(tmp_path):
+    """Eight images of ten classes a segment: the teacher is sure of few of a class."""
+    cut = impression(load_preset("digits"))
+    cut = override(cut, {"execution.executor": "inline", "generator.steps": 1, "mutual.plan.steps": 1,
+                         "distil.plan.steps": 1, "execution.device": "cpu"})  # fmt: skip
+    evolve(cut, tmp_path / "run", page=False)
+    (found,) = read_run(tmp_path / "run").of(Calibration)
+    assert found.origin == "calibrated"
+    assert found.min_samples < 8
+    assert found.trouble == ""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.models.adapters import Adapters, put_beside
+from tests.pretended_gpu import GPU, pretended_gpu
 
 
 def net(width: int = 6) -> nn.Sequential:
@@ -74,6 +75,14 @@ def test_they_come_back_with_batch_norm(tmp_path: Path) -> None:
     other = net()
     put_beside(other, net(), tmp_path / "adapters")
     assert torch.equal(other(x), wanted)
+
+
+def test_they_go_where_the_model_is(tmp_path: Path) -> None:
+    learned(net()).save(net(), tmp_path / "adapters")
+    with pretended_gpu():
+        model = net().to(GPU)
+        put_beside(model, net(), tmp_path / "adapters")
+        assert model(drawn(2, 3, 8, 8).to(GPU)).device == GPU
 
 
 def test_those_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ def _edit(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"status": "half"}, "run.json: status: input should be 'running', 'complete', 'failed' or 'stopped'"),
+        (
+            {"status": "half"},
+            "run.json: status: input should be 'running', 'complete', 'failed', 'refused' or 'stopped'",
+        ),
         ({"format": 2.5}, "expected format 2 but got 2.5"),
         ({"config": {"terminals": "campus"}}, r"run.json: config.terminals: .*got 'campus'"),
         ({"config": {"teacher": "pcm"}}, r"run.json: config.teacher: expected an object \(got 'pcm'\)"),

@@ -36,6 +36,8 @@ Side = Annotated[int, Range(1, 65_536)]
 MOST_RULES = 1000
 _GRID = 257
 """Conductances at which a law is tried."""
+MOST_NU = 10.0
+"""Drift exponent that no cell exceeds; measured ones stay below 1."""
 _DEVIATIONS = ("deviation_us", "deviation", "relative")
 
 
@@ -233,13 +235,18 @@ def _check_law(preset: DevicePreset) -> None:
             raise ConfigError(f"{place}: its table covers {least:g} to {most:g} uS, the window is {low:g} to {high:g}")
         values = value_at(curve, grid)
         wrong = ~values.isfinite()
+        wanted = "a finite number"
         if place.endswith(_DEVIATIONS):
             wrong |= values < 0
+            wanted = "a finite number of 0 or more"
+        elif place == "drift.mean":
+            wrong |= (values < 0) | (values > MOST_NU)
+            wanted = f"an exponent of 0 to {MOST_NU:g}"
         if bool(wrong.any()):
             where = int(wrong.nonzero()[0])
             raise ConfigError(
-                f"{place}: need a finite number{' of 0 or more' if place.endswith(_DEVIATIONS) else ''} from {low:g} "
-                f"to {high:g} uS, got {float(values[where]):g} at {float(grid[where]):g} uS"
+                f"{place}: need {wanted} from {low:g} to {high:g} uS, got {float(values[where]):g} at "
+                f"{float(grid[where]):g} uS"
             )
 
 

@@ -290,7 +290,7 @@ class DevicePreset:
 
         At 0 s, as programmed, no cell has been read yet, so none shows the slow read noise of every read.
         """
-        if self.noise_law is None:
+        if all(device.noise_law is None for device in self.everywhere):
             return 0.0
         if self.times_s is not None:
             return min(self.times_s)

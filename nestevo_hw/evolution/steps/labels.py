@@ -186,6 +186,8 @@ class DriftRequest(Request):
     """Of the teacher's training data."""
     familiar_rate: float
     """Objects that the teacher detects on an in-domain frame."""
+    min_samples: int
+    """Objects from which on a class is compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +215,7 @@ def detect_drift(context: Context, request: DriftRequest) -> DriftResult:
         load_moments(request.moments),
         moments_by_class(features, labels),
         range(1, len(read_spec(request.teacher.weights).classes) + 1),
-        min_samples=config.drift.min_samples,
+        min_samples=request.min_samples,
     )
     compared = math.isfinite(drift.score)
     return DriftResult(
@@ -221,7 +223,7 @@ def detect_drift(context: Context, request: DriftRequest) -> DriftResult:
         left_out=drift.left_out,
         blind=not compared
         and sees_too_little(
-            len(labels), len(images), familiar_rate=request.familiar_rate, min_samples=config.drift.min_samples
+            len(labels), len(images), familiar_rate=request.familiar_rate, min_samples=request.min_samples
         ),
         crossbar_frames=context.on_crossbar(len(images)),
     )

@@ -30,7 +30,8 @@ PREPARE = Step(
     kind="prepare", run=teachers.prepare, request=teachers.PrepareRequest, result=teachers.PrepareResult,
     needs="crossbar", wording="prepares the first teacher", colour="prepare", per="group", typical_s=15.0,
     typical=lambda _: teachers.PrepareResult(
-        familiar=teachers.Familiar(gamma=10.0, scores=(8.0,), rate=2.0), classes=("a", "b", "c"),
+        familiar=teachers.Familiar(gamma=10.0, origin="calibrated", min_samples=8, scores=(8.0,), rate=2.0),
+        classes=("a", "b", "c"),
         programmed=_WRITTEN, score=0.8, programming=_WRITTEN.programming, crossbar_frames=60,
     ),
 )  # fmt: skip

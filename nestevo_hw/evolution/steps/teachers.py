@@ -10,7 +10,15 @@ from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.evolution.adaptation import adapt_labelled, adapt_unlabelled
 from nestevo_hw.evolution.aggregate import average
 from nestevo_hw.evolution.cameras import reference_frames
-from nestevo_hw.evolution.drift import calibrated_threshold, drift_score, moments_by_class, save_moments
+from nestevo_hw.evolution.drift import (
+    MOST_SAMPLES,
+    PAPERS_GAMMA,
+    calibrated_threshold,
+    drift_score,
+    moments_by_class,
+    save_moments,
+    segments_needed,
+)
 from nestevo_hw.evolution.gate import PARTS, ValidationGate, Verdict
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.steps.step import Context, Request, Result
@@ -18,6 +26,7 @@ from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, program_teach
 from nestevo_hw.evolution.teaching import known_classes
 from nestevo_hw.models.adapters import Adapters
 from nestevo_hw.models.checkpoint import load_model, save_model
+from nestevo_hw.report.records.teacher import Origin
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.storage import load_frames, save_frames
 from nestevo_hw.tasks.capabilities import ClassLogits
@@ -61,6 +70,10 @@ class Familiar:
 
     gamma: float
     """Of eq. 12."""
+    origin: Origin
+    """Of gamma."""
+    min_samples: int
+    """Objects from which on a class is compared."""
     scores: tuple[float, ...]
     """Drift scores of in-domain segments in which a class could be compared."""
     rate: float
@@ -102,27 +115,32 @@ def _familiar(
     features, labels = labelled_features(supervision)
     training = moments_by_class(features, labels)
     save_moments(training, out)
-    scores = [
-        drift_score(
-            training,
-            moments_by_class(*labelled_features(supervision[segment])),
-            range(1, len(known_classes(config)) + 1),
-            min_samples=config.drift.min_samples,
-        ).score
-        for segment in segments
-    ]
-    scores = [score for score in scores if math.isfinite(score)]
-    gamma = config.drift.gamma
-    if gamma is None:
-        if len(scores) < len(segments) / 2:
-            raise ConfigError(
-                f"in only {len(scores)} of {len(segments)} in-domain segments the teacher is sure of drift.min_samples "
-                f"= {config.drift.min_samples} labels of a class, too few to calibrate drift.gamma (it is sure of "
-                f"{len(labels)} in {len(frames)} frames); train it longer, lower labels.high_confidence, raise "
-                "reference.frames_per_segment, lower drift.min_samples or give drift.gamma"
-            )
+    live = [moments_by_class(*labelled_features(supervision[segment])) for segment in segments]
+    classes = range(1, len(known_classes(config)) + 1)
+    enough = max(math.ceil(len(segments) / 2), segments_needed(config.drift.false_alarm_rate))
+
+    def compared(least: int) -> tuple[float, ...]:
+        found = (drift_score(training, one, classes, min_samples=least).score for one in live)
+        return tuple(score for score in found if math.isfinite(score))
+
+    asked = config.drift.min_samples
+    tried = range(MOST_SAMPLES, 0, -1) if asked is None else (asked,)
+    least = next((one for one in tried if len(compared(one)) >= enough), tried[0])
+    scores, rate = compared(least), len(labels) / len(frames)
+    origin: Origin = "calibrated" if len(scores) >= enough else "paper"
+    if config.drift.gamma is not None:
+        gamma, origin = config.drift.gamma, "given"
+    elif origin == "calibrated":
         gamma = calibrated_threshold(scores, config.drift.false_alarm_rate)
-    return Familiar(gamma=gamma, scores=tuple(scores), rate=len(labels) / len(frames))
+    elif asked is None:
+        gamma = PAPERS_GAMMA
+    else:
+        raise ConfigError(
+            f"drift.min_samples = {asked}: in only {len(scores)} of {len(segments)} in-domain segments the teacher is "
+            f"sure of as many labels of a class, and to calibrate drift.gamma takes {enough} (it is sure of "
+            f"{len(labels)} in {len(frames)} frames); leave drift.min_samples out, or give drift.gamma"
+        )
+    return Familiar(gamma=gamma, origin=origin, min_samples=least, scores=scores, rate=rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,17 @@ from typing import Any
 from nestevo_hw.base.documents import plain
 from nestevo_hw.report.records.fields import SETUP
 from nestevo_hw.report.records.recording import Damage, Labels
-from nestevo_hw.report.records.teacher import Benefit, Decision, Deploy, Drift, Generator, Groups, Program, Refresh
+from nestevo_hw.report.records.teacher import (
+    Benefit,
+    Calibration,
+    Decision,
+    Deploy,
+    Drift,
+    Generator,
+    Groups,
+    Program,
+    Refresh,
+)
 from nestevo_hw.report.records.terminal import (
     Absent,
     Accuracy,
@@ -48,6 +58,7 @@ Event = (
     | Exceeded
     | Labels
     | Damage
+    | Calibration
 )
 
 

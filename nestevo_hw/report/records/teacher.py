@@ -11,6 +11,38 @@ Basis = Literal["compared", "blind", "nothing to compare"]
 frames; or neither, as too few objects were to be expected. The last two count as drift."""
 
 
+Origin = Literal["calibrated", "given", "paper"]
+"""Of a drift threshold: in-domain segments, the configuration, or the paper, where the teacher knows too little of the
+segments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What the drift of a group's frames is measured against."""
+
+    window: Window = SETUP
+    threshold: Number
+    origin: Origin
+    min_samples: int
+    """Objects from which on a class is compared."""
+    segments: int
+    """In-domain segments in which a class could be."""
+    rate: Number
+    """Objects that the teacher detects on an in-domain frame."""
+    group: str = ""
+
+    @property
+    def trouble(self) -> str:
+        """What should be looked at; empty where nothing should."""
+        if self.origin != "paper":
+            return ""
+        return (
+            f"the teacher recognises next to nothing in in-domain frames ({self.rate:.2g} objects a frame), so the "
+            f"drift threshold is the paper's {self.threshold:g}; `nestevo-hw pretrain` on labels of your own makes one "
+            "that does"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
     """Drift score of one terminal against its threshold (eq. 11, 12)."""

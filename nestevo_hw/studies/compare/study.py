@@ -185,6 +185,8 @@ def _run(config: RunConfig, folder: Path, title: str, *, keep_files: bool, advan
             evolve(config, folder, resume=(folder / "run.json").is_file(), page=pages, on_task=tell)
         except TaskError as error:
             raise TaskError(f"{title}: {error}; --resume goes on from here") from error
+        except ConfigError as error:
+            raise ConfigError(f"{title}: {error}; start with another configuration into a new --out") from error
         if not keep_files and _finished(folder):
             _tidy(folder)
     elif pages and not _has_page(folder):
@@ -204,7 +206,8 @@ def _tidy(folder: Path) -> None:
 
 def _finished(folder: Path) -> bool:
     """Whether nothing is left to do: the run is complete, and no worker died that could be tried again."""
-    if not (folder / "run.json").is_file() or read_header(folder).status != "complete":
+    advice = f"delete {folder} and --resume"
+    if not (folder / "run.json").is_file() or read_header(folder, advice=advice).status != "complete":
         return False
     return not deaths(RunLayout(folder))
 

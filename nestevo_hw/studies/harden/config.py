@@ -35,7 +35,7 @@ class HardeningConfig:
     drop_connect: Annotated[float, DROP_CONNECT] = 0.0
     """Share of the cells that count as empty in a step, others each time."""
     clip: Annotated[float, CLIP_DEVIATIONS] = 2.0
-    """Weights of an output are clipped at so many of their standard deviations in each step; 0 = not."""
+    """Weights of an output are clipped at so many of their root mean squares in each step; 0 = not."""
 
     @property
     def plan(self) -> TrainingPlan:

@@ -46,7 +46,7 @@ class Rig:
         elif setting.hardware is not None:
             teacher = self._teacher(setting.hardware)
             if not teacher.programmed or teacher.generation != repeat:
-                teacher.program(generation=repeat)
+                teacher.program(generation=repeat, chip=repeat)
             teacher.age(setting.age_s)  # also starts the noise of the products again
             yield teacher.module
         else:

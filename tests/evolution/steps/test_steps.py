@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.gate import GateConfig
 from nestevo_hw.evolution.steps import camera, deploying, labels, scoring, teachers, training
@@ -119,7 +120,7 @@ def test_prepare_leaves_tiles_frames_and_moments(folder, teacher, prepared):
     assert all((folder / name).is_file() for name in ("tiles", "reference", "moments"))
 
 
-def test_prepare_calibrates_gamma_where_none_is_given(folder, teacher):
+def test_prepare_calibrates_gamma_where_none_is_given(folder, teacher, prepared):
     request = teachers.PrepareRequest(
         teacher=replace(teacher, crossbar=folder / "more-tiles"), generation=0, reference=folder / "more-frames",
         moments=folder / "more-moments",
@@ -127,6 +128,27 @@ def test_prepare_calibrates_gamma_where_none_is_given(folder, teacher):
     free = Context(id=TaskId(None, "prepare"), config=replace(CONFIG, drift=replace(CONFIG.drift, gamma=None)))
     found = teachers.prepare(free, request)
     assert found.familiar.gamma == sorted(found.familiar.scores)[math.ceil(21 * 0.9) - 1]
+    assert (found.familiar.origin, prepared.familiar.origin) == ("calibrated", "given")
+
+
+@pytest.mark.parametrize(("sure", "origin", "least"), [(0.0, "calibrated", 1), (1.0, "paper", 8)])
+def test_as_many_objects_are_asked_for_as_there_are(folder, teacher, sure, origin, least):
+    """Four images a segment show few of a class twice; no threshold follows of nothing, so it is the paper's."""
+    request = teachers.PrepareRequest(
+        teacher=replace(teacher, crossbar=folder / "own-tiles"), generation=0, reference=folder / "own-frames",
+        moments=folder / "own-moments",
+    )  # fmt: skip
+    changes = {"labels.high_confidence": sure, "labels.low_confidence": 0.0}
+    config = override(CONFIG, changes)
+    free = replace(config, drift=replace(config.drift, gamma=None, min_samples=None))
+    found = teachers.prepare(Context(id=TaskId(None, "prepare"), config=free), request).familiar
+    assert (found.origin, found.min_samples >= least) == (origin, True)
+    assert found.gamma == 50.0 if origin == "paper" else found.gamma > 0.0
+    asked = replace(free, drift=replace(free.drift, min_samples=100))
+    with pytest.raises(
+        ConfigError, match=r"min_samples = 100: in only 0 of 20 in-domain segments .* leave drift.min_s"
+    ):
+        teachers.prepare(Context(id=TaskId(None, "prepare"), config=asked), request)
 
 
 def test_a_digital_teacher_is_prepared_without_a_crossbar(folder, teacher):
@@ -205,8 +227,9 @@ def test_drift_is_larger_where_there_is_some(folder, teacher, prepared, captured
     scores = {}
     for name in ("upload", "reference"):
         request = labels.DriftRequest(
-            teacher=teacher, upload=folder / name, moments=folder / "moments", familiar_rate=prepared.familiar.rate
-        )
+            teacher=teacher, upload=folder / name, moments=folder / "moments", familiar_rate=prepared.familiar.rate,
+            min_samples=1,
+        )  # fmt: skip
         detected = labels.detect_drift(context("detect-drift"), request)
         assert detected.crossbar_frames == len(load_frames(folder / name))
         scores[name] = detected.score
@@ -215,12 +238,13 @@ def test_drift_is_larger_where_there_is_some(folder, teacher, prepared, captured
 
 def test_a_teacher_that_detects_nothing_is_blind_and_not_content(folder, teacher, prepared, captured):
     request = labels.DriftRequest(
-        teacher=teacher, upload=folder / "upload", moments=folder / "moments", familiar_rate=prepared.familiar.rate
-    )
+        teacher=teacher, upload=folder / "upload", moments=folder / "moments", familiar_rate=prepared.familiar.rate,
+        min_samples=1,
+    )  # fmt: skip
     sure = {"labels.high_confidence": 1.0, "labels.low_confidence": 1.0}
     nothing = labels.detect_drift(context("detect-drift", **sure), request)
     assert (nothing.score, nothing.blind) == (None, True)
-    many = labels.detect_drift(context("detect-drift", **sure, **{"drift.min_samples": 1000}), request)
+    many = labels.detect_drift(context("detect-drift", **sure), replace(request, min_samples=1000))
     assert (many.score, many.blind) == (None, False)
 
 
