@@ -415,3 +415,27 @@ def test_the_digital_twin_is_the_model_with_its_targets() -> None:
     teacher.program(model.state_dict())
     teacher.age(1e6)
     assert torch.equal(teacher.digital_twin()(x), model(x))
+
+
+def test_an_age_is_the_same_whole_or_not() -> None:
+    teacher = AnalogTeacher(_small(), device="pcm", tile=32)
+    teacher.calibrate([_images()])
+    teacher.program(chip=2)
+    found = []
+    for age in (3600, 3600.0):
+        teacher.age(age)
+        found.append(teacher.module(_images()))
+    assert torch.equal(*found)
+
+
+def test_a_chip_comes_back_with_its_stuck_cells(tmp_path: Path) -> None:
+    device = replace(find_preset("pcm"), stuck_on=0.05)
+    teacher = AnalogTeacher(_small(), device=device, tile=32)
+    teacher.calibrate([_images()])
+    teacher.program(chip=3)
+    teacher.save(tmp_path / "teacher.safetensors")
+    again = AnalogTeacher.load(tmp_path / "teacher.safetensors", _small(1))
+    for one in (teacher, again):
+        one.age(60.0)
+    assert again.chip == 3
+    assert all(torch.equal(w, again.effective_weights[name]) for name, w in teacher.effective_weights.items())

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.crossbar.chips.chip_file import load_chip
+from nestevo_hw.crossbar.chips.cost import chip_cost
+from nestevo_hw.crossbar.chips.programming import programming_cost
+from nestevo_hw.crossbar.chips.workload import count_workload
 from nestevo_hw.crossbar.devices import PRESETS
+from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.dispatch import Finished
@@ -30,9 +35,9 @@ from nestevo_hw.evolution.refresh import (
 )
 from nestevo_hw.evolution.steps.table import INSPECT, PROGRAM
 from nestevo_hw.evolution.steps.teachers import InspectResult, MergeResult, ProgramResult
-from nestevo_hw.evolution.teacher import LabellingTime, Programmed, TeacherFiles, program_teacher
+from nestevo_hw.evolution.teacher import LabellingTime, Programmed, TeacherFiles, cost_on, program_teacher
 from nestevo_hw.evolution.upkeep import Upkeep
-from nestevo_hw.models.checkpoint import pretrained_path
+from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.report.records.teacher import Program, Refresh
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.rendered.synthetic import SyntheticStream
@@ -295,3 +300,16 @@ def test_the_teacher_is_measured_with_and_without_labels(familiar, tmp_path):
     # The chips that were written keep the teacher: a frame never waits for the arrays to be written again.
     assert all(0 < time.interval_s < time.first_s < 0.1 for time in labelled)
     assert told == [["cells", "devices of a weight", "converters"], *[["devices of a weight"]] * 4]
+
+
+@pytest.mark.parametrize("chip", ["isaac", "generic"])
+def test_writing_a_teacher_writes_the_copies_that_label(chip):
+    """Which make a balanced pipeline of it on isaac 24 times as much to write."""
+    teacher = AnalogTeacher(load_model(pretrained_path("fasterrcnn-tiny"))[0], device="ideal", tile=256)
+    model, size = teacher.digital_twin(), (144, 192)
+    written, labelling = cost_on(teacher.report, model, chip, size)
+    alone = programming_cost(teacher.report, load_chip(chip))
+    whole = chip_cost(teacher.report, count_workload(model, size), load_chip(chip), frames=1, chips=1)
+    assert written == Programming(**{k: getattr(whole.programming, k) for k in ("time_s", "energy_j", "wear")})
+    assert labelling.interval_s == whole.interval_s
+    assert written.energy_j > 4 * alone.energy_j

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nestevo_hw.base.errors import OutputError, StoppedError, TaskError
+from nestevo_hw.base.errors import ConfigError, OutputError, StoppedError, TaskError
 from nestevo_hw.evolution import run as running
 from nestevo_hw.evolution.config import load_preset
 from nestevo_hw.report.events import read_run
@@ -46,3 +46,12 @@ def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "write_report", full)
     header = ended(monkeypatch, tmp_path / "run", TaskError("disk full"))
     assert header["ended"] == "disk full"
+
+
+def test_what_is_refused_is_not_to_be_resumed(tmp_path, monkeypatch):
+    header = ended(monkeypatch, tmp_path / "run", ConfigError("task setup/prepare failed: drift.min_samples = 9: .."))
+    assert header["status"] == "refused"
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "The run was refused: task setup/prepare failed: drift.min_samples = 9" in page
+    assert "into a new folder" in page
+    assert "--resume" not in page

@@ -2,6 +2,7 @@
 
 import math
 import time
+from copy import copy
 
 import numpy as np
 import pytest
@@ -160,6 +161,10 @@ def test_far_away_only_the_analytic_part_is_given(learned):
     assert predicted.trust == "refused"
     assert predicted.step_s == pytest.approx(model.analytic.step_s(huge))
     assert predicted.memory_bytes == pytest.approx(huge.work.peak_bytes * math.exp(model.memory_margin))
+    unsure = copy(model)
+    unsure.memory_margin = 5.0
+    certain = unsure.predict(huge)
+    assert certain.memory_low_bytes < certain.memory_bytes == certain.memory_high_bytes
     near = model.predict(made_up_samples(1)[0].step)
     assert near.trust == "inside"
     width, far_width = (e.step_high_s / e.step_low_s for e in (near, predicted))

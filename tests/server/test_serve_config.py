@@ -102,10 +102,19 @@ def test_what_a_server_could_never_do_is_refused(tmp_path):
         load_serve_config(tmp_path / "ray.toml")
 
 
-def test_a_servers_configuration_given_to_evolve_says_where_it_belongs():
-    done = CliRunner().invoke(evolve, [str(EXAMPLE), "--check"])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("serve", "is of a server ([serve]); run or check it by"),
+        ("regime", "is a grid ([[axes]]); run it by `nestevo-hw compare --grid"),
+        ("regime-detection", "is a grid ([[axes]])"),
+        ("reram-table", "is of a device ([conductance]); give it to --analog"),
+    ],
+)
+def test_other_files_given_to_evolve_are_told_where_they_belong(name, told):
+    done = CliRunner().invoke(evolve, [str(EXAMPLE.with_stem(name)), "--check"])
     assert done.exit_code == 2
-    assert "is of a server ([serve]); run or check it by" in done.output
+    assert told in done.output
 
 
 def test_a_token_is_written_for_its_owner_alone(tmp_path):

@@ -15,8 +15,8 @@ from nestevo_hw.evolution.layout import RunLayout
 from nestevo_hw.evolution.outlook import most_tasks
 from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import deaths
-from nestevo_hw.evolution.run import evolve, stored_config
-from nestevo_hw.report.events import read_header
+from nestevo_hw.evolution.run import evolve
+from nestevo_hw.report.events import Header, read_header
 from nestevo_hw.report.page import write_report
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.studies.compare.results import Comparison, read_comparison
@@ -206,10 +206,13 @@ def _tidy(folder: Path) -> None:
 
 def _finished(folder: Path) -> bool:
     """Whether nothing is left to do: the run is complete, and no worker died that could be tried again."""
-    advice = f"delete {folder} and --resume"
-    if not (folder / "run.json").is_file() or read_header(folder, advice=advice).status != "complete":
+    if not (folder / "run.json").is_file() or _header(folder).status != "complete":
         return False
     return not deaths(RunLayout(folder))
+
+
+def _header(folder: Path) -> Header:
+    return read_header(folder, advice=f"delete {folder} and --resume")
 
 
 def _has_page(folder: Path) -> bool:
@@ -224,7 +227,7 @@ def _check_stored(folder: Path, config: RunConfig) -> None:
         if not is_unused(folder):
             raise ConfigError(f"{folder} holds files but no run.json, so no run; delete it or choose another --out")
         return
-    stored = parse_config(stored_config(folder), source=str(folder))
+    stored = parse_config(_header(folder).config, source=str(folder))
     stored = replace(stored, execution=config.execution)
     if stored != config:
         difference = first_difference(stored.document(), config.document())

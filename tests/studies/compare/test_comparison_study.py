@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from made_up_runs import write_run
 
 from nestevo_hw.base.documents import plain, write_json
-from nestevo_hw.base.errors import ConfigError, NestEvoError, TaskError
+from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError, TaskError
 from nestevo_hw.cli import main
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.scheduler.task import TaskFailure
@@ -116,6 +116,13 @@ def test_there_is_something_to_resume(monkeypatch, tmp_path):
     runs = _Runs()
     _run(monkeypatch, runs, _plan(["A4"]), tmp_path, resume=True)
     assert runs.calls == [("A4-0", False)]
+
+
+def test_a_damaged_run_is_told_what_to_do_about(monkeypatch, tmp_path):
+    _run(monkeypatch, _Runs(), _plan(["A4"]), tmp_path)
+    (tmp_path / "A4-0" / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"A4-0/run.json is not valid JSON.*; delete .*A4-0 and --resume"):
+        _run(monkeypatch, _Runs(), _plan(["A4"]), tmp_path, resume=True)
 
 
 def test_a_run_in_which_a_worker_died_goes_on_elsewhere(monkeypatch, tmp_path):
