@@ -48,7 +48,7 @@ def _unused(config: RunConfig) -> list[tuple[str, Sequence[str]]]:
          ("adversarial.weight", "adversarial.agreement")),
         ("relate" not in kinds, f"{named} replays no frames", ("replay.frames", "replay.neighbours", "replay.related")),
         ("choose" not in kinds, f"{named} reuses no earlier model", ("zoo.size", "zoo.margin", "zoo.frames")),
-        ("select" not in kinds, f"{named} deploys its models untried", ("deployment.held_back", "deployment.margin")),
+        ("select" not in kinds, f"{named} deploys its models untried", ("deployment.margin",)),
         ("select" in kinds and not config.deployment.held_back, "deployment.held_back is 0", ("deployment.margin",)),
         ("select" in kinds and not adapted, "no BatchNorm-adapted model could be run in place of the evolved one",
          ("deployment.margin",)),
@@ -57,7 +57,7 @@ def _unused(config: RunConfig) -> list[tuple[str, Sequence[str]]]:
         (not config.confirms, "no label is confirmed", _CONFIRMATION),
         (digital, "the teacher is digital", ("teacher.tile", "teacher.age_s", *_REFRESH)),
         (not digital, f'refresh.policy is "{refresh}"', [k for k in _REFRESH if k not in (*_ALWAYS_READ, *read)]),
-        (executor == "inline", 'execution.executor is "inline"', ("execution.workers", "execution.memory_gb")),
+        (executor == "inline", 'execution.executor is "inline"', ("execution.workers",)),
         (executor != "ray", f'execution.executor is "{executor}"', ("execution.address", "execution.shared_folder")),
     )  # fmt: skip
     return [(why, keys) for idle, why, keys in rows if idle]
@@ -95,15 +95,16 @@ def _beyond_the_end(config: RunConfig) -> Iterator[str]:
 
 def _never_enough(config: RunConfig) -> Iterator[str]:
     """Limits that cannot be reached, and what there is no room for."""
-    method, epsilon = METHODS[config.method], config.drift.epsilon
+    method, drift = METHODS[config.method], config.drift
+    programs = method.co_evolves and drift.decision == "paper" and config.teacher.update == "program"
     sending = [t.name for t in config.terminals if config.uploads(t.name)]
-    if method.co_evolves and config.drift.decision == "paper" and epsilon is not None and epsilon > len(sending):
+    if programs and drift.epsilon is not None and drift.epsilon > len(sending):
         yield (
-            f"drift.epsilon = {epsilon} is more than the {len(sending)} terminals that send frames, so the teacher "
-            'never evolves; lower it, or set method = "terminals-only"'
+            f"drift.epsilon = {drift.epsilon} is more than the {len(sending)} terminals that send frames, so the "
+            'teacher never evolves; lower it, or set method = "terminals-only"'
         )
     replayed, batch = config.mutual.replay_frames, config.mutual.plan.batch_size
-    if method.co_evolves and replayed > batch - 1:
+    if programs and replayed > batch - 1:
         yield (
             f"mutual.replay_frames = {replayed} leaves no room for new frames in a batch of {batch}, so {batch - 1} "
             "are replayed; raise mutual.plan.batch_size or lower it"

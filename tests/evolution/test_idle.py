@@ -22,7 +22,7 @@ IDLE = {
     "method NestEvo does not adapt adversarially": {"adversarial.weight": 0.9},
     "method A4 replays no frames": {"method": "A4", "replay.frames": 5},
     "method A3 reuses no earlier model": {"method": "A3", "zoo.size": 7},
-    "method Tent deploys its models untried": {"method": "Tent", "deployment.held_back": 0.3},
+    "method Tent deploys its models untried": {"method": "Tent", "deployment.margin": 0.3},
     "deployment.held_back is 0": {"deployment.held_back": 0.0, "deployment.margin": 0.3},
     "no BatchNorm-adapted model could be run in place of the evolved one": {
         "window.batch_norm_adaptation": False, "deployment.margin": 0.4,
