@@ -151,7 +151,7 @@ def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[
     """
     from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import require_folder
-    from nestevo_hw.evolution.presets import config_document, preset_text
+    from nestevo_hw.evolution.presets import preset_text, run_document
 
     if resume is not None:
         if any(value is not None for value in fixed.values()):
@@ -161,14 +161,7 @@ def _look(config: Path | None, preset: str, resume: Path | None, fixed: Mapping[
             )
         require_folder(resume)
     elif config is not None:
-        document = config_document(config)
-        if "axes" in document or "cross" in document:
-            raise ConfigError(f"{config} is a grid ([[axes]]); run it by `nestevo-hw compare --grid {config}`")
-        if "conductance" in document:
-            raise ConfigError(f"{config} is of a device ([conductance]); give it to --analog, or as teacher.analog")
-        if "serve" in document:
-            raise ConfigError(f"{config} is of a server ([serve]); run or check it by `nestevo-hw serve {config}`")
-        return document
+        return run_document(config)
     else:
         preset_text(preset)
     return {}

@@ -174,8 +174,9 @@ class CrossbarTraining(nn.Module):
         """
         for layer, hardening in self._layers.values():
             weight, geometry = layer.get_parameter("weight"), hardening.geometry
-            matrix, own = geometry.matrix(weight), geometry.matrix(torch.ones_like(weight))
-            most = deviations * (matrix.square().sum(1, keepdim=True) / own.sum(1, keepdim=True)).sqrt()
+            matrix = geometry.matrix(weight)
+            own = weight.numel() / len(matrix)  # each weight stands in one place
+            most = deviations * (matrix.square().sum(1, keepdim=True) / own).sqrt()
             weight.copy_(geometry.weight(torch.minimum(torch.maximum(matrix, -most), most)))
 
 

@@ -22,7 +22,7 @@ from nestevo_hw.evolution.groups import GroupsConfig
 from nestevo_hw.evolution.layout import group_folder
 from nestevo_hw.evolution.learning import DistilConfig, MutualConfig
 from nestevo_hw.evolution.methods import METHODS
-from nestevo_hw.evolution.presets import config_document, preset_text
+from nestevo_hw.evolution.presets import preset_text, run_document
 from nestevo_hw.evolution.refresh import RefreshConfig
 from nestevo_hw.evolution.replay import ReplayConfig
 from nestevo_hw.evolution.scenario import LinkConfig, ModelConfig, ReferenceConfig, TerminalConfig, WindowConfig
@@ -178,9 +178,9 @@ def load_config(path: Path) -> RunConfig:
     """Read a TOML configuration.
 
     Raises:
-        ConfigError: the file is missing, not TOML, or not a valid configuration.
+        ConfigError: the file is missing, not TOML, of something else than a run, or not a valid configuration.
     """
-    return read_config(config_document(path), path)
+    return read_config(run_document(path), path)
 
 
 def read_config(document: object, path: Path) -> RunConfig:

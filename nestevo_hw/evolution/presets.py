@@ -40,6 +40,27 @@ def preset_text(name: str) -> str:
     return text
 
 
+_ELSEWHERE = {
+    "axes": "is a grid ([[axes]]); run it by `nestevo-hw compare --grid {path}`",
+    "conductance": "is of a device ([conductance]); give it to --analog, or as teacher.analog",
+    "serve": "is of a server ([serve]); run or check it by `nestevo-hw serve {path}`",
+}
+"""By what tells it, where a file belongs that configures no run of this machine's."""
+
+
+def run_document(path: Path) -> dict[str, Any]:
+    """What the configuration file of a run says; its values are not checked.
+
+    Raises:
+        ConfigError: the file is missing, not TOML, or of something else.
+    """
+    document = config_document(path)
+    for key, belongs in _ELSEWHERE.items():
+        if key in document:
+            raise ConfigError(f"{path} {belongs.format(path=path)}")
+    return document
+
+
 def config_document(path: Path) -> dict[str, Any]:
     """What a configuration file says; its values are not checked.
 

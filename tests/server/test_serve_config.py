@@ -1,6 +1,7 @@
 """What a configuration of a server may say, and the commands that read it."""
 
 import json
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +16,7 @@ from nestevo_hw.base.locking import one_writer
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.serve import serve
 from nestevo_hw.evolution.check import check_run
-from nestevo_hw.evolution.config import load_preset, parse_config
+from nestevo_hw.evolution.config import load_config, load_preset, parse_config
 from nestevo_hw.server.config import ServeConfig, load_serve_config
 from nestevo_hw.server.serve import check_server
 from nestevo_hw.server.serve import serve as run_server
@@ -115,6 +116,8 @@ def test_other_files_given_to_evolve_are_told_where_they_belong(name, told):
     done = CliRunner().invoke(evolve, [str(EXAMPLE.with_stem(name)), "--check"])
     assert done.exit_code == 2
     assert told in done.output
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load_config(EXAMPLE.with_stem(name))
 
 
 def test_a_token_is_written_for_its_owner_alone(tmp_path):

@@ -125,8 +125,12 @@ def _familiar(
 
     asked = config.drift.min_samples
     tried = range(MOST_SAMPLES, 0, -1) if asked is None else (asked,)
-    least = next((one for one in tried if len(compared(one)) >= enough), tried[0])
-    scores, rate = compared(least), len(labels) / len(frames)
+    for least in tried:
+        if len(scores := compared(least)) >= enough:
+            break
+    else:
+        least, scores = tried[0], compared(tried[0])
+    rate = len(labels) / len(frames)
     origin: Origin = "calibrated" if len(scores) >= enough else "paper"
     if config.drift.gamma is not None:
         gamma, origin = config.drift.gamma, "given"
