@@ -27,8 +27,8 @@ class DeploymentConfig:
     """Share of the uploaded frames, the last ones, that no training sees; 0 deploys every evolved model untried, and
     so do methods without labels, which leave nothing to judge by."""
     margin: Annotated[float, SHARE] = 0.05
-    """By which the BatchNorm-adapted model has to do better than the evolved one on these few frames to be run in its
-    place: it remembers nothing of earlier scenes."""
+    """By which the old or the BatchNorm-adapted model has to do better than the evolved one on these few frames to be
+    run in its place: they make too little of what a model has learned."""
     colour: Colour = "rgb"
     """Order of the channels of the frames that the deployed model is given: rgb, or bgr as OpenCV reads them."""
     score: Annotated[float, SHARE] = 0.5

@@ -34,8 +34,7 @@ def _unused(config: RunConfig) -> list[tuple[str, Sequence[str]]]:
     method, kinds = METHODS[config.method], METHODS[config.method].kinds
     named, drift, update = f"method {method.name}", config.drift, config.teacher.update
     by_benefit, refresh, executor = drift.decision == "benefit", config.refresh.policy, config.execution.executor
-    evolves, adapted = method.co_evolves, "adapt-batch-norm" in kinds and config.window.batch_norm_adaptation
-    digital, read = config.teacher.analog == DIGITAL, _READ_BY.get(refresh, ())
+    evolves, digital, read = method.co_evolves, config.teacher.analog == DIGITAL, _READ_BY.get(refresh, ())
     rows: tuple[tuple[bool, str, Sequence[str]], ...] = (
         (not evolves, f"the teacher of {named} does not evolve",
          ("drift.decision", *_DRIFT, *_MUTUAL, *_GATE, *_ADAPTERS)),
@@ -50,8 +49,6 @@ def _unused(config: RunConfig) -> list[tuple[str, Sequence[str]]]:
         ("choose" not in kinds, f"{named} reuses no earlier model", ("zoo.size", "zoo.margin", "zoo.frames")),
         ("select" not in kinds, f"{named} deploys its models untried", ("deployment.margin",)),
         ("select" in kinds and not config.deployment.held_back, "deployment.held_back is 0", ("deployment.margin",)),
-        ("select" in kinds and not adapted, "no BatchNorm-adapted model could be run in place of the evolved one",
-         ("deployment.margin",)),
         (config.trigger.mode == "off", 'trigger.mode is "off"', ("trigger.margin", "trigger.frames")),
         (config.groups.by not in ("place", "features"), f'groups.by is "{config.groups.by}"', ("groups.count",)),
         (not config.confirms, "no label is confirmed", _CONFIRMATION),

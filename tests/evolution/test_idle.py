@@ -24,9 +24,6 @@ IDLE = {
     "method A3 reuses no earlier model": {"method": "A3", "zoo.size": 7},
     "method Tent deploys its models untried": {"method": "Tent", "deployment.margin": 0.3},
     "deployment.held_back is 0": {"deployment.held_back": 0.0, "deployment.margin": 0.3},
-    "no BatchNorm-adapted model could be run in place of the evolved one": {
-        "window.batch_norm_adaptation": False, "deployment.margin": 0.4,
-    },
     'trigger.mode is "off"': {"trigger.mode": "off", "trigger.margin": 0.3},
     'groups.by is "none"': {"groups.count": 3},
     "no label is confirmed": {"labels.confirm": False, "confirmation.zoom": 2.0},

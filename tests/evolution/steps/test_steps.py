@@ -451,29 +451,41 @@ def test_a_model_that_got_worse_is_not_deployed(folder, supervised):
     assert found.frames == round(0.15 * FRAMES)
 
 
-@pytest.mark.parametrize(("rival", "chosen"), [("old", "old"), ("adapted", "evolved")])
-def test_of_equals_an_adapted_model_alone_gives_way(folder, supervised, rival, chosen):
+@pytest.mark.parametrize("rival", ["old", "adapted"])
+def test_of_equals_the_evolved_model_is_deployed(folder, supervised, rival):
+    """Two frames that all models know tell nothing: the old ones stayed in half of all evolutions, and lost by it."""
     found = deploying.select(
         context("select"), select_request(folder, supervised, evolved=TERMINAL, **{rival: TERMINAL})
     )
-    assert found.chosen == chosen
+    assert found.chosen == "evolved"
     assert len(set(found.scores.values())) == 1
 
 
+@pytest.mark.parametrize("rival", ["old", "adapted"])
 @pytest.mark.parametrize(
-    ("rival", "score", "chosen"),
-    [("adapted", 0.5, "evolved"), ("adapted", 0.54, "evolved"), ("adapted", 0.56, "adapted"), ("old", 0.51, "old")],
+    ("evolved", "ahead", "stays"), [(0.5, 0.0, False), (0.5, 0.04, False), (0.5, 0.06, True), (0.0, 0.0, True)]
 )
-def test_an_adapted_model_has_to_be_clearly_better(folder, supervised, monkeypatch, rival, score, chosen):
+def test_a_rival_has_to_be_clearly_better(folder, supervised, monkeypatch, rival, evolved, ahead, stays):
     """By 0.006 and 0.012 it did in two evolutions, where on later frames the evolved one was by 0.108 and 0.014."""
-    scores = {"evolved": 0.5, rival: score}
+    scores = {"evolved": evolved, rival: evolved + ahead}
     monkeypatch.setattr(deploying, "testimonies", lambda *_args, **_more: scores)
     request = select_request(folder, supervised, **dict.fromkeys(scores, TERMINAL))
-    assert deploying.select(context("select"), request).chosen == chosen
+    assert deploying.select(context("select"), request).chosen == (rival if stays else "evolved")
+
+
+def test_who_learned_from_the_only_frame_is_not_deployed(folder, supervised):
+    """No frame is left to try it on."""
+    save_frames(load_frames(folder / "upload").part([0]), folder / "one-frame")
+    save_supervision(load_supervision(supervised)[:1], folder / "one-label")
+    request = deploying.SelectRequest(
+        candidates={"evolved": TERMINAL, "old": TERMINAL}, upload=folder / "one-frame", supervision=folder / "one-label"
+    )
+    found = deploying.select(context("select"), request)
+    assert (found.chosen, found.frames) == ("old", 0)
 
 
 def test_models_that_no_label_has_taught_are_judged_on_all_frames(folder, supervised):
-    """Where the held-back frames show nothing, they would tie, and the old one would stay."""
+    """Where the held-back frames show nothing, they would tie."""
     frames, rest = load_frames(folder / "upload"), FRAMES - round(0.15 * FRAMES)
     images = frames.images.clone()
     images[rest:] = 0
