@@ -193,13 +193,14 @@ def pretrain(
 
 
 def _tell(scores: Mapping[str, Mapping[str, float]], out: Path) -> None:
-    from nestevo_hw.evolution.pretrain import weak_teacher
+    from nestevo_hw.evolution.held_out import weak_teacher
     from nestevo_hw.pages.formats import metric_text
+    from nestevo_hw.tasks.task import headline
 
     for written, score in scores.items():
         metric, value = next(iter(score.items()))
         click.echo(f"{out / written}.safetensors  {metric_text(metric)} {value:.3f} on held-out frames")
-    if doubt := weak_teacher(scores):
+    if doubt := weak_teacher({name: headline(found) for name, found in scores.items()}):
         warn(doubt)
 
 

@@ -23,6 +23,7 @@ from nestevo_hw.evolution.elastic.check import checked_supernet
 from nestevo_hw.evolution.elastic.latency import ORIGINS
 from nestevo_hw.evolution.execution import ExecutionConfig, gpus_of, reservable_bytes
 from nestevo_hw.evolution.grouping import declared_groups
+from nestevo_hw.evolution.held_out import weak_checkpoint
 from nestevo_hw.evolution.methods import METHODS
 from nestevo_hw.evolution.own import check_widths, try_model
 from nestevo_hw.evolution.refresh import chip_of
@@ -144,12 +145,21 @@ def check_inputs_kept(config: RunConfig) -> None:
 def teacher_warnings(config: RunConfig) -> list[str]:
     """What should be looked at in the teacher's own files, which may have changed since the run recorded them."""
     teacher, path = config.teacher, Path(config.teacher.analog)
-    warnings = [] if teacher.labeller is None else teacher.labeller.warnings
+    warnings = _weakness(config) if teacher.labeller is None else teacher.labeller.warnings
     if is_file(teacher.analog) and path.is_file() and read_text(path) != teacher.analog_text:
         warnings.append(
             f"{path} has changed since this run started; the run goes on with the device as it was recorded"
         )
     return warnings
+
+
+def _weakness(config: RunConfig) -> list[str]:
+    """That the teacher, as its pre-training found it, knows less than a terminal that learns from its labels."""
+    if "label" not in METHODS[config.method].kinds:
+        return []
+    models = [resolve_checkpoint(name) for name in dict.fromkeys(config.fixed_models.values())]
+    doubt = weak_checkpoint(resolve_checkpoint(config.teacher.model), models)
+    return [doubt] if doubt else []
 
 
 def input_warnings(reviews: Mapping[str, Review]) -> list[str]:

@@ -27,10 +27,6 @@ from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task, TaskResult
 from nestevo_hw.streams.storage import save_frames
 from nestevo_hw.tasks.named import task_named
-from nestevo_hw.tasks.task import headline
-
-_LEVEL = 0.03
-"""Difference of scores on held-out frames within which two models are alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,22 +172,6 @@ def pretrain(
                 _train_all(left, workers, keep)
         shutil.rmtree(jobs[0].unfinished, ignore_errors=True)
     return {job.name: {metric: or_nan(value) for metric, value in made[job.name].scores.items()} for job in jobs}
-
-
-def weak_teacher(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """What to do about a teacher that knows less than a terminal that it is to teach, in a sentence; "" if it does not.
-
-    Args:
-        scores: as `pretrain` returns them.
-    """
-    first = {name: headline(found) for name, found in scores.items()}
-    teacher, best = next(iter(first)), max(first, key=lambda name: first[name])
-    if not first[best] - first[teacher] > _LEVEL:
-        return ""
-    return (
-        f"teacher {teacher} has {first[teacher]:.3f} on held-out frames and its terminal {best} {first[best]:.3f}, so "
-        "it has little to teach; give it more --steps or more frames, or start it --from weights that know more"
-    )
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
 from nestevo_hw.evolution.halfway import Halfway
+from nestevo_hw.evolution.held_out import HeldOut, note_held_out
 from nestevo_hw.evolution.learning import labelled
 from nestevo_hw.evolution.patience import Patience
 from nestevo_hw.evolution.training import TrainingPlan, draws, optimise
 from nestevo_hw.models.checkpoint import ModelSpec, digest, is_checkpoint, load_model, save_model
+from nestevo_hw.models.onnx.manifest import sha256
 from nestevo_hw.models.pruning import PRUNING_RATIOS, prune
 from nestevo_hw.models.state import load_body, load_state
 from nestevo_hw.scheduler.task import Task
@@ -145,6 +147,7 @@ def train(payload: dict[str, Any]) -> dict[str, float | None]:
         train_teacher(job)
     found = score_checkpoint(task_named(job.config.task), job.checkpoint, job.frames[1], torch.device(job.device))
     scores: dict[str, float | None] = plain(found, nan_to_null=True)
+    note_held_out(job.checkpoint, HeldOut(frames=sha256(job.frames[1]), score=next(iter(scores.values()))))
     return scores
 
 

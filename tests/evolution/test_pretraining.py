@@ -8,7 +8,8 @@ import torch
 
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.tensors import read_header
-from nestevo_hw.evolution.pretrain import check_pretraining, pretrain, weak_teacher
+from nestevo_hw.evolution.held_out import held_out
+from nestevo_hw.evolution.pretrain import check_pretraining, pretrain
 from nestevo_hw.evolution.pretrain_frames import embedded_source
 from nestevo_hw.evolution.pretrain_job import PretrainConfig
 from nestevo_hw.evolution.training import TrainingPlan
@@ -34,7 +35,8 @@ def made(
 def test_a_teacher_starts_from_a_checkpoint(tmp_path: Path) -> None:
     given = pretrained_path("digits-cnn")
     check_pretraining(SPEC, "classification", given, (32, 32))
-    told = made(tmp_path, start=given)
+    told: list[str] = []
+    scores = pretrain(SPEC, SOURCE, tmp_path, CONFIG, start=given, device="cpu", workers=0, advance=told.append)
     names = [f"digits-cnn{variant}" for variant in ("", "-m1", "-m2", "-m3")]
     assert told == ["frames done", *(f"{name} done" for name in names)]
     assert {path.name for path in tmp_path.iterdir()} == {JOURNAL, *(f"{name}.safetensors" for name in names)}
@@ -43,6 +45,9 @@ def test_a_teacher_starts_from_a_checkpoint(tmp_path: Path) -> None:
         if tensor.is_floating_point() and "running_" not in name:  # one step of 1e-6 in float16 is next to none
             assert torch.allclose(after[name], tensor, atol=2e-3, rtol=2e-3), name
     assert len(read_header(tmp_path / "digits-cnn.safetensors")["from"]) == 32
+    kept = [held_out(tmp_path / f"{name}.safetensors") for name in names]
+    assert len({one.frames for one in kept if one}) == 1
+    assert [one.score for one in kept if one] == [scores[name]["accuracy"] for name in names]
 
 
 def test_what_is_there_is_not_made_again_and_other_wishes_are_refused(tmp_path: Path) -> None:
@@ -80,13 +85,3 @@ def test_what_cannot_be_trained_is_refused_at_once(changes: dict[str, object], s
         check_pretraining(
             replace(SPEC, **changes), "classification", pretrained_path(start) if start else None, (32, 32)
         )
-
-
-def test_a_teacher_that_knows_less_than_its_terminals_is_named() -> None:
-    scores = {"net": {"map50": 0.381, "map": 0.9}, "net-m1": {"map50": 0.461}, "net-m2": {"map50": 0.514}}
-    assert weak_teacher(scores).startswith(
-        "teacher net has 0.381 on held-out frames and its terminal net-m2 0.514, so it"
-    )
-    alike = {"net": {"map50": 0.921}, "net-m1": {"map50": 0.92}, "net-m3": {"map50": 0.936}}
-    assert weak_teacher(alike) == weak_teacher({"net": {"map50": 0.5}}) == ""
-    assert weak_teacher({"net": {"map50": float("nan")}, "net-m1": {"map50": float("nan")}}) == ""
