@@ -26,9 +26,10 @@ def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
 
 @contextlib.contextmanager
 def seeded(seed: int, *names: str | int) -> Iterator[None]:
-    """Run a block with torch's global CPU generator seeded by `names`, and restore it afterwards.
+    """Run a block with torch's global generators seeded by `names`, and restore that of the CPU afterwards.
 
-    For libraries that draw from the global generator (torchvision's samplers, aihwkit's noise models).
+    For libraries that draw from a global generator (torchvision's samplers, aihwkit's noise models). Those of GPUs stay
+    seeded, as to ask for the state of one would start its context: what draws from them belongs into such a block.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, *names))

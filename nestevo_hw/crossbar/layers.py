@@ -125,7 +125,13 @@ class CrossbarLayer(nn.Module):
 
 def _variance_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where it is native: the variance of noise needs no more than its eight bits, and takes half the time."""
-    native = device.type == "cuda" or (device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16"))
+    match device.type:
+        case "cuda":
+            native = torch.cuda.get_device_capability(device) >= (8, 0)
+        case "cpu":
+            native = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+        case _:
+            native = False
     return torch.bfloat16 if native else torch.float32
 
 

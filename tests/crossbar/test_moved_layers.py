@@ -27,3 +27,19 @@ def test_read_noise_keeps_the_format_that_it_was_installed_with(
     teacher.age(0.0)  # noise starts again
     monkeypatch.setattr(layers, "_variance_dtype", lambda _: format_there)
     assert torch.equal(teacher.module(frames), here)
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "wanted"),
+    [
+        ("cuda", (8, 0), torch.bfloat16),
+        ("cuda", (9, 4), torch.bfloat16),
+        ("cuda", (7, 5), torch.float32),  # there products in bfloat16 are emulated, or refused
+        ("mps", None, torch.float32),
+    ],
+)
+def test_the_variance_is_in_bfloat16_where_the_device_computes_in_it(
+    device: str, capability: tuple[int, int] | None, wanted: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert layers._variance_dtype(torch.device(device)) == wanted

@@ -164,7 +164,7 @@ class _Search:
         for programming in programmings:
             for scene, value in self._loss(digital, programming).items():
                 sums[scene] = sums.get(scene, 0.0) + value
-            # Even if the programmings to come lose nothing the mean is too large.
+            # The bound could only be met by programmings to come that score far above the digital model.
             if max(sums.values()) > self._target * len(programmings):
                 return False
         return upper_bound(losses_of(self._loss, digital, programmings)) <= self._target
