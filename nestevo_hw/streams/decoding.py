@@ -1,10 +1,10 @@
 """Packets of a video into whole frames; those that damage has reached are left out and counted."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import av
-from av.container import InputContainer
+from av.packet import Packet
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream as Track
 
@@ -15,15 +15,15 @@ HEALED = 300
 
 
 def whole_frames(
-    container: InputContainer, track: Track, on_damage: Callable[[], None] = lambda: None
+    packets: Iterable[Packet], track: Track, on_damage: Callable[[], None] = lambda: None
 ) -> Iterator[av.VideoFrame]:
-    """Frames of a track in the order in which they are shown, from where the container stands.
+    """Frames of a track in the order in which they are shown.
 
     What follows a damaged frame is drawn on top of it, so it is left out up to the next key frame.
 
     Args:
-        container: open.
-        track: of it.
+        packets: of the track, in the order in which they are stored.
+        track: of a container that is open.
         on_damage: told of each frame that is left out.
 
     Raises:
@@ -32,7 +32,7 @@ def whole_frames(
     if not track.codec_context.is_open:
         track.thread_type = "NONE"  # threads of slices lose the errors
     doubtful = 0
-    for packet in container.demux(track):
+    for packet in packets:
         try:
             frames = packet.decode()
         except av.FFmpegError:

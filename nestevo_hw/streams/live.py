@@ -157,7 +157,7 @@ class LiveSource:
         self.rate = float(track.average_rate) if track.average_rate else self.rate
         step_s = 1 / (self.rate or 25.0)
         offset: float | None = None
-        for frame in whole_frames(container, track, self._count_damage):
+        for frame in whole_frames(container.demux(track), track, self._count_damage):
             stamp = self._clock() if frame.time is None else frame.time
             if offset is None:
                 offset = -stamp if has_end else self._now(step_s) - stamp

@@ -4,12 +4,14 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from nestevo_hw.base.errors import InputError, LostFileError
@@ -19,6 +21,10 @@ from nestevo_hw.streams.decoding import turn_of_frame, whole_frames
 MAX_PIXELS = 2**26
 """Of one frame; twice as many as an 8K frame has. A small file can claim any number and would fill the memory."""
 Pixels = NDArray[np.uint8]
+_GUESSED = ("avi", "mpeg")
+"""Formats that do not store when each frame is shown; where frames are stored in another order, guesses are wrong."""
+_LEAD = 10**6
+"""Units of time before the first frame, so that a file is read from its start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,25 @@ def check_pixels(path: Path, width: int, height: int) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What a packet says of its frame; times in units of its track, None where it does not say."""
+
+    shown: int | None
+    decoded: int | None
+    key: bool
+
+    @classmethod
+    def of(cls, packet: Packet) -> "_Entry":
+        return cls(packet.pts, packet.dts, packet.is_keyframe)
+
+    def is_after(self, other: "_Entry") -> bool:
+        """Whether it is stored behind another one of the same file."""
+        if self.decoded is not None and other.decoded is not None:
+            return self.decoded > other.decoded
+        return self.shown is not None and other.shown is not None and self.shown > other.shown
+
+
 class VideoFile:
     """A video file; decodes from the key frame before a wanted frame, and keeps nothing in memory but the open file."""
 
@@ -89,15 +114,19 @@ class VideoFile:
             stored = (track.height, track.width)
             check_pixels(path, track.width, track.height)
             self.fps: float | None = float(track.average_rate) if track.average_rate else None
-            packets = [(p.pts, p.is_keyframe) for p in container.demux(track) if p.size and not p.is_discard]
+            packets = [_Entry.of(p) for p in container.demux(track) if p.size and not p.is_discard]
             self.length = len(packets)
             if not self.length or 0 in stored:
                 raise InputError(f"{path} has no video frames; copy or encode it again")
+            times = sorted({packet.shown for packet in packets if packet.shown is not None})
+            guessed = container.format.name in _GUESSED and track.codec_context.has_b_frames
             # Without a distinct time for each frame, frames can only be counted from the start.
-            times = sorted({pts for pts, _ in packets if pts is not None})
-            self._times = times if len(times) == len(packets) else []
+            self._times = times if len(times) == len(packets) and not guessed else []
             self._index_of = {time: index for index, time in enumerate(self._times)}
-            self._keys = sorted(self._index_of[pts] for pts, key in packets if key and pts is not None and self._times)
+            entries = {self._index_of[p.shown]: p for p in packets if p.shown is not None and self._times}
+            self._keys = sorted(index for index, entry in entries.items() if entry.key)
+            self._starts = {index: entries[index] for index in (0, *self._keys) if entries}
+            """Where decoding can begin: at key frames, and at the first frame whatever it is."""
             _, first = next(self._decode_from(container, 0), (0, None))
             if first is None:
                 raise InputError(f"{path} has no frame that can be decoded; copy or encode it again")
@@ -158,11 +187,36 @@ class VideoFile:
         """Whole frames with their indices, from a key frame on as far as the file can be read."""
         track = container.streams.video[0]
         if not self._times:
-            container.seek(0)
-            yield from enumerate(container.decode(track))
+            with av.open(str(self._path)) as fresh:  # some files cannot even be wound back
+                yield from enumerate(fresh.decode(video=0))
             return
-        container.seek(self._times[key], stream=track, backward=True)
+        packets = self._packets_from(container, key)
         with suppress(av.FFmpegError):
-            for frame in whole_frames(container, track):
+            for frame in whole_frames(packets, track):
                 if (index := self._index_of.get(frame.pts)) is not None:
                     yield index, frame
+
+    def _packets_from(self, container: InputContainer, key: int) -> Iterator[Packet]:
+        """Packets from a key frame on, or from some way before it.
+
+        A file without an index, such as a transport stream, is searched by the times at which packets are decoded, so
+        that it may come to stand behind the one whose time of showing was asked for.
+        """
+        track = container.streams.video[0]
+        packets: Iterator[Packet] = iter(())
+        for time in self._times_before(key):
+            container.seek(time, stream=track, backward=True)
+            packets = container.demux(track)
+            first = next((packet for packet in packets if packet.size), None)
+            if first is not None and not _Entry.of(first).is_after(self._starts[key]):
+                return chain((first,), packets)
+        return packets
+
+    def _times_before(self, key: int) -> Iterator[int]:
+        """Times to look for a key frame at: its own two, those of some before it, and one before all."""
+        yield self._times[key]
+        if (decoded := self._starts[key].decoded) is not None:
+            yield decoded
+        place = bisect_right(self._keys, key) - 1
+        yield from (self._times[self._keys[place - back]] for back in (1, 2, 4, 8) if back <= place)
+        yield self._times[0] - _LEAD

@@ -32,14 +32,17 @@ def number(pixels: NDArray[np.uint8]) -> int:
 
 
 def write_clip(
-    path: Path, frames: int, *, fps: int = 10, gop: int = 12, codec: str = "libx264", first: int = 0
-) -> Path:
+    path: Path, frames: int, *, fps: int = 10, gop: int = 12, codec: str = "libx264", first: int = 0,
+    reordered: bool = False,
+) -> Path:  # fmt: skip
     """A video of `picture(first)` and on; what kind of file it is the name's end says."""
     with av.open(str(path), "w") as container:
         track = container.add_stream(codec, rate=Fraction(fps))
         track.width, track.height, track.pix_fmt, track.gop_size = WIDTH, HEIGHT, "yuv420p", gop
         if codec == "libx264":
-            track.options = {"crf": "10", "sc_threshold": "0", "preset": "ultrafast"}
+            track.options = {"crf": "10", "sc_threshold": "0", "preset": "veryfast" if reordered else "ultrafast"}
+        if reordered:
+            track.options = {**track.options, "bf": "2"}
         for index in range(first, first + frames):
             container.mux(track.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24")))
         container.mux(track.encode(None))

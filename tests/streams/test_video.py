@@ -11,8 +11,10 @@ from PIL import Image
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.streams.frame import Stream
+from nestevo_hw.streams.sources import VideoFile
 from nestevo_hw.streams.video import FILL, VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
+from tests.streams.clips import number, write_clip
 
 FRAMES, HEIGHT, WIDTH = 40, 96, 128
 MAP = {"person": "pedestrian", "car": "vehicle", "bus": "vehicle"}
@@ -94,6 +96,30 @@ def test_every_frame_comes_back_at_its_index_in_any_order(clip):
         bright = (image[0] > 125).nonzero()
         assert (bright[:, 1].float().mean() - (x + 7.5)).abs() < 0.5
         assert (bright[:, 0].float().mean() - (y + 11.5)).abs() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mkv", "libx264"),
+        ("a.ts", "libx264"),  # without an index: a search comes to stand behind the key frame
+        ("b.ts", "mpeg2video"),
+        ("a.m2ts", "libx264"),
+        ("a.avi", "libx264"),  # stores no times of showing
+        ("a.mpg", "mpeg2video"),  # stores only some
+        ("a.vob", "mpeg2video"),
+        ("a.h264", "libx264"),  # cannot be wound back
+        ("a.webm", "libvpx-vp9"),
+    ],
+)
+def test_files_that_store_frames_in_another_order_are_read_in_that_of_showing(tmp_path, name, codec):
+    count = 60
+    file = VideoFile(write_clip(tmp_path / name, count, fps=25, codec=codec, reordered=True))
+    assert file.length == count
+    assert file.whole(range(count)) == [*range(count)]
+    for wanted in (range(count), [0], [11], [12, 13], [59], [47, 48], range(5, count, 9)):
+        assert [number(f.pixels) for f in file.frames(wanted, file.native_size)] == [*wanted]
 
 
 def test_one_by_one_equals_all_at_once_with_and_without_cache(clip):
