@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import stat
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +26,7 @@ def _umask() -> int:
 _UMASK = _umask()
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 """This machine in names of temporary files: several may write into one folder."""
-_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})\.(\d{1,9})\.tmp", re.DOTALL)
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})\.(\d{1,9})(?:\.\d{1,9})?\.tmp", re.DOTALL)
 MOST_TEXT_BYTES = 512_000_000
 """Of a text to read: the labels of a hundred thousand frames have half of it."""
 
@@ -43,7 +44,7 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written; what stood in its place is as before.
     """
-    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.{threading.get_native_id()}.tmp")
     _sweep_once(path.parent)
     made = missing_folders(path.parent)
     try:

@@ -22,7 +22,7 @@ from nestevo_hw.tasks.capabilities import EmbeddedStreams, UnequalStreams, requi
 from nestevo_hw.tasks.named import task_named
 
 SETTLE_FRAMES = 10
-"""Frames between the last uploaded and the first test frame."""
+"""Frames between the last uploaded and the first test frame, if uploaded ones are no further apart than that."""
 REFERENCE_SPACING = 40
 """Frames between two in-domain frames of an embedded stream."""
 
@@ -170,7 +170,8 @@ def plan_window(
     first = _window_start(config, terminal, stream.fps, window)
     last = _window_start(config, terminal, stream.fps, window + 1)
     upload = [first + k * plan.segment_frames // count for k in range(count)]
-    tested = range(first + plan.segment_frames - plan.upload_spacing + SETTLE_FRAMES, last)
+    segment = range(first, first + plan.segment_frames)
+    tested = range(max(segment.stop - plan.upload_spacing + SETTLE_FRAMES, segment.stop), last)
     if len(tested) < plan.test_frames:
         least_s = (tested.start - first + plan.test_frames + 1) / stream.fps
         raise ConfigError(
@@ -185,7 +186,7 @@ def plan_window(
             f"{window} needs {last}; lower window.count, window.length_s or start_frame, or let "
             "`nestevo-hw init --video` choose them"
         )
-    segment, labelled = range(first, first + plan.segment_frames), _labelled(stream, tested)
+    labelled = _labelled(stream, tested)
     return (
         _instead(stream, upload, segment),
         _instead(stream, _tested(labelled, plan, window, terminal.name), labelled),

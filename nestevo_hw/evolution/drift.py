@@ -59,11 +59,14 @@ class FeatureMoments:
     def union(self, other: "FeatureMoments") -> "FeatureMoments":
         """Moments of both sets of features together."""
         count = self.count + other.count
-        mean = (self.count * self.mean + other.count * other.mean) / count
-        squares = self.count * (self.variance + self.mean**2) + other.count * (other.variance + other.mean**2)
-        return FeatureMoments(count=count, mean=mean, variance=(squares / count - mean**2).clamp(min=0))
+        share = other.count / count
+        within = (1 - share) * self.variance + share * other.variance
+        between = share * (1 - share) * (other.mean - self.mean) ** 2
+        return FeatureMoments(count=count, mean=self.mean + share * (other.mean - self.mean), variance=within + between)
 
 
+ROUNDING = 1e-9
+"""What a product that is a whole number may lie above it."""
 BLIND_SHARE = 0.25
 """Share of the objects to expect below which a teacher that cannot compare a single class counts as blind. Where 8 are
 to be expected, chance alone leaves at most one in 0.3 % of all cases (Poisson)."""
@@ -148,7 +151,7 @@ def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: fl
         ConfigError: too few segments to support the rate.
     """
     n = len(in_domain_scores)
-    k = max(1, math.ceil((n + 1) * (1 - false_alarm_rate)))
+    k = max(1, math.ceil((n + 1) * (1 - false_alarm_rate) - ROUNDING))
     if k > n:
         raise ConfigError(
             f"drift.false_alarm_rate = {false_alarm_rate:g} needs at least {segments_needed(false_alarm_rate)} "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.compute import Precision, computing_in
-from nestevo_hw.base.errors import TaskError
+from nestevo_hw.base.errors import InputError, TaskError
 from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, Range
 from nestevo_hw.base.transfer import read_later, sent
 from nestevo_hw.evolution.halfway import Halfway
@@ -77,7 +77,12 @@ def draws(
 
     Frames marked in `pool` come at half their size, in batches of their own. `waiting` holds the rows that are drawn
     but not used yet, by their mark: with the generator's state, all that the next batch depends on.
+
+    Raises:
+        InputError: there is no image.
     """
+    if not len(images):
+        raise InputError("there is no frame to learn from")
     waiting = {False: [], True: []} if waiting is None else waiting
     marks = list(pool) or [False] * len(images)
     near = sent(images, device) if images.nbytes <= RESIDENT_BYTES else images

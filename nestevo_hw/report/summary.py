@@ -140,17 +140,22 @@ def evolutions(run: Run, model: str, scene: str | None = None, *, metric: str | 
     Args:
         run: the run.
         model: a terminal's name or TEACHER.
-        scene: terminal whose frames to score on; None for the mean over all scenes.
+        scene: terminal whose frames to score on; None for the mean over all scenes: of a window in which a model
+            evolved for some of them only, as each group has a teacher of its own, over these.
         metric: by which; None for the headline.
     """
-    scores: dict[int, dict[str, list[float]]] = {}
+    scores: dict[int, dict[str, dict[str, float]]] = {}
     for event in run.of(Accuracy):
         if event.model == model and scene in (None, event.scene):
             value = event.score if metric is None else event.metrics.get(metric, math.nan)
-            scores.setdefault(event.window, {}).setdefault(event.stage, []).append(value)
-    return [
-        Evolution(window=w, **{stage: mean(by.get(stage, ())) for stage in STAGES}) for w, by in sorted(scores.items())
-    ]
+            scores.setdefault(event.window, {}).setdefault(event.scene, {})[event.stage] = value
+    found = []
+    for window, by_scene in sorted(scores.items()):
+        evolved = [stages for stages in by_scene.values() if math.isfinite(stages.get("after", math.nan))]
+        counted = evolved or list(by_scene.values())
+        levels = {stage: mean(stages[stage] for stages in counted if stage in stages) for stage in STAGES}
+        found.append(Evolution(window=window, **levels))
+    return found
 
 
 def part_origins(run: Run) -> dict[str, str]:

@@ -57,7 +57,7 @@ class Supervision:
 
     def mirrored(self, width: int) -> "Supervision":
         """The same supervision of the frame mirrored left to right."""
-        deltas = self.deltas.view(len(self.deltas), -1, 4) * torch.tensor([-1.0, 1.0, 1.0, 1.0])
+        deltas = self.deltas.unflatten(1, (self.deltas.shape[1] // 4, 4)) * torch.tensor([-1.0, 1.0, 1.0, 1.0])
         return replace(
             self,
             annotation=mirrored(self.annotation, width),

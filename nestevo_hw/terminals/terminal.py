@@ -86,7 +86,7 @@ class Terminal:
         self._wish: Ask | None = None
         """What it will ask for, once its newest frames are at the server."""
         self._news, self._over = threading.Event(), threading.Event()
-        self._lock = threading.Lock()
+        self._lock, self._knowing = threading.Lock(), threading.Lock()
         self._fault: BaseException | None = None
         self.tally = Tally()
 
@@ -181,9 +181,9 @@ class Terminal:
             RefusedError: it will not have this terminal.
             InputError: what it sent is damaged.
         """
-        if self._known.unsaid is not None:
-            self._link.outcome(self._known.unsaid)
-            self._know(replace(self._known, unsaid=None))
+        if (unsaid := self._known.unsaid) is not None:
+            self._link.outcome(unsaid)
+            self._know(lambda known: replace(known, unsaid=None) if known.unsaid == unsaid else known)
         if time.monotonic() >= self._hello_at:
             welcome = self._link.hello(self.version)
             self._hello_at, self._pending = time.monotonic() + self._settings.poll_s, welcome.pending
@@ -234,7 +234,7 @@ class Terminal:
         self._say(Outcome(version=version, result="rolled-back", runs=self.version, reason=reason[:300]))
 
     def _say(self, outcome: Outcome) -> None:
-        self._know(replace(self._known, unsaid=outcome))
+        self._know(lambda known: replace(known, unsaid=outcome))
         self._news.set()
 
     def _send(self) -> None:
@@ -263,7 +263,7 @@ class Terminal:
         estimate = self._estimate(model, frames, fresh) if due and model is not None else None
         lost = estimate is not None and estimate.remains < 1.0 - settings.margin
         if not self._known.asked_s:  # the clock begins with the first model
-            self._know(replace(self._known, asked_s=time.time()))
+            self._know(lambda known: replace(known, asked_s=time.time()))
         timed = settings.ask_every_s is not None and time.time() - self._known.asked_s >= settings.ask_every_s
         if model is not None and not self._pending and (lost or timed):
             self._wish = Ask(estimate=estimate)
@@ -273,7 +273,7 @@ class Terminal:
         """Ask for the evolution that is wished for; its frames are at the server."""
         self._pending, self._wish = self._link.ask(wish.estimate).pending, None
         self.tally.asked += 1
-        self._know(replace(self._known, asked_s=time.time()))
+        self._know(lambda known: replace(known, asked_s=time.time()))
         how = "by the clock" if wish.estimate is None else f"{wish.estimate.remains:.0%} of its accuracy left"
         self._tell(f"asked for evolution: {how}")
 
@@ -285,13 +285,15 @@ class Terminal:
             return None
         now = judge(model, frames)
         if known is None:
-            self._know(replace(self._known, version=model.version, signals=now))
+            self._know(lambda known: replace(known, version=model.version, signals=now))
             known = now
         return Estimate(remains=remaining_accuracy(now, known), agreement=now.agreement, confidence=now.confidence)
 
-    def _know(self, known: Known) -> None:
-        self._known = known
-        write_json(self._known_path, plain(known))
+    def _know(self, change: Callable[[Known], Known]) -> None:
+        """Change what is known, which the cameras' thread and that of the link both do."""
+        with self._knowing:
+            self._known = change(self._known)
+            write_json(self._known_path, plain(self._known))
 
 
 def token_of(path: Path) -> str:

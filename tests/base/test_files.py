@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         _write(path, KeyError())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_that_write_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    def write(letter: str) -> None:
+        for _ in range(150):
+            write_text(tmp_path / "known.json", 2000 * letter)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, "abcd"))  # raises what a thread raised
+    assert set(read_text(tmp_path / "known.json")) in [{letter} for letter in "abcd"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "known.json"]
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.evolution.cameras import capture_window, reference_frames
+from nestevo_hw.evolution.cameras import capture_window, open_stream, plan_window, reference_frames
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.gate import ValidationGate, replay_part
@@ -31,6 +31,18 @@ def test_test_frames_follow_the_uploaded_ones_within_the_window():
         assert upload.indices[-1] < test.indices[0]
         assert test.indices[-1] < 6000 * (window + 1)
         assert (len(test), test.truth is not None) == (5, True)
+
+
+@pytest.mark.parametrize(("spacing", "count"), [(5, 20), (12, 48), (30, 8), (30, 120), (500, 2000)])
+def test_no_frame_is_tested_that_could_have_been_uploaded(spacing, count):
+    """A terminal may upload more frames than the plan's, as far as each frame of a segment."""
+    plan = config(**{"window.upload_spacing": spacing, "window.length_s": 4000.0})
+    terminal = plan.terminal("campus")
+    stream = open_stream(plan, terminal)
+    uploaded, tested = plan_window(plan, terminal, stream, 0, frames=count)
+    assert (len(uploaded), len(tested)) == (count, 5)
+    assert uploaded[-1] < tested[0]
+    assert tested == plan_window(plan, terminal, stream, 0)[1], "whoever uploads more is tested on the same"
 
 
 def test_drift_follows_the_script():

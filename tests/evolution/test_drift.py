@@ -74,8 +74,10 @@ def test_a_feature_that_never_varies_does_not_divide():
     assert drift_score(moments, moments, [1], min_samples=1).score == 0.0
 
 
-def test_union_equals_the_moments_of_all_features_together():
-    a, b = features(30), features(70, shift=1.0, seed=2)
+@pytest.mark.parametrize(("shift", "spread"), [(0.0, 1.0), (20.0, 0.01)])
+def test_union_equals_the_moments_of_all_features_together(shift, spread):
+    """Also where the mean is large and the variance small: the mean of squares less the mean's square was 96 % off."""
+    a, b = features(30) * spread + shift, features(70, shift=1.0, seed=2) * spread + shift
     union, together = FeatureMoments.of(a).union(FeatureMoments.of(b)), FeatureMoments.of(torch.cat([a, b]))
     torch.testing.assert_close(union.mean, together.mean)
     torch.testing.assert_close(union.variance, together.variance)
@@ -88,6 +90,11 @@ def test_calibrated_threshold_keeps_its_false_alarm_rate():
     alarms = sum(random.normal() > calibrated_threshold(random.normal(size=19).tolist(), rate) for _ in range(trials))
     assert alarms / trials <= rate + 4 * np.sqrt(rate * (1 - rate) / trials)
     assert alarms / trials >= rate - 0.05 - 4 * np.sqrt(rate * (1 - rate) / trials)
+
+
+@pytest.mark.parametrize(("rate", "count", "place"), [(0.44, 24, 14), (0.2, 19, 16), (0.5, 3, 2), (0.1, 9, 9)])
+def test_a_whole_number_of_segments_is_not_rounded_up(rate, count, place):
+    assert calibrated_threshold([float(k) for k in range(1, count + 1)], rate) == place
 
 
 def test_too_few_segments_for_the_rate_are_refused():

@@ -39,6 +39,11 @@ def trained(state: Path, *, last: int = PLAN.steps, every: int = 4) -> tuple[nn.
     return model, optimise([model], PLAN, step, halfway=halfway)
 
 
+def test_batches_of_no_frames_are_refused() -> None:
+    with pytest.raises(InputError, match="there is no frame to learn from"):
+        next(draws(IMAGES[:0], PLAN, MILD, torch.Generator(), torch.device("cpu")))
+
+
 @pytest.mark.parametrize("moments", [(3,), (4,), (10,), (5, 2, 4), (9, 1)])
 def test_a_training_goes_on_where_it_stood(moments: tuple[int, ...], tmp_path: Path) -> None:
     expected, loss = trained(tmp_path / "whole.safetensors", every=1000)

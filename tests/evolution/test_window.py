@@ -127,6 +127,14 @@ def test_what_cannot_be_compared_evolves_and_uploads_like_the_most_drifted(blind
     assert frames["campus"] > frames["village"]
 
 
+def test_who_has_not_drifted_at_all_uploads_least(tmp_path):
+    world = World(tmp_path / "run", **{"sampling.budget_frames": 144, "sampling.least_frames": 10})
+    world.server.drift = {"campus": 0.0, "village": 12.0, "downtown": 30.0}
+    frames = world.server.frames_of(NAMES)
+    assert frames["campus"] == 10 < frames["village"] < frames["downtown"]
+    assert sum(frames.values()) == 144
+
+
 def test_mutual_learning_hands_its_outcome_to_distillation(tmp_path):
     world = World(tmp_path / "run")
     window = world.window()

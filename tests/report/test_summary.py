@@ -104,6 +104,16 @@ def test_the_teacher_is_the_mean_over_scenes():
     assert [e.before for e in evolutions(run, "teacher", scene="b")] == [0.4]
 
 
+def test_where_one_group_alone_has_a_new_teacher_its_scenes_count():
+    """Against the mean over both scenes, 0.55, a teacher that became better would have lost."""
+    run = run_of(
+        score(0, "teacher", "before", 0.3, "a"), score(0, "teacher", "after", 0.33, "a"),
+        score(0, "teacher", "before", 0.8, "b"),
+    )  # fmt: skip
+    assert summarise(run)["teacher"] == {"before": pytest.approx(0.3), "after": pytest.approx(0.33)}
+    assert summarise(run)["gain"]["teacher_relative"] == pytest.approx(0.1)
+
+
 def test_a_model_that_never_evolves_has_no_after():
     run = run_of(score(0, "a", "before", 0.2), score(1, "a", "before", 0.4))
     row = summarise(run)["terminals"][0]

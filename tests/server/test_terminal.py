@@ -25,6 +25,7 @@ from nestevo_hw.terminals.config import TerminalSettings
 from nestevo_hw.terminals.link import AbsentError, Address, Link, RefusedError
 from nestevo_hw.terminals.source import jpeg, open_source
 from nestevo_hw.terminals.terminal import Terminal
+from nestevo_hw.wire.documents import Outcome
 
 
 def settings(folder: Path, **changes: object) -> TerminalSettings:
@@ -93,6 +94,29 @@ def test_a_bad_model_is_rolled_back_told_and_not_fetched_again(talk, tmp_path, m
     page = httpx.get(talk.url, auth=("", talk.tokens[VIEWER]))
     assert "1: it finds" in page.text
     assert page.headers["refresh"] == "15"
+
+
+def test_a_roll_back_while_the_server_is_told_of_the_model_is_told_as_well(tmp_path):
+    """The camera's thread may find out that a model fails while that of the link reports it as installed."""
+    version, said = "b" * 64, []
+
+    class Server:
+        """Stands in for the link: during its first report the model fails on a frame."""
+
+        def outcome(self, outcome):
+            said.append(outcome.result)
+            if outcome.result == "installed":
+                terminal._roll_back(version, "the model fails on a frame")
+
+        def hello(self, _version):
+            raise AbsentError("no answer")
+
+    terminal = Terminal(settings(tmp_path / "gate"), Server())
+    terminal._say(Outcome(version=version, result="installed", runs=version))
+    for _ in range(2):
+        with pytest.raises(AbsentError):
+            terminal.turn()
+    assert (said, terminal._known.unsaid) == (["installed", "rolled-back"], None)
 
 
 def test_it_asks_when_its_model_no_longer_agrees_with_itself_and_once(talk, tmp_path, models):

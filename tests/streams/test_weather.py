@@ -56,6 +56,14 @@ def test_strength_acts_monotonically(picture, kind):
     assert values[-1] < 0.7 * values[0]
 
 
+@pytest.mark.parametrize(("one", "other"), [*itertools.permutations(WEATHER, 2)])
+def test_kinds_that_combine_give_a_picture(picture, one, other):
+    """The noise of dusk went below black, of which night took a root."""
+    for strength in (0.6, 1.0):
+        found = apply_weather(picture / 4, [{one: strength, other: strength}], [torch_generator(0, one, other)])
+        assert bool(((found >= 0.0) & (found <= 1.0)).all())
+
+
 @pytest.mark.parametrize("kind", WEATHER)
 def test_distance_from_the_clear_picture_grows(picture, kind):
     distances = [float((changed(picture, kind, s) - picture).square().mean()) for s in STRENGTHS]

@@ -1,5 +1,7 @@
 """A teacher's supervision: thresholds, mirrored frames, files, and learning from it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -21,6 +23,13 @@ def teacher():
 @pytest.fixture(scope="module")
 def images():
     return torch.randint(0, 255, (3, 3, 128, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_frames_without_a_region_are_mirrored(teacher, images):
+    (one,) = label_frames(teacher, images[:1], LOW)
+    none = replace(one, regions=one.regions[:0], logits=one.logits[:0], deltas=one.deltas[:0])
+    assert none.mirrored(160).deltas.shape == none.deltas.shape == (0, one.deltas.shape[1])
+    assert torch.equal(one.mirrored(160).mirrored(160).deltas, one.deltas)
 
 
 def test_scores_decide_between_object_ignore_region_and_nothing(teacher, images):

@@ -23,6 +23,7 @@ from nestevo_hw.evolution.elastic.training import Drawing, distil, tune
 from nestevo_hw.evolution.pretrain_frames import FrameSource
 from nestevo_hw.evolution.rendering import Render, one_by_one
 from nestevo_hw.evolution.training import TrainingPlan
+from nestevo_hw.evolution.trigger import thinned
 from nestevo_hw.models.checkpoint import digest, load_model, read_spec
 from nestevo_hw.models.elastic.chain import find_chain
 from nestevo_hw.models.elastic.export import export_parts
@@ -31,6 +32,7 @@ from nestevo_hw.models.elastic.store import load_supernet, save_supernet
 from nestevo_hw.models.elastic.supernet import RATES, SPANS, Supernet, as_inputs, expand, recalibrate
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
+from nestevo_hw.streams.sampling import evenly
 from nestevo_hw.streams.storage import load_frames, save_frames
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.task import headline
@@ -186,9 +188,9 @@ class Build:
         task = task_named(config.task)
         if training.truth is None:
             raise InputError("a supernet is tuned on labelled frames, but these have no labels")
-        some = training.images[:: max(1, len(training.images) // config.fitted_on)][: config.fitted_on]
         if stage == STAGES[0]:
-            supernet = expand(load_model(self.base)[0], some.float() / 255, spans=config.spans, rates=config.rates)
+            some = thinned(training.images, config.fitted_on).float() / 255
+            supernet = expand(load_model(self.base)[0], some, spans=config.spans, rates=config.rates)
         else:
             supernet, _ = load_supernet(self._checkpoint(STAGES[STAGES.index(stage) - 1]))
             how = Augmentation(flip=task.augmentation.flip)
@@ -201,21 +203,20 @@ class Build:
                 loss = tune(task, supernet, training.images, training.truth, config.tune, how, seed=config.seed,
                             state=state, drawing=config.drawing)  # fmt: skip
             supernet.cpu()
-            calm = training.images[:: max(1, len(training.images) // config.recalibrated_on)]
-            calm = calm[: config.recalibrated_on].float() / 255
+            calm = thinned(training.images, config.recalibrated_on).float() / 255
             recalibrate(supernet, calm, random.Random(derive_seed(config.seed, "statistics", stage)))
         save_supernet(supernet, spec, self._checkpoint(stage), notes={"stage": stage, "seed": str(config.seed)})
         return Stage(name=stage, scores=self._scores(supernet, held_out), loss=loss)
 
     def _scores(self, supernet: Supernet, held_out: FrameBatch) -> tuple[float | None, ...]:
         task, truth = task_named(self.config.task), held_out.truth
-        rows = range(0, len(held_out.images), max(1, len(held_out.images) // self.config.scored_on))
+        rows = evenly(range(len(held_out.images)), self.config.scored_on)
         assert truth is not None
         wanted, classes = [truth[row] for row in rows], len(self.source.classes)
         found = []
         for path in self._sampled(supernet):
             with supernet.on(path) as model:
-                found.append(headline(task.score(task.predict(model, held_out.images[list(rows)]), wanted, classes)))
+                found.append(headline(task.score(task.predict(model, held_out.images[rows]), wanted, classes)))
         return tuple(None if math.isnan(score) else score for score in found)
 
     def _sampled(self, supernet: Supernet) -> list[BranchPath]:

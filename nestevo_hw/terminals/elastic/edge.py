@@ -15,6 +15,7 @@ from nestevo_hw.base.errors import InputError, LostFileError
 from nestevo_hw.base.files import require_file
 from nestevo_hw.models.elastic.parts import Parts
 from nestevo_hw.models.elastic.space import Branch, BranchPath
+from nestevo_hw.streams.sampling import evenly
 from nestevo_hw.terminals.elastic.latency import (
     FITTED_ON,
     LatencyErrors,
@@ -90,7 +91,7 @@ class EdgeFrames:
 
     def parted(self, most: int) -> tuple["EdgeFrames", "EdgeFrames"]:
         """At most so many frames, evenly spread, and the others."""
-        chosen = range(0, len(self.images), max(1, len(self.images) // most))[:most]
+        chosen = evenly(range(len(self.images)), most)
         others = sorted({*range(len(self.images))} - {*chosen})
         return self._rows(chosen), self._rows(others)
 

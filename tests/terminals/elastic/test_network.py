@@ -111,6 +111,9 @@ def test_frames_are_read_as_they_were_written_and_evenly_chosen(home):
     assert whole.images.shape == (24, 3, 32, 32)
     assert np.array_equal(some.images, whole.images[::4])
     assert [t.labels.tolist() for t in some.truth] == [t.labels.tolist() for t in whole.truth[::4]]
+    most, left = whole.parted(15)
+    assert np.array_equal(most.images, whole.images[[k * 24 // 15 for k in range(15)]]), "not the first fifteen"
+    assert len(left.images) == 9
     with pytest.raises(InputError, match="holds no labelled frames"):
         EdgeFrames.read(home / "parts" / "stem.onnx")
 
