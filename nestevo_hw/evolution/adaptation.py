@@ -55,9 +55,21 @@ def information_loss(logits: Tensor) -> Tensor:
     return entropy(each).mean() - entropy(mean)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapted:
+    """What a teacher's adaptation came to."""
+
+    loss: float
+    """Mean of the last quarter of the steps."""
+    passes: int
+    """Frames that went through it, again and again."""
+    took_s: float
+    """Seconds."""
+
+
 def adapt_unlabelled(
     task: VisionTask, model: nn.Module, scenes: Sequence[Tensor], plan: TrainingPlan, seed: Seed
-) -> float:
+) -> Adapted:
     """Train scale and shift of BatchNorm in place by information maximisation.
 
     Args:
@@ -66,9 +78,6 @@ def adapt_unlabelled(
         scenes: (N, 3, H, W) uint8 frames of each terminal.
         plan: length and step size; a batch holds frames of every scene.
         seed: of batches and augmentation.
-
-    Returns:
-        Mean loss of the last quarter of the steps.
     """
     each = replace(plan, batch_size=max(plan.batch_size // len(scenes), LEAST))
     batches, seeing = _batches(task, model, scenes, each, seed), require(task, ClassLogits, "learning without labels")
@@ -77,7 +86,7 @@ def adapt_unlabelled(
         # Scene by scene, so that BatchNorm takes the statistics of each alone.
         return information_loss(torch.cat([seeing.class_logits(model, next(own).images) for own in batches]))
 
-    return _train(model, None, plan, step, seed)
+    return _adapted(model, None, plan, step, seed, batch=each.batch_size * len(scenes))
 
 
 def adapt_labelled(
@@ -88,7 +97,7 @@ def adapt_labelled(
     supervision: Sequence[Sequence[Supervision]],
     plan: TrainingPlan,
     seed: Seed,
-) -> float:
+) -> Adapted:
     """Train scale and shift of BatchNorm and the side paths in place on pseudo-labels.
 
     Args:
@@ -99,9 +108,6 @@ def adapt_labelled(
         supervision: of each frame of each terminal.
         plan: length and step size; a batch holds frames of one scene, and scenes take turns.
         seed: of batches and augmentation.
-
-    Returns:
-        Mean loss of the last quarter of the steps.
     """
     turns = cycle(zip(_batches(task, model, scenes, plan, seed), supervision, strict=True))
 
@@ -111,7 +117,7 @@ def adapt_labelled(
         chosen = drawn_supervision(draw, labels)
         return task.distillation_loss(model, draw.images, chosen, temperature=1.0, soft_share=0.0)
 
-    return _train(model, adapters, plan, step, seed)
+    return _adapted(model, adapters, plan, step, seed, batch=plan.batch_size)
 
 
 def minimise_entropy(task: VisionTask, model: nn.Module, images: Tensor, plan: TrainingPlan, seed: Seed) -> Trained:
@@ -143,6 +149,15 @@ def _batches(
         draws(images, plan, task.augmentation, torch_generator(seed.run, seed.name, number), device)
         for number, images in enumerate(scenes)
     ]
+
+
+def _adapted(
+    model: nn.Module, adapters: Adapters | None, plan: TrainingPlan, step: Callable[[], Tensor], seed: Seed, *,
+    batch: int,
+) -> Adapted:  # fmt: skip
+    started = time.monotonic()
+    loss = _train(model, adapters, plan, step, seed)
+    return Adapted(loss=loss, passes=plan.steps * batch, took_s=time.monotonic() - started)
 
 
 def _train(

@@ -69,6 +69,15 @@ def replay_part(reference: FrameBatch) -> FrameBatch:
     return reference.part([i for i in range(len(reference)) if i % PARTS >= 2])
 
 
+def _described_by(reference: FrameBatch) -> range:
+    """In-domain frames that give a scene's BatchNorm statistics where teachers are measured with these."""
+    return range(0, len(reference), PARTS)
+
+
+def _measured_on(reference: FrameBatch) -> range:
+    return range(1, len(reference), PARTS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationGate:
     """Measures teachers on in-domain frames that nobody has learned from."""
@@ -135,12 +144,16 @@ class ValidationGate:
         Returns:
             0 to 1; NaN where there is no object to find.
         """
-        held_out = reference.part(range(1, len(reference), PARTS))
-        scene = reference.part(range(0, len(reference), PARTS)).images if self.scene_norm else None
+        held_out = reference.part(_measured_on(reference))
+        scene = reference.part(_described_by(reference)).images if self.scene_norm else None
         teacher = open_teacher(self.teaching, self.teacher, files, scene, device=self.device)
         predictions = self.teaching.predict(teacher, held_out.images)
         truth = held_out.truth or self._twin_truth(files, scene, held_out)
         return headline(self.task.score(predictions, truth, self.classes))
+
+    def passes(self, reference: FrameBatch) -> int:
+        """Frames that go through a teacher to score it."""
+        return len(_measured_on(reference)) + self.scene_norm * len(_described_by(reference))
 
     def _twin_truth(self, files: TeacherFiles, scene: Tensor | None, frames: FrameBatch) -> tuple[Annotation, ...]:
         """What the digital weights detect with enough confidence to label it."""

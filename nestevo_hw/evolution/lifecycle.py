@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from nestevo_hw.evolution.dispatch import Finished, Stage
@@ -28,7 +28,8 @@ class EvolvingTime:
     waiting_s: float
     """For memory, workers and others' tasks: measured, or modelled while the crossbar serves other terminals."""
     training_s: float
-    """Training and export: measured. Merging too, with a digital teacher only."""
+    """Training and export: measured, that of adapters with the crossbar's simulation in it, so at most as much. Merging
+    too, with a digital teacher only."""
 
     @property
     def total_s(self) -> float:
@@ -44,6 +45,11 @@ class _Share:
     programming_s: float = 0.0
     training_s: float = 0.0
     waiting_s: float = 0.0
+
+    @property
+    def busy_s(self) -> float:
+        """Without waiting."""
+        return self.labelling_s + self.programming_s + self.training_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +85,7 @@ def life_cycle_performance(
 
 def account(
     terminal: str,
-    group: str,
+    group_of: Mapping[str, str],
     stages: Sequence[Sequence[Stage]],
     *,
     window: int,
@@ -94,7 +100,7 @@ def account(
 
     Args:
         terminal: its name.
-        group: name of its group.
+        group_of: names of the groups of all terminals; each has a crossbar of its own.
         stages: steps that the window's terminals have waited for, those together that ran side by side. Each begins
             when the one before has ended for all.
         window: its number.
@@ -105,8 +111,12 @@ def account(
         scores: accuracy of the terminal by stage ("before", "adapted", "after"), where it could be scored.
         adaptation: the one of them that adapts the terminals' BatchNorm; None where there was none.
     """
-    own = [[_own(stage, terminal, group) for stage in together] for together in stages]
-    shares = [s for together, mine in zip(stages, own, strict=True) for s in _shares(together, mine, labelling)]
+    own = [[_own(stage, terminal, group_of[terminal]) for stage in together] for together in stages]
+    shares = [
+        share
+        for together, mine in zip(stages, own, strict=True)
+        for share in _shares(together, mine, labelling, group_of)
+    ]
     download = max((one.value.download_bytes for mine in own for one in mine if one is not None), default=0)
     time = EvolvingTime(
         communication_s=_sent_s(upload_bytes, download, link),
@@ -162,11 +172,15 @@ def _own(stage: Stage, terminal: str, group: str) -> Finished[Result] | None:
 
 
 def _shares(
-    together: Sequence[Stage], own: Sequence[Finished[Result] | None], labelling: LabellingTime | None
+    together: Sequence[Stage],
+    own: Sequence[Finished[Result] | None],
+    labelling: LabellingTime | None,
+    group_of: Mapping[str, str],
 ) -> Iterator[_Share]:
     """A terminal's part of steps that ran side by side; it waits for all their other tasks.
 
-    Tasks that ran on the simulated crossbar count with the chip's time, which serves one terminal after another.
+    Tasks that ran on a simulated crossbar count with the chip's time, which serves one terminal of a group after
+    another.
     """
     every: list[Finished[Result]] = []
     trainings: list[Finished[Result]] = []
@@ -174,7 +188,7 @@ def _shares(
     for stage, mine in zip(together, own, strict=True):
         if labelling is not None and any(f.value.crossbar_frames is not None for f in stage.done.values()):
             if mine is not None:
-                yield _on_crossbar(stage, mine, labelling)
+                yield _on_crossbar(stage, mine, labelling, group_of)
             continue
         every += stage.done.values()
         if mine is not None:
@@ -186,12 +200,22 @@ def _shares(
     yield _Share(labelling_s=labelling_s, training_s=busy_s - labelling_s, waiting_s=max(span_s - busy_s, 0.0))
 
 
-def _on_crossbar(stage: Stage, own: Finished[Result], labelling: LabellingTime) -> _Share:
-    label_s, program_s = _crossbar_s([own], labelling)
+def _on_crossbar(stage: Stage, own: Finished[Result], labelling: LabellingTime, group_of: Mapping[str, str]) -> _Share:
+    taken_s: dict[str, float] = {}
+    for name, task in stage.done.items():
+        group = group_of[name] if stage.step.per == "terminal" else name
+        taken_s[group] = taken_s.get(group, 0.0) + _taken(task, labelling).busy_s
+    mine = _taken(own, labelling)
+    return replace(mine, waiting_s=max(taken_s.values()) - mine.busy_s)
+
+
+def _taken(task: Finished[Result], labelling: LabellingTime) -> _Share:
+    """By a task on the crossbar."""
+    result = task.value
     return _Share(
-        labelling_s=label_s,
-        programming_s=program_s,
-        waiting_s=sum(_crossbar_s(stage.done.values(), labelling)) - label_s - program_s,
+        labelling_s=labelling.of(result.crossbar_frames or 0),
+        programming_s=0.0 if result.programming is None else result.programming.time_s,
+        training_s=result.beside_s,
     )
 
 
@@ -202,10 +226,3 @@ def _covered_s(tasks: Collection[Finished[Result]]) -> float:
         covered_s += max(task.ended_s - max(task.started_s, until_s), 0.0)
         until_s = max(until_s, task.ended_s)
     return covered_s
-
-
-def _crossbar_s(finished: Collection[Finished[Result]], labelling: LabellingTime) -> tuple[float, float]:
-    """Labelling and programming time of tasks on the crossbar."""
-    labelled = sum(labelling.of(f.value.crossbar_frames or 0) for f in finished)
-    written = sum(f.value.programming.time_s for f in finished if f.value.programming is not None)
-    return labelled, written

@@ -254,7 +254,7 @@ class EvolutionLoop:
             self._server.journal.log(
                 account(
                     name,
-                    self._server.group_of[name],
+                    self._server.group_of,
                     window.stages,
                     window=window.number,
                     window_s=self._config.window.length_s,

@@ -15,7 +15,7 @@ HEALED = 300
 
 
 def whole_frames(
-    packets: Iterable[Packet], track: Track, on_damage: Callable[[], None] = lambda: None
+    packets: "Iterable[Packet[Track]]", track: Track, on_damage: Callable[[], None] = lambda: None
 ) -> Iterator[av.VideoFrame]:
     """Frames of a track in the order in which they are shown.
 

@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.stream import VideoStream as Track
 from numpy.typing import NDArray
 
 from nestevo_hw.base.errors import InputError, LostFileError
@@ -83,7 +84,7 @@ class _Entry:
     key: bool
 
     @classmethod
-    def of(cls, packet: Packet) -> "_Entry":
+    def of(cls, packet: "Packet[Track]") -> "_Entry":
         return cls(packet.pts, packet.dts, packet.is_keyframe)
 
     def is_after(self, other: "_Entry") -> bool:
@@ -196,14 +197,14 @@ class VideoFile:
                 if (index := self._index_of.get(frame.pts)) is not None:
                     yield index, frame
 
-    def _packets_from(self, container: InputContainer, key: int) -> Iterator[Packet]:
+    def _packets_from(self, container: InputContainer, key: int) -> "Iterator[Packet[Track]]":
         """Packets from a key frame on, or from some way before it.
 
         A file without an index, such as a transport stream, is searched by the times at which packets are decoded, so
         that it may come to stand behind the one whose time of showing was asked for.
         """
         track = container.streams.video[0]
-        packets: Iterator[Packet] = iter(())
+        packets: Iterator[Packet[Track]] = iter(())
         for time in self._times_before(key):
             container.seek(time, stream=track, backward=True)
             packets = container.demux(track)

@@ -98,7 +98,10 @@ class LabelConfirmation(Protocol):
     """Whether successive frames show the same scene, so that all models may see what moves in it amplified."""
 
     def teacher_passes(self, confirmation: ConfirmationConfig, frames: int, size: tuple[int, int]) -> int:
-        """Forward passes of the teacher that a round of confirmed labels of frames of (H, W) `size` takes."""
+        """Forward passes of the teacher that a round of confirmed labels of frames of (H, W) `size` takes.
+
+        Without those for the scene's BatchNorm statistics, which the teacher has when it is opened.
+        """
         ...
 
     def confirmed_labels(

@@ -47,11 +47,11 @@ class ConfirmationConfig:
         """Forward passes of the teacher over a number of frames; one of an enlarged frame counts by its area.
 
         One for each view, of which the plain one gives soft targets as well, and another for the BatchNorm statistics
-        of amplified frames and of some enlarged ones.
+        of some enlarged ones.
         """
         enlarged_area = self.zoom**2 if self.zoom > 1.0 else 0.0
         enlarged = frames + min(frames, ENLARGED_STATISTICS)
-        return frames * (1.0 + self.mirror + (self.amplify > 1.0)) + enlarged * enlarged_area
+        return frames * (1.0 + self.mirror) + enlarged * enlarged_area
 
     def __post_init__(self) -> None:
         if self.low_confidence > self.high_confidence:

@@ -9,7 +9,7 @@ from nestevo_hw.evolution.lifecycle import AdaptedModel, EvolvingTime, account, 
 from nestevo_hw.evolution.refresh import Programming
 from nestevo_hw.evolution.scenario import LinkConfig
 from nestevo_hw.evolution.steps.step import Result
-from nestevo_hw.evolution.steps.table import ADAPT_BATCH_NORM, DISTIL, EXPORT, LABEL, MERGE, RANK
+from nestevo_hw.evolution.steps.table import ADAPT_BATCH_NORM, ADAPT_LABELLED, DISTIL, EXPORT, LABEL, MERGE, RANK
 from nestevo_hw.evolution.teacher import LabellingTime
 
 
@@ -41,9 +41,12 @@ def task(submitted_s, started_s, ended_s, **value):
 def life_of(stages, **told):
     given = {"before": 0.2, "after": 0.6} if "scores" not in told else told.pop("scores")
     common = {"window": 0, "window_s": 100.0, "upload_bytes": 10e6, "link": LINK, "labelling": None}
-    return account("a", "", [[stage] for stage in stages], **{**common, "scores": given, "adaptation": None, **told})
+    return account(
+        "a", GROUPS, [[stage] for stage in stages], **{**common, "scores": given, "adaptation": None, **told}
+    )
 
 
+GROUPS = {"a": "", "b": ""}
 LINK = LinkConfig(upload_mbit_s=20.0, download_mbit_s=50.0)
 
 
@@ -105,6 +108,29 @@ def test_the_crossbar_counts_with_the_chips_time_and_serves_one_terminal_after_a
     assert math.isnan(life.lcp)
 
 
+def test_a_crossbar_serves_the_terminals_of_its_group_alone():
+    """1.5 s for two on the one crossbar, 2.5 s for three on the other; the next step begins once both are done."""
+    groups = {"a": "west", "b": "west", "c": "east", "d": "east", "e": "east"}
+    common = {"window": 0, "window_s": 100.0, "upload_bytes": 0, "link": LINK, "scores": {}, "adaptation": None}
+
+    def waiting_s(terminal, beside):
+        stage = Stage(step=LABEL, done={name: task(0.0, 0.0, 9.0, crossbar_frames=6) for name in beside})
+        labelling = LabellingTime(first_s=0.5, interval_s=0.1)
+        return account(terminal, groups, [[stage]], labelling=labelling, **common).parts["waiting_s"]
+
+    assert waiting_s("a", "ab") == pytest.approx(1.0)
+    assert waiting_s("c", "cde") == pytest.approx(2.0)
+    assert waiting_s("a", "abcde") == pytest.approx(2.0)
+    assert waiting_s("a", "abc") == pytest.approx(1.0), "of another crossbar that is done sooner it sees nothing"
+
+
+def test_training_beside_the_crossbar_counts():
+    """Each frame of each step passes through the chip, 4 s; the rest is as long as it was measured."""
+    adapting = Stage(step=ADAPT_LABELLED, done={"": task(0.0, 0.0, 25.0, crossbar_frames=31, beside_s=20.0)})
+    parts = life_of([adapting], labelling=LabellingTime(first_s=1.0, interval_s=0.1)).parts
+    assert (parts["labelling_s"], parts["training_s"], parts["waiting_s"]) == pytest.approx((4.0, 20.0, 0.0))
+
+
 def test_a_group_that_is_called_like_a_terminal_does_not_count_twice():
     """village is in the group campus, beside the terminal campus."""
     stages = [
@@ -112,7 +138,7 @@ def test_a_group_that_is_called_like_a_terminal_does_not_count_twice():
         Stage(step=MERGE, done={"campus": task(10.0, 10.0, 12.0)}),
     ]
     common = {"window": 0, "window_s": 100.0, "upload_bytes": 10e6, "link": LINK, "labelling": None, "adaptation": None}
-    life = account("village", "campus", [[stage] for stage in stages], scores={}, **common)
+    life = account("village", {"village": "campus"}, [[stage] for stage in stages], scores={}, **common)
     assert life.parts["training_s"] == pytest.approx(12.0)
 
 
@@ -130,11 +156,11 @@ def test_steps_side_by_side_are_waited_for_once():
         Stage(step=RANK, done={"a": task(100.0, 112.0, 115.0), "b": task(100.0, 110.0, 112.0)}),
     ]
     common = {"window": 0, "window_s": 100.0, "upload_bytes": 0, "link": LINK, "labelling": None, "adaptation": None}
-    parts = {name: account(name, "", [together], scores={}, **common).parts for name in ("a", "b")}
+    parts = {name: account(name, GROUPS, [together], scores={}, **common).parts for name in ("a", "b")}
     assert parts["a"] == pytest.approx(
         {"communication_s": 0, "labelling_s": 0, "programming_s": 0, "waiting_s": 8.0, "training_s": 13.0}
     )
     assert (parts["b"]["training_s"], parts["b"]["waiting_s"]) == pytest.approx((21.0, 0.0)), "at two things at once"
     together[1] = Stage(step=RANK, done={"b": task(100.0, 121.0, 125.0)})
-    bystander = account("a", "", [together], scores={}, **common)
+    bystander = account("a", GROUPS, [together], scores={}, **common)
     assert bystander.evolving_s == pytest.approx(25.0), "it waits for others' tasks of a step in which it has none"

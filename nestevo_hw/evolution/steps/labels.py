@@ -67,7 +67,8 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
     if not config.confirms:
         teacher = context.open_teacher(request.teacher, images if config.scene_norm else None)
         supervision = teaching.label(teacher, images, config.labels)
-        return _written(supervision, request.out.supervision, crossbar_frames=context.on_crossbar(len(images)))
+        passes = context.on_crossbar(len(images) * (1 + config.scene_norm))
+        return _written(supervision, request.out.supervision, crossbar_frames=passes)
     confirming, confirmation = confirming_of(config), config.confirmation
     wanted = (
         confirming.subtracts_background
@@ -76,8 +77,6 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
     )
     moves = wanted and (not stands_still(images) if request.moves is None else request.moves)
     shown = amplify_foreground(images, factor=confirmation.amplify) if wanted and not moves else images
-    if shown is images:
-        confirmation = replace(confirmation, amplify=1.0)
     # No stored statistics are of frames that were changed.
     scene = shown if config.scene_norm or shown is not images else None
     models = [context.open_teacher(request.teacher, scene)]
@@ -89,10 +88,11 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
         models, shown, config.labels, confirmation, spacing_s=request.spacing_s, earlier=_read(request.earlier)
     )
     save_views(labelled.views, request.out.views)
-    passes = context.on_crossbar(
-        confirming.teacher_passes(confirmation, len(images), (images.shape[2], images.shape[3]))
-    )
-    return replace(_written(labelled.supervision, request.out.supervision, crossbar_frames=passes), moves=moves)
+    passes = confirming.teacher_passes(confirmation, len(images), (images.shape[2], images.shape[3]))
+    if scene is not None and config.teacher.labeller is None:  # which has no statistics to take
+        passes += len(scene)
+    written = _written(labelled.supervision, request.out.supervision, crossbar_frames=context.on_crossbar(passes))
+    return replace(written, moves=moves)
 
 
 def _read(files: LabelFiles | None) -> LabelRound | None:

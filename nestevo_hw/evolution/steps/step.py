@@ -37,6 +37,8 @@ class Result:
 
     crossbar_frames: int | None = None
     """Frames that went through the crossbar; None where it had no part."""
+    beside_s: float = 0.0
+    """Training beside the crossbar in such a step, measured with the simulation of what passes through it, seconds."""
     programming: Programming | None = None
     """What a step that wrote a teacher onto the crossbar cost; modelled."""
     download_bytes: int = 0

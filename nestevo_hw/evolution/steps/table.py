@@ -145,13 +145,13 @@ ADAPT_UNLABELLED = Step(
     kind="adapt-unlabelled", run=teachers.adapt_teacher, request=teachers.AdaptTeacherRequest,
     result=teachers.AdaptTeacherResult, needs="crossbar", wording="the teacher adapts to scenes without labels",
     colour="maximise", per="group", typical_s=8.0, trains=True,
-    typical=lambda _: teachers.AdaptTeacherResult(loss=-1.0, bytes=4_000, crossbar_frames=288),
+    typical=lambda _: teachers.AdaptTeacherResult(loss=-1.0, bytes=4_000, crossbar_frames=6_300, beside_s=6.0),
 )  # fmt: skip
 ADAPT_LABELLED = Step(
     kind="adapt-labelled", run=teachers.adapt_teacher, request=teachers.AdaptTeacherRequest,
     result=teachers.AdaptTeacherResult, needs="crossbar", wording="the teacher's adapters learn its labels",
     colour="beside", per="group", typical_s=25.0, trains=True,
-    typical=lambda _: teachers.AdaptTeacherResult(loss=0.8, bytes=400_000, crossbar_frames=288),
+    typical=lambda _: teachers.AdaptTeacherResult(loss=0.8, bytes=400_000, crossbar_frames=480, beside_s=20.0),
 )  # fmt: skip
 DISTIL = Step(
     kind="distil", run=training.distil_terminal, request=training.DistilRequest, result=training.TrainingResult,

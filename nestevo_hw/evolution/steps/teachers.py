@@ -19,7 +19,7 @@ from nestevo_hw.evolution.drift import (
     save_moments,
     segments_needed,
 )
-from nestevo_hw.evolution.gate import PARTS, ValidationGate, Verdict
+from nestevo_hw.evolution.gate import ValidationGate, Verdict
 from nestevo_hw.evolution.refresh import chip_of
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.teacher import Programmed, TeacherFiles, program_teacher
@@ -166,8 +166,9 @@ class InspectResult(Result):
 def inspect(context: Context, request: InspectRequest) -> InspectResult:
     """How good the teacher still is on in-domain frames, at its age."""
     reference = load_frames(request.reference)
-    score = ValidationGate.of(context.config, context.device).score(request.teacher, reference)
-    return InspectResult(score=score, crossbar_frames=context.on_crossbar(len(reference) // PARTS))
+    gate = ValidationGate.of(context.config, context.device)
+    score = gate.score(request.teacher, reference)
+    return InspectResult(score=score, crossbar_frames=context.on_crossbar(gate.passes(reference)))
 
 
 def program(context: Context, request: ProgramRequest) -> ProgramResult:
@@ -215,7 +216,7 @@ def merge(context: Context, request: MergeRequest) -> MergeResult:
         programmed=programmed,
         score=score,
         programming=None if programmed is None else programmed.programming,
-        crossbar_frames=context.on_crossbar((1 + (request.old_score is None)) * len(reference) // PARTS),
+        crossbar_frames=context.on_crossbar((1 + (request.old_score is None)) * gate.passes(reference)),
     )
 
 
@@ -253,12 +254,15 @@ def adapt_teacher(context: Context, request: AdaptTeacherRequest) -> AdaptTeache
     adapters = Adapters(digital, config.rank if labels else 0, drawn).to(device)
     with passing:
         if labels:
-            loss = adapt_labelled(task, model, adapters, scenes, labels, config.labelled, seed)
+            adapted = adapt_labelled(task, model, adapters, scenes, labels, config.labelled, seed)
         else:
-            loss = adapt_unlabelled(task, model, scenes, config.unlabelled, seed)
+            adapted = adapt_unlabelled(task, model, scenes, config.unlabelled, seed)
     adapters.save(model, request.adapters)
     return AdaptTeacherResult(
-        loss=loss, bytes=request.adapters.stat().st_size, crossbar_frames=context.on_crossbar(sum(taught))
+        loss=adapted.loss,
+        bytes=request.adapters.stat().st_size,
+        crossbar_frames=context.on_crossbar(adapted.passes),
+        beside_s=adapted.took_s if context.analog else 0.0,
     )
 
 
@@ -268,11 +272,12 @@ def _programmed(context: Context, files: TeacherFiles, frames: FrameBatch, *, ge
     if written is None and frames.truth is None:
         return ProgramResult(programmed=None, score=None)
     fresh = replace(files, age_s=context.config.teacher.delay_s)
+    gate = ValidationGate.of(context.config, context.device)
     return ProgramResult(
         programmed=written,
-        score=ValidationGate.of(context.config, context.device).score(fresh, frames),
+        score=gate.score(fresh, frames),
         programming=None if written is None else written.programming,
-        crossbar_frames=context.on_crossbar(len(frames) // PARTS),
+        crossbar_frames=context.on_crossbar(gate.passes(frames)),
     )
 
 

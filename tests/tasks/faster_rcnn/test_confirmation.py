@@ -170,8 +170,8 @@ def test_statistics_are_those_of_the_whole_backbone(teacher, images):
 
 def test_a_pass_of_the_teacher_counts_once():
     """Plain, mirrored and enlarged views, and statistics of all amplified and of some enlarged frames."""
-    assert ConfirmationConfig(zoom=2.0).teacher_passes(96) == 3 * 96 + 4 * (96 + 32)
-    assert ConfirmationConfig(zoom=2.0).teacher_passes(8) == (3 + 8) * 8
+    assert ConfirmationConfig(zoom=2.0).teacher_passes(96) == 2 * 96 + 4 * (96 + 32)
+    assert ConfirmationConfig(zoom=2.0).teacher_passes(8) == (2 + 8) * 8
     assert ALONE.teacher_passes(96) == 96
 
 
