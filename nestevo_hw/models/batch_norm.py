@@ -35,17 +35,22 @@ def re_estimate_batch_norm(model: nn.Module, dense: nn.Module, batches: Iterable
 
 @contextmanager
 def fresh_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm layers in eval mode get the statistics of all that passes through them in the block."""
+    """BatchNorm layers in eval mode get the statistics of all that passes through them in the block.
+
+    These are means over the batches, each alike whatever its size; the variance is that within them.
+    """
     norms = _norms(model)
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean over the batches
         norm.train()
-    yield
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
 
 
 @contextmanager

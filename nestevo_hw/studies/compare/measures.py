@@ -122,6 +122,14 @@ def teacher_gain(found: Comparison, name: str) -> Estimate:
     return less_one(ratio_of(after_, before_))
 
 
+def teacher_gain_over(found: Comparison, name: str, other: str) -> Estimate:
+    """Relative gain of the teacher over that of another method, both after their evolution: like with like."""
+    if not found.has(name, other):
+        return Estimate()
+    mine, theirs = (found.by_seed(one, lambda run: run.teacher_after) for one in (name, other))
+    return less_one(ratio_of(mine, theirs))
+
+
 def analog_loss(found: Comparison) -> Estimate:
     """Accuracy the terminals lose because their teacher computes on the crossbar: digital teacher minus analog."""
     return difference(found, DIGITAL_TEACHER, NESTEVO)
