@@ -126,10 +126,11 @@ def class_map_of(pairs: Sequence[str]) -> dict[str, str]:
     """
     from nestevo_hw.base.errors import ConfigError
 
-    found = {}
+    found: dict[str, str] = {}
     for text in pairs:
         source, equals, target = text.partition("=")
         if not (source and equals and target):
             raise ConfigError(f"--class-map takes FROM=TO, got {text!r}")
-        found[source] = target
+        if found.setdefault(source, target) != target:
+            raise ConfigError(f"--class-map names {source!r} twice, as {found[source]!r} and {target!r}; leave one out")
     return found

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     help="For --int8, frames like the camera's: a video, a folder of images, or with labels a COCO .json, a "
     "folder of class folders, an .npz or package.module:loader.  [default: the task's embedded stream]",
 )
+@click.option("--images", type=click.Path(), metavar="PATH",
+              help="Folder or video of the images of --calibrate.  [default: beside its labels]")  # fmt: skip
 @click.option("--task", type=NameOrOwn(TASK_NAMES), help="Of the model.  [default: by its architecture]")
 @click.option("--factory", metavar="MODULE:NAME", help="Your own code that the checkpoint's model is made by.")
 @machine_readable
@@ -46,6 +48,7 @@ def export(
     floats: bool,
     int8: bool,
     calibrate: str | None,
+    images: str | None,
     task: str | None,
     factory: str | None,
     as_json: bool,
@@ -69,7 +72,7 @@ def export(
     manifest = export_checkpoint(
         ExportRequest(
             checkpoint=checkpoint, out=out, task=task, factory=factory, colour=colour, score=score, floats=floats,
-            size=None if size is None else parse_size(size), int8=int8, calibrate=calibrate,
+            size=None if size is None else parse_size(size), int8=int8, calibrate=calibrate, images=images,
         )
     )  # fmt: skip
     if not as_json:

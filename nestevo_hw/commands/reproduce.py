@@ -43,11 +43,12 @@ def reproduce(
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.reproduce.effort import FULL, QUICK
     from nestevo_hw.studies.reproduce.items import ALL, chosen
-    from nestevo_hw.studies.reproduce.output import console_blocks, write_reproduction
+    from nestevo_hw.studies.reproduce.output import console_blocks, write_reproduction, written_items
     from nestevo_hw.studies.reproduce.study import plan_reproduction, run_reproduction
 
     effort = QUICK if quick else FULL
-    plan = plan_reproduction(chosen(items or (ALL,), effort), effort, seeds=seeds or effort.seeds, workers=workers)
+    named = (*(items or (ALL,)), *(written_items(out) if resume else ()))
+    plan = plan_reproduction(chosen(named, effort), effort, seeds=seeds or effort.seeds, workers=workers)
     with one_writer(out, resume=resume):
         with progress_bar(plan.steps, "starting") as advance:
             found = run_reproduction(plan, out, resume=resume, advance=advance)

@@ -125,9 +125,11 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = round(self._config.frame_mb * 1e6) if scope["method"] == "PUT" else DOCUMENT_BYTES
+        frame, mb = scope["method"] == "PUT", self._config.frame_mb
+        most = round(mb * 1e6) if frame else DOCUMENT_BYTES
         lengths = [value for key, value in scope["headers"] if key == b"content-length"]
-        too_long = LimitError(413, f"a request may have {most} bytes")
+        advice = f"a frame may have {mb:g} MB; send smaller ones, or raise frame_mb of the server"
+        too_long = LimitError(413, advice if frame else f"a request may have {most} bytes")
         if any(int(value) > most for value in lengths):
             await _skip(receive)
             await refused(too_long)(scope, receive, send)

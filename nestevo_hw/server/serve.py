@@ -66,6 +66,8 @@ def serve(
     run = state / RUN
     layout = RunLayout(run.resolve())
     _check(config, limits, state, lambda _: None)
+    if not is_written(state):
+        _listener(limits).close()
     with one_writer(state), opened(config, limits, state) as served:
         arrivals = Arrivals(layout, limits, served.store, served.inboxes, served.shelf, on_event)
         arrivals.repair()

@@ -19,6 +19,9 @@ from nestevo_hw.tasks.deployment import Deployment, deploy
 from nestevo_hw.tasks.named import task_named
 from nestevo_hw.tasks.task import VisionTask
 
+COLOUR: Colour = "rgb"
+SCORE = 0.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
@@ -33,18 +36,26 @@ class ExportRequest:
     """`package.module:factory` whose code may run to build the model."""
     size: tuple[int, int] | None = None
     """(H, W) at which the network sees frames, pixels; None: that of its training."""
-    colour: Colour = "rgb"
-    score: float = 0.5
+    colour: Colour = COLOUR
+    score: float = SCORE
     floats: bool = False
     int8: bool = False
     calibrate: str | None = None
     """Recording or labelled data that an 8-bit model's ranges are from; None: the task's embedded stream."""
+    images: str | None = None
+    """Of that data, where they are elsewhere than its labels."""
 
     def __post_init__(self) -> None:
         if self.int8 and self.floats:
             raise ConfigError("--int8 is of a model that takes frames as they are; leave --floats out")
         if self.calibrate is not None and not self.int8:
             raise ConfigError("--calibrate is for --int8; add it, or leave both out")
+        if self.images is not None and self.calibrate is None:
+            raise ConfigError("--images is where those of --calibrate are; add it, or leave both out")
+        if self.floats and (self.colour, self.score) != (COLOUR, SCORE):
+            raise ConfigError(
+                "--colour and --score are of a model that takes frames as they are; leave them or --floats out"
+            )
 
 
 def export_checkpoint(request: ExportRequest) -> Manifest:
@@ -70,7 +81,7 @@ def export_checkpoint(request: ExportRequest) -> Manifest:
         return deploy(task, model, spec, request.out, example, how)
     with tempfile.TemporaryDirectory() as folder:
         exported = deploy(task, model, spec, Path(folder), example, how)
-        samples = calibration_samples(request.calibrate, task, spec, example)
+        samples = calibration_samples(request.calibrate, task, spec, example, images=request.images)
         return deploy_quantised(task, Path(folder), exported, samples, request.out)
 
 

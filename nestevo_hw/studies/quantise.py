@@ -55,7 +55,9 @@ class Samples:
     """Where they are from, for people to read."""
 
 
-def calibration_samples(source: str | None, task: VisionTask, spec: ModelSpec, example: Tensor) -> Samples:
+def calibration_samples(
+    source: str | None, task: VisionTask, spec: ModelSpec, example: Tensor, *, images: str | None = None
+) -> Samples:
     """Frames to calibrate an 8-bit model with, and others to score it on.
 
     Args:
@@ -63,6 +65,7 @@ def calibration_samples(source: str | None, task: VisionTask, spec: ModelSpec, e
         task: of the model.
         spec: of the model, whose classes labels must have.
         example: (3, h, w) frame of the size that the network sees.
+        images: folder or video of labelled images that are not beside their labels.
 
     Raises:
         ConfigError: the model does not know the classes of the data, or no data were given and none are embedded.
@@ -74,7 +77,7 @@ def calibration_samples(source: str | None, task: VisionTask, spec: ModelSpec, e
     recording = any(p.suffix.lower() in SUFFIXES for p in path.iterdir()) if path.is_dir() else path.is_file()
     if recording and path.suffix.lower() not in _LABELLED:
         return _recorded(path)
-    return _labelled(source, spec)
+    return _labelled(source, spec, images)
 
 
 def deploy_quantised(
@@ -202,14 +205,15 @@ def _recorded(path: Path) -> Samples:
     )  # fmt: skip
 
 
-def _labelled(source: str, spec: ModelSpec) -> Samples:
+def _labelled(source: str, spec: ModelSpec, images: str | None) -> Samples:
     """Of labelled data whose classes the model knows."""
-    found = open_source(DataSpec(source=source))
+    data_spec = DataSpec(source=source, images=images)
+    found = open_source(data_spec)
     strangers = [name for name in found.classes if name not in spec.classes]
     if strangers:
         raise ConfigError(f"--calibrate {source}: the model knows {', '.join(spec.classes)}, not {strangers[0]}; name "
                           "the classes so, or give the frames without labels")  # fmt: skip
-    named = open_source(DataSpec(source=source, classes=spec.classes)) if found.classes else found
+    named = open_source(replace(data_spec, classes=spec.classes)) if found.classes else found
     data = dataset_of(named, Preprocessing(channels=3), frames=SCORED, seed=0, share=USUAL_SHARE)
     scored = _images(data.scored, source)
     targets: Sequence[int | Annotation] = data.scored.targets

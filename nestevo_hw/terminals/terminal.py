@@ -160,11 +160,11 @@ class Terminal:
                     self._tell(str(error))
             except (RefusedError, InputError, OutputError) as error:
                 tries, wait_s = tries + 1, self._settings.patience_s
+                if self._over.is_set():
+                    raise
                 if str(error) != refused:
                     refused = str(error)
                     self._tell(refused)
-                if self._over.is_set():
-                    raise
             if self._over.is_set() and (tries > 2 or self._uploads.next(self._spool.waiting()) is None):
                 return
             if tries:

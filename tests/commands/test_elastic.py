@@ -28,6 +28,7 @@ FOLDER = "tests-have-no-such-folder"
         ("build fasterrcnn-tiny --out {out} --data images", 2, "this is a model for detection"),
         ("build nothing --out {out}", 2, "no checkpoint 'nothing'"),
         ("build fasterrcnn-resnet50-fpn --out {out}", 2, "no weights of fasterrcnn-resnet50-fpn ship; make"),
+        ("build digits-mobilenet --out {out} --shrink none --merge 1", 2, "becomes narrower or is merged"),
         ("build digits-cnn --out {out}", 1, "no chain of basic blocks"),
         ("build digits-mobilenet --out {out} --resume", 2, "no folder"),
         ("build digits-mobilenet --out {out} --merge 4", 2, "need a whole number from 1 to 3"),

@@ -93,7 +93,7 @@ def test_it_goes_on_where_it_was_stopped(cheap, tmp_path, monkeypatch):
     assert cheap == [("drift", 0), ("features", 0), ("chip", 0)]
     more = _run("figure-8", "table-6", "--quick", "--seeds", "2", "--out", str(tmp_path), "--resume", "--json")
     assert json.loads(more.stdout)["seeds"] == [0, 1]
-    assert cheap[3:] == [("drift", 1)]
+    assert cheap[3:] == [("drift", 1), ("features", 1)], "items that are not named stay, with as many seeds"
 
 
 def test_a_damaged_journal_is_one_line(cheap, tmp_path):
@@ -127,3 +127,12 @@ def test_names_are_known_before_anything_is_loaded():
     assert sorted(NAMES) == sorted([ALL, *(item.name for item in items(QUICK))])
     refused = CliRunner().invoke(main, ["reproduce", "table-1"])
     assert refused.exit_code == 2
+
+
+def test_items_that_are_added_stay_beside_those_before(cheap, tmp_path):
+    for words in (("table-6",), ("figure-8", "--resume"), ("figure-10", "--resume")):
+        result = _run(*words, "--quick", "--out", str(tmp_path))
+        assert result.exit_code == 0, result.stderr
+    document = json.loads((tmp_path / "reproduction.json").read_text())
+    assert [item["name"] for item in document["items"]] == ["figure-8", "figure-10", "table-6"]
+    assert len(cheap) == len(set(cheap)), "nothing is measured twice"

@@ -86,8 +86,11 @@ def test_a_server_is_checked_before_it_serves(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = [str(EXAMPLE), "--state", state, "--check", "--port", str(taken.getsockname()[1])]
         done = CliRunner().invoke(serve, words)
-    assert done.exit_code != 0
-    assert "cannot listen on" in done.output
+        served = CliRunner().invoke(serve, [word for word in words if word != "--check"])
+    for each in (done, served):
+        assert each.exit_code == 1
+        assert "cannot listen on" in each.output
+    assert not (tmp_path / "state").exists()
     run, limits = load_serve_config(EXAMPLE)
     (tmp_path / "no.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match="cannot use"):

@@ -1,6 +1,7 @@
 """An 8-bit deployment: smaller, told in its manifest, and near the float one in what it finds."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -103,6 +104,11 @@ def test_frames_of_the_users_own(tmp_path):
     [
         (("--int8", "--floats"), "leave --floats out"),
         (("--calibrate", "frames"), "--calibrate is for --int8"),
+        (("--int8", "--images", "one"), "--images is where those of --calibrate are"),
+        (("--floats", "--colour", "bgr"), "leave them or --floats out"),
+        (("--floats", "--score", "0.9"), "leave them or --floats out"),
+        (("--int8", "--calibrate", "elsewhere/labels.json"), "say with --images"),
+        (("--int8", "--calibrate", "elsewhere/labels.json", "--images", "one"), "the model knows 0"),
         (("--int8", "--calibrate", "nowhere.mp4"), "nowhere.mp4"),
         (("--int8", "--calibrate", "labels.json"), "the model knows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, not person"),
         (("--int8", "--calibrate", "one"), "give more to calibrate with"),
@@ -117,6 +123,8 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(words, why, tmp_path, mon
         "categories": [{"id": 1, "name": "person"}], "annotations": [],
         "images": [{"id": 1, "file_name": "one/1.png", "width": 32, "height": 32}],
     }))  # fmt: skip
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy("labels.json", "elsewhere")
     np.savez("table.npz", x=np.zeros((9, 4), dtype=np.float32), y=np.arange(9))
     refused = ran("digits-cnn-m3", "--out", "d", *words)
     assert refused.exit_code in (1, 2)

@@ -29,7 +29,7 @@ from nestevo_hw.models.elastic.chain import find_chain
 from nestevo_hw.models.elastic.export import export_parts
 from nestevo_hw.models.elastic.space import LONGEST_SPAN, BranchPath
 from nestevo_hw.models.elastic.store import load_supernet, save_supernet
-from nestevo_hw.models.elastic.supernet import RATES, SPANS, Supernet, as_inputs, expand, recalibrate
+from nestevo_hw.models.elastic.supernet import RATES, SPANS, Supernet, as_inputs, expand, new_branches, recalibrate
 from nestevo_hw.streams.augment import Augmentation
 from nestevo_hw.streams.frame import FrameBatch
 from nestevo_hw.streams.sampling import evenly
@@ -158,7 +158,8 @@ class Build:
                 f"{self.base} knows the classes {', '.join(spec.classes)}, but the frames show "
                 f"{', '.join(self.source.classes)}; name other frames"
             )
-        find_chain(base, as_inputs(base, torch.zeros(1, 3, *self.source.size)))
+        chain = find_chain(base, as_inputs(base, torch.zeros(1, 3, *self.source.size)))
+        new_branches(base, chain, spans=self.config.spans, rates=self.config.rates)
         return base
 
     def _journal(self, base: nn.Module, *, resume: bool) -> Journal[Stage]:

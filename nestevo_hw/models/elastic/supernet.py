@@ -133,22 +133,34 @@ def expand(
         InputError: it is no chain of basic blocks.
         ConfigError: nothing is to be merged, and nothing can be pruned.
     """
-    inputs = as_inputs(base, images)
     chain = find_chain(base, as_inputs(base, images[:1]))
     originals = [base.get_submodule(name) for name in chain.names]
-    taken = inputs_of(base, chain.names, inputs)
+    taken = inputs_of(base, chain.names, as_inputs(base, images))
     branches: dict[Branch, nn.Module] = {}
-    for branch in all_branches(len(originals), taps=chain.taps, spans=spans, rates=rates):
-        span = originals[branch.start : branch.end]
-        if branch.original or not mergeable(span) or (branch.shrink and not _narrower(span[0], branch.shrink, rates)):
-            continue
-        x = taken[branch.start]
+    for branch in new_branches(base, chain, spans=spans, rates=rates):
+        span, x = originals[branch.start : branch.end], taken[branch.start]
         block = shrunk(span[0], shrunk_width(span[0], branch.shrink), x[:1]) if branch.shrink else merged(span)
         fit(block, x, before_relu(span[-1], taken[branch.end - 1]))
         branches[branch] = block
-    if not branches:
-        raise ConfigError(f"no block of a {type(base).__name__} becomes narrower or is merged; allow longer merges")
     return Supernet(base, chain, branches)
+
+
+def new_branches(base: nn.Module, chain: Chain, *, spans: Sequence[int], rates: Sequence[float]) -> list[Branch]:
+    """What blocks of a model can be merged or pruned into, beside the blocks themselves.
+
+    Raises:
+        ConfigError: nothing.
+    """
+    originals = [base.get_submodule(name) for name in chain.names]
+    found = []
+    for branch in all_branches(len(originals), taps=chain.taps, spans=spans, rates=rates):
+        span = originals[branch.start : branch.end]
+        shrinks = not branch.shrink or _narrower(span[0], branch.shrink, rates)
+        if not branch.original and mergeable(span) and shrinks:
+            found.append(branch)
+    if not found:
+        raise ConfigError(f"no block of a {type(base).__name__} becomes narrower or is merged; allow longer merges")
+    return found
 
 
 def _narrower(block: nn.Module, rate: float, rates: Sequence[float]) -> bool:

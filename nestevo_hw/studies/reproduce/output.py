@@ -1,8 +1,9 @@
 """The files of a reproduction, and what it says on the console."""
 
 from pathlib import Path
+from typing import Any
 
-from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.documents import read_json, write_json
 from nestevo_hw.base.files import write_text
 from nestevo_hw.pages.style import LIGHT, save_png
 from nestevo_hw.pages.tables import Table
@@ -20,6 +21,18 @@ def write_reproduction(found: Reproduction, folder: Path) -> list[str]:
     write_text(folder / PAGE, page_text(found))
     write_json(folder / DOCUMENT, found.document())
     return [DOCUMENT, PICTURE, PAGE]
+
+
+def written_items(folder: Path) -> list[str]:
+    """Names of the items on the page that stands in a folder; none where there is none.
+
+    Raises:
+        InputError: its document is damaged.
+    """
+    if not (folder / DOCUMENT).is_file():
+        return []
+    known = read_json(folder / DOCUMENT, dict[str, Any], advice="delete it, and name all items")
+    return [str(item["name"]) for item in known.get("items", ())]
 
 
 def console_blocks(found: Reproduction) -> list[Table | str]:

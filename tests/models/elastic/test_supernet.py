@@ -14,7 +14,7 @@ from nestevo_hw.models.elastic.blocks import ending, merged
 from nestevo_hw.models.elastic.chain import find_chain, inputs_of, outputs_of
 from nestevo_hw.models.elastic.fitting import before_relu, fit
 from nestevo_hw.models.elastic.space import Branch
-from nestevo_hw.models.elastic.supernet import as_inputs, expand, recalibrate, through
+from nestevo_hw.models.elastic.supernet import RATES, SPANS, as_inputs, expand, new_branches, recalibrate, through
 from nestevo_hw.models.faster_rcnn import fasterrcnn_resnet30_slim
 from nestevo_hw.models.zoo import load_model
 from nestevo_hw.streams.digits import DigitStream
@@ -104,6 +104,9 @@ def test_shrunk_blocks_are_multiples_of_eight_wide_and_none_is_there_twice():
 def test_a_supernet_of_nothing_but_its_base_is_refused():
     with pytest.raises(ConfigError, match="becomes narrower or is merged"):
         expand(net("basic"), frames_for("basic"), spans=(), rates=(0.1,))
+    assert [b.name for b in made("basic").space.branches if not b.original] == [
+        b.name for b in new_branches(net("basic"), made("basic").chain, spans=SPANS, rates=RATES)
+    ]
 
 
 def test_what_is_no_path_is_refused_and_leaves_the_base_whole():

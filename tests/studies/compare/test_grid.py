@@ -162,6 +162,8 @@ def test_an_interrupted_grid_goes_on_where_it_stopped_and_makes_the_same_map(mon
     assert document["rows"][0]["methods"]["A4-confirmed"]["minus_against"]["mean"] == 0.0
     assert (out / "regime.png").stat().st_size > 10_000
     table = map_table(found)
+    assert "teacher on a simulated pcm crossbar" in table.title
+    assert document["teacher"] == found.teacher == "teacher on a simulated pcm crossbar"
     assert table.rows[1][:3] == ("frames of each camera", "96 (base)", "0.500")
     assert table.rows[1][3].startswith("+0.120")
     assert found.rows[0].findings["A4-confirmed"].teacher.mean == pytest.approx(0.725)

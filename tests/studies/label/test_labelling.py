@@ -193,6 +193,9 @@ def test_classes_are_compared_by_the_class_map(here):
     assert done.exit_code == 0, done.output
     assert "the labeller does not know person" in done.stderr
     assert "vehicle" in done.stdout
+    twice = ran(*USUAL[:-1], "x.json", *mapped, "--class-map", "car=person")
+    assert twice.exit_code == 2
+    assert "--class-map names 'car' twice, as 'vehicle' and 'person'; leave one out" in twice.stderr
     refused = ran(*USUAL[:-1], "x.json", *mapped, "--stride", "0")
     assert refused.exit_code == 2
 

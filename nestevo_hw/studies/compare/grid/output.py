@@ -37,7 +37,8 @@ def map_table(found: RegimeMap) -> Table:
         for row in found.rows
     ]  # fmt: skip
     heads = ("what varies", "value", found.against, *(f"{name} minus it" for name in found.names))
-    return Table(heads=heads, rows=rows, title=f"{found.metric} after evolving, {_spread(found)}")
+    title = f"{found.metric} after evolving (measured; {found.teacher}), {_spread(found)}"
+    return Table(heads=heads, rows=rows, title=title)
 
 
 def draw_map(found: RegimeMap, palette: Palette) -> Figure:

@@ -1,10 +1,11 @@
 """What the cells of a grid came to, row by row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nestevo_hw.base.stats import Estimate, or_none
+from nestevo_hw.report.wording import teacher_place
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.grid.cells import Row
 from nestevo_hw.studies.compare.grid.spec import BASE
@@ -50,6 +51,8 @@ class RegimeMap:
     metric: str
     seeds: tuple[int, ...]
     task: str
+    teacher: str
+    """What computes the teacher, and how its figures came about."""
     left_out: Mapping[str, str]
     """Variants that did not run in a cell and why, by `cell: variant`."""
     failures: Mapping[str, list[str]]
@@ -64,7 +67,8 @@ class RegimeMap:
     def document(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "metric": self.metric, "against": self.against, "task": self.task, "seeds": list(self.seeds),
+            "metric": self.metric, "against": self.against, "task": self.task, "teacher": self.teacher,
+            "seeds": list(self.seeds),
             "left_out": dict(self.left_out), "failures": dict(self.failures),
             "rows": [
                 {
@@ -88,10 +92,14 @@ def read_map(plan: GridPlan, found: Mapping[str, Comparison]) -> RegimeMap:
     rows = [RegimeRow(row=row, findings=_findings(row, found[row.cell.folder], plan.spec.against)) for row in plan.rows]
     return RegimeMap(
         rows=rows, against=plan.spec.against, metric=first.metric, seeds=first.seeds,
-        task=plan.rows[0].cell.config.task,
+        task=plan.rows[0].cell.config.task, teacher=_teacher(row.row.cell.config.document() for row in rows),
         left_out={f"{cell}: {name}": why for cell, each in found.items() for name, why in each.left_out.items()},
         failures={f"{cell}: {run}": why for cell, each in found.items() for run, why in each.failures.items()},
     )  # fmt: skip
+
+
+def _teacher(configs: Iterable[Mapping[str, Any]]) -> str:
+    return " or ".join(sorted({teacher_place(config) for config in configs}))
 
 
 def _findings(row: Row, found: Comparison, against: str) -> dict[str, Finding]:
