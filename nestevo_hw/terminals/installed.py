@@ -74,16 +74,20 @@ class Installed:
         return (self.folder(version) / MODEL).read_bytes()
 
     def open(self) -> Deployed | None:
-        """The model in force; where its file is damaged, as after a power cut, it counts as none, and is removed."""
-        current = self.current
-        if current is None:
-            return None
-        try:
-            return Deployed(self.folder(current.version))
-        except InputError:
-            shutil.rmtree(self.folder(current.version), ignore_errors=True)
-            self._current.unlink(missing_ok=True)
-            return None
+        """The model in force; where its file is damaged, as after a power cut, it is removed, and the one before opened.
+
+        A removed one is not refused: the server may offer it again.
+        """
+        while (current := self.current) is not None:
+            try:
+                return Deployed(self.folder(current.version))
+            except InputError:
+                shutil.rmtree(self.folder(current.version), ignore_errors=True)
+                if current.before is None:
+                    self._current.unlink(missing_ok=True)
+                else:
+                    self._write(Current(version=current.before, refused=current.refused))
+        return None
 
     def put(self, version: str, model: bytes, manifest: bytes) -> None:
         """Write a version beside the others; nothing is in force by that.

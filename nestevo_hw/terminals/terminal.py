@@ -293,7 +293,10 @@ class Terminal:
         """Change what is known, which the cameras' thread and that of the link both do."""
         with self._knowing:
             self._known = change(self._known)
-            write_json(self._known_path, plain(self._known))
+            try:
+                write_json(self._known_path, plain(self._known))
+            except OutputError as error:  # a full disk costs what a restart would have known, and not the camera
+                self._tell(str(error))
 
 
 def token_of(path: Path) -> str:

@@ -74,6 +74,17 @@ def test_a_damaged_model_counts_as_none(tmp_path, models):
     assert installed.current is None
 
 
+def test_of_a_damaged_model_the_one_before_takes_the_place(tmp_path, models):
+    installed = Installed(tmp_path)
+    first, following = (put(installed, models[name]) for name in ("first", "next"))
+    installed.switch(first)
+    installed.switch(following)
+    (installed.folder(following) / "model.onnx").write_bytes(b"half")
+    assert installed.open().version == first
+    assert (installed.current.version, installed.refuses(following)) == (first, False), "it may be fetched again"
+    assert not installed.folder(following).exists()
+
+
 def test_old_versions_leave_the_disk(tmp_path, models):
     installed = Installed(tmp_path)
     for name in ("first", "next", "spoiled", "first", "next"):

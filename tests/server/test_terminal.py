@@ -119,6 +119,15 @@ def test_a_roll_back_while_the_server_is_told_of_the_model_is_told_as_well(tmp_p
     assert (said, terminal._known.unsaid) == (["installed", "rolled-back"], None)
 
 
+def test_what_cannot_be_written_down_does_not_end_the_camera(tmp_path):
+    told = []
+    terminal = Terminal(settings(tmp_path / "gate"), None, told.append)
+    terminal._known_path.mkdir(parents=True)  # like a full disk: nothing can be written there
+    terminal._say(Outcome(version="b" * 64, result="rolled-back", runs=None))
+    assert terminal._known.unsaid.version == "b" * 64
+    assert "cannot write" in told[0]
+
+
 def test_it_asks_when_its_model_no_longer_agrees_with_itself_and_once(talk, tmp_path, models):
     talk.served.shelf.publish("gate", models["first"])
     with linked(talk, tmp_path) as link:
