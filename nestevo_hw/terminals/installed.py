@@ -74,7 +74,7 @@ class Installed:
         return (self.folder(version) / MODEL).read_bytes()
 
     def open(self) -> Deployed | None:
-        """The model in force; where its file is damaged, as after a power cut, it is removed, and the one before opened.
+        """The model in force; one whose file is damaged, as after a power cut, is removed for the one before.
 
         A removed one is not refused: the server may offer it again.
         """
