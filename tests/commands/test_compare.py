@@ -131,4 +131,4 @@ def test_real_runs_are_compared(tmp_path):
     # Before the first window all methods are the same models on the same frames.
     assert len({m["terminals"]["before"] for m in methods.values()}) == 1
     assert methods["NestEvo"]["teacher"]["after"] is not None
-    assert methods["A4"]["teacher"]["after"] is None
+    assert methods["A3"]["teacher"]["after"] is None, "A4's may be programmed again"
