@@ -214,7 +214,7 @@ def selections_table(run: Run) -> Table:
         note="Mean of a model's agreement with the labels of frames and with itself on a changed view of them. Adapted "
         "and old model are compared on all uploaded frames, as they have learned from no label of these; the better of "
         "them with the evolved one on held-back frames that no training has seen, on which it has to be ahead by "
-        "deployment.margin, or the evolved one to show nothing. No truth is used, so these are no accuracies.",
+        "deployment.margin. No truth is used, so these are no accuracies.",
     ).filled()  # fmt: skip
 
 

@@ -79,13 +79,13 @@ class SelectResult(Result):
 def select(context: Context, request: SelectRequest) -> SelectResult:
     """Whether the evolved model holds its own on frames from whose labels it has not learned.
 
-    It gives way to a rival that is ahead by more than the margin, and where it shows nothing at all.
+    It gives way to a rival that is ahead by more than the margin, and where there is no such frame.
     """
     images, supervision = load_frames(request.upload).images, load_supervision(request.supervision)
     first, (rival,) = context.config.deployment.taught(len(images)), request.candidates.keys() - {"evolved"}
     scores = testimonies(context.task, request.candidates, images[first:], supervision[first:], context.device)
     ahead = scores[rival] - scores["evolved"]
-    beaten = ahead > context.config.deployment.margin or not scores["evolved"]
+    beaten = ahead > context.config.deployment.margin or first == len(images)
     return SelectResult(chosen=rival if beaten else "evolved", scores=scores, frames=len(images) - first)
 
 
