@@ -159,12 +159,12 @@ def test_each_is_killed_once_during_an_evolution_and_nothing_is_lost(cast):
 
 def _once_more(cast: Cast) -> None:
     """The same sealed frames in another folder, without any kill, come to the same."""
+    cast.status_token = cast.token("@status", "again")
     windows = cast.folder / "again" / "run" / "windows" / "000"
     for name in NAMES:
         shutil.copytree(cast.folder / "state/run/windows/000" / name / "inbox", windows / name / "inbox")
     shutil.copy(cast.folder / "state/run/windows/000/sealed.json", windows)
     shutil.copy(cast.folder / "state/run/run.json", cast.folder / "again" / "run")
-    cast.status_token = cast.token("@status", "again")
     cast.serve("again")
     cast.until((cast.folder / "again" / "run" / "report.html").exists)
     assert outcome(cast.folder / "again" / "run") == outcome(cast.folder / "state" / "run")
