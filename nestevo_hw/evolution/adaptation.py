@@ -59,12 +59,9 @@ def information_loss(logits: Tensor) -> Tensor:
 class Adapted:
     """What a teacher's adaptation came to."""
 
-    loss: float
-    """Mean of the last quarter of the steps."""
+    trained: Trained
     passes: int
     """Frames that went through it, again and again."""
-    took_s: float
-    """Seconds."""
 
 
 def adapt_unlabelled(
@@ -86,7 +83,8 @@ def adapt_unlabelled(
         # Scene by scene, so that BatchNorm takes the statistics of each alone.
         return information_loss(torch.cat([seeing.class_logits(model, next(own).images) for own in batches]))
 
-    return _adapted(model, None, plan, step, seed, batch=each.batch_size * len(scenes))
+    passes = plan.steps * each.batch_size * len(scenes)
+    return Adapted(trained=_train(model, None, plan, step, seed), passes=passes)
 
 
 def adapt_labelled(
@@ -117,7 +115,7 @@ def adapt_labelled(
         chosen = drawn_supervision(draw, labels)
         return task.distillation_loss(model, draw.images, chosen, temperature=1.0, soft_share=0.0)
 
-    return _adapted(model, adapters, plan, step, seed, batch=plan.batch_size)
+    return Adapted(trained=_train(model, adapters, plan, step, seed), passes=plan.steps * plan.batch_size)
 
 
 def minimise_entropy(task: VisionTask, model: nn.Module, images: Tensor, plan: TrainingPlan, seed: Seed) -> Trained:
@@ -133,11 +131,10 @@ def minimise_entropy(task: VisionTask, model: nn.Module, images: Tensor, plan: T
         seed: of batches and augmentation.
     """
     (batches,) = _batches(task, model, [images], plan, seed)
-    unsure, started = require(task, PredictionEntropy, "method Tent"), time.monotonic()
-    loss = _train(model, None, plan, lambda: unsure.prediction_entropy(model, next(batches).images), seed)
-    trained_s = time.monotonic() - started
+    unsure = require(task, PredictionEntropy, "method Tent")
+    trained = _train(model, None, plan, lambda: unsure.prediction_entropy(model, next(batches).images), seed)
     task.re_estimate(model, images)
-    return Trained(loss=loss, steps=plan.steps, trained_s=trained_s)
+    return trained
 
 
 def _batches(
@@ -151,24 +148,15 @@ def _batches(
     ]
 
 
-def _adapted(
-    model: nn.Module, adapters: Adapters | None, plan: TrainingPlan, step: Callable[[], Tensor], seed: Seed, *,
-    batch: int,
-) -> Adapted:  # fmt: skip
-    started = time.monotonic()
-    loss = _train(model, adapters, plan, step, seed)
-    return Adapted(loss=loss, passes=plan.steps * batch, took_s=time.monotonic() - started)
-
-
 def _train(
     model: nn.Module, adapters: Adapters | None, plan: TrainingPlan, step: Callable[[], Tensor], seed: Seed
-) -> float:
+) -> Trained:
     """All but BatchNorm and the side paths stays as it is; afterwards nothing is left to learn."""
     model.requires_grad_(requires_grad=False)
     for _, norm in norms(model):
         norm.requires_grad_()
-    beside = nullcontext() if adapters is None else adapters.beside(model)
+    beside, started = nullcontext() if adapters is None else adapters.beside(model), time.monotonic()
     with seeded(seed.run, seed.name), beside:
         loss = optimise([model] if adapters is None else [model, adapters], plan, step)
     model.requires_grad_(requires_grad=False)
-    return loss
+    return Trained(loss=loss, steps=plan.steps, trained_s=time.monotonic() - started)

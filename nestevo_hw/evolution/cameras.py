@@ -159,6 +159,16 @@ def _failing(frames: FrameBatch, kind: str, seed: int) -> FrameBatch:
     return FrameBatch(images=images, indices=frames.indices[: len(images)])
 
 
+def first_tested(uploaded: int, spacing: int) -> int:
+    """Frames from the first of a window to its first test frame, which lies behind all that could be uploaded.
+
+    Args:
+        uploaded: frames of the window's plan.
+        spacing: of them.
+    """
+    return max((uploaded - 1) * spacing + SETTLE_FRAMES, uploaded * spacing)
+
+
 def plan_window(
     config: RunConfig, terminal: TerminalConfig, stream: Stream, window: int, *, frames: int | None = None
 ) -> tuple[list[int], list[int]]:
@@ -171,7 +181,7 @@ def plan_window(
     last = _window_start(config, terminal, stream.fps, window + 1)
     upload = [first + k * plan.segment_frames // count for k in range(count)]
     segment = range(first, first + plan.segment_frames)
-    tested = range(max(segment.stop - plan.upload_spacing + SETTLE_FRAMES, segment.stop), last)
+    tested = range(first + first_tested(plan.upload_frames, plan.upload_spacing), last)
     if len(tested) < plan.test_frames:
         least_s = (tested.start - first + plan.test_frames + 1) / stream.fps
         raise ConfigError(

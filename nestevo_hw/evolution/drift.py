@@ -65,7 +65,7 @@ class FeatureMoments:
         return FeatureMoments(count=count, mean=self.mean + share * (other.mean - self.mean), variance=within + between)
 
 
-ROUNDING = 1e-9
+_ROUNDING = 1e-9
 """What a product that is a whole number may lie above it."""
 BLIND_SHARE = 0.25
 """Share of the objects to expect below which a teacher that cannot compare a single class counts as blind. Where 8 are
@@ -151,7 +151,7 @@ def calibrated_threshold(in_domain_scores: Sequence[float], false_alarm_rate: fl
         ConfigError: too few segments to support the rate.
     """
     n = len(in_domain_scores)
-    k = max(1, math.ceil((n + 1) * (1 - false_alarm_rate) - ROUNDING))
+    k = max(1, math.ceil((n + 1) * (1 - false_alarm_rate) - _ROUNDING))
     if k > n:
         raise ConfigError(
             f"drift.false_alarm_rate = {false_alarm_rate:g} needs at least {segments_needed(false_alarm_rate)} "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.names import file_part
-from nestevo_hw.evolution.cameras import SETTLE_FRAMES
+from nestevo_hw.evolution.cameras import SETTLE_FRAMES, first_tested
 from nestevo_hw.report.records.terminal import TEACHER
 from nestevo_hw.streams.video import VideoStream
 
@@ -148,7 +148,7 @@ def _divided(clips: Sequence[Clip], windows: int, share: float) -> Plan | None:
     spacing = next((k for k in (5, 3, 2) if room // k >= _COMFORTABLE[0]), 1)
     upload = max(_LEAST[0], min(MOST_UPLOADED, room // spacing))
     tested = [
-        _within(clip.candidates, own[w] + (upload - 1) * spacing + SETTLE_FRAMES, own[w + 1])
+        _within(clip.candidates, own[w] + first_tested(upload, spacing), own[w + 1])
         for clip, own in zip(clips, edges, strict=True) for w in range(windows)
     ]  # fmt: skip
     before = min(_within(clip.candidates, 0, start) for clip, start in zip(clips, starts, strict=True))

@@ -13,6 +13,7 @@ from nestevo_hw.base.compute import Precision
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.seeding import seeded, torch_generator
+from nestevo_hw.base.stats import or_none
 from nestevo_hw.evolution.halfway import Halfway
 from nestevo_hw.evolution.held_out import HeldOut, note_held_out
 from nestevo_hw.evolution.learning import labelled
@@ -147,7 +148,7 @@ def train(payload: dict[str, Any]) -> dict[str, float | None]:
         train_teacher(job)
     found = score_checkpoint(task_named(job.config.task), job.checkpoint, job.frames[1], torch.device(job.device))
     scores: dict[str, float | None] = plain(found, nan_to_null=True)
-    note_held_out(job.checkpoint, HeldOut(frames=sha256(job.frames[1]), score=next(iter(scores.values()))))
+    note_held_out(job.checkpoint, HeldOut(frames=sha256(job.frames[1]), score=or_none(headline(found))))
     return scores
 
 

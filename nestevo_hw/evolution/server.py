@@ -207,11 +207,9 @@ class Server:
             return {name: self.config.uploads(name) for name in names}
         known = [score for name in names if (score := self.drift.get(name)) is not None]
         usual, most_drifted = (sum(known) / len(known), max(known)) if known else (1.0, 1.0)
-        drift = {name: usual for name in names if name not in self.drift}
-        scores = {name: self.drift[name] for name in names if name in self.drift}
-        drift |= {name: most_drifted if score is None else score for name, score in scores.items()}
-        most = window.segment_frames
-        return allocate(drift, sampling.budget_frames, least=sampling.least_frames, most=most)
+        scores = {name: self.drift.get(name, usual) for name in names}
+        drift = {name: most_drifted if score is None else score for name, score in scores.items()}
+        return allocate(drift, sampling.budget_frames, least=sampling.least_frames, most=window.segment_frames)
 
     def files_in_use(self) -> set[Path]:
         """Files of past windows that later ones may read."""

@@ -126,8 +126,8 @@ class VideoFile:
             self._index_of = {time: index for index, time in enumerate(self._times)}
             entries = {self._index_of[p.shown]: p for p in packets if p.shown is not None and self._times}
             self._keys = sorted(index for index, entry in entries.items() if entry.key)
+            # Decoding can begin at key frames, and at the first frame whatever it is.
             self._starts = {index: entries[index] for index in (0, *self._keys) if entries}
-            """Where decoding can begin: at key frames, and at the first frame whatever it is."""
             _, first = next(self._decode_from(container, 0), (0, None))
             if first is None:
                 raise InputError(f"{path} has no frame that can be decoded; copy or encode it again")

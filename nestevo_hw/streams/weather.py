@@ -113,7 +113,6 @@ def apply_weather(
         shot = Shot(generator=generators[i], horizon=horizon, light=None if lights is None else lights[i])
         for kind in DRIFT_KINDS.values():
             if kind.change is not None and (strength := wanted.get(kind.name, 0.0)):
-                changed = kind.change(image, strength, shot)
-                image = changed.clamp(0.0, 1.0)  # noqa: PLW2901 - one condition on top of another
+                image = kind.change(image, strength, shot).clamp(0.0, 1.0)  # noqa: PLW2901 - one on top of another
         out.append(image)
     return torch.stack(out) if out else images

@@ -123,9 +123,9 @@ def test_side_paths_learn_labels_through_the_crossbar(blinded: AnalogTeacher) ->
     with blinded.with_gradients():
         untaught = adapt_labelled(TASK, blinded.module, adapters, scenes, labels, replace(plan, steps=1), SEED)
         taught = adapt_labelled(TASK, blinded.module, adapters, scenes, labels, plan, SEED)
-    assert taught.loss < untaught.loss / 2
+    assert taught.trained.loss < untaught.trained.loss / 2
     assert (untaught.passes, taught.passes) == (24, 30 * 24)
-    assert taught.took_s > untaught.took_s > 0.0
+    assert taught.trained.trained_s > untaught.trained.trained_s > 0.0
     assert all(bool(path.up.any()) for path in adapters.paths)
 
 

@@ -259,10 +259,10 @@ def adapt_teacher(context: Context, request: AdaptTeacherRequest) -> AdaptTeache
             adapted = adapt_unlabelled(task, model, scenes, config.unlabelled, seed)
     adapters.save(model, request.adapters)
     return AdaptTeacherResult(
-        loss=adapted.loss,
+        loss=adapted.trained.loss,
         bytes=request.adapters.stat().st_size,
         crossbar_frames=context.on_crossbar(adapted.passes),
-        beside_s=adapted.took_s if context.analog else 0.0,
+        beside_s=adapted.trained.trained_s if context.analog else 0.0,
     )
 
 
