@@ -50,6 +50,8 @@ class Served:
     names: list[str]
     """Of the remote terminals."""
     wanted_frames: int
+    frame_bytes: int
+    """Most that a frame may have."""
     status: Callable[[], ServerStatus]
     page: Callable[[], str]
     """The status as HTML."""
@@ -195,7 +197,7 @@ def _welcome(served: Served, name: str) -> Welcome:
     evolves = any(w.ended_s is None and name in w.terminals for w in served.store.last_windows(1))
     return Welcome(
         offer=offer, pending=evolves or terminal.asked_s is not None, waiting_frames=terminal.waiting,
-        wanted_frames=served.wanted_frames,
+        wanted_frames=served.wanted_frames, frame_bytes=served.frame_bytes,
     )  # fmt: skip
 
 

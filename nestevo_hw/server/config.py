@@ -64,6 +64,11 @@ class ServeConfig:
     keep_models: Annotated[int, Range(1, 1000)] = 4
     """Last models of each terminal that can be fetched, and from which differences are sent."""
 
+    @property
+    def frame_bytes(self) -> int:
+        """Most bytes of one frame."""
+        return round(self.frame_mb * 1e6)
+
     def __post_init__(self) -> None:
         if self.inbox_frames is not None and self.inbox_frames < self.least_frames:
             raise ConfigError(

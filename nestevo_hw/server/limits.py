@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nestevo_hw.base.bucket import Bucket
 from nestevo_hw.base.documents import plain
 from nestevo_hw.server.config import ServeConfig
-from nestevo_hw.wire.documents import Refusal
+from nestevo_hw.wire.documents import Refusal, too_large
 
 DOCUMENT_BYTES = 65_536
 """Most bytes of a request that is no frame."""
@@ -125,11 +125,10 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        frame, mb = scope["method"] == "PUT", self._config.frame_mb
-        most = round(mb * 1e6) if frame else DOCUMENT_BYTES
+        frame = scope["method"] == "PUT"
+        most = self._config.frame_bytes if frame else DOCUMENT_BYTES
         lengths = [value for key, value in scope["headers"] if key == b"content-length"]
-        advice = f"a frame may have {mb:g} MB; send smaller ones, or raise frame_mb of the server"
-        too_long = LimitError(413, advice if frame else f"a request may have {most} bytes")
+        too_long = LimitError(413, too_large(most) if frame else f"a request may have {most} bytes")
         if any(int(value) > most for value in lengths):
             await _skip(receive)
             await refused(too_long)(scope, receive, send)

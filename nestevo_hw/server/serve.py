@@ -135,6 +135,7 @@ def opened(config: RunConfig, limits: ServeConfig, state: Path) -> Iterator[Serv
             strangers=strangers,
             names=names,
             wanted_frames=wanted,
+            frame_bytes=limits.frame_bytes,
             status=status,
             page=lambda: status_page(status(), live(), inboxes.last_frames(names)),
         )

@@ -20,7 +20,7 @@ from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.text import one_line
 from nestevo_hw.terminals.spool import Spooled
 from nestevo_hw.wire.delta import MOST_BYTES, apply_delta
-from nestevo_hw.wire.documents import Ask, Estimate, Hello, Offer, Outcome, Refusal, Welcome
+from nestevo_hw.wire.documents import Ask, Estimate, Hello, Offer, Outcome, Refusal, Welcome, too_large
 
 TIMEOUT_S = 30.0
 """Without a byte from the server for so long, it counts as gone."""
@@ -99,6 +99,7 @@ class Link:
             transport=transport, follow_redirects=False,
         )  # fmt: skip
         self._downloads = downloads
+        self._frame_bytes: int | None = None
 
     def __enter__(self) -> Self:
         """The link itself."""
@@ -112,7 +113,9 @@ class Link:
 
     def hello(self, runs: str | None) -> Welcome:
         """Say what runs here, and hear what there is."""
-        return self._tell("/hello", Hello(runs=runs, tool=f"nestevo-hw {__version__}"))
+        welcome = self._tell("/hello", Hello(runs=runs, tool=f"nestevo-hw {__version__}"))
+        self._frame_bytes = welcome.frame_bytes
+        return welcome
 
     def ask(self, estimate: Estimate | None) -> Welcome:
         """Ask for evolution."""
@@ -125,6 +128,8 @@ class Link:
     def send(self, frame: Spooled) -> int:
         """Send a frame; one that the server has already is not sent twice. Returns its size, bytes."""
         picture = frame.path.read_bytes()
+        if self._frame_bytes is not None and len(picture) > self._frame_bytes:
+            raise RefusedError(too_large(self._frame_bytes), 413)
         digest = base64.b64encode(hashlib.sha256(picture).digest()).decode()
         self._request(
             "PUT", f"/frames/{frame.id}", content=picture, params={"taken_s": f"{frame.taken_s:.6f}"},

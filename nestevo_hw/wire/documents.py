@@ -57,6 +57,8 @@ class Welcome:
     """In its inbox."""
     wanted_frames: Annotated[int, COUNT]
     """Of an evolution."""
+    frame_bytes: Annotated[int, COUNT]
+    """Most that a frame may have; the answer to a larger one could be lost, as its rest is not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +87,8 @@ class Refusal:
     error: str
     retry_s: Annotated[float, NOT_NEGATIVE] | None = field(default=None)
     """When to come again, seconds; None: not as it is."""
+
+
+def too_large(most: int) -> str:
+    """What is told of a frame of more bytes than a server takes."""
+    return f"a frame may have {most / 1e6:g} MB; send smaller ones, or raise frame_mb of the server"

@@ -1,5 +1,6 @@
 """What a server answers, to terminals as they should be and to hostile ones."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from conversation import NAMES, digest, picture, remote_config, talking
 
 from nestevo_hw.server import inboxes
+from nestevo_hw.server.inboxes import Sent
 from nestevo_hw.server.limits import LimitError, Strangers
 from nestevo_hw.server.tokens import VIEWER, new_token
 from nestevo_hw.wire.delta import apply_delta
@@ -101,6 +103,20 @@ def test_a_full_inbox_drops_the_oldest_and_still_knows_it(talk):
         assert talk.put(client, "f0", picture(0), "belt").status_code == 200
     terminal = talk.served.store.terminal("belt")
     assert (terminal.waiting, terminal.dropped, terminal.received) == (5, 3, 8)
+
+
+def test_a_frame_sent_again_is_read_to_its_end_as_its_sender_hears_no_answer_before(talk):
+    content, read = picture(9), []
+
+    async def chunks():
+        for part in (content, b""):
+            yield part
+            read.append(part)
+
+    sent = Sent(id="again", sha256=hashlib.sha256(content).hexdigest(), taken_s=1.0)
+    assert asyncio.run(talk.served.inboxes.receive("belt", sent, chunks()))
+    assert not asyncio.run(talk.served.inboxes.receive("belt", sent, chunks()))
+    assert read == [content, b""] * 2
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,22 @@ def test_it_runs_by_itself_until_its_frames_end(talk, tmp_path, models):
     assert talk.served.store.terminal("gate").received == terminal.tally.sent > 0
 
 
+def test_a_frame_larger_than_the_server_takes_is_told_and_not_begun(tmp_path):
+    asked, told = [], []
+
+    class Heard(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(request.method)
+            return super().handle_request(request)
+
+    limits = {"frame_mb": 0.0005}
+    with talking(tmp_path / "state", remote_config(), **limits) as talk, linked(talk, tmp_path, Heard()) as link:
+        terminal = Terminal(settings(tmp_path / "gate"), link, told.append)
+        turn(terminal, 2)
+    assert (terminal.tally.refused, terminal.tally.sent, set(asked)) == (2, 0, {"POST"})
+    assert told[-1].endswith("a frame may have 0.0005 MB; send smaller ones, or raise frame_mb of the server")
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
 def test_a_terminal_talks_to_the_server_whose_certificate_it_trusts(tmp_path):
     told = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=a"
