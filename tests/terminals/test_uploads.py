@@ -17,7 +17,9 @@ class Camera:
         self.uploads = Uploads(budget_bytes, PERIOD_S, lambda: self.now_s)
 
     def welcome(self, there):
-        self.uploads.told(Welcome(offer=None, pending=False, waiting_frames=there, wanted_frames=WANTED, frame_bytes=10**6))
+        self.uploads.told(
+            Welcome(offer=None, pending=False, waiting_frames=there, wanted_frames=WANTED, frame_bytes=10**6)
+        )
 
     def take(self, frames):
         for _ in range(frames):
