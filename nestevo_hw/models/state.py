@@ -1,7 +1,7 @@
 """Bare state dicts of anybody's training, as safetensors or as PyTorch writes them, into models of the same shape."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -30,16 +30,23 @@ def is_torch_file(path: Path) -> bool:
     return path.suffix.lower() in TORCH_SUFFIXES
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, own: Collection[str] = ()) -> dict[str, Tensor]:
     """The state dict in a file, its names without what wrappers put before them.
 
     A file of PyTorch is read without running any code in it (`weights_only`).
+
+    Args:
+        path: of the file.
+        own: names of the model that it is for; where the file has any of them, nothing was put before.
 
     Raises:
         InputError: the file is missing, damaged, or holds something else than tensors by name.
     """
     state = _torch_state(path) if is_torch_file(path) else read_tensors(path)[1]
-    while state and (prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), "")):
+    while state and not state.keys() & own:
+        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)
+        if prefix is None:
+            break
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
@@ -52,7 +59,7 @@ def load_state(model: nn.Module, path: Path) -> None:
     Raises:
         InputError: as `read_state`, or the file does not fit the model, or holds NaN.
     """
-    fit_state(model, read_state(path), path)
+    fit_state(model, read_state(path, model.state_dict().keys()), path)
     if not is_torch_file(path):
         give_ranges(model, read_header(path), path)
 
@@ -61,7 +68,7 @@ def fit_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None
     """Load a state dict that has been read from `path`.
 
     Raises:
-        InputError: it does not fit the model, or holds NaN.
+        InputError: it does not fit the model, or holds NaN, or whole numbers as weights.
     """
     own = model.state_dict()
     for key, tensor in own.items():
@@ -69,6 +76,9 @@ def fit_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None
             raise InputError(f"{path}: tensor {key} is missing; {_belongs(state, own)}")
         if key in state and state[key].shape != tensor.shape:
             raise InputError(f"{path}: {key} expected shape {tuple(tensor.shape)} but got {tuple(state[key].shape)}")
+        if key in state and tensor.is_floating_point() and not state[key].is_floating_point():
+            kind = str(state[key].dtype).removeprefix("torch.")
+            raise InputError(f"{path}: {key} is {kind}, not floats; save the model before it is quantised")
         if key in state and state[key].is_floating_point() and not bool(torch.isfinite(state[key]).all()):
             raise InputError(f"{path}: {key} holds NaN or infinite values; train the model again")
     left_over = sorted(key for key in set(state) - set(own) if not key.endswith(_COUNTER))
@@ -84,7 +94,8 @@ def load_body(model: nn.Module, path: Path) -> None:
     Raises:
         InputError: as `load_state`, of all other layers; or none of a known name is the last one.
     """
-    state, own = read_state(path), model.state_dict()
+    own = model.state_dict()
+    state = read_state(path, own.keys())
     heads = [head for head in HEADS if any(name.startswith(head) for name in own)]
     if not heads:
         raise InputError(

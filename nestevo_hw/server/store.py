@@ -241,7 +241,7 @@ class Store:
     def began(self, number: int, taken: Mapping[str, Sequence[str]]) -> None:
         """A window has begun with these frames, by terminal and id; begun again, nothing changes."""
         with self._transaction() as db:
-            db.execute(
+            begun = db.execute(
                 "INSERT OR IGNORE INTO windows (number, sealed_s, terminals) VALUES (?, ?, ?)",
                 (number, time.time(), json_line(list(taken))),
             )
@@ -249,7 +249,8 @@ class Store:
                 db.executemany(
                     "UPDATE frames SET waiting = 0 WHERE terminal = ? AND id = ?", [(name, id_) for id_ in ids]
                 )
-                db.execute("UPDATE terminals SET asked_s = NULL WHERE name = ?", (name,))
+                if begun.rowcount:  # what has been asked since stands
+                    db.execute("UPDATE terminals SET asked_s = NULL WHERE name = ?", (name,))
 
     def ended(self, number: int) -> bool:
         """A window has ended; what its terminals asked meanwhile was about models that are now old.

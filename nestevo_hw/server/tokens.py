@@ -6,12 +6,12 @@ import os
 import re
 import secrets
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from nestevo_hw.base.documents import json_text, read_json
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import read_text, write_secret
+from nestevo_hw.base.files import read_text, replacing, write_secret
 from nestevo_hw.base.locking import in_turn, is_unused
 from nestevo_hw.server.store import DATABASE
 
@@ -43,9 +43,10 @@ def new_token(folder: Path, name: str, *, to: Path | None = None) -> str:
     with in_turn(folder):
         require_state(folder)
         known = _read(folder / TOKENS)
-        if to is not None:
-            write_secret(to, f"{token}\n")
-        write_secret(folder / TOKENS, json_text({**known, name: _hashed(token)}))
+        with ExitStack() as both:  # the file is in its place once the server knows what is in it
+            if to is not None:
+                write_secret(both.enter_context(replacing(to, mode=0o600)), f"{token}\n")
+            write_secret(folder / TOKENS, json_text({**known, name: _hashed(token)}))
     return token
 
 

@@ -7,7 +7,7 @@ force, or the new one, and never half of one.
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.documents import forbid_unknown_keys, plain, read_json, write_json
@@ -34,8 +34,8 @@ KEPT = 3
 class Current:
     """What is in force."""
 
-    version: Digest
-    """Of its file, and the name of its folder."""
+    version: Digest | None = None
+    """Of its file, and the name of its folder; None before the first model."""
     before: Digest | None = None
     """What was in force before, to go back to."""
     refused: tuple[Digest, ...] = ()
@@ -61,9 +61,10 @@ class Installed:
         self._current = folder / CURRENT
 
     @property
-    def current(self) -> Current | None:
-        """What is in force; None before the first model."""
-        return read_json(self._current, Current, advice="delete it") if os.path.lexists(self._current) else None
+    def current(self) -> Current:
+        """What is in force."""
+        there = os.path.lexists(self._current)
+        return read_json(self._current, Current, advice="delete it") if there else Current()
 
     def folder(self, version: str) -> Path:
         """Of a version, there or not."""
@@ -78,15 +79,12 @@ class Installed:
 
         A removed one is not refused: the server may offer it again.
         """
-        while (current := self.current) is not None:
+        while (version := (current := self.current).version) is not None:
             try:
-                return Deployed(self.folder(current.version))
+                return Deployed(self.folder(version))
             except InputError:
-                shutil.rmtree(self.folder(current.version), ignore_errors=True)
-                if current.before is None:
-                    self._current.unlink(missing_ok=True)
-                else:
-                    self._write(Current(version=current.before, refused=current.refused))
+                shutil.rmtree(self.folder(version), ignore_errors=True)
+                self._write(Current(version=current.before, refused=current.refused))
         return None
 
     def put(self, version: str, model: bytes, manifest: bytes) -> None:
@@ -110,26 +108,28 @@ class Installed:
     def switch(self, version: str) -> None:
         """Bring a version into force."""
         old = self.current
-        if old is None:
-            self._write(Current(version=version))
-        elif old.version != version:
+        if old.version != version:
             self._write(Current(version=version, before=old.version, refused=old.refused))
         self._tidy()
 
-    def refuse(self, version: str) -> None:
-        """Remember that a version does not do here; where it is in force, the one before is from now on."""
+    def refuse(self, version: str) -> bool:
+        """Remember that a version does not do here; where it is in force, the one before is from now on.
+
+        Returns:
+            Whether it is out of force; it stays where nothing else is there to run.
+        """
         current = self.current
-        if current is not None:
-            back = current.before if current.version == version else current.version
-            if back is None:
-                return  # nothing else is there to run
-            self._write(Current(version=back, refused=(*current.refused[-KEPT:], version)))
+        if current.version == version:
+            if current.before is None:
+                return False
+            current = Current(version=current.before, refused=current.refused)
+        self._write(replace(current, refused=(*current.refused[-KEPT:], version)))
         shutil.rmtree(self.folder(version), ignore_errors=True)
+        return True
 
     def refuses(self, version: str) -> bool:
         """Whether a version was tried here and does not do."""
-        current = self.current
-        return current is not None and version in current.refused
+        return version in self.current.refused
 
     def _write(self, current: Current) -> None:
         write_json(self._current, plain(current))
@@ -141,7 +141,7 @@ class Installed:
 
     def _tidy(self) -> None:
         current = self.current
-        kept = set() if current is None else {current.version, current.before}
+        kept = {current.version, current.before}
         others = sorted((p for p in self._folder.iterdir() if p.name not in kept), key=lambda p: p.stat().st_mtime)
         for old in others[: max(0, len(others) + len(kept) - KEPT)]:
             shutil.rmtree(old, ignore_errors=True)

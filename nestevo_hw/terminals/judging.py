@@ -11,6 +11,7 @@ from nestevo_hw.wire.signals import BRIGHTER, SURE, Signals
 
 OVERLAP = 0.5
 """IoU from which on two boxes are of one object."""
+NOTHING = Found(np.empty((0, 4), np.float32), np.empty(0, np.int64), np.empty(0, np.float32))
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
 
@@ -30,9 +31,18 @@ def agreement(model: Deployed, believed: Sequence[Found], predicted: Sequence[Fo
     return (mean_precision if model.detects else same_class)(predicted, believed)
 
 
-def mean_precision(predictions: Sequence[Found], truth: Sequence[Found]) -> float:
-    """Average precision at `OVERLAP`, the mean over classes that the truth has, as COCO defines it; 0 without any."""
-    each = [precision([hits(label, *pair) for pair in zip(predictions, truth, strict=True)]) for label in shown(truth)]
+def mean_precision(
+    predictions: Sequence[Found], truth: Sequence[Found], ignored: Sequence[Found] | None = None
+) -> float:
+    """Average precision at `OVERLAP`, the mean over classes that the truth has, as COCO defines it; 0 without any.
+
+    Args:
+        predictions: of each frame.
+        truth: what is on it.
+        ignored: regions of it in which a detection of their class that finds no object counts as nothing.
+    """
+    frames = list(zip(predictions, truth, ignored or [NOTHING] * len(truth), strict=True))
+    each = [precision([hits(label, *frame) for frame in frames]) for label in shown(truth)]
     return sum(each) / len(each) if each else 0.0
 
 
@@ -71,11 +81,14 @@ class Hits:
     """That are there."""
 
 
-def hits(label: int, found: Found, true: Found) -> Hits:
-    """Detections of a class, held against its objects."""
+def hits(label: int, found: Found, true: Found, ignored: Found) -> Hits:
+    """Detections of a class, held against its objects; without those that lie by half or more in an ignored region."""
     mine, theirs = found.labels == label, true.boxes[true.labels == label]
     order = np.argsort(-found.scores[mine], kind="stable")
-    return Hits(found.scores[mine][order], np.array(matched(found.boxes[mine][order], theirs), bool), len(theirs))
+    boxes, scores = found.boxes[mine][order], found.scores[mine][order]
+    right = np.array(matched(boxes, theirs), bool)
+    counts = right | (_inside(boxes, ignored.boxes[ignored.labels == label]) < OVERLAP)
+    return Hits(scores[counts], right[counts], len(theirs))
 
 
 def precision(frames: Sequence[Hits]) -> float:
@@ -105,9 +118,28 @@ def matched(boxes: NDArray[np.float32], objects: NDArray[np.float32]) -> list[bo
 
 def _overlaps(boxes: NDArray[np.float32], objects: NDArray[np.float32]) -> NDArray[np.float64]:
     """(N, M) intersection over union."""
-    a, b = boxes[:, None].astype(np.float64), objects[None].astype(np.float64)
-    sides = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(min=0)
-    shared = sides.prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
-    overlaps: NDArray[np.float64] = shared / np.maximum(union, 1e-12)
+    shared = _shared(boxes, objects)
+    overlaps: NDArray[np.float64] = shared / np.maximum(_areas(boxes)[:, None] + _areas(objects) - shared, 1e-12)
     return overlaps
+
+
+def _inside(boxes: NDArray[np.float32], regions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N,) the largest share of each box that lies in one of the regions."""
+    shares = _shared(boxes, regions) / np.maximum(_areas(boxes)[:, None], 1e-12)
+    inside: NDArray[np.float64] = shares.max(1, initial=0.0)
+    return inside
+
+
+def _shared(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N, M) area of the intersection, square pixels."""
+    a, b = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
+    area: NDArray[np.float64] = (
+        (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(min=0).prod(-1)
+    )
+    return area
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    sides = boxes.astype(np.float64)
+    area: NDArray[np.float64] = (sides[:, 2:] - sides[:, :2]).prod(-1)
+    return area

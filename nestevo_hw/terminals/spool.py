@@ -38,8 +38,13 @@ class Spool:
 
     def put(self, picture: bytes, taken_s: float) -> None:
         """Keep a frame until it is sent."""
-        name = f"{round(taken_s * 1e6):017d}-{hashlib.sha256(picture).hexdigest()[:16]}.jpg"
-        with replacing(self._folder / name) as temporary:
+        taken_us, digest = round(taken_s * 1e6), hashlib.sha256(picture).hexdigest()[:16]
+        there = self.waiting()
+        if there and taken_us <= (last_us := round(there[-1].taken_s * 1e6)):
+            if any(frame.id == f"{taken_us:017d}-{digest}" for frame in there):
+                return
+            taken_us = last_us + 1  # the clock was put back, which makes no frame older than those before it
+        with replacing(self._folder / f"{taken_us:017d}-{digest}.jpg") as temporary:
             temporary.write_bytes(picture)
         for old in self.waiting()[: -self._most]:
             old.path.unlink(missing_ok=True)

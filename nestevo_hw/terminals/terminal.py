@@ -87,6 +87,8 @@ class Terminal:
         """What it will ask for, once its newest frames are at the server."""
         self._news, self._over = threading.Event(), threading.Event()
         self._lock, self._knowing = threading.Lock(), threading.Lock()
+        self._fails = ""
+        """Why the only model there is fails, as it was told."""
         self._fault: BaseException | None = None
         self.tally = Tally()
 
@@ -225,7 +227,11 @@ class Terminal:
 
     def _roll_back(self, version: str, reason: str) -> None:
         """Go on with the model before; the server hears of it with the next turn."""
-        self._installed.refuse(version)
+        if not self._installed.refuse(version):
+            if reason != self._fails:  # with every frame, it may be
+                self._fails = reason
+                self._tell(f"the only model there is fails: {reason}")
+            return
         with self._lock:
             if self._model is None or self._model.version == version:
                 self._model = self._installed.open()

@@ -21,14 +21,15 @@ def saved(
     inputs: Sequence[str] = ("x",),
     kind: int = TensorProto.FLOAT,
     opsets: Sequence[tuple[str, int]] = (("", 17),),
+    outputs: Sequence[str] = ("y",),
     **options: Any,
 ) -> Path:
-    """Write a graph from `inputs` to `y` of one operator set or several."""
+    """Write a graph from `inputs` to `outputs` of one operator set or several."""
     graph = helper.make_graph(
         nodes,
         "graph",
         [helper.make_tensor_value_info(name, kind, shape) for name in inputs],
-        [helper.make_tensor_value_info("y", kind, None)],
+        [helper.make_tensor_value_info(name, kind, None) for name in outputs],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets]

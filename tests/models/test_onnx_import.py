@@ -206,6 +206,43 @@ def test_grey_images_and_plain_numbers(tmp_path: Path) -> None:
         numbers(torch.rand(2, 3, 64, 64))
 
 
+def test_an_output_that_is_a_constant(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"]), helper.make_node("Identity", ["k"], ["z"])]
+    constants = {"w": weights(4, 3, 1, 1), "k": weights(2, 3)}
+    path = saved(tmp_path / "k.onnx", nodes, constants, outputs=("y", "z"))
+    x = torch.rand(1, 3, 4, 4)
+    for mine, theirs in zip(import_onnx(path)(x), runtime(path, x), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "white"),
+    [
+        ([("Gather", ["x", "bgr"], {"axis": 1}), ("Sub", ["t0", "means"], {})], 255.0),
+        ([("Resize", ["x", "", "scales"], {}), ("Div", ["t0", "most"], {})], 255.0),
+        ([("BatchNormalization", ["x", "ones", "ones", "means3", "ones"], {})], 255.0),
+        ([("Gather", ["x", "bgr"], {"axis": 1}), ("Sub", ["t0", "halves"], {})], 1.0),
+        ([("BatchNormalization", ["x", "ones", "ones", "ones", "ones"], {})], 1.0),
+    ],
+)
+def test_the_value_of_white_is_told_from_what_a_file_does_to_its_pixels(tmp_path: Path, nodes, white) -> None:
+    one = np.ones(3, np.float32)
+    constants = {
+        "bgr": np.array([2, 1, 0]), "means": np.full((1, 3, 1, 1), 120, np.float32), "means3": 120 * one, "ones": one,
+        "halves": np.full((1, 3, 1, 1), 0.5, np.float32), "most": np.array(255, np.float32),
+        "scales": np.array([1, 1, 2, 2], np.float32), "w": weights(4, 3, 1, 1),
+    }  # fmt: skip
+    steps = [
+        helper.make_node(operator, names, [f"t{k}"], **attributes)
+        for k, (operator, names, attributes) in enumerate(nodes)
+    ]
+    used = {name for _, names, _ in nodes for name in names} | {"w"}
+    # What comes first stays in the graph only if no convolution takes it in.
+    steps += [helper.make_node("Relu", [f"t{len(nodes) - 1}"], ["r"]), helper.make_node("Conv", ["r", "w"], ["y"])]
+    path = saved(tmp_path / "w.onnx", steps, {name: value for name, value in constants.items() if name in used})
+    assert import_onnx(path).image_input.white == white
+
+
 def test_weights_stored_as_float16_but_computed_in_float32(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Cast", ["half"], ["weight"], to=TensorProto.FLOAT),

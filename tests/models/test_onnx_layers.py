@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from handmade_onnx import runtime, saved, weights
 from hypothesis import HealthCheck, given, settings
@@ -57,6 +58,14 @@ def test_every_form_of_a_matrix_product(
     assert torch.allclose(model(x), runtime(path, x)[0], atol=1e-5)
     as_layer = not trans_a and bias not in ((4, 1), (4, 5))
     assert [layer.kind for layer in map_model_anyway(model)] == ["Linear" if as_layer else "OnnxOperator"]
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (1, 5), (5,)])
+def test_a_bias_for_each_input_is_none_for_each_output(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"])
+    path = saved(tmp_path / "gemm.onnx", [node], {"w": weights(4, 5), "b": weights(*shape)}, [5, 4])
+    x = torch.rand(5, 4)
+    assert torch.allclose(import_onnx(path)(x), runtime(path, x)[0], atol=1e-5)
 
 
 def map_model_anyway(model: nn.Module) -> list[Any]:

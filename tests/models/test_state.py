@@ -44,6 +44,16 @@ def test_names_with_and_without_what_wrappers_add(tmp_path, trained, prefix, suf
     assert int(model[1].num_batches_tracked) == (7 if counters else 0)
 
 
+def test_a_model_whose_own_names_look_wrapped(tmp_path):
+    model = nn.ModuleDict({"module": nn.Linear(3, 2)})
+    for prefix in ("", "module."):
+        torch.save(
+            {prefix + key: torch.ones_like(value) for key, value in model.state_dict().items()}, tmp_path / "w.pt"
+        )
+        load_state(model, tmp_path / "w.pt")
+        assert float(model["module"].bias.detach().sum()) == 2.0
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
 def test_weights_beside_an_optimiser(tmp_path, trained, key):
     path = tmp_path / "w.pt"
@@ -75,6 +85,7 @@ BAD = {
     "one left over": (_state(extra=torch.ones(1)), "unexpected tensor extra; the file belongs to another model"),
     "another shape": (_state(**{"3.weight": torch.ones(5, 16)}), r"expected shape \(3, 16\) but got \(5, 16\)"),
     "NaN": (_state(**{"3.bias": torch.full((3,), torch.nan)}), "3.bias holds NaN or infinite values"),
+    "whole numbers": (_state(**{"3.bias": torch.ones(3, dtype=torch.int8)}), "3.bias is int8, not floats"),
     "another model": ({"fc.weight": torch.ones(2)}, "none of its names matches; its first is fc.weight"),
 }
 

@@ -38,6 +38,20 @@ def test_a_window_begins_when_somebody_asked_and_others_had_their_time(changes, 
     assert is_time(replace(MOMENT, **changes), replace(CONFIG, every_s=every_s)) is expected
 
 
+def test_what_is_asked_after_a_window_stands_when_the_server_is_started_again(tmp_path):
+    store = Store(tmp_path, ["gate"])
+    store.asked("gate", None)
+    store.began(0, {"gate": ["a"]})
+    assert store.terminal("gate").asked_s is None
+    store.ended(0)
+    store.asked("gate", None)
+    store.close()
+    again = Store(tmp_path, ["gate"])
+    again.began(0, {"gate": ["a"]})  # as at every start
+    assert again.terminal("gate").asked_s is not None
+    again.close()
+
+
 class Room:
     """A server's state without its HTTP."""
 

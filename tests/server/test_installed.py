@@ -51,8 +51,27 @@ def test_the_only_model_there_is_stays(tmp_path, models):
     installed = Installed(tmp_path)
     first = put(installed, models["first"])
     installed.switch(first)
-    installed.refuse(first)
+    assert not installed.refuse(first)
     assert installed.open().version == first
+
+
+def test_a_first_model_that_does_not_do_is_remembered_too(tmp_path, models):
+    installed = Installed(tmp_path)
+    spoiled = put(installed, models["spoiled"])
+    assert installed.refuse(spoiled)
+    assert (installed.open(), installed.refuses(spoiled)) == (None, True)
+    first = put(installed, models["first"])
+    installed.switch(first)
+    assert (installed.open().version, Installed(tmp_path).refuses(spoiled)) == (first, True)
+
+
+def test_who_turns_an_offer_down_can_still_go_back(tmp_path, models):
+    installed = Installed(tmp_path)
+    first, following = (put(installed, models[name]) for name in ("first", "next"))
+    installed.switch(first)
+    installed.switch(following)
+    assert installed.refuse(put(installed, models["spoiled"]))
+    assert (installed.open().version, installed.current.before) == (following, first)
 
 
 def test_files_that_do_not_fit_their_version_are_refused(tmp_path, models):
@@ -71,7 +90,7 @@ def test_a_damaged_model_counts_as_none(tmp_path, models):
     installed.switch(version)
     (installed.folder(version) / "model.onnx").write_bytes(b"half")
     assert installed.open() is None
-    assert installed.current is None
+    assert installed.current.version is None
 
 
 def test_of_a_damaged_model_the_one_before_takes_the_place(tmp_path, models):
@@ -137,6 +156,16 @@ def test_the_spool_keeps_the_newest_and_outlasts_its_process(tmp_path):
     spool.drop_until(frame)
     spool.drop_until(frame)
     assert len(spool.waiting()) == 2
+
+
+def test_a_clock_that_is_put_back_does_not_make_frames_older(tmp_path):
+    spool = Spool(tmp_path, 3)
+    for number, taken_s in enumerate((2000.0, 2001.0, 2002.0, 1000.0, 1001.0)):
+        spool.put(bytes([number]), taken_s)
+    assert [frame.path.read_bytes()[0] for frame in spool.waiting()] == [2, 3, 4]
+    assert [frame.taken_s for frame in spool.waiting()] == [2002.0, 2002.000001, 2002.000002]
+    spool.drop_until(spool.waiting()[1])
+    assert [frame.path.read_bytes()[0] for frame in spool.waiting()] == [4]
 
 
 def test_a_version_that_leads_elsewhere_is_refused_and_nothing_is_removed(tmp_path):

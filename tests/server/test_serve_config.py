@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nestevo_hw.base.errors import ConfigError, NestEvoError
-from nestevo_hw.base.files import replacing
+from nestevo_hw.base.errors import ConfigError, NestEvoError, OutputError
+from nestevo_hw.base.files import replacing, write_secret
 from nestevo_hw.base.locking import one_writer
 from nestevo_hw.commands.evolve import evolve
 from nestevo_hw.commands.serve import serve
@@ -20,7 +20,7 @@ from nestevo_hw.evolution.config import load_config, load_preset, parse_config
 from nestevo_hw.server.config import ServeConfig, load_serve_config
 from nestevo_hw.server.serve import check_server
 from nestevo_hw.server.serve import serve as run_server
-from nestevo_hw.server.tokens import Tokens, new_token
+from nestevo_hw.server.tokens import TOKENS, Tokens, new_token
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serve.toml"
 
@@ -215,3 +215,20 @@ def test_tokens_that_are_made_at_once_are_all_kept(tmp_path):
     made[names[0]] = first
     tokens = Tokens(tmp_path / "state")
     assert all(tokens.are_of(name, token) for name, token in made.items())
+
+
+def test_a_token_that_the_server_cannot_keep_is_in_no_file(tmp_path, monkeypatch):
+    state, file = tmp_path / "state", tmp_path / "token"
+    first = new_token(state, "campus", to=file)
+
+    def full(path, text):
+        if path.name == TOKENS:
+            raise OutputError("no room")
+        write_secret(path, text)
+
+    monkeypatch.setattr("nestevo_hw.server.tokens.write_secret", full)
+    with pytest.raises(OutputError):
+        new_token(state, "campus", to=file)
+    assert file.read_text().strip() == first
+    assert Tokens(state).are_of("campus", first)
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["token"]

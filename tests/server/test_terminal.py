@@ -119,6 +119,21 @@ def test_a_roll_back_while_the_server_is_told_of_the_model_is_told_as_well(tmp_p
     assert (said, terminal._known.unsaid) == (["installed", "rolled-back"], None)
 
 
+def test_the_only_model_that_fails_on_frames_is_told_once_and_stays(talk, tmp_path, models):
+    talk.served.shelf.publish("gate", models["first"])
+    told = []
+    with linked(talk, tmp_path) as link:
+        terminal = Terminal(settings(tmp_path / "gate"), link, told.append)
+        turn(terminal, 2)
+        version = terminal.version
+        for _ in range(3):
+            terminal._roll_back(version, "no such frames")
+        turn(terminal)
+    assert [line for line in told if "no such frames" in line] == ["the only model there is fails: no such frames"]
+    assert (terminal.version, terminal.tally.rolled_back) == (version, 0)
+    assert talk.served.store.terminal("gate").outcome.result == "installed"
+
+
 def test_what_cannot_be_written_down_does_not_end_the_camera(tmp_path):
     told = []
     terminal = Terminal(settings(tmp_path / "gate"), None, told.append)

@@ -28,7 +28,7 @@ def found(boxes, scores):
 
 @st.composite
 def scenes(draw):
-    predictions, truth = [], []
+    predictions, truth, ignored = [], [], []
     for _ in range(draw(st.integers(1, 4))):
         boxes = draw(st.lists(BOX, max_size=6))
         scores = [draw(st.integers(1, 1000)) / 1000 for _ in boxes]
@@ -37,22 +37,33 @@ def scenes(draw):
         )
         predictions.append(found(boxes, scores))
         truth.append(found(objects, [1.0] * len(objects)))
-    return predictions, truth
+        regions = draw(st.lists(BOX, max_size=2))
+        ignored.append(found(regions, [1.0] * len(regions)))
+    return predictions, truth, ignored
 
 
 @settings(max_examples=80, deadline=None)
 @given(scenes())
 def test_precision_is_that_of_coco(scene):
-    predictions, truth = scene
+    predictions, truth, ignored = scene
     as_torch = [
         {"boxes": torch.from_numpy(p.boxes), "labels": torch.from_numpy(p.labels), "scores": torch.from_numpy(p.scores)}
         for p in predictions
     ]
-    annotations = [Annotation.of(torch.from_numpy(t.boxes), torch.from_numpy(t.labels)) for t in truth]
+    annotations = [
+        Annotation(
+            boxes=torch.from_numpy(np.concatenate([t.boxes, i.boxes])),
+            labels=torch.from_numpy(np.concatenate([t.labels, i.labels])),
+            ignore=torch.arange(len(t.labels) + len(i.labels)) >= len(t.labels),
+        )
+        for t, i in zip(truth, ignored, strict=True)
+    ]  # fmt: skip
     expected = mean_average_precision(as_torch, annotations, 2).map50
     scores = np.concatenate([p.scores for p in predictions])
     if len(np.unique(scores)) == len(scores):  # the order of ties is anybody's
-        assert mean_precision(predictions, truth) == pytest.approx(0.0 if np.isnan(expected) else expected, abs=1e-6)
+        assert mean_precision(predictions, truth, ignored) == pytest.approx(
+            0.0 if np.isnan(expected) else expected, abs=1e-6
+        )
 
 
 @pytest.mark.parametrize(("name", "task"), [("fasterrcnn-tiny-m3", "detection"), ("digits-cnn-m3", "classification")])

@@ -32,6 +32,13 @@ _TYPES = {
 """Of inputs that ONNX Runtime states."""
 
 
+_KEEPING = frozenset((
+    "Cast", "Concat", "Crop", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Resize", "Slice", "Split",
+    "Squeeze", "Transpose", "Unsqueeze", "Upsample",
+))  # fmt: skip
+"""Operators that pass values on, wherever they put them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInput:
     """One input that an ONNX file takes, an image or another tensor."""
@@ -81,9 +88,12 @@ class ImportedModel(nn.Module):
 
     inputs: tuple[ImageInput, ...]
 
-    def __init__(self, inputs: Sequence[ImageInput], stages: Sequence[Stage], outputs: Sequence[str]) -> None:
+    def __init__(
+        self, inputs: Sequence[ImageInput], stages: Sequence[Stage], outputs: Sequence[str], constants: Values
+    ) -> None:
         super().__init__()
         self.inputs, self._stages, self._outputs = tuple(inputs), tuple(stages), tuple(outputs)
+        self._constants = constants
 
     @property
     def image_input(self) -> ImageInput:
@@ -146,7 +156,7 @@ class ImportedModel(nn.Module):
         Args:
             given: as many images (N, C, H, W) as the file takes at a time, by the names of its inputs.
         """
-        values: Values = {}
+        values: Values = dict(self._constants)
         for entry in self.inputs:
             value = given[entry.name].to(entry.dtype)
             if entry.channels_last:
@@ -212,10 +222,11 @@ def import_onnx(path: Path) -> ImportedModel:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     detections = _detections(session)
-    if detections and len(inputs) == 1 and inputs[0].batch == 1:
-        model: ImportedModel = ImportedDetector(inputs, stages, detections)
-    else:
-        model = ImportedModel(inputs, stages, [entry.name for entry in session.get_outputs()])
+    detects = detections is not None and len(inputs) == 1 and inputs[0].batch == 1
+    outputs = detections if detections and detects else [entry.name for entry in session.get_outputs()]
+    known = [tensor for tensor in graph.graph.initializer if tensor.name in outputs]
+    constants = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in known}
+    model = (ImportedDetector if detects else ImportedModel)(inputs, stages, outputs, constants)
     for name, module in layers.modules.items():
         _attach(model, name, module)
     return model.eval()
@@ -245,8 +256,10 @@ def _white(graph: GraphProto, image: str) -> float:
             continue
         factors = [np.abs(numpy_helper.to_array(constants[name])) for name in node.input if name in constants]
         match node.op_type, factors:
-            case (("Cast" | "Identity" | "Transpose"), _):
+            case (operator, _) if operator in _KEEPING:
                 names.update(node.output)
+            case "BatchNormalization", [_, _, mean, _] if mean.max() >= 2.0:
+                return 255.0
             case (("Add" | "Sub"), [offset]) if offset.max() >= 2.0:
                 return 255.0
             case "Div", [divisor] if divisor.min() >= 20.0:

@@ -26,8 +26,8 @@ class Difference:
 
 def precision_of(seen: Sequence[Found], frames: EdgeFrames) -> Rate:
     """mAP@0.50 of a detector by what it sees on each frame; detections are held against objects once."""
-    pairs = list(zip(seen, frames.truth, strict=True))
-    held = [[hits(label, *pair) for pair in pairs] for label in shown(frames.truth)]
+    each = list(zip(seen, frames.truth, frames.ignored, strict=True))
+    held = [[hits(label, *frame) for frame in each] for label in shown(frames.truth)]
 
     def rate(rows: Sequence[int]) -> float:
         each = [precision([of_label[row] for row in rows]) for of_label in held]

@@ -43,7 +43,9 @@ class EdgeFrames:
     images: NDArray[np.uint8]
     """(N, 3, H, W)"""
     truth: tuple[Found, ...]
-    """What is on each; ignored regions are left out."""
+    """What is on each."""
+    ignored: tuple[Found, ...]
+    """Regions of each in which nothing counts as wrong."""
 
     @classmethod
     def read(cls, path: Path) -> "EdgeFrames":
@@ -61,11 +63,15 @@ class EdgeFrames:
             raise InputError(f"{path} holds no labelled frames ({error}); {_ADVICE}") from error
         if len({len(images), len(counts), *map(len, columns)}) > 1 or not len(counts):
             raise InputError(f"{path} holds {len(images)} frames and labels of {len(counts)}; {_ADVICE}")
-        truth = [
-            Found(boxes[~ignore], labels[~ignore], np.ones(int((~ignore).sum()), np.float32))
-            for boxes, labels, ignore in zip(*columns, strict=True)
-        ]
-        return cls(images, tuple(truth))
+        truth, ignored = (
+            tuple(
+                Found(boxes[rows], labels[rows], np.ones(int(rows.sum()), np.float32))
+                for boxes, labels, ignore in zip(*columns, strict=True)
+                for rows in [ignore == ignores]
+            )
+            for ignores in (False, True)
+        )
+        return cls(images, truth, ignored)
 
     @classmethod
     def read_for(cls, parts: Parts, path: Path) -> "EdgeFrames":
@@ -96,7 +102,9 @@ class EdgeFrames:
         return self._rows(chosen), self._rows(others)
 
     def _rows(self, rows: Sequence[int]) -> "EdgeFrames":
-        return EdgeFrames(self.images[list(rows)], tuple(self.truth[row] for row in rows))
+        return EdgeFrames(
+            self.images[list(rows)], tuple(self.truth[row] for row in rows), tuple(self.ignored[row] for row in rows)
+        )
 
     def floats(self, first: int, count: int = 1) -> NDArray[np.float32]:
         """(count, 3, H, W) in 0..1, as a network takes them."""
@@ -120,8 +128,10 @@ class Accuracies:
         network.sessions.change_to(branch for path in paths for branch in path)
         for _, number, features in outputs(paths, self._batches(), network.run):
             found[number] += network.finish(features)
-        rate = mean_precision if network.parts.kind == "detection" else same_class
-        return [rate(seen, self._frames.truth) for seen in found]
+        truth, ignored = self._frames.truth, self._frames.ignored
+        if network.parts.kind == "detection":
+            return [mean_precision(seen, truth, ignored) for seen in found]
+        return [same_class(seen, truth) for seen in found]
 
     def _batches(self) -> Iterator[Features]:
         size = 1 if self._network.parts.kind == "detection" else _BATCH

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models import resnet18
+from torchvision.models.resnet import BasicBlock
 
 from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.models.elastic.blocks import ending, merged
@@ -63,6 +64,60 @@ def test_the_base_for_supernets_has_its_blocks_in_three_stretches():
 def test_a_model_without_blocks_is_refused():
     with pytest.raises(InputError, match="no chain of basic blocks"):
         find_chain(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.rand(1, 3, 8, 8))
+
+
+class Net(nn.Module):
+    """Three blocks, joined in a way of its own."""
+
+    def __init__(self, join):
+        super().__init__()
+        self.stem, self.head, self.join = nn.Conv2d(3, 8, 3, 2, 1), nn.LazyLinear(5), join
+        self.blocks = nn.ModuleList(BasicBlock(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        return self.head(self.join(self.stem, self.blocks, x).mean((2, 3)))
+
+
+def tried(join):
+    torch.manual_seed(0)
+    model = Net(join).eval()
+    images = torch.rand(1, 3, 16, 16)
+    model(images)
+    return find_chain(model, images)
+
+
+def sums(stem, blocks, x):
+    early = blocks[0](stem(x))
+    return early + blocks[2](blocks[1](early))
+
+
+def joins(stem, blocks, x):
+    early = blocks[1](blocks[0](stem(x)))
+    return torch.cat([blocks[2](early), early], 1)
+
+
+def means_before(stem, blocks, x):
+    early = blocks[0](stem(x))
+    return early.mean() * blocks[2](blocks[1](early))
+
+
+@pytest.mark.parametrize(("join", "taps"), [(sums, (0,)), (joins, (1,)), (means_before, (0,))])
+def test_an_output_that_a_plain_function_reads_is_a_tap(join, taps):
+    assert tried(join).taps == taps
+
+
+@pytest.mark.parametrize(
+    ("join", "told"),
+    [
+        (lambda stem, blocks, x: blocks[2](blocks[1](blocks[0](stem(x)).sigmoid())), "what blocks.1 takes"),
+        (lambda stem, blocks, x: blocks[2](blocks[1](x=blocks[0](stem(x)))), "what blocks.1 takes"),
+        (lambda stem, blocks, x: stem(x) + blocks[2](blocks[1](blocks[0](stem(x)))), "before them"),
+        (lambda stem, blocks, x: blocks[2](blocks[1](blocks[0](stem(x)))) * x.mean(), "before them"),
+    ],
+)
+def test_blocks_whose_parts_would_compute_something_else_are_refused(join, told):
+    with pytest.raises(InputError, match=f"no chain of basic blocks.*{told}"):
+        tried(join)
 
 
 @pytest.mark.parametrize("kind", KINDS)

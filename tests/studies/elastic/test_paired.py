@@ -5,7 +5,7 @@ import pytest
 
 from nestevo_hw.studies.elastic.paired import difference, precision_of, share_right
 from nestevo_hw.terminals.elastic.edge import EdgeFrames
-from nestevo_hw.terminals.judging import mean_precision
+from nestevo_hw.terminals.judging import NOTHING, mean_precision
 from nestevo_hw.terminals.runtime import Found
 
 BOX = np.array([[0, 0, 10, 10]], np.float32)
@@ -16,7 +16,7 @@ def shown(label):
 
 
 def frames_of(truth):
-    return EdgeFrames(np.zeros((len(truth), 3, 8, 8), np.uint8), tuple(truth))
+    return EdgeFrames(np.zeros((len(truth), 3, 8, 8), np.uint8), tuple(truth), (NOTHING,) * len(truth))
 
 
 def test_precision_on_drawn_frames_is_that_of_these_frames():
