@@ -73,7 +73,7 @@ def apply_delta(old: bytes, package: bytes) -> bytes:
         InputError: the package is damaged, of another old file, or gives another file than it says.
     """
     header, body = _opened(package)
-    if hashlib.sha256(old).hexdigest() != header.old_sha256:
+    if len(old) != header.old_bytes or hashlib.sha256(old).hexdigest() != header.old_sha256:
         raise InputError("the delta is of another model than the one that is here; fetch the whole model")
     new = bytearray(header.new_bytes)
     place = 0
