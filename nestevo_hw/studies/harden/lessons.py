@@ -18,20 +18,22 @@ from nestevo_hw.tasks.task import VisionTask
 
 _SPACING = 67
 """Frames of a stream between two that are learned from."""
+Draw = list[tuple[Any, int]]
+"""The samples of one step, in batches as the model takes them, with how many are in each."""
 Waiting = dict[bool, list[int]]
 """Rows that are drawn but not used yet, in the form of `evolution.training.draws`."""
 
 
 class Lessons(Protocol):
-    """Endless batches as the model takes them."""
+    """Endless draws of samples, one for each step."""
 
     @property
     def note(self) -> str:
         """For people to read: what they are."""
         ...
 
-    def batches(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Any]:
-        """Batches that follow from the generator's state and `waiting`, which is kept up to date."""
+    def draws(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Draw]:
+        """Draws of the plan's batch size, which follow from the generator's state and `waiting`, which is kept up to date."""
         ...
 
 
@@ -46,11 +48,12 @@ class EmbeddedLessons:
     device: torch.device
     """Where batches are wanted."""
 
-    def batches(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Any]:
+    def draws(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Draw]:
         """See `Lessons`."""
         drawn = draws(self.images, plan, self.task.augmentation, generator, self.device, waiting=waiting)
         for draw in drawn:
-            yield draw.images if self.task.name == "detection" else torch.stack(draw.images)
+            images = draw.images if self.task.name == "detection" else torch.stack(draw.images)
+            yield [(images, len(draw.images))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +64,12 @@ class OwnLessons:
     part: Part
     note: str
 
-    def batches(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Any]:
+    def draws(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Draw]:
         """See `Lessons`."""
         del waiting
         while True:
             rows = torch.randint(len(self.part), (plan.batch_size,), generator=generator).tolist()
-            for batch, _ in self.feed.batches([self.part.samples[row] for row in rows]):
-                yield batch
+            yield list(self.feed.batches([self.part.samples[row] for row in rows]))
 
 
 def embedded_lessons(task: VisionTask, count: int, seed: int, device: torch.device) -> EmbeddedLessons:

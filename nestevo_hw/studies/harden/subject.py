@@ -107,6 +107,7 @@ class Subject:
                 setup.data, setup.model, self.given.model, frames=setup.frames, seed=setup.seed,
                 training=setup.config.samples,
             )  # fmt: skip
+            check_batches(self._data, setup.config.batch_size)
         self._teacher = AnalogTeacher(
             self.given.model, device=self.hardware.preset, tile=setup.tile, seed=setup.seed,
             keep_digital=setup.keep_digital, grouped=setup.grouped,
@@ -161,6 +162,19 @@ class ReadySubject:
     lessons: Lessons
     teacher: AnalogTeacher
     clean: nn.Module
+
+
+def check_batches(data: Dataset, size: int) -> None:
+    """Refuse steps that a model which takes so many samples at a time would have to fill up.
+
+    Raises:
+        ConfigError: the steps are no whole number of its batches.
+    """
+    if data.fixed and size % data.batch:
+        raise ConfigError(
+            f"--batch-size: {size} samples of a step are no whole number of batches of {data.batch} (--batch); give "
+            f"{-(-size // data.batch) * data.batch}"
+        )
 
 
 def _spec_of(name: str, weights: Path | None) -> ModelSpec | None:

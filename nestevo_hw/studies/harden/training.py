@@ -103,7 +103,7 @@ def harden(
     crossbar = CrossbarTraining(model, teacher, seed=seed, drop_connect=config.drop_connect)
     random = torch_generator(seed, "hardening")
     halfway = Halfway(state, random)
-    batches = lessons.batches(config.plan, random, halfway.waiting)
+    draws = lessons.draws(config.plan, random, halfway.waiting)
 
     @contextmanager
     def perturb() -> Iterator[None]:
@@ -116,7 +116,9 @@ def harden(
         on_step()
 
     def step() -> Tensor:
-        return imitation_loss(model, clean, next(batches))
+        draw = next(draws)
+        samples = sum(count for _, count in draw)
+        return torch.stack([imitation_loss(model, clean, batch) * (count / samples) for batch, count in draw]).sum()
 
     trained = [model] if mu or not list(crossbar.parameters()) else [model, crossbar]
     with seeded(seed, "hardening"):
