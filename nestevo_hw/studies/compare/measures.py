@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from nestevo_hw.base.stats import Estimate, mean
 from nestevo_hw.studies.compare.intervals import difference_of_ratios, less_one, minus, ratio_of
-from nestevo_hw.studies.compare.results import Comparison, TerminalWindow
+from nestevo_hw.studies.compare.results import Comparison, Outcome, TerminalWindow
 from nestevo_hw.studies.compare.variants import A3, A4, DIGITAL_TEACHER, NESTEVO, TRUE_LABELS
 
 Where = Sequence[TerminalWindow] | None
@@ -123,11 +123,11 @@ def teacher_gain(found: Comparison, name: str) -> Estimate:
 
 
 def teacher_gain_over(found: Comparison, name: str, other: str) -> Estimate:
-    """Relative gain of the teacher over that of another method, both after their evolution: like with like."""
+    """Relative gain of the teacher over that of another method after the same windows, with its scenes' statistics."""
     if not found.has(name, other):
         return Estimate()
-    mine, theirs = (found.by_seed(one, lambda run: run.teacher_after) for one in (name, other))
-    return less_one(ratio_of(mine, theirs))
+    pairs = [_teachers_after(found.outcomes[name, seed], found.outcomes[other, seed]) for seed in found.seeds]
+    return less_one(ratio_of([mine for mine, _ in pairs], [theirs for _, theirs in pairs]))
 
 
 def analog_loss(found: Comparison) -> Estimate:
@@ -136,11 +136,28 @@ def analog_loss(found: Comparison) -> Estimate:
 
 
 def analog_teacher_loss(found: Comparison) -> Estimate:
-    """Accuracy the teacher itself loses on the crossbar, before evolving."""
+    """Accuracy the teacher itself loses on the crossbar, until it evolves in either of both."""
     if not found.has(DIGITAL_TEACHER, NESTEVO):
         return Estimate()
-    digital, analog = (found.by_seed(name, lambda run: run.teacher_before) for name in (DIGITAL_TEACHER, NESTEVO))
-    return Estimate.of(minus(digital, analog))
+    pairs = [
+        _first_teachers(*(found.outcomes[name, seed] for name in (DIGITAL_TEACHER, NESTEVO))) for seed in found.seeds
+    ]
+    return Estimate.of([digital - analog for digital, analog in pairs])
+
+
+def _teachers_after(one: Outcome, other: Outcome) -> tuple[float, float]:
+    """Both teachers' mean accuracies after the windows for which both are known."""
+    mine, theirs = ({e.window: e.after for e in run.teacher if math.isfinite(e.after)} for run in (one, other))
+    shared = sorted(mine.keys() & theirs.keys())
+    return mean(mine[w] for w in shared), mean(theirs[w] for w in shared)
+
+
+def _first_teachers(one: Outcome, other: Outcome) -> tuple[float, float]:
+    """Both teachers' mean accuracies before the windows up to the first in which either evolved."""
+    first = min((e.window for run in (one, other) for e in run.teacher if math.isfinite(e.after)), default=math.inf)
+    mine, theirs = ({e.window: e.before for e in run.teacher if e.window <= first} for run in (one, other))
+    shared = sorted(mine.keys() & theirs.keys())
+    return mean(mine[w] for w in shared), mean(theirs[w] for w in shared)
 
 
 def delay(found: Comparison, name: str) -> Estimate:

@@ -14,7 +14,7 @@ from nestevo_hw.report.events import Run, read_run, terminal_configs
 from nestevo_hw.report.forgetting import backward_transfer
 from nestevo_hw.report.records.terminal import TEACHER, Lifecycle, Select
 from nestevo_hw.report.records.work import Failure
-from nestevo_hw.report.summary import evolutions, part_origins, pruning_of, section
+from nestevo_hw.report.summary import Evolution, evolutions, part_origins, pruning_of, section
 from nestevo_hw.studies.compare.variants import Variant
 
 TerminalWindow = tuple[str, int]
@@ -33,10 +33,8 @@ class Outcome:
     """Of the model it left the window with, on the same frames; equal to `before` where it did not evolve."""
     after_second: Mapping[TerminalWindow, float]
     """As `after`, by the second metric."""
-    teacher_before: float
-    """Mean over all windows and scenes in which the teacher evolved; over all where it never did."""
-    teacher_after: float
-    """NaN where it never evolved."""
+    teacher: Sequence[Evolution]
+    """The teacher's mean accuracy over scenes, of each window."""
     delay_s: float
     """Mean evolution delay; training measured, links modelled."""
     backward_transfer: float
@@ -50,6 +48,16 @@ class Outcome:
     """Tasks that failed for good; the terminals they served kept their model."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each part of the delay comes from."""
+
+    @property
+    def teacher_before(self) -> float:
+        """Mean over all windows in which the teacher was scored after them, too; over all where it never was."""
+        return mean(e.before for e in [e for e in self.teacher if math.isfinite(e.after)] or self.teacher)
+
+    @property
+    def teacher_after(self) -> float:
+        """NaN where it was never scored so."""
+        return mean(e.after for e in self.teacher if math.isfinite(e.after))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +158,6 @@ def read_outcome(run: Run) -> Outcome:
     """What one finished run came to."""
     before, after = _levels(run, None)
     _, after_second = _levels(run, run.header.second_metric[0])
-    teacher = evolutions(run, TEACHER)
-    evolved = [e for e in teacher if math.isfinite(e.after)]
     lives = run.of(Lifecycle)
     lived = {(life.terminal, life.window): life.lcp for life in lives}
     return Outcome(
@@ -160,8 +166,7 @@ def read_outcome(run: Run) -> Outcome:
         after_second=after_second,
         backward_transfer=backward_transfer(run),
         kept=sum(s.chosen != "evolved" for s in run.of(Select)),
-        teacher_before=mean(e.before for e in evolved or teacher),
-        teacher_after=mean(e.after for e in evolved),
+        teacher=tuple(evolutions(run, TEACHER)),
         delay_s=mean(life.evolving_s for life in lives),
         lcp=mean(lived.get(place, level) for place, level in after.items()),
         wall_s=number((run.header.summary or {}).get("wall_s")),

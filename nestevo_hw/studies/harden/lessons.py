@@ -33,7 +33,7 @@ class Lessons(Protocol):
         ...
 
     def draws(self, plan: TrainingPlan, generator: torch.Generator, waiting: Waiting) -> Iterator[Draw]:
-        """Draws of the plan's batch size, which follow from the generator's state and `waiting`, which is kept up to date."""
+        """As many samples as the plan says, by the generator's state and `waiting`, which is kept up to date."""
         ...
 
 

@@ -8,6 +8,7 @@ import pytest
 from made_up_runs import AFTER, comparison
 
 from nestevo_hw.base.stats import Estimate
+from nestevo_hw.report.summary import Evolution
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.studies.compare import measures
 from nestevo_hw.studies.compare.document import document_of
@@ -144,12 +145,38 @@ def test_a_teacher_is_measured_against_one_that_has_the_scenes_statistics_too(tm
     found = comparison(tmp_path, list(teachers), seeds=3, config=ONE, value=lambda *_: (0.4, 0.5))
     for name, levels in teachers.items():
         for seed, level in enumerate(levels):
-            found.outcomes[name, seed] = replace(found.outcomes[name, seed], teacher_after=level)
+            found.outcomes[name, seed] = replace(found.outcomes[name, seed], teacher=(teacher(0, 0.3, level),))
     aim = _goals(found)["relative gain of the teacher over the unchanged one"]
     assert aim.estimate.mean == pytest.approx(0.7 / 0.6 - 1)
     assert aim.state == "reached"
     alone = _goals(comparison(tmp_path / "alone", ["NestEvo"], seeds=3))
     assert alone["relative gain of the teacher over the unchanged one"].why == "needs runs of A4-confirmed"
+
+
+def test_teachers_are_compared_after_windows_that_both_have(tmp_path):
+    found = comparison(tmp_path, ["NestEvo", "A4-confirmed"], seeds=1, config=ONE, value=lambda *_: (0.4, 0.5))
+    teachers = {
+        "NestEvo": (teacher(0, 0.3, math.nan), teacher(1, 0.3, 0.6)),
+        "A4-confirmed": (teacher(0, 0.3, 0.3), teacher(1, 0.3, 0.6)),
+    }
+    for name, levels in teachers.items():
+        found.outcomes[name, 0] = replace(found.outcomes[name, 0], teacher=levels)
+    assert measures.teacher_gain_over(found, "NestEvo", "A4-confirmed").mean == pytest.approx(0.0)
+
+
+def test_what_the_crossbar_costs_the_teacher_is_told_before_either_has_evolved(tmp_path):
+    found = comparison(tmp_path, ["NestEvo", "digital-teacher"], seeds=1, config=ONE, value=lambda *_: (0.4, 0.5))
+    teachers = {
+        "NestEvo": (teacher(0, 0.3, math.nan), teacher(1, 0.2, 0.7), teacher(2, 0.7, 0.8)),
+        "digital-teacher": (teacher(0, 0.4, math.nan), teacher(1, 0.3, math.nan), teacher(2, 0.3, 0.8)),
+    }
+    for name, levels in teachers.items():
+        found.outcomes[name, 0] = replace(found.outcomes[name, 0], teacher=levels)
+    assert measures.analog_teacher_loss(found).mean == pytest.approx(0.1)
+
+
+def teacher(window, before, after):
+    return Evolution(window=window, before=before, adapted=math.nan, after=after, onnx=math.nan)
 
 
 def _goals(found):
