@@ -92,27 +92,28 @@ def search(
         detects = Network(folder / "parts").parts.kind == "detection"
         metric = "mAP@0.50" if detects else "accuracy"
         save_curve(selected, pool, metric, out / "curve.png")
-        points = _measured(against, folder, frames, selected, config)
+        points, where = _measured(against, folder, frames, selected, config)
         if points:
-            save_comparison(points, metric, out / "comparison.png")
+            save_comparison(points, f"{metric} on {where}", out / "comparison.png")
         if checkpoint is not None:
             _save(folder, selected, checkpoint)
     if not as_json:
-        _show(selected, points, out, checkpoint)
-    return {"out": str(out), **plain(selected), "against": plain(points)}
+        _show(selected, points, where, out, checkpoint)
+    return {"out": str(out), **plain(selected), "against": plain(points), "against_on": where}
 
 
 def _measured(
     against: tuple[Path, ...], folder: Path, frames: Path, selected: "Selected", config: "SearchConfig"
-) -> "list[Point]":
+) -> "tuple[list[Point], str]":
+    """What is held against the path, and on which frames."""
     if not against:
-        return []
+        return [], ""
     from nestevo_hw.studies.elastic.against import side_by_side
     from nestevo_hw.terminals.elastic.edge import EdgeFrames
 
     seen, others = EdgeFrames.read(frames).parted(config.frames)
-    fair = others if len(others.images) else seen
-    return side_by_side(folder / "supernet.safetensors", selected.best.path, against, fair, config.clock)
+    scored, where = (others, "other frames") if len(others.images) else (seen, "the frames of the search")
+    return side_by_side(folder / "supernet.safetensors", selected.best.path, against, scored, config.clock), where
 
 
 def _save(folder: Path, selected: "Selected", checkpoint: Path) -> None:
@@ -122,7 +123,7 @@ def _save(folder: Path, selected: "Selected", checkpoint: Path) -> None:
     save_path(supernet, spec, selected.best.path, checkpoint)
 
 
-def _show(selected: "Selected", points: "list[Point]", out: Path, checkpoint: Path | None) -> None:
+def _show(selected: "Selected", points: "list[Point]", where: str, out: Path, checkpoint: Path | None) -> None:
     from nestevo_hw.models.elastic.space import path_name
 
     off, base, best = selected.timing.off, selected.base, selected.best
@@ -138,7 +139,7 @@ def _show(selected: "Selected", points: "list[Point]", out: Path, checkpoint: Pa
             f", the chosen path {behind.value:+.3f} [{behind.low:+.3f}, {behind.high:+.3f}]"
         )  # fmt: skip
         click.echo(f"{point.name} as one file: {1e3 * point.seconds:.2f} ms measured, accuracy {point.accuracy:.3f} on "
-                   f"other frames{more}")  # fmt: skip
+                   f"{where}{more}")  # fmt: skip
     click.echo(
         f"Wrote {out / 'pool.json'}, result.json and curve.png{'' if checkpoint is None else f', and {checkpoint}'}"
     )

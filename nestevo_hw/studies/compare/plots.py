@@ -97,8 +97,8 @@ def has_gap(found: Comparison) -> bool:
 
 
 def ablation_names(found: Comparison) -> list[str]:
-    """Variants to compare with NestEvo in the picture of ablations."""
-    names = [v.name for v in found.variants if v.ablation]
+    """Variants to compare with NestEvo in the picture of ablations: it with one part changed, no other method."""
+    names = [v.name for v in found.variants if v.ablation and v.changes["method"] == NESTEVO]
     return [*([A2] if names and found.has(A2) else []), *names] if found.has(NESTEVO) else []
 
 

@@ -67,10 +67,10 @@ def schedules(runs: Path, seed: int) -> dict[str, float]:
         for policy in ("random", "serial", "knapsack"):
             delays = [
                 simulate(
-                    tasks, policy_named(policy, seed=k), machine,
-                    Reality(duration_error=JITTER, contention=contention, seed=seed * EVOLUTIONS + k),
+                    tasks, policy_named(policy, seed=lot), machine,
+                    Reality(duration_error=JITTER, contention=contention, seed=lot),
                 ).mean_turnaround_s
-                for k in range(EVOLUTIONS)
+                for lot in range(seed * EVOLUTIONS, (seed + 1) * EVOLUTIONS)
             ]  # fmt: skip
             found[f"{name}/{policy}"] = statistics.fmean(delays)
     return found
