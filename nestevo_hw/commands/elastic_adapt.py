@@ -102,7 +102,9 @@ def _show(adapted: "Adapted", out: Path) -> None:
     for change in adapted.changes:
         loaded = f"{change.loaded} blocks loaded in {1e3 * change.seconds:.0f} ms"
         due = "" if change.fits else "; no path of the pool fits, search again"
-        click.echo(f"frame {change.frame}: {change.rho:.2f} times as slow, {path_name(change.path)}, {loaded}{due}")
+        click.echo(
+            f"frame {change.frame}: {change.rho:.2f} of the table's time, {path_name(change.path)}, {loaded}{due}"
+        )
     click.echo(
         f"{adapted.late} of {len(adapted.seconds)} frames took longer than {1e3 * adapted.budget_s:.2f} ms (measured)"
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from matplotlib.figure import Figure
@@ -82,6 +83,8 @@ def draw_timeline(adapted: Adapted, palette: Palette) -> Figure:
     axes.axhline(1e3 * adapted.budget_s, color=palette.muted, linestyle=":", linewidth=1.0)
     for change in adapted.changes:
         axes.axvline(change.frame, color=palette.after if change.fits else palette.alarm, linewidth=1.0)
+    if max(adapted.seconds) > _OUTLYING * max(adapted.budget_s, median(adapted.seconds)):
+        axes.set_yscale("log")  # a machine that stalled now and then would press all others onto the axis
     axes.set_xlabel("frame")
     axes.set_ylabel("time, ms (measured)")
     marks = [Mark(text=text, colour=colour, shape=shape) for text, colour, shape in _TIMELINE]
@@ -89,6 +92,8 @@ def draw_timeline(adapted: Adapted, palette: Palette) -> Figure:
     return figure
 
 
+_OUTLYING = 10.0
+"""How many times longer than usual a frame may take before times are shown as powers of ten."""
 _TIMELINE: tuple[tuple[str, str, Literal["dot", "dotted", "bar", "line"]], ...] = (
     ("frame", "other", "dot"), ("budget", "muted", "dotted"), ("processor burdened", "band", "bar"),
     ("another path", "after", "line"), ("none fits", "alarm", "line"),
