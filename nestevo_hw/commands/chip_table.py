@@ -158,12 +158,13 @@ def _layers(cost: "ChipCost") -> list[dict[str, Any]]:
 
 def show_chip(modelled: ModelledChip, picture: Path | None) -> None:
     """Print the cost for people."""
+    from nestevo_hw.pages.formats import counted
     from nestevo_hw.pages.tables import Table, show
 
     cost = modelled.cost
     height, width = cost.workload.size
     table = Table(
-        title=f"{cost.frames} frames of {width} x {height} on {cost.chip.label}, modelled",
+        title=f"{counted(cost.frames, 'frame')} of {width} x {height} on {cost.chip.label}, modelled",
         heads=("estimate", "chips", "ms between frames", "first frame ms", "total s"),
         rows=[
             (

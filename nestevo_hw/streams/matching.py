@@ -62,10 +62,15 @@ def match(labels: FrameLabels, path: Path, source: FrameSource, recording: Path)
     for image in own:
         index = by_name.get(_name(image)) if named else image.index
         if index is None or index >= source.length:
-            where = "is no file of it" if source.names else "has no frame_index"
+            if index is None and not source.names:
+                raise InputError(
+                    f"labels {path}: image {image.name!r} has no frame_index, by which it would be told which of the "
+                    f"{source.length} frames of {recording} it is; add one to each image, counted from 0"
+                )
+            where = "is no file of it" if index is None else f"has frame_index {index}"
             raise InputError(
-                f"labels {path}: image {image.name!r} {where if index is None else f'has frame_index {index}'}, but "
-                f"{recording} has {source.length} frames; check that labels and recording belong together"
+                f"labels {path}: image {image.name!r} {where}, but {recording} has {source.length} frames; check that "
+                "labels and recording belong together"
             )
         if index in found:
             pair = f"{found[index].name!r} and {image.name!r}"

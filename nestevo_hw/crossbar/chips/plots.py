@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from nestevo_hw.crossbar.chips.cost import ChipCost
 from nestevo_hw.crossbar.chips.estimates import Estimate
 from nestevo_hw.crossbar.chips.pipeline import Pass
+from nestevo_hw.pages.formats import counted
 from nestevo_hw.pages.style import FONT, LIGHT, SMALL, dress, new_figure
 
 _COLOURS = {
@@ -39,8 +40,8 @@ def draw_cost(cost: ChipCost, estimates: tuple[Estimate, ...], model: str) -> Fi
     _layers(below.add_subplot(), cost)
     height, width = cost.workload.size
     figure.suptitle(
-        f"{model} on {cost.chip.label}\n{cost.frames} frames of {width} x {height}; chips used: {cost.chips}, "
-        f"to hold the model: {cost.chips_needed} (modelled)",
+        f"{model} on {cost.chip.label}\n{counted(cost.frames, 'frame')} of {width} x {height}; "
+        f"chips used: {cost.chips}, to hold the model: {cost.chips_needed} (modelled)",
         x=0.01, ha="left", size=SMALL + 2, color=LIGHT.ink,
     )  # fmt: skip
     return figure
