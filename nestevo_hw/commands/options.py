@@ -163,7 +163,12 @@ def machine_readable(command: Command) -> Callable[..., None]:
     takes longer than a minute says what it is at.
     """
 
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
+    @click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON document on stdout, nothing else; an error is one, too, as the last line of stderr.",
+    )
     @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
     @functools.wraps(command)
     def run(*args: object, as_json: bool, debug: bool, **options: object) -> None:
