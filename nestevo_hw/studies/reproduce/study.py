@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from nestevo_hw import __version__
 from nestevo_hw.base.compute import device_name
-from nestevo_hw.base.documents import plain
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal
 from nestevo_hw.base.locking import require_unused_or_started
@@ -115,7 +115,8 @@ def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
     require_unused_or_started(folder, resume=resume, started=(folder / JOURNAL).is_file(), holds="reproduction")
-    journal = Journal(folder / JOURNAL, Measured, {"effort": plain(plan.effort)}, holds="measurements", resume=resume)
+    identity = {"effort": plan.effort, "version": __version__}
+    journal = Journal(folder / JOURNAL, Measured, identity, holds="measurements", resume=resume)
     known = {(record.experiment, record.seed): record.values for record in journal.records}
     if plan.runs is not None:
         _run(plan.runs, folder / RUNS, advance)
