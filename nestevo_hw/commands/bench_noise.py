@@ -165,10 +165,10 @@ def bench_noise(
 def _compare(folders: tuple[Path, ...], out: Path, *, as_json: bool) -> dict[str, Any]:
     from nestevo_hw.pages.tables import show
     from nestevo_hw.studies.noise.comparison import compare_benchmarks
-    from nestevo_hw.studies.noise.comparison_page import comparison_table, write_comparison
+    from nestevo_hw.studies.noise.comparison_page import comparison_table, difference_lines, write_comparison
 
     comparison = compare_benchmarks(folders)
     written = write_comparison(comparison, out)
     if not as_json:
-        show(comparison_table(comparison), f"written to {out}: {', '.join(written)}")
+        show(comparison_table(comparison), *difference_lines(comparison), f"written to {out}: {', '.join(written)}")
     return comparison.document()

@@ -118,7 +118,7 @@ def compare(
         warn(line)
     with one_writer(out, resume=resume):
         with progress_bar(plan.steps, counted(len(plan.configs), "run")) as advance:
-            found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance)
+            found = run_study(plan, out, resume=resume, keep_files=keep_files, advance=advance, on_warning=warn)
         written = write_comparison(found, out)
     if not as_json:
         left_out = (f"{name} {why}" for name, why in found.left_out.items())

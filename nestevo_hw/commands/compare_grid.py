@@ -44,7 +44,8 @@ def compare_grid(
         warn(line)
     with one_writer(out, resume=resume):
         with progress_bar(plan.steps, f"{counted(len(plan.plans), 'cell')}, {counted(plan.runs, 'run')}") as advance:
-            found = read_map(plan, run_grid(plan, out, resume=resume, keep_files=keep_files, advance=advance))
+            ran = run_grid(plan, out, resume=resume, keep_files=keep_files, advance=advance, on_warning=warn)
+            found = read_map(plan, ran)
         written = write_map(found, out)
     if not as_json:
         left_out = (f"{name} {why}" for name, why in found.left_out.items())

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nestevo_hw.base.ranges import Range
-from nestevo_hw.commands.options import WORKERS, machine_readable, whole
+from nestevo_hw.commands.options import WORKERS, machine_readable, warn, whole
 
 NAMES = ("all", *(f"table-{n}" for n in range(2, 7)), *(f"figure-{n}" for n in range(8, 16)))
 """Known before anything is loaded."""
@@ -51,7 +51,7 @@ def reproduce(
     plan = plan_reproduction(chosen(named, effort), effort, seeds=seeds or effort.seeds, workers=workers)
     with one_writer(out, resume=resume):
         with progress_bar(plan.steps, "starting") as advance:
-            found = run_reproduction(plan, out, resume=resume, advance=advance)
+            found = run_reproduction(plan, out, resume=resume, advance=advance, on_warning=warn)
         written = write_reproduction(found, out)
     if not as_json:
         lines = (f"computed on {plan.device}", f"written to {out}: {', '.join(written)}")

@@ -1,6 +1,5 @@
 """A run from its folder's point of view: start or resume, evolve, summarise, report."""
 
-import importlib.metadata
 import os
 import platform
 import time
@@ -37,6 +36,7 @@ from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import forget_deaths
 from nestevo_hw.evolution.server import Server
 from nestevo_hw.evolution.steps.table import STEPS
+from nestevo_hw.evolution.versions import other_versions, versions
 from nestevo_hw.pages.formats import counted
 from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.report.events import FORMAT, Header, Status, TaskKind, read_header, read_run
@@ -48,8 +48,6 @@ from nestevo_hw.scheduler.attempts import TaskEvent
 from nestevo_hw.scheduler.server_process import ServerProcess
 from nestevo_hw.scheduler.task import Task
 from nestevo_hw.tasks.named import task_named
-
-DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
 
 
 def evolve(
@@ -95,6 +93,8 @@ def evolve(
     config, reviews = checked(config, on_warning)
     with one_writer(run_dir):
         header = _open_folder(config, RunLayout(run_dir.resolve()), resume=resume, quick=quick)
+        if resume and (other := other_versions(header.versions)):
+            on_warning(f"{run_dir} was begun with {other}; what is left of it may differ for that alone")
         return _evolve(
             config, run_dir, header, reviews, server, windows or every_window,
             page=page, on_task=on_task, on_warning=on_warning,
@@ -226,7 +226,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool, quick: b
         config=config.document(),
         seed=config.seed,
         impression=quick,
-        versions={name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+        versions=versions(),
         machine={
             "platform": platform.platform(),
             "cores": os.cpu_count(),

@@ -107,8 +107,7 @@ def deploy_quantised(
         found = _measured(task, exported / MODEL, temporary, manifest, samples)
         found = replace(found, layers=len(layers), float_layers=last)
         known = {entry.name: getattr(manifest, entry.name) for entry in fields(Manifest)}
-        described = QuantisedManifest(**known, quantised=found)
-        describe(temporary, described)
+        described = _described(temporary, QuantisedManifest(**known, quantised=found))
     described = replace(described, sha256={MODEL: sha256(folder / MODEL)})
     write_manifest(folder, described)
     return described
@@ -144,6 +143,16 @@ def _measured(task: VisionTask, exported: Path, quantised: Path, manifest: Manif
         scored_on=f"{len(samples.scored)} other frames, against {what[0]}", metric=what[1],
         score=_finite(scores[1]), float_score=_finite(scores[0]), milliseconds=times[1], float_milliseconds=times[0],
     )  # fmt: skip
+
+
+def _described(file: Path, manifest: QuantisedManifest) -> QuantisedManifest:
+    """Write a manifest's facts into its file until the size among them is that of the file with them in it."""
+    while True:
+        describe(file, manifest)
+        size = file.stat().st_size
+        if size == manifest.quantised.bytes:
+            return manifest
+        manifest = replace(manifest, quantised=replace(manifest.quantised, bytes=size))
 
 
 def _predicted(model: OnnxFrames, image: Tensor) -> Prediction:
@@ -197,11 +206,11 @@ def _recorded(path: Path) -> Samples:
     chosen = evenly(range(source.length), min(CALIBRATION + SCORED, max(8, _MOST_BYTES // (3 * height * width))))
     if len(chosen) < 2:
         raise InputError(f"{path} has only {source.length} frame; give more to calibrate with")
-    every = max(2, len(chosen) // CALIBRATION)
+    calibration = set(evenly(range(len(chosen)), min(CALIBRATION, len(chosen) // 2)))
     images = [torch.from_numpy(f.pixels.copy()).permute(2, 0, 1) for f in native_frames(source, chosen)]
     return Samples(
-        calibration=tuple(image for row, image in enumerate(images) if row % every == 0),
-        scored=tuple(image for row, image in enumerate(images) if row % every), truth=None, told=path.name,
+        calibration=tuple(image for row, image in enumerate(images) if row in calibration),
+        scored=tuple(image for row, image in enumerate(images) if row not in calibration), truth=None, told=path.name,
     )  # fmt: skip
 
 

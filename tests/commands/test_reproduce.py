@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from web_pages import read_page
 
+from nestevo_hw import __version__
 from nestevo_hw.cli import main
 from nestevo_hw.commands.reproduce import NAMES
 from nestevo_hw.studies.reproduce import study
@@ -94,6 +95,17 @@ def test_it_goes_on_where_it_was_stopped(cheap, tmp_path, monkeypatch):
     more = _run("figure-8", "table-6", "--quick", "--seeds", "2", "--out", str(tmp_path), "--resume", "--json")
     assert json.loads(more.stdout)["seeds"] == [0, 1]
     assert cheap[3:] == [("drift", 1), ("features", 1)], "items that are not named stay, with as many seeds"
+
+
+def test_what_another_version_measured_is_refused(cheap, tmp_path, monkeypatch):
+    assert _run("table-6", "--quick", "--out", str(tmp_path)).exit_code == 0
+    monkeypatch.setattr(study, "__version__", "9.0")
+    refused = _run("table-6", "--quick", "--out", str(tmp_path), "--resume")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        f"Error: {tmp_path} holds measurements of another configuration (version is '{__version__}' there and '9.0' "
+        "here); choose another --out\n"
+    )
 
 
 def test_a_damaged_journal_is_one_line(cheap, tmp_path):

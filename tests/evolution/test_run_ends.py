@@ -39,6 +39,19 @@ def test_what_is_stopped_is_said_with_how_to_go_on(tmp_path, monkeypatch):
     assert read_run(tmp_path / "run").state == "stopped"
 
 
+def test_what_goes_on_with_other_versions_says_so(tmp_path, monkeypatch):
+    folder, warned = tmp_path / "run", []
+    header = ended(monkeypatch, folder, KeyboardInterrupt())
+    versions = header["versions"] | {"torch": "1.0", "gone": "1"}
+    (folder / "run.json").write_text(json.dumps(header | {"versions": versions}))
+    with pytest.raises(StoppedError):
+        running.evolve(load_preset("digits"), folder, resume=True, on_warning=warned.append)
+    here = header["versions"]["torch"]
+    assert (
+        warned[-1] == f"{folder} was begun with torch 1.0 (here {here}); what is left of it may differ for that alone"
+    )
+
+
 def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch):
     def full(*_):
         raise OutputError("no space")

@@ -12,12 +12,15 @@ from onnx import numpy_helper
 from PIL import Image
 
 from nestevo_hw.commands.export import export
+from nestevo_hw.models.checkpoint import load_model, pretrained_path
 from nestevo_hw.models.onnx.manifest import MODEL, read_manifest
 from nestevo_hw.streams.digits import DigitStream
+from nestevo_hw.studies.quantise import calibration_samples
 from nestevo_hw.tasks.deployment import open_deployed
 from nestevo_hw.tasks.named import task_named
 
 DIGITS = task_named("classification")
+SPEC = load_model(pretrained_path("digits-cnn-m3"))[1]
 
 
 def ran(*words):
@@ -35,14 +38,15 @@ def both(tmp_path_factory):
 
 
 def test_manifest_metadata_and_words_say_what_was_measured(both):
-    _, folder, told = both
+    whole, folder, told = both
     document = json.loads((folder / "manifest.json").read_text())
     found = document["quantised"]
     assert found["layers"] == 5
     assert found["float_layers"] == ["/head/Gemm"]
     assert (found["metric"], found["calibrated_on"]) == ("accuracy", "32 frames of the embedded stream")
     assert found["score"] >= found["float_score"] - 0.05 > 0.8
-    assert found["bytes"] < found["float_bytes"]
+    assert found["bytes"] == (folder / MODEL).stat().st_size < found["float_bytes"]
+    assert found["float_bytes"] == (whole / MODEL).stat().st_size
     assert f"{found['score']:.3f}, float {found['float_score']:.3f}" in told
     assert read_manifest(folder).task == "classification"  # checksums hold
     inside = {p.key: p.value for p in onnx.load(folder / MODEL).metadata_props}
@@ -97,6 +101,20 @@ def test_frames_of_the_users_own(tmp_path):
     found = json.loads(taught.stdout)["quantised"]
     assert "against labels" in found["scored_on"]
     assert found["float_score"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("frames", "calibration", "scored"), [(2, 1, 1), (12, 6, 6), (95, 32, 63), (131, 32, 99), (200, 32, 100)]
+)
+def test_a_recording_gives_as_many_frames_to_calibrate_and_score_with_as_are_said(
+    frames, calibration, scored, tmp_path
+):
+    for number in range(frames):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    found = calibration_samples(str(tmp_path), DIGITS, SPEC, torch.zeros(3, 8, 8, dtype=torch.uint8))
+    assert (len(found.calibration), len(found.scored)) == (calibration, scored)
+    shown = [{int(image[0, 0, 0]) for image in part} for part in (found.calibration, found.scored)]
+    assert len(shown[0] | shown[1]) == calibration + scored
 
 
 @pytest.mark.parametrize(

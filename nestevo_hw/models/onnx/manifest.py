@@ -90,7 +90,7 @@ class Quantised:
     calibrated_on: str
     """In words."""
     bytes: int
-    """Of the file, but for its metadata."""
+    """Of the file, its metadata included."""
     float_bytes: int
     scored_on: str
     """In words."""

@@ -1,11 +1,11 @@
 """What a comparison measures: each figure over seeds, paired wherever methods share their frames.
 
 Accuracies are those a terminal reaches at the end of a window on later frames of it, averaged over terminals and
-windows within each seed.
+windows within each seed; where they are compared, over those of which all that is compared has a score.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nestevo_hw.base.stats import Estimate, mean
 from nestevo_hw.studies.compare.intervals import difference_of_ratios, less_one, minus, ratio_of
@@ -14,22 +14,52 @@ from nestevo_hw.studies.compare.variants import A3, A4, DIGITAL_TEACHER, NESTEVO
 
 Where = Sequence[TerminalWindow] | None
 """Terminals and windows to average over; None for all."""
+Levels = Callable[[Outcome], Mapping[TerminalWindow, float]]
+"""Accuracies of a run."""
+
+
+def _together(found: Comparison, *sides: tuple[str, Levels], where: Where = None) -> list[list[float]]:
+    """Mean accuracy of every seed, of several variants, over what each of them has a score of with that seed.
+
+    Args:
+        found: the comparison.
+        sides: names of variants, and which of their accuracies.
+        where: terminals and windows to average over.
+
+    Returns:
+        One list a side; NaN where a variant did not run.
+    """
+    if not found.has(*(name for name, _ in sides)):
+        return [[math.nan] * len(found.seeds) for _ in sides]
+    chosen = found.terminal_windows if where is None else where
+    means = []
+    for seed in found.seeds:
+        levels = [of_run(found.outcomes[name, seed]) for name, of_run in sides]
+        shared = [place for place in chosen if all(math.isfinite(each.get(place, math.nan)) for each in levels)]
+        means.append([mean(each[place] for place in shared) for each in levels])
+    return [list(column) for column in zip(*means, strict=True)]
+
+
+def _before(run: Outcome) -> Mapping[TerminalWindow, float]:
+    return run.before
+
+
+def _after(run: Outcome) -> Mapping[TerminalWindow, float]:
+    return run.after
+
+
+def _after_of(found: Comparison, *names: str, where: Where = None) -> list[list[float]]:
+    return _together(found, *((name, _after) for name in names), where=where)
 
 
 def before_by_seed(found: Comparison, name: str, where: Where = None) -> list[float]:
     """Mean accuracy before evolving, of every seed; NaN where a variant did not run."""
-    chosen = found.terminal_windows if where is None else where
-    if not found.has(name):
-        return [math.nan] * len(found.seeds)
-    return found.by_seed(name, lambda run: mean(run.before.get(place, math.nan) for place in chosen))
+    return _together(found, (name, _before), where=where)[0]
 
 
 def after_by_seed(found: Comparison, name: str, where: Where = None) -> list[float]:
     """Mean accuracy after evolving, of every seed; NaN where a variant did not run."""
-    chosen = found.terminal_windows if where is None else where
-    if not found.has(name):
-        return [math.nan] * len(found.seeds)
-    return found.by_seed(name, lambda run: mean(run.after.get(place, math.nan) for place in chosen))
+    return _together(found, (name, _after), where=where)[0]
 
 
 def after_second(found: Comparison, name: str) -> Estimate:
@@ -60,23 +90,23 @@ def after(found: Comparison, name: str, where: Where = None) -> Estimate:
 
 def gain(found: Comparison, name: str, where: Where = None) -> Estimate:
     """Relative gain of the terminals, after / before - 1, each window from the model it started with."""
-    return less_one(ratio_of(after_by_seed(found, name, where), before_by_seed(found, name, where)))
+    return less_one(ratio_of(*_together(found, (name, _after), (name, _before), where=where)))
 
 
 def gain_over(found: Comparison, name: str, other: str) -> Estimate:
     """Relative gain over another method on the same frames; that over A3 (never evolve) is the gain of Table 4."""
-    return less_one(ratio_of(after_by_seed(found, name), after_by_seed(found, other)))
+    return less_one(ratio_of(*_after_of(found, name, other)))
 
 
 def lead(found: Comparison, name: str, other: str) -> Estimate:
     """Relative gain over the originals (A3) of one method minus that of another."""
-    originals = after_by_seed(found, A3)
-    return difference_of_ratios((after_by_seed(found, name), originals), (after_by_seed(found, other), originals))
+    mine, theirs, originals = _after_of(found, name, other, A3)
+    return difference_of_ratios((mine, originals), (theirs, originals))
 
 
 def difference_by_seed(found: Comparison, name: str, other: str, where: Where = None) -> list[float]:
     """Accuracy after evolving of one variant minus that of another, of every seed."""
-    return minus(after_by_seed(found, name, where), after_by_seed(found, other, where))
+    return minus(*_after_of(found, name, other, where=where))
 
 
 def difference(found: Comparison, name: str, other: str, where: Where = None) -> Estimate:
@@ -95,7 +125,8 @@ def gap_closed(found: Comparison, name: str, where: Where = None) -> Estimate:
 
 
 def _share_of_gap(found: Comparison, name: str, where: Where) -> Estimate:
-    return ratio_of(difference_by_seed(found, name, A4, where), difference_by_seed(found, TRUE_LABELS, A4, where))
+    mine, least, most = _after_of(found, name, A4, TRUE_LABELS, where=where)
+    return ratio_of(minus(mine, least), minus(most, least))
 
 
 def teacher_before(found: Comparison, name: str) -> Estimate:

@@ -16,6 +16,7 @@ from nestevo_hw.evolution.outlook import most_tasks
 from nestevo_hw.evolution.own import data_warnings
 from nestevo_hw.evolution.retry import deaths
 from nestevo_hw.evolution.run import evolve
+from nestevo_hw.evolution.versions import other_versions
 from nestevo_hw.report.events import Header, read_header
 from nestevo_hw.report.page import write_report
 from nestevo_hw.scheduler.task import Task
@@ -23,6 +24,7 @@ from nestevo_hw.studies.compare.results import Comparison, read_comparison
 from nestevo_hw.studies.compare.variants import A3, Variant
 
 Advance = Callable[[str], None]
+Warn = Callable[[str], None]
 KEPT = ("terminal.safetensors", "teacher.safetensors")
 """Tensors of a finished run that stay; frames, labels and crossbar states take ten times their space."""
 
@@ -90,7 +92,15 @@ def plan_study(base: RunConfig, variants: Sequence[Variant], seeds: int) -> Stud
     return StudyPlan(configs=configs, variants=running, left_out=left_out, warnings=warnings)
 
 
-def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance) -> Comparison:
+def run_study(
+    plan: StudyPlan,
+    folder: Path,
+    *,
+    resume: bool,
+    keep_files: bool,
+    advance: Advance,
+    on_warning: Warn = lambda _: None,
+) -> Comparison:
     """Run what has not finished yet, each run into FOLDER/VARIANT-SEED, and read all of it.
 
     Args:
@@ -99,6 +109,7 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
         resume: reuse finished runs in the folder and go on with unfinished ones; else the folder must be new or empty.
         keep_files: keep all tensors of every run; else only KEPT stay once it has finished.
         advance: called with what has just ended, `plan.steps` times.
+        on_warning: called with a line about runs that are there and should be looked at.
 
     Raises:
         ConfigError: the folder holds a run of another configuration, or none to resume.
@@ -107,7 +118,7 @@ def run_study(plan: StudyPlan, folder: Path, *, resume: bool, keep_files: bool, 
     """
     started = any(folder.glob("*/run.json")) or any((folder / name).exists() for name in plan.folders.values())
     require_unused_or_started(folder, resume=resume, started=started, holds="comparison")
-    check_runs(plan, folder)
+    check_runs(plan, folder, on_warning)
     advice = "run the same command with --resume to go on, or with fewer --seeds to see what is there"
     with counted_runs(folder, len(plan.configs), advice=advice) as ended:
         return run_all(plan, folder, keep_files=keep_files, advance=advance, ended=ended)
@@ -137,14 +148,22 @@ def counted_runs(
         yield ended
 
 
-def check_runs(plan: StudyPlan, folder: Path) -> None:
-    """Refuse what lies where a plan's runs are to lie, before anything runs.
+def check_runs(plan: StudyPlan, folder: Path, on_warning: Warn) -> None:
+    """Refuse what lies where a plan's runs are to lie, before anything runs; name those of other versions.
 
     Raises:
         ConfigError: a run of another configuration, or no run at all.
     """
     for key, config in plan.configs.items():
         _check_stored(folder / plan.folders[key], config)
+    ran: dict[str, list[str]] = {}
+    for name in plan.folders.values():
+        if (folder / name / "run.json").is_file():
+            ran.setdefault(other_versions(_header(folder / name).versions), []).append(name)
+    ran.pop("", None)
+    if ran:
+        told = "; ".join(f"{', '.join(names)} ran with {versions}" for versions, names in ran.items())
+        on_warning(f"{folder}: {told}; runs may differ for that alone, choose another --out to run all anew")
 
 
 def run_all(

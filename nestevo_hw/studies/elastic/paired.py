@@ -30,7 +30,8 @@ def precision_of(seen: Sequence[Found], frames: EdgeFrames) -> Rate:
     held = [[hits(label, *frame) for frame in each] for label in shown(frames.truth)]
 
     def rate(rows: Sequence[int]) -> float:
-        each = [precision([of_label[row] for row in rows]) for of_label in held]
+        drawn = [[of_label[row] for row in rows] for of_label in held]
+        each = [precision(of_label) for of_label in drawn if any(one.objects for one in of_label)]
         return sum(each) / len(each) if each else 0.0
 
     return rate

@@ -1,5 +1,6 @@
 """Label a recording frame by frame, in a way that goes on after a kill."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -141,7 +142,8 @@ class Labelling:
         return {
             "labeller": sha256(self.request.labeller), "adapter": plain(replace(self.adapter, thresholds=usual)),
             "clip": str(self.request.clip.resolve()), "size": list(self.source.native_size),
-            "length": self.source.length, "stride": self.request.stride, "confirm": self.request.confirm,
+            "length": self.source.length, "clip_sha256": _fingerprint(self.request.clip, self.source),
+            "stride": self.request.stride, "confirm": self.request.confirm, "version": __version__,
         }  # fmt: skip
 
 
@@ -165,6 +167,16 @@ def prepare(request: LabelRequest) -> Labelling:
             raise InputError(f"none of the frames to label is among the {len(known.truth)} that {request.against} "
                              "labels; use another --stride")  # fmt: skip
     return Labelling(request=request, adapter=adapter, detector=detector, source=source, known=known, indices=indices)
+
+
+def _fingerprint(clip: Path, source: FrameSource) -> str:
+    """Checksum of a video file, or of the names and contents of a folder's images."""
+    if not source.names:
+        return sha256(clip)
+    found = hashlib.sha256()
+    for name in source.names:
+        found.update(f"{sha256(clip / name)} {name}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
 
 
 def _kept(frame: FrameLabels, score: float, unsure: float) -> FrameLabels:

@@ -5,10 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nestevo_hw.base.documents import json_line
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.studies.noise.points import SweepPoint
 from nestevo_hw.studies.noise.results import Benchmark, read_benchmark
 from nestevo_hw.studies.noise.sweeps import TEACHING, Value
+
+TOLD = {
+    "seed": "seed", "age_s": "age after programming", "adc_range": "range of the ADC",
+    "perfect_io": "perfect converters", "tile": "tile", "keep_digital": "layers kept digital",
+}  # fmt: skip
+"""What benchmarks that are compared may differ in, beside model and device, by its name in results.json: in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +28,12 @@ class Comparison:
     def metric(self) -> str:
         """Headline metric of all."""
         return next(iter(self.found.values())).metric
+
+    @property
+    def differences(self) -> dict[str, dict[str, Any]]:
+        """What of TOLD the benchmarks do not have in common: the value of each."""
+        told = {key: {name: one.about.get(key) for name, one in self.found.items()} for key in TOLD}
+        return {key: values for key, values in told.items() if len(set(map(json_line, values.values()))) > 1}
 
     @property
     def panels(self) -> list[tuple[str, str]]:
@@ -58,6 +71,7 @@ class Comparison:
                  "digital": {scene: one.digital_score(scene) for scene in one.scenes}}
                 for name, one in self.found.items()
             ],
+            "differences": self.differences,
             "points": [
                 {"benchmark": name, **point.document()}
                 for row in self.rows().values() for name, point in row.items() if point is not None
@@ -72,17 +86,17 @@ def compare_benchmarks(paths: Sequence[Path]) -> Comparison:
         paths: folders of benchmarks, or their results.json.
 
     Raises:
-        ConfigError: fewer than two, different metrics, or no sweep in common.
+        ConfigError: fewer than two, different metrics, data or numbers of frames, or no sweep in common.
         InputError: one cannot be read.
     """
     if len(paths) < 2:
         raise ConfigError(f"--compare needs two benchmarks or more, got {len(paths)}")
     found = [read_benchmark(path) for path in paths]
     for path, one in zip(paths, found, strict=True):
-        if one.metric != found[0].metric:
-            raise ConfigError(
-                f"{path} is scored by {one.metric} but {paths[0]} by {found[0].metric}; these cannot be compared"
-            )
+        for mine, first in zip(_scoring(one), _scoring(found[0]), strict=True):
+            if mine != first:
+                both = f"{path} is scored {mine} but {paths[0]} {first}"
+                raise ConfigError(f"{both}; these cannot be compared, so run one of them again")
     comparison = Comparison(found=dict(zip(_names(paths, found), found, strict=True)))
     if not comparison.panels:
         raise ConfigError("these benchmarks have no sweep in common; run the same --sweep on each")
@@ -93,6 +107,16 @@ def values_of(lines: Mapping[str, Sequence[SweepPoint]]) -> list[Value]:
     """Values of all lines, in order; names in the order of their first appearance."""
     values = list(dict.fromkeys(p.value for points in lines.values() for p in points))
     return values if any(isinstance(v, str) for v in values) else sorted(values)
+
+
+def _scoring(one: Benchmark) -> tuple[str, ...]:
+    """How a benchmark is scored, in words: all in which those that are compared must agree."""
+    data = one.about.get("data")
+    return (
+        f"by {one.metric}",
+        "without --data" if data is None else f"on {Path(data).resolve()}",
+        f"on {one.about.get('frames')} frames",
+    )
 
 
 def _names(paths: Sequence[Path], found: Sequence[Benchmark]) -> list[str]:

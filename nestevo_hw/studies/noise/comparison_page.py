@@ -6,13 +6,13 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from nestevo_hw.base.documents import write_json
+from nestevo_hw.base.documents import json_line, write_json
 from nestevo_hw.base.files import write_text
-from nestevo_hw.pages.formats import DASH, score
+from nestevo_hw.pages.formats import DASH, duration, score
 from nestevo_hw.pages.shell import render
 from nestevo_hw.pages.style import LIGHT, LINES, THEMED, Mark, Palette, colour_of, save_png
 from nestevo_hw.pages.tables import Table
-from nestevo_hw.studies.noise.comparison import Comparison, values_of
+from nestevo_hw.studies.noise.comparison import TOLD, Comparison, values_of
 from nestevo_hw.studies.noise.page import drawn, interval_text
 from nestevo_hw.studies.noise.plots import Draw, ceiling, draw_line, finish, together
 from nestevo_hw.studies.noise.points import SweepPoint
@@ -39,8 +39,21 @@ def page_text(comparison: Comparison) -> str:
         "marks": _marks(comparison),
         "panels": drawn(_panels(comparison, THEMED), comparison.metric),
         "figures": comparison_table(comparison),
+        "differences": difference_lines(comparison),
     }
     return render("noise_comparison.html", values)
+
+
+def difference_lines(comparison: Comparison) -> list[str]:
+    """What else the benchmarks differ in, for people to read."""
+    return [
+        f"not the same {TOLD[key]}: {', '.join(f'{_told(key, value)} ({name})' for name, value in values.items())}"
+        for key, values in comparison.differences.items()
+    ]
+
+
+def _told(key: str, value: object) -> str:
+    return duration(value) if key == "age_s" else json_line(value)
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -17,7 +17,7 @@ from nestevo_hw.crossbar.devices import AdcRange, find_preset
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.crossbar.placement import check_weights
 from nestevo_hw.crossbar.tile_sizes import Tile
-from nestevo_hw.models.checkpoint import digest
+from nestevo_hw.models.checkpoint import digest, load_detector, resolve_checkpoint
 from nestevo_hw.models.zoo import ZooModel
 from nestevo_hw.studies.data.dataset import Dataset, open_data
 from nestevo_hw.studies.data.spec import DataSpec
@@ -144,6 +144,7 @@ class Subject:
         if self._aware is not None:
             identity["noise_aware_digest"] = digest(self._aware.model)
         if self.setup.teaching is not None:
+            identity["student_digest"] = digest(load_detector(resolve_checkpoint(self.setup.teaching.student))[0])
             config = self.setup.teaching.config.document()
             identity["distillation"] = {"labels": config["labels"], "distil": config["distil"]}
         return identity

@@ -8,14 +8,22 @@ from pathlib import Path
 
 import torch
 
+from nestevo_hw import __version__
 from nestevo_hw.base.compute import device_name
-from nestevo_hw.base.documents import plain
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal
 from nestevo_hw.base.locking import require_unused_or_started
 from nestevo_hw.base.stats import or_nan, or_none
 from nestevo_hw.evolution.run import computed_on
-from nestevo_hw.studies.compare.study import Advance, StudyPlan, check_runs, counted_runs, plan_study, run_all
+from nestevo_hw.studies.compare.study import (
+    Advance,
+    StudyPlan,
+    Warn,
+    check_runs,
+    counted_runs,
+    plan_study,
+    run_all,
+)
 from nestevo_hw.studies.compare.variants import NESTEVO, choose
 from nestevo_hw.studies.reproduce import methods
 from nestevo_hw.studies.reproduce.averaging import averages
@@ -99,7 +107,9 @@ def _device_text(device: str) -> str:
     return device if device == cpu else f"{device}; what is no run of a comparison, on {cpu}"
 
 
-def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance) -> Reproduction:
+def run_reproduction(
+    plan: Plan, folder: Path, *, resume: bool, advance: Advance, on_warning: Warn = lambda _: None
+) -> Reproduction:
     """Run what has not finished yet, and read all of it.
 
     Args:
@@ -107,6 +117,7 @@ def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance
         folder: for runs and the journal of what was measured.
         resume: go on with what is there.
         advance: called with what has just ended, `plan.steps` times.
+        on_warning: as for `run_study`.
 
     Raises:
         ConfigError: the folder holds something else, or nothing to resume.
@@ -115,10 +126,11 @@ def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance
         StoppedError: stopped by Ctrl-C or a signal; what has finished is kept.
     """
     require_unused_or_started(folder, resume=resume, started=(folder / JOURNAL).is_file(), holds="reproduction")
-    journal = Journal(folder / JOURNAL, Measured, {"effort": plain(plan.effort)}, holds="measurements", resume=resume)
+    identity = {"effort": plan.effort, "version": __version__}
+    journal = Journal(folder / JOURNAL, Measured, identity, holds="measurements", resume=resume)
     known = {(record.experiment, record.seed): record.values for record in journal.records}
     if plan.runs is not None:
-        _run(plan.runs, folder / RUNS, advance)
+        _run(plan.runs, folder / RUNS, advance, on_warning)
     _measure(plan, folder, journal, known, advance)
     values = _by_key({key: known[key] for key in plan.experiments}, plan.seeds)
     return Reproduction(
@@ -127,9 +139,9 @@ def run_reproduction(plan: Plan, folder: Path, *, resume: bool, advance: Advance
     )  # fmt: skip
 
 
-def _run(runs: StudyPlan, folder: Path, advance: Advance) -> None:
+def _run(runs: StudyPlan, folder: Path, advance: Advance, on_warning: Warn) -> None:
     """What the comparison has not run yet."""
-    check_runs(runs, folder)
+    check_runs(runs, folder, on_warning)
     with counted_runs(folder.parent, len(runs.configs)) as ended:
         run_all(runs, folder, keep_files=False, advance=advance, ended=ended, pages=False)
 

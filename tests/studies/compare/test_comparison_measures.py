@@ -130,6 +130,33 @@ def test_a_scene_without_objects_is_left_out_of_every_method(tmp_path):
     json.dumps(document_of(found), allow_nan=False)
 
 
+def test_what_a_method_has_no_score_of_counts_for_none_it_is_compared_with(tmp_path):
+    """Equal wherever both are scored, and one lacks the harder terminal: they differ by nothing."""
+    easy, hard = (0.4, 0.9), (0.1, 0.3)
+    table = {
+        "NestEvo": [{"a": easy, "b": (None, None)}, {"a": easy, "b": hard}],
+        "A3": [{"a": (0.4, None), "b": (0.1, None)}] * 2,
+        "A4": [{"a": easy, "b": hard}] * 2,
+        "true-labels": [{"a": (0.4, 1.0), "b": (0.1, 0.3)}, {"a": (0.4, 1.0), "b": (0.1, 0.5)}],
+    }
+    found = comparison(tmp_path, list(table), seeds=2, config=ONE, value=_value(table))
+    assert measures.difference_by_seed(found, "NestEvo", "A4") == [0.0, 0.0]
+    assert measures.lead(found, "NestEvo", "A4").mean == 0.0
+    assert measures.gap_closed(found, "NestEvo").mean == 0.0
+    # Over a alone with one seed, over both with the other.
+    assert measures.gain_over(found, "NestEvo", "A3").mean == pytest.approx((0.9 + 0.6) / (0.4 + 0.25) - 1)
+    assert measures.after_by_seed(found, "NestEvo") == pytest.approx([0.9, 0.6])
+    assert measures.after_by_seed(found, "A4") == pytest.approx([0.6, 0.6])
+    # The room above A4 is that of a with one seed, and of both with the other.
+    assert measures.gap_closed(found, "true-labels").mean == 1.0
+
+
+def test_before_and_after_are_of_the_same_terminals(tmp_path):
+    table = {"NestEvo": [{"a": (0.4, 0.8), "b": (None, 0.2)}]}
+    found = comparison(tmp_path, list(table), seeds=1, config=ONE, value=_value(table))
+    assert measures.gain(found, "NestEvo").mean == pytest.approx(1.0)
+
+
 def test_the_teacher_is_compared_over_the_seeds_in_which_it_evolved(tmp_path):
     found = comparison(tmp_path, ["NestEvo", "A4"], seeds=3)
     # Window 0 only: 0.60, 0.61, 0.62 to 0.72, 0.73, 0.74.

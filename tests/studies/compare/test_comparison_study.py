@@ -13,6 +13,7 @@ from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError, TaskError
 from nestevo_hw.cli import main
 from nestevo_hw.evolution.config import load_preset, override, parse_config
+from nestevo_hw.evolution.versions import versions
 from nestevo_hw.scheduler.task import TaskFailure
 from nestevo_hw.studies.compare import study
 from nestevo_hw.studies.compare.study import plan_study, run_study
@@ -155,6 +156,24 @@ def test_runs_of_another_configuration_are_not_mixed_in(monkeypatch, tmp_path):
     elsewhere = _Runs()
     _run(monkeypatch, elsewhere, _plan(["A4"], base=override(BASE, {"execution.workers": 3})), tmp_path, resume=True)
     assert elsewhere.calls == []
+
+
+def test_runs_of_other_versions_are_named_and_stay(monkeypatch, tmp_path):
+    _run(monkeypatch, _Runs(), _plan(["NestEvo", "A4"]), tmp_path)
+    here = versions()
+    for name, torch in (("NestEvo-0", here["torch"]), ("A4-0", "1.0")):
+        path = tmp_path / name / "run.json"
+        write_json(path, json.loads(path.read_text()) | {"versions": here | {"torch": torch}})
+        path.with_name("report.html").write_text("of its end")
+    runs, warned = _Runs(), []
+    monkeypatch.setattr(study, "evolve", runs.evolve)
+    wider = _plan(["NestEvo", "A3", "A4"])
+    run_study(wider, tmp_path, resume=True, keep_files=False, advance=lambda _: None, on_warning=warned.append)
+    assert runs.calls == [("A3-0", False)]
+    assert warned == [
+        f"{tmp_path}: A4-0 ran with torch 1.0 (here {here['torch']}); runs may differ for that alone, "
+        "choose another --out to run all anew"
+    ]
 
 
 def test_a_variant_that_changes_nothing_is_skipped_and_said_so():

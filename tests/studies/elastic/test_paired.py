@@ -31,6 +31,17 @@ def test_precision_on_drawn_frames_is_that_of_these_frames():
         assert rate(rows) == pytest.approx(mean_precision([seen[r] for r in rows], [truth[r] for r in rows]), abs=1e-12)
 
 
+def test_a_class_without_an_object_on_the_drawn_frames_does_not_count():
+    """A rare class, which the model also sees where it is not."""
+    truth = [shown(1), shown(1), shown(2)]
+    seen = [shown(1), shown(2), shown(2)]
+    rate = precision_of(seen, frames_of(truth))
+    assert rate([0, 0]) == 1.0
+    assert rate([1, 1]) == 0.0
+    for rows in ([0, 1], [0, 2], [0, 1, 2], [1, 1, 0]):
+        assert rate(rows) == pytest.approx(mean_precision([seen[r] for r in rows], [truth[r] for r in rows]), abs=1e-12)
+
+
 def test_the_interval_of_a_share_is_about_that_of_its_standard_error():
     """One model is right on all of 400 frames, the other on three of four: 0.25, with an error of 0.0217."""
     truth = [shown(1)] * 400

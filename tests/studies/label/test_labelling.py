@@ -19,6 +19,7 @@ from nestevo_hw.models.onnx.foreign.detector import open_foreign
 from nestevo_hw.streams.annotations import load_labels
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.studies.data.boxes import LabelledBoxes
+from nestevo_hw.studies.label import labelling
 from nestevo_hw.studies.label.labelling import prepare
 from nestevo_hw.studies.label.request import LabelRequest
 from nestevo_hw.tasks.labeller.views import confirmed, parts
@@ -58,9 +59,9 @@ def request(out="labels.json", clip="frames", **changes):
 
 
 def run(wanted, *, resume=False, advance=lambda _: None):
-    labelling = prepare(wanted)
-    with labelling.writing(resume=resume):
-        return labelling.run(resume=resume, advance=advance)
+    ready = prepare(wanted)
+    with ready.writing(resume=resume):
+        return ready.run(resume=resume, advance=advance)
 
 
 def ran(*words):
@@ -132,6 +133,43 @@ def test_what_is_stopped_goes_on_with_the_same_result(kept, here):
     assert len(seen) == 6
     assert Path("labels.json").read_text() == Path("whole.json").read_text()
     assert not Path("labels.json.partial").exists()
+
+
+def stopped_after_three(wanted):
+    def stop(what):
+        if what == "frame 2":
+            raise KeyboardInterrupt
+
+    with pytest.raises(StoppedError):
+        run(wanted, advance=stop)
+
+
+def test_labels_of_another_recording_under_the_same_names_are_not_mixed_in(here, monkeypatch):
+    stopped_after_three(request())
+    images = {path: path.read_bytes() for path in Path("frames").iterdir()}
+    for path, other in zip(images, reversed(images.values()), strict=True):
+        path.write_bytes(other)
+    with pytest.raises(ConfigError, match=r"another configuration \(clip_sha256 is .* there and .* here\)"):
+        run(request(), resume=True)
+    for path, image in images.items():
+        path.write_bytes(image)
+    with monkeypatch.context() as patch:
+        patch.setattr(labelling, "__version__", "9.0")
+        with pytest.raises(ConfigError, match=r"version is '.*' there and '9.0' here"):
+            run(request(), resume=True)
+    assert len(run(request(), resume=True).frames) == 6
+
+
+def test_a_video_in_place_of_another_is_another_recording(here):
+    for name in ("clip.mp4", "other.mp4"):
+        write_clip(Path(name), 8)
+    stopped_after_three(request(clip="clip.mp4"))
+    with Path("clip.mp4").open("ab") as file:
+        file.write(b"\0\0\0\x08free")
+    with pytest.raises(ConfigError, match="clip_sha256 is"):
+        run(request(clip="clip.mp4"), resume=True)
+    Path("clip.mp4").write_bytes(Path("other.mp4").read_bytes())
+    assert len(run(request(clip="clip.mp4"), resume=True).frames) == 8
 
 
 def test_nothing_is_written_over_and_nothing_to_go_on_with_is_said(here):

@@ -11,6 +11,7 @@ from web_pages import read_page
 
 from nestevo_hw.base.documents import write_json
 from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.pages.formats import DASH
 from nestevo_hw.studies.noise.comparison import compare_benchmarks
 from nestevo_hw.studies.noise.comparison_page import write_comparison
 from nestevo_hw.studies.noise.output import document_of, scores_table, write_benchmark
@@ -103,6 +104,29 @@ def test_different_metrics_are_not_compared(tmp_path: Path) -> None:
     folders = _two(tmp_path, benchmark(SWEPT, metric="top1_agreement"))
     with pytest.raises(ConfigError, match=r"second is scored by top1_agreement but .*first by map50"):
         compare_benchmarks(folders)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"frames": 24}, "second is scored on 24 frames but .*first on 10 frames; .* run one of them again"),
+        ({"data": "mine/photos"}, "second is scored on .*/mine/photos but .*first without --data; "),
+    ],
+)
+def test_benchmarks_of_other_frames_are_not_compared(about: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compare_benchmarks(_two(tmp_path, benchmark(SWEPT, TAUGHT, **about)))
+
+
+def test_what_benchmarks_differ_in_is_told(tmp_path: Path) -> None:
+    same = compare_benchmarks(_two(tmp_path, benchmark(SWEPT, TAUGHT, analog="hermes")))
+    assert same.document()["differences"] == {}
+    other = compare_benchmarks(_two(tmp_path, benchmark(SWEPT, TAUGHT, analog="hermes", seed=1, age_s=3600.0)))
+    assert other.document()["differences"]["seed"] == {"net on pcm": 0, "net on hermes": 1}
+    write_comparison(other, tmp_path / "out")
+    page = _page(tmp_path / "out" / "comparison.html")
+    assert "not the same seed: 0 (net on pcm), 1 (net on hermes)" in page
+    assert f"not the same age after programming: {DASH} (net on pcm), 1 h (net on hermes)" in page
 
 
 def test_benchmarks_without_a_common_sweep_are_refused(tmp_path: Path) -> None:

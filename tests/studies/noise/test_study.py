@@ -13,8 +13,9 @@ from torch import nn
 
 from nestevo_hw.base.documents import json_line, parse_json, plain
 from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
-from nestevo_hw.models.checkpoint import digest, load_detector, pretrained_path
+from nestevo_hw.models.checkpoint import digest, load_detector, pretrained_path, save_model
 from nestevo_hw.studies.noise import noise_aware
+from nestevo_hw.studies.noise.journal import ScoreJournal
 from nestevo_hw.studies.noise.noise_aware import FineTuning
 from nestevo_hw.studies.noise.plan import AWARE, PLAIN
 from nestevo_hw.studies.noise.request import Request
@@ -82,6 +83,21 @@ def test_other_weights_are_another_configuration(classifier: Request, tmp_path: 
         study.subject.given.model[0][0].weight[0, 0, 0, 0] += 1e-3
     with pytest.raises(ConfigError, match="weights_digest is"):
         study.run(tmp_path, resume=True, advance=_ignore)
+
+
+def test_a_student_of_other_weights_is_another_configuration(tmp_path: Path) -> None:
+    student, spec = load_detector(pretrained_path("fasterrcnn-tiny-m2"))
+    path = tmp_path / "student.safetensors"
+    save_model(student, spec, path)
+    subject = Request(model="fasterrcnn-tiny", students=True, student=str(path), frames=4).study().subject
+    ScoreJournal(tmp_path / "out", subject.identity(), resume=False)
+    ScoreJournal(tmp_path / "out", subject.identity(), resume=True)
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.add_(1e-3)
+    save_model(student, spec, path)
+    with pytest.raises(ConfigError, match=r"another configuration \(student_digest is"):
+        ScoreJournal(tmp_path / "out", subject.identity(), resume=True)
 
 
 def test_students_need_a_detector_of_the_embedded_classes(classifier: Request) -> None:

@@ -10,7 +10,7 @@ from nestevo_hw.base.locking import require_unused_or_started
 from nestevo_hw.studies.compare.grid.cells import Row, cells_of
 from nestevo_hw.studies.compare.grid.spec import GridSpec
 from nestevo_hw.studies.compare.results import Comparison
-from nestevo_hw.studies.compare.study import Advance, StudyPlan, check_runs, counted_runs, plan_study, run_all
+from nestevo_hw.studies.compare.study import Advance, StudyPlan, Warn, check_runs, counted_runs, plan_study, run_all
 from nestevo_hw.studies.compare.variants import choose
 
 
@@ -63,7 +63,7 @@ def plan_grid(spec: GridSpec, rows: Sequence[Row], seeds: int | None = None) -> 
 
 
 def run_grid(
-    plan: GridPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance
+    plan: GridPlan, folder: Path, *, resume: bool, keep_files: bool, advance: Advance, on_warning: Warn = lambda _: None
 ) -> dict[str, Comparison]:
     """Run what has not finished yet, each run into FOLDER/CELL/VARIANT-SEED without a page, and read all of it.
 
@@ -73,6 +73,7 @@ def run_grid(
         resume: go on in a folder that holds cells already; else it must be new or empty.
         keep_files: keep all tensors of every run.
         advance: called with what has just ended, `plan.steps` times.
+        on_warning: as for `run_study`.
 
     Returns:
         The comparison of each cell.
@@ -85,7 +86,7 @@ def run_grid(
     started = any(folder.glob("*/*/run.json")) or any((folder / name).exists() for name in plan.plans)
     require_unused_or_started(folder, resume=resume, started=started, holds="grid")
     for name, cell in plan.plans.items():
-        check_runs(cell, folder / name)
+        check_runs(cell, folder / name, on_warning)
     with counted_runs(folder, plan.runs) as ended:
         return {
             name: run_all(
