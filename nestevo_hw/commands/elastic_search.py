@@ -19,8 +19,8 @@ STRATEGY_NAMES = ("refined", "additive", "nearby", "evolution", "annealing", "ra
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the latency table, the accuracies, pool.json, result.json and curve.png.")  # fmt: skip
-@click.option("--budget", type=Number(Range(0.01, 1)), default=0.6, show_default=True, metavar="SHARE",
-              help="Of the time that the base takes on this device.")  # fmt: skip
+@click.option("--budget", type=Number(Range(0.01, 1)), metavar="SHARE",
+              help="Of the time that the base takes on this device.  [default: 0.6]")  # fmt: skip
 @click.option("--budget-ms", type=Number(POSITIVE), metavar="MS", help="Of a frame, in place of --budget.")
 @click.option("--strategy", type=click.Choice(STRATEGY_NAMES), default="refined", show_default=True,
               help="How paths are chosen for measuring (docs/elastic-search.md).")  # fmt: skip
@@ -45,7 +45,7 @@ def search(
     folder: Path,
     *,
     out: Path,
-    budget: float,
+    budget: float | None,
     budget_ms: float | None,
     strategy: str,
     source: Path | None,
@@ -72,16 +72,19 @@ def search(
       nestevo-hw elastic search runs/elastic --out runs/search --against checkpoints/digits-mobilenet-m2.safetensors
     """
     from nestevo_hw.base.documents import plain
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.files import require_file
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.studies.elastic.curve import save_comparison, save_curve
     from nestevo_hw.terminals.elastic.network import Network
-    from nestevo_hw.terminals.elastic.selecting import SearchConfig, read_selected, select
+    from nestevo_hw.terminals.elastic.selecting import USUAL_BUDGET, SearchConfig, read_selected, select
 
+    if budget is not None and budget_ms is not None:
+        raise ConfigError("--budget and --budget-ms both say what a frame may take; give one of them")
     config = SearchConfig(
-        budget=budget, budget_ms=budget_ms, strategy=strategy, frames=most_frames, evaluations=evaluations,
-        seconds=seconds, seed=seed, cpu_time=cpu_time,
+        budget=USUAL_BUDGET if budget is None else budget, budget_ms=budget_ms, strategy=strategy, frames=most_frames,
+        evaluations=evaluations, seconds=seconds, seed=seed, cpu_time=cpu_time,
     )  # fmt: skip
     frames = source or folder / "held-out.safetensors"
     for path in against:

@@ -35,6 +35,7 @@ FOLDER = "tests-have-no-such-folder"
         (f"search {FOLDER} --out {{out}}", 2, "no file"),
         (f"search {FOLDER} --out {{out}} --against gone.safetensors", 2, "no file gone.safetensors; correct --against"),
         (f"search {FOLDER} --out {{out}} --budget 0", 2, "need a number from 0.01 to 1"),
+        (f"search {FOLDER} --out {{out}} --budget 0.5 --budget-ms 1", 2, "give one of them"),
         (f"adapt {FOLDER} --search {FOLDER}", 2, "no file"),
     ],
 )
