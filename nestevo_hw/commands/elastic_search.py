@@ -36,6 +36,8 @@ STRATEGY_NAMES = ("refined", "additive", "nearby", "evolution", "annealing", "ra
               "has not seen; may be repeated. Needs torch.")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the chosen path as a checkpoint, such as a terminal's model is. Needs torch.")  # fmt: skip
+@click.option("--factory", metavar="MODULE:NAME",
+              help="Your own code that models of --against and --checkpoint are made by.")  # fmt: skip
 @click.option("--cpu-time", is_flag=True,
               help="Time in seconds of the CPU: other work on this machine spoils those of the clock.")  # fmt: skip
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the search.")
@@ -54,6 +56,7 @@ def search(
     seconds: float | None,
     against: tuple[Path, ...],
     checkpoint: Path | None,
+    factory: str | None,
     cpu_time: bool,
     seed: int,
     resume: bool,
@@ -89,6 +92,8 @@ def search(
     frames = source or folder / "held-out.safetensors"
     for path in against:
         require_file(path, advice="correct --against")
+    if against or checkpoint is not None:
+        _check_code(folder, against, factory)
     with one_writer(out, resume=resume), telling("measuring the latency table") as told:
         select(folder / "parts", frames, out, config, resume=resume, tell=told.say)
         selected, pool = read_selected(out)
@@ -103,6 +108,17 @@ def search(
     if not as_json:
         _show(selected, points, out, checkpoint)
     return {"out": str(out), **plain(selected), "against": plain(points)}
+
+
+def _check_code(folder: Path, against: tuple[Path, ...], factory: str | None) -> None:
+    """No code runs that the user has not named."""
+    from nestevo_hw.models.checkpoint import check_named, check_origin
+    from nestevo_hw.models.elastic.store import read_supernet_spec
+
+    supernet = folder / "supernet.safetensors"
+    check_named(read_supernet_spec(supernet), supernet, factory, "--factory")
+    for path in against:
+        check_origin(path, factory, "--factory")
 
 
 def _measured(
