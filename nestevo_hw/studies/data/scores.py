@@ -10,7 +10,7 @@ from nestevo_hw.base.stats import wilson_interval
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.studies.data.dataset import Dataset
 from nestevo_hw.studies.data.feeding import Feed, called
-from nestevo_hw.studies.data.outputs import class_scores, detections
+from nestevo_hw.studies.data.outputs import check_finite, class_scores, detections
 from nestevo_hw.tasks.metrics import mean_average_precision
 
 Measure = Callable[[nn.Module], Mapping[str, Mapping[str, float]]]
@@ -72,11 +72,13 @@ def accuracy(name: str, model: nn.Module, feed: Feed) -> tuple[tuple[str, ...], 
         Names of the metrics, what scores a model, and the number of classes.
 
     Raises:
-        InputError: the model gives no class scores, or fewer than there are labels.
+        InputError: the model gives no class scores, fewer than there are labels, or such as are not finite.
     """
     data = feed.data
     batch, count = next(feed.batches(data.calibration.samples))
-    classes = _scores(name, model, batch, count, feed).shape[1]
+    scores = _scores(name, model, batch, count, feed)
+    check_finite(name, scores)
+    classes = scores.shape[1]
     _check_classes(data, classes)
     metrics = CLASSIFICATION if classes > _TOP else CLASSIFICATION[:1]
     labels = torch.tensor([target for target in data.scored.targets if isinstance(target, int)])

@@ -18,7 +18,7 @@ from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.studies.data.dataset import Dataset
 from nestevo_hw.studies.data.feeding import called, feed_for
-from nestevo_hw.studies.data.outputs import detections, is_rows
+from nestevo_hw.studies.data.outputs import check_finite, detections, is_rows
 from nestevo_hw.studies.data.scores import DETECTION, Measure, accuracy, doubt, precision
 from nestevo_hw.studies.noise.fidelity import (
     gives_class_scores,
@@ -94,7 +94,7 @@ def prepare_task(
         channels: of made-up images; None for what the model takes.
 
     Raises:
-        InputError: the model takes or returns something unexpected.
+        InputError: the model takes or returns something unexpected, or what is not finite.
     """
     if data is not None:
         return labelled_task(chosen.name, chosen.model, data, trained=chosen.trained)
@@ -115,7 +115,9 @@ def prepare_task(
     except InputError as error:
         raise InputError(f"{chosen.name}: {error}") from error
     batches, calibration = _as_taken(chosen.model, batches, calibration)
-    called(chosen.name, chosen.model, calibration[0])
+    output = called(chosen.name, chosen.model, calibration[0])
+    if chosen.task != "detection" and not is_rows(output, len(calibration[0])):  # unlike empty rows of detections
+        check_finite(chosen.name, output)
     if not chosen.trained:
         normalise_statistics(chosen.model, calibration)
     return _agreement_task(chosen, batches, calibration, frames)
