@@ -22,16 +22,21 @@ SHARES_OF_FRAMES = frozenset((*CLASSIFICATION, "top1_agreement"))
 """Metrics that count frames."""
 _TOP = 5
 _NEXT_TO_NOTHING = 0.01
+_NEARLY_ALL = 0.95
 
 
-def doubt(metric: str, digital: float, classes: int | None) -> str:
-    """What to check where even the digital model names hardly anything rightly; "" where it does.
+def doubt(metric: str, digital: float, classes: int | None, one_class: float | None = None) -> str:
+    """What to check where the score says little: the digital model names hardly anything rightly, or all alike; or "".
 
     Args:
         metric: the headline.
         digital: its value for the digital model.
         classes: of a classifier.
+        one_class: share of frames of which the digital model names the class that it names most; None: not looked at.
     """
+    if one_class is not None and one_class >= _NEARLY_ALL:
+        return (f"the digital model names one class for {one_class:.0%} of the frames, so agreement with it says "
+                "little: give samples on which it names several by --data, or trained --weights")  # fmt: skip
     if metric == "top1" and classes and digital <= 1.5 / classes:
         return (f"the digital model names {digital:.3f} rightly, where guessing among {classes} classes gives "
                 f"{1 / classes:.3f}: check --mean, --std, --pixels and the order of the --classes")  # fmt: skip

@@ -25,6 +25,7 @@ from nestevo_hw.studies.noise.fidelity import (
     map_vs_digital,
     normalise_statistics,
     r2_vs_digital,
+    share_of_one_class,
     top1_agreement,
 )
 from nestevo_hw.tasks.faster_rcnn.labelling import predict
@@ -57,6 +58,8 @@ class BenchTask:
     """Scored, of each scene."""
     classes: int | None = None
     """Of a classifier that is scored against the truth."""
+    one_class: float | None = None
+    """Share of frames of which a classifier that is compared with itself names the class that it names most."""
 
     @property
     def metric(self) -> str:
@@ -74,7 +77,7 @@ class BenchTask:
 
     def doubt(self, digital: float) -> str:
         """What to check, where even the digital model scores next to nothing; else ""."""
-        return doubt(self.metric, digital, self.classes)
+        return doubt(self.metric, digital, self.classes, self.one_class)
 
 
 def prepare_task(
@@ -163,7 +166,7 @@ def _as_taken(model: nn.Module, batches: list[Any], calibration: tuple[Any, ...]
 def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple[Any, ...], frames: int) -> BenchTask:
     agreement: tuple[str, ...] = (CONTINUOUS,)
     compare: Callable[[nn.Module, Sequence[Any]], Measure] = r2_vs_digital
-    task = chosen.task
+    task, one_class = chosen.task, None
     if task == "detection" or _gives_rows(chosen.model, batches[0]):
         task, agreement, compare = (
             "detection",
@@ -172,6 +175,7 @@ def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple
         )
     elif gives_class_scores(chosen.model, batches[0]):
         agreement, compare = ("top1_agreement",), top1_agreement
+        one_class = share_of_one_class(chosen.model, batches)
     try:
         measure = compare(chosen.model, batches)
     except InputError as error:
@@ -186,6 +190,7 @@ def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple
         note=f"agreement with the digital model on {frames} made-up {kind}, which says nothing of what is right: give "
         "labelled samples of your own by --data",
         frames=frames,
+        one_class=one_class,
     )
 
 
