@@ -28,8 +28,8 @@ class LayerSignal:
     """How well one layer computes on the crossbar."""
 
     name: str
-    weight_error: float
-    """RMS of (effective weight - target) / RMS of the target."""
+    weight_error: float | None
+    """RMS of (effective weight - target) / RMS of the target; None for a layer of zeros."""
     output_error: float | None
     """RMS of (analog output - digital output) / RMS of the digital output without its bias; None if the layer
     got no input but zeros."""
