@@ -119,7 +119,7 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Run the model of PARTS on a video, a folder of images or a camera, and write what each frame took.
 
-    Ctrl-C ends the run early and keeps what has been measured.
+    Ctrl-C, or an overlay that cannot be written, ends the run early and keeps what has been measured.
 
     \b
     Examples:
@@ -136,8 +136,8 @@ def run(
     from nestevo_hw.terminals.dynamic.exits import load
     from nestevo_hw.terminals.dynamic.model import DynamicModel
     from nestevo_hw.terminals.dynamic.overlay import check_overlay, overlay_writer
+    from nestevo_hw.terminals.dynamic.running import FrameRow, timings
     from nestevo_hw.terminals.dynamic.running import run as run_on
-    from nestevo_hw.terminals.dynamic.running import timings
     from nestevo_hw.terminals.source import open_source
 
     if overlay is not None:
@@ -150,16 +150,20 @@ def run(
     learning = None if known is None else model.use_hooks(known)
     most = _most(frames, source)
     writer = nullcontext() if overlay is None else overlay_writer(overlay, model.parts.image[1:])
-    with ExitStack() as beside, asked_to_stop() as stop, telling("first frame", total=most) as told, writer as draw:
-        if learning is not None:
-            beside.enter_context(learning.background())
-        frames_shown = open_source(source, pace=False, loop=False)
-        rows = run_on(model, frames_shown, most=most, draw=draw, advance=told.advance, stopped=stop.is_set)
-    found = model.profile.summary
-    document = {"source": source, "mode": mode, **timings(rows), "profile": plain(found)}
-    if learning is not None:
-        document["learning"] = {"learner": model.settings.hooks.learner, **plain(learning.summary)}
-    write_json(out, {**document, "frames": plain(rows)})
+    rows = list[FrameRow]()
+    try:
+        with ExitStack() as beside, asked_to_stop() as stop, telling("first frame", total=most) as told, writer as draw:
+            if learning is not None:
+                beside.enter_context(learning.background())
+            shown = open_source(source, pace=False, loop=False)
+            run_on(model, shown, most=most, draw=draw, advance=told.advance, stopped=stop.is_set, rows=rows)
+    finally:
+        if rows:
+            found = model.profile.summary
+            document = {"source": source, "mode": mode, **timings(rows), "profile": plain(found)}
+            if learning is not None:
+                document["learning"] = {"learner": model.settings.hooks.learner, **plain(learning.summary)}
+            write_json(out, {**document, "frames": plain(rows)})
     if stop.is_set():
         raise StoppedError(f"stopped; kept {out}: {len(rows)} frames", stop.number)
     if not as_json:

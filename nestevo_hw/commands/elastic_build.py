@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("checkpoint", shell_complete=completion.checkpoints)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the supernet, its parts and held-out frames.")  # fmt: skip
+@click.option("--factory", metavar="MODULE:NAME", help="Your own code that the checkpoint's model is made by.")
 @click.option("--video", type=click.Path(path_type=Path), help="Labelled video (or folder of images) to learn from.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Labels of the video, as for pretrain.")
 @click.option("--class-map", multiple=True, metavar="FROM=TO", help="Label file's class to model's class; repeatable.")
@@ -44,6 +45,7 @@ def build(
     checkpoint: str,
     *,
     out: Path,
+    factory: str | None,
     video: Path | None,
     labels: Path | None,
     class_map: tuple[str, ...],
@@ -62,31 +64,38 @@ def build(
 ) -> dict[str, Any]:
     """Turn CHECKPOINT, a name or a .safetensors file, into a supernet of which every path is a model.
 
-    Beside each basic block come pruned ones, and blocks merged over two or three; all are fitted to what they replace,
-    then trained on random paths, while the base stays as it is. The folder holds the supernet, its parts as ONNX files
-    for a terminal, and held-out frames to search on. Killed, a build goes on with --resume and ends the same.
+    The model has two or more of torchvision's BasicBlock, Bottleneck or InvertedResidual in a row; one that is made
+    by your own code needs --factory. Beside each basic block come pruned ones, and blocks merged over two or three;
+    all are fitted to what they replace, then trained on random paths, while the base stays as it is. The folder
+    holds the supernet, its parts as ONNX files for a terminal, and held-out frames to search on. Killed, a build
+    goes on with --resume and ends the same.
 
     \b
     Examples:
       nestevo-hw elastic build digits-mobilenet --out runs/elastic
       nestevo-hw elastic build fasterrcnn-resnet18-slim --out runs/elastic --frames 800 --shrink 0.5
       nestevo-hw elastic build own.safetensors --out runs/elastic --data images
+      nestevo-hw elastic build mine.safetensors --out runs/elastic --factory mypackage.nets:resnet --data images
       nestevo-hw elastic build digits-mobilenet --out runs/elastic --resume
     """
     from dataclasses import replace
 
     from nestevo_hw.base.compute import compute_device
     from nestevo_hw.base.documents import plain
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.evolution.elastic.build import Build, ElasticConfig
     from nestevo_hw.evolution.rendering import side_by_side
-    from nestevo_hw.models.checkpoint import read_spec, resolve_checkpoint
+    from nestevo_hw.models.checkpoint import check_origin, resolve_checkpoint
+    from nestevo_hw.models.zoo import task_of
 
     base = resolve_checkpoint(checkpoint)
-    spec = read_spec(base)
+    spec = check_origin(base, factory, "--factory")
+    if factory is not None and not spec.is_own:
+        raise ConfigError(f"--factory is for a checkpoint of your own code, which {base.name} is not; leave it out")
     plan = ElasticConfig(
-        task=_task_of(spec, base), seed=seed, spans=tuple(range(2, spans + 1)), rates=_rates(shrink), drawing=drawing
+        task=task_of(spec.build()), seed=seed, spans=tuple(range(2, spans + 1)), rates=_rates(shrink), drawing=drawing
     )
     plan = replace(
         plan,
@@ -100,15 +109,6 @@ def build(
     if not as_json:
         _show(built, out)
     return {"out": str(out), **plain(built)}
-
-
-def _task_of(spec: "ModelSpec", base: Path) -> str:
-    from nestevo_hw.base.errors import ConfigError
-    from nestevo_hw.models.zoo import task_of
-
-    if spec.is_own:
-        raise ConfigError(f"{base} holds a model of {spec.architecture}; supernets are made of models that ship")
-    return task_of(spec.build())
 
 
 def _rates(text: str) -> tuple[float, ...]:

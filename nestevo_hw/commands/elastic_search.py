@@ -19,8 +19,8 @@ STRATEGY_NAMES = ("refined", "additive", "nearby", "evolution", "annealing", "ra
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the latency table, the accuracies, pool.json, result.json and curve.png.")  # fmt: skip
-@click.option("--budget", type=Number(Range(0.01, 1)), default=0.6, show_default=True, metavar="SHARE",
-              help="Of the time that the base takes on this device.")  # fmt: skip
+@click.option("--budget", type=Number(Range(0.01, 1)), metavar="SHARE",
+              help="Of the time that the base takes on this device.  [default: 0.6]")  # fmt: skip
 @click.option("--budget-ms", type=Number(POSITIVE), metavar="MS", help="Of a frame, in place of --budget.")
 @click.option("--strategy", type=click.Choice(STRATEGY_NAMES), default="refined", show_default=True,
               help="How paths are chosen for measuring (docs/elastic-search.md).")  # fmt: skip
@@ -36,6 +36,8 @@ STRATEGY_NAMES = ("refined", "additive", "nearby", "evolution", "annealing", "ra
               "has not seen; may be repeated. Needs torch.")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the chosen path as a checkpoint, such as a terminal's model is. Needs torch.")  # fmt: skip
+@click.option("--factory", metavar="MODULE:NAME",
+              help="Your own code that models of --against and --checkpoint are made by.")  # fmt: skip
 @click.option("--cpu-time", is_flag=True,
               help="Time in seconds of the CPU: other work on this machine spoils those of the clock.")  # fmt: skip
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the search.")
@@ -45,7 +47,7 @@ def search(
     folder: Path,
     *,
     out: Path,
-    budget: float,
+    budget: float | None,
     budget_ms: float | None,
     strategy: str,
     source: Path | None,
@@ -54,6 +56,7 @@ def search(
     seconds: float | None,
     against: tuple[Path, ...],
     checkpoint: Path | None,
+    factory: str | None,
     cpu_time: bool,
     seed: int,
     resume: bool,
@@ -72,20 +75,25 @@ def search(
       nestevo-hw elastic search runs/elastic --out runs/search --against checkpoints/digits-mobilenet-m2.safetensors
     """
     from nestevo_hw.base.documents import plain
+    from nestevo_hw.base.errors import ConfigError
     from nestevo_hw.base.files import require_file
     from nestevo_hw.base.locking import one_writer
     from nestevo_hw.commands.progress import telling
     from nestevo_hw.studies.elastic.curve import save_comparison, save_curve
     from nestevo_hw.terminals.elastic.network import Network
-    from nestevo_hw.terminals.elastic.selecting import SearchConfig, read_selected, select
+    from nestevo_hw.terminals.elastic.selecting import USUAL_BUDGET, SearchConfig, read_selected, select
 
+    if budget is not None and budget_ms is not None:
+        raise ConfigError("--budget and --budget-ms both say what a frame may take; give one of them")
     config = SearchConfig(
-        budget=budget, budget_ms=budget_ms, strategy=strategy, frames=most_frames, evaluations=evaluations,
-        seconds=seconds, seed=seed, cpu_time=cpu_time,
+        budget=USUAL_BUDGET if budget is None else budget, budget_ms=budget_ms, strategy=strategy, frames=most_frames,
+        evaluations=evaluations, seconds=seconds, seed=seed, cpu_time=cpu_time,
     )  # fmt: skip
     frames = source or folder / "held-out.safetensors"
     for path in against:
         require_file(path, advice="correct --against")
+    if against or checkpoint is not None:
+        _check_code(folder, against, factory)
     with one_writer(out, resume=resume), telling("measuring the latency table") as told:
         select(folder / "parts", frames, out, config, resume=resume, tell=told.say)
         selected, pool = read_selected(out)
@@ -100,6 +108,17 @@ def search(
     if not as_json:
         _show(selected, points, where, out, checkpoint)
     return {"out": str(out), **plain(selected), "against": plain(points), "against_on": where}
+
+
+def _check_code(folder: Path, against: tuple[Path, ...], factory: str | None) -> None:
+    """No code runs that the user has not named."""
+    from nestevo_hw.models.checkpoint import check_named, check_origin
+    from nestevo_hw.models.elastic.store import read_supernet_spec
+
+    supernet = folder / "supernet.safetensors"
+    check_named(read_supernet_spec(supernet), supernet, factory, "--factory")
+    for path in against:
+        check_origin(path, factory, "--factory")
 
 
 def _measured(

@@ -27,11 +27,12 @@ def show_mapping(
 ) -> None:
     """Print where each layer went, and what it came to."""
     mixed = () if report.uniform else ("on",)
+    unknown = "" if report.backend == "none" else "-"  # a layer of zeros has no relative error
     rows: list[tuple[str, ...]] = [
         (layer.name, "x".join(str(side) for side in layer.shape), "digital", "", "", *("" for _ in mixed))
         if layer.placement == "digital"
         else (layer.name, "x".join(str(side) for side in layer.shape), str(layer.tiles), f"{layer.utilisation:.0%}",
-              "" if layer.weight_error is None else f"{layer.weight_error:.1%}",
+              unknown if layer.weight_error is None else f"{layer.weight_error:.1%}",
               *(_hardware(layer) for _ in mixed))
         for layer in report.layers
     ]  # fmt: skip

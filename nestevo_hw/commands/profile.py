@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 @click.command(short_help="Measure tasks on this machine, to predict them.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("profile"), show_default=True,
               help="Directory for samples.jsonl, profile.safetensors, report.html and pictures.")  # fmt: skip
-@click.option("--samples", type=whole(Range(16, 100_000)), help="Tasks to learn from.  [default: 200, quick 24]")
+@click.option("--samples", type=whole(Range(16, 100_000)),
+              help="Tasks to learn from, 16 or more.  [default: 200, quick 24]")  # fmt: skip
 @click.option("--held-out", type=whole(Range(4, 100_000)),
-              help="Tasks of other architectures to judge by, measured too.  "
+              help="Tasks of other architectures to judge by, 4 or more, measured too.  "
               "[default: 60, quick 8]")  # fmt: skip
 @click.option("--passes", type=whole(Range(1, 100)), help="Rounds of timing over all of them.  [default: 2, quick 1]")
 @click.option("--minutes", type=Number(Range(0, 1e6, above=True)), help="Stop measuring after this time; what is "
-              "there is learned from, and --resume goes on.")  # fmt: skip
+              "there is learned from, where it is 16 samples or more, and --resume goes on.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the samples in --out, or learn from them anew.")
 @compute_option
 @click.option("--seed", type=SEED_NUMBER, default=0, show_default=True, help="Of the choice of tasks.")

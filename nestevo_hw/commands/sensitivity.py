@@ -20,6 +20,7 @@ from nestevo_hw.commands.options import (
     grouped_option,
     machine_readable,
     model_argument,
+    warn,
     weights_option,
 )
 
@@ -151,18 +152,22 @@ def sensitivity(
         if resolved:
             click.echo(resolved, err=True)
         report, plan = _measure(teacher, task, study)
+        doubt = task.doubt(max(report.digital.values()))
+        if doubt:
+            warn(doubt)
         document = {
             "model": model, "analog": preset.name, "tile": list(rows_columns), "backend": teacher.backend,
             "device": device_name(computing),
             "task": task.task, "metric": task.metric, **report.document(),
             "plan": None if plan is None else plan.document(),
             "age_s": age_s, "repeats": draws, "frames": task.frames, "data": spec.source, "seed": seed,
-            "perfect_io": preset.converters is None, "adc_range": preset.adc_range,
-            "weights": chosen.origin, "notes": _notes(task, preset, report, resolved), "source": preset.source,
+            "doubt": doubt or None, "perfect_io": preset.converters is None, "adc_range": preset.adc_range,
+            "weights": chosen.origin, "notes": _notes(task, preset, doubt, resolved), "source": preset.source,
         }  # fmt: skip
         written = write_sensitivity(document, report, plan, out)
     if not as_json:
-        lines = [totals_text(document, report), *(plan_lines(plan) if plan else ()), *document["notes"],
+        planned = plan_lines(plan, doubtful=bool(doubt)) if plan else ()
+        lines = [totals_text(document, report), *planned, *document["notes"],
                  f"computed on {document['device']}"]  # fmt: skip
         show(layers_table(document, report, plan), *lines, f"written to {out}: {', '.join(written)}")
     return document
@@ -216,8 +221,7 @@ def _measure(
         return report, find_plan(weights, orders, loss, target=study.target, repeats=draws, thinned=study.scored)
 
 
-def _notes(task: "BenchTask", preset: "DevicePreset", report: "SensitivityReport", resolved: str) -> list[str]:
-    doubt = task.doubt(max(report.digital.values()))
+def _notes(task: "BenchTask", preset: "DevicePreset", doubt: str, resolved: str) -> list[str]:
     return [
         task.note,
         *(note for note in (doubt, resolved) if note),

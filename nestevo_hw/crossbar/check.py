@@ -20,4 +20,6 @@ def program_one_tile() -> float:
     tiles = LayerTiles("check", layer, find_preset("pcm", perfect_io=True), (32, 32), seed=0)
     tiles.program(0)
     tiles.age(3600.0)
-    return tiles.weight_error()
+    error = tiles.weight_error()
+    assert error is not None
+    return error

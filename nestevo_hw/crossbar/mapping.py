@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -106,7 +107,7 @@ class MappingTotals:
     analog_weight_share: float
     """Share of the model's weights that is on the crossbar, 0 to 1."""
     weight_error: float | None
-    """RMS over all analog weights of the layers' relative error; None before programming."""
+    """RMS over all analog weights of the layers' relative error, without layers of zeros; None before programming."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,17 +141,18 @@ class MappingReport:
         weights = sum(layer.parameters for layer in analog)
         tiles = sum(layer.tiles for layer in analog)
         everything = sum(layer.parameters for layer in self.layers)
-        squares = [layer.parameters * layer.weight_error**2 for layer in analog if layer.weight_error is not None]
+        errors = [(layer.parameters, layer.weight_error) for layer in analog if layer.weight_error is not None]
+        square = fmean((error**2 for _, error in errors), [count for count, _ in errors]) if errors else None
         return MappingTotals(
             analog_layers=len(analog),
             digital_layers=len(self.layers) - len(analog),
             tiles=tiles,
             utilisation=sum(layer.cells for layer in analog) / cells if tiles else 0.0,
             analog_weight_share=weights / everything if everything else 0.0,
-            weight_error=math.sqrt(sum(squares) / weights) if len(squares) == len(analog) > 0 else None,
+            weight_error=None if square is None else math.sqrt(square),
         )
 
-    def with_errors(self, errors: Mapping[str, float]) -> "MappingReport":
+    def with_errors(self, errors: Mapping[str, float | None]) -> "MappingReport":
         """The report with the measured relative weight error of each analog layer."""
         layers = tuple(replace(layer, weight_error=errors.get(layer.name, layer.weight_error)) for layer in self.layers)
         return replace(self, layers=layers)

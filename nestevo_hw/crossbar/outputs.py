@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError
 
+NOT_FINITE = "the model's own outputs are not finite on these inputs; check its weights and the range of its inputs"
 _HEADS = ("rpn.head", "roi_heads.box_predictor"), ("head",)
 """Of two-stage and of one-stage detectors of torchvision."""
 

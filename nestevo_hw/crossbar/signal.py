@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nestevo_hw.base.errors import InputError, MappingError
 from nestevo_hw.crossbar.geometry import Geometry
-from nestevo_hw.crossbar.outputs import raw_outputs
+from nestevo_hw.crossbar.outputs import NOT_FINITE, raw_outputs
 from nestevo_hw.crossbar.teacher import AnalogTeacher
 from nestevo_hw.crossbar.watching import watch
 
@@ -28,8 +28,8 @@ class LayerSignal:
     """How well one layer computes on the crossbar."""
 
     name: str
-    weight_error: float
-    """RMS of (effective weight - target) / RMS of the target."""
+    weight_error: float | None
+    """RMS of (effective weight - target) / RMS of the target; None for a layer of zeros."""
     output_error: float | None
     """RMS of (analog output - digital output) / RMS of the digital output without its bias; None if the layer
     got no input but zeros."""
@@ -106,7 +106,7 @@ class OutputProbe:
         batches: each is what `digital(batch)` takes; their outputs are kept.
 
     Raises:
-        InputError: the model returns no tensors, or the same for every input.
+        InputError: the model returns no tensors, the same for every input, or what is not finite.
     """
 
     def __init__(self, digital: nn.Module, batches: Sequence[Any]) -> None:
@@ -115,6 +115,8 @@ class OutputProbe:
         self._digital = [self._outputs(digital, i) for i in range(len(self._batches))]
         parts = [torch.cat(part, dim=1) for part in zip(*self._digital, strict=True)]
         self._signal = [_power(part - part.mean(dim=1, keepdim=True)) for part in parts]
+        if not all(map(math.isfinite, self._signal)):
+            raise InputError(NOT_FINITE)
         if not any(self._signal):
             raise InputError("the digital model gives the same output for every frame, so no error relates to it")
 

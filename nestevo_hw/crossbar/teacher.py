@@ -193,7 +193,7 @@ class AnalogTeacher:
                 leaving.callback(layer.__dict__.pop, "forward")
             yield
 
-    def weight_errors(self) -> dict[str, float]:
+    def weight_errors(self) -> dict[str, float | None]:
         """Present RMS weight error of each analog layer relative to the RMS of its target."""
         return {name: tiles.weight_error() for name, tiles in self._tiles.items()}
 

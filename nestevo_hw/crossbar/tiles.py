@@ -221,13 +221,16 @@ class LayerTiles:
             weight[:, part.start : part.start + mine.shape[1]] = mine
         return weight
 
-    def weight_error(self) -> float:
-        """RMS of (effective weight - target) / RMS of the target; 0 for a layer of zeros, which puts out zeros."""
-        squares = self.target.new_zeros(())
+    def weight_error(self) -> float | None:
+        """RMS of (effective weight - target) / RMS of the target, whatever their scale; None for a layer of zeros."""
+        squares, one = self.target.new_zeros(()), self.target.new_ones(())
+        # By a power of two, which rounds nothing, so that squares neither overflow nor vanish.
+        unit = torch.ldexp(one, -torch.frexp(self.target.abs().amax()).exponent)
         for part, mine in self._effective_slices():
-            squares += (mine - self.target[:, part.start : part.start + mine.shape[1]]).square().sum()
-        wanted = torch.linalg.vector_norm(self.target)
-        return float(squares.sqrt() / wanted) if wanted > 0 else 0.0
+            off = mine - self.target[:, part.start : part.start + mine.shape[1]]
+            squares += (off * unit).square().sum()
+        wanted = torch.linalg.vector_norm(self.target * unit)
+        return float(squares.sqrt() / wanted) if wanted > 0 else None
 
     def _effective_slices(self) -> Iterator[tuple[RowSlice, Tensor]]:
         """Each slice with its (outputs, rows) effective weight."""

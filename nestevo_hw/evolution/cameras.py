@@ -125,8 +125,8 @@ def capture_window(config: RunConfig, name: str, window: int, *, frames: int | N
         frames: to upload; by default `RunConfig.uploads`.
 
     Raises:
-        ConfigError: the window is too short for its frames.
-        InputError: the stream is too short for the window, or has too few labelled frames in it.
+        ConfigError: the window is too short for its frames, or too long for the stream.
+        InputError: the stream has too few labelled frames in it.
     """
     terminal = config.terminal(name)
     stream = open_stream(config, terminal)
@@ -191,7 +191,7 @@ def plan_window(
             "or test_frames"
         )
     if stream.length is not None and last > stream.length:
-        raise InputError(
+        raise ConfigError(
             f"terminal {terminal.name!r}: {terminal.video or terminal.data} has {stream.length} frames but window "
             f"{window} needs {last}; lower window.count, window.length_s or start_frame, or let "
             "`nestevo-hw init --video` choose them"

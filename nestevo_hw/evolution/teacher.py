@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.choices import one_of
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.base.ranges import AGE_S, Range
 from nestevo_hw.base.seeding import seeded
 from nestevo_hw.crossbar.chips.agreement import differences
@@ -113,7 +113,11 @@ class TeacherConfig:
         if not is_file(self.analog) or self.analog_text is not None:
             return replace(self, labeller=labeller)
         path = str((folder / self.analog).resolve())
-        return replace(self, analog=path, analog_text=device_text(path), labeller=labeller)
+        try:
+            text = device_text(path)
+        except (ConfigError, InputError) as error:
+            raise type(error)(f"teacher.analog: {error}") from error
+        return replace(self, analog=path, analog_text=text, labeller=labeller)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

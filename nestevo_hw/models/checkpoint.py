@@ -130,11 +130,16 @@ def check_origin(path: Path, factory: str | None, asked: str) -> ModelSpec:
         InputError: as `read_spec`.
     """
     spec = read_spec(path)
+    check_named(spec, path, factory, asked)
+    return spec
+
+
+def check_named(spec: ModelSpec, path: Path, factory: str | None, asked: str) -> None:
+    """The same of a spec that has been read already, from whatever kind of file."""
     if spec.is_own and spec.architecture != factory:
         raise ConfigError(
             f'{path} holds a model of {spec.architecture}; its code runs only if {asked} = "{spec.architecture}"'
         )
-    return spec
 
 
 def save_model(

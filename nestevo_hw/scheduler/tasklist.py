@@ -37,13 +37,17 @@ def read_tasks(path: Path) -> list[Task]:
     would do nothing.
 
     Raises:
-        InputError: the file is missing, not JSON, or a task lacks a value or has an impossible one.
+        InputError: the file is missing, not JSON, or a task lacks a value, or has an impossible one or another's name.
     """
     entries = read_json(path, list[_Entry], advice="see `nestevo-hw schedule --help` for its format")
     if not entries:
         raise InputError(f"{path} holds no tasks")
     if len(entries) > MOST_TASKS:
         raise InputError(f"{path} holds {len(entries)} tasks but {MOST_TASKS} at most can be compared; give fewer")
+    names = [entry.name for entry in entries]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} holds two tasks called {twice!r}; give each its own name")
     return [
         Task(
             name=entry.name,

@@ -90,7 +90,7 @@ def keeps_weights_near_their_targets(preset: DevicePreset) -> None:
     """Right after programming and at any age, conductances are finite and within range."""
     tiles = _tiles(preset)
     tiles.program(0)
-    error = tiles.weight_error()
+    error = _error(tiles)
     require(error < LARGEST_ERROR, f"the error right after programming is {error:.2f}")
     for seconds in (0.0, *_ages(preset)):
         tiles.age(seconds)
@@ -103,10 +103,10 @@ def errs_more_with_age(preset: DevicePreset) -> None:
     """The weight error grows with the time after programming, or stays."""
     tiles = _tiles(preset)
     tiles.program(0)
-    error = tiles.weight_error()
+    error = _error(tiles)
     for seconds in _ages(preset):
         tiles.age(seconds)
-        before, error = error, tiles.weight_error()
+        before, error = error, _error(tiles)
         require(error >= before * (1 - GROWTH_TOLERANCE), f"the error falls to {error:.4f} after {seconds:g} s")
 
 
@@ -152,6 +152,12 @@ DEVICE_CHECKS: tuple[Callable[[DevicePreset], None], ...] = (
     survives_being_stored,
 )
 """Every check; each raises an AssertionError that says what is wrong with the device."""
+
+
+def _error(tiles: LayerTiles) -> float:
+    error = tiles.weight_error()
+    assert error is not None
+    return error
 
 
 def _ages(preset: DevicePreset) -> tuple[float, ...]:

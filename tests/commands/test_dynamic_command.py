@@ -53,6 +53,14 @@ def test_run_writes_timings_and_an_overlay(made, tmp_path):
     assert np.abs(still - still.mean(2, keepdims=True))[50:].max() < 40
 
 
+def test_timings_stay_though_the_overlay_cannot_be_written(made, tmp_path):
+    (tmp_path / "full").write_text("a file, not a folder")
+    out, overlay = tmp_path / "timings.json", tmp_path / "full" / "last.png"
+    told = ran("run", made / "parts", "--source", made / "images", "--out", out, "--overlay", overlay, code=1)
+    assert f"Error: cannot write {overlay}: " in told
+    assert len(json.loads(out.read_text())["frames"]) == 24
+
+
 def test_run_takes_pictures_and_few_frames(made, tmp_path):
     picture = tmp_path / "last.png"
     found = json.loads(

@@ -3,17 +3,21 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from nestevo_hw.base.documents import plain
 from nestevo_hw.cli import main
-from nestevo_hw.models.checkpoint import pretrained_path, read_spec
+from nestevo_hw.models.checkpoint import load_model, pretrained_path, read_spec, save_model
 from nestevo_hw.models.elastic.space import Branch
+from nestevo_hw.models.elastic.store import save_supernet
+from nestevo_hw.models.elastic.supernet import expand
 from nestevo_hw.terminals.elastic.latency import BranchTime, LatencyErrors, LatencyModel
 from nestevo_hw.terminals.elastic.pool import Candidate, Pool
 from nestevo_hw.terminals.elastic.selecting import Selected, Timing
+from tests.models.elastic.nets import SPECS, frames_for, net
 
 FOLDER = "tests-have-no-such-folder"
 
@@ -30,11 +34,13 @@ FOLDER = "tests-have-no-such-folder"
         ("build fasterrcnn-resnet50-fpn --out {out}", 2, "no weights of fasterrcnn-resnet50-fpn ship; make"),
         ("build digits-mobilenet --out {out} --shrink none --merge 1", 2, "becomes narrower or is merged"),
         ("build digits-cnn --out {out}", 1, "no chain of basic blocks"),
+        ("build digits-mobilenet --out {out} --factory mine:make", 2, "--factory is for a checkpoint of your own code"),
         ("build digits-mobilenet --out {out} --resume", 2, "no folder"),
         ("build digits-mobilenet --out {out} --merge 4", 2, "need a whole number from 1 to 3"),
         (f"search {FOLDER} --out {{out}}", 2, "no file"),
         (f"search {FOLDER} --out {{out}} --against gone.safetensors", 2, "no file gone.safetensors; correct --against"),
         (f"search {FOLDER} --out {{out}} --budget 0", 2, "need a number from 0.01 to 1"),
+        (f"search {FOLDER} --out {{out}} --budget 0.5 --budget-ms 1", 2, "give one of them"),
         (f"adapt {FOLDER} --search {FOLDER}", 2, "no file"),
     ],
 )
@@ -43,6 +49,28 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_nothing(words, co
     assert result.exit_code == code, result.output
     assert told in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_code_of_a_checkpoint_runs_only_where_it_is_named(tmp_path):
+    def refused(*words):
+        result = CliRunner().invoke(main, ["elastic", *map(str, words), "--out", str(tmp_path / "out")])
+        assert result.exit_code == 2, result.output
+        return result.stderr
+
+    model, spec = load_model(pretrained_path("digits-mobilenet"))
+    factory, own = "nestevo_hw.models.classifier:slim_mobilenet", tmp_path / "own.safetensors"
+    save_model(model, replace(spec, architecture=factory, background=True), own)
+    build = ("build", own, "--merge", 1, "--shrink", "none")
+    assert f'its code runs only if --factory = "{factory}"' in refused(*build)
+    assert "becomes narrower or is merged" in refused(*build, "--factory", factory)
+    supernet = expand(net("mobilenet"), frames_for("mobilenet"), spans=(2,), rates=())
+    save_supernet(
+        supernet, replace(SPECS["mobilenet"], architecture="evil.nets:make"), tmp_path / "supernet.safetensors"
+    )
+    wanted = 'its code runs only if --factory = "evil.nets:make"'
+    assert wanted in refused("search", tmp_path, "--checkpoint", tmp_path / "path.safetensors")
+    save_supernet(supernet, SPECS["mobilenet"], tmp_path / "supernet.safetensors")
+    assert f"{own} holds a model of {factory}; its code" in refused("search", tmp_path, "--against", own)
 
 
 @pytest.mark.parametrize("text", ["5", "9:3", "a:b", "0:31"])

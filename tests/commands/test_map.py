@@ -90,7 +90,9 @@ def test_a_layer_of_zeros_is_mapped_and_has_no_error(tmp_path: Path) -> None:
     assert result.exit_code == 0
     (head,) = (layer for layer in json.loads(result.stdout)["layers"] if layer["name"] == "fc")
     assert head["placement"] == "analog"
-    assert head["weight_error"] == 0.0
+    assert head["weight_error"] is None
+    table = CliRunner().invoke(map_command, ["resnet18", "--weights", str(path)], env={"COLUMNS": "140"}).stdout
+    assert next(line for line in table.splitlines() if line.strip().startswith("fc ")).split()[-1] == "-"
 
 
 CHIP = ["fasterrcnn-tiny", "--no-program", "--chip", "hermes", "--size", "96x128", "--frames", "5", "--json"]

@@ -94,6 +94,13 @@ def test_what_a_file_has_not_of_an_rpu_configuration_is_told(tmp_path: Path) -> 
     assert all(f"#   {line}" in path.read_text() for line in left_out)
 
 
+def test_a_device_that_is_not_there_is_told_with_its_setting(configured: Path) -> None:
+    (configured.parent / "mine.toml").unlink()
+    code, text = run("evolve", str(configured), "--check")
+    assert code == 2, text
+    assert f"teacher.analog: no file {configured.parent / 'mine.toml'}; check the path" in text
+
+
 def test_a_run_records_the_device_and_notices_a_change(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device, elsewhere = configured.parent / "mine.toml", configured.parent / "elsewhere"
     elsewhere.mkdir()

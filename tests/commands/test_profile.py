@@ -54,4 +54,8 @@ def test_help_is_instant():
     )
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "nestevo-hw profile --out runs/profile --resume" in text
+    told = " ".join(text.split())
+    assert "learn from, 16 or more." in told
+    assert "judge by, 4 or more, measured" in told
+    assert "where it is 16 samples or more, and --resume" in told
     assert text.rstrip().endswith("False")

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Command
 from click.testing import CliRunner
 from web_pages import read_page
 
+from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.commands.sensitivity import sensitivity
 
@@ -23,6 +25,17 @@ def classifier():
         nn.Conv2d(3, 16, 5, stride=4), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
         nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 10),
     )
+
+def huge():
+    net = classifier()
+    for weight in net.parameters():
+        weight.data *= 1e20
+    return net
+
+def constant():
+    net = classifier()
+    net[-1].bias.data[3] = 1e3
+    return net
 
 def detector():
     widths = TinyWidths(stem=8, stages=(8, 8, 8), fpn=8, box_hidden=8, box_feature=8, roi_bins=2)
@@ -148,6 +161,32 @@ def test_a_crossbar_without_errors_needs_no_digital_layer(nets: str, tmp_path: P
     assert document["backend"] == "fold"
     assert document["plan"]["keep_digital"] == []
     assert document["plan"]["reached"]
+
+
+def test_a_model_that_names_one_class_is_warned_of_and_nothing_follows(nets: str, tmp_path: Path) -> None:
+    arguments = [f"{nets}:constant", "--quick", "--size", "32x32", "--out", str(tmp_path)]
+    result = CliRunner().invoke(sensitivity, arguments, env={"COLUMNS": "140"})
+    assert result.exit_code == 0, result.stderr
+    said = "the digital model names one class for 100% of the frames, so agreement with it says little"
+    assert f"Warning: {said}" in result.stderr
+    page = read_page(tmp_path / "sensitivity.html").text
+    document = json.loads((tmp_path / "sensitivity.json").read_text())
+    assert document["plan"]["keep_digital"] == []
+    assert document["doubt"].startswith(said)
+    for text in (result.stdout, page):
+        assert said in text
+        assert "everything may go onto the crossbar is not shown" in text
+    result = CliRunner().invoke(sensitivity, [*arguments[:-1], str(tmp_path / "again"), "--no-plan"])
+    assert (result.exit_code, "not shown" in result.stdout) == (0, False)
+
+
+@pytest.mark.parametrize("command", [sensitivity, bench_noise])
+def test_a_model_whose_outputs_overflow_is_refused_in_one_line(command: Command, nets: str, tmp_path: Path) -> None:
+    arguments = [f"{nets}:huge", "--quick", "--size", "32x32", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1, result.stderr
+    assert f"{nets}:huge: the model's own outputs are not finite on these inputs" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

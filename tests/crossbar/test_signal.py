@@ -33,6 +33,14 @@ def test_decibels() -> None:
     assert snr_db(None) is None
 
 
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_outputs_that_are_not_finite_are_refused(value: float) -> None:
+    layer = nn.Linear(4, 3)
+    nn.init.constant_(layer.bias, value)
+    with pytest.raises(InputError, match="the model's own outputs are not finite on these inputs; check its weights"):
+        OutputProbe(layer, [torch.eye(4)])
+
+
 def test_unit_vectors_show_the_weight_error_itself_and_no_bias() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(40, 30)

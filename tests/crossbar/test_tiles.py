@@ -32,6 +32,22 @@ def _tiles(device: str | DevicePreset, layer: nn.Linear | None = None) -> LayerT
     return LayerTiles("layer", layer, find_preset(device, perfect_io=True), (256, 256), seed=0)
 
 
+@pytest.mark.parametrize("scale", [1e20, 1e-30])
+def test_the_relative_error_does_not_depend_on_the_scale(scale: float) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 32, bias=False)
+    large = nn.Linear(64, 32, bias=False)
+    large.weight.data = layer.weight.data * scale
+    errors = []
+    for one in (layer, large):
+        tiles = _tiles("pcm", one)
+        tiles.program(0)
+        errors.append(tiles.weight_error())
+    assert errors[1] == pytest.approx(errors[0], rel=1e-4)
+    nn.init.zeros_(layer.weight)
+    assert _tiles("pcm", layer).weight_error() is None
+
+
 def test_pcm_programming_noise_is_the_published_polynomial() -> None:
     # sigma(g) = 0.26348 + 1.9650 g/gmax - 1.1731 (g/gmax)^2 microsiemens at 25 (Nandakumar 2019).
     layer = nn.Linear(200, 200, bias=False)

@@ -141,7 +141,7 @@ def test_a_video_is_tested_on_labelled_frames_and_calibrated_on_those_before(cli
 
 
 def test_a_video_too_short_or_sparsely_labelled_says_so(clip):
-    with pytest.raises(InputError, match=r"has 60 frames but window 1 needs 100"):
+    with pytest.raises(ConfigError, match=r"has 60 frames but window 1 needs 100"):
         capture_window(video_config(clip), "gate", 1)
     with pytest.raises(InputError, match=r"labelled frames to evaluate on but window.test_frames = 20; lower it"):
         capture_window(video_config(clip, **{"window.test_frames": 20}), "gate", 0)

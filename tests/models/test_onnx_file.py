@@ -1,5 +1,6 @@
 """ONNX files that cannot be read or mapped say why in one line."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 from handmade_onnx import saved, weights
 from onnx import TensorProto, helper
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, OutputError
 from nestevo_hw.commands.map import map_command
 from nestevo_hw.crossbar.mapping import map_model
 from nestevo_hw.models.onnx.imported import import_onnx
@@ -53,6 +54,17 @@ def test_files_that_cannot_be_mapped_say_why_in_one_line(
     assert str(path) in str(caught.value)
     result = CliRunner().invoke(map_command, [str(path)])
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+
+
+def test_a_full_temporary_folder_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    path = saved(tmp_path / "file.onnx", [_CONV], {"w": weights(40, 30, 10, 10)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"^cannot write /.*simplified.onnx: .+; free space, or name another.*$"):
+            import_onnx(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_missing_and_corrupt_files(tmp_path: Path) -> None:

@@ -182,6 +182,10 @@ def test_command_follows_its_contract(tmp_path: Path) -> None:
         ("[]", "holds no tasks"),
         ('{"name": "a"}', "top level: expected a list"),
         (
+            '[{"name": "a", "memory_gb": 1, "duration_s": 1}, {"name": "a", "memory_gb": 2, "duration_s": 1}]',
+            "holds two tasks called 'a'; give each its own name",
+        ),
+        (
             '[{"name": "a", "memory_gb": 1}]',
             r" \[0\]\.duration_s: field required; see `nestevo-hw",
         ),

@@ -11,8 +11,9 @@ from nestevo_hw.base.errors import ConfigError, InputError
 from nestevo_hw.evolution.elastic.config import CPU_TIME, MEASURED, MODELLED, ElasticTerminalsConfig
 from nestevo_hw.evolution.elastic.latency import budgets_of, given_times, modelled_times, shares_of_base
 from nestevo_hw.evolution.own import try_model
+from nestevo_hw.models.checkpoint import check_named
 from nestevo_hw.models.elastic.parts import checked_parts
-from nestevo_hw.models.elastic.store import load_supernet
+from nestevo_hw.models.elastic.store import load_supernet, read_supernet_spec
 from nestevo_hw.models.elastic.supernet import Supernet
 from nestevo_hw.tasks.named import task_named
 
@@ -30,13 +31,15 @@ def checked_supernet(config: "RunConfig", models: Mapping[str, nn.Module]) -> tu
         models: of terminals that have one, by name.
 
     Raises:
-        ConfigError: a budget that no path keeps to, or a terminal whose times cannot be had so.
+        ConfigError: a budget that no path keeps to, a terminal whose times cannot be had so, or code that is not named.
         InputError: the supernet, its parts or the table of times are missing, damaged, or of one another.
     """
     elastic = config.elastic
     _check_terminals(config)
     try:
-        supernet, spec = load_supernet(elastic.supernet_file)
+        spec = read_supernet_spec(elastic.supernet_file)
+        check_named(spec, elastic.supernet_file, config.model.factory, "[model] factory")
+        supernet, _ = load_supernet(elastic.supernet_file)
         try_model(task_named(config.task), supernet.base, spec, config.frame_size)
         if elastic.latency in (MEASURED, CPU_TIME):
             _check_parts(elastic, supernet)

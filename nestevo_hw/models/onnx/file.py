@@ -10,7 +10,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, defs
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.errors import InputError, OutputError
 from nestevo_hw.base.files import require_file
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def read_simplified(path: Path) -> "tuple[ModelProto, ort.InferenceSession]":
     Raises:
         InputError: the file or its external data is missing or corrupt, or it holds operators that ONNX Runtime
             does not know; the message names the first one.
+        OutputError: the simplified graph cannot be written to the temporary folder.
     """
     require_file(path, "ONNX file")
     try:
@@ -39,6 +40,10 @@ def read_simplified(path: Path) -> "tuple[ModelProto, ort.InferenceSession]":
         try:
             session = open_session(model, simplify="basic", write_to=simplified)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class but Exception
+            if simplified.exists():  # it writes once the model is known to be sound
+                raise OutputError(
+                    f"cannot write {simplified}: {first_line(error)}; free space, or name another folder in TMPDIR"
+                ) from error
             raise InputError(f"{path}: {_problem(model) or first_line(error)}") from error
         return onnx.load(simplified), session
 

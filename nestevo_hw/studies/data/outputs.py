@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nestevo_hw.base.errors import InputError
+from nestevo_hw.crossbar.outputs import NOT_FINITE
 
 _NAMES = ("logits", "out", "scores", "probabilities")
 """Under which models put their class scores beside other things."""
@@ -55,6 +56,16 @@ def detections(output: object, count: int, first_class: int | None = None) -> li
             "dictionaries with boxes, labels and scores, or rows x1, y1, x2, y2, score, class of each frame"
         )
     return [_detection(frame, first_class) for frame in frames]
+
+
+def check_finite(name: str, output: object) -> None:
+    """Refuse outputs that nothing relates to; a score of minus infinity, as of a class that is ruled out, is one.
+
+    Raises:
+        InputError: there is NaN or infinity in them.
+    """
+    if any(bool((tensor.isnan() | tensor.isposinf()).any()) for tensor in tensors_of(output)):
+        raise InputError(f"{name}: {NOT_FINITE}")
 
 
 def described(output: object) -> str:

@@ -10,7 +10,7 @@ from nestevo_hw.base.stats import wilson_interval
 from nestevo_hw.streams.frame import Annotation
 from nestevo_hw.studies.data.dataset import Dataset
 from nestevo_hw.studies.data.feeding import Feed, called
-from nestevo_hw.studies.data.outputs import class_scores, detections
+from nestevo_hw.studies.data.outputs import check_finite, class_scores, detections
 from nestevo_hw.tasks.metrics import mean_average_precision
 
 Measure = Callable[[nn.Module], Mapping[str, Mapping[str, float]]]
@@ -22,16 +22,21 @@ SHARES_OF_FRAMES = frozenset((*CLASSIFICATION, "top1_agreement"))
 """Metrics that count frames."""
 _TOP = 5
 _NEXT_TO_NOTHING = 0.01
+_NEARLY_ALL = 0.95
 
 
-def doubt(metric: str, digital: float, classes: int | None) -> str:
-    """What to check where even the digital model names hardly anything rightly; "" where it does.
+def doubt(metric: str, digital: float, classes: int | None, one_class: float | None = None) -> str:
+    """What to check where the score says little: the digital model names hardly anything rightly, or all alike; or "".
 
     Args:
         metric: the headline.
         digital: its value for the digital model.
         classes: of a classifier.
+        one_class: share of frames of which the digital model names the class that it names most; None: not looked at.
     """
+    if one_class is not None and one_class >= _NEARLY_ALL:
+        return (f"the digital model names one class for {one_class:.0%} of the frames, so agreement with it says "
+                "little: give samples on which it names several by --data, or trained --weights")  # fmt: skip
     if metric == "top1" and classes and digital <= 1.5 / classes:
         return (f"the digital model names {digital:.3f} rightly, where guessing among {classes} classes gives "
                 f"{1 / classes:.3f}: check --mean, --std, --pixels and the order of the --classes")  # fmt: skip
@@ -72,11 +77,13 @@ def accuracy(name: str, model: nn.Module, feed: Feed) -> tuple[tuple[str, ...], 
         Names of the metrics, what scores a model, and the number of classes.
 
     Raises:
-        InputError: the model gives no class scores, or fewer than there are labels.
+        InputError: the model gives no class scores, fewer than there are labels, or such as are not finite.
     """
     data = feed.data
     batch, count = next(feed.batches(data.calibration.samples))
-    classes = _scores(name, model, batch, count, feed).shape[1]
+    scores = _scores(name, model, batch, count, feed)
+    check_finite(name, scores)
+    classes = scores.shape[1]
     _check_classes(data, classes)
     metrics = CLASSIFICATION if classes > _TOP else CLASSIFICATION[:1]
     labels = torch.tensor([target for target in data.scored.targets if isinstance(target, int)])

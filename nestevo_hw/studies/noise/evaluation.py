@@ -18,13 +18,14 @@ from nestevo_hw.streams.rendered.synthetic import CLASSES, SyntheticStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
 from nestevo_hw.studies.data.dataset import Dataset
 from nestevo_hw.studies.data.feeding import called, feed_for
-from nestevo_hw.studies.data.outputs import detections, is_rows
+from nestevo_hw.studies.data.outputs import check_finite, detections, is_rows
 from nestevo_hw.studies.data.scores import DETECTION, Measure, accuracy, doubt, precision
 from nestevo_hw.studies.noise.fidelity import (
     gives_class_scores,
     map_vs_digital,
     normalise_statistics,
     r2_vs_digital,
+    share_of_one_class,
     top1_agreement,
 )
 from nestevo_hw.tasks.faster_rcnn.labelling import predict
@@ -57,6 +58,8 @@ class BenchTask:
     """Scored, of each scene."""
     classes: int | None = None
     """Of a classifier that is scored against the truth."""
+    one_class: float | None = None
+    """Share of frames of which a classifier that is compared with itself names the class that it names most."""
 
     @property
     def metric(self) -> str:
@@ -74,7 +77,7 @@ class BenchTask:
 
     def doubt(self, digital: float) -> str:
         """What to check, where even the digital model scores next to nothing; else ""."""
-        return doubt(self.metric, digital, self.classes)
+        return doubt(self.metric, digital, self.classes, self.one_class)
 
 
 def prepare_task(
@@ -94,7 +97,7 @@ def prepare_task(
         channels: of made-up images; None for what the model takes.
 
     Raises:
-        InputError: the model takes or returns something unexpected.
+        InputError: the model takes or returns something unexpected, or what is not finite.
     """
     if data is not None:
         return labelled_task(chosen.name, chosen.model, data, trained=chosen.trained)
@@ -115,7 +118,9 @@ def prepare_task(
     except InputError as error:
         raise InputError(f"{chosen.name}: {error}") from error
     batches, calibration = _as_taken(chosen.model, batches, calibration)
-    called(chosen.name, chosen.model, calibration[0])
+    output = called(chosen.name, chosen.model, calibration[0])
+    if chosen.task != "detection" and not is_rows(output, len(calibration[0])):  # unlike empty rows of detections
+        check_finite(chosen.name, output)
     if not chosen.trained:
         normalise_statistics(chosen.model, calibration)
     return _agreement_task(chosen, batches, calibration, frames)
@@ -161,7 +166,7 @@ def _as_taken(model: nn.Module, batches: list[Any], calibration: tuple[Any, ...]
 def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple[Any, ...], frames: int) -> BenchTask:
     agreement: tuple[str, ...] = (CONTINUOUS,)
     compare: Callable[[nn.Module, Sequence[Any]], Measure] = r2_vs_digital
-    task = chosen.task
+    task, one_class = chosen.task, None
     if task == "detection" or _gives_rows(chosen.model, batches[0]):
         task, agreement, compare = (
             "detection",
@@ -170,6 +175,7 @@ def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple
         )
     elif gives_class_scores(chosen.model, batches[0]):
         agreement, compare = ("top1_agreement",), top1_agreement
+        one_class = share_of_one_class(chosen.model, batches)
     try:
         measure = compare(chosen.model, batches)
     except InputError as error:
@@ -184,6 +190,7 @@ def _agreement_task(chosen: ZooModel, batches: Sequence[Any], calibration: tuple
         note=f"agreement with the digital model on {frames} made-up {kind}, which says nothing of what is right: give "
         "labelled samples of your own by --data",
         frames=frames,
+        one_class=one_class,
     )
 
 

@@ -53,6 +53,13 @@ def top1_agreement(model: nn.Module, batches: Sequence[Any]) -> Measure:
 
 
 @torch.no_grad()
+def share_of_one_class(model: nn.Module, batches: Sequence[Any]) -> float:
+    """Share of inputs of which a model names the class that it names most; near 1, agreement with it says little."""
+    named = torch.cat([class_scores(model(batch), len(batch)).argmax(1) for batch in batches])
+    return int(named.bincount().max()) / len(named)
+
+
+@torch.no_grad()
 def r2_vs_digital(model: nn.Module, batches: Sequence[Any]) -> Measure:
     """Share of the variance of the digital `model`'s outputs that a model explains, for outputs of any shape.
 

@@ -97,9 +97,9 @@ def conclusion(found: Benchmark) -> str:
 
 
 def doubts(found: Benchmark) -> list[str]:
-    """What to check where even the digital model scores next to nothing, as a sentence."""
+    """What to check where the digital model's score says little, as a sentence."""
     digital = max(found.digital_score(scene) for scene in found.scenes)
-    text = doubt(found.metric, digital, found.about.get("classes"))
+    text = doubt(found.metric, digital, found.about.get("classes"), found.about.get("one_class"))
     return [f"{_capital(text)}."] if text else []
 
 

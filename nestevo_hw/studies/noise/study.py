@@ -85,7 +85,8 @@ class Study:
             "perfect_io": preset.converters is None, "adc_range": preset.adc_range, "tile": list(setup.tile),
             "keep_digital": list(setup.keep_digital), "backend": setup.backend, "seed": setup.seed,
             "device": device_name(torch.device(setup.device)),
-            "frames": task.frames, "classes": task.classes, "data": setup.data.source, "note": task.note,
+            "frames": task.frames, "classes": task.classes, "one_class": task.one_class,
+            "data": setup.data.source, "note": task.note,
             "age_s": setup.age_s, "source": preset.source, "leaves_out": preset.leaves_out,
             "left_out": list(self.plan.left_out),
         }  # fmt: skip

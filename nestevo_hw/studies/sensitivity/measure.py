@@ -99,9 +99,15 @@ class LayerSensitivity:
         return rms(self.model_errors)
 
     @property
+    def weight_error(self) -> float | None:
+        """RMS over programmings; None for a layer of zeros."""
+        errors = [signal.weight_error for signal in self.signals if signal.weight_error is not None]
+        return rms(errors) if errors else None
+
+    @property
     def weight_snr_db(self) -> float | None:
-        """Of the RMS weight error over programmings."""
-        return snr_db(rms([signal.weight_error for signal in self.signals]))
+        """Of `weight_error`."""
+        return snr_db(self.weight_error)
 
     @property
     def output_snr_db(self) -> float | None:
@@ -118,7 +124,7 @@ class LayerSensitivity:
             "shape": list(self.layer.shape),
             "weights": self.layer.parameters,
             "tiles": self.layer.tiles,
-            "weight_error": rms([signal.weight_error for signal in self.signals]),
+            "weight_error": self.weight_error,
             "weight_snr_db": or_none(self.weight_snr_db),
             "output_snr_db": or_none(self.output_snr_db),
             "model_output_error": self.model_error,

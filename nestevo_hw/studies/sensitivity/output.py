@@ -68,7 +68,7 @@ def page_text(document: Mapping[str, Any], report: SensitivityReport, plan: Keep
         "report": report,
         "lost": _lost(Estimate.of(over_scenes(report.losses))),
         "plan": plan,
-        "plan_lines": [] if plan is None else plan_lines(plan),
+        "plan_lines": [] if plan is None else plan_lines(plan, doubtful=bool(document["doubt"])),
         "svg": inline_svg(drawn),
         "marks": sensitivity_marks(kept),
         "layers": layers_table(document, report, plan),
@@ -112,17 +112,24 @@ def totals_text(document: Mapping[str, Any], report: SensitivityReport) -> str:
 
 
 _OUT_OF_REACH = "more --frames and --repeats tell more sharply what is lost; else allow a larger --target-loss"
+_NOT_SHOWN = "whether everything may go onto the crossbar is not shown: the score says too little"
 
 
-def plan_lines(plan: KeepDigitalPlan) -> list[str]:
-    """The plan in sentences, and last as arguments of `nestevo-hw map`."""
+def plan_lines(plan: KeepDigitalPlan, *, doubtful: bool = False) -> list[str]:
+    """The plan in sentences, and last as arguments of `nestevo-hw map`.
+
+    Args:
+        plan: which layers to keep digital.
+        doubtful: the score says so little that nothing follows from one that is kept.
+    """
     lost = ", ".join(f"{scene} {_lost(Estimate.of(values))}" for scene, values in plan.losses.items())
     heading = "plan" if plan.reached else "no plan keeps the target; the nearest found"
+    everything = _NOT_SHOWN if doubtful else "everything may go onto the crossbar"
     return [
         f"{heading}: {counted(len(plan.layers), 'layer')} digital with {plan.share:.1%} of the crossbar's weights",
         f"loss on fresh programmings: {lost}; at most {plan.bound:.4f} with 95 % confidence, target {plan.target:g}",
         plan.reason,
-        plan.arguments or ("everything may go onto the crossbar" if plan.reached else _OUT_OF_REACH),
+        plan.arguments or (everything if plan.reached else _OUT_OF_REACH),
     ]
 
 

@@ -42,6 +42,7 @@ def run(
     advance: Callable[[str], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
     least_score: float = 0.5,
+    rows: list[FrameRow] | None = None,
 ) -> list[FrameRow]:
     """Run a model on frames.
 
@@ -53,11 +54,12 @@ def run(
         advance: told about each frame.
         stopped: whether to end now.
         least_score: of objects that are reported.
+        rows: to add to, frame by frame, and to return: they stay though a later frame fails.
 
     Raises:
         InputError: there are no frames, or the model fails.
     """
-    rows = list[FrameRow]()
+    rows = [] if rows is None else rows
     size = model.parts.image[1:]
     for frame in islice(fitted(frames, size), most):
         found = model.look(frame)

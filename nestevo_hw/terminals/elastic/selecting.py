@@ -26,6 +26,8 @@ from nestevo_hw.terminals.elastic.search.strategies import STRATEGIES
 
 TIMING, POOL, RESULT, JOURNAL = "timing.json", "pool.json", "result.json", "evaluations.jsonl"
 SHARE_OF_BASE = Range(0.01, 1)
+USUAL_BUDGET = 0.6
+"""Of the time of the base."""
 _ANEW = "search again"
 
 
@@ -33,7 +35,7 @@ _ANEW = "search again"
 class SearchConfig:
     """What is searched for, and how."""
 
-    budget: Annotated[float, SHARE_OF_BASE] = 0.6
+    budget: Annotated[float, SHARE_OF_BASE] = USUAL_BUDGET
     """Of the time of the base, unless `budget_ms` is given."""
     budget_ms: Annotated[float, POSITIVE] | None = None
     """A frame, milliseconds."""

@@ -1,6 +1,7 @@
 """What cannot work with elastic terminals is refused before anything runs, with one line that says what to do."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -73,6 +74,14 @@ def test_what_cannot_is_one_line(home, changes, told):
 def test_impossible_values_are_refused_as_they_are_read(home, changes, told):
     with pytest.raises(ConfigError, match=told):
         config(home, **changes)
+
+
+def test_code_of_a_supernet_runs_only_where_it_is_named(home, tmp_path):
+    supernet = expand(net("mobilenet"), frames_for("mobilenet"), spans=(2,), rates=())
+    own = replace(SPECS["mobilenet"], architecture="evil.nets:make")
+    save_supernet(supernet, own, tmp_path / "supernet.safetensors")
+    with pytest.raises(ConfigError, match=r'^elastic\.supernet: .*only if \[model\] factory = "evil\.nets:make"$'):
+        check_run(config(tmp_path))
 
 
 def test_a_budget_needs_a_supernet(home):

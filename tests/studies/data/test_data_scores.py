@@ -255,3 +255,18 @@ def test_doubt_is_said_where_the_digital_model_guesses():
     assert "guessing among 10 classes gives 0.100" in doubt("top1", 0.12, 10)
     assert doubt("top1", 0.3, 10) == doubt("map50", 0.2, None) == doubt("top1_agreement", 0.0, None) == ""
     assert "finds next to nothing" in doubt("map50", 0.0, None)
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.94, False), (0.95, True), (1.0, True), (None, False)])
+def test_agreement_on_one_class_is_doubted(share, said):
+    told = doubt("top1_agreement", 1.0, None, share)
+    assert bool(told) == said
+    assert not said or told.startswith(f"the digital model names one class for {share:.0%} of the frames, so agreement")
+
+
+def test_scores_that_are_not_finite_are_refused():
+    data = _data([0, 1, 2] * 5)
+    model = nn.Linear(7, 3)
+    nn.init.constant_(model.bias, float("inf"))
+    with pytest.raises(InputError, match=r"^m: the model's own outputs are not finite"):
+        accuracy("m", model, feed_for("m", model, data))

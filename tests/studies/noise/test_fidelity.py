@@ -6,7 +6,13 @@ from torch import nn
 
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.models.faster_rcnn import fasterrcnn_tiny
-from nestevo_hw.studies.noise.fidelity import map_vs_digital, normalise_statistics, r2_vs_digital, top1_agreement
+from nestevo_hw.studies.noise.fidelity import (
+    map_vs_digital,
+    normalise_statistics,
+    r2_vs_digital,
+    share_of_one_class,
+    top1_agreement,
+)
 
 
 def test_a_detector_agrees_fully_with_itself() -> None:
@@ -54,6 +60,11 @@ def test_explained_variance_of_outputs_of_any_shape() -> None:
     assert measure(Broken())["all"]["r2_vs_digital"] == 0.0
     with pytest.raises(InputError, match="expected one or several float tensors"):
         r2_vs_digital(nn.Identity(), [torch.arange(3)])
+
+
+def test_share_of_the_class_that_is_named_most() -> None:
+    named = torch.eye(4)[[2, 0, 2, 2, 1, 2, 2, 3]]
+    assert share_of_one_class(nn.Identity(), [named[:3], named[3:]]) == 5 / 8
 
 
 def test_what_is_no_classifier_is_refused() -> None:

@@ -1,5 +1,7 @@
 """Sentences computed from the points, against a benchmark whose figures are known."""
 
+from dataclasses import replace
+
 import pytest
 from handmade import ABOUT, PAIRED, SWEPT, TAUGHT, benchmark, line
 from scipy import stats
@@ -99,3 +101,5 @@ def test_sentences_of_models_without_scenes_name_none() -> None:
         "Agreement with the digital model, which is 1.000 with itself, 0.900 with weight noise mu = 0.1."
     )
     assert sweep_finding(found, "mu") == "Falls by 0.100 at mu = 0.1."
+    alike = replace(found, about={**found.about, "one_class": 1.0})
+    assert "The digital model names one class for 100% of the frames, so agreement" in conclusion(alike)

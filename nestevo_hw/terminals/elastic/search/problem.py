@@ -33,7 +33,7 @@ class Problem:
         self.latency.require(self.space, "latency table")
         fastest = self.latency.time(self.fastest)
         if fastest > self.budget_s:
-            least, asked = f"{1e3 * fastest:.2f} ms", f"{1e3 * self.budget_s:.2f} ms"
+            least, asked = f"{1e3 * fastest:.4g} ms", f"{1e3 * self.budget_s:.4g} ms"
             raise ConfigError(f"no path takes as little as {asked}; the fastest one takes {least}")
 
     @property
