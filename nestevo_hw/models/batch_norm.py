@@ -37,20 +37,33 @@ def re_estimate_batch_norm(model: nn.Module, dense: nn.Module, batches: Iterable
 def fresh_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm layers in eval mode get the statistics of all that passes through them in the block.
 
-    These are means over the batches, each alike whatever its size; the variance is that within them.
+    These are means over the inputs, so that a smaller last batch counts for as much as it holds; the variance is that
+    within the batches.
     """
     norms = _norms(model)
     momenta = [m.momentum for m in norms]
+    hooks = [norm.register_forward_pre_hook(_CumulativeMean()) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a cumulative mean over the batches
         norm.train()
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, hook in zip(norms, momenta, hooks, strict=True):
+            hook.remove()
             norm.momentum = momentum
             norm.eval()
+
+
+class _CumulativeMean:
+    """Before each batch of a BatchNorm layer: the momentum that makes its statistics a mean over all inputs so far."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.seen += len(inputs[0])
+        norm.momentum = len(inputs[0]) / self.seen  # type: ignore[assignment]
 
 
 @contextmanager
