@@ -50,3 +50,16 @@ def test_re_estimated_statistics_are_those_of_the_inputs():
     assert not model[1].training
     assert model[1].momentum == 0.1
     assert torch.equal(model[0].weight, before)
+
+
+@pytest.mark.parametrize("shares", [(4, 4, 2), (1, 9), (5, 5)])
+def test_each_input_counts_alike_whatever_batch_it_is_in(shares):
+    model = network().eval()
+    inputs = torch.randn(10, 3, 8, 8) + torch.arange(10.0).reshape(-1, 1, 1, 1)
+    re_estimate_batch_norm(model, model, inputs.split(shares))
+    outputs = model[0](inputs)
+    within = torch.stack([part.transpose(0, 1).flatten(1).var(1) for part in outputs.split(shares)])
+    variance = (within * torch.tensor(shares)[:, None]).sum(0) / 10
+    torch.testing.assert_close(model[1].running_mean, outputs.mean((0, 2, 3)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model[1].running_var, variance, rtol=1e-4, atol=1e-4)
+    assert not model[1]._forward_pre_hooks
