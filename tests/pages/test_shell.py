@@ -24,7 +24,14 @@ ODD = "<b>&'\"x</b> {{ 7 * 7 }} $a$"
 
 
 def values(**others):
-    return {"metric": "map50", "marks": [], "panels": {}, "figures": Table(heads=("a",), rows=[]), **others}
+    return {
+        "metric": "map50",
+        "marks": [],
+        "panels": {},
+        "differences": [],
+        "figures": Table(heads=("a",), rows=[]),
+        **others,
+    }
 
 
 def figure(text):
