@@ -49,8 +49,6 @@ class Table:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """For a console: figures stand to the right; names and figures are broken where nothing else helps."""
-        if not self.heads or not self.rows:  # nothing is said
-            return
         edges = len(self.heads) + 1
         widths = self._widths(options.max_width - edges - len(self.heads))
         gap = 1 if widths else 0

@@ -67,9 +67,3 @@ def test_markup_and_control_characters_are_shown(capsys):
     assert "\\x07t" in shown
     assert "line\\x1b]0;x\\x07" in shown
     assert "\x1b" not in shown
-
-
-def test_a_table_in_which_nothing_is_said_is_not_shown(capsys):
-    show(Table(heads=("a", "b"), rows=[("", DASH)], title="nothing").filled(), "a line")
-    show(Table(heads=("a", "b"), rows=[], title="nothing"))
-    assert capsys.readouterr().out == "a line\n"

@@ -172,7 +172,7 @@ def console_tables(found: Comparison) -> list[Table]:
         accuracy_table(found, methods, terminals=each).filled(),
         contrast_table(found, methods),
         teacher_table(found, methods).filled(),
-    ]
+    ] if methods else []  # fmt: skip
     if len(methods) < len(found.variants):
         tables.append(ablation_table(found, [v for v in found.variants if v.ablation or v.name == NESTEVO]))
     return [*tables, goals_table(goals(found))] if found.embedded else tables

@@ -11,6 +11,7 @@ from web_pages import read_page
 
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.pages.style import LIGHT
+from nestevo_hw.pages.tables import show
 from nestevo_hw.studies.compare.document import document_of
 from nestevo_hw.studies.compare.output import write_comparison
 from nestevo_hw.studies.compare.plots import ROLES, draw_methods
@@ -175,3 +176,14 @@ def test_thirty_terminals_and_none_that_could_be_scored(tmp_path):
     text = _page(tmp_path / "out")
     assert "accuracy is unknown" in text
     assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    "names", [["without-noise-training"], ["digital-teacher", "without-mutual-learning"], ["NestEvo"], ["A3"]]
+)
+def test_any_variants_alone_are_shown(tmp_path, capsys, names):
+    found = comparison(tmp_path / "runs", names, seeds=2)
+    show(*console_tables(found), *conclusion(found))
+    assert names[0] in capsys.readouterr().out
+    write_comparison(found, tmp_path)
+    assert names[0] in read_page(tmp_path / "comparison.html").text
