@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from torch import Tensor, nn
@@ -103,6 +103,7 @@ def _tiles(preset: DevicePreset, weight: Tensor, tile: tuple[int, int] = (16, 24
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 16), st.integers(1, 4), st.integers(1, 40), st.integers(1, 40))
+@example(12, 2, 28, 28)
 def test_digits_hold_the_weight_to_half_a_step(bits: int, cell: int, outputs: int, inputs: int) -> None:
     cell = min(cell, bits - 1)
     preset = replace(find_preset("ideal"), weight_bits=bits, cell_bits=cell)
@@ -115,8 +116,10 @@ def test_digits_hold_the_weight_to_half_a_step(bits: int, cell: int, outputs: in
     steps = 2 ** (bits - 1) - 1
     assert bool(((tiles.effective_weight() - weight).abs() <= (0.5 / steps + 1e-6) * largest).all())
     # As an integer it is the same however many bits a cell holds, one digit included.
-    rounded = (weight / largest * steps).round() / steps * largest
-    assert torch.allclose(tiles.effective_weight(), rounded, rtol=0.0, atol=1.5e-6 * float(largest.max()))
+    whole = weight / largest * steps
+    off = (tiles.effective_weight() - whole.round() / steps * largest).abs()
+    midway = (whole - whole.floor() - 0.5).abs() < 1e-3  # between two integers either is right
+    assert bool((off[~midway] <= 1.5e-6 * largest.max()).all())
 
 
 @pytest.mark.parametrize(
