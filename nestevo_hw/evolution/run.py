@@ -226,7 +226,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool, quick: b
         config=config.document(),
         seed=config.seed,
         impression=quick,
-        versions=versions(),
+        versions=dict(versions()),
         machine={
             "platform": platform.platform(),
             "cores": os.cpu_count(),

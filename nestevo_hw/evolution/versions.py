@@ -2,11 +2,13 @@
 
 import importlib.metadata
 from collections.abc import Mapping
+from functools import cache
 
 DISTRIBUTIONS = ("nestevo-hw", "torch", "torchvision", "aihwkit", "onnxruntime", "numpy")
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Of all that figures depend on, as it is installed here."""
     return {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
 

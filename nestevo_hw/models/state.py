@@ -43,12 +43,13 @@ def read_state(path: Path, own: Collection[str] = ()) -> dict[str, Tensor]:
         InputError: the file is missing, damaged, or holds something else than tensors by name.
     """
     state = _torch_state(path) if is_torch_file(path) else read_tensors(path)[1]
-    while state and not state.keys() & own:
-        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)
-        if prefix is None:
-            break
+    while not state.keys() & own and (prefix := next((p for p in _PREFIXES if _all_begin(state, p)), "")):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
+
+
+def _all_begin(names: Collection[str], prefix: str) -> bool:
+    return bool(names) and all(name.startswith(prefix) for name in names)
 
 
 def load_state(model: nn.Module, path: Path) -> None:

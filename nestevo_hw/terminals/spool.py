@@ -46,7 +46,7 @@ class Spool:
             taken_us = last_us + 1  # the clock was put back, which makes no frame older than those before it
         with replacing(self._folder / f"{taken_us:017d}-{digest}.jpg") as temporary:
             temporary.write_bytes(picture)
-        for old in self.waiting()[: -self._most]:
+        for old in there[: max(0, len(there) + 1 - self._most)]:
             old.path.unlink(missing_ok=True)
             self.dropped += 1
 

@@ -156,12 +156,14 @@ class ImportedModel(nn.Module):
         Args:
             given: as many images (N, C, H, W) as the file takes at a time, by the names of its inputs.
         """
-        values: Values = dict(self._constants)
+        values: Values = {}
         for entry in self.inputs:
             value = given[entry.name].to(entry.dtype)
             if entry.channels_last:
                 value = value.permute(0, 2, 3, 1)
             values[entry.name] = value[0] if entry.bare else value
+        device = next(iter(values.values())).device
+        values |= {name: value.to(device) for name, value in self._constants.items()}
         for stage in self._stages:
             stage.run(values, self)
         return [torch.atleast_1d(values[name]) for name in self._outputs]
@@ -221,12 +223,11 @@ def import_onnx(path: Path) -> ImportedModel:
         stages = cut_stages(graph, layers.nodes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    detections = _detections(session)
-    detects = detections is not None and len(inputs) == 1 and inputs[0].batch == 1
-    outputs = detections if detections and detects else [entry.name for entry in session.get_outputs()]
+    detections = _detections(session) if len(inputs) == 1 and inputs[0].batch == 1 else None
+    outputs = detections or tuple(entry.name for entry in session.get_outputs())
     known = [tensor for tensor in graph.graph.initializer if tensor.name in outputs]
     constants = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in known}
-    model = (ImportedDetector if detects else ImportedModel)(inputs, stages, outputs, constants)
+    model = (ImportedDetector if detections else ImportedModel)(inputs, stages, outputs, constants)
     for name, module in layers.modules.items():
         _attach(model, name, module)
     return model.eval()

@@ -213,15 +213,11 @@ def _transposed(
 
 def _gemm(weight: Tensor, bias: Tensor | None, attributes: Attributes) -> tuple[nn.Module, Mapping[str, Any]] | None:
     matrix = (weight if attributes.get("transB", 0) else weight.T) * attributes.get("alpha", 1.0)
-    if attributes.get("transA", 0) or (bias is not None and bias.numel() != 1 and _row(bias) != len(matrix)):
+    alike = bias is None or bias.numel() == 1 or bias.shape[-1] == bias.numel() == len(matrix)
+    if attributes.get("transA", 0) or not alike:  # or a bias with a number for each input
         return None
     row = None if bias is None else (bias.flatten() * attributes.get("beta", 1.0)).expand(len(matrix))
     return _linear(matrix, row), {}
-
-
-def _row(bias: Tensor) -> int | None:
-    """Length of a bias that is the same for every input; None of one with a number for each."""
-    return bias.numel() if bias.shape[-1] == bias.numel() else None
 
 
 def _product(weight: Tensor, _bias: None, _attributes: Attributes) -> tuple[nn.Module, Mapping[str, Any]] | None:

@@ -178,17 +178,19 @@ def analog_teacher_loss(found: Comparison) -> Estimate:
 
 def _teachers_after(one: Outcome, other: Outcome) -> tuple[float, float]:
     """Both teachers' mean accuracies after the windows for which both are known."""
-    mine, theirs = ({e.window: e.after for e in run.teacher if math.isfinite(e.after)} for run in (one, other))
-    shared = sorted(mine.keys() & theirs.keys())
-    return mean(mine[w] for w in shared), mean(theirs[w] for w in shared)
+    return _over_shared(*({e.window: e.after for e in run.teacher if math.isfinite(e.after)} for run in (one, other)))
 
 
 def _first_teachers(one: Outcome, other: Outcome) -> tuple[float, float]:
     """Both teachers' mean accuracies before the windows up to the first in which either evolved."""
     first = min((e.window for run in (one, other) for e in run.teacher if math.isfinite(e.after)), default=math.inf)
-    mine, theirs = ({e.window: e.before for e in run.teacher if e.window <= first} for run in (one, other))
+    return _over_shared(*({e.window: e.before for e in run.teacher if e.window <= first} for run in (one, other)))
+
+
+def _over_shared(mine: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[float, float]:
+    """Means over the windows of both."""
     shared = sorted(mine.keys() & theirs.keys())
-    return mean(mine[w] for w in shared), mean(theirs[w] for w in shared)
+    return mean(mine[window] for window in shared), mean(theirs[window] for window in shared)
 
 
 def delay(found: Comparison, name: str) -> Estimate:

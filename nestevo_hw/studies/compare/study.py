@@ -154,13 +154,11 @@ def check_runs(plan: StudyPlan, folder: Path, on_warning: Warn) -> None:
     Raises:
         ConfigError: a run of another configuration, or no run at all.
     """
-    for key, config in plan.configs.items():
-        _check_stored(folder / plan.folders[key], config)
     ran: dict[str, list[str]] = {}
-    for name in plan.folders.values():
-        if (folder / name / "run.json").is_file():
-            ran.setdefault(other_versions(_header(folder / name).versions), []).append(name)
-    ran.pop("", None)
+    for key, config in plan.configs.items():
+        stored = _checked_stored(folder / plan.folders[key], config)
+        if stored is not None and (other := other_versions(stored.versions)):
+            ran.setdefault(other, []).append(plan.folders[key])
     if ran:
         told = "; ".join(f"{', '.join(names)} ran with {versions}" for versions, names in ran.items())
         on_warning(f"{folder}: {told}; runs may differ for that alone, choose another --out to run all anew")
@@ -240,14 +238,19 @@ def _has_page(folder: Path) -> bool:
     return page.is_file() and page.stat().st_mtime_ns >= (folder / "run.json").stat().st_mtime_ns
 
 
-def _check_stored(folder: Path, config: RunConfig) -> None:
-    """Refuse a folder whose run had another configuration; where and how fast it runs does not matter."""
+def _checked_stored(folder: Path, config: RunConfig) -> Header | None:
+    """The header of the run in a folder, if there is one; refused where it had another configuration.
+
+    Where and how fast it runs does not matter.
+    """
     if not (folder / "run.json").is_file():
         if not is_unused(folder):
             raise ConfigError(f"{folder} holds files but no run.json, so no run; delete it or choose another --out")
-        return
-    stored = parse_config(_header(folder).config, source=str(folder))
+        return None
+    header = _header(folder)
+    stored = parse_config(header.config, source=str(folder))
     stored = replace(stored, execution=config.execution)
     if stored != config:
         difference = first_difference(stored.document(), config.document())
         raise ConfigError(f"{folder} was run with another configuration ({difference}); choose another --out")
+    return header
