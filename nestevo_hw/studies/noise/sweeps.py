@@ -163,8 +163,11 @@ def _analog(hardware: Hardware, value: Value) -> Setting:
 
 def _stuck(hardware: Hardware, value: Value) -> Setting:
     share = _number("stuck_cells", value)
-    stuck = {"stuck_off": share / 2, "stuck_on": share / 2, "stuck_random": 0.0}
-    return _with(hardware, hardware.preset.with_all(lambda device: replace(device, **stuck)))
+
+    def stuck(device: DevicePreset) -> DevicePreset:
+        return replace(device, stuck_off=share / 2, stuck_on=share / 2, stuck_random=0.0)
+
+    return _with(hardware, hardware.preset.with_all(stuck))
 
 
 def _converter(
