@@ -23,9 +23,15 @@ _PURPOSE = "calibration"
 
 
 class _Sample:
-    """Some of the values that came, evenly, and about `MOST_SAMPLES` of them at most."""
+    """Some of the values that came, evenly, and about `MOST_SAMPLES` of them at most.
 
-    def __init__(self) -> None:
+    Args:
+        by_chance: whether values that are too many are thinned by chance: every other one would be of half of the
+            channels where rows are of even length.
+    """
+
+    def __init__(self, *, by_chance: bool = True) -> None:
+        self._by_chance = by_chance
         self._parts: list[Tensor] = []
         self._count, self._stride = 0, 1
         self._generator = torch.Generator().manual_seed(0)
@@ -36,16 +42,16 @@ class _Sample:
         while math.gcd(step, row) > places:  # it would fall into step with the rows and pass over whole channels
             step += 2
         # A copy does not keep the whole map.
-        part = self._thinned(values[::step], self._stride, row).clone()
+        part = self._thinned(values[::step], self._stride).clone()
         self._parts.append(part)
         self._count += part.numel()
         while self._count > MOST_SAMPLES:
-            self._parts = [self._thinned(torch.cat(self._parts), 2, row).clone()]
+            self._parts = [self._thinned(torch.cat(self._parts), 2).clone()]
             self._count, self._stride = self._parts[0].numel(), 2 * self._stride
 
-    def _thinned(self, values: Tensor, stride: int, row: int) -> Tensor:
-        """One of so many; of rows by chance, as every other value would pass over half of the channels."""
-        if row == 1 or stride == 1:
+    def _thinned(self, values: Tensor, stride: int) -> Tensor:
+        """One of so many."""
+        if stride == 1 or not self._by_chance:
             return values[::stride]
         chosen = torch.rand(values.numel(), generator=self._generator) * stride < 1.0
         return values[chosen.to(values.device)]
@@ -61,8 +67,8 @@ class _Sample:
 class _Magnitudes:
     """A bounded sample of magnitudes, and the largest of all."""
 
-    def __init__(self) -> None:
-        self._all, self._nonzero = _Sample(), _Sample()
+    def __init__(self, *, by_chance: bool = True) -> None:
+        self._all, self._nonzero = _Sample(by_chance=by_chance), _Sample(by_chance=by_chance)
         self._largest: float | None = None
 
     def add(self, values: Tensor, dims: int | None = None) -> None:
@@ -136,11 +142,13 @@ def observe_sums(
     Raises:
         MappingError: there was no batch.
     """
-    magnitudes = {name: _Magnitudes() for name in probes}
+    # Frozen figures of runs hold what is not by chance here, and that some columns of a convolution may be passed over.
+    magnitudes = {name: _Magnitudes(by_chance=False) for name in probes}
 
     def look(name: str, x: Tensor, _output: Tensor) -> None:
+        linear = not probes[name].geometry.dims
         for sums in probes[name].column_sums(x):
-            magnitudes[name].add(sums)
+            magnitudes[name].add(sums, 0 if linear else None)
 
     watch(model, {name: layers[name] for name in probes}, batches, look, purpose=_PURPOSE)
     scales = {name: observed.full_scale(clipped[name]) for name, observed in magnitudes.items()}

@@ -248,11 +248,11 @@ def test_impossible_converters_are_refused(changes: dict[str, float], message: s
         replace(ConverterModel(), **changes)
 
 
-@pytest.mark.parametrize("row", [1, 64])
-def test_what_is_kept_of_the_frames_is_bounded_and_still_gives_their_quantile(row: int) -> None:
-    sample, generator = _Sample(), torch.Generator().manual_seed(0)
+@pytest.mark.parametrize("by_chance", [True, False])
+def test_what_is_kept_of_the_frames_is_bounded_and_still_gives_their_quantile(by_chance: bool) -> None:
+    sample, generator = _Sample(by_chance=by_chance), torch.Generator().manual_seed(0)
     for _ in range(120):
-        sample.add(torch.rand(100_000, generator=generator).square(), row, 1)
+        sample.add(torch.rand(100_000, generator=generator).square(), 64, 1)
     kept = sample._parts
     assert sum(part.numel() for part in kept) <= MOST_SAMPLES
     held = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in kept}
@@ -288,3 +288,16 @@ def test_an_input_range_heeds_every_channel_of_single_places() -> None:
     teacher = _teacher(conv, ConverterModel())
     teacher.calibrate([x])
     assert teacher.module.input_range == 40.0
+
+
+def test_the_range_of_an_adc_heeds_every_column_of_a_linear_layer() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Linear(64, 768, bias=False), torch.rand(8, 50, 64)
+    layer.weight.normal_()
+    layer.weight[1] = 1.0  # its sums are by far the largest
+    teacher = _teacher(layer, replace(QUIET, adc_quantile=0.9999))
+    teacher.calibrate([x])
+    expected = float(
+        _sums(layer.weight, x.flatten(0, 1), teacher.module.input_range, [64]).flatten().abs().quantile(0.9999)
+    )
+    assert teacher.module.output_bound == pytest.approx(expected, rel=0.05)
