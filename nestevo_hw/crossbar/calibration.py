@@ -1,5 +1,6 @@
 """Ranges of the converters and corrections of the columns, from in-domain frames that the digital model computes."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import MappingError
+from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.layers import FusedLayer
 from nestevo_hw.crossbar.watching import watch
 
@@ -21,20 +23,38 @@ _PURPOSE = "calibration"
 
 
 class _Sample:
-    """Some of the values that came, evenly, and no more than `MOST_SAMPLES` of them."""
+    """Some of the values that came, evenly, and about `MOST_SAMPLES` of them at most.
 
-    def __init__(self) -> None:
+    Args:
+        by_chance: whether values that are too many are thinned by chance: every other one would be of half of the
+            channels where rows are of even length.
+    """
+
+    def __init__(self, *, by_chance: bool = True) -> None:
+        self._by_chance = by_chance
         self._parts: list[Tensor] = []
         self._count, self._stride = 0, 1
+        self._generator = torch.Generator().manual_seed(0)
 
-    def add(self, values: Tensor) -> None:
-        # A prime stride does not fall into step with the rows of a feature map; a copy does not keep the whole map.
-        part = values[:: max(1, values.numel() // SAMPLES_PER_CALL) | 1][:: self._stride].clone()
+    def add(self, values: Tensor, row: int, places: int) -> None:
+        """Flat values of rows of so many, in which each channel has so many places side by side; 1 and 1: no rows."""
+        step = max(1, values.numel() // SAMPLES_PER_CALL) | 1
+        while math.gcd(step, row) > places:  # it would fall into step with the rows and pass over whole channels
+            step += 2
+        # A copy does not keep the whole map.
+        part = self._thinned(values[::step], self._stride).clone()
         self._parts.append(part)
         self._count += part.numel()
         while self._count > MOST_SAMPLES:
-            self._parts = [torch.cat(self._parts)[::2].clone()]
+            self._parts = [self._thinned(torch.cat(self._parts), 2).clone()]
             self._count, self._stride = self._parts[0].numel(), 2 * self._stride
+
+    def _thinned(self, values: Tensor, stride: int) -> Tensor:
+        """One of so many."""
+        if stride == 1 or not self._by_chance:
+            return values[::stride]
+        chosen = torch.rand(values.numel(), generator=self._generator) * stride < 1.0
+        return values[chosen.to(values.device)]
 
     def quantile(self, above: float) -> float:
         """Magnitude above which a share of the values lies; 0 if none came."""
@@ -47,15 +67,23 @@ class _Sample:
 class _Magnitudes:
     """A bounded sample of magnitudes, and the largest of all."""
 
-    def __init__(self) -> None:
-        self._all, self._nonzero = _Sample(), _Sample()
+    def __init__(self, *, by_chance: bool = True) -> None:
+        self._all, self._nonzero = _Sample(by_chance=by_chance), _Sample(by_chance=by_chance)
         self._largest: float | None = None
 
-    def add(self, values: Tensor) -> None:
+    def add(self, values: Tensor, dims: int | None = None) -> None:
+        """Take values into account.
+
+        Args:
+            values: any shape.
+            dims: spatial dimensions, behind that of the channels, all of which are looked at; None: no channels.
+        """
         flat = values.detach().flatten().abs()
         if flat.numel():
-            self._all.add(flat)
-            self._nonzero.add(flat[flat > 0.0])
+            sides = () if dims is None else values.shape[-1 - dims :]
+            row, places = math.prod(sides), math.prod(sides[1:])
+            self._all.add(flat, row, places)
+            self._nonzero.add(flat[flat > 0.0], row, places)
             self._largest = max(self._largest or 0.0, float(flat.max()))
 
     def full_scale(self, clipped: float) -> float | None:
@@ -84,7 +112,8 @@ def observe_inputs(model: nn.Module, layers: Mapping[str, nn.Module], batches: I
         MappingError: there was no batch.
     """
     magnitudes = {name: _Magnitudes() for name in layers}
-    watch(model, layers, batches, lambda name, x, _y: magnitudes[name].add(x), purpose=_PURPOSE)
+    dims = {name: Geometry.of(layer).dims for name, layer in layers.items()}
+    watch(model, layers, batches, lambda name, x, _y: magnitudes[name].add(x, dims[name]), purpose=_PURPOSE)
     scales = {name: observed.full_scale(CLIPPED_SHARE) for name, observed in magnitudes.items()}
     return {name: scale for name, scale in scales.items() if scale is not None}
 
@@ -113,11 +142,13 @@ def observe_sums(
     Raises:
         MappingError: there was no batch.
     """
-    magnitudes = {name: _Magnitudes() for name in probes}
+    # Frozen figures of runs hold what is not by chance here, and that some columns of a convolution may be passed over.
+    magnitudes = {name: _Magnitudes(by_chance=False) for name in probes}
 
     def look(name: str, x: Tensor, _output: Tensor) -> None:
+        linear = not probes[name].geometry.dims
         for sums in probes[name].column_sums(x):
-            magnitudes[name].add(sums)
+            magnitudes[name].add(sums, 0 if linear else None)
 
     watch(model, {name: layers[name] for name in probes}, batches, look, purpose=_PURPOSE)
     scales = {name: observed.full_scale(clipped[name]) for name, observed in magnitudes.items()}

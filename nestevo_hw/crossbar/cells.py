@@ -114,9 +114,9 @@ class OwnCells:
         use them, on the scale of the largest programmed weight.
         """
         mine = self._near(programmed)
-        devices, scaling = _conductances(self._model, mine, self._span)
-        if self._measured:
-            devices, scaling = _as_targeted(self._model, devices, scaling, mine, span)
+        devices, scaling = (
+            _as_targeted(self._model, mine, span) if self._measured else _conductances(self._model, mine, self._span)
+        )
         aged = []
         with warnings.catch_warnings():  # aihwkit's CMO model calls numpy.log10 on a tensor
             warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)
@@ -289,17 +289,17 @@ def _conductances(
 
 
 def _as_targeted(
-    model: BaseNoiseModel, devices: list[Tensor], scaling: dict[str, Any], programmed: Tensor,
-    span: tuple[float, float],
-) -> tuple[list[Tensor], dict[str, Any]]:  # fmt: skip
-    """Conductances of pairs on the scale of the largest target instead of the largest programmed weight.
+    model: BaseNoiseModel, programmed: Tensor, span: tuple[float, float]
+) -> tuple[list[Tensor], dict[str, Any]]:
+    """Conductances of pairs on the scale of the largest target, whatever the largest programmed weight is.
 
-    Programming noise may take a weight beyond the targets, and its device beyond the largest target's conductance.
+    Programming noise may take a weight beyond the targets; the last pair carries what is more.
     """
-    target = max(abs(end) for end in span)
-    reached = programmed.abs().amax().clamp(min=target)  # what `_conductances` mapped to the largest conductance
-    low, larger = model.g_converter.g_min, reached / target
-    return [(g - low) * larger + low for g in devices], {**scaling, "scale_ratio": scaling["scale_ratio"] * larger}
+    most = max(abs(end) for end in span)
+    devices, scaling = _conductances(model, programmed.clamp(-most, most), (-most, most))
+    beyond = (programmed - programmed.clamp(-most, most)) * scaling["scale_ratio"]
+    *before, plus, minus = devices
+    return [*before, plus + beyond.clamp(min=0.0), minus + (-beyond).clamp(min=0.0)], scaling
 
 
 def _weights(model: BaseNoiseModel, devices: list[Tensor], scaling: dict[str, Any]) -> Tensor:

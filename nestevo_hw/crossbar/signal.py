@@ -50,13 +50,15 @@ class _Comparison:
 
     def __init__(self, digital: nn.Module, analog: nn.Module) -> None:
         self._analog, self._noise, self._signal = analog, 0.0, 0.0
-        bias = getattr(digital, "bias", None)
-        self._bias = Geometry.of(digital).column(bias) if isinstance(bias, Tensor) else None
+        self._geometry, bias = Geometry.of(digital), getattr(digital, "bias", None)
+        self._bias = self._geometry.column(bias) if isinstance(bias, Tensor) else None
 
     def add(self, layer_input: Tensor, output: Tensor) -> None:
         if output.numel() == 0:  # a detector without proposals
             return
-        self._noise += _power(self._analog(layer_input) - output)
+        # Of a transposed convolution the size of the output is a choice of whoever calls it.
+        size = (list(output.shape[-self._geometry.dims :]),) if self._geometry.transposed else ()
+        self._noise += _power(self._analog(layer_input, *size) - output)
         self._signal += _power(output if self._bias is None else output - self._bias)
 
     @property

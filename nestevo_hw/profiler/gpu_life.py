@@ -14,6 +14,7 @@ from nestevo_hw.base.compute import Precision, computing_in
 from nestevo_hw.profiler.allocator import CachingAllocator
 from nestevo_hw.profiler.fake_run import CLIP_NORM, Optimiser, training_optimiser
 from nestevo_hw.profiler.memory import AllocationMeter
+from nestevo_hw.profiler.operations import argument
 from nestevo_hw.profiler.target import GpuMemory, TargetDevice
 
 STEPS = 2
@@ -89,7 +90,9 @@ def gpu_life(
     return GpuLife(events=tuple(meter.events))
 
 
-def convolution_workspace(gradient: tuple[int, ...], image: tuple[int, ...], weight: tuple[int, ...]) -> int:
+def convolution_workspace(
+    gradient: tuple[int, ...], image: tuple[int, ...], weight: tuple[int, ...], *, transposed: bool = False
+) -> int:
     """Elements of the workspace of a convolution's backward pass: copies of what it works on. Modelled.
 
     cuDNN's kernels for tensor cores want channels last, so tensors with channels first are copied on their way in and
@@ -99,9 +102,10 @@ def convolution_workspace(gradient: tuple[int, ...], image: tuple[int, ...], wei
     Args:
         gradient: shape (N, C_out, H', W') of the output's gradient.
         image: shape (N, C_in, H, W) of the input.
-        weight: shape (C_out, C_in / groups, kH, kW).
+        weight: shape (C_out, C_in / groups, kH, kW), of a transposed convolution (C_in, C_out / groups, kH, kW).
+        transposed: whether it is one.
     """
-    if math.prod(weight[2:]) == 1 or weight[1] != image[1]:
+    if math.prod(weight[2:]) == 1 or weight[1] != (gradient if transposed else image)[1]:
         return 0
     return math.prod(gradient) + math.prod(image) + math.prod(weight)
 
@@ -132,7 +136,9 @@ class _LifeMeter(AllocationMeter):
         result = func(*args, **kwargs)
         if name == _BACKWARD:
             gradient, image, weight = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)][:3]
-            elements = convolution_workspace(tuple(gradient.shape), tuple(image.shape), tuple(weight.shape))
+            transposed = bool(argument(func, args, kwargs, "transposed"))
+            shapes = (tuple(gradient.shape), tuple(image.shape), tuple(weight.shape))
+            elements = convolution_workspace(*shapes, transposed=transposed)
             if elements:
                 size = elements * image.itemsize
                 self.events += [(_CONVOLUTION_KEY, size), (_CONVOLUTION_KEY, -size)]

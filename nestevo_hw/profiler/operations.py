@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -125,7 +125,9 @@ def _operation(
     macs = round(formula(*args, **kwargs, out_val=result) / 2) if formula is not None else 0
     moved = (sum(t.nbytes for t in taken), sum(t.nbytes for t in given))
     if "convolution" in name:
-        return _convolution(taken[1:] if backward else taken, taken[0] if backward else given[0], macs, moved, backward)
+        tensors, output = (taken[1:], taken[0]) if backward else (taken, given[0])
+        groups = int(argument(func, args, kwargs, "groups", 1)) if argument(func, args, kwargs, "transposed") else None
+        return _convolution(tensors, output, macs, moved, backward, groups)
     if formula is not None:
         sort = "dense"
     else:
@@ -138,12 +140,30 @@ def _operation(
     )  # fmt: skip
 
 
+def argument(
+    func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], name: str, default: object = False
+) -> Any:  # noqa: ANN401 - whatever the operation takes
+    """An argument of an operation of torch's, by its name in the schema; the default of one that has none such."""
+    names = [known.name for known in getattr(func, "_schema").arguments]  # noqa: B009 - for mypy
+    return {**dict(zip(names, args, strict=False)), **kwargs}.get(name, default)
+
+
 def _convolution(
-    data_and_weight: list[Tensor], output: Tensor, macs: int, moved: tuple[int, int], backward: str
+    data_and_weight: list[Tensor],
+    output: Tensor,
+    macs: int,
+    moved: tuple[int, int],
+    backward: str,
+    transposed_groups: int | None,
 ) -> Operation:
-    """A convolution from (input, weight, ...) and its output, or the output's gradient."""
+    """A convolution from (input, weight, ...) and its output, or the output's gradient.
+
+    The weight of a transposed one, whose groups are given, has the channels of the input first.
+    """
     data, weight = data_and_weight[:2]
     outputs, inputs, *kernel = weight.shape
+    if transposed_groups is not None:
+        outputs, inputs = inputs * transposed_groups, outputs // transposed_groups
     dense = "pointwise" if math.prod(kernel) == 1 else "conv"
     sort = dense if data.shape[1] == inputs else "depthwise"
     return Operation(

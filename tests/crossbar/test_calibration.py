@@ -248,13 +248,56 @@ def test_impossible_converters_are_refused(changes: dict[str, float], message: s
         replace(ConverterModel(), **changes)
 
 
-def test_what_is_kept_of_the_frames_is_bounded_and_still_gives_their_quantile() -> None:
-    sample, generator = _Sample(), torch.Generator().manual_seed(0)
+@pytest.mark.parametrize("by_chance", [True, False])
+def test_what_is_kept_of_the_frames_is_bounded_and_still_gives_their_quantile(by_chance: bool) -> None:
+    sample, generator = _Sample(by_chance=by_chance), torch.Generator().manual_seed(0)
     for _ in range(120):
-        sample.add(torch.rand(100_000, generator=generator).square())
+        sample.add(torch.rand(100_000, generator=generator).square(), 64, 1)
     kept = sample._parts
     assert sum(part.numel() for part in kept) <= MOST_SAMPLES
     held = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in kept}
     assert sum(held.values()) <= 4 * MOST_SAMPLES  # copies: none keeps a whole feature map
     assert sample.quantile(0.01) == pytest.approx(0.99**2, abs=0.002)  # of squares of uniform values
     assert sample.quantile(0.5) == pytest.approx(0.25, abs=0.005)
+
+
+@pytest.mark.parametrize("feature", [1, 5, 6])
+@pytest.mark.parametrize(
+    ("batches", "shape"),
+    [
+        (1, (8, 50, 768)),  # tokens: a step of 9 in rows of 768 would see every third feature
+        (1, (40, 3072)),
+        (48, (512, 64)),  # so many values that they are thinned
+        (300, (16, 256)),  # the hidden state of a recurrent layer, time by time
+    ],
+)
+def test_an_input_range_heeds_every_feature(batches: int, shape: tuple[int, ...], feature: int) -> None:
+    torch.manual_seed(0)
+    layer, frames = nn.Linear(shape[-1], 2), [torch.randn(shape) for _ in range(batches)]
+    for x in frames:
+        x[..., feature] = 40.0 * (1.0 + 0.01 * torch.rand(shape[:-1]))
+    teacher = _teacher(layer, ConverterModel())
+    teacher.calibrate(frames)
+    assert 40.0 <= teacher.module.input_range <= 40.4
+
+
+def test_an_input_range_heeds_every_channel_of_single_places() -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(768, 2, 1), torch.randn(400, 768, 1, 1)
+    x[:, 1] = 40.0
+    teacher = _teacher(conv, ConverterModel())
+    teacher.calibrate([x])
+    assert teacher.module.input_range == 40.0
+
+
+def test_the_range_of_an_adc_heeds_every_column_of_a_linear_layer() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Linear(64, 768, bias=False), torch.rand(8, 50, 64)
+    layer.weight.normal_()
+    layer.weight[1] = 1.0  # its sums are by far the largest
+    teacher = _teacher(layer, replace(QUIET, adc_quantile=0.9999))
+    teacher.calibrate([x])
+    expected = float(
+        _sums(layer.weight, x.flatten(0, 1), teacher.module.input_range, [64]).flatten().abs().quantile(0.9999)
+    )
+    assert teacher.module.output_bound == pytest.approx(expected, rel=0.05)

@@ -158,6 +158,32 @@ def test_retention_is_in_microsiemens_whatever_programming_noise_adds_to_the_lar
         assert torch.allclose(aged[carried], (weight - one)[carried], atol=1e-5)
 
 
+@pytest.mark.parametrize("reached", [0.5, 1.0, 1.2])
+@pytest.mark.parametrize("cells", ["", "[cells]\nweight_bits = 5\ncell_bits = 2\n", "[cells]\npairs = 2\n"])
+@pytest.mark.parametrize("least", [0.0, 5.0])
+def test_cells_age_from_what_they_reached_however_far_that_is_from_their_targets(
+    reached: float, cells: str, least: float
+) -> None:
+    """Programming that ends at a share of the target: a retention of -2 still takes 2 uS from each cell."""
+    law = (
+        f"[conductance]\ng_min_us = {least}\ng_max_us = 25.0\n"
+        f"[programming]\nmean_us = {{ polynomial = [{least * (1.0 - reached)}, {reached}], reference_us = 1.0 }}\n"
+        "deviation_us = 0.0\n"
+        "[[retention]]\ntime_s = 100.0\nmean_us = -2.0\ndeviation_us = 0.0\n"
+    )
+    tiles = LayerTiles("layer", nn.Linear(64, 48, bias=False), device(law + cells), (64, 48), seed=1)
+    tiles.program(0)
+    before = tiles.weight.clone()
+    tiles.age(100.0)
+    window = 25.0 - least
+    pairs = 2 if "pairs" in cells else 1
+    one = before.abs() * window * pairs  # microsiemens above the least
+    share = [one.clamp(max=window), (one - window).clamp(min=0.0)][:pairs] if pairs == 2 else [one]
+    floor = -min(least, 2.0)  # the idle device of a pair falls too, but not below zero
+    expected = sum(((x - 2.0).clamp(min=-least) - floor) for x in share) / (window * pairs)
+    torch.testing.assert_close(tiles.weight.abs(), expected, atol=1e-5, rtol=1e-4)
+
+
 def test_retention_has_a_model_between_its_points_only() -> None:
     preset = device(WINDOW + RETENTION)
     for seconds in (0.0, 10.0, 500.0, 1000.0):

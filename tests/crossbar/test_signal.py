@@ -193,3 +193,26 @@ def test_outputs_without_information_are_refused() -> None:
 
     with pytest.raises(InputError, match="expected tensors from the model but got str"):
         OutputProbe(Text(), [torch.rand(4, 3)])
+
+
+@pytest.mark.parametrize(("places", "size"), [(9, 17), (9, 18), (1, 2)])
+def test_a_transposed_convolution_is_compared_at_the_size_that_was_asked_of_it(places: int, size: int) -> None:
+    class Decoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.ConvTranspose1d(4, 3, 3, stride=2, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.up(x, output_size=[size])
+            return y
+
+    torch.manual_seed(0)
+    x = torch.randn(6, 4, places)
+    for io in (None, ConverterModel(dac_bits=0, adc_bits=0, output_noise=0.0)):
+        teacher = AnalogTeacher(Decoder(), device=replace(find_preset("ideal"), converters=io))
+        teacher.calibrate([x])
+        teacher.module.up.input_range = 10.0
+        teacher.program()
+        error = layer_signals(teacher, [x])["up"].output_error
+        assert error is not None
+        assert error < 1e-6

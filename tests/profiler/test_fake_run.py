@@ -91,6 +91,22 @@ def test_sorts_of_convolutions():
     assert sorts(lambda: nn.Conv2d(16, 8, 1)) == {"pointwise", "pointwise backward"}
     assert sorts(lambda: nn.Conv2d(16, 16, 3, groups=16)) == {"depthwise", "depthwise backward"}
     assert sorts(lambda: nn.Conv2d(16, 8, 3)) == {"conv", "conv backward"}
+    assert sorts(lambda: nn.ConvTranspose2d(16, 8, 1)) == {"pointwise", "pointwise backward"}
+    assert sorts(lambda: nn.ConvTranspose2d(16, 8, 3)) == {"conv", "conv backward"}
+    assert sorts(lambda: nn.ConvTranspose2d(16, 32, 3, groups=4)) == {"depthwise", "depthwise backward"}
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_transposed_convolution_is_the_operation_that_an_equal_one_is(groups):
+    """With a stride of one and the same border both multiply the same numbers of everything."""
+
+    def forward(layer):
+        work = fake_step(
+            lambda: [layer(16, 32, 3, padding=1, groups=groups)], lambda m: m[0](torch.ones(5, 16, 10, 12)).sum()
+        )
+        return [o for o, _ in work.operations if o.macs and "backward" not in o.sort]
+
+    assert forward(nn.ConvTranspose2d) == forward(nn.Conv2d)
 
 
 def test_a_model_larger_than_memory_costs_none():

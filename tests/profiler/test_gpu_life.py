@@ -42,6 +42,18 @@ def test_the_workspace_of_a_convolution_is_a_copy_of_what_it_works_on():
     assert convolution_workspace((2, 8, 5, 5), (2, 4, 5, 5), (8, 4, 3, 3)) == 400 + 200 + 288
     assert convolution_workspace((2, 8, 5, 5), (2, 4, 5, 5), (8, 4, 1, 1)) == 0, "a product of matrices"
     assert convolution_workspace((2, 8, 5, 5), (2, 8, 5, 5), (8, 1, 3, 3)) == 0, "depthwise"
+    assert convolution_workspace((2, 8, 5, 5), (2, 4, 5, 5), (4, 8, 3, 3), transposed=True) == 400 + 200 + 288
+    assert convolution_workspace((2, 8, 5, 5), (2, 8, 5, 5), (8, 1, 3, 3), transposed=True) == 0, "depthwise"
+
+
+def test_a_decoder_takes_as_much_of_a_gpu_as_an_encoder_of_its_sizes():
+    def reserved(layer):
+        life = gpu_life(
+            lambda: [layer(64, 32, 3, padding=1)], lambda m: m[0](torch.ones(4, 64, 32, 32, requires_grad=True)).sum()
+        )
+        return life.memory(CUDA).reserved_bytes
+
+    assert reserved(nn.ConvTranspose2d) == reserved(nn.Conv2d)
 
 
 def test_workspaces_of_published_architectures():

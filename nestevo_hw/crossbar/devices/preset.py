@@ -267,6 +267,20 @@ class DevicePreset:
         io = None if self.converters is None else replace(self.converters, adc_range=adc_range)
         return replace(self, converters=io, layers=tuple(rule.with_adc_range(adc_range) for rule in self.layers))
 
+    def with_all(self, change: "Callable[[DevicePreset], DevicePreset]", *ruled: str) -> "DevicePreset":
+        """The same with a change of every device that a layer may get, this one first.
+
+        Args:
+            change: of one device, without rules for single layers.
+            ruled: what no rule shall have otherwise, fields of `LayerRule`.
+        """
+        nothing: dict[str, Any] = dict.fromkeys(ruled)
+        rules = tuple(
+            replace(rule, device=None if rule.device is None else change(rule.device), **nothing)
+            for rule in self.layers
+        )
+        return replace(change(replace(self, layers=())), layers=rules)
+
     @property
     def everywhere(self) -> "tuple[DevicePreset, ...]":
         """Every device that a layer may get, this one first."""

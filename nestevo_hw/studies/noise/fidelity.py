@@ -76,9 +76,10 @@ def r2_vs_digital(model: nn.Module, batches: Sequence[Any]) -> Measure:
         got = [_outputs(candidate(batch)) for batch in batches]
         explained = []
         for index in range(len(expected[0])):
-            digital, own = (torch.cat([outputs[index] for outputs in all_]) for all_ in (expected, got))
-            spread = (digital - digital.mean()).square().sum().clamp(min=1e-12)
-            explained.append(float((1.0 - (own - digital).square().sum() / spread).nan_to_num(0.0).clamp(min=0.0)))
+            digital, own = (torch.cat([outputs[index] for outputs in all_]).double() for all_ in (expected, got))
+            spread, missed = (float(x.square().sum()) for x in (digital - digital.mean(), own - digital))
+            # Without spread there is nothing to explain but the value itself; what is no number compares as False.
+            explained.append(1.0 - missed / spread if missed < spread else float(missed == 0.0))
         return {"all": {"r2_vs_digital": sum(explained) / len(explained)}}
 
     return measure

@@ -148,7 +148,8 @@ def _time(hardware: Hardware, value: Value) -> Setting:
 
 def _tile(hardware: Hardware, value: Value) -> Setting:
     size = _whole("tile", value)
-    return Setting(hardware=replace(hardware, tile=tile_size((size, size))), age_s=hardware.age_s)
+    preset = hardware.preset.with_all(lambda device: device, "tile")
+    return Setting(hardware=replace(hardware, preset=preset, tile=tile_size((size, size))), age_s=hardware.age_s)
 
 
 def _analog(hardware: Hardware, value: Value) -> Setting:
@@ -162,15 +163,28 @@ def _analog(hardware: Hardware, value: Value) -> Setting:
 
 def _stuck(hardware: Hardware, value: Value) -> Setting:
     share = _number("stuck_cells", value)
-    return _with(hardware, replace(hardware.preset, stuck_off=share / 2, stuck_on=share / 2, stuck_random=0.0))
+
+    def stuck(device: DevicePreset) -> DevicePreset:
+        return replace(device, stuck_off=share / 2, stuck_on=share / 2, stuck_random=0.0)
+
+    return _with(hardware, hardware.preset.with_all(stuck))
 
 
-def _converter(name: str, change: Callable[[ConverterModel, Value], ConverterModel]) -> Callable[..., Setting]:
+def _converter(
+    name: str, change: Callable[[ConverterModel, Value], ConverterModel], *ruled: str
+) -> Callable[..., Setting]:
+    """What a value means for the converters of all layers; `ruled` is what their rules may have otherwise."""
+
     def setting(hardware: Hardware, value: Value) -> Setting:
         preset = hardware.preset
         if preset.converters is None:
             raise ConfigError(f"device {preset.name} has no converters whose {name} could be swept")
-        return _with(hardware, replace(preset, converters=change(preset.converters, value)))
+
+        def changed(device: DevicePreset) -> DevicePreset:
+            io = device.converters
+            return device if io is None else replace(device, converters=change(io, value))
+
+        return _with(hardware, preset.with_all(changed, *ruled))
 
     return setting
 
@@ -219,14 +233,14 @@ SWEEPS: dict[str, Sweep] = {
             name="adc_bits", allowed=BITS,
             title="ADC resolution", unit="bits", values=(4.0, 5.0, 6.0, 7.0, 8.0, 10.0),
             quick=(4.0, 6.0, 8.0), worse="down", on_weights=False,
-            setting=_converter("adc_bits", lambda c, v: replace(c, adc_bits=_whole("adc_bits", v))),
+            setting=_converter("adc_bits", lambda c, v: replace(c, adc_bits=_whole("adc_bits", v)), "adc_bits"),
             simulated="another ADC, the rest of the device as it is, at the age of the benchmark",
         ),
         Sweep(
             name="dac_bits", allowed=BITS,
             title="DAC resolution", unit="bits", values=(2.0, 3.0, 4.0, 5.0, 6.0, 8.0),
             quick=(3.0, 5.0, 8.0), worse="down", on_weights=False,
-            setting=_converter("dac_bits", lambda c, v: replace(c, dac_bits=_whole("dac_bits", v))),
+            setting=_converter("dac_bits", lambda c, v: replace(c, dac_bits=_whole("dac_bits", v)), "dac_bits"),
             simulated="another DAC, the rest of the device as it is, at the age of the benchmark",
         ),
         Sweep(

@@ -72,3 +72,29 @@ def test_what_is_no_classifier_is_refused() -> None:
         InputError, match=r"expected class scores \(2, classes\) from the model but got a tensor \(2, 3, 4, 4\)"
     ):
         top1_agreement(nn.Identity(), [torch.rand(2, 3, 4, 4)])
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-7, 1.0, 1e15, 1e25])
+def test_explained_variance_does_not_depend_on_the_unit_of_the_outputs(size: float) -> None:
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+
+    class Scaled(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, y: torch.Tensor) -> torch.Tensor:
+            return y * self.factor
+
+    measure = r2_vs_digital(Scaled(size), [x])
+    assert measure(Scaled(0.0))["all"]["r2_vs_digital"] == pytest.approx(0.0, abs=1e-6)
+    expected = 1 - 0.01 * float(x.square().mean() / x.var(correction=0))
+    assert measure(Scaled(0.9 * size))["all"]["r2_vs_digital"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_outputs_that_never_vary_are_explained_by_themselves_alone() -> None:
+    x = torch.ones(6, 2)
+    measure = r2_vs_digital(nn.Identity(), [x])
+    assert measure(nn.Identity())["all"]["r2_vs_digital"] == 1.0
+    assert measure(nn.ReLU6())["all"]["r2_vs_digital"] == 1.0
+    assert measure(nn.Sigmoid())["all"]["r2_vs_digital"] == 0.0

@@ -1,13 +1,17 @@
 """The table of sweeps and what a plan makes of it."""
 
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from nestevo_hw.base.errors import ConfigError
-from nestevo_hw.crossbar.devices import DAY_S, find_preset
+from nestevo_hw.crossbar.devices import DAY_S, LayerRule, find_preset
+from nestevo_hw.crossbar.mapping import map_model
+from nestevo_hw.crossbar.tile_sizes import tile_size
 from nestevo_hw.studies.noise.bench import setting_of
 from nestevo_hw.studies.noise.plan import (
     AWARE,
@@ -162,3 +166,57 @@ def test_properties_are_swept_at_the_age_of_the_benchmark() -> None:
     assert Request(model="fasterrcnn-tiny", age_s=0.0).study().setup.age_s == 0.0
     with pytest.raises(ConfigError, match="characterised only at"):
         SWEEPS["adc_bits"].setting(replace(hardware, preset=find_preset("reram-wan")), 4.0).check()
+
+
+RULED = replace(
+    find_preset("pcm"),
+    layers=(
+        LayerRule(pattern="head.*", adc_bits=10, dac_bits=12, tile=(64, 32)),
+        LayerRule(pattern="stem", device=find_preset("hermes"), pairs=1),
+        LayerRule(pattern="neck", device=find_preset("ideal"), tile=(128, 128)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "value", "field"),
+    [
+        ("adc_bits", 4.0, "adc_bits"), ("dac_bits", 3.0, "dac_bits"), ("output_noise", 0.5, "output_noise"),
+        ("input_noise", 0.5, "input_noise"), ("read_noise", 0.5, "read_noise"), ("ir_drop", 2.0, "ir_drop"),
+        ("ir_ladder", 2.0, "ir_drop"),
+    ],
+)  # fmt: skip
+def test_a_sweep_of_converters_changes_those_of_layers_with_rules_too(sweep: str, value: float, field: str) -> None:
+    hardware = SWEEPS[sweep].setting(Hardware(preset=RULED), value).hardware
+    assert hardware is not None
+    found = {name: hardware.preset.at(name).converters for name in ("body", "head.a", "stem", "neck")}
+    assert found.pop("neck") is None  # has none to change
+    assert {getattr(io, field) for io in found.values()} == {value}
+    other = {"adc_bits": ("dac_bits", 12), "dac_bits": ("adc_bits", 10)}
+    if sweep in other:
+        name, kept = other[sweep]
+        assert getattr(found["head.a"], name) == kept
+
+
+def test_a_sweep_of_cells_or_tiles_changes_those_of_layers_with_rules_too() -> None:
+    hardware = SWEEPS["stuck_cells"].setting(Hardware(preset=RULED), 0.02).hardware
+    assert hardware is not None
+    assert {device.stuck for device in hardware.preset.everywhere} == {0.02}
+    assert hardware.preset.at("head.a").converters == RULED.at("head.a").converters
+    hardware = SWEEPS["tile"].setting(Hardware(preset=RULED), 512.0).hardware
+    assert hardware is not None
+    layers = nn.Sequential(OrderedDict(head=nn.Sequential(OrderedDict(a=nn.Linear(600, 600))), neck=nn.Linear(600, 600),
+                                       stem=nn.Linear(600, 4)))  # fmt: skip
+    report = map_model(layers, hardware.tile, device=hardware.preset)
+    assert {layer.tile for layer in report.analog} == {(512, 512)}
+    assert [layer.tile for layer in map_model(layers, 256, device=RULED).analog] == [(64, 32), (128, 128), (256, 256)]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "value"), [("adc_bits", 8.0), ("dac_bits", 8.0), ("stuck_cells", 0.0), ("tile", 256.0)]
+)
+def test_a_sweep_passes_through_the_device_as_it_is(sweep: str, value: float) -> None:
+    """The same setting, so that it is scored once."""
+    hardware = SWEEPS[sweep].setting(PCM, value).hardware
+    assert hardware is not None
+    assert (hardware.preset, tile_size(hardware.tile)) == (PCM.preset, tile_size(PCM.tile))
