@@ -23,21 +23,15 @@ _PURPOSE = "calibration"
 
 
 class _Sample:
-    """Some of the values that came, evenly, and about `MOST_SAMPLES` of them at most.
+    """Some of the values that came, evenly, and about `MOST_SAMPLES` of them at most."""
 
-    Args:
-        by_chance: whether values that are too many are thinned by chance: every other one would be of half of the
-            channels where rows are of even length.
-    """
-
-    def __init__(self, *, by_chance: bool = True) -> None:
-        self._by_chance = by_chance
+    def __init__(self) -> None:
         self._parts: list[Tensor] = []
         self._count, self._stride = 0, 1
         self._generator = torch.Generator().manual_seed(0)
 
     def add(self, values: Tensor, row: int, places: int) -> None:
-        """Flat values of rows of so many, in which each channel has so many places side by side; 1 and 1: no rows."""
+        """Flat values of rows of so many, in which each channel has so many places side by side."""
         step = max(1, values.numel() // SAMPLES_PER_CALL) | 1
         while math.gcd(step, row) > places:  # it would fall into step with the rows and pass over whole channels
             step += 2
@@ -50,9 +44,9 @@ class _Sample:
             self._count, self._stride = self._parts[0].numel(), 2 * self._stride
 
     def _thinned(self, values: Tensor, stride: int) -> Tensor:
-        """One of so many."""
-        if stride == 1 or not self._by_chance:
-            return values[::stride]
+        """One of so many, by chance: every other one would be of half of the channels where rows are of even length."""
+        if stride == 1:
+            return values
         chosen = torch.rand(values.numel(), generator=self._generator) * stride < 1.0
         return values[chosen.to(values.device)]
 
@@ -67,20 +61,20 @@ class _Sample:
 class _Magnitudes:
     """A bounded sample of magnitudes, and the largest of all."""
 
-    def __init__(self, *, by_chance: bool = True) -> None:
-        self._all, self._nonzero = _Sample(by_chance=by_chance), _Sample(by_chance=by_chance)
+    def __init__(self) -> None:
+        self._all, self._nonzero = _Sample(), _Sample()
         self._largest: float | None = None
 
-    def add(self, values: Tensor, dims: int | None = None) -> None:
+    def add(self, values: Tensor, dims: int) -> None:
         """Take values into account.
 
         Args:
             values: any shape.
-            dims: spatial dimensions, behind that of the channels, all of which are looked at; None: no channels.
+            dims: spatial dimensions, behind that of the channels, all of which are looked at.
         """
         flat = values.detach().flatten().abs()
         if flat.numel():
-            sides = () if dims is None else values.shape[-1 - dims :]
+            sides = values.shape[-1 - dims :]
             row, places = math.prod(sides), math.prod(sides[1:])
             self._all.add(flat, row, places)
             self._nonzero.add(flat[flat > 0.0], row, places)
@@ -142,13 +136,11 @@ def observe_sums(
     Raises:
         MappingError: there was no batch.
     """
-    # Frozen figures of runs hold what is not by chance here, and that some columns of a convolution may be passed over.
-    magnitudes = {name: _Magnitudes(by_chance=False) for name in probes}
+    magnitudes = {name: _Magnitudes() for name in probes}
 
     def look(name: str, x: Tensor, _output: Tensor) -> None:
-        linear = not probes[name].geometry.dims
         for sums in probes[name].column_sums(x):
-            magnitudes[name].add(sums, 0 if linear else None)
+            magnitudes[name].add(sums, 0)
 
     watch(model, {name: layers[name] for name in probes}, batches, look, purpose=_PURPOSE)
     scales = {name: observed.full_scale(clipped[name]) for name, observed in magnitudes.items()}

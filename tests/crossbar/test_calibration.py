@@ -248,9 +248,8 @@ def test_impossible_converters_are_refused(changes: dict[str, float], message: s
         replace(ConverterModel(), **changes)
 
 
-@pytest.mark.parametrize("by_chance", [True, False])
-def test_what_is_kept_of_the_frames_is_bounded_and_still_gives_their_quantile(by_chance: bool) -> None:
-    sample, generator = _Sample(by_chance=by_chance), torch.Generator().manual_seed(0)
+def test_what_is_kept_of_the_frames_is_bounded_and_still_gives_their_quantile() -> None:
+    sample, generator = _Sample(), torch.Generator().manual_seed(0)
     for _ in range(120):
         sample.add(torch.rand(100_000, generator=generator).square(), 64, 1)
     kept = sample._parts
@@ -301,3 +300,23 @@ def test_the_range_of_an_adc_heeds_every_column_of_a_linear_layer() -> None:
         _sums(layer.weight, x.flatten(0, 1), teacher.module.input_range, [64]).flatten().abs().quantile(0.9999)
     )
     assert teacher.module.output_bound == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("columns", "pixels", "batches"),
+    [
+        (12, 24, 1),  # a step of 3 would see four of the columns
+        (8, 24, 60),  # so many sums that they are thinned: every other one would be of even columns alone
+    ],
+)
+def test_the_range_of_an_adc_heeds_every_column_of_a_convolution(columns: int, pixels: int, batches: int) -> None:
+    torch.manual_seed(0)
+    layer, frames = nn.Conv2d(4, columns, 1, bias=False), [torch.rand(16, 4, pixels, pixels) for _ in range(batches)]
+    layer.weight.data.normal_()
+    layer.weight.data[5] = 1.0
+    teacher = _teacher(layer, replace(QUIET, adc_quantile=0.99))
+    teacher.calibrate(frames)
+    rows = torch.cat([x.movedim(1, -1).flatten(0, 2)[::7] for x in frames])
+    expected = _sums(layer.weight.flatten(1), rows, teacher.module.input_range, [4]).flatten().abs()
+    wanted = float(expected.kthvalue(round(0.99 * len(expected))).values)
+    assert teacher.module.output_bound == pytest.approx(wanted, rel=0.02)
