@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.base.files import replacing
 from nestevo_hw.base.seeding import derive_seed
 from nestevo_hw.models.checkpoint import ModelSpec
 from nestevo_hw.models.onnx.frames import BATCH, OnnxFrames, as_given, describe
@@ -20,8 +19,7 @@ from nestevo_hw.models.onnx.manifest import (
     Manifest,
     Quantised,
     QuantisedManifest,
-    sha256,
-    write_manifest,
+    replacing_model,
 )
 from nestevo_hw.models.onnx.quantised import quantise
 from nestevo_hw.streams.frame import Annotation, FrameBatch, Role, frame_box
@@ -102,15 +100,12 @@ def deploy_quantised(
                           "leave it out")  # fmt: skip
     taken = manifest.input
     frames = [as_given(image, taken.colour).numpy() for image in samples.calibration]
-    with replacing(folder / MODEL) as temporary:
+    with replacing_model(folder) as (temporary, write_manifest):
         layers, last = quantise(exported / MODEL, [f if taken.name != BATCH else f[None] for f in frames], temporary)
         found = _measured(task, exported / MODEL, temporary, manifest, samples)
         found = replace(found, layers=len(layers), float_layers=last)
         known = {entry.name: getattr(manifest, entry.name) for entry in fields(Manifest)}
-        described = _described(temporary, QuantisedManifest(**known, quantised=found))
-    described = replace(described, sha256={MODEL: sha256(folder / MODEL)})
-    write_manifest(folder, described)
-    return described
+        return write_manifest(_described(temporary, QuantisedManifest(**known, quantised=found)))
 
 
 def told(found: Quantised) -> list[str]:

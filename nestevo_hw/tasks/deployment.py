@@ -6,20 +6,17 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from nestevo_hw.base.errors import NestEvoError
-from nestevo_hw.base.files import replacing
 from nestevo_hw.models.checkpoint import ModelSpec
 from nestevo_hw.models.onnx.export import open_session, unmatched
 from nestevo_hw.models.onnx.frames import FrameModel, OnnxFrames, describe, write_frame_model
 from nestevo_hw.models.onnx.manifest import (
-    MODEL,
     Colour,
     Layout,
     Manifest,
     ModelInput,
     Version,
     read_manifest,
-    sha256,
-    write_manifest,
+    replacing_model,
 )
 from nestevo_hw.tasks.capabilities import CameraFrames
 from nestevo_hw.tasks.task import Predictor, VisionTask
@@ -59,7 +56,7 @@ def deploy(
     """
     model, example = model.cpu().eval(), example.cpu()
     taking = None if how.floats or not isinstance(task, CameraFrames) else task.frame_model(model)
-    with replacing(folder / MODEL) as temporary:
+    with replacing_model(folder) as (temporary, write_manifest):
         if taking is None:
             task.export(model, temporary, example)
             manifest = _of_floats(task, spec, temporary, example, how)
@@ -68,9 +65,7 @@ def deploy(
             batched = _write_frames(task, model, taking, temporary, example, how)
             manifest = _of_frames(task, spec, taking, example, how, batched=batched)
         describe(temporary, manifest)
-    manifest = replace(manifest, sha256={MODEL: sha256(folder / MODEL)})
-    write_manifest(folder, manifest)
-    return manifest
+        return write_manifest(manifest)
 
 
 def open_deployed(task: VisionTask, folder: Path) -> Predictor:

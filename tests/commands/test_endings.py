@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -73,3 +76,19 @@ def test_a_wrong_command_line_is_one_line(words: str, told: str) -> None:
 def test_a_group_without_a_command_shows_its_help() -> None:
     ended = CliRunner().invoke(main, ["dynamic"], prog_name="nestevo-hw")
     assert (ended.exit_code, "Examples:" in ended.output) == (2, True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_document_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "nestevo_hw", "init", str(tmp_path / "a.toml"), "--json"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert json.loads(ended.stderr)["error"]["message"].startswith("cannot write stdout: No space left on device")
+
+
+def test_what_the_encoding_of_a_terminal_lacks_is_shown_all_the_same() -> None:
+    tasks = Path(__file__).parents[2] / "examples" / "tasks.json"
+    ended = CliRunner(charset="latin-1").invoke(main, ["schedule", str(tasks)], prog_name="nestevo-hw")
+    assert (ended.exit_code, ended.exception) == (0, None)
+    assert "campus" in ended.output

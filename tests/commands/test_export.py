@@ -1,6 +1,8 @@
 """`nestevo-hw export` writes what a camera runs, and over nothing else."""
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -50,6 +52,26 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     refused = ran("digits-cnn-m3", "--out", tmp_path)
     assert (refused.exit_code, [path.name for path in tmp_path.iterdir()]) == (2, ["mine.txt"])
     assert "holds something else than a deployment" in refused.stderr
+
+
+@pytest.mark.parametrize("deployed", [False, True])
+def test_a_disk_that_is_full_after_the_model_leaves_what_was_there(deployed, tmp_path, monkeypatch):
+    folder, usual = tmp_path / "d", Path.write_text
+    if deployed:
+        assert ran("digits-cnn-m3", "--out", folder).exit_code == 0
+    before = {path.name: path.read_bytes() for path in folder.glob("*")}
+
+    def full(path, *args, **kwargs):
+        if "manifest.json" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return usual(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    refused = ran("digits-cnn-m2", "--out", folder)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"Error: cannot write {folder / 'manifest.json'}: No space left on device")
+    assert {path.name: path.read_bytes() for path in folder.glob("*")} == before
+    assert folder.exists() == deployed
 
 
 def test_code_of_a_checkpoint_runs_only_if_it_is_named(tmp_path):

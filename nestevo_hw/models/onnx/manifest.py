@@ -4,14 +4,16 @@ Nothing here needs torch or onnx, so that a camera can read it.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from nestevo_hw import __version__
-from nestevo_hw.base.documents import json_line, plain, read_json, write_json
-from nestevo_hw.base.errors import InputError
+from nestevo_hw.base.documents import json_line, json_text, plain, read_json
+from nestevo_hw.base.errors import InputError, OutputError
+from nestevo_hw.base.files import replacing
 
 MANIFEST, MODEL = "manifest.json", "model.onnx"
 FORMAT = "nestevo-hw-deployment"
@@ -116,9 +118,26 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest of a folder, whole or not at all; the last of its files."""
-    write_json(folder / MANIFEST, plain(manifest))
+@contextmanager
+def replacing_model[M: Manifest](folder: Path) -> Iterator[tuple[Path, Callable[[M], M]]]:
+    """Yield where to write the model of a deployment, and what then writes its manifest, filled with the checksum.
+
+    Both are written before either takes its place, the manifest last: on failure an earlier deployment is as before.
+
+    Raises:
+        OutputError: one of them cannot be written.
+    """
+    with replacing(folder / MANIFEST) as described, replacing(folder / MODEL) as temporary:
+
+        def describe(manifest: M) -> M:
+            full = replace(manifest, sha256={MODEL: sha256(temporary)})
+            try:
+                described.write_text(json_text(plain(full)) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise OutputError.of(folder / MANIFEST, error) from error
+            return full
+
+        yield temporary, describe
 
 
 def read_manifest(folder: Path) -> Manifest:
