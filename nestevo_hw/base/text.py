@@ -1,6 +1,8 @@
 """Text from outside on its way to people: shown as it is, without any power over where it is shown."""
 
 import re
+import shlex
+from pathlib import Path
 
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """Control characters, line separators, changes of direction, and what is not text at all."""
@@ -25,3 +27,8 @@ def one_line(text: str) -> str:
     if len(line) > LONGEST_LINE:
         line = f"{line[: LONGEST_LINE * 2 // 3]} ... {line[-LONGEST_LINE // 4 :]}"
     return line
+
+
+def pasteable(path: Path) -> str:
+    """A path as a word of a command line that somebody may paste into a shell."""
+    return shlex.quote(str(path))

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nestevo_hw.base.text import pasteable
 from nestevo_hw.commands import completion
 from nestevo_hw.commands.options import machine_readable, warn
 
@@ -55,7 +56,7 @@ def init(
             raise ConfigError("--labels, --models and --labeller are for --video; leave them out, or give one")
         write_new(path, preset_text(preset or "quick"), force=force)
         if not as_json:
-            click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {path}")
+            click.echo(f"Wrote {path}. Run it with: nestevo-hw evolve {pasteable(path)}")
         return {"path": str(path), "preset": preset or "quick"}
     if preset is not None:
         raise ConfigError("--preset is not for --video, whose configuration follows from the clips; leave it out")
@@ -93,7 +94,9 @@ def _own(
         window = (
             f"{counted(plan.windows, 'window')} of {plan.length_s:g} s, {plan.upload_frames} frames uploaded in each"
         )
-        click.echo(f"Wrote {path}: {counted(len(clips), 'terminal')}, {window}. Run it with: nestevo-hw evolve {path}")
+        click.echo(
+            f"Wrote {path}: {counted(len(clips), 'terminal')}, {window}. Run it with: nestevo-hw evolve {pasteable(path)}"
+        )
     return {
         "path": str(path), "windows": plan.windows, "length_s": plan.length_s, "warnings": warnings,
         "terminals": [{"name": t.name, "video": t.video, "labels": t.labels, "class_map": dict(t.class_map),

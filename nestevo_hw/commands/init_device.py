@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from nestevo_hw.base.text import pasteable
 from nestevo_hw.commands.init import write_new
 from nestevo_hw.commands.options import machine_readable
 from nestevo_hw.crossbar.devices import PRESETS
@@ -51,7 +52,7 @@ def init_device(path: Path, *, shipped: str | None, rpu: str | None, force: bool
     if not as_json:
         for line in left_out:
             click.echo(f"left out: {line}")
-        click.echo(f"Wrote {path}. Try it with: nestevo-hw map fasterrcnn-tiny --analog {path}")
+        click.echo(f"Wrote {path}. Try it with: nestevo-hw map fasterrcnn-tiny --analog {pasteable(path)}")
     return {"path": str(path), "from": rpu or shipped or "example", "left_out": left_out}
 
 

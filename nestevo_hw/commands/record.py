@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nestevo_hw.base.ranges import Range
+from nestevo_hw.base.text import pasteable
 from nestevo_hw.commands.init import check_new
 from nestevo_hw.commands.options import Number, machine_readable, warn
 
@@ -66,7 +67,7 @@ def record(
     if stop.is_set():
         raise StoppedError(f"stopped; kept {text}", stop.number)
     if not as_json:
-        click.echo(f"{text}. Next: nestevo-hw init evolve.toml --video {out}")
+        click.echo(f"{text}. Next: nestevo-hw init evolve.toml --video {pasteable(out)}")
     return {
         "path": str(out), "source": camera.shown, "frames": found.frames, "seconds": found.seconds,
         "size": [height, width], "reconnections": camera.reconnections, "damaged": camera.damaged,

@@ -7,6 +7,7 @@ from typing import Any
 
 from nestevo_hw.base.documents import read_toml
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.text import pasteable
 from nestevo_hw.crossbar.chips import CHIPS
 from nestevo_hw.crossbar.devices import PRESETS as DEVICES
 from nestevo_hw.evolution.methods import METHODS
@@ -57,7 +58,7 @@ def run_document(path: Path) -> dict[str, Any]:
     document = config_document(path)
     for key, belongs in _ELSEWHERE.items():
         if key in document:
-            raise ConfigError(f"{path} {belongs.format(path=path)}")
+            raise ConfigError(f"{path} {belongs.format(path=pasteable(path))}")
     return document
 
 
@@ -67,6 +68,6 @@ def config_document(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing or not TOML.
     """
-    advice = "" if path.is_file() else f"write one with `nestevo-hw init {path}`"
+    advice = "" if path.is_file() else f"write one with `nestevo-hw init {pasteable(path)}`"
     document: dict[str, Any] = read_toml(path, dict[str, Any], advice=advice, error=ConfigError)
     return document

@@ -14,7 +14,7 @@ from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.locking import is_unused, one_writer, require_folder
-from nestevo_hw.base.text import one_line
+from nestevo_hw.base.text import one_line, pasteable
 from nestevo_hw.evolution.check import (
     Review,
     check_inputs_kept,
@@ -132,7 +132,7 @@ def _evolve(
     on_warning: Callable[[str], None],
 ) -> dict[str, Any]:
     layout, started = RunLayout(run_dir.resolve()), time.monotonic()
-    again = f"go on with `nestevo-hw evolve --resume {run_dir}`"
+    again = f"go on with `nestevo-hw evolve --resume {pasteable(run_dir)}`"
     advice = again if windows is every_window else "start the server again to go on"
     with _end_recorded(layout), resumable(run_dir, lambda: _kept(layout), advice=advice):
         classes, earlier_s = _all_windows(config, layout, reviews, server, windows, on_task, on_warning)

@@ -9,6 +9,7 @@ from nestevo_hw.base.documents import parse, read_json
 from nestevo_hw.base.errors import InputError
 from nestevo_hw.base.jsonlines import read_lines
 from nestevo_hw.base.locking import is_written
+from nestevo_hw.base.text import pasteable
 from nestevo_hw.report.records.event import Event, event_name
 from nestevo_hw.report.records.teacher import Drift
 from nestevo_hw.report.records.terminal import Accuracy
@@ -124,9 +125,9 @@ def read_run(directory: Path) -> Run:
     if not path.is_file():
         if running:
             return Run(directory=directory, header=header, events=())
-        advice = f"`nestevo-hw evolve --resume {directory}` makes it again"
+        advice = f"`nestevo-hw evolve --resume {pasteable(directory)}` makes it again"
         raise InputError(f"{directory} holds no metrics.jsonl although its run is complete; {advice}")
-    advice = f"delete it and run `nestevo-hw evolve --resume {directory}`, which makes it again"
+    advice = f"delete it and run `nestevo-hw evolve --resume {pasteable(directory)}`, which makes it again"
     lines = read_lines(path, dict[str, Any], growing=running, advice=advice)
     events = (_event(place, record) for place, record in lines)
     return Run(directory=directory, header=header, events=tuple(e for e in events if e is not None))

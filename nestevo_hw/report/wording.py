@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from nestevo_hw.base.text import pasteable
 from nestevo_hw.pages.formats import DASH, change, counted, listed, percent, score
 from nestevo_hw.pages.parts import MEASURED, ORIGINS, SIMULATED
 from nestevo_hw.report.events import Run
@@ -65,7 +66,7 @@ def lede(run: Run, summary: Summary) -> str:
 
 def unfinished(run: Run) -> str:
     """How a run stands that did not come to its end, and what to do; empty for a complete one."""
-    go_on = f"`nestevo-hw evolve --resume {run.directory}` goes on with it."
+    go_on = f"`nestevo-hw evolve --resume {pasteable(run.directory)}` goes on with it."
     ended = run.header.ended
     told = {
         "complete": "",

@@ -1,6 +1,7 @@
 """`nestevo-hw init` writes a configuration, and over nothing that it should not."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,9 @@ def test_nothing_else_is_replaced(kind: str, tmp_path: Path) -> None:
     assert refused.stderr == f"Error: {path} is no ordinary file, so it is not replaced; choose another name\n"
     assert path.lstat().st_ino == before.st_ino
     assert not target.exists() or target.read_text() == "mine"
+
+
+def test_the_command_that_comes_next_can_be_pasted(tmp_path: Path) -> None:
+    path = tmp_path / "ä b.toml"
+    told = CliRunner().invoke(init, [str(path)], catch_exceptions=False).stdout
+    assert shlex.split(told.partition("Run it with: ")[2]) == ["nestevo-hw", "evolve", str(path)]

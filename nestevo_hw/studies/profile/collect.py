@@ -12,6 +12,7 @@ import torch
 from nestevo_hw.base.errors import ConfigError, InputError, MissingFileError
 from nestevo_hw.base.interruption import resumable
 from nestevo_hw.base.jsonlines import Journal, read_journal
+from nestevo_hw.base.text import pasteable
 from nestevo_hw.profiler.gpu_context import target_of
 from nestevo_hw.profiler.samples import Sample, measure, normalised
 from nestevo_hw.profiler.specs import TrainingSpec, spread_specs
@@ -87,10 +88,12 @@ def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
     """
     path = folder / SAMPLES
     if not path.is_file():
-        raise MissingFileError(f"{path} does not exist; measure samples with `nestevo-hw profile --out {folder}`")
+        raise MissingFileError(
+            f"{path} does not exist; measure samples with `nestevo-hw profile --out {pasteable(folder)}`"
+        )
     identity, records = read_journal(path, Measured)
     if identity is None or not records:
-        raise InputError(f"{path} holds no samples; go on with `nestevo-hw profile --out {folder} --resume`")
+        raise InputError(f"{path} holds no samples; go on with `nestevo-hw profile --out {pasteable(folder)} --resume`")
     return dict(identity["machine"]), normalised(list(_latest(records).values()))
 
 
