@@ -6,6 +6,7 @@ operation raise as they do in torch with a GPU: but for copies, numbers (tensors
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,12 @@ _ACROSS = {"aten::copy_", "aten::_to_copy"}
 """Operations that take tensors of two devices."""
 _INDEXED = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}
 """Operations whose indices may lie on the CPU."""
+_WITHOUT_NUMBERS = {
+    f"aten::{name}"
+    for name in ("cat", "stack", "gather", "index_select", "index_add", "index_add_", "index_copy", "index_copy_",
+                 "scatter", "scatter_", "scatter_add", "scatter_add_")
+}  # fmt: skip
+"""Operations that take no number of the CPU either."""
 
 
 class Pretended(Tensor):
@@ -50,6 +57,14 @@ class Pretended(Tensor):
     @property
     def is_cuda(self) -> bool:
         return True
+
+    def numpy(self, **_: Any) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    __array__ = numpy
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        return self.held.untyped_storage()
 
     def __repr__(self, **_: object) -> str:
         return f"Pretended({self.held!r})"
@@ -102,12 +117,27 @@ def _check(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         return
     checked = [args[0], *args[2:]] if name in _INDEXED else [args, kwargs]
     tensors = list(_tensors(checked))
-    apart = [t for t in tensors if not isinstance(t, Pretended) and t.ndim > 0 and not _made_by_autograd(t)]
+    numbers = name not in _WITHOUT_NUMBERS
+    apart = [
+        t for k, t in enumerate(tensors)
+        if not isinstance(t, Pretended) and not _made_by_autograd(t)
+        and (t.ndim > 0 or not numbers or (name.endswith("_") and k == 0))  # what changes in place is no mere number
+    ]  # fmt: skip
     if apart and any(isinstance(t, Pretended) for t in tensors):
         raise RuntimeError(
             f"{name}: expected all tensors to be on the same device, but one of shape {tuple(apart[0].shape)} is on "
             "the CPU and others on the GPU"
         )
+
+
+def _check_generator(kwargs: Mapping[str, Any], args: Sequence[Any]) -> None:
+    generator = kwargs.get("generator")
+    if not isinstance(generator, _Generator):
+        return
+    near = next(_tensors(list(args)), None)
+    home = kwargs.get("device") if kwargs.get("device") is not None else "cpu" if near is None else near.device
+    if (wanted := torch.device(home).type) != generator.device.type:
+        raise RuntimeError(f"Expected a '{wanted}' device type for generator but found '{generator.device.type}'")
 
 
 def _made_by_autograd(tensor: Tensor) -> bool:
@@ -127,19 +157,15 @@ class _Calls(TorchFunctionMode):
             return _moved(name, *args, **kwargs)
         if name in _BY_HAND:
             return _BY_HAND[name](*args, **kwargs)
-        if name == "numpy" and isinstance(args[0], Pretended):
-            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+        _check_generator(kwargs, args)
         if name == "as_tensor" and isinstance(args[0], Tensor):
             return _moved("to", *args, **kwargs)
-        if kwargs.get("device") is not None:
-            if any(isinstance(t, Pretended) for t in args[:1]):  # its kin is made where it is
-                kwargs.pop("device")
-                return func(*args, **kwargs)
-            wanted, kwargs["device"] = torch.device(kwargs["device"]), torch.device("cpu")
-            grad = kwargs.pop("requires_grad", False)
-            made = func(*args, **kwargs)
-            return (Pretended(made) if wanted.type == "cuda" else made).requires_grad_(grad)
-        return func(*args, **kwargs)
+        if kwargs.get("device") is not None and any(isinstance(t, Pretended) for t in args[:1]):
+            kwargs.pop("device")  # its kin is made where it is
+        if kwargs.get("device") is None or torch.device(kwargs["device"]).type != "cuda":
+            return func(*args, **kwargs)
+        kwargs["device"], grad = torch.device("cpu"), kwargs.pop("requires_grad", False)
+        return Pretended(func(*args, **kwargs)).requires_grad_(grad)
 
 
 def _moved(name: str, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -203,7 +229,14 @@ def pretended_gpu() -> Iterator[torch.device]:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "get_device_name", lambda _device=None: "pretended GPU")
+        patch.setattr(torch.cuda, "get_device_properties", lambda _device=None: SimpleNamespace(total_memory=80 << 30))
+        patch.setattr(torch.cuda, "get_device_capability", lambda _device=None: (8, 0))
         patch.setattr(torch.cuda, "Event", _Event)
+        for counted in ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved"):
+            patch.setattr(torch.cuda, counted, lambda _device=None: 0)
+        patch.setattr(torch.cuda, "get_rng_state", lambda _device=None: torch.get_rng_state())
+        for told in ("synchronize", "empty_cache", "reset_peak_memory_stats", "set_rng_state"):
+            patch.setattr(torch.cuda, told, lambda *_: None)
         patch.setattr(torch.cuda, "current_stream", lambda _device=None: None)
         groups = torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype
         patch.setattr(
@@ -212,6 +245,12 @@ def pretended_gpu() -> Iterator[torch.device]:
         )  # fmt: skip
         for check in [name for name in dir(torch.optim.Optimizer) if name.endswith("_graph_capture_health_check")]:
             patch.setattr(torch.optim.Optimizer, check, lambda _self: None)
+        decompose = torch._ops.OpOverload.decompose
+        patch.setattr(
+            torch._ops.OpOverload, "decompose",
+            lambda operation, *args, **kwargs: NotImplemented if any(isinstance(t, Pretended) for t in _tensors(args))
+            else decompose(operation, *args, **kwargs),
+        )  # fmt: skip
         real_unfit = placement._unfit
         patch.setattr(placement, "_unfit", lambda weight: real_unfit(_real(weight.detach())))
         overwrites = torch.__future__.get_overwrite_module_params_on_conversion()

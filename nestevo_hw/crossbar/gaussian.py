@@ -64,7 +64,9 @@ class NoiseSource:
             Each piece, a view of `values`, with its noise.
         """
         if values.device.type != "cpu" or (isinstance(sigma, Tensor) and sigma.shape != values.shape):
-            yield values.addcmul_(self.like(values), torch.as_tensor(sigma, device=values.device))
+            # A number is written there by a kernel: to copy it would have the host wait for all that is under way.
+            spread = sigma if isinstance(sigma, Tensor) else torch.full((), sigma, device=values.device)
+            yield values.addcmul_(self.like(values), spread)
             return
         flat = values.view(-1)
         deviations = sigma.view(-1).split(_PIECE) if isinstance(sigma, Tensor) else repeat(sigma)

@@ -70,10 +70,11 @@ class PassingLayer(FusedLayer):
         return self._computed(input, full_scale, output_size)
 
     def _input_codes(self, x: Tensor, full_scale: float | Tensor) -> Tensor:
-        most = torch.as_tensor(full_scale, device=x.device)
+        # A number neither travels to the device nor is read back from there: for both the host would wait.
+        most = full_scale if isinstance(full_scale, Tensor) else torch.full((), full_scale, device=x.device)
         smooth = torch.minimum(torch.maximum(x, -most), most) / (most * self._dac_step)
         with torch.no_grad():
-            exact = super()._input_codes(x, float(most.detach()))
+            exact = super()._input_codes(x, full_scale.detach() if isinstance(full_scale, Tensor) else full_scale)
         return through(smooth, exact)
 
     def _convert(self, y: Tensor, sigma: float | Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from nestevo_hw.crossbar.layers import FusedLayer
 from nestevo_hw.crossbar.partial import PartlyAnalog
 from nestevo_hw.crossbar.signal import OutputProbe, layer_signals
 from nestevo_hw.crossbar.teacher import AnalogTeacher
+from nestevo_hw.testing.waits import waits_found
 from tests.pretended_gpu import GPU, pretended_gpu
 
 PRESETS = ("ideal", "pcm", "hermes", "reram-cmo", "reram-wan")
@@ -59,6 +60,17 @@ def test_programming_and_ageing_leave_nothing_on_the_cpu(preset: str, grouped: b
         assert found.device == GPU
         assert bool(found.isfinite().all())
         assert all(0.0 <= error < 0.5 for error in teacher.weight_errors().values())
+
+
+@pytest.mark.parametrize("preset", ["ideal", "pcm", "hermes"])
+def test_nothing_that_passes_through_the_crossbar_waits_for_the_gpu(preset: str) -> None:
+    with pretended_gpu():
+        teacher, batch = programmed(GPU, preset), batches(GPU)[0]
+        with waits_found() as found:
+            teacher.module(batch)
+        with teacher.with_gradients(), waits_found() as learning:
+            teacher.module(batch.requires_grad_()).sum().backward()
+    assert [*found, *learning] == []
 
 
 @pytest.mark.parametrize("preset", ["reram-cmo", "reram-wan"])

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,20 @@ def test_peak_is_of_the_task_alone() -> None:
     small, _ = perform(request(None, "allocate", [], bytes=1000))
     excess = json.loads(large)["peak_bytes"] - json.loads(small)["peak_bytes"]
     assert excess == pytest.approx(150e6, rel=0.1)
+
+
+def test_a_gpus_peak_is_of_the_task_alone_and_its_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray may have one process do several tasks."""
+    calls: list[str] = []
+
+    def told(name: str, value: object) -> Callable[..., object]:
+        return lambda *_: calls.append(name) or value
+
+    for name, value in (("gave_back", True), ("limit_gpu_memory", None), ("most_gpu_reserved", 7)):
+        monkeypatch.setattr(f"nestevo_hw.scheduler.ray.worker.{name}", told(name, value))
+    text = json.dumps({**json.loads(request(None, "allocate", [], bytes=1000)), "gpu_bytes": 10})
+    assert json.loads(perform(text)[0])["gpu_reserved_bytes"] == 7
+    assert calls == ["gave_back", "limit_gpu_memory", "most_gpu_reserved", "gave_back"]
 
 
 def test_peak_counts_what_the_allocator_had_kept() -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from nestevo_hw.base.compute import device_of_worker
+from nestevo_hw.base.compute import device_of_worker, resolved
 from nestevo_hw.crossbar.devices import DIGITAL
 from nestevo_hw.evolution.config import RunConfig
 from nestevo_hw.evolution.learning import Seed
@@ -70,7 +70,10 @@ class Context:
     @property
     def device(self) -> torch.device:
         """Where models compute."""
-        return device_of_worker(self.config.execution.device)
+        execution = self.config.execution
+        if execution.executor == "inline":  # the run's own process sees all GPUs
+            return resolved(execution.device)
+        return device_of_worker(execution.device)
 
     def load(self, path: Path) -> tuple[nn.Module, ModelSpec]:
         """A model that computes on the run's device, in eval mode."""

@@ -142,8 +142,8 @@ def export_detector(model: FasterRCNN, path: Path, example: Tensor) -> None:
     Raises:
         NestEvoError: the exported file does not give the detections of the model on `example`.
     """
-    image = as_list(example[None].cpu())[0]
-    model = model.cpu().eval()
+    example, model = example.cpu(), model.cpu().eval()
+    image = as_list(example[None])[0]
     with replacing(path) as temporary:
         single = SingleFrame(model)
         with any_floats(single):

@@ -9,7 +9,7 @@ from typing import Any
 
 from nestevo_hw.base.memory import file_bytes, forget_peak, peak_bytes
 from nestevo_hw.scheduler.calling import Reply, call
-from nestevo_hw.scheduler.gpu import limit_gpu_memory, most_gpu_reserved
+from nestevo_hw.scheduler.gpu import gave_back, limit_gpu_memory, most_gpu_reserved
 from nestevo_hw.scheduler.ray.mirror import Files, changed, make_places, rebase, snapshot, unpack
 
 
@@ -29,6 +29,7 @@ def perform(request_json: str, *contents: bytes) -> tuple[str, Files]:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(request["cores"])
     if request["gpu_bytes"]:
+        gave_back(0)  # starts the peak anew where Ray has this process do one task after another
         limit_gpu_memory(request["gpu_bytes"])
     idle_bytes = forget_peak()
     if request["folder"] is None:
@@ -41,6 +42,8 @@ def perform(request_json: str, *contents: bytes) -> tuple[str, Files]:
         "shared_bytes": idle_bytes + file_bytes(),
         "gpu_reserved_bytes": most_gpu_reserved(),
     }
+    if request["gpu_bytes"]:
+        gave_back(0)  # others may reserve what this task's allocator has kept
     return json.dumps({**reply, **needed}), files
 
 
