@@ -97,7 +97,24 @@ def test_a_run_on_a_gpu_comes_to_what_it_comes_to_on_the_cpu(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "variant", ["A1", "AdaBN", "Tent", "self-training", "model-reuse", "by-benefit", "with-compression", "adapters"]
+    "variant",
+    [
+        "A1",
+        "A2",
+        "A3",
+        "A4",
+        "A4-confirmed",
+        "AdaBN",
+        "Tent",
+        "adapters",
+        "all-neighbours",
+        "by-benefit",
+        "model-reuse",
+        "self-training",
+        "terminals-only",
+        "true-labels",
+        "with-compression",
+    ],
 )
 def test_every_method_comes_to_the_same(variant: str, tmp_path: Path) -> None:
     steps = {f"adapters.{kind}.steps": 2 for kind in ("labelled", "unlabelled")}
