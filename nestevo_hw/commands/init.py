@@ -94,9 +94,8 @@ def _own(
         window = (
             f"{counted(plan.windows, 'window')} of {plan.length_s:g} s, {plan.upload_frames} frames uploaded in each"
         )
-        click.echo(
-            f"Wrote {path}: {counted(len(clips), 'terminal')}, {window}. Run it with: nestevo-hw evolve {pasteable(path)}"
-        )
+        cameras = counted(len(clips), "terminal")
+        click.echo(f"Wrote {path}: {cameras}, {window}. Run it with: nestevo-hw evolve {pasteable(path)}")
     return {
         "path": str(path), "windows": plan.windows, "length_s": plan.length_s, "warnings": warnings,
         "terminals": [{"name": t.name, "video": t.video, "labels": t.labels, "class_map": dict(t.class_map),
