@@ -95,7 +95,8 @@ def _own(
             f"{counted(plan.windows, 'window')} of {plan.length_s:g} s, {plan.upload_frames} frames uploaded in each"
         )
         click.echo(
-            f"Wrote {path}: {counted(len(clips), 'terminal')}, {window}. Run it with: nestevo-hw evolve {pasteable(path)}"
+            f"Wrote {path}: {counted(len(clips), 'terminal')}, {window}. "
+            f"Run it with: nestevo-hw evolve {pasteable(path)}"
         )
     return {
         "path": str(path), "windows": plan.windows, "length_s": plan.length_s, "warnings": warnings,
