@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nestevo_hw import __version__
-from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.errors import ConfigError, OutputError
 from nestevo_hw.commands.bench_noise import bench_noise
 from nestevo_hw.commands.compare import compare
 from nestevo_hw.commands.doctor import doctor
@@ -32,6 +32,7 @@ from nestevo_hw.commands.reproduce import reproduce
 from nestevo_hw.commands.schedule import schedule
 from nestevo_hw.commands.sensitivity import sensitivity
 from nestevo_hw.commands.serve import serve
+from nestevo_hw.commands.stdout import named_stdout
 from nestevo_hw.commands.terminal import terminal
 
 
@@ -41,27 +42,32 @@ class _Program(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
-        as_json = "--json" in args
+        as_json, debug = "--json" in args, "--debug" in args
         if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
             sys.stdout.reconfigure(errors="replace")  # what the terminal's encoding lacks is shown as ?
-        with _in_one_line(as_json=as_json):
+        with _in_one_line(as_json=as_json, debug=debug):
             context = super().make_context(info_name, args, parent, **extra)
-        context.meta[_AS_JSON] = as_json
+        context.meta[_ASKED] = {"as_json": as_json, "debug": debug}
         return context
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever a command returns
-        with _in_one_line(as_json=ctx.meta[_AS_JSON]):
+        with _in_one_line(**ctx.meta[_ASKED]):
             return super().invoke(ctx)
 
 
-_AS_JSON = f"{__name__}.as_json"
+_ASKED = f"{__name__}.asked"
 
 
 @contextmanager
-def _in_one_line(*, as_json: bool) -> Iterator[None]:
-    """Leave out the usage that click puts before an error, which `--help` shows."""
+def _in_one_line(*, as_json: bool, debug: bool) -> Iterator[None]:
+    """Leave out the usage that click puts before an error, which `--help` shows, and say which stream is full."""
     try:
-        yield
+        with named_stdout():
+            yield
+    except OutputError as error:  # of --help, --version and documents; commands say their own
+        if debug:
+            raise
+        end_with(error, as_json=as_json)
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:

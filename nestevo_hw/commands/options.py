@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from nestevo_hw.base.compute import AUTO, LISTED, NAMES, is_compute_device
-from nestevo_hw.base.errors import ConfigError, MissingFileError, NestEvoError, OutputError, StoppedError
+from nestevo_hw.base.errors import ConfigError, MissingFileError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import signals_as_ctrl_c, stopped
 from nestevo_hw.base.names import is_own
 from nestevo_hw.base.ranges import AGE_S, FRAMES, MOST_WINDOWS, SEED, Range
@@ -182,14 +182,7 @@ def machine_readable(command: Command) -> Callable[..., None]:
         if as_json and document is not None:
             from nestevo_hw.base.documents import json_text
 
-            try:
-                click.echo(json_text(document))
-            except BrokenPipeError:  # nobody reads on, which click ends quietly
-                raise
-            except OSError as error:
-                if debug:
-                    raise
-                end_with(OutputError.of(Path("stdout"), error), as_json=True)
+            click.echo(json_text(document))
         if document and document.get("failures"):
             sys.exit(COMPLETED_WITH_FAILURES)
 

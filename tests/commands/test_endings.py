@@ -79,12 +79,25 @@ def test_a_group_without_a_command_shows_its_help() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_document_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "nestevo_hw", "init", str(tmp_path / "a.toml"), "--json"]
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [
+        ("schedule TASKS --json", "utf-8"),
+        ("schedule TASKS", "utf-8"),
+        ("schedule --help", "utf-8"),
+        ("schedule --help", "ascii"),
+        ("--version", "utf-8"),
+    ],
+)
+def test_what_stdout_has_no_space_for_is_one_line(words: str, encoding: str) -> None:
+    tasks = Path(__file__).parents[2] / "examples" / "tasks.json"
+    command = [sys.executable, "-m", "nestevo_hw", *words.replace("TASKS", str(tasks)).split()]
     with Path("/dev/full").open("w") as full:
-        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     assert ended.returncode == 1
-    assert json.loads(ended.stderr)["error"]["message"].startswith("cannot write stdout: No space left on device")
+    told = json.loads(ended.stderr)["error"]["message"] if "--json" in words else ended.stderr.removeprefix("Error: ")
+    assert told.strip() == "cannot write stdout: No space left on device; free space or choose another place"
 
 
 def test_what_the_encoding_of_a_terminal_lacks_is_shown_all_the_same() -> None:
