@@ -12,9 +12,10 @@ _EVALUATIONS = 30
 
 
 def impression(config: RunConfig) -> RunConfig:
-    """The same run with one window, its first two terminals, and fewer frames and steps wherever it has more."""
+    """The same run with one window, the first two terminals of it, and fewer frames and steps wherever it has more."""
     window, reference = config.window, config.reference
-    terminals = config.terminals[:_TERMINALS]
+    there = tuple(t for t in config.terminals if t.joins == 0) or config.terminals
+    terminals = tuple(replace(t, drift=tuple(d for d in t.drift if d.window == 0)) for t in there[:_TERMINALS])
     shown = len(reference.places) if any(t.place is not None or t.remote for t in terminals) else 0
     recorded = sum(t.video is not None or t.data is not None for t in terminals)
     segments = math.ceil(segments_needed(config.drift.false_alarm_rate) / max(1, shown + recorded))
@@ -30,7 +31,10 @@ def impression(config: RunConfig) -> RunConfig:
             reference, frames_per_segment=min(reference.frames_per_segment, _SEGMENT),
             segments_per_place=min(reference.segments_per_place, segments),
         ),
-        drift=replace(config.drift, min_samples=None),  # what is found on fewer frames
+        drift=replace(
+            config.drift, min_samples=None,  # what is found on fewer frames
+            epsilon=None if config.drift.epsilon is None else min(config.drift.epsilon, len(terminals)),
+        ),
         generator=replace(config.generator, steps=min(config.generator.steps, _GENERATOR)),
         elastic=replace(config.elastic, evaluations=min(config.elastic.evaluations, _EVALUATIONS)),
         mutual=replace(config.mutual, plan=_shorter(config.mutual.plan, _MUTUAL)),

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from web_pages import read_page
@@ -10,6 +11,7 @@ from web_pages import read_page
 from nestevo_hw.evolution.cameras import plan_reference
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.drift import segments_needed
+from nestevo_hw.evolution.idle import idle_settings
 from nestevo_hw.evolution.impression import impression
 from nestevo_hw.evolution.presets import PRESETS
 from nestevo_hw.evolution.run import checked, evolve
@@ -22,12 +24,20 @@ def test_an_impression_is_less_of_the_same_run(preset):
     whole = load_preset(preset)
     cut = impression(whole)
     assert cut.window.count == 1
-    assert cut.terminals == whole.terminals[:2]
+    assert [(t.name, t.model) for t in cut.terminals] == [(t.name, t.model) for t in whole.terminals[:2]]
+    assert all(step.window == 0 for terminal in cut.terminals for step in terminal.drift)
     assert cut.window.upload_frames <= whole.window.upload_frames
     assert cut.mutual.plan.steps < whole.mutual.plan.steps
     checked(cut)
     assert impression(cut) == cut
     assert preset in PRESETS
+
+
+def test_nothing_is_left_that_comes_after_the_only_window():
+    whole = override(load_preset("quick"), {"drift.epsilon": 3})
+    assert not [told for told in idle_settings(impression(whole)) if "never" in told]
+    late = replace(whole, terminals=tuple(replace(t, joins=int(t.name == "campus")) for t in whole.terminals))
+    assert [t.name for t in impression(late).terminals] == ["village", "downtown"]
 
 
 def test_a_budget_of_frames_does_not_outlast_the_cut():
