@@ -31,3 +31,11 @@ def read_later(number: Tensor) -> Callable[[], float]:
         return float(there)
 
     return read
+
+
+def as_scalar(number: float | Tensor, device: torch.device) -> Tensor:
+    """A number as a tensor of no dimensions on a device; a tensor as it is.
+
+    A kernel writes it there: to copy it would have the host wait for all that is under way.
+    """
+    return number if isinstance(number, Tensor) else torch.full((), number, device=device)

@@ -296,8 +296,9 @@ def _as_targeted(
     Programming noise may take a weight beyond the targets; the last pair carries what is more.
     """
     most = max(abs(end) for end in span)
-    devices, scaling = _conductances(model, programmed.clamp(-most, most), (-most, most))
-    beyond = (programmed - programmed.clamp(-most, most)) * scaling["scale_ratio"]
+    within = programmed.clamp(-most, most)
+    devices, scaling = _conductances(model, within, (-most, most))
+    beyond = (programmed - within) * scaling["scale_ratio"]
     *before, plus, minus = devices
     return [*before, plus + beyond.clamp(min=0.0), minus + (-beyond).clamp(min=0.0)], scaling
 

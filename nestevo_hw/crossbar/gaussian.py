@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nestevo_hw.base.seeding import derive_seed
+from nestevo_hw.base.transfer import as_scalar
 
 _LEVELS = 1 << 16
 _PIECE = 1 << 15
@@ -64,9 +65,7 @@ class NoiseSource:
             Each piece, a view of `values`, with its noise.
         """
         if values.device.type != "cpu" or (isinstance(sigma, Tensor) and sigma.shape != values.shape):
-            # A number is written there by a kernel: to copy it would have the host wait for all that is under way.
-            spread = sigma if isinstance(sigma, Tensor) else torch.full((), sigma, device=values.device)
-            yield values.addcmul_(self.like(values), spread)
+            yield values.addcmul_(self.like(values), as_scalar(sigma, values.device))
             return
         flat = values.view(-1)
         deviations = sigma.view(-1).split(_PIECE) if isinstance(sigma, Tensor) else repeat(sigma)

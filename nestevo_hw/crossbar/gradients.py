@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.transfer import as_scalar
 from nestevo_hw.crossbar.backend import Backend
 from nestevo_hw.crossbar.devices import ConverterModel, DevicePreset
 from nestevo_hw.crossbar.geometry import Layer
@@ -70,10 +71,9 @@ class PassingLayer(FusedLayer):
         return self._computed(input, full_scale, output_size)
 
     def _input_codes(self, x: Tensor, full_scale: float | Tensor) -> Tensor:
-        # A number neither travels to the device nor is read back from there: for both the host would wait.
-        most = full_scale if isinstance(full_scale, Tensor) else torch.full((), full_scale, device=x.device)
+        most = as_scalar(full_scale, x.device)
         smooth = torch.minimum(torch.maximum(x, -most), most) / (most * self._dac_step)
-        with torch.no_grad():
+        with torch.no_grad():  # a number is not read back from the device either
             exact = super()._input_codes(x, full_scale.detach() if isinstance(full_scale, Tensor) else full_scale)
         return through(smooth, exact)
 

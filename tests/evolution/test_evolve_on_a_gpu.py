@@ -75,11 +75,7 @@ def ran(config: RunConfig, folder: Path, device: str) -> dict[str, Any]:
 
 def timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        left_out = (
-            "trained_s",
-            "beside_s",
-            "download_bytes",
-        )  # a traced graph may differ
+        left_out = ("trained_s", "beside_s", "download_bytes")  # a traced graph may differ
         return {k: timeless(v) for k, v in value.items() if k not in left_out}
     return [timeless(v) for v in value] if isinstance(value, list) else value
 
@@ -99,23 +95,10 @@ def test_a_run_on_a_gpu_comes_to_what_it_comes_to_on_the_cpu(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "variant",
     [
-        "A1",
-        "A2",
-        "A3",
-        "A4",
-        "A4-confirmed",
-        "AdaBN",
-        "Tent",
-        "adapters",
-        "all-neighbours",
-        "by-benefit",
-        "model-reuse",
-        "self-training",
-        "terminals-only",
-        "true-labels",
-        "with-compression",
+        "A1", "A2", "A3", "A4", "A4-confirmed", "AdaBN", "Tent", "adapters", "all-neighbours", "by-benefit",
+        "model-reuse", "self-training", "terminals-only", "true-labels", "with-compression",
     ],
-)
+)  # fmt: skip
 def test_every_method_comes_to_the_same(variant: str, tmp_path: Path) -> None:
     steps = {f"adapters.{kind}.steps": 2 for kind in ("labelled", "unlabelled")}
     same(smallest("digits", variant, **steps), tmp_path)

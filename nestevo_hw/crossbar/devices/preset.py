@@ -127,18 +127,6 @@ class LayerRule:
             converters = replace(converters, **io)
         return replace(preset, converters=converters, layers=(), **cells)
 
-    def perfect_io(self) -> "LayerRule":
-        """The same without converters."""
-        device = None if self.device is None else self.device.perfect_io()
-        return replace(self, device=device, dac_bits=None, adc_bits=None, output_bound=None, adc_range=None)
-
-    def with_adc_range(self, adc_range: AdcRange) -> "LayerRule":
-        """The same with the range of the ADCs as the whole model has it."""
-        device = self.device
-        if device is not None and device.converters is not None:
-            device = device.with_adc_range(adc_range)
-        return replace(self, device=device, adc_range=None if self.output_bound is None else adc_range)
-
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
@@ -247,7 +235,8 @@ class DevicePreset:
 
     def perfect_io(self) -> "DevicePreset":
         """The same without converters, in all layers, so that only the weights carry errors."""
-        return replace(self, converters=None, layers=tuple(rule.perfect_io() for rule in self.layers))
+        ruled = ("dac_bits", "adc_bits", "output_bound", "adc_range")
+        return self.with_all(lambda device: replace(device, converters=None), *ruled)
 
     @property
     def adc_range(self) -> AdcRange | None:
@@ -264,8 +253,24 @@ class DevicePreset:
             return self
         if adc_range == "calibrated" and all(device.converters is None for device in self.everywhere):
             raise ConfigError(f"device {self.name} has no converters, so no ADC has a range to calibrate")
-        io = None if self.converters is None else replace(self.converters, adc_range=adc_range)
-        return replace(self, converters=io, layers=tuple(rule.with_adc_range(adc_range) for rule in self.layers))
+        preset = self.with_converters(lambda io: replace(io, adc_range=adc_range), "adc_range")
+        # A full scale of their own is fixed unless the rule says otherwise.
+        rules = (rule if rule.output_bound is None else replace(rule, adc_range=adc_range) for rule in preset.layers)
+        return replace(preset, layers=tuple(rules))
+
+    def with_converters(self, change: Callable[[ConverterModel], ConverterModel], *ruled: str) -> "DevicePreset":
+        """The same with a change of the converters of every device that a layer may get and that has some.
+
+        Args:
+            change: of the converters of one device.
+            ruled: as of `with_all`.
+        """
+
+        def changed(device: DevicePreset) -> DevicePreset:
+            io = device.converters
+            return device if io is None else replace(device, converters=change(io))
+
+        return self.with_all(changed, *ruled)
 
     def with_all(self, change: "Callable[[DevicePreset], DevicePreset]", *ruled: str) -> "DevicePreset":
         """The same with a change of every device that a layer may get, this one first.

@@ -179,12 +179,7 @@ def _converter(
         preset = hardware.preset
         if preset.converters is None:
             raise ConfigError(f"device {preset.name} has no converters whose {name} could be swept")
-
-        def changed(device: DevicePreset) -> DevicePreset:
-            io = device.converters
-            return device if io is None else replace(device, converters=change(io, value))
-
-        return _with(hardware, preset.with_all(changed, *ruled))
+        return _with(hardware, preset.with_converters(lambda io: change(io, value), *ruled))
 
     return setting
 
