@@ -26,7 +26,7 @@ class _Sample:
     """Some of the values that came, evenly, and about `MOST_SAMPLES` of them at most."""
 
     def __init__(self) -> None:
-        self._parts: list[Tensor] = []
+        self._parts: list[tuple[Tensor, int]] = []
         self._count, self._stride = 0, 1
         self._generator = torch.Generator().manual_seed(0)
 
@@ -37,11 +37,11 @@ class _Sample:
             step += 2
         # A copy does not keep the whole map.
         part = self._thinned(values[::step], self._stride).clone()
-        self._parts.append(part)
+        self._parts.append((part, step))
         self._count += part.numel()
         while self._count > MOST_SAMPLES:
-            self._parts = [self._thinned(torch.cat(self._parts), 2).clone()]
-            self._count, self._stride = self._parts[0].numel(), 2 * self._stride
+            self._parts = [(self._thinned(part, 2).clone(), step) for part, step in self._parts]
+            self._count, self._stride = sum(part.numel() for part, _ in self._parts), 2 * self._stride
 
     def _thinned(self, values: Tensor, stride: int) -> Tensor:
         """One of so many, by chance: every other one would be of half of the channels where rows are of even length."""
@@ -51,11 +51,21 @@ class _Sample:
         return values[chosen.to(values.device)]
 
     def quantile(self, above: float) -> float:
-        """Magnitude above which a share of the values lies; 0 if none came."""
+        """Magnitude above which a share of the values lies; 0 if none came.
+
+        One taken stands for all those that were passed over for it, so that a last, smaller batch and the small maps of
+        a layer that several levels share weigh what they are.
+        """
         if self._count == 0:
             return 0.0
-        values = torch.cat(self._parts)
-        return float(values.kthvalue(max(1, round(values.numel() * (1.0 - above)))).values)
+        values = torch.cat([part for part, _ in self._parts])
+        weights = torch.cat([torch.full(part.shape, step, dtype=torch.float64) for part, step in self._parts])
+        share = above * float(weights.sum())
+        least = min(step for _, step in self._parts)
+        highest = values.topk(min(self._count, math.ceil(share / least) + 1))
+        own = weights[highest.indices.cpu()]
+        beyond = int((own.cumsum(0) - own / 2 <= share).sum())
+        return float(highest.values[min(beyond, len(own) - 1)])
 
 
 class _Magnitudes:

@@ -21,7 +21,7 @@ from nestevo_hw.profiler.samples import Sample
 from nestevo_hw.profiler.step_features import Array, feature_matrix
 from nestevo_hw.profiler.training_step import TrainingStep
 
-FORMAT = "nestevo-hw-profile"
+FORMAT = "nestevo-hw-profile-2"
 FOLDS = 8
 INNER_FOLDS = 3
 """Groups of architectures; each is predicted by a model that has seen the others."""
@@ -168,7 +168,10 @@ class ProfileModel:
         """
         header, tensors = read_tensors(path)
         if header.get("format") != FORMAT:
-            raise InputError(f"{path} is not a profile; write one with `nestevo-hw profile --out FOLDER`")
+            got = header.get("format", "none")
+            raise InputError(
+                f"{path}: expected a profile of format {FORMAT} (got {got}); write one with `nestevo-hw profile --out FOLDER`"
+            )
         try:
             seen = Seen(tensors.pop("seen").numpy())
             stored = parse_json(header["profile"], _Stored, str(path), advice="write it anew with `nestevo-hw profile`")

@@ -252,12 +252,32 @@ def test_what_is_kept_of_the_frames_is_bounded_and_still_gives_their_quantile() 
     sample, generator = _Sample(), torch.Generator().manual_seed(0)
     for _ in range(120):
         sample.add(torch.rand(100_000, generator=generator).square(), 64, 1)
-    kept = sample._parts
+    kept = [values for values, _ in sample._parts]
     assert sum(part.numel() for part in kept) <= MOST_SAMPLES
     held = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in kept}
     assert sum(held.values()) <= 4 * MOST_SAMPLES  # copies: none keeps a whole feature map
     assert sample.quantile(0.01) == pytest.approx(0.99**2, abs=0.002)  # of squares of uniform values
     assert sample.quantile(0.5) == pytest.approx(0.25, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [1_600_000, 1_600_000, 10_000],  # whole batches and the rest of the frames
+        [1_000_000, 60_000, 10_000, 300],  # a head that the levels of a pyramid share
+    ],
+)
+@pytest.mark.parametrize("share", [0.3, 0.01, 1e-3])
+def test_values_weigh_alike_whatever_the_size_of_the_map_that_they_came_in(sizes: list[int], share: float) -> None:
+    """A map of 10 000 values is kept whole, one of 1 600 000 in part."""
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.rand(size, generator=generator) for size in sizes]
+    maps[-1] *= 4.0
+    sample = _Sample()
+    for values in maps:
+        sample.add(values, 1, 1)
+    everything = torch.cat(maps)
+    assert float((everything > sample.quantile(share)).float().mean()) == pytest.approx(share, rel=0.25)
 
 
 @pytest.mark.parametrize("feature", [1, 5, 6])

@@ -109,6 +109,32 @@ def test_a_transposed_convolution_is_the_operation_that_an_equal_one_is(groups):
     assert forward(nn.ConvTranspose2d) == forward(nn.Conv2d)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 16])
+@pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
+def test_each_gradient_of_a_convolution_multiplies_as_often_as_its_forward_pass(layer, groups):
+    """Grouped ones, too, whose weight gradient PyTorch's own formula counts so many times."""
+    work = fake_step(
+        lambda: [nn.Conv2d(3, 16, 1), layer(16, 32, 3, stride=2, groups=groups)],
+        lambda m: m[1](m[0](torch.ones(5, 3, 10, 12))).sum(),
+    )
+    macs = {o.sort: o.macs for o, _ in work.operations if o.macs and "pointwise" not in o.sort}
+    sort = "conv" if groups == 1 else "depthwise"
+    pixels = 10 * 12 if layer is nn.ConvTranspose2d else 4 * 5
+    forward = 5 * pixels * 16 * 32 * 9 // groups
+    assert macs == {sort: forward, f"{sort} backward": 2 * forward}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_an_output_of_a_product_sees_are_the_inputs_with_a_bias_too(bias):
+    work = fake_step(lambda: [nn.Linear(512, 256, bias=bias)], lambda m: m[0](torch.ones(10, 512)).sum())
+    assert {(512, 256), (10, 512)} >= {(o.inputs, o.outputs) for o, _ in work.operations if o.sort == "dense"}
+    stacked = fake_step(
+        lambda: [nn.Conv2d(3, 8, 1)],
+        lambda m: torch.baddbmm(torch.ones(5), m[0](torch.ones(2, 3, 4, 7)).flatten(2), torch.ones(2, 28, 5)).sum(),
+    )
+    assert (28, 5) in {(o.inputs, o.outputs) for o, _ in stacked.operations if o.sort == "dense"}
+
+
 def test_a_model_larger_than_memory_costs_none():
     side = 1 << 17  # 64 GiB of weights, three times that with AdamW
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
