@@ -168,10 +168,8 @@ class ProfileModel:
         """
         header, tensors = read_tensors(path)
         if header.get("format") != FORMAT:
-            got = header.get("format", "none")
-            raise InputError(
-                f"{path}: expected a profile of format {FORMAT} (got {got}); write one with `nestevo-hw profile --out FOLDER`"
-            )
+            got = f"expected {FORMAT} (got {header.get('format', 'none')})"
+            raise InputError(f"{path} is not a profile, {got}; write one with `nestevo-hw profile --out FOLDER`")
         try:
             seen = Seen(tensors.pop("seen").numpy())
             stored = parse_json(header["profile"], _Stored, str(path), advice="write it anew with `nestevo-hw profile`")

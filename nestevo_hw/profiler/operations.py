@@ -29,7 +29,7 @@ _NAME_PARTS = {
 }
 
 
-def _convolution_backward_flops(  # noqa: PLR0913, PLR0917 - the arguments of torch's operation
+def _convolution_backward_flops(
     gradient: Sequence[int], data: Sequence[int], weight: Sequence[int], _bias: object, _stride: object,
     _padding: object, _dilation: object, transposed: bool, _output_padding: object, _groups: int,
     wanted: Sequence[bool], **_: object,
