@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path("/")
+from nestevo_hw.base.control_groups import ROOT, control_groups
+
 _KIB = 1024
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else _KIB
 """Unit in which the system counts ru_maxrss."""
@@ -40,24 +41,11 @@ def machine_memory(root: Path = ROOT) -> MachineMemory | None:
 
 def _control_groups(root: Path) -> Iterator[MachineMemory]:
     """Every limit above this process: of its group and of those around that, by both versions of the interface."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            top, files = root / "sys/fs/cgroup", ("memory.max", "memory.current", "")
-        elif "memory" in controllers.split(","):
-            top, files = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
-        else:
-            continue
-        group = top / path.lstrip("/")
-        for folder in (group, *group.parents):
-            if not folder.is_relative_to(top):
-                break
-            with suppress(OSError, ValueError, KeyError):  # no such file here, or a limit of "max"
-                yield _control_group(folder, *files)
+    for folder, unified in control_groups("memory", root):
+        v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+        files = ("memory.max", "memory.current", "") if unified else v1
+        with suppress(OSError, ValueError, KeyError):  # no such file here, or a limit of "max"
+            yield _control_group(folder, *files)
 
 
 def _control_group(folder: Path, limit: str, used: str, prefix: str) -> MachineMemory:

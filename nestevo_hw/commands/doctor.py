@@ -1,6 +1,5 @@
 """`nestevo-hw doctor`: is this machine ready?"""
 
-import os
 import re
 import shutil
 import sys
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import click
 
+from nestevo_hw.base.cores import usable_cores
 from nestevo_hw.base.errors import ConfigError, NestEvoError
 from nestevo_hw.base.memory import MachineMemory, machine_memory
 from nestevo_hw.commands.options import machine_readable
@@ -172,7 +172,7 @@ def _measure_gpu() -> None:
 
 def check_cores() -> Check:
     """Cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if cores < 2:
         return Check(name="cores", status="warn", detail=f"{cores}", advice="tasks run one after another here")
     return Check(name="cores", status="ok", detail=f"{cores}")

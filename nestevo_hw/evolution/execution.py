@@ -1,7 +1,6 @@
 """Workers of the edge server: how many, where, under which policy."""
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from nestevo_hw.base.choices import compute_name, one_of
 from nestevo_hw.base.compute import resolved
+from nestevo_hw.base.cores import usable_cores
 from nestevo_hw.base.errors import ConfigError
 from nestevo_hw.base.memory import machine_memory
 from nestevo_hw.base.ranges import MOST_WINDOWS, POSITIVE, Range
@@ -35,7 +35,8 @@ class ExecutionConfig:
     """Workers of the edge server."""
 
     workers: Annotated[int, Range(0, 1024)] = 0
-    """Worker processes of one thread each; 0: one a core, at most four, or four a GPU."""
+    """Worker processes of one thread each; 0: one a core, at most four, or four a GPU, and up to half as many again
+    where the terminals then come out even."""
     memory_gb: Annotated[float, Range(0.001, 1e6)] | None = None
     """Memory that tasks may reserve together, GB: of each GPU where models compute on one, else of the machine. None:
     4 of the machine, nine tenths of a GPU."""
@@ -97,11 +98,23 @@ def _share_of(gpu: torch.device) -> int:
     return round(SHARE_OF_ALL * memory_of(gpu))
 
 
+def evened(cores: int, tasks: int) -> int:
+    """Workers for equal tasks that are waited for together: one a core, or up to half as many again.
+
+    Three tasks on two cores take as long as four where each has a core for itself, as the last one runs alone; three
+    workers that share the cores end together, in three quarters of that.
+    """
+    rounds = max(tasks // cores, 1)
+    even = math.ceil(tasks / rounds)
+    return even if cores < even <= 1.5 * cores else cores
+
+
 def open_executor(
     config: ExecutionConfig,
     folder: Path,
     *,
     seed: int,
+    terminals: int,
     server: ServerProcess | None,
     on_event: Callable[[TaskEvent], None],
     target: TargetDevice,
@@ -112,6 +125,7 @@ def open_executor(
         config: how many workers, where, under which policy.
         folder: of the run; its files travel with the tasks where nodes do not see it.
         seed: of a policy that draws at random.
+        terminals: that a step has a task for.
         server: of workers that import `PRELOAD`, if one has been started; it ends with a local executor.
         on_event: told of what happens to tasks.
         target: what models compute on. On a CPU tasks reserve main memory and are held to it; on a GPU they reserve
@@ -135,7 +149,8 @@ def open_executor(
             main_memory=main_memory,
         )
     found, memory = [] if main_memory else gpus_of(config), machine_memory()
-    workers = config.workers or min(os.cpu_count() or 1, MOST_WORKERS * max(len(found), 1))
+    cores = min(usable_cores(), MOST_WORKERS * max(len(found), 1))
+    workers = config.workers or evened(cores, terminals)
     if config.executor == "inline":
         workers = 0
         if server is not None:

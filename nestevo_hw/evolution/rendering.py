@@ -1,6 +1,5 @@
 """Frames of the embedded streams, rendered in worker processes side by side."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from nestevo_hw.base.cores import usable_cores
 from nestevo_hw.scheduler.executor import DEFAULT_PRELOAD, LocalExecutor
 from nestevo_hw.scheduler.knapsack import KnapsackPolicy
 from nestevo_hw.scheduler.task import Task
@@ -64,7 +64,7 @@ def side_by_side(folder: Path) -> Render:
 
 
 def _run(scenes: Sequence[tuple[Shots, Path]]) -> None:
-    cores, preload = os.cpu_count() or 1, (*DEFAULT_PRELOAD, __name__)
+    cores, preload = usable_cores(), (*DEFAULT_PRELOAD, __name__)
     each = -(-len(scenes) // (_TASKS_PER_CORE * cores))
     tasks = [_task(scenes[first : first + each]) for first in range(0, len(scenes), each)]
     most = max(task.memory_bytes for task in tasks)

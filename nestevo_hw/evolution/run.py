@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nestevo_hw.base.compute import device_name, resolved
+from nestevo_hw.base.cores import usable_cores
 from nestevo_hw.base.documents import plain, write_json
 from nestevo_hw.base.errors import ConfigError, NestEvoError, StoppedError
 from nestevo_hw.base.interruption import resumable
@@ -183,6 +184,7 @@ def _all_windows(
         config.execution,
         layout.root,
         seed=config.seed,
+        terminals=len(config.terminals),
         server=workers,
         on_event=on_event,
         target=target,
@@ -229,7 +231,7 @@ def _open_folder(config: RunConfig, layout: RunLayout, *, resume: bool, quick: b
         versions=dict(versions()),
         machine={
             "platform": platform.platform(),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             **computed_on(config.execution),
         },

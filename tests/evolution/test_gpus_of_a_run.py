@@ -31,12 +31,14 @@ def test_each_gpu_offers_its_own_memory_and_a_task_fits_on_any(three_gpus, monke
     opened = {}
     monkeypatch.setattr("nestevo_hw.evolution.execution.LocalExecutor", lambda **given: opened.update(given))
     config = ExecutionConfig(device="cuda", gpus=0, workers=6)
-    open_executor(config, tmp_path, seed=0, server=None, on_event=print, target=CUDA)
+    open_executor(config, tmp_path, seed=0, terminals=3, server=None, on_event=print, target=CUDA)
     assert [(g.gpu, round(g.memory_bytes / 1e9, 1), g.cores) for g in opened["gpus"]] == [
         (0, 72.0, 2), (1, 21.6, 2), (2, 21.6, 2),
     ]  # fmt: skip
     assert opened["memory_bytes"] == reservable_bytes(config) == 21_600_000_000
-    open_executor(replace(config, memory_gb=10.0), tmp_path, seed=0, server=None, on_event=print, target=CUDA)
+    open_executor(
+        replace(config, memory_gb=10.0), tmp_path, seed=0, terminals=3, server=None, on_event=print, target=CUDA
+    )
     assert [g.memory_bytes for g in opened["gpus"]] == [10_000_000_000] * 3
 
 
