@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from nestevo_hw.base.flops import flop_counter
 from nestevo_hw.base.memory import inherited_bytes, peak_bytes
 from nestevo_hw.profiler.clock import Clock
 from nestevo_hw.profiler.memory import AllocationMeter, leaf_outputs
-from nestevo_hw.profiler.operations import FLOP_FORMULAS
 from nestevo_hw.profiler.step_cost import LARGE, SMALL, PerBatch, StepCost
 
 TIMED_STEPS = 2
@@ -107,7 +106,7 @@ def _count(
     device: torch.device,
 ) -> _Counts:
     optimiser.zero_grad(set_to_none=True)
-    flops = FlopCounterMode(display=False, custom_mapping=dict(FLOP_FORMULAS))
+    flops = flop_counter()
     with _saved_for_backward(parameters) as saved, leaf_outputs(models) as outputs, flops:
         transient = _peak_of(lambda: _step(optimiser, loss, batch_size), device)
     return _Counts(

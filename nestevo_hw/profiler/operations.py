@@ -6,12 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
+from nestevo_hw.base.flops import FORMULAS
 from nestevo_hw.profiler.memory import AllocationMeter
 
 COMPUTING = ("conv", "pointwise", "depthwise", "dense")
@@ -28,24 +27,6 @@ _NAME_PARTS = {
     "copy": ("copy", "cat", "clone", "index", "stack", "fill", "zero", "gather", "scatter", "topk", "sort", "new_"),
 }
 
-
-def _convolution_backward_flops(
-    gradient: Sequence[int], data: Sequence[int], weight: Sequence[int], _bias: object, _stride: object,
-    _padding: object, _dilation: object, transposed: bool, _output_padding: object, _groups: int,
-    wanted: Sequence[bool], **_: object,
-) -> int:  # fmt: skip
-    """Each gradient, the input's and the weight's, takes as many as the forward pass; all but `wanted` are shapes.
-
-    PyTorch's own formula passes over the groups of the weight's gradient.
-    """
-    pixels = data if transposed else gradient
-    forward = 2 * pixels[0] * math.prod(pixels[2:]) * math.prod(weight)
-    return forward * (wanted[0] + wanted[1])
-
-
-FLOP_FORMULAS: Mapping[Any, Callable[..., int]] = {torch.ops.aten.convolution_backward: _convolution_backward_flops}
-"""In place of PyTorch's own, for `FlopCounterMode`."""
-_FORMULAS = FlopCounterMode(display=False, custom_mapping=dict(FLOP_FORMULAS)).flop_registry
 
 SMALL_BYTES = 16_384
 """Operations that move less than this and multiply nothing take the time of their call, whatever they do."""
@@ -121,7 +102,7 @@ class ComputingTimer(TorchDispatchMode):
         """Run an operation, timed if it computes."""
         del types
         kwargs = kwargs or {}
-        if getattr(func, "_overloadpacket", None) not in _FORMULAS:
+        if getattr(func, "_overloadpacket", None) not in FORMULAS:
             return func(*args, **kwargs)
         began = self._clock()
         result = func(*args, **kwargs)
@@ -139,7 +120,7 @@ def _operation(
     taken: list[Tensor],
     given: list[Tensor],
 ) -> Operation:
-    name, formula = getattr(func, "__name__", ""), _FORMULAS.get(getattr(func, "_overloadpacket", None))
+    name, formula = getattr(func, "__name__", ""), FORMULAS.get(getattr(func, "_overloadpacket", None))
     backward = " backward" if "backward" in name else ""
     macs = round(formula(*args, **kwargs, out_val=result) / 2) if formula is not None else 0
     moved = (sum(t.nbytes for t in taken), sum(t.nbytes for t in given))
@@ -161,7 +142,7 @@ def _operation(
 
 def _factor(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], taken: list[Tensor]) -> Tensor:
     """The first of what a product multiplies: `addmm` and its like take what they add to it before."""
-    named = (argument(func, args, kwargs, name, None) for name in ("mat1", "batch1"))
+    named = (argument(func, args, kwargs, name, None) for name in ("mat1", "batch1", "mat"))
     return next((tensor for tensor in named if tensor is not None), taken[0])
 
 

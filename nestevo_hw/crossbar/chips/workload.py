@@ -18,10 +18,10 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from nestevo_hw.base.errors import ConfigError, MappingError
+from nestevo_hw.base.flops import flop_counter
 from nestevo_hw.base.sizes import Size
 from nestevo_hw.crossbar.geometry import Geometry
 from nestevo_hw.crossbar.opening import opened
@@ -166,7 +166,7 @@ def _detect(model: Any, images: Tensor, regions: int) -> None:  # noqa: ANN401 -
 def _operations(model: nn.Module, call: Callable[[Tensor], object], inputs: Tensor, work: dict[str, LayerWork]) -> int:
     """Operations of a call by torch's own counter, on shapes alone where the model allows it."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter() as counter:
         if device.type == "meta":
             call(inputs.to(device))
             return int(counter.get_total_flops())
@@ -176,7 +176,7 @@ def _operations(model: nn.Module, call: Callable[[Tensor], object], inputs: Tens
             return int(counter.get_total_flops())
         except (DynamicOutputShapeException, DataDependentOutputException, UnsupportedOperatorException):
             work.clear()  # its path depends on values, so there is no way round computing them
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter() as counter:
         call(inputs.to(device))
     return int(counter.get_total_flops())
 

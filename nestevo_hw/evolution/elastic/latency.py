@@ -10,10 +10,10 @@ from statistics import median
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from nestevo_hw.base.documents import read_json
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.flops import flop_counter
 from nestevo_hw.base.seeding import torch_generator
 from nestevo_hw.evolution.elastic.config import CPU_TIME, MEASURED, MODELLED, ElasticTerminalsConfig
 from nestevo_hw.evolution.scenario import TerminalConfig
@@ -87,7 +87,7 @@ def modelled_times(supernet: Supernet, image: Tensor) -> LatencyModel:
 
 @torch.no_grad()
 def _macs(module: nn.Module, inputs: object) -> int:
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         module(inputs)
     return int(counter.get_total_flops()) // 2
 
