@@ -119,6 +119,10 @@ def features(model: nn.Module, images: Tensor) -> Tensor:
 
     with head.register_forward_pre_hook(take), suppress(_Taken):
         model(images)
+    return _handed_over(model, taken)
+
+
+def _handed_over(model: nn.Module, taken: list[Tensor]) -> Tensor:
     if not taken:
         raise InputError(f"a {type(model).__name__} does not use its last linear layer {last_layer(model)}; remove it")
     return taken[0]
@@ -129,7 +133,7 @@ def features_and_logits(model: nn.Module, images: Tensor) -> tuple[Tensor, Tenso
     head, taken = model.get_submodule(last_layer(model)), list[Tensor]()
     with head.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0])):
         logits: Tensor = model(images)
-    return taken[0], logits
+    return _handed_over(model, taken), logits
 
 
 @torch.no_grad()

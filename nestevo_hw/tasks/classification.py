@@ -98,7 +98,7 @@ class Classification(
 
     def label(self, model: nn.Module, images: Tensor, config: LabelConfig) -> list[Supervision]:
         """The likeliest class of each image; one below the high confidence teaches nothing but its soft target."""
-        return _supervision(model, images, _logits(_classifier(model), images), config)
+        return _supervision(images, *_described(_classifier(model), images), config)
 
     def teacher_passes(self, confirmation: ConfirmationConfig, frames: int, size: tuple[int, int]) -> int:
         """One for each image."""
@@ -117,10 +117,13 @@ class Classification(
     ) -> LabelRound:
         """The mean probabilities of all models and rounds; a view holds each class of an image with its probability."""
         del confirmation, spacing_s  # one view a model; successive images show different things
+        teacher, *others = models
+        described, logits = _described(teacher, images)
+        seen = [logits, *(_logits(model, images) for model in others)]
         old = earlier.views if earlier else ()
-        views = [*old, *(_every_class(_logits(model, images).softmax(-1), images) for model in models)]
+        views = [*old, *(_every_class(one.softmax(-1), images) for one in seen)]
         mean = torch.stack([torch.stack([frame["scores"] for frame in view]) for view in views]).mean(0)
-        supervision = _supervision(models[0], images, mean.clamp(min=1e-9).log(), labels)
+        supervision = _supervision(images, described, mean.clamp(min=1e-9).log(), labels)
         return LabelRound(supervision=supervision, views=views)
 
     def supervised_loss(self, model: nn.Module, images: list[Tensor], annotations: Sequence[Annotation]) -> Tensor:
@@ -284,19 +287,28 @@ def _floats(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
+def _batches(model: nn.Module, images: Tensor) -> Iterator[Tensor]:
+    """As the model takes them, where it is."""
+    device = next(model.parameters()).device
+    for chunk in images.split(frames_at_once(BATCH, images.shape[-2:], device)):
+        yield _floats(chunk.to(device))
+
+
 @torch.no_grad()
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     """(N, C) on the CPU."""
-    device = next(model.parameters()).device
-    chunks = images.split(frames_at_once(BATCH, images.shape[-2:], device))
-    return torch.cat([model(_floats(chunk.to(device))).cpu() for chunk in chunks])
+    return torch.cat([model(chunk).cpu() for chunk in _batches(model, images)])
 
 
 @torch.no_grad()
-def _supervision(model: nn.Module, images: Tensor, logits: Tensor, config: LabelConfig) -> list[Supervision]:
-    device = next(model.parameters()).device
-    chunks = images.split(frames_at_once(BATCH, images.shape[-2:], device))
-    described = torch.cat([features(model, _floats(chunk.to(device))).cpu() for chunk in chunks])
+def _described(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, D) features and (N, C) logits on the CPU, of one pass: a crossbar reads each image once."""
+    found = [features_and_logits(model, chunk) for chunk in _batches(model, images)]
+    described, logits = (torch.cat([part.cpu() for part in parts]) for parts in zip(*found, strict=True))
+    return described, logits
+
+
+def _supervision(images: Tensor, described: Tensor, logits: Tensor, config: LabelConfig) -> list[Supervision]:
     box = frame_box(images)
     scores, labels = logits.softmax(-1).max(-1)
     return [

@@ -94,8 +94,16 @@ def test_labels_are_of_high_confidence_or_ignored(frames, teacher):
     torch.testing.assert_close(torch.cat([s.logits for s in supervision]), logits, atol=1e-4, rtol=1e-4)
 
 
-def test_confirmed_labels_take_one_look_at_each_image():
-    assert TASK.teacher_passes(ConfirmationConfig(), 16, (32, 32)) == 16
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_teacher_sees_each_image_once(confirmed, frames, teacher):
+    """Features and logits of a noisy model are those of one read, and a crossbar's time is modelled as of one."""
+    seen = []
+    with teacher.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0]))):
+        if confirmed:
+            TASK.confirmed_labels([teacher], frames.images, LabelConfig(), ConfirmationConfig(), spacing_s=1.0)
+        else:
+            TASK.label(teacher, frames.images, LabelConfig())
+    assert sum(seen) == TASK.teacher_passes(ConfirmationConfig(), len(frames), (32, 32))
 
 
 def test_an_ensemble_labels_with_its_mean_probability(frames, teacher):
