@@ -15,6 +15,7 @@ from nestevo_hw.evolution.teaching import known_classes
 from nestevo_hw.streams.frame import FrameBatch, Stream
 from nestevo_hw.streams.samples.opening import open_samples
 from nestevo_hw.streams.samples.stream import FPS, LabelledStream
+from nestevo_hw.streams.sampling import evenly
 from nestevo_hw.streams.storage import concatenate
 from nestevo_hw.streams.video import VideoStream
 from nestevo_hw.streams.weather import DriftScript, DriftSegment
@@ -298,8 +299,9 @@ def _reference_of_data(config: RunConfig, data: str) -> Iterator[tuple[Stream, l
             f"reference.data: {data} shows no sample of class {missing[0]!r}, which the teacher knows; add some"
         )
     segments = max(1, min(plan.segments, count // plan.frames_per_segment))
+    rows = evenly(range(count), segments * plan.frames_per_segment)
     for segment in range(segments):
-        yield stream, list(range(segment, count, segments))[: plan.frames_per_segment]
+        yield stream, rows[segment::segments]
 
 
 def _embedded_reference(config: RunConfig) -> Iterator[tuple[Stream, list[int]]]:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from nestevo_hw.base.ranges import LEARNING_RATE, STEPS, WEIGHT, WIDTH, Range
 from nestevo_hw.base.tensors import read_tensors, write_tensors
 from nestevo_hw.base.transfer import sent
-from nestevo_hw.evolution.transport import distance_to_overall, feature_distance, label_distance
+from nestevo_hw.evolution.transport import MOST_POINTS, distance_to_overall, feature_distance, label_distance
+from nestevo_hw.streams.sampling import evenly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +190,8 @@ def generator_effect(
 ) -> GeneratorEffect:
     """Earth mover's distance between what the terminals train on, without and with generated features.
 
+    Real features are thinned first, so that the same ones count on both sides, however many objects a terminal has.
+
     Args:
         generator: trained.
         counts: label counts of each terminal.
@@ -199,7 +202,8 @@ def generator_effect(
     overall = label_distribution(counts, generator.classes)
     own = [label_distribution([c], generator.classes) for c in counts]
     mixed = [(1 - share) * distribution + share * overall for distribution in own]
-    added = []
+    most, added = max(int(MOST_POINTS * (1 - share)), 1), []
+    features = [mine[evenly(range(len(mine)), most)] for mine in features]
     for mine in features:
         number = round(len(mine) * share / (1 - share))
         drawn = generator.sample(overall, number, random)[0].detach().cpu() if number else mine[:0]

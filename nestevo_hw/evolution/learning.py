@@ -165,9 +165,9 @@ def _batches(
     random: torch.Generator,
     device: torch.device,
 ) -> Callable[[], tuple[list[Tensor], list[Annotation], bool]]:
-    """Batches of a terminal's pseudo-labelled frames, with a few labelled in-domain ones."""
-    plan = config.plan
-    replayed = min(config.replay_frames, plan.batch_size - 1)
+    """Batches of a terminal's pseudo-labelled frames, with a few labelled in-domain ones where there are any."""
+    plan, truth = config.plan, familiar.truth
+    replayed = 0 if truth is None else min(config.replay_frames, plan.batch_size - 1)
     rest = replace(plan, batch_size=plan.batch_size - replayed)
     fresh = draws(own.images, rest, task.augmentation, random, device, pool=pool)
     known = draws(familiar.images, replace(plan, batch_size=max(1, replayed)), task.augmentation, random, device)
@@ -175,8 +175,8 @@ def _batches(
     def following() -> tuple[list[Tensor], list[Annotation], bool]:
         draw = next(fresh)
         images, labels = labelled(draw, annotations)
-        if replayed and familiar.truth is not None:
-            old_images, old_labels = labelled(next(known), familiar.truth)
+        if replayed and truth is not None:
+            old_images, old_labels = labelled(next(known), truth)
             if draw.pooled:
                 old_images = list(pooled_images(torch.stack(old_images)))
                 old_labels = [shrunk(a, FACTOR) for a in old_labels]

@@ -84,7 +84,7 @@ class Renewal:
         """
         requests = {
             group: AdaptTeacherRequest(
-                teacher=self._server.upkeep[group].bare(self._window.number),
+                teacher=self._server.upkeep[group].at(self._window.number),
                 uploads=tuple(self._window.file(name, "upload.safetensors") for name in members),
                 supervision=() if labels is None else tuple(labels[name] for name in members),
                 adapters=self._server.layout.of_group(self._window.number, group, "adapters.safetensors"),

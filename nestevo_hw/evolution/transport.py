@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nestevo_hw.streams.sampling import evenly
+
 MOST_POINTS = 256
 """Features of one terminal that enter a distance: exact transport takes the cube of their number."""
 
@@ -82,7 +84,7 @@ def _scaled(sets: Sequence[Tensor], unit: Sequence[Tensor]) -> list[np.ndarray]:
 
 def _wasserstein(first: np.ndarray, second: np.ndarray) -> float:
     ot = _pot()
-    a, b = (points[:: -(-len(points) // MOST_POINTS)] for points in (first, second))
+    a, b = (points[evenly(range(len(points)), MOST_POINTS)] for points in (first, second))
     return float(ot.emd2(ot.unif(len(a)), ot.unif(len(b)), ot.dist(a, b, metric="euclidean")))
 
 

@@ -76,12 +76,8 @@ class Upkeep:
         """The teacher in force as it labels the frames of a window."""
         return self.teacher.at(self._config.window.start_s(window))
 
-    def bare(self, window: int) -> TeacherFiles:
-        """The same without what was put beside it for the scenes of a window."""
-        return replace(self.at(window), adapters=None)
-
     def adapted(self, adapters: Path) -> None:
-        """Take over what was put beside the teacher for the scenes of a window."""
+        """Take over what was put beside the teacher for the scenes of a window, until the next one begins."""
         self.teacher = replace(self.teacher, adapters=adapters)
 
     def programmed_first(self, result: ProgramResult) -> None:
@@ -91,14 +87,18 @@ class Upkeep:
         self.first_score = result.score
 
     def refresh(self, window: int) -> list[Stage]:
-        """Measure the teacher on in-domain frames, and program it again where the policy says so.
+        """Begin a window: measure the teacher on in-domain frames, and program it again where the policy says so.
+
+        What was put beside it for the scenes of an earlier window goes, as it fits those alone.
 
         Returns:
             What the window's labels had to wait for.
         """
+        if self.teacher.adapters is not None:
+            self.teacher = replace(self.teacher, adapters=None)
         if self._config.teacher.analog == DIGITAL:
             return []
-        request = InspectRequest(teacher=self.bare(window), reference=self.reference)
+        request = InspectRequest(teacher=self.at(window), reference=self.reference)
         measured = self._dispatch.run(INSPECT, window, {self._group: request})
         stages = [Stage(step=INSPECT, done=measured)]
         if self._group not in measured:

@@ -38,13 +38,12 @@ def fresh_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm layers in eval mode get the statistics of all that passes through them in the block.
 
     These are means over the inputs, so that a smaller last batch counts for as much as it holds; the variance is that
-    within the batches.
+    within the batches. A layer through which nothing passes keeps what it has.
     """
     norms = _norms(model)
     momenta = [m.momentum for m in norms]
     hooks = [norm.register_forward_pre_hook(_CumulativeMean()) for norm in norms]
     for norm in norms:
-        norm.reset_running_stats()
         norm.train()
     try:
         yield
@@ -61,9 +60,11 @@ class _CumulativeMean:
     def __init__(self) -> None:
         self.seen = 0
 
-    def __call__(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def __call__(self, norm: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
+        if not self.seen:
+            norm.reset_running_stats()
         self.seen += len(inputs[0])
-        norm.momentum = len(inputs[0]) / self.seen  # type: ignore[assignment]
+        norm.momentum = len(inputs[0]) / self.seen
 
 
 @contextmanager

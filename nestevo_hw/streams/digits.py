@@ -4,6 +4,10 @@ The 1797 digits are split once: 55 % to pre-train on, 15 % for the server's in-d
 terminal shows each of its 539 digits once before any comes again, so what one window tests was not uploaded in it, but
 for a few where a window straddles two turns. Terminals share these digits, each in an order of its own, and a later
 window tests digits that an earlier one uploaded, without labels.
+
+There are few digits, so some come back where frames should be new, turned and placed otherwise: turns of a skewed
+stream are shorter (79 digits with a skew of 0.7, so that of an upload of 96 frames half of what the window tests was
+among them), neighbours upload what a terminal tests, and the validation gate scores digits that replay has shown.
 """
 
 import math

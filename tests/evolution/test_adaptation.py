@@ -162,6 +162,30 @@ def test_by_benefit_an_unsure_teacher_adapts_and_labels_afresh(least: float, mod
     assert not kinds & {"mutual", "merge", "generate", "program", "detect-drift"}
 
 
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("quick", {"teacher.update": "adapt"}),
+        ("digits", {"drift.decision": "benefit", "drift.sure_share": 0.7}),
+        ("digits", {"drift.decision": "benefit", "drift.sure_share": 0.7, "teacher.analog": "digital"}),
+    ],
+)
+def test_every_window_begins_with_the_teacher_as_it_was_trained(
+    preset: str, changes: dict[str, object], tmp_path: Path
+) -> None:
+    """What fits the scenes of one window must not label those of the next, nor say whether the teacher is unsure."""
+    executor = simulated.SimulatedExecutor(remember=True)
+    simulated.drive(
+        override(load_preset(preset), {"window.count": 2, "refresh.policy": "never", **changes}), tmp_path, executor
+    )
+    teachers = {
+        kind: [asked.request.teacher for asked in executor.asked if (asked.id.window, asked.id.kind) == (1, kind)]
+        for kind in ("label", "relabel")
+    }
+    assert [teacher.adapters for teacher in teachers["label"]] == [None] * 3
+    assert {teacher.adapters.parent.name for teacher in teachers["relabel"]} == {"001"}
+
+
 def test_adapters_in_force_stay_on_the_disk_however_old(tmp_path: Path) -> None:
     """Those of a group whose camera has left, here; simulated tasks write nothing, so files are laid down."""
     document = adapting(**{"window.count": 6, "execution.keep_windows": 2, "groups.by": "name"}).document()

@@ -63,3 +63,15 @@ def test_each_input_counts_alike_whatever_batch_it_is_in(shares):
     torch.testing.assert_close(model[1].running_mean, outputs.mean((0, 2, 3)), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(model[1].running_var, variance, rtol=1e-4, atol=1e-4)
     assert not model[1]._forward_pre_hooks
+
+
+def test_layers_that_see_no_input_keep_their_statistics():
+    """Such as those of a detector's box head, where the backbone alone is run."""
+    model = nn.Sequential(network(), nn.BatchNorm2d(4)).eval()
+    model[1].running_mean.fill_(3.0)
+    model[1].running_var.fill_(7.0)
+    re_estimate_batch_norm(model, model[0], [torch.randn(6, 3, 8, 8) + 1])
+    assert model[1].running_mean.tolist() == [3.0] * 4
+    assert model[1].running_var.tolist() == [7.0] * 4
+    assert model[1].momentum == 0.1
+    assert not model[1].training

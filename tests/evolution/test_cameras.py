@@ -10,7 +10,13 @@ import torch
 
 from nestevo_hw.base.documents import plain
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.evolution.cameras import capture_window, open_stream, plan_window, reference_frames
+from nestevo_hw.evolution.cameras import (
+    capture_window,
+    open_stream,
+    plan_reference,
+    plan_window,
+    reference_frames,
+)
 from nestevo_hw.evolution.check import check_run
 from nestevo_hw.evolution.config import load_preset, override, parse_config
 from nestevo_hw.evolution.gate import ValidationGate, replay_part
@@ -171,3 +177,19 @@ def test_a_gate_that_finds_no_object_lets_pass_and_says_null(monkeypatch):
     verdict = ValidationGate.of(load_preset("quick")).compare(None, None, frames, first=None, known=None)
     assert verdict.accepted
     assert plain(verdict, nan_to_null=True)["gate_after"] is None
+
+
+def test_segments_of_data_are_spread_over_all_of_it_however_much_there_is(tmp_path):
+    images, labels = np.zeros((300, 8, 8), np.uint8), np.repeat(np.arange(10), 30)
+    np.savez(tmp_path / "sorted.npz", x=images, y=labels)
+    plan = override(
+        load_preset("digits"),
+        {"reference.data": str(tmp_path / "sorted.npz"), "reference.segments": 3, "reference.frames_per_segment": 20},
+    )
+    data, rows = zip(
+        *[(stream, rows) for stream, rows in plan_reference(plan) if stream.name == "reference"], strict=True
+    )
+    assert [len(part) for part in rows] == [20, 20, 20]
+    assert len({row for part in rows for row in part}) == 60
+    for stream, part in zip(data, rows, strict=True):
+        assert stream.shown(part) == set(stream.classes), "a segment shows some classes alone"

@@ -75,6 +75,29 @@ def test_generated_features_bring_terminals_nearer_to_one_another():
     assert effect.overall_emd_after > 0 < effect.overall_emd_before
 
 
+class Perfect(FeatureGenerator):
+    """Draws real features of all terminals together."""
+
+    def __init__(self, real):
+        super().__init__(CONFIG, MEAN, torch.ones(3, 16))
+        self.real = real
+
+    def sample(self, distribution, count, random):
+        del distribution
+        return self.real[torch.randint(len(self.real), (count,), generator=random)], torch.ones(count)
+
+
+@pytest.mark.parametrize("objects", [60, 215, 250, 400])
+def test_a_perfect_generator_never_seems_to_do_harm(objects):
+    """Not where a terminal has so many objects that only some of them can be compared, either."""
+    random = torch.Generator().manual_seed(3)
+    real = [torch.randn(objects, 64, generator=random) + shift for shift in (0.0, 0.3, 0.6)]
+    others = torch.cat([torch.randn(500, 64, generator=random) + shift for shift in (0.0, 0.3, 0.6)])
+    effect = generator_effect(Perfect(others), [{1: objects}] * 3, real, 1 / 6, random)
+    assert effect.overall_emd_after < effect.overall_emd_before
+    assert effect.feature_emd_after < effect.feature_emd_before
+
+
 def test_a_generator_survives_its_file(tmp_path):
     generator, _, _ = trained()
     save_generator(generator, tmp_path / "g.safetensors")

@@ -128,6 +128,14 @@ def test_generated_features_and_familiar_frames_make_a_difference(frames):
     assert not torch.equal(outcomes[0], outcomes[2])
 
 
+def test_batches_are_whole_where_familiar_frames_have_no_labels(frames):
+    """None of them can be learned, so that new frames take their places."""
+    alone, without = pair(), pair()
+    mutual(alone, frames, config=MutualConfig(plan=PLAN, noise_mu=0.05, replay_frames=0))
+    mutual(without, frames, familiar=frames.unlabelled())
+    assert all(torch.equal(weights(a), weights(b)) for a, b in zip(alone, without, strict=True))
+
+
 def test_adversarial_adaptation_ends_with_the_statistics_of_the_terminals_frames(student, frames):
     other = copy.deepcopy(student)
     adapt_adversarially(

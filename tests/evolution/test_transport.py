@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from nestevo_hw.evolution.transport import distance_to_overall, feature_distance, label_distance
+from nestevo_hw.evolution.transport import MOST_POINTS, distance_to_overall, feature_distance, label_distance
 
 WEIGHTS = st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4)
 
@@ -77,3 +77,12 @@ def test_sets_without_features_or_spread_are_no_error():
     assert feature_distance([same, same + 1.0], unit=[same]) == pytest.approx(np.sqrt(3.0))
     assert feature_distance([torch.zeros(0, 3), same]) == feature_distance([]) == 0.0
     assert distance_to_overall([torch.zeros(0, 3)], [torch.zeros(0, 3)]) == 0.0
+
+
+@pytest.mark.parametrize("more", [1, 40, 255])
+def test_sets_are_thinned_to_just_as_many_points_however_many_there_are(more):
+    """The fewer points, the farther apart two samples of one distribution are: sizes have to stay comparable."""
+    random = torch.Generator().manual_seed(7)
+    whole = [torch.randn(MOST_POINTS, 64, generator=random) for _ in range(2)]
+    longer = [torch.cat([points, torch.randn(more, 64, generator=random)]) for points in whole]
+    assert feature_distance(longer, unit=whole) == pytest.approx(feature_distance(whole), rel=0.005)

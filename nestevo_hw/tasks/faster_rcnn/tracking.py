@@ -92,15 +92,16 @@ def rescored_by_tracks(detections: Sequence[Prediction], *, share: float, window
     Args:
         detections: of each frame, evenly spaced in time.
         share: of the new score that comes from the two highest scores of the same track close in time, 0 to 1; one that
-            is missing counts as zero.
+            is missing counts as zero. A single frame, which has no others to ask, keeps its scores.
         window: frames before and after that are close in time.
     """
+    if len(detections) < 2:
+        return [dict(prediction) for prediction in detections]
     scores = [(1 - share) * prediction["scores"] for prediction in detections]
     for track in link_tracks(detections):
         own = {frame: float(detections[frame]["scores"][row]) for frame, row in track.members}
         for frame, row in track.members:
             close = range(max(0, frame - window), min(len(detections), frame + window + 1))
             others = sorted((own.get(other, 0.0) for other in close if other != frame), reverse=True)
-            if others:
-                scores[frame][row] += share * sum(others[:2]) / len(others[:2])
+            scores[frame][row] += share * sum(others[:2]) / len(others[:2])
     return [{**prediction, "scores": new} for prediction, new in zip(detections, scores, strict=True)]

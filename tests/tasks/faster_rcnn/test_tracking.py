@@ -70,3 +70,8 @@ def test_a_share_of_nothing_and_a_single_frame():
     assert rescored_by_tracks(frames, share=0.0)[0]["scores"].tolist() == pytest.approx([0.6])
     assert rescored_by_tracks([], share=0.3) == []
     assert len(rescored_by_tracks([frame()], share=0.3)[0]["scores"]) == 0
+
+
+def test_a_single_frame_has_no_others_that_could_confirm_or_doubt_it():
+    (alone,) = rescored_by_tracks([frame((10.0, 50.0, 1, 0.5), (90.0, 50.0, 2, 0.05))], share=0.3)
+    assert alone["scores"].tolist() == pytest.approx([0.5, 0.05])
