@@ -42,6 +42,10 @@ class DeploymentConfig:
         held_back = max(round(self.held_back * frames), 1) if self.held_back else 0
         return max(frames - held_back, min(frames, 1))
 
+    def taught_of[T](self, found: Sequence[T]) -> Sequence[T]:
+        """Of something for each uploaded frame that for those learned from."""
+        return found[: self.taught(len(found))]
+
 
 def testimonies(
     task: VisionTask,

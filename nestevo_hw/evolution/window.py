@@ -69,6 +69,9 @@ class Window:
         self._supervision: dict[str, Path] = {}
         """What each terminal learns from."""
         self._counts: dict[str, Mapping[int, int]] = {}
+        """Labels by class of each terminal."""
+        self._taught_counts: dict[str, Mapping[int, int]] = {}
+        """Of them those that it learns from."""
         self._starts: dict[str, Path] = {name: server.models[name] for name in captured}
         """Checkpoint from which each terminal's next training starts."""
         self._taught_mutually: set[str] = set()
@@ -186,7 +189,7 @@ class Window:
     def _labelled(self, done: Done[LabelResult], supervision: Mapping[str, Path]) -> None:
         for name, labelled in done.items():
             self._supervision[name] = supervision[name]
-            self._counts[name] = labelled.value.counts
+            self._counts[name], self._taught_counts[name] = labelled.value.counts, labelled.value.taught
 
     def choose_starts(self) -> None:
         """Begin with the earlier model, or the path, that fits the teacher's labels best, where one clearly does."""
@@ -394,7 +397,7 @@ class Window:
         )
 
     def _counts_of(self, group: str) -> tuple[Mapping[int, int], ...]:
-        return tuple(self._counts[name] for name in self.contributing(group))
+        return tuple(self._taught_counts[name] for name in self.contributing(group))
 
     def _generator(self, group: str) -> Path:
         return self._server.layout.of_group(self.number, group, "generator.safetensors")

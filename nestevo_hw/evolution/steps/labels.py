@@ -56,6 +56,8 @@ class LabelResult(Result):
 
     counts: dict[int, int]
     """Objects by class."""
+    taught: dict[int, int]
+    """Of them those on frames that are learned from."""
     moves: bool = False
     """Whether no background was subtracted because the camera moves."""
 
@@ -68,7 +70,7 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
         teacher = context.open_teacher(request.teacher, images if config.scene_norm else None)
         supervision = teaching.label(teacher, images, config.labels)
         passes = context.on_crossbar(len(images) * (1 + config.scene_norm))
-        return _written(supervision, request.out.supervision, crossbar_frames=passes)
+        return _written(context, supervision, request.out.supervision, crossbar_frames=passes)
     confirming, confirmation = confirming_of(config), config.confirmation
     wanted = (
         confirming.subtracts_background
@@ -91,7 +93,9 @@ def label(context: Context, request: LabelRequest) -> LabelResult:
     passes = confirming.teacher_passes(confirmation, len(images), (images.shape[2], images.shape[3]))
     if scene is not None and config.teacher.labeller is None:  # which has no statistics to take
         passes += len(scene)
-    written = _written(labelled.supervision, request.out.supervision, crossbar_frames=context.on_crossbar(passes))
+    written = _written(
+        context, labelled.supervision, request.out.supervision, crossbar_frames=context.on_crossbar(passes)
+    )
     return replace(written, moves=moves)
 
 
@@ -115,7 +119,7 @@ def label_themselves(context: Context, request: SelfLabelRequest) -> LabelResult
     images = context.images(request.upload)
     model, _ = context.load(request.model)
     context.task.re_estimate(model, images)
-    return _written(context.task.label(model, images, context.config.labels), request.out)
+    return _written(context, context.task.label(model, images, context.config.labels), request.out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,23 +136,26 @@ class GroundTruthRequest(Request):
     out: Path
 
 
-def ground_truth(_: Context, request: GroundTruthRequest) -> LabelResult:
+def ground_truth(context: Context, request: GroundTruthRequest) -> LabelResult:
     """The truth of the uploaded frames as supervision: what no teacher can surpass; or a teacher's labels with it."""
     frames = load_frames(request.truth)
     if request.labels is not None:
-        return _written(corrected(load_supervision(request.labels), frames, request.correction), request.out)
+        return _written(context, corrected(load_supervision(request.labels), frames, request.correction), request.out)
     classes = len(read_spec(request.model).classes)
-    return _written(ground_truth_supervision(frames, classes), request.out)
+    return _written(context, ground_truth_supervision(frames, classes), request.out)
 
 
-def _written(supervision: Sequence[Supervision], path: Path, *, crossbar_frames: int | None = None) -> LabelResult:
+def _written(
+    context: Context, supervision: Sequence[Supervision], path: Path, *, crossbar_frames: int | None = None
+) -> LabelResult:
     save_supervision(supervision, path)
+    taught = context.config.deployment.taught_of(supervision)
+    return LabelResult(counts=_counted(supervision), taught=_counted(taught), crossbar_frames=crossbar_frames)
+
+
+def _counted(supervision: Sequence[Supervision]) -> dict[int, int]:
     _, labels = labelled_features(supervision)
-    counts = Counter(labels.tolist())
-    return LabelResult(
-        counts={c: counts[c] for c in sorted(counts)},
-        crossbar_frames=crossbar_frames,
-    )
+    return dict(sorted(Counter(labels.tolist()).items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

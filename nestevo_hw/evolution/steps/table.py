@@ -22,7 +22,7 @@ _WRITTEN = Programmed(
     programming=Programming(time_s=0.6, energy_j=0.002, wear=2e-6),
     labelling=LabellingTime(first_s=2e-4, interval_s=5e-5),
 )
-_LABELLED = labels.LabelResult(counts={1: 40, 2: 60, 3: 20}, crossbar_frames=96)
+_LABELLED = labels.LabelResult(counts={1: 40, 2: 60, 3: 20}, taught={1: 34, 2: 51, 3: 17}, crossbar_frames=96)
 _PATH = (Branch(0),)
 _TRAINED = training.TrainingResult(trained=Trained(loss=1.0, steps=40, trained_s=6.0))
 

@@ -85,7 +85,8 @@ def generate(context: Context, request: GenerateRequest) -> GenerateResult:
     for path in request.intermediates:
         model, spec = context.load(path)
         modules.append(features.prediction_module(model).requires_grad_(False))
-    described = [labelled_features(load_supervision(path)) for path in request.supervision]
+    learned = context.config.deployment.taught_of
+    described = [labelled_features(learned(load_supervision(path))) for path in request.supervision]
     own, labels = [own for own, _ in described], torch.cat([labels for _, labels in described])
     with seeded(seed.run, seed.name):
         generator = FeatureGenerator(config.generator, *class_moments(torch.cat(own), labels, len(spec.classes)))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nestevo_hw.base.errors import ConfigError
+from nestevo_hw.base.tensors import read_tensors
 from nestevo_hw.evolution.config import load_preset, override
 from nestevo_hw.evolution.gate import GateConfig
 from nestevo_hw.evolution.steps import camera, deploying, labels, scoring, teachers, training
@@ -259,7 +260,7 @@ def test_the_dry_run_measures_both_trainings():
 @pytest.fixture(scope="module")
 def generated(folder, labelled):
     request = training.GenerateRequest(
-        intermediates=(TEACHER,), counts=(labelled.counts,), supervision=(folder / "label",),
+        intermediates=(TEACHER,), counts=(labelled.taught,), supervision=(folder / "label",),
         generator=folder / "generator",
     )  # fmt: skip
     return training.generate(context("generate", ""), request)
@@ -268,7 +269,7 @@ def generated(folder, labelled):
 def mutual_request(folder, labelled, out, generator):
     return training.MutualRequest(
         terminal=TERMINAL, intermediate=TEACHER, upload=folder / "upload", supervision=folder / "label",
-        reference=folder / "reference", generator=generator, counts=(labelled.counts,),
+        reference=folder / "reference", generator=generator, counts=(labelled.taught,),
         terminal_out=folder / f"{out}-terminal", intermediate_out=folder / f"{out}-intermediate",
     )  # fmt: skip
 
@@ -281,6 +282,22 @@ def test_generate_learns_and_says_what_it_changed(folder, generated):
     assert math.isfinite(generated.label_loss)
     assert generated.effect.emd_before >= 0.0
     assert (folder / "generator").is_file()
+
+
+def test_the_generator_knows_nothing_of_held_back_frames(folder, labelled, generated):
+    supervision = load_supervision(folder / "label")
+    taught = CONFIG.deployment.taught(len(supervision))
+    _, labels = labelled_features(supervision[:taught])
+    assert labelled.taught == {c: int((labels == c).sum()) for c in labels.unique().tolist()} != labelled.counts
+    other = [replace(s, features=s.features + 9.0) for s in supervision[taught:]]
+    save_supervision([*supervision[:taught], *other], folder / "other-label")
+    request = training.GenerateRequest(
+        intermediates=(TEACHER,), counts=(labelled.taught,), supervision=(folder / "other-label",),
+        generator=folder / "other-generator",
+    )  # fmt: skip
+    assert training.generate(context("generate", ""), request) == generated
+    (_, one), (_, two) = read_tensors(folder / "generator"), read_tensors(folder / "other-generator")
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_mutual_trains_both_the_same_way_every_time(folder, labelled, generated):
