@@ -89,6 +89,9 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
     if ":" in name:
         model, origin, trained = _from_factory(name, num_classes), "made by the factory", True
     elif name not in names():
+        if (path := Path(name)).suffix == ".safetensors" and path.is_file() and is_checkpoint(path):
+            architecture = read_spec(path).architecture
+            raise ConfigError(f"{name} is a checkpoint: give {architecture} as the model, and the file by --weights")
         raise ConfigError(
             f"unknown model {name!r}; choose from {', '.join(names())}, "
             "or give a file that ends in .onnx or package.module:factory"
