@@ -100,7 +100,7 @@ class Terminal:
         return None if model is None else model.version
 
     def run(self, frames: Iterable[Frame]) -> None:
-        """Look at every frame, and keep up with the server, until the frames end and what waits has been sent."""
+        """Look at every frame, and keep up with the server, until the frames end and what waits is sent and said."""
         keeping = threading.Thread(target=self._keep_up_or_tell, name="link", daemon=True)
         keeping.start()
         try:
@@ -171,13 +171,17 @@ class Terminal:
                 if str(error) != refused:
                     refused = str(error)
                     self._tell(refused)
-            if self._over.is_set() and (tries > 2 or self._uploads.next(self._spool.waiting()) is None):
+            if self._over.is_set() and (tries > 2 or self._all_said()):
                 return
             if tries:
                 self._over.wait(wait_s)
             else:
                 self._news.wait(min(wait_s, max(0.0, self._hello_at - time.monotonic())))
                 self._news.clear()
+
+    def _all_said(self) -> bool:
+        """Whether the server has heard what became of its models, and has all frames that are due."""
+        return self._known.unsaid is None and self._uploads.next(self._spool.waiting()) is None
 
     def turn(self) -> None:
         """Everything that is due with the server.

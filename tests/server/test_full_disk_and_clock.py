@@ -142,3 +142,20 @@ def test_a_terminal_asks_by_a_clock_that_was_put_back(tmp_path, models):
         turn(terminal, 0)
     assert terminal.tally.asked == 1
     assert terminal._known.asked_s <= time.time()
+
+
+def test_what_became_of_a_model_is_told_before_a_recording_that_ends_is_left(tmp_path, models):
+    told = []
+    with talking(tmp_path / "state", remote_config()) as talk, camera(talk, tmp_path / "gate", told) as terminal:
+        talk.served.shelf.publish("gate", models["first"])
+        update = terminal._update
+
+        def slowly(offer):
+            assert terminal._over.wait(60)  # the recording ends while the model is fetched
+            update(offer)
+
+        terminal._update = slowly
+        terminal.run(digits(4))
+        seen = talk.served.store.terminal("gate")
+    assert terminal.version == version_of(models["first"])
+    assert (seen.runs, seen.outcome.result, terminal._known.unsaid) == (terminal.version, "installed", None)
