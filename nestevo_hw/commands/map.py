@@ -149,7 +149,7 @@ def map_command(
     preset = replace(base, **own).with_adc_range(adc_range)
     preset.check_time(age_s)
     chosen = open_layers(model, weights=weights, data=spec)
-    samples = None if spec.source is None else calibration_samples(spec, model, chosen.model, seed=seed)
+    samples = None if spec.source is None else calibration_samples(spec, chosen, seed=seed)
     report = map_model(chosen.model, rows_columns, keep_digital=keep_digital, grouped=grouped, device=preset)
     modelled = None
     if costed is not None:

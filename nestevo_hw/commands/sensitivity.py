@@ -138,7 +138,7 @@ def sensitivity(
     draws = repeats or (3 if quick else 5)
     samples = None
     if spec.source is not None:
-        samples = open_data(spec, model, chosen.model, frames=count, seed=seed)
+        samples = open_data(spec, model, chosen.model, frames=count, seed=seed, classes=chosen.classes)
     task = prepare_task(chosen, frames=count, seed=seed, data=samples, size=spec.size, channels=spec.channels)
     teacher = AnalogTeacher(
         chosen.model, device=preset, tile=rows_columns, seed=seed, grouped=grouped, backend=chosen_backend

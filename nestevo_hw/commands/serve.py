@@ -8,6 +8,7 @@ import click
 from nestevo_hw.base.ranges import MOST_WINDOWS, Range
 from nestevo_hw.commands.checked import found_right
 from nestevo_hw.commands.options import WINDOW_COUNT, WORKERS, compute_override, machine_readable, warn, whole
+from nestevo_hw.commands.pulse import pulse_of_command
 from nestevo_hw.evolution.preload import PRELOAD
 from nestevo_hw.scheduler.server_process import ServerProcess
 
@@ -78,6 +79,7 @@ def serve(
         click.echo(line, err=True)
 
     def started(listening: int) -> None:
+        pulse_of_command().stop()  # from now on it is silent where nothing happens
         tell(f"listens on {limits.host} port {listening}")
         if as_json:
             click.echo(json_line({"host": limits.host, "port": listening, "state": str(state)}))

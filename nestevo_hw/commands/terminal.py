@@ -7,6 +7,7 @@ import click
 
 from nestevo_hw.base.ranges import FRAMES, POSITIVE, SHARE, Range
 from nestevo_hw.commands.options import Number, machine_readable, whole
+from nestevo_hw.commands.pulse import pulse_of_command
 
 _MEGABYTES = Number(Range(0.001, 1e6))
 
@@ -74,6 +75,7 @@ def terminal(
     first = next(frames)  # before a folder is made: a source that shows nothing is refused
     with Link(address, folder / "downloads") as link, one_writer(folder):
         working = Terminal(settings, link, lambda line: click.echo(line, err=True))
+        pulse_of_command().stop()  # it works for months, and is silent where nothing happens
         working.run(chain([first], frames))
     document = {"name": name, "version": working.version, **plain(working.tally)}
     if not as_json:

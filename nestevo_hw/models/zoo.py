@@ -1,7 +1,7 @@
 """Models by name: shipped ones, torchvision's with random or given weights, and the user's own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +53,8 @@ class ZooModel:
     """Where the weights come from, for people to read."""
     trained: bool
     """False for random weights: accuracy means nothing then, only agreement with the digital model."""
+    classes: tuple[str, ...] = ()
+    """Names in the order of its outputs, without background, where its checkpoint says them."""
 
     @property
     def task(self) -> Task:
@@ -85,18 +87,19 @@ def open_model(name: str, *, weights: Path | None = None, num_classes: int | Non
             raise ConfigError(f"{name} brings its own weights; leave --weights out")
         return _ready(name, import_onnx(Path(name)), f"weights of {name}", trained=True)
     if weights is not None and is_checkpoint(weights):
-        return _ready(name, _own_checkpoint(name, weights), f"weights of {weights}", trained=True)
+        return _saved(name, weights, f"weights of {weights}", own=True)
     if ":" in name:
         model, origin, trained = _from_factory(name, num_classes), "made by the factory", True
     elif name not in names():
+        if (path := Path(name)).suffix == ".safetensors" and path.is_file() and is_checkpoint(path):
+            architecture = read_spec(path).architecture
+            raise ConfigError(f"{name} is a checkpoint: give {architecture} as the model, and the file by --weights")
         raise ConfigError(
             f"unknown model {name!r}; choose from {', '.join(names())}, "
             "or give a file that ends in .onnx or package.module:factory"
         )
     elif weights is None and num_classes is None and name in PRETRAINED and pretrained_path(name).is_file():
-        return _ready(
-            name, load_checkpoint(pretrained_path(name))[0], "weights that ship with the package", trained=True
-        )
+        return _saved(name, pretrained_path(name), "weights that ship with the package")
     else:
         classes = num_classes or _classes_in(weights) or _DEFAULT_CLASSES.get(name)
         model = _random(name, classes)
@@ -130,11 +133,12 @@ def _from_factory(name: str, num_classes: int | None) -> nn.Module:
         return made_by(name, num_classes)
 
 
-def _own_checkpoint(name: str, path: Path) -> nn.Module:
+def _saved(name: str, path: Path, origin: str, *, own: bool = False) -> ZooModel:
+    """Of a checkpoint, the classes of which need not be those of the model that ships under the name."""
     spec = read_spec(path)
-    if not (spec.architecture == name if spec.is_own else name.startswith(spec.architecture)):
+    if own and not (spec.architecture == name if spec.is_own else name.startswith(spec.architecture)):
         raise InputError(f"{path} holds a {spec.architecture}, not a {name}")
-    return load_checkpoint(path)[0]
+    return replace(_ready(name, load_checkpoint(path)[0], origin, trained=True), classes=spec.classes)
 
 
 def _classes_in(weights: Path | None) -> int | None:

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import plain
-from nestevo_hw.base.errors import ConfigError, InputError
+from nestevo_hw.base.errors import ConfigError, InputError, OutputError
 from nestevo_hw.base.names import check_name
 from nestevo_hw.base.text import one_line
 from nestevo_hw.models.onnx.manifest import MANIFEST, MODEL
@@ -70,7 +70,8 @@ def create_app(served: Served) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _mistaken)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(sqlite3.OperationalError, _full)
+    for kind in (OutputError, sqlite3.OperationalError):
+        app.add_exception_handler(kind, _full)
     return app
 
 
@@ -280,8 +281,10 @@ async def _of_http(_: Request, error: Exception) -> Response:
 
 
 async def _full(_: Request, error: Exception) -> Response:
-    """The store cannot be written, as where the disk is full."""
-    return refused(LimitError(507, one_line(f"the server cannot keep anything: {error}"), FULL_RETRY_S))
+    """The store cannot be written, as where the disk is full; where it lies is nobody else's business."""
+    return refused(
+        LimitError(507, one_line(f"the server cannot keep anything: {error.__cause__ or error}"), FULL_RETRY_S)
+    )
 
 
 async def _gone(_: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it

@@ -16,6 +16,7 @@ from nestevo_hw.server.config import ServeConfig
 from nestevo_hw.server.inboxes import Inboxes
 from nestevo_hw.server.shelf import Shelf
 from nestevo_hw.server.store import Frame, Store, Terminal
+from nestevo_hw.wire.clock import is_over
 
 LOOK_S = 1.0
 """Longest time between two looks at the clock, seconds."""
@@ -41,10 +42,10 @@ def is_time(moment: Moment, config: ServeConfig) -> bool:
     if not moment.able:
         return False
     if moment.asked_s and (
-        len(moment.asked_s) == moment.remote or moment.now_s - min(moment.asked_s) >= config.gather_s
+        len(moment.asked_s) == moment.remote or is_over(config.gather_s, min(moment.asked_s), moment.now_s)
     ):
         return True
-    return config.every_s is not None and moment.now_s - moment.last_s >= config.every_s
+    return config.every_s is not None and is_over(config.every_s, moment.last_s, moment.now_s)
 
 
 class Arrivals:

@@ -106,18 +106,17 @@ class Store:
     """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._path = folder / DATABASE
         self._lock = threading.RLock()
         self.changed = threading.Condition(self._lock)
         """Told when frames or requests have come."""
         try:
-            self._db = sqlite3.connect(folder / DATABASE, check_same_thread=False, isolation_level=None)
+            self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_SCHEMA)
         except sqlite3.Error as error:
-            raise OutputError(
-                f"cannot open {folder / DATABASE}: {error}; restore it or choose another --state"
-            ) from error
+            raise OutputError(f"cannot open {self._path}: {error}; restore it or choose another --state") from error
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO terminals (name) VALUES (?)", [(name,) for name in names])
 
@@ -129,13 +128,15 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 if self._db.in_transaction:  # a full disk has ended it already
                     self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise OutputError.of(self._path, error) from error
                 raise
 
     def seen(self, name: str, *, tool: str | None = None, runs: str | None = None) -> None:
@@ -292,8 +293,8 @@ class Store:
         """Models that a terminal was offered, newest first."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT version, window, bytes, published_s FROM models WHERE terminal = ? ORDER BY published_s DESC",
-                (name,),
+                "SELECT version, window, bytes, published_s FROM models WHERE terminal = ? ORDER BY rowid DESC",
+                (name,),  # in the order in which they came: the clock may have been put back
             ).fetchall()
         return [Model(version=r[0], window=r[1], bytes=r[2], published_s=r[3]) for r in rows]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nestevo_hw.base.documents import forbid_unknown_keys, plain, read_json, write_json
-from nestevo_hw.base.errors import InputError, NestEvoError
+from nestevo_hw.base.errors import InputError, NestEvoError, OutputError
 from nestevo_hw.models.onnx.manifest import MANIFEST, MODEL, read_manifest
 from nestevo_hw.terminals.judging import agreement, judge
 from nestevo_hw.terminals.runtime import Deployed, Frame
@@ -92,15 +92,20 @@ class Installed:
 
         Raises:
             InputError: files and version do not fit.
+            OutputError: they cannot be written.
         """
         folder = self.folder(version)
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for name, content in ((MODEL, model), (MANIFEST, manifest)):
-            with (folder / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        try:
+            folder.mkdir(parents=True)
+            for name, content in ((MODEL, model), (MANIFEST, manifest)):
+                with (folder / name).open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise OutputError.of(folder, error) from error
         found = read_manifest(folder)
         if found.sha256.get(found.model) != version:
             raise InputError("the manifest is of another model; fetch it again")

@@ -14,7 +14,7 @@ import httpx
 
 from nestevo_hw import __version__
 from nestevo_hw.base.documents import parse_json, plain
-from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError
+from nestevo_hw.base.errors import ConfigError, InputError, NestEvoError, OutputError
 from nestevo_hw.base.names import check_name
 from nestevo_hw.base.ranges import Range
 from nestevo_hw.base.text import one_line
@@ -167,10 +167,10 @@ class Link:
     def _download(self, path: str, params: dict[str, str], tag: str, most: int) -> bytes:
         """A file, on from where an earlier try was cut off; `tag` names it for ever."""
         partial = self._downloads / f"{tag}.part"
-        self._downloads.mkdir(parents=True, exist_ok=True)
         there = partial.stat().st_size if partial.exists() else 0
         headers = {"range": f"bytes={there}-", "if-range": f'"{tag}"'} if there else {}
         try:
+            self._downloads.mkdir(parents=True, exist_ok=True)
             with self._client.stream("GET", path, params=params, headers=headers) as answer:
                 if answer.status_code == 416:  # it is whole already, or nonsense
                     partial.unlink(missing_ok=True)
@@ -185,6 +185,8 @@ class Link:
                             raise InputError("the server sends more than it said")
         except httpx.HTTPError as error:
             raise AbsentError(f"the server does not answer: {one_line(str(error)) or type(error).__name__}") from error
+        except OSError as error:
+            raise OutputError.of(partial, error) from error
         content = partial.read_bytes()
         partial.unlink()
         return content

@@ -19,6 +19,7 @@ from nestevo_hw.terminals.runtime import Deployed, Frame
 from nestevo_hw.terminals.source import jpeg
 from nestevo_hw.terminals.spool import Spool
 from nestevo_hw.terminals.uploads import Uploads
+from nestevo_hw.wire.clock import is_over
 from nestevo_hw.wire.documents import Ask, Estimate, Offer, Outcome
 from nestevo_hw.wire.signals import Signals, remaining_accuracy
 
@@ -88,7 +89,7 @@ class Terminal:
         self._news, self._over = threading.Event(), threading.Event()
         self._lock, self._knowing = threading.Lock(), threading.Lock()
         self._fails = ""
-        """Why the only model there is fails, as it was told."""
+        """Why the model that runs fails or stays, as it was told."""
         self._fault: BaseException | None = None
         self.tally = Tally()
 
@@ -99,7 +100,7 @@ class Terminal:
         return None if model is None else model.version
 
     def run(self, frames: Iterable[Frame]) -> None:
-        """Look at every frame, and keep up with the server, until the frames end and what waits has been sent."""
+        """Look at every frame, and keep up with the server, until the frames end and what waits is sent and said."""
         keeping = threading.Thread(target=self._keep_up_or_tell, name="link", daemon=True)
         keeping.start()
         try:
@@ -122,7 +123,10 @@ class Terminal:
             try:
                 self.tally.objects += len(model.reported(frame).labels)
             except InputError as error:
-                self._roll_back(model.version, str(error))
+                try:
+                    self._roll_back(model.version, str(error))
+                except OutputError as full:  # it is tried again with the next frame
+                    self._tell_once(str(full))
         if self.tally.frames % self._settings.every_frames == 0:
             with self._lock:
                 self._recent.append(frame)
@@ -167,13 +171,17 @@ class Terminal:
                 if str(error) != refused:
                     refused = str(error)
                     self._tell(refused)
-            if self._over.is_set() and (tries > 2 or self._uploads.next(self._spool.waiting()) is None):
+            if self._over.is_set() and (tries > 2 or self._all_said()):
                 return
             if tries:
                 self._over.wait(wait_s)
             else:
                 self._news.wait(min(wait_s, max(0.0, self._hello_at - time.monotonic())))
                 self._news.clear()
+
+    def _all_said(self) -> bool:
+        """Whether the server has heard what became of its models, and has all frames that are due."""
+        return self._known.unsaid is None and self._uploads.next(self._spool.waiting()) is None
 
     def turn(self) -> None:
         """Everything that is due with the server.
@@ -228,9 +236,7 @@ class Terminal:
     def _roll_back(self, version: str, reason: str) -> None:
         """Go on with the model before; the server hears of it with the next turn."""
         if not self._installed.refuse(version):
-            if reason != self._fails:  # with every frame, it may be
-                self._fails = reason
-                self._tell(f"the only model there is fails: {reason}")
+            self._tell_once(f"the only model there is fails: {reason}")
             return
         with self._lock:
             if self._model is None or self._model.version == version:
@@ -238,6 +244,12 @@ class Terminal:
         self.tally.rolled_back += 1
         self._tell(f"rolled back {version[:12]}: {reason}")
         self._say(Outcome(version=version, result="rolled-back", runs=self.version, reason=reason[:300]))
+
+    def _tell_once(self, line: str) -> None:
+        """Tell what may be so with every frame."""
+        if line != self._fails:
+            self._fails = line
+            self._tell(line)
 
     def _say(self, outcome: Outcome) -> None:
         self._know(lambda known: replace(known, unsaid=outcome))
@@ -270,7 +282,8 @@ class Terminal:
         lost = estimate is not None and estimate.remains < 1.0 - settings.margin
         if not self._known.asked_s:  # the clock begins with the first model
             self._know(lambda known: replace(known, asked_s=time.time()))
-        timed = settings.ask_every_s is not None and time.time() - self._known.asked_s >= settings.ask_every_s
+        every_s = settings.ask_every_s
+        timed = every_s is not None and is_over(every_s, self._known.asked_s, time.time())
         if model is not None and not self._pending and (lost or timed):
             self._wish = Ask(estimate=estimate)
             self._uploads.renew()

@@ -10,7 +10,7 @@ from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN
 
 from nestevo_hw.base.errors import ConfigError, InputError
-from nestevo_hw.models.checkpoint import ModelSpec, save_model
+from nestevo_hw.models.checkpoint import ModelSpec, pretrained_path, save_model
 from nestevo_hw.models.inputs import example_inputs
 from nestevo_hw.models.names import PRETRAINED, names
 from nestevo_hw.models.pruning import prune
@@ -40,6 +40,12 @@ def test_every_name_is_offered_when_one_is_unknown() -> None:
         load_model("yolo")
     assert all(name in str(caught.value) for name in names())
     assert {"fasterrcnn-tiny", "fasterrcnn-resnet50-fpn", "fasterrcnn-mobilenet-v3", "resnet18"} <= set(names())
+
+
+def test_a_checkpoint_in_place_of_a_model_is_told_where_it_goes() -> None:
+    path = str(pretrained_path("fasterrcnn-tiny-m1"))
+    with pytest.raises(ConfigError, match=r"is a checkpoint: give fasterrcnn-tiny as the model, .* by --weights"):
+        load_model(path)
 
 
 def test_weights_of_a_file_are_loaded_with_their_number_of_classes(tmp_path: Path) -> None:

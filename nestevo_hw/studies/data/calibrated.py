@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from nestevo_hw.base.stats import or_none
 from nestevo_hw.crossbar.signal import layer_signals
 from nestevo_hw.crossbar.teacher import AnalogTeacher
+from nestevo_hw.models.zoo import ZooModel
 from nestevo_hw.streams.samples.preprocessing import Size
 from nestevo_hw.studies.data.dataset import Dataset, open_data
 from nestevo_hw.studies.data.feeding import feed_for
@@ -62,13 +63,13 @@ class CalibrationSamples:
         )
 
 
-def calibration_samples(spec: DataSpec, name: str, model: nn.Module, *, seed: int) -> CalibrationSamples:
+def calibration_samples(spec: DataSpec, chosen: ZooModel, *, seed: int) -> CalibrationSamples:
     """The held-out samples of a user's data.
 
     Raises:
         InputError: samples that cannot be read, or a model that does not run on them.
         ConfigError: options that do not fit them.
     """
-    data = open_data(spec, name, model, frames=1, seed=seed)
-    feed = feed_for(name, model, data)
+    data = open_data(spec, chosen.name, chosen.model, frames=1, seed=seed, classes=chosen.classes)
+    feed = feed_for(chosen.name, chosen.model, data)
     return CalibrationSamples(data=data, batches=tuple(batch for batch, _ in feed.batches(data.calibration.samples)))

@@ -91,7 +91,10 @@ class Dataset:
         return _sides(first)
 
 
-def open_data(spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed: int, training: int = 0) -> Dataset:
+def open_data(
+    spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed: int, training: int = 0,
+    classes: tuple[str, ...] = (),
+) -> Dataset:  # fmt: skip
     """The labelled samples that a user named.
 
     Args:
@@ -101,12 +104,14 @@ def open_data(spec: DataSpec, name: str, model: nn.Module, *, frames: int, seed:
         frames: at most so many are scored, evenly chosen.
         seed: of the calibration split.
         training: at most so many of those held out are there to learn from.
+        classes: of the model, in the order of its outputs, where its weights say them; else those of what ships under
+            its name, if anything does. `spec` goes before both.
 
     Raises:
         InputError: samples that cannot be read, or too few of them.
         ConfigError: options that do not fit them.
     """
-    source = open_source(replace(spec, classes=spec.classes or _of_checkpoint(name)))
+    source = open_source(replace(spec, classes=spec.classes or classes or _of_checkpoint(name)))
     prepare = preprocessing_of(spec, name, model, detection=source.detection)
     return dataset_of(source, prepare, frames=frames, seed=seed, share=spec.calibration_share,
                       first_class=spec.first_class, batch=spec.batch, training=training)  # fmt: skip

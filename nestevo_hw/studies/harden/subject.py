@@ -22,6 +22,7 @@ from nestevo_hw.models.checkpoint import FORMATS, ModelSpec, digest, pretrained_
 from nestevo_hw.models.classifier import SmallClassifier
 from nestevo_hw.models.names import PRETRAINED
 from nestevo_hw.models.state import is_torch_file
+from nestevo_hw.models.zoo import ZooModel
 from nestevo_hw.streams.digits import CLASSES as DIGITS
 from nestevo_hw.streams.frame import Role
 from nestevo_hw.studies.data.dataset import Dataset, open_data
@@ -100,12 +101,12 @@ class Subject:
             raise ConfigError(f"{setup.model} has {self.given.origin}, which there is no point in hardening; give "
                               "--weights")  # fmt: skip
         self._spec = _spec_of(setup.model, weights)
-        self._embedded = None if setup.data.source is not None else _embedded_task(setup.model, self.given.model)
+        self._embedded = None if setup.data.source is not None else _embedded_task(self.given)
         self._data: Dataset | None = None
         if self._embedded is None:
             self._data = open_data(
                 setup.data, setup.model, self.given.model, frames=setup.frames, seed=setup.seed,
-                training=setup.config.samples,
+                training=setup.config.samples, classes=self.given.classes,
             )  # fmt: skip
             check_batches(self._data, setup.config.batch_size)
         self._teacher = AnalogTeacher(
@@ -185,17 +186,19 @@ def _spec_of(name: str, weights: Path | None) -> ModelSpec | None:
     return read_spec(weights) if own else None
 
 
-def _embedded_task(name: str, model: nn.Module) -> VisionTask:
+def _embedded_task(chosen: ZooModel) -> VisionTask:
     """The task whose embedded stream a model fits.
 
     Raises:
         ConfigError: none.
     """
-    if detects_embedded_classes(model):
+    if detects_embedded_classes(chosen):
         return task_named("detection")
-    if isinstance(model, SmallClassifier) and model.head.out_features == len(DIGITS):
+    if isinstance(chosen.model, SmallClassifier) and chosen.model.head.out_features == len(DIGITS):
         return task_named("classification")
-    raise ConfigError(f"{name} fits no embedded stream, so there is nothing to learn or to score on; give --data")
+    raise ConfigError(
+        f"{chosen.name} fits no embedded stream, so there is nothing to learn or to score on; give --data"
+    )
 
 
 def _digits_task(task: VisionTask, frames: int, seed: int) -> BenchTask:

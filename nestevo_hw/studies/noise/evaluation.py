@@ -101,7 +101,7 @@ def prepare_task(
     """
     if data is not None:
         return labelled_task(chosen.name, chosen.model, data, trained=chosen.trained)
-    if chosen.trained and size is None and channels is None and detects_embedded_classes(chosen.model):
+    if chosen.trained and size is None and channels is None and detects_embedded_classes(chosen):
         return _embedded_task(frames, seed)
     try:
         size = size or fitting_size(chosen.model, channels)
@@ -201,10 +201,12 @@ def _gives_rows(model: nn.Module, batch: Any) -> bool:  # noqa: ANN401 - what th
     return is_rows(output, len(batch)) and any(len(one["scores"]) for one in detections(output, len(batch)))
 
 
-def detects_embedded_classes(model: nn.Module) -> bool:
+def detects_embedded_classes(chosen: ZooModel) -> bool:
     """Whether the model is a detector of the embedded streams' classes, for frames of their size."""
+    model = chosen.model
     return (
-        isinstance(model, FasterRCNN)
+        chosen.classes in ((), CLASSES)
+        and isinstance(model, FasterRCNN)
         and model.roi_heads.box_predictor.cls_score.out_features == len(CLASSES) + 1
         and model.transform.min_size[0] <= 160
     )

@@ -106,7 +106,7 @@ class Subject:
             self._aware = open_layers(
                 setup.model, weights=_path(setup.noise_aware_weights), data=setup.data, device=self._device
             )
-        self._embedded = setup.data == DataSpec() and self.given.trained and detects_embedded_classes(self.given.model)
+        self._embedded = setup.data == DataSpec() and self.given.trained and detects_embedded_classes(self.given)
         if not self._embedded and (setup.teaching is not None or setup.noise_aware is not None):
             raise ConfigError(
                 "students learn on embedded frames, of which --data has none; leave --data or --students and "
@@ -124,7 +124,10 @@ class Subject:
             check_weights(f"{entry.name}.weight", layer.weight)
         self._data: Dataset | None = None
         if labelled:
-            self._data = open_data(setup.data, setup.model, self.given.model, frames=setup.frames, seed=setup.seed)
+            self._data = open_data(
+                setup.data, setup.model, self.given.model, frames=setup.frames, seed=setup.seed,
+                classes=self.given.classes,
+            )  # fmt: skip
         # Frames are rendered later, when there is a progress bar; of all others what does not fit is said at once.
         self._task = None if self._embedded else self._prepared(self.given)
         if setup.noise_aware is not None and isinstance(self.given.model, FasterRCNN):
