@@ -1,7 +1,10 @@
 """What a remote terminal has sent for a window: a list of frames that is fixed before the window begins."""
 
+import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -76,12 +79,12 @@ def decoded(folder: Path, inbox: Inbox, long_side: int, most: int) -> tuple[Fram
     Returns:
         The frames, and when each was taken, seconds.
     """
-    chosen = evenly(range(len(inbox.frames)), most)
-    sizes = {index: found for index in chosen if (found := _size(folder / inbox.frames[index].file)) is not None}
-    common = Counter(sizes.values()).most_common(1)
-    size = scaled_to_long_side(common[0][0], long_side) if common else (1, 1)
+    sizes = [_size(folder / frame.file) for frame in inbox.frames]
+    common = Counter(size for size in sizes if size is not None).most_common(1)
+    usual = common[0][0] if common else (1, 1)
+    size = scaled_to_long_side(usual, long_side)
     images, kept = list[torch.Tensor](), list[int]()
-    for index in (i for i, native in sizes.items() if native == common[0][0]):
+    for index in evenly([i for i, native in enumerate(sizes) if native == usual], most):
         try:
             pixels = read_scaled(folder / inbox.frames[index].file, size).pixels
         except InputError:
@@ -90,6 +93,16 @@ def decoded(folder: Path, inbox: Inbox, long_side: int, most: int) -> tuple[Fram
         kept.append(index)
     stacked = torch.stack(images) if images else torch.empty((0, 3, *size), dtype=torch.uint8)
     return FrameBatch(images=stacked, indices=tuple(kept)), tuple(inbox.frames[i].taken_s for i in kept)
+
+
+def usual_gap_s(taken_s: Sequence[float]) -> float:
+    """Seconds between two frames, as most are apart; a clock that was put back between two says nothing of these.
+
+    Args:
+        taken_s: when each was taken, in the order in which they came.
+    """
+    gaps = [gap for before, after in pairwise(taken_s) if (gap := after - before) > 0.0]
+    return statistics.median(gaps) if gaps else 0.0
 
 
 def _size(path: Path) -> tuple[int, int] | None:

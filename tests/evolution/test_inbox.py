@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from nestevo_hw.base.errors import InputError
-from nestevo_hw.evolution.inbox import Inbox, SentFrame, decoded, read_inbox, seal
+from nestevo_hw.evolution.inbox import Inbox, SentFrame, decoded, read_inbox, seal, usual_gap_s
 
 
 def sent(folder, *pictures):
@@ -41,6 +41,25 @@ def test_damaged_frames_and_those_of_another_shape_than_most_are_left_out(tmp_pa
     assert batch.indices == (3, 5, 6)
     assert tuple(batch.images.shape) == (3, 3, 10, 20)
     assert taken_s == (6.0, 10.0, 12.0)
+
+
+def test_others_take_the_place_of_damaged_frames(tmp_path):
+    inbox = sent(tmp_path / "in", *((grey(10 * k) if k % 2 else (b"", "")) for k in range(12)))
+    batch, _ = decoded(tmp_path / "in", inbox, 20, 5)
+    assert batch.indices == (1, 3, 5, 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("taken_s", "gap_s"),
+    [
+        ((), 0.0), ((5.0,), 0.0), ((0.0, 2.0, 4.0), 2.0),
+        ((0.0, 2.0, 4.0, -3600.0, -3598.0), 2.0),  # the clock was put back by an hour
+        ((0.0, 1.0, 2.0, 3.0, 900.0), 1.0),  # a pause
+        ((5.0, 5.0), 0.0),
+    ],
+)  # fmt: skip
+def test_how_far_frames_are_apart(taken_s, gap_s):
+    assert usual_gap_s(taken_s) == gap_s
 
 
 def test_a_terminal_that_sent_nothing_has_no_frames(tmp_path):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nestevo_hw.evolution.cameras import capture_window, later_frames
-from nestevo_hw.evolution.inbox import SHOWN, decoded, read_inbox
+from nestevo_hw.evolution.inbox import SHOWN, decoded, read_inbox, usual_gap_s
 from nestevo_hw.evolution.steps.step import Context, Request, Result
 from nestevo_hw.evolution.trigger import sense_accuracy, thinned
 from nestevo_hw.streams.health import fault_of
@@ -105,7 +105,7 @@ def _received(context: Context, request: CaptureRequest, folder: Path) -> Captur
         upload_bytes=sum((folder / frame.file).stat().st_size for frame in inbox.frames),
         frames=len(upload),
         fault=fault,
-        spacing_s=max(taken_s[-1] - taken_s[0], 0.0) / (len(taken_s) - 1) if len(taken_s) > 1 else 0.0,
+        spacing_s=usual_gap_s(taken_s),
         estimate=inbox.estimate,
         asked=inbox.asked,
         back_to=inbox.back_to,
