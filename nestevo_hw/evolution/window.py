@@ -68,10 +68,8 @@ class Window:
         """The one of them that gave the terminals the statistics of their new frames, to run with meanwhile."""
         self._supervision: dict[str, Path] = {}
         """What each terminal learns from."""
-        self._counts: dict[str, Mapping[int, int]] = {}
-        """Labels by class of each terminal."""
-        self._taught_counts: dict[str, Mapping[int, int]] = {}
-        """Of them those that it learns from."""
+        self._labels: dict[str, LabelResult] = {}
+        """How many labels each terminal has."""
         self._starts: dict[str, Path] = {name: server.models[name] for name in captured}
         """Checkpoint from which each terminal's next training starts."""
         self._taught_mutually: set[str] = set()
@@ -189,7 +187,7 @@ class Window:
     def _labelled(self, done: Done[LabelResult], supervision: Mapping[str, Path]) -> None:
         for name, labelled in done.items():
             self._supervision[name] = supervision[name]
-            self._counts[name], self._taught_counts[name] = labelled.value.counts, labelled.value.taught
+            self._labels[name] = labelled.value
 
     def choose_starts(self) -> None:
         """Begin with the earlier model, or the path, that fits the teacher's labels best, where one clearly does."""
@@ -277,7 +275,7 @@ class Window:
 
     def unsure_groups(self) -> list[str]:
         """Whose teacher is worth its adaptation, in place of lines 2, 3 and 6."""
-        return self._drift.unsure({name: self._counts[name] for name in self.names})
+        return self._drift.unsure({name: self._labels[name].counts for name in self.names})
 
     def adapt_teachers(self, groups: Sequence[str], *, labelled: bool) -> list[str]:
         """Digital adapters of each group's teacher for the scenes of its terminals, in place of lines 7 to 14.
@@ -397,7 +395,7 @@ class Window:
         )
 
     def _counts_of(self, group: str) -> tuple[Mapping[int, int], ...]:
-        return tuple(self._taught_counts[name] for name in self.contributing(group))
+        return tuple(self._labels[name].taught for name in self.contributing(group))
 
     def _generator(self, group: str) -> Path:
         return self._server.layout.of_group(self.number, group, "generator.safetensors")
